@@ -1,0 +1,1 @@
+"""Training data from PDE solves: problems, sampling designs, resumable generation, data sets."""

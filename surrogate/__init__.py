@@ -1,0 +1,1 @@
+"""The mathematics of a separable surrogate: networks, variable projection, and the saved model."""

@@ -1,0 +1,102 @@
+"""Paired parameters and observables, and how they are split into sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogate.forward_model import Array, Space
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Parameters (n, n_in) with their observables (n, n_out), all finite.
+
+    Attributes
+    ----------
+    provenance
+        What the source said of itself (definition, seed, versions, estimated error); JSON-able.
+    n_failed
+        Samples of the source that were left out because their solve failed.
+    """
+
+    parameters: Array
+    observables: Array
+    parameter_space: Space
+    observable_space: Space
+    provenance: dict[str, Any] = field(default_factory=dict)
+    n_failed: int = 0
+
+    def __post_init__(self) -> None:
+        y, c = self.parameter_space.rows(self.parameters), self.observable_space.rows(self.observables)
+        if len(y) != len(c):
+            raise ValueError(f"parameters and observables disagree on samples: {len(y)} and {len(c)}; check the source")
+        for what, values in (("parameters", y), ("observables", c)):
+            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            if len(bad):
+                raise ValueError(
+                    f"{what} of sample {bad[0]} are not finite ({len(bad)} of {len(values)} samples in all); "
+                    "remove these samples first"
+                )
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def subset(self, index: NDArray[np.intp]) -> Samples:
+        """The samples at `index`, in that order."""
+        return replace(self, parameters=self.parameters[index], observables=self.observables[index])
+
+    def split(
+        self,
+        seed: int,
+        *,
+        train: int | None = None,
+        validation: int | None = None,
+        calibration: int | None = None,
+        test: int | None = None,
+    ) -> Split:
+        """Disjoint random sets: `default_rng(seed).permutation(n)`, taken in the order of the arguments.
+
+        A size left out is a half, a quarter, none and a quarter of the samples, fewer where the sizes that
+        were given leave less.
+
+        Raises
+        ------
+        ValueError
+            A size that is negative, more samples than there are, or an empty training or validation set.
+        """
+        sizes = _sizes(len(self), dict(train=train, validation=validation, calibration=calibration, test=test))
+        order = np.random.default_rng(seed).permutation(len(self))
+        ends = np.cumsum(list(sizes.values()))
+        return Split(*(self.subset(part) for part in np.split(order, ends)[:-1]))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint sets: fit on `train`, choose on `validation`, calibrate error bands, report on `test`."""
+
+    train: Samples
+    validation: Samples
+    calibration: Samples
+    test: Samples
+
+
+def _sizes(n: int, given: dict[str, int | None]) -> dict[str, int]:
+    for name, size in given.items():
+        if size is not None and size < 0:
+            raise ValueError(f"expected a {name} set of at least 0 samples, got {size}")
+    asked = sum(size for size in given.values() if size is not None)
+    if asked > n:
+        raise ValueError(f"expected at most the {n} samples there are, got sets of {asked} in all; ask for fewer")
+    usual = dict(train=n // 2, validation=n // 4, calibration=0, test=n // 4)
+    left, sizes = n - asked, {}
+    for name, size in given.items():
+        sizes[name] = min(usual[name], left) if size is None else size
+        left -= sizes[name] if size is None else 0
+    for name in ("train", "validation"):
+        if sizes[name] == 0:
+            raise ValueError(f"the {name} set is empty; give it samples, for example --{name} {max(1, n // 4)}")
+    return sizes

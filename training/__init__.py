@@ -1,0 +1,1 @@
+"""Second-order training of separable networks on the reduced problem."""
