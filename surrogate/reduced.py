@@ -1,0 +1,168 @@
+"""The reduced objective: theta alone, the last layer eliminated (variable projection).
+
+    phi(theta) = 1/(2n) sum_i omega_i² ||x_i - c_i||² + alpha_w/2 ||W||² + alpha_theta/2 ||theta||²,   W = W(theta).
+
+At the exact W the gradient is the plain one at fixed W (the envelope theorem), so one backward pass gives it.
+The Gauss-Newton operator differentiates the reduced residual, in which W moves with theta (notation in
+docs/method.md; Golub & Pereyra 1973, Kaufman 1975, Newman et al. 2021, Sec. 3).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from surrogate.inner import InnerSolution, LeastSquaresLayer
+from surrogate.networks import FeatureNetwork, LayeredLinearization, Linearization
+from surrogate.work import WorkMeter
+
+GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
+
+
+class ReducedObjective:
+    """Value, gradient and Gauss-Newton products of the reduced least-squares problem; counts its own work.
+
+    Parameters
+    ----------
+    inputs : (n, n_inputs)
+        Scaled parameters; their dtype and device are those of the network passes.
+    targets : (n, n_out)
+        Scaled observables.
+    row_weights : (n,)
+        omega; ones where not given.
+    compression
+        Targets are rotated onto their right singular vectors, and those below this fraction of the largest
+        singular value are dropped. Rotating outputs changes nothing, so zero is exact and still brings the
+        number of targets down to their numerical rank.
+
+    Raises
+    ------
+    ValueError
+        Inputs and targets that disagree on samples, that are not finite, or weights that are not positive.
+
+    Notes
+    -----
+    The inner problem is always solved in float64: float32 features carry 7 digits, and their QR would lose half.
+    """
+
+    def __init__(
+        self,
+        network: FeatureNetwork,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        row_weights: Tensor | None = None,
+        alpha_w: float = 1e-10,
+        alpha_theta: float = 1e-9,
+        compression: float = 0.0,
+        meter: WorkMeter | None = None,
+    ) -> None:
+        if len(inputs) != len(targets):
+            raise ValueError(f"inputs and targets disagree on samples: {len(inputs)} and {len(targets)}; check the split")
+        if min(alpha_w, alpha_theta, compression) < 0:
+            raise ValueError(f"expected regularisation and compression >= 0, got {alpha_w}, {alpha_theta}, {compression}")
+        targets = targets.double()
+        weights = targets.new_ones(len(targets)) if row_weights is None else row_weights.double()
+        for what, values in (("inputs", inputs), ("targets", targets), ("row weights", weights)):
+            if not bool(torch.isfinite(values).all()):
+                raise ValueError(f"{what} hold values that are not finite; remove these samples first")
+        if not bool((weights > 0).all()):
+            raise ValueError("expected positive row weights; leave a sample out instead of giving it weight zero")
+        self.network, self.inputs = network, inputs
+        self.alpha_w, self.alpha_theta = alpha_w, alpha_theta
+        self.meter = WorkMeter() if meter is None else meter
+        self.rotation, compressed, self.dropped = _compress(targets, weights, compression)
+        self.layer = LeastSquaresLayer(compressed, weights, alpha_w)
+        self.target_norms = torch.linalg.vector_norm(targets, dim=1)
+        self.row_weights = weights
+
+    def at(self, theta: Tensor) -> ReducedPoint:
+        """The objective at theta: one forward pass; whatever else is asked of the point is charged when asked."""
+        self.meter.forward += 1
+        return ReducedPoint(self, theta)
+
+
+class ReducedPoint:
+    """The reduced objective at one theta, derivatives made on demand."""
+
+    def __init__(self, objective: ReducedObjective, theta: Tensor) -> None:
+        self.objective, self.theta = objective, theta
+        self._linearization: Linearization = objective.network.linearize(theta, objective.inputs)
+        self.inner: InnerSolution = objective.layer.solve(self._linearization.features.double())
+
+    @cached_property
+    def value(self) -> float:
+        """The reduced objective; not finite where the features are not."""
+        return float(self.inner.value + 0.5 * self.objective.alpha_theta * (self.theta.double() ** 2).sum())
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """Exact gradient by theta, (n_theta,): one backward pass."""
+        self.objective.meter.backward += 1
+        return self._pull_back(self.inner.residual @ self.inner.weights.t()) + self.objective.alpha_theta * self.theta
+
+    def gauss_newton(self, direction: Tensor, kind: GaussNewtonKind = "golub-pereyra") -> Tensor:
+        """Product of J'J with a direction, J the derivative of the reduced residual: one forward, one backward pass.
+
+        With P = I - Q Q' and dA the change of the weighted features,
+        dR = P dA W - (A^+)' dA' R. The two terms are orthogonal, so J'J is the sum of theirs; Kaufman's
+        approximation is the first alone. Either gives the exact gradient J'R.
+
+        Parameters
+        ----------
+        direction : (n_theta,)
+        """
+        meter, inner, scale = self.objective.meter, self.inner, self.objective.layer.row_scale
+        meter.forward += 1
+        meter.backward += 1
+        change = self._linearization.jvp(direction).double() * scale
+        seed = change @ self._weights_gram
+        seed -= inner.basis @ (inner.basis.t() @ seed)
+        if kind == "golub-pereyra":
+            seed += inner.residual @ ((inner.residual.t() @ change) @ self._inverse_gram)
+        return self._pull_back(seed) + self.objective.alpha_theta * direction
+
+    def layers(self, seed: Tensor):
+        """Dense layers with sensitivities to `seed` (n, width), a change of the weighted residual; None if unknown.
+
+        One backward pass where the network shows its layers.
+        """
+        if not isinstance(self._linearization, LayeredLinearization):
+            return None
+        self.objective.meter.backward += 1
+        return self._linearization.layers((seed * self.objective.layer.row_scale).to(self.theta))
+
+    @property
+    def outer_weights(self) -> Tensor:
+        """W(theta) in the coordinates of the targets, (n_out, width + 1), bias last."""
+        weights = torch.cat([self.inner.weights, self.inner.fixed_weights])
+        return (weights @ self.objective.rotation).t()
+
+    def training_error(self) -> float:
+        """Mean over samples of the relative L2 error, the dropped directions of the targets included."""
+        objective = self.objective
+        residual = torch.linalg.vector_norm(self.inner.residual, dim=1) / objective.layer.row_scale[:, 0]
+        return float((torch.sqrt(residual**2 + objective.dropped**2) / objective.target_norms).mean())
+
+    def _pull_back(self, seed: Tensor) -> Tensor:
+        return self._linearization.vjp((seed * self.objective.layer.row_scale).to(self.theta))
+
+    @cached_property
+    def _weights_gram(self) -> Tensor:
+        return self.inner.weights @ self.inner.weights.t()
+
+    @cached_property
+    def _inverse_gram(self) -> Tensor:
+        return self.inner.feature_inverse @ self.inner.feature_inverse.t()
+
+
+def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
+    _, singular, right = torch.linalg.svd(targets * row_weights.unsqueeze(1), full_matrices=False)
+    rank = max(1, int((singular > max(fraction, 1e-15) * singular[0]).sum()))
+    rotation = right[:rank]
+    compressed = targets @ rotation.t()
+    return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
