@@ -1,0 +1,114 @@
+"""Hand-written derivatives against autograd through the same features, for every network."""
+
+import math
+
+import pytest
+import torch
+
+from surrogate.module_network import ModuleLinearization, ModuleNetwork
+from surrogate.networks import DenseNetwork, LayeredLinearization
+from surrogate.residual_network import ResidualNetwork
+
+torch.set_default_dtype(torch.float64)
+
+
+def module() -> torch.nn.Module:
+    torch.manual_seed(3)
+    return torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.SiLU(), torch.nn.Linear(6, 4), torch.nn.Tanh())
+
+
+NETWORKS = {
+    "dense": DenseNetwork(5, (7, 3, 4)),
+    "one layer": DenseNetwork(5, (4,)),
+    "residual": ResidualNetwork(5, 4, steps=2, final_time=1.5),
+    "width one": ResidualNetwork(5, 1),
+    "module": ModuleNetwork(module(), 5),
+}
+
+
+@pytest.fixture(params=NETWORKS.values(), ids=NETWORKS)
+def network(request):
+    return request.param
+
+
+def case(network, n=11):
+    generator = torch.Generator().manual_seed(0)
+    theta = network.initial(1) + 0.1 * torch.randn(network.n_theta, generator=generator)
+    return theta, torch.randn(n, network.n_inputs, generator=generator), generator
+
+
+def test_linearization_equals_autograd(network):
+    theta, inputs, generator = case(network)
+    ours, general = network.linearize(theta, inputs), ModuleLinearization(network, theta, inputs)
+    direction, seed = torch.randn(network.n_theta, generator=generator), torch.randn(11, network.width, generator=generator)
+    torch.testing.assert_close(ours.features, network.features(theta, inputs), rtol=1e-13, atol=1e-14)
+    torch.testing.assert_close(ours.jvp(direction), general.jvp(direction), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(ours.vjp(seed), general.vjp(seed), rtol=1e-12, atol=1e-13)
+
+
+def test_adjoint(network):
+    theta, inputs, generator = case(network)
+    at = network.linearize(theta, inputs)
+    direction, seed = torch.randn(network.n_theta, generator=generator), torch.randn(11, network.width, generator=generator)
+    assert float(at.jvp(direction).flatten() @ seed.flatten()) == pytest.approx(float(direction @ at.vjp(seed)), rel=1e-12)
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    for network in (DenseNetwork(3, (4, 5)), ResidualNetwork(3, 4)):
+        assert torch.equal(network.initial(5), network.initial(5))
+        assert not torch.equal(network.initial(5), network.initial(6))
+
+
+def test_layers_reproduce_the_gradient():
+    network = DenseNetwork(5, (7, 3, 4))
+    theta, inputs, generator = case(network)
+    seed = torch.randn(11, 4, generator=generator)
+    at = network.linearize(theta, inputs)
+    assert isinstance(at, LayeredLinearization)
+    rebuilt = torch.cat([(layer.inputs.t() @ layer.sensitivities).reshape(-1) for layer in at.layers(seed)])
+    torch.testing.assert_close(rebuilt, at.vjp(seed), rtol=1e-12, atol=1e-14)
+
+
+def test_prolongation_converges_to_the_same_map():
+    coarse = ResidualNetwork(3, 4, steps=4)
+    generator = torch.Generator().manual_seed(2)
+    theta, inputs = coarse.initial(0), torch.randn(9, 3, generator=generator)
+    changes = []
+    for _ in range(4):
+        fine, fine_theta = coarse.prolonged(theta)
+        assert fine.n_theta == len(fine_theta) and fine.steps == 2 * coarse.steps
+        changes.append(float((fine.features(fine_theta, inputs) - coarse.features(theta, inputs)).norm()))
+        coarse, theta = fine, fine_theta
+    # Constant weights in time: the two differ by the RK4 error alone, so the change falls with order four.
+    orders = [math.log2(a / b) for a, b in zip(changes, changes[1:], strict=False)]
+    assert all(3.7 < order < 4.3 for order in orders)
+
+
+def test_antisymmetric_weights_conserve_the_linearised_norm():
+    network = ResidualNetwork(3, 6)
+    _, matrices, _ = network.unpack(network.initial(4))
+    torch.testing.assert_close(matrices, -matrices.transpose(1, 2))
+
+
+def test_module_is_copied_and_in_evaluation_mode():
+    given = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout(0.5), torch.nn.Tanh()).train()
+    network = ModuleNetwork(given, 3)
+    theta, inputs = network.initial(0), torch.ones(2, 3)
+    assert torch.equal(network.features(theta, inputs), network.features(theta, inputs))
+    assert given.training
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DenseNetwork(0, (3,)),
+        lambda: DenseNetwork(3, ()),
+        lambda: DenseNetwork(3, (4, -1)),
+        lambda: ResidualNetwork(3, 4, steps=0),
+        lambda: ModuleNetwork(torch.nn.Tanh(), 3),
+        lambda: ModuleNetwork(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Flatten(0)), 3),
+    ],
+)
+def test_impossible_networks_are_refused(make):
+    with pytest.raises(ValueError, match="expected"):
+        make()
