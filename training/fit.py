@@ -1,0 +1,189 @@
+"""The outer loop: steps of a solver, watched by validation data, within a budget of work units."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from surrogate.networks import FeatureNetwork
+from surrogate.reduced import ReducedObjective, ReducedPoint
+from training.solver import Solver, Status, Step
+
+
+class ValidationSet:
+    """Data that choose the iterate: their error in the coordinates of the compressed targets.
+
+    Parameters
+    ----------
+    inputs, targets, row_weights
+        Scaled like those of the objective: (n, n_inputs), (n, n_out), (n,).
+    """
+
+    def __init__(self, objective: ReducedObjective, inputs: Tensor, targets: Tensor, row_weights: Tensor) -> None:
+        self._network, self._inputs = objective.network, inputs
+        self._targets = targets @ objective.rotation.t()
+        self._dropped = torch.linalg.vector_norm(targets - self._targets @ objective.rotation, dim=1)
+        self._norms = torch.linalg.vector_norm(targets, dim=1)
+        self._row_weights = row_weights
+
+    def measure(self, point: ReducedPoint) -> tuple[float, float]:
+        """Weighted mean-square loss, and mean per-sample relative L2 error."""
+        with torch.no_grad():
+            features = self._network.features(point.theta, self._inputs).double()
+        misfit = features @ point.inner.weights + point.inner.fixed_weights - self._targets
+        squares = (misfit**2).sum(1) + self._dropped**2
+        loss = 0.5 * (self._row_weights**2 * squares).mean()
+        error = (squares.sqrt() / self._norms).mean()
+        loss, error = torch.stack([loss, error]).tolist()
+        return loss, error
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of history; errors are measured only where validation was looked at."""
+
+    stage: str
+    iteration: int
+    work_units: float
+    cpu_seconds: float
+    wall_seconds: float
+    objective: float
+    gradient_norm: float
+    step: float
+    accepted: bool
+    train_error: float | None = None
+    validation_loss: float | None = None
+    validation_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """A point worth keeping: theta, W, and how well they do on validation data."""
+
+    validation_error: float
+    theta: Tensor
+    weights: Tensor
+    work_units: float
+    iteration: int
+
+
+class Fit:
+    """A training run that can be paused: `advance` goes on until the budget, convergence or Ctrl-C.
+
+    Parameters
+    ----------
+    theta : (n_theta,)
+        Start, dtype and device of the objective's inputs.
+    patience
+        Work units without a better validation error after which the fit ends.
+    stage
+        Label in the history.
+    """
+
+    def __init__(
+        self,
+        objective: ReducedObjective,
+        theta: Tensor,
+        solver: Solver,
+        validation: ValidationSet,
+        *,
+        patience: float = math.inf,
+        stage: str = "",
+    ) -> None:
+        self.objective, self.solver, self.stage = objective, solver, stage
+        self._validation, self._patience = validation, patience
+        self.history: list[Record] = []
+        self.status = Status.running
+        self.cpu_seconds = self.wall_seconds = 0.0
+        self._iteration = 0
+        with self._timed():
+            self.point = objective.at(theta)
+            if not math.isfinite(self.point.value):
+                raise ValueError("the objective is not finite at the initial weights; check the scaling of the inputs")
+            self.best = Iterate(math.inf, theta, self.point.outer_weights, objective.meter.total, 0)
+            self._look(Step(self.point, 0.0, True))
+
+    @property
+    def network(self) -> FeatureNetwork:
+        """The network being fitted."""
+        return self.objective.network
+
+    def advance(self, work_units: float, on_step: Callable[[Fit], None] | None = None) -> Status:
+        """Run until `work_units` more are spent; the status says why it ended.
+
+        A fit that ended for another reason than its budget stays ended. Ctrl-C ends it with status
+        `interrupted`, the best iterate kept.
+        """
+        if self.status not in (Status.running, Status.budget_spent):
+            return self.status
+        self.status, limit = Status.running, self.objective.meter.total + work_units
+        try:
+            with self._timed():
+                while self.status is Status.running:
+                    if self.objective.meter.total >= limit:
+                        self.status = Status.budget_spent
+                        break
+                    self._one_step()
+                    if on_step is not None:
+                        on_step(self)
+        except KeyboardInterrupt:
+            self.status = Status.interrupted
+        if self.history[-1].validation_error is None:
+            with self._timed():
+                self._look(Step(self.point, self.history[-1].step, self.history[-1].accepted))
+        return self.status
+
+    def _one_step(self) -> None:
+        step = self.solver.step(self.point)
+        self._iteration += 1
+        self.point, self.status = step.point, step.status
+        last = step.status is not Status.running
+        if last or self._iteration % self.solver.validation_interval == 0:
+            self._look(step)
+            if self.objective.meter.total - self.best.work_units > self._patience and not last:
+                self.status = Status.no_improvement
+        else:
+            self._record(step)
+
+    def _look(self, step: Step) -> None:
+        loss, error = self._validation.measure(step.point)
+        if error < self.best.validation_error:
+            point = step.point
+            self.best = Iterate(error, point.theta, point.outer_weights, self.objective.meter.total, self._iteration)
+        self._record(step, step.point.training_error(), loss, error)
+
+    def _record(self, step: Step, *errors: float) -> None:
+        norm = float(torch.linalg.vector_norm(step.point.gradient))
+        self.history.append(
+            Record(
+                self.stage, self._iteration, self.objective.meter.total, *self._clock.read(), step.point.value, norm,
+                step.size, step.accepted, *errors,
+            )
+        )  # fmt: skip
+
+    def _timed(self) -> _Clock:
+        self._clock = _Clock(self)
+        return self._clock
+
+
+class _Clock:
+    """Adds the time spent inside to the fit: pauses between two `advance` do not count."""
+
+    def __init__(self, fit: Fit) -> None:
+        self._fit = fit
+
+    def __enter__(self) -> None:
+        self._before = self._fit.cpu_seconds, self._fit.wall_seconds
+        self._start = time.process_time(), time.perf_counter()
+
+    def read(self) -> tuple[float, float]:
+        cpu, wall = time.process_time() - self._start[0], time.perf_counter() - self._start[1]
+        return self._before[0] + cpu, self._before[1] + wall
+
+    def __exit__(self, *_: object) -> None:
+        self._fit.cpu_seconds, self._fit.wall_seconds = self.read()

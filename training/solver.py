@@ -1,0 +1,48 @@
+"""The contract of a solver: one step at a time, each with a record of what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from surrogate.reduced import ReducedPoint
+
+
+class Status(StrEnum):
+    """How a fit stands; everything but `running` is an end, and the best iterate is kept at every end."""
+
+    running = "running"
+    converged = "converged"
+    budget_spent = "budget_spent"
+    no_improvement = "no_improvement"
+    radius_collapsed = "radius_collapsed"
+    line_search_failed = "line_search_failed"
+    nonfinite = "nonfinite"
+    interrupted = "interrupted"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration: where it ended, how far it was allowed or went, and whether it was accepted."""
+
+    point: ReducedPoint
+    size: float
+    accepted: bool
+    status: Status = Status.running
+
+
+class Solver(Protocol):
+    """Minimises a reduced objective. Holds its own memory, so one solver serves one fit."""
+
+    name: str
+    # Iterations between looks at the validation data; a look costs about half an iteration of L-BFGS.
+    validation_interval: int
+
+    def step(self, point: ReducedPoint) -> Step:
+        """One iteration from `point`, which is where the previous step ended."""
+        ...
+
+
+# A gradient this much smaller than the first one is rounding: the line search sees nothing below it.
+GRADIENT_REDUCTION = 1e-10
