@@ -1,0 +1,289 @@
+"""The trained surrogate: a forward model that is evaluated, differentiated, saved and loaded.
+
+A saved model is a folder of `model.json` (description, checksums) and `weights.safetensors`. Loading parses data and
+runs no code: the network is looked up by its kind, and a module's code must be given by who loads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from surrogate.forward_model import Array, Space
+from surrogate.module_network import ModuleNetwork
+from surrogate.networks import DenseNetwork, FeatureNetwork
+from surrogate.residual_network import ResidualNetwork
+from surrogate.scaling import Scaling
+
+SCHEMA_VERSION = 1
+DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
+_FORMAT = "gnvpro surrogate"
+# Bounds the memory of one evaluation; larger batches gain nothing.
+_CHUNK = 4096
+
+
+class SavedModelError(ValueError):
+    """A model folder that cannot be trusted or understood; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A separable network in the units of its data: observables = W [F((y - shift) * scale; theta), 1].
+
+    Attributes
+    ----------
+    theta : (n_theta,)
+        Weights of the feature network, in the dtype it was trained in.
+    weights : (n_out, width + 1)
+        Last layer in the unit of the observables, bias last, float64.
+    errors
+        Mean per-sample relative L2 error on `train`, `validation` and `test`.
+    provenance, training
+        What the data set said of itself, and how the model was trained; JSON-able.
+    """
+
+    network: FeatureNetwork
+    theta: Tensor
+    weights: Tensor
+    input_shift: Tensor
+    input_scale: Tensor
+    parameters: Space
+    observables: Space
+    errors: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def assemble(
+        cls, network: FeatureNetwork, theta: Tensor, scaled_weights: Tensor, scaling: Scaling, *spaces: Space, **about: Any
+    ) -> Surrogate:
+        """From theta and W of the scaled problem; both are brought to the CPU."""
+        theta = theta.detach().cpu()
+        return cls(
+            network,
+            theta,
+            scaled_weights.detach().cpu().double() * scaling.output_scale,
+            torch.as_tensor(scaling.input_shift),
+            torch.as_tensor(scaling.input_scale),
+            *spaces,
+            **about,
+        )
+
+    @property
+    def dtype(self) -> str:
+        """Precision of the feature network: `float64` or `float32`."""
+        return str(self.theta.dtype).removeprefix("torch.")
+
+    @overload
+    def evaluate(self, y: Array) -> Array: ...
+    @overload
+    def evaluate(self, y: Tensor) -> Tensor: ...
+    def evaluate(self, y: Array | Tensor) -> Array | Tensor:
+        """Observables (n, n_out) at parameters (n, n_in).
+
+        A tensor gives a tensor on its device, differentiable by autograd; numpy gives numpy. Points outside the
+        training bounds are computed all the same: `parameters.contains` tells them.
+        """
+        if isinstance(y, Tensor):
+            return self._map(y)
+        y = self.parameters.rows(y)
+        with torch.inference_mode():
+            if len(y) <= _CHUNK:
+                return self._map(torch.from_numpy(y)).numpy()
+            return np.concatenate([self._map(torch.from_numpy(part)).numpy() for part in _chunks(y)])
+
+    def jvp(self, y: Array, dy: Array) -> Array:
+        """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
+        at, along = self._pair(y, dy, self.parameters)
+        return torch.func.jvp(self._map, (at,), (along,))[1].detach().numpy()
+
+    def vjp(self, y: Array, dc: Array) -> Array:
+        """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in)."""
+        at, seed = self._pair(y, dc, self.observables)
+        return torch.func.vjp(self._map, at)[1](seed)[0].detach().numpy()
+
+    def _pair(self, y: Array, other: Array, space: Space) -> tuple[Tensor, Tensor]:
+        y, other = self.parameters.rows(y), space.rows(other)
+        if len(y) != len(other):
+            raise ValueError(f"expected one direction per point, got {len(other)} for {len(y)} points")
+        return torch.from_numpy(y), torch.from_numpy(other)
+
+    def _map(self, y: Tensor) -> Tensor:
+        inputs = (y - self.input_shift.to(y.device)) * self.input_scale.to(y.device)
+        theta, weights = self.theta.to(y.device), self.weights.to(y.device)
+        features = self.network.features(theta, inputs.to(theta.dtype)).to(weights.dtype)
+        return torch.addmm(weights[:, -1], features, weights[:, :-1].t())
+
+    def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
+        """Write the model folder, all of it or nothing.
+
+        Parameters
+        ----------
+        overwrite
+            Replace a model that is there. Anything else that is there is never replaced.
+        extra
+            Further JSON documents for the folder, by file name.
+
+        Raises
+        ------
+        FileExistsError
+            Something is there already.
+        """
+        path = Path(path)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            if not (path / DESCRIPTION).is_file():
+                raise FileExistsError(f"{path} holds something that is not a model; choose another place")
+            if not overwrite:
+                raise FileExistsError(f"{path} holds a model already; choose another place or ask to overwrite it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            new = Path(folder) / "model"
+            new.mkdir()
+            self._write(new)
+            for name, document in (extra or {}).items():
+                (new / name).write_text(json.dumps(document))
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(new, path)
+
+    def _write(self, folder: Path) -> None:
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        safetensors.torch.save_file(tensors, folder / WEIGHTS)
+        description: dict[str, Any] = {
+            "format": _FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "network": self.network.to_dict(),
+            "dtype": self.dtype,
+            "parameters": self.parameters.to_dict(),
+            "observables": self.observables.to_dict(),
+            "errors": self.errors,
+            "provenance": self.provenance,
+            "training": self.training,
+            "weights_sha256": _sha256((folder / WEIGHTS).read_bytes()),
+        }
+        description["sha256"] = _sha256(_canonical(description))
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
+
+    @classmethod
+    def load(cls, path: str | Path, module: nn.Module | None = None) -> Surrogate:
+        """Read a model folder; runs no code from it.
+
+        Parameters
+        ----------
+        module
+            The feature module, for a model trained on a `torch.nn.Module`: its weights are saved, its code is not.
+
+        Raises
+        ------
+        FileNotFoundError
+            No such folder, or no model in it.
+        SavedModelError
+            Truncated, changed since it was written, newer than this version, or inconsistent.
+        """
+        folder = Path(path)
+        if not (folder / DESCRIPTION).is_file():
+            raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
+        description = _read_description(folder)
+        tensors = _read_weights(folder, description["weights_sha256"])
+        try:
+            spaces = [Space.from_dict(description[name]) for name in ("parameters", "observables")]
+            network = _network(description["network"], module)
+            about = {name: description[name] for name in ("errors", "provenance", "training")}
+            model = cls(network, *(tensors[name] for name in _TENSORS), *spaces, **about)
+            model._check(description["dtype"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SavedModelError(f"{folder / DESCRIPTION} is not a complete model description ({error!r})") from error
+        return model
+
+    def _check(self, dtype: str) -> None:
+        """Sizes and types agree, before anything is computed with them."""
+        n_in, n_out = self.parameters.size, self.observables.size
+        expected = {
+            "theta": (self.network.n_theta,),
+            "weights": (n_out, self.network.width + 1),
+            "input_shift": (n_in,),
+            "input_scale": (n_in,),
+        }
+        for name, shape in expected.items():
+            got = tuple(getattr(self, name).shape)
+            if got != shape:
+                raise SavedModelError(f"the model's {name} should have shape {shape}, got {got}")
+        if self.network.n_inputs != n_in or self.dtype != dtype or dtype not in ("float32", "float64"):
+            raise SavedModelError(
+                f"the model's network has {self.network.n_inputs} inputs of {self.dtype}, its description {n_in} of {dtype}"
+            )
+
+
+_TENSORS = ("theta", "weights", "input_shift", "input_scale")
+
+
+def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
+    match given["kind"]:
+        case "dense":
+            return DenseNetwork(given["n_inputs"], tuple(given["widths"]))
+        case "residual":
+            return ResidualNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"])
+        case "module" if module is not None:
+            return ModuleNetwork(module, given["n_inputs"])
+        case "module":
+            raise SavedModelError(
+                f"this model was trained on a torch module ({given['class']}), whose code is not saved; "
+                "load it from Python with Surrogate.load(path, module=...)"
+            )
+        case kind:
+            raise SavedModelError(f"unknown kind of network {kind!r}; expected dense, residual or module")
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    file = folder / DESCRIPTION
+    try:
+        description = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SavedModelError(f"{file} is not JSON ({error}); it may be truncated, copy the model again") from error
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise SavedModelError(f"{file} does not describe a gnvpro model")
+    version = description.get("schema_version")
+    if not isinstance(version, int) or version < 1:
+        raise SavedModelError(f"{file}: expected an integer schema_version, got {version!r}")
+    if version > SCHEMA_VERSION:
+        raise SavedModelError(f"{file} has schema version {version}, newer than {SCHEMA_VERSION}; update gnvpro")
+    if _sha256(_canonical({k: v for k, v in description.items() if k != "sha256"})) != description.get("sha256"):
+        raise SavedModelError(f"{file} was changed since it was written; copy the model again")
+    return description
+
+
+def _read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise SavedModelError(f"{file} is missing; copy the model again")
+    content = file.read_bytes()
+    if _sha256(content) != sha256:
+        raise SavedModelError(f"{file} is truncated or was changed since it was written; copy the model again")
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise SavedModelError(f"{file} is not a safetensors file ({error})") from error
+
+
+def _chunks(y: Array) -> list[Array]:
+    return [y[i : i + _CHUNK] for i in range(0, len(y), _CHUNK)]
+
+
+def _canonical(description: dict[str, Any]) -> bytes:
+    return json.dumps(description, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
