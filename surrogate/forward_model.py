@@ -178,7 +178,9 @@ class Space:
         outside = np.flatnonzero(~self.contains(points))
         if len(outside):
             i = int(outside[0])
-            raise ValueError(f"row {i} ({len(outside)} of {len(points)} in all) is not in the space: {self._why(points[i])}")
+            raise ValueError(
+                f"row {i} ({len(outside)} of {len(points)} in all) is not in the space: {self._why(points[i])}"
+            )
         return points
 
     def _why(self, point: Array) -> str:
@@ -234,10 +236,14 @@ class ForwardModel(Protocol):
     """A differentiable map from parameters to observables."""
 
     @property
-    def parameters(self) -> Space: ...
+    def parameters(self) -> Space:
+        """What goes in."""
+        ...
 
     @property
-    def observables(self) -> Space: ...
+    def observables(self) -> Space:
+        """What comes out."""
+        ...
 
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out) at parameters (n, n_in); NaN in the rows that could not be computed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,9 +33,11 @@ class ModuleNetwork:
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._start = torch.cat([value.detach().reshape(-1) for value in parameters.values()])
         with torch.no_grad():
-            out = self.features(self._start, self._start.new_zeros(2, n_inputs))
+            out = self.bind(self._start)(self._start.new_zeros(2, n_inputs))
         if out.ndim != 2 or len(out) != 2:
-            raise ValueError(f"expected features (n, width) for inputs (n, {n_inputs}), got {tuple(out.shape)} for n = 2")
+            raise ValueError(
+                f"expected features (n, width) for inputs (n, {n_inputs}), got {tuple(out.shape)} for n = 2"
+            )
         self.width = out.shape[1]
 
     @property
@@ -46,7 +49,7 @@ class ModuleNetwork:
         """The weights the module came with."""
         return self._start.clone()
 
-    def features(self, theta: Tensor, inputs: Tensor) -> Tensor:
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """See `surrogate.networks.FeatureNetwork`."""
         parts = torch.split(theta, [shape.numel() for shape in self._shapes.values()])
         state: dict[str, Tensor] = {
@@ -54,7 +57,7 @@ class ModuleNetwork:
         }
         for name, value in self.module.named_buffers():
             state[name] = value.to(theta) if value.is_floating_point() else value.to(theta.device)
-        return functional_call(self.module, state, (inputs,))
+        return lambda inputs: functional_call(self.module, state, (inputs,))
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> ModuleLinearization:
         """See `surrogate.networks.FeatureNetwork`."""
@@ -66,11 +69,11 @@ class ModuleNetwork:
 
 
 class ModuleLinearization:
-    """Products by `torch.func`; correct for every network whose `features` is differentiable."""
+    """Products by `torch.func`; correct for every network whose bound map is differentiable."""
 
     def __init__(self, network: Any, theta: Tensor, inputs: Tensor) -> None:
         self._theta = theta
-        self._map = lambda at: network.features(at, inputs)
+        self._map = lambda at: network.bind(at)(inputs)
         features, self._pull_back = vjp(self._map, theta)
         self._features = features.detach()
 

@@ -9,7 +9,7 @@ general path that defines what is correct.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -40,20 +40,26 @@ class FeatureNetwork(Protocol):
     """A differentiable map from inputs (n, n_inputs) to features (n, width)."""
 
     @property
-    def n_inputs(self) -> int: ...
+    def n_inputs(self) -> int:
+        """Number of inputs."""
+        ...
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Number of features."""
+        ...
 
     @property
-    def n_theta(self) -> int: ...
+    def n_theta(self) -> int:
+        """Number of weights."""
+        ...
 
     def initial(self, seed: int) -> Tensor:
         """Random initial theta, (n_theta,), float64 on the CPU: the same on every device."""
         ...
 
-    def features(self, theta: Tensor, inputs: Tensor) -> Tensor:
-        """Z = F(inputs; theta), differentiable by autograd in both arguments."""
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
+        """The map inputs -> features at this theta, unpacked once; differentiable by autograd in both."""
         ...
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> Linearization:
@@ -116,7 +122,7 @@ class DenseNetwork:
         return self.slices[-1].stop
 
     def initial(self, seed: int) -> Tensor:
-        """Gaussian weights, standard deviation sqrt(2/fan_in) in the first layer and sqrt(1/fan_in) after; zero biases."""
+        """Gaussian weights of variance 2/fan_in in the first layer and 1/fan_in after; zero biases."""
         generator = torch.Generator().manual_seed(seed)
         layers = []
         for j, (rows, fan_out) in enumerate(self.shapes):
@@ -130,12 +136,17 @@ class DenseNetwork:
         """Views of theta, one matrix a layer."""
         return [theta[where].view(shape) for where, shape in zip(self.slices, self.shapes, strict=True)]
 
-    def features(self, theta: Tensor, inputs: Tensor) -> Tensor:
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """See `FeatureNetwork`."""
-        h = inputs
-        for weights in self.layer_weights(theta):
-            h = torch.tanh(torch.addmm(weights[-1], h, weights[:-1]))
-        return h
+        layers = [(weights[-1], weights[:-1]) for weights in self.layer_weights(theta)]
+
+        def features(inputs: Tensor) -> Tensor:
+            h = inputs
+            for bias, weights in layers:
+                h = torch.tanh(torch.addmm(bias, h, weights))
+            return h
+
+        return features
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> _DenseLinearization:
         """See `FeatureNetwork`."""

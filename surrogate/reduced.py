@@ -61,9 +61,13 @@ class ReducedObjective:
         meter: WorkMeter | None = None,
     ) -> None:
         if len(inputs) != len(targets):
-            raise ValueError(f"inputs and targets disagree on samples: {len(inputs)} and {len(targets)}; check the split")
+            raise ValueError(
+                f"inputs and targets disagree on samples: {len(inputs)} and {len(targets)}; check the split"
+            )
         if min(alpha_w, alpha_theta, compression) < 0:
-            raise ValueError(f"expected regularisation and compression >= 0, got {alpha_w}, {alpha_theta}, {compression}")
+            raise ValueError(
+                f"expected regularisation and compression >= 0, got {alpha_w}, {alpha_theta}, {compression}"
+            )
         targets = targets.double()
         weights = targets.new_ones(len(targets)) if row_weights is None else row_weights.double()
         for what, values in (("inputs", inputs), ("targets", targets), ("row weights", weights)):

@@ -8,8 +8,8 @@ them (Haber & Ruthotto 2017; Newman et al. 2021, Sec. 5). Derivatives by hand, a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -70,18 +70,21 @@ class ResidualNetwork:
         at_one_time = torch.cat([triangle, triangle.new_zeros(self.width)])
         return torch.cat([opening.reshape(-1), at_one_time.repeat(self.n_times)])
 
-    def features(self, theta: Tensor, inputs: Tensor) -> Tensor:
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """See `surrogate.networks.FeatureNetwork`."""
         opening, matrices, biases = self.unpack(theta)
-        z = torch.tanh(inputs @ opening[:-1] + opening[-1])
-        shift = DAMPING * torch.eye(self.width, dtype=theta.dtype, device=theta.device)
+        matrices = matrices - DAMPING * torch.eye(self.width, dtype=theta.dtype, device=theta.device)
 
         def slope(time: int, z: Tensor) -> Tensor:
-            return torch.tanh(z @ (matrices[time] - shift) + biases[time])
+            return torch.tanh(z @ matrices[time] + biases[time])
 
-        for step in range(self.steps):
-            z = z + sum(weight * k for weight, k in zip(self._weights, self._stages(slope, step, z), strict=True))
-        return z
+        def features(inputs: Tensor) -> Tensor:
+            z = torch.tanh(inputs @ opening[:-1] + opening[-1])
+            for step in range(self.steps):
+                z = z + sum(b * k for b, k in zip(self._weights, self._stages(slope, step, z), strict=True))
+            return z
+
+        return features
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> _ResidualLinearization:
         """See `surrogate.networks.FeatureNetwork`."""

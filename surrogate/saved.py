@@ -11,7 +11,9 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -31,7 +33,7 @@ SCHEMA_VERSION = 1
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 _FORMAT = "gnvpro surrogate"
 # Bounds the memory of one evaluation; larger batches gain nothing.
-_CHUNK = 4096
+_CHUNK = 2048
 
 
 class SavedModelError(ValueError):
@@ -67,7 +69,13 @@ class Surrogate:
 
     @classmethod
     def assemble(
-        cls, network: FeatureNetwork, theta: Tensor, scaled_weights: Tensor, scaling: Scaling, *spaces: Space, **about: Any
+        cls,
+        network: FeatureNetwork,
+        theta: Tensor,
+        scaled_weights: Tensor,
+        scaling: Scaling,
+        *spaces: Space,
+        **about: Any,
     ) -> Surrogate:
         """From theta and W of the scaled problem; both are brought to the CPU."""
         theta = theta.detach().cpu()
@@ -121,10 +129,18 @@ class Surrogate:
         return torch.from_numpy(y), torch.from_numpy(other)
 
     def _map(self, y: Tensor) -> Tensor:
-        inputs = (y - self.input_shift.to(y.device)) * self.input_scale.to(y.device)
-        theta, weights = self.theta.to(y.device), self.weights.to(y.device)
-        features = self.network.features(theta, inputs.to(theta.dtype)).to(weights.dtype)
-        return torch.addmm(weights[:, -1], features, weights[:, :-1].t())
+        shift, scale, features, weights, bias = self._on_cpu if y.device.type == "cpu" else self._on(y.device)
+        z = features(((y - shift) * scale).to(self.theta.dtype))
+        return torch.addmm(bias, z.to(weights.dtype), weights)
+
+    @cached_property
+    def _on_cpu(self) -> _Parts:
+        return self._on(torch.device("cpu"))
+
+    def _on(self, device: torch.device) -> _Parts:
+        weights = self.weights.to(device)
+        features = self.network.bind(self.theta.to(device))
+        return self.input_shift.to(device), self.input_scale.to(device), features, weights[:, :-1].t(), weights[:, -1]
 
     def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
         """Write the model folder, all of it or nothing.
@@ -226,6 +242,7 @@ class Surrogate:
             )
 
 
+_Parts = tuple[Tensor, Tensor, Callable[[Tensor], Tensor], Tensor, Tensor]
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")
 
 

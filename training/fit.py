@@ -34,7 +34,7 @@ class ValidationSet:
     def measure(self, point: ReducedPoint) -> tuple[float, float]:
         """Weighted mean-square loss, and mean per-sample relative L2 error."""
         with torch.no_grad():
-            features = self._network.features(point.theta, self._inputs).double()
+            features = self._network.bind(point.theta)(self._inputs).double()
         misfit = features @ point.inner.weights + point.inner.fixed_weights - self._targets
         squares = (misfit**2).sum(1) + self._dropped**2
         loss = 0.5 * (self._row_weights**2 * squares).mean()

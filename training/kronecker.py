@@ -70,5 +70,7 @@ class KroneckerMetric:
             diagonal = block.inverse_diagonal.sqrt() if root else block.inverse_diagonal
             part = vectors[..., block.where].reshape(*vectors.shape[:-1], *shape)
             inside = (block.inputs_basis.t() @ part @ block.outputs_basis) * diagonal
-            out[..., block.where] = (block.inputs_basis @ inside @ block.outputs_basis.t()).reshape(*vectors.shape[:-1], -1)
+            out[..., block.where] = (block.inputs_basis @ inside @ block.outputs_basis.t()).reshape(
+                *vectors.shape[:-1], -1
+            )
         return out

@@ -89,9 +89,7 @@ class TrustRegionKrylov:
             return vector if metric is None else metric.apply_root(vector)
 
         downhill = -root(point.gradient)
-        basis = lanczos(
-            lambda v: root(point.gauss_newton(root(v), self._kind)), downhill, self._size, self._tolerance
-        )
+        basis = lanczos(lambda v: root(point.gauss_newton(root(v), self._kind)), downhill, self._size, self._tolerance)
         return _Model.of(basis, float(torch.linalg.vector_norm(downhill)), metric)
 
 

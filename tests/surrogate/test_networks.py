@@ -40,8 +40,11 @@ def case(network, n=11):
 def test_linearization_equals_autograd(network):
     theta, inputs, generator = case(network)
     ours, general = network.linearize(theta, inputs), ModuleLinearization(network, theta, inputs)
-    direction, seed = torch.randn(network.n_theta, generator=generator), torch.randn(11, network.width, generator=generator)
-    torch.testing.assert_close(ours.features, network.features(theta, inputs), rtol=1e-13, atol=1e-14)
+    direction, seed = (
+        torch.randn(network.n_theta, generator=generator),
+        torch.randn(11, network.width, generator=generator),
+    )
+    torch.testing.assert_close(ours.features, network.bind(theta)(inputs), rtol=1e-13, atol=1e-14)
     torch.testing.assert_close(ours.jvp(direction), general.jvp(direction), rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(ours.vjp(seed), general.vjp(seed), rtol=1e-12, atol=1e-13)
 
@@ -49,8 +52,13 @@ def test_linearization_equals_autograd(network):
 def test_adjoint(network):
     theta, inputs, generator = case(network)
     at = network.linearize(theta, inputs)
-    direction, seed = torch.randn(network.n_theta, generator=generator), torch.randn(11, network.width, generator=generator)
-    assert float(at.jvp(direction).flatten() @ seed.flatten()) == pytest.approx(float(direction @ at.vjp(seed)), rel=1e-12)
+    direction, seed = (
+        torch.randn(network.n_theta, generator=generator),
+        torch.randn(11, network.width, generator=generator),
+    )
+    assert float(at.jvp(direction).flatten() @ seed.flatten()) == pytest.approx(
+        float(direction @ at.vjp(seed)), rel=1e-12
+    )
 
 
 def test_initial_weights_depend_on_the_seed_alone():
@@ -77,7 +85,7 @@ def test_prolongation_converges_to_the_same_map():
     for _ in range(4):
         fine, fine_theta = coarse.prolonged(theta)
         assert fine.n_theta == len(fine_theta) and fine.steps == 2 * coarse.steps
-        changes.append(float((fine.features(fine_theta, inputs) - coarse.features(theta, inputs)).norm()))
+        changes.append(float((fine.bind(fine_theta)(inputs) - coarse.bind(theta)(inputs)).norm()))
         coarse, theta = fine, fine_theta
     # Constant weights in time: the two differ by the RK4 error alone, so the change falls with order four.
     orders = [math.log2(a / b) for a, b in zip(changes, changes[1:], strict=False)]
@@ -94,7 +102,7 @@ def test_module_is_copied_and_in_evaluation_mode():
     given = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout(0.5), torch.nn.Tanh()).train()
     network = ModuleNetwork(given, 3)
     theta, inputs = network.initial(0), torch.ones(2, 3)
-    assert torch.equal(network.features(theta, inputs), network.features(theta, inputs))
+    assert torch.equal(network.bind(theta)(inputs), network.bind(theta)(inputs))
     assert given.training
 
 

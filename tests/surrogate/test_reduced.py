@@ -34,7 +34,7 @@ def augmented_residual(network, inputs, targets, weights, theta):
     """All residual blocks of the reduced problem, W from the normal equations: differentiable by autograd."""
     n = len(inputs)
     scale = (weights / math.sqrt(n))[:, None]
-    features = torch.cat([network.features(theta, inputs), torch.ones(n, 1)], 1)
+    features = torch.cat([network.bind(theta)(inputs), torch.ones(n, 1)], 1)
     columns = torch.cat([features * scale, math.sqrt(ALPHA_W) * torch.eye(features.shape[1])])
     padded = torch.cat([targets * scale, torch.zeros(features.shape[1], targets.shape[1])])
     solution = torch.linalg.solve(columns.t() @ columns, columns.t() @ padded)
@@ -57,7 +57,9 @@ def test_value_gradient_and_golub_pereyra_equal_autograd_through_the_solve(netwo
     assert point.value == pytest.approx(0.5 * float(at @ at), rel=1e-13)
     torch.testing.assert_close(point.gradient, jacobian.t() @ at, rtol=1e-10, atol=1e-12)
     direction = torch.randn(network.n_theta, generator=generator)
-    torch.testing.assert_close(point.gauss_newton(direction), jacobian.t() @ (jacobian @ direction), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        point.gauss_newton(direction), jacobian.t() @ (jacobian @ direction), rtol=1e-10, atol=1e-12
+    )
 
 
 def test_kaufman_drops_a_positive_semidefinite_term(network):
@@ -75,7 +77,7 @@ def test_reduced_gradient_is_the_full_one_at_the_inner_optimum(network):
     objective, theta, targets, weights, _ = problem(network)
     weights_at = objective.at(theta).outer_weights.clone().requires_grad_()
     theta = theta.clone().requires_grad_()
-    predictions = torch.cat([network.features(theta, objective.inputs), torch.ones(23, 1)], 1) @ weights_at.t()
+    predictions = torch.cat([network.bind(theta)(objective.inputs), torch.ones(23, 1)], 1) @ weights_at.t()
     value = 0.5 * (((predictions - targets) * weights[:, None]) ** 2).sum() / 23
     value = value + 0.5 * ALPHA_W * (weights_at**2).sum() + 0.5 * ALPHA_THETA * (theta**2).sum()
     value.backward()
@@ -94,7 +96,7 @@ def test_compressed_equals_uncompressed():
     assert many.rotation.shape == (6, 40)
     point, direction = many.at(theta), torch.randn(network.n_theta, generator=generator)
     layer = LeastSquaresLayer(targets @ mixing, wide.row_weights, ALPHA_W)
-    features = network.features(theta, wide.inputs)
+    features = network.bind(theta)(wide.inputs)
     plain = layer.solve(features)
     torch.testing.assert_close(point.inner.value, plain.value, rtol=1e-12, atol=0)
     torch.testing.assert_close(point.outer_weights[:, :-1], plain.weights.t(), rtol=1e-9, atol=1e-11)
@@ -107,7 +109,7 @@ def test_truncation_error_is_stated_in_the_training_error():
     objective, theta, targets, *_ = problem(network, compression=0.5)
     point = objective.at(theta)
     assert len(objective.rotation) < 6
-    features = torch.cat([network.features(theta, objective.inputs), torch.ones(23, 1)], 1)
+    features = torch.cat([network.bind(theta)(objective.inputs), torch.ones(23, 1)], 1)
     error = (features @ point.outer_weights.t() - targets).norm(dim=1) / targets.norm(dim=1)
     assert point.training_error() == pytest.approx(float(error.mean()), rel=1e-12)
 
