@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -131,19 +132,34 @@ class ResidualNetwork:
         """Opening matrix, antisymmetric K - K' (n_times, width, width), biases (n_times, width); linear in theta."""
         opening = theta[: self.n_opening].view(self.n_inputs + 1, self.width)
         in_time = theta[self.n_opening :].view(self.n_times, -1)
-        rows, columns = torch.tril_indices(self.width, self.width, -1, device=theta.device)
-        lower = theta.new_zeros(self.n_times, self.width, self.width)
-        lower = lower.index_put(
-            (torch.arange(self.n_times, device=theta.device)[:, None], rows[None], columns[None]),
-            in_time[:, : self.n_triangle],
-        )
-        return opening, lower - lower.transpose(1, 2), in_time[:, self.n_triangle :]
+        places = _places(self.width, theta.device)
+        entries = in_time.index_select(1, places.triangle_of_entry) * places.sign.to(theta.dtype)
+        return opening, entries.view(self.n_times, self.width, self.width), in_time[:, self.n_triangle :]
 
     def pack_gradient(self, opening: Tensor, matrices: Tensor, biases: Tensor) -> Tensor:
         """Adjoint of `unpack`."""
-        rows, columns = torch.tril_indices(self.width, self.width, -1, device=opening.device)
-        triangle = (matrices - matrices.transpose(1, 2))[:, rows, columns]
+        entries = (matrices - matrices.transpose(1, 2)).flatten(1)
+        triangle = entries.index_select(1, _places(self.width, opening.device).entry_of_triangle)
         return torch.cat([opening.reshape(-1), torch.cat([triangle, biases], 1).reshape(-1)])
+
+
+class _Places(NamedTuple):
+    """Where the free entries of an antisymmetric matrix sit in it, and the reverse with signs."""
+
+    entry_of_triangle: Tensor
+    triangle_of_entry: Tensor
+    sign: Tensor
+
+
+@cache
+def _places(width: int, device: torch.device) -> _Places:
+    rows, columns = torch.tril_indices(width, width, -1)
+    number = torch.arange(len(rows))
+    triangle_of_entry, sign = torch.zeros(width, width, dtype=torch.int64), torch.zeros(width, width)
+    triangle_of_entry[rows, columns] = triangle_of_entry[columns, rows] = number
+    sign[rows, columns], sign[columns, rows] = 1.0, -1.0
+    found = (rows * width + columns, triangle_of_entry.reshape(-1), sign.reshape(-1).double())
+    return _Places(*(part.to(device) for part in found))
 
 
 class _ResidualLinearization:

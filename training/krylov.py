@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,22 +29,18 @@ def lanczos(operator: Callable[[Tensor], Tensor], start: Tensor, size: int, tole
     vectors = start.new_zeros(size, start.numel())
     vectors[0] = start / torch.linalg.vector_norm(start)
     diagonal, beside = np.zeros(size), np.zeros(size)
+    pivot, last = math.nan, 1.0  # of T = L D L', and the last entry of T^-1 e_1
     for j in range(size):
         new = operator(vectors[j])
         diagonal[j] = float(new @ vectors[j])
         for _ in range(2):  # twice is enough (Parlett)
             new = new - vectors[: j + 1].t() @ (vectors[: j + 1] @ new)
         beside[j] = float(torch.linalg.vector_norm(new))
-        tridiagonal = np.diag(diagonal[: j + 1]) + np.diag(beside[:j], 1) + np.diag(beside[:j], -1)
-        if j + 1 == size or beside[j] <= 1e-12 * max(abs(diagonal[0]), beside[0]):
-            break
-        if tolerance > 0 and beside[j] * abs(_last_of_solution(tridiagonal)) < tolerance:
+        pivot = diagonal[0] if j == 0 else diagonal[j] - beside[j - 1] ** 2 / pivot
+        last *= (1.0 if j == 0 else -beside[j - 1]) / pivot
+        invariant = beside[j] <= 1e-12 * max(abs(diagonal[0]), beside[0])
+        if j + 1 == size or invariant or beside[j] * abs(last) < tolerance:
             break
         vectors[j + 1] = new / beside[j]
-    return KrylovBasis(vectors[: len(tridiagonal)], tridiagonal)
-
-
-def _last_of_solution(tridiagonal: np.ndarray) -> float:
-    first = np.zeros(len(tridiagonal))
-    first[0] = 1.0
-    return float(np.linalg.lstsq(tridiagonal, first, rcond=None)[0][-1])
+    k = j + 1
+    return KrylovBasis(vectors[:k], np.diag(diagonal[:k]) + np.diag(beside[: k - 1], 1) + np.diag(beside[: k - 1], -1))
