@@ -218,8 +218,8 @@ class Space:
             )
             for axis in given["axes"]
         )
-        bounds = (None if given[side] is None else tuple(given[side]) for side in ("lower", "upper"))
-        return cls(axes, tuple(given["units"]), *bounds, given["constraint"], given["law"])
+        lower, upper = (None if given[side] is None else tuple(given[side]) for side in ("lower", "upper"))
+        return cls(axes, tuple(given["units"]), lower, upper, given["constraint"], given["law"])
 
 
 def _text(label: str | float) -> str:

@@ -100,6 +100,8 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
     """
     basis, triangle = torch.linalg.qr(columns)
     if _is_dependent(triangle.diagonal().abs()):
+        if not bool(torch.isfinite(columns).all()):  # features overflowed: the value is not finite, as it should be
+            return basis, targets.new_full((columns.shape[1], targets.shape[1]), torch.nan), triangle
         left, singular, right = torch.linalg.svd(columns, full_matrices=False)
         keep = singular > _RANK_TOLERANCE * singular[0]
         basis, inverse = left[:, keep], right[keep].t() / singular[keep]

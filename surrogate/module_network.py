@@ -74,8 +74,8 @@ class ModuleLinearization:
     def __init__(self, network: Any, theta: Tensor, inputs: Tensor) -> None:
         self._theta = theta
         self._map = lambda at: network.bind(at)(inputs)
-        features, self._pull_back = vjp(self._map, theta)
-        self._features = features.detach()
+        made = vjp(self._map, theta)
+        self._features, self._pull_back = made[0].detach(), made[1]
 
     @property
     def features(self) -> Tensor:

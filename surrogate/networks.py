@@ -66,6 +66,10 @@ class FeatureNetwork(Protocol):
         """Features with what their derivative products need kept."""
         ...
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description, read back by `surrogate.saved`."""
+        ...
+
 
 class Layer(NamedTuple):
     """A dense layer seen by a curvature estimate: where it sits in theta, what came in, what came back."""

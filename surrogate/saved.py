@@ -74,19 +74,20 @@ class Surrogate:
         theta: Tensor,
         scaled_weights: Tensor,
         scaling: Scaling,
-        *spaces: Space,
-        **about: Any,
+        parameters: Space,
+        observables: Space,
+        provenance: dict[str, Any],
     ) -> Surrogate:
         """From theta and W of the scaled problem; both are brought to the CPU."""
-        theta = theta.detach().cpu()
         return cls(
             network,
-            theta,
+            theta.detach().cpu(),
             scaled_weights.detach().cpu().double() * scaling.output_scale,
             torch.as_tensor(scaling.input_shift),
             torch.as_tensor(scaling.input_scale),
-            *spaces,
-            **about,
+            parameters,
+            observables,
+            provenance=provenance,
         )
 
     @property
@@ -214,10 +215,13 @@ class Surrogate:
         description = _read_description(folder)
         tensors = _read_weights(folder, description["weights_sha256"])
         try:
-            spaces = [Space.from_dict(description[name]) for name in ("parameters", "observables")]
-            network = _network(description["network"], module)
-            about = {name: description[name] for name in ("errors", "provenance", "training")}
-            model = cls(network, *(tensors[name] for name in _TENSORS), *spaces, **about)
+            model = cls(
+                network=_network(description["network"], module),
+                parameters=Space.from_dict(description["parameters"]),
+                observables=Space.from_dict(description["observables"]),
+                **{name: tensors[name] for name in _TENSORS},
+                **{name: description[name] for name in ("errors", "provenance", "training")},
+            )
             model._check(description["dtype"])
         except (KeyError, TypeError, AttributeError) as error:
             raise SavedModelError(f"{folder / DESCRIPTION} is not a complete model description ({error!r})") from error

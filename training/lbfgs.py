@@ -58,6 +58,7 @@ class LimitedMemoryBFGS:
             pairs.refresh(self._metric)
         self._iteration += 1
 
+        found = None
         if pairs.count:
             found = _wolfe(point, -pairs.inverse_product(point.gradient, self._metric), growth=2.0)
             if found is None:
@@ -113,7 +114,7 @@ class _Pairs:
         kept = min(self.count, self._memory)
         order = (np.arange(kept) + (self.count if self.count > self._memory else 0)) % self._memory
         last = order[-1]
-        scale = self._sy[last, last] / self._yhy[last, last]
+        scale = float(self._sy[last, last] / self._yhy[last, last])
         s_g, hy_g = _host(torch.stack([self._s @ gradient, self._hy @ gradient]))[:, order]
         upper = np.triu(self._sy[np.ix_(order, order)])
         u = solve_triangular(upper, s_g)

@@ -51,7 +51,7 @@ def candidates(n_samples: int, n_inputs: int) -> list[Candidate]:
         shapes = [(9, 24, 24, last), (8, 16, last), (16, 24, 24, last)]
     raced = [Candidate(shape, gain) for shape in shapes for gain in (0.1, 1.0)]
     # The metric overfits small networks of equal layers on few samples: let plain L-BFGS compete there.
-    return [*raced, Candidate((16, 16, min(16, last)), 0.1, metric=False)]
+    return list(dict.fromkeys([*raced, Candidate((16, 16, min(16, last)), 0.1, metric=False)]))
 
 
 def race(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,7 +82,9 @@ class TrainSettings:
             if value is not None and not value > 0:
                 raise ValueError(f"expected {name} > 0, got {value}")
         if self.network == "paper" and (self.widths or self.gain or self.quick):
-            raise ValueError("the paper's network has its own widths and input scaling; leave widths, gain and quick out")
+            raise ValueError(
+                "the paper's network has its own widths and input scaling; leave widths, gain and quick out"
+            )
         if self.quick and self.budget is not None:
             raise ValueError("quick is a budget of its own; give either quick or budget")
 
@@ -293,7 +295,13 @@ class _Runner:
     def _training(self, fits: list[Fit], best: Fit, scaling: Scaling, choice: dict[str, Any]) -> Training:
         train = self._split.train
         surrogate = Surrogate.assemble(
-            best.network, best.best.theta, best.best.weights, scaling, train.parameter_space, train.observable_space
+            best.network,
+            best.best.theta,
+            best.best.weights,
+            scaling,
+            train.parameter_space,
+            train.observable_space,
+            train.provenance,
         )
         errors = {
             name: mean_relative_error(surrogate, samples)
@@ -314,8 +322,7 @@ class _Runner:
             "device": str(self._device),
             "torch": torch.__version__,
         }
-        about = dict(errors=errors, provenance=train.provenance, training=training)
-        surrogate = Surrogate(**{**_fields(surrogate), **about})
+        surrogate = replace(surrogate, errors=errors, training=training)
         return Training(surrogate, [record for fit in fits for record in fit.history])
 
 
@@ -372,10 +379,6 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device is available; train with --device cpu")
     return device
-
-
-def _fields(surrogate: Surrogate) -> dict[str, Any]:
-    return {name: getattr(surrogate, name) for name in surrogate.__dataclass_fields__}
 
 
 def _rms(values: Array) -> float:

@@ -48,7 +48,8 @@ class TrustRegionKrylov:
         metric: bool = False,
         seed: int = 0,
     ) -> None:
-        self._size, self._tolerance, self._kind = size, tolerance, kind
+        self._size, self._tolerance = size, tolerance
+        self._kind: GaussNewtonKind = kind
         self._use_metric, self._seed, self._iteration = metric, seed, 0
         self._radius: float | None = None
         self._model: _Model | None = None
@@ -119,7 +120,7 @@ class _Model(NamedTuple):
             return 1 / radius - 1 / _length(self.downhill / (self.curvatures + shift))
 
         # ||c|| <= ||g|| / shift bounds the multiplier; in 1/||c|| the secular equation is nearly linear.
-        shift = brentq(excess, 0.0, _length(self.downhill) / radius, xtol=1e-300, rtol=1e-10)
+        shift = brentq(excess, 0.0, _length(self.downhill) / radius, xtol=1e-300, rtol=np.float64(1e-10))
         return self.downhill / (self.curvatures + shift)
 
     def predicted_reduction(self, coordinates: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """Hand-written derivatives against autograd through the same features, for every network."""
 
+import itertools
 import math
 
 import pytest
@@ -84,11 +85,12 @@ def test_prolongation_converges_to_the_same_map():
     changes = []
     for _ in range(4):
         fine, fine_theta = coarse.prolonged(theta)
-        assert fine.n_theta == len(fine_theta) and fine.steps == 2 * coarse.steps
+        assert fine.n_theta == len(fine_theta)
+        assert fine.steps == 2 * coarse.steps
         changes.append(float((fine.bind(fine_theta)(inputs) - coarse.bind(theta)(inputs)).norm()))
         coarse, theta = fine, fine_theta
     # Constant weights in time: the two differ by the RK4 error alone, so the change falls with order four.
-    orders = [math.log2(a / b) for a, b in zip(changes, changes[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(changes)]
     assert all(3.7 < order < 4.3 for order in orders)
 
 

@@ -87,7 +87,7 @@ def test_reduced_gradient_is_the_full_one_at_the_inner_optimum(network):
 
 def test_compressed_equals_uncompressed():
     network = DenseNetwork(4, (5, 3))
-    narrow, theta, targets, _, generator = problem(network)
+    _narrow, theta, targets, _, generator = problem(network)
     mixing = torch.randn(6, 40, generator=generator)
     wide, *_ = problem(network)
     many = ReducedObjective(
@@ -149,7 +149,8 @@ def test_float32_features_keep_the_inner_solve_in_float64():
         network, double.inputs.float(), targets, row_weights=weights, alpha_w=ALPHA_W, alpha_theta=ALPHA_THETA
     )
     point, reference = single.at(theta.float()), double.at(theta)
-    assert point.inner.weights.dtype == torch.float64 and point.gradient.dtype == torch.float32
+    assert point.inner.weights.dtype == torch.float64
+    assert point.gradient.dtype == torch.float32
     assert point.value == pytest.approx(reference.value, rel=1e-6)
     torch.testing.assert_close(point.gradient.double(), reference.gradient, rtol=1e-4, atol=1e-6)
 

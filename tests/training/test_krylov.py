@@ -25,7 +25,9 @@ def test_basis_is_orthonormal_and_makes_the_operator_tridiagonal(size):
     k = min(size, 12)
     assert basis.vectors.shape == (k, 12)
     torch.testing.assert_close(basis.vectors @ basis.vectors.t(), torch.eye(k), rtol=0, atol=1e-13)
-    torch.testing.assert_close(basis.vectors @ matrix @ basis.vectors.t(), torch.from_numpy(basis.tridiagonal), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        basis.vectors @ matrix @ basis.vectors.t(), torch.from_numpy(basis.tridiagonal), rtol=0, atol=1e-13
+    )
     torch.testing.assert_close(basis.vectors[0], start / start.norm())
 
 
