@@ -1,0 +1,150 @@
+"""The saved surrogate: round trips, units, derivatives, and files that cannot be trusted."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from surrogate.forward_model import Space
+from surrogate.networks import DenseNetwork
+from surrogate.residual_network import ResidualNetwork
+from surrogate.saved import DESCRIPTION, WEIGHTS, SavedModelError, Surrogate
+from surrogate.scaling import Scaling
+
+RNG = np.random.default_rng(5)
+Y, C = RNG.uniform(1, 2, (40, 4)), RNG.uniform(3, 9, (40, 6))
+
+
+def surrogate(network=None, dtype=torch.float64):
+    network = network or DenseNetwork(4, (5, 3))
+    weights = torch.randn(6, network.width + 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    spaces = Space.observed(Y, "parameter"), Space.observed(C, "observable")
+    scaling = Scaling.standardised(Y, C, gain=0.5)
+    return Surrogate.assemble(network, network.initial(0).to(dtype), weights, scaling, *spaces, {"seed": 3})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    surrogate().save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_prediction_is_the_separable_formula():
+    model, scaling = surrogate(), Scaling.standardised(Y, C, gain=0.5)
+    features = model.network.bind(model.theta)(torch.as_tensor(scaling.inputs(Y)))
+    expected = features.numpy() @ model.weights[:, :-1].numpy().T + model.weights[:, -1].numpy()
+    np.testing.assert_allclose(model.evaluate(Y), expected, rtol=1e-13)
+    assert scaling.inputs(Y).std(0) == pytest.approx(0.25)  # gain / sqrt(4 inputs)
+
+
+@pytest.mark.parametrize("network", [DenseNetwork(4, (5, 3)), ResidualNetwork(4, 3, steps=2, final_time=2.0)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_round_trip(tmp_path, network, dtype):
+    model = surrogate(network, dtype)
+    model.save(tmp_path / "deep" / "model")
+    loaded = Surrogate.load(tmp_path / "deep" / "model")
+    np.testing.assert_array_equal(loaded.evaluate(Y), model.evaluate(Y))
+    assert loaded.network == network
+    assert loaded.dtype == model.dtype
+    assert loaded.parameters == model.parameters
+    assert loaded.provenance == {"seed": 3}
+
+
+def test_large_batches_equal_single_points():
+    many = np.tile(Y, (80, 1))
+    model = surrogate()
+    np.testing.assert_allclose(model.evaluate(many)[-40:], np.concatenate([model.evaluate(y[None]) for y in Y]), rtol=1e-12)
+    assert model.evaluate(Y[:0]).shape == (0, 6)
+
+
+def test_torch_in_torch_out_with_autograd():
+    model, y = surrogate(), torch.as_tensor(Y[:3]).requires_grad_()
+    out = model.evaluate(y)
+    (out**2).sum().backward()
+    np.testing.assert_allclose(y.grad.numpy(), model.vjp(Y[:3], 2 * out.detach().numpy()), rtol=1e-12)
+    assert isinstance(model.evaluate(Y), np.ndarray)
+
+
+def test_points_outside_the_training_bounds_are_told():
+    model = surrogate()
+    assert model.parameters.contains(np.array([[1.5] * 4, [1.5, 1.5, 1.5, 2.5]])).tolist() == [True, False]
+
+
+def test_wrong_shapes_name_what_was_expected():
+    with pytest.raises(ValueError, match=r"expected \(n, 4\).*got \(4, 7\).*transposed"):
+        surrogate().evaluate(np.ones((4, 7)))
+    with pytest.raises(ValueError, match="one direction per point"):
+        surrogate().jvp(Y, Y[:2])
+
+
+def test_nothing_is_overwritten_without_asking(folder, tmp_path):
+    with pytest.raises(FileExistsError, match="holds a model already"):
+        surrogate().save(folder)
+    surrogate().save(folder, overwrite=True)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("x")
+    with pytest.raises(FileExistsError, match="not a model"):
+        surrogate().save(tmp_path / "thesis", overwrite=True)
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "x"
+    assert sorted(os.listdir(tmp_path)) == ["model", "thesis"]  # no temporary folder left
+
+
+def edit(folder, **changes):
+    """Change the description consistently, as somebody who knows the format could."""
+    from surrogate.saved import _canonical, _sha256
+
+    description = json.loads((folder / DESCRIPTION).read_text()) | changes
+    description.pop("sha256")
+    description["sha256"] = _sha256(_canonical(description))
+    (folder / DESCRIPTION).write_text(json.dumps(description))
+
+
+DAMAGE = {
+    "truncated weights": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-9]), "truncated"),
+    "flipped bit": (lambda f: _flip(f / WEIGHTS), "changed since"),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), "missing"),
+    "truncated description": (lambda f: (f / DESCRIPTION).write_text((f / DESCRIPTION).read_text()[:99]), "not JSON"),
+    "edited description": (lambda f: _replace(f / DESCRIPTION, '"dense"', '"dEnse"'), "changed since"),
+    "newer": (lambda f: edit(f, schema_version=99), "newer than"),
+    "not an integer": (lambda f: edit(f, schema_version="1"), "integer schema_version"),
+    "other document": (lambda f: (f / DESCRIPTION).write_text("[1, 2]"), "does not describe"),
+    "binary": (lambda f: (f / DESCRIPTION).write_bytes(b"\xff\xfe\x00"), "not JSON"),
+    "unknown network": (lambda f: edit(f, network={"kind": "os.system"}), "unknown kind"),
+    "network without widths": (lambda f: edit(f, network={"kind": "dense"}), "not a complete"),
+    "other widths": (lambda f: edit(f, network={"kind": "dense", "n_inputs": 4, "widths": [5, 4]}), "should have shape"),
+    "other dtype": (lambda f: edit(f, dtype="float32"), "its description"),
+    "no spaces": (lambda f: edit(f, parameters={}), "not a complete"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_models_are_refused(folder, damage):
+    harm, message = DAMAGE[damage]
+    harm(folder)
+    with pytest.raises(SavedModelError, match=message):
+        Surrogate.load(folder)
+
+
+def test_no_model_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a saved model"):
+        Surrogate.load(tmp_path)
+
+
+def test_scaling_leaves_constant_parameters_alone():
+    constant = Y.copy()
+    constant[:, 2] = 7.0
+    assert np.isfinite(Scaling.standardised(constant, C, 1.0).inputs(constant)).all()
+    with pytest.raises(ValueError, match="nothing to learn"):
+        Scaling.raw(Y, 0 * C)
+
+
+def _flip(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def _replace(file, old, new):
+    file.write_text(file.read_text().replace(old, new))

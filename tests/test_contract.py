@@ -1,0 +1,107 @@
+"""One contract for everything that is a forward model: the PDE, the surrogate, an analytic toy."""
+
+import numpy as np
+import pytest
+
+from surrogate.forward_model import ForwardModel, Space
+from tests.calculus import assert_adjoint, assert_taylor
+from tests.training.problems import smooth_samples
+from training.train import TrainSettings, train
+
+
+class AnalyticModel:
+    """c = (sin(a + b), a b, exp(-a)): derivatives by hand."""
+
+    parameters = Space.vector(["a", "b"], lower=(0.0, 0.0), upper=(1.0, 2.0), law="uniform")
+    observables = Space.vector(["sine", "product", "decay"], axis="observable")
+
+    def evaluate(self, y):
+        a, b = self.parameters.rows(y).T
+        return np.stack([np.sin(a + b), a * b, np.exp(-a)], axis=1)
+
+    def jvp(self, y, dy):
+        return np.einsum("noi,ni->no", self._jacobian(y), dy)
+
+    def vjp(self, y, dc):
+        return np.einsum("noi,no->ni", self._jacobian(y), dc)
+
+    def _jacobian(self, y):
+        a, b = self.parameters.rows(y).T
+        zero = np.zeros_like(a)
+        return np.stack(
+            [np.stack([np.cos(a + b)] * 2, 1), np.stack([b, a], 1), np.stack([-np.exp(-a), zero], 1)], axis=1
+        )
+
+
+def trained():
+    return train(smooth_samples().split(0), TrainSettings(widths=(5,), gain=1.0, budget=20)).surrogate
+
+
+def convection():
+    pytest.importorskip("dolfinx", reason="needs FEniCSx")
+    from pde_data.convection import ConvectionDiffusionReaction
+
+    return ConvectionDiffusionReaction()
+
+
+@pytest.fixture(params=[AnalyticModel, trained, convection], ids=["analytic", "surrogate", "convection"], scope="module")
+def model(request):
+    return request.param()
+
+
+@pytest.fixture
+def points(model):
+    rng = np.random.default_rng(0)
+    if model.parameters.constraint == "simplex":
+        y = rng.uniform(0, 1, (4, model.parameters.size))
+        return y / y.sum(1, keepdims=True)
+    return rng.uniform(model.parameters.lower, model.parameters.upper, (4, model.parameters.size))
+
+
+@pytest.fixture
+def directions(model):
+    dy = np.random.default_rng(1).standard_normal((4, model.parameters.size))
+    if model.parameters.constraint == "simplex":
+        dy -= dy.mean(1, keepdims=True)
+    return 0.1 * dy / np.linalg.norm(dy, axis=1, keepdims=True)
+
+
+def test_it_is_a_forward_model(model):
+    assert isinstance(model, ForwardModel)
+    assert Space.from_dict(model.parameters.to_dict()) == model.parameters
+
+
+def test_rows_are_samples(model, points):
+    together = model.evaluate(points)
+    assert together.shape == (4, model.observables.size)
+    assert together.dtype == np.float64
+    assert np.isfinite(together).all()
+    alone = np.concatenate([model.evaluate(y[None]) for y in points])
+    np.testing.assert_allclose(alone, together, rtol=1e-12, atol=1e-12 * np.abs(together).max())
+
+
+def test_input_is_left_alone(model, points):
+    before = points.copy()
+    model.evaluate(points)
+    np.testing.assert_array_equal(points, before)
+
+
+def test_derivative(model, points, directions):
+    def along(step):
+        return model.evaluate(points[:1] + step * directions[:1])[0]
+
+    assert_taylor(along, model.jvp(points[:1], directions[:1])[0])
+
+
+def test_adjoint(model, points, directions):
+    seeds = np.random.default_rng(2).standard_normal((4, model.observables.size))
+    assert_adjoint(model.jvp(points, directions), seeds, directions, model.vjp(points, seeds))
+
+
+def test_no_samples(model):
+    assert model.evaluate(np.empty((0, model.parameters.size))).shape == (0, model.observables.size)
+
+
+def test_wrong_width_is_refused(model):
+    with pytest.raises(ValueError, match="expected"):
+        model.evaluate(np.ones((2, model.parameters.size + 1)))
