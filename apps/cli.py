@@ -1,0 +1,114 @@
+"""The command line: `gnvpro generate | train | predict | compare | info | demo`.
+
+Each command is a settings class, an example and a function of another module, imported when it is called: `generate`
+never loads torch, and `train` never FEniCSx.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apps import options, settings
+from apps.console import Outcome, present
+
+app = typer.Typer(
+    name="gnvpro",
+    help="From PDE solves to a neural surrogate whose error is known.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="TOML (or JSON) file with any of these options.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", envvar="GNVPRO_DEBUG", help="Show tracebacks.")]
+
+
+def command[S](options_class: type[S], example: str) -> Callable[[Callable[[S], Outcome]], Callable[[S], Outcome]]:
+    """Register a function of its settings as a command of the same name."""
+
+    def register(run: Callable[[S], Outcome]) -> Callable[[S], Outcome]:
+        def entry(context: typer.Context, config: Path | None, as_json: bool, debug: bool, **_: Any) -> None:
+            typed = settings.typed_by_user(context, options_class)
+            present(lambda: run(settings.resolve(options_class, typed, config)), as_json=as_json, debug=debug)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        common = [
+            inspect.Parameter("context", keyword, annotation=typer.Context),
+            inspect.Parameter("config", keyword, default=None, annotation=Config),
+            inspect.Parameter("as_json", keyword, default=False, annotation=AsJson),
+            inspect.Parameter("debug", keyword, default=False, annotation=Debug),
+        ]
+        parameters = [*settings.signature(options_class), *common]
+        entry.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        entry.__annotations__ = {p.name: p.annotation for p in parameters}
+        help_text = f"{inspect.getdoc(run)}\n\nExample: [bold]gnvpro {example}[/bold]"
+        app.command(run.__name__, help=help_text)(entry)
+        return run
+
+    return register
+
+
+@command(options.GenerateOptions, "generate cdr --samples 800 --seed 0 --out runs/cdr.zarr")
+def generate(given: options.GenerateOptions) -> Outcome:
+    """Solve a PDE at random parameters and write the data set; a killed run is resumed."""
+    from apps.generate import run
+
+    return run(given)
+
+
+@command(options.TrainOptions, "train runs/cdr.zarr --out runs/model --seed 0")
+def train(given: options.TrainOptions) -> Outcome:
+    """Train a surrogate on a data set and save it with its errors."""
+    from apps.train import run
+
+    return run(given)
+
+
+@command(options.PredictOptions, "predict runs/model --parameters points.csv --out observables.csv")
+def predict(given: options.PredictOptions) -> Outcome:
+    """Evaluate a surrogate at given parameters; points outside the training range are flagged."""
+    from apps.predict import run
+
+    return run(given)
+
+
+@command(options.CompareOptions, "compare runs/model --samples 64 --seed 1 --out runs/comparison")
+def compare(given: options.CompareOptions) -> Outcome:
+    """Check a surrogate against fresh PDE solves: its error, the PDE's own, and what each costs."""
+    from apps.compare import run
+
+    return run(given)
+
+
+@command(options.InfoOptions, "info runs/model")
+def info(given: options.InfoOptions) -> Outcome:
+    """Say what a data set or a saved surrogate holds and where it came from."""
+    from apps.info import run
+
+    return run(given)
+
+
+@command(options.DemoOptions, "demo --out runs/demo")
+def demo(given: options.DemoOptions) -> Outcome:
+    """Run the whole line: PDE data, training, comparison with fresh solves, report."""
+    from apps.demo import run
+
+    return run(given)
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    # Small dense products on many threads spend their time waiting; numpy, not imported yet, reads these.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    app()

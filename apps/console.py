@@ -1,0 +1,110 @@
+"""What a command says: results on stdout, everything else on stderr, and how it exits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+EXIT_NUMERICAL_FAILURE, EXIT_BAD_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+# How far the work is: (done, total, a few words). A total of None shows a bar without an end.
+Report = Callable[[float, float | None, str], None]
+
+stderr = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command leaves: numbers for programs, text for people, and whether the numerics failed."""
+
+    numbers: dict[str, Any]
+    text: RenderableType
+    failure: str | None = None
+
+
+def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool) -> None:
+    """Run a command, print its outcome and exit with its code.
+
+    Bad usage (ValueError, OSError) and a missing library (ImportError) are one sentence on stderr; anything else
+    is a defect of this program and keeps its traceback.
+    """
+    try:
+        # A user's problem may print: stdout stays clean for the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            outcome = action()
+    except (ValueError, OSError, ImportError) as error:
+        if debug:
+            raise
+        stderr.print(f"error: {_sentence(error)}", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_BAD_USAGE) from None
+    except KeyboardInterrupt:
+        stderr.print("interrupted; what was finished is kept", markup=False)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        print(json.dumps(jsonable(outcome.numbers), allow_nan=False))
+    else:
+        Console(highlight=False).print(outcome.text)
+    if outcome.failure:
+        stderr.print(f"failed: {outcome.failure}", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_NUMERICAL_FAILURE)
+
+
+def jsonable(value: Any) -> Any:
+    """JSON has no NaN and no infinity: both become null."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Report]:
+    """A bar on stderr while the work runs; none where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task(what, total=None, note="")
+        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+
+
+def table(title: str, rows: list[tuple[str, str]]) -> Table:
+    """Two columns: what, and its value."""
+    grid = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for what, value in rows:
+        grid.add_row(what, value)
+    return grid
+
+
+def percent(value: float) -> str:
+    """A relative error in per cent, three digits."""
+    return f"{100 * value:.3g} %"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that reads best."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f'{error.name} is not installed; data and PDEs need pip install "gnvpro[pde]" (see the README)'
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,120 @@
+"""Every option of every command, once: `apps.settings` makes the command line and the TOML keys of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+from typer import Argument, Option
+
+from apps.settings import Comma
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    """Settings of `gnvpro generate`."""
+
+    problem: Annotated[str, Argument(help="A registered problem (cdr) or package.module:factory of your own.")]
+    samples: Annotated[int, Option("--samples", "-n", help="Number of samples."), Ge(1)]
+    out: Annotated[Path, Option("--out", "-o", help="Data set to write, a zarr folder; an unfinished one is resumed.")]
+    seed: Annotated[int, Option("--seed", "-s", help="Seed of the parameters."), Ge(0)] = 0
+    block_size: Annotated[
+        int | None,
+        Option("--block-size", help="Samples solved and committed together; else the problem's choice."),
+        Ge(1),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Settings of `gnvpro train`; from `network` on they are those of `training.train.TrainSettings`."""
+
+    data: Annotated[Path, Argument(help="Data set: zarr, .nc, .mat (Y, C; columns are samples) or .npz.")]
+    out: Annotated[
+        Path | None, Option("--out", "-o", help="Folder to save the surrogate in; numbers only without.")
+    ] = None
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace a surrogate that stands at --out.")] = False
+    transpose: Annotated[bool, Option("--transpose", help="Rows of the .mat variables are samples.")] = False
+    train: Annotated[int | None, Option("--train", help="Samples to fit on; half of all."), Ge(1)] = None
+    validation: Annotated[int | None, Option("--validation", help="Samples to choose on; a quarter."), Ge(1)] = None
+    calibration: Annotated[int | None, Option("--calibration", help="Samples kept for error bands; none."), Ge(0)] = (
+        None
+    )
+    test: Annotated[int | None, Option("--test", help="Samples to report the error on; a quarter."), Ge(0)] = None
+    network: Annotated[
+        Literal["auto", "paper"],
+        Option("--network", help="auto: dense layers raced on validation; paper: the original study's network."),
+    ] = "auto"
+    widths: Annotated[
+        tuple[int, ...] | None, Option("--widths", metavar="9,24,24", help="Fix the widths of dense layers."), Comma
+    ] = None
+    gain: Annotated[float | None, Option("--gain", help="Fix the scale of the inputs."), Gt(0)] = None
+    solver: Annotated[
+        Literal["lbfgs", "krylov"],
+        Option("--solver", help="On the reduced problem: L-BFGS, or trust-region Gauss-Newton."),
+    ] = "lbfgs"
+    budget: Annotated[
+        float | None, Option("--budget", help="Work units to spend (per level for --network paper)."), Gt(0)
+    ] = None
+    quick: Annotated[bool, Option("--quick", help="A fifth of the time for about twice the error.")] = False
+    seed: Annotated[int, Option("--seed", "-s", help="Seed of the split and of the initial weights."), Ge(0)] = 0
+    alpha_w: Annotated[float, Option("--alpha-w", help="Regularisation of the outer layer W."), Ge(0)] = 1e-10
+    alpha_theta: Annotated[float | None, Option("--alpha-theta", help="Regularisation of the network."), Ge(0)] = None
+    goal: Annotated[
+        Literal["relative", "absolute"] | None,
+        Option("--goal", help="Error of a sample to make small; relative (absolute for --network paper)."),
+    ] = None
+    patience: Annotated[
+        float, Option("--patience", help="Work units without a better validation error before it stops."), Gt(0)
+    ] = 2000.0
+    device: Annotated[str, Option("--device", help="Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
+    dtype: Annotated[
+        Literal["float64", "float32"], Option("--dtype", help="Of the network; the inner solve stays in float64.")
+    ] = "float64"
+    threads: Annotated[int, Option("--threads", help="Threads of torch; small networks want one."), Ge(1)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Settings of `gnvpro predict`."""
+
+    model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
+    parameters: Annotated[Path, Option("--parameters", "-p", help="Parameters: .npz, .npy, .csv, .mat or a data set.")]
+    out: Annotated[Path, Option("--out", "-o", help="File to write: .npz or .csv.")]
+    transpose: Annotated[bool, Option("--transpose", help="Rows of the .mat variables are samples.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Settings of `gnvpro compare`."""
+
+    model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
+    samples: Annotated[int, Option("--samples", "-n", help="Fresh parameters to solve the PDE at."), Ge(1)] = 64
+    seed: Annotated[int, Option("--seed", "-s", help="Seed of the fresh parameters."), Ge(0)] = 0
+    out: Annotated[Path | None, Option("--out", "-o", help="New folder for the numbers and the compared samples.")] = (
+        None
+    )
+    problem: Annotated[
+        str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
+    ] = None
+    repeats: Annotated[int, Option("--repeats", help="Timings taken; the median is reported."), Ge(1)] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoOptions:
+    """Settings of `gnvpro info`."""
+
+    path: Annotated[Path, Argument(help="A data set or the folder of a saved surrogate.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """Settings of `gnvpro demo`."""
+
+    out: Annotated[Path, Option("--out", "-o", help="Folder for data, models and report.")] = Path("runs/demo")
+    samples: Annotated[int, Option("--samples", "-n", help="PDE solves; half of them train."), Ge(40)] = 800
+    fresh: Annotated[int, Option("--fresh", help="Fresh PDE solves the surrogate is checked against."), Ge(1)] = 64
+    seed: Annotated[int, Option("--seed", "-s", help="Seed of data, split and weights."), Ge(0)] = 0
+    quick: Annotated[bool, Option("--quick", help="Train in a fifth of the time.")] = False

@@ -1,0 +1,78 @@
+"""The one place that imports FEniCSx; everything else asks `fenicsx()` for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+_HOW_TO_INSTALL = (
+    'FEniCSx is needed to solve this PDE and is not installed: on Linux x86-64 use pip install "gnvpro[pde]", '
+    "elsewhere conda-forge's fenics-dolfinx (conda install -c conda-forge fenics-dolfinx)"
+)
+_NO_COMPILER = (
+    "FEniCSx compiles its forms with a C compiler and none was found: install gcc (Debian, Ubuntu: apt install gcc; "
+    "conda: conda install -c conda-forge c-compiler)"
+)
+
+
+class MissingFEniCSx(ImportError):
+    """FEniCSx, or the C compiler it needs, is not there; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class FEniCSx:
+    """The modules of FEniCSx that the solvers use."""
+
+    MPI: ModuleType
+    PETSc: ModuleType
+    basix_ufl: ModuleType
+    basix: ModuleType
+    fem: ModuleType
+    fem_petsc: ModuleType
+    geometry: ModuleType
+    mesh: ModuleType
+    ufl: ModuleType
+    version: str
+
+
+@cache
+def fenicsx() -> FEniCSx:
+    """Import FEniCSx once, in the order its parts need.
+
+    Raises
+    ------
+    MissingFEniCSx
+        It is not installed, or there is no C compiler for its forms.
+    """
+    # PETSc turns SIGTERM into MPI_Abort, which takes a worker's whole pool down with it.
+    os.environ.setdefault("PETSC_OPTIONS", "-no_signal_handler")
+    with suppress(ModuleNotFoundError):  # conda-forge's package has no such module
+        import_module("dolfinx_solver")  # the pip wheel's libraries, which must be loaded before dolfinx
+    try:
+        dolfinx = import_module("dolfinx")
+        modules = FEniCSx(
+            MPI=import_module("mpi4py.MPI"),
+            PETSc=import_module("petsc4py.PETSc"),
+            basix_ufl=import_module("basix.ufl"),
+            basix=import_module("basix"),
+            fem=import_module("dolfinx.fem"),
+            fem_petsc=import_module("dolfinx.fem.petsc"),
+            geometry=import_module("dolfinx.geometry"),
+            mesh=import_module("dolfinx.mesh"),
+            ufl=import_module("ufl"),
+            version=dolfinx.__version__,
+        )
+    except ImportError as missing:
+        raise MissingFEniCSx(_HOW_TO_INSTALL) from missing
+    if not _has_compiler():
+        raise MissingFEniCSx(_NO_COMPILER)
+    return modules
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name.split()[0]) for name in (os.environ.get("CC") or "cc", "gcc", "cc", "clang"))

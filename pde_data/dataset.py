@@ -1,0 +1,143 @@
+"""Data sets as they are read: zarr and NetCDF through xarray, `.mat` and `.npz` as bare arrays.
+
+Reading needs neither FEniCSx nor torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pde_data.formats import read_arrays
+from pde_data.problem import SolveStatus
+from surrogate.forward_model import Space
+from surrogate.samples import Samples
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_BARE = (".mat", ".npz")
+_NETCDF = (".nc", ".nc4", ".netcdf")
+
+
+def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
+    """The data set in a zarr folder or NetCDF file, as xarray shows it; values are read when used.
+
+    Raises
+    ------
+    ValueError
+        Not a data set, another format, or a newer schema.
+    ImportError
+        xarray is not installed; says what to install.
+    """
+    path = _existing(path)
+    try:
+        import xarray as xr
+        import zarr  # noqa: F401  xarray's message for its absence does not say what to install
+    except ImportError as error:
+        raise ImportError('zarr and NetCDF data sets need xarray: pip install "gnvpro[data]"') from error
+    try:
+        if path.is_dir():
+            opened = xr.open_zarr(path, decode_times=False)
+        elif path.suffix.lower() in _NETCDF:
+            opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
+        else:
+            raise ValueError("it is neither a zarr folder nor a .nc file")
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} cannot be opened as a data set: {error}") from error
+    missing = [name for name in ("parameters", "observables") if name not in opened]
+    if missing:
+        raise ValueError(f"{path}: expected variables parameters and observables, got {', '.join(map(str, opened))}")
+    return opened
+
+
+def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow_partial: bool = False) -> Samples:
+    """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file.
+
+    Parameters
+    ----------
+    transpose
+        Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
+    allow_partial
+        Take what is there of a data set that is not finished.
+
+    Returns
+    -------
+    Samples
+        Samples whose solve failed are left out and counted in `n_failed`.
+
+    Raises
+    ------
+    ValueError
+        What cannot be read, is not finished, or holds no solved sample; numbers that are not finite.
+    """
+    path = _existing(path)
+    if path.suffix.lower() in _BARE and path.is_file():
+        return _without_metadata(*read_arrays(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
+    if transpose:
+        raise ValueError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out --transpose")
+    dataset = open_dataset(path)
+    rows = {name: _rows(dataset, name) for name in ("parameters", "observables")}
+    status = _status(dataset, len(rows["parameters"]))
+    if (pending := int((status == SolveStatus.PENDING).sum())) and not allow_partial:
+        raise ValueError(
+            f"{path}: {pending} of {len(status)} samples are still pending; finish it by repeating `gnvpro generate`"
+        )
+    ok = status == SolveStatus.OK
+    if not ok.any():
+        raise ValueError(f"{path}: none of its {len(status)} samples is solved; see `gnvpro info {path}`")
+    parameters, observables = rows["parameters"][ok], rows["observables"][ok]
+    n_failed = int((status > SolveStatus.OK).sum())
+    attributes = _attributes(dataset, path)
+    if "parameter_space" not in attributes:
+        return _without_metadata(parameters, observables, provenance={"file": path.name}, n_failed=n_failed)
+    spaces = (Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space"))
+    return Samples(parameters, observables, *spaces, provenance={"file": path.name, **attributes}, n_failed=n_failed)
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `gnvpro info` says of a data set; JSON-able.
+
+    Counts by status, every failure with its reason, the spaces, the size on disk, and what the data set says
+    of its origin (definition, seed, versions, estimated error); for files without metadata the last is absent.
+    """
+    path = _existing(path)
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    about: dict[str, Any] = {"path": str(path), "size_bytes": sum(file.stat().st_size for file in files)}
+    if path.suffix.lower() in _BARE and path.is_file():
+        samples = read_samples(path)
+        spaces = {"parameter_space": samples.parameter_space.to_dict(), "observable_space": samples.observable_space.to_dict()}
+        return {**about, "n_samples": len(samples), "counts": {"ok": len(samples)}, "failures": [], **spaces}
+    dataset = open_dataset(path)
+    status = _status(dataset, dataset.sizes[dataset["parameters"].dims[0]])
+    messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
+    failures = [
+        {"sample": int(i), "reason": SolveStatus(int(status[i])).name.lower(), "message": str(messages[i])}
+        for i in np.flatnonzero(status > SolveStatus.OK)
+    ]
+    return {
+        **about,
+        "n_samples": len(status),
+        "counts": {s.name.lower(): int((status == s).sum()) for s in SolveStatus if (status == s).any()},
+        "failures": failures,
+        **_attributes(dataset, path),
+    }
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no data set at {path}; make one with `gnvpro generate`, or check the name")
+    return path
+
+
+def _attributes(dataset: xr.Dataset, path: Path) -> dict[str, Any]:
+    """Decoded attributes; none for a file that somebody else wrote."""
+    from pde_data.store import decode_attributes  # needs zarr, which bare arrays do without
+
+    attributes = {str(name): value for name, value in dataset.attrs.items()}
+    return decode_attributes(attributes, path) if "schema_version" in attributes else {}

@@ -1,0 +1,224 @@
+"""A PDE that data are generated from: what it must offer, how it is found, how a block of it is solved.
+
+A user's own class needs `parameters`, `observables` and `evaluate`; what is missing beside is filled in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogate.forward_model import Array, ForwardModel, Space
+
+REGISTERED = {"cdr": "pde_data.convection:ConvectionDiffusionReaction"}
+
+
+class SolveStatus(IntEnum):
+    """What became of one sample; the values are those of `status` in a data set."""
+
+    PENDING = -1
+    OK = 0
+    RANGE_EXCEEDED = 1
+    NOT_FINITE = 2
+    EXCEPTION = 3
+    OUTSIDE_PARAMETER_SPACE = 4
+
+
+@runtime_checkable
+class Problem(ForwardModel, Protocol):
+    """A `ForwardModel` that can be named and described, and whose samples fail one by one.
+
+    May offer besides: `estimate_error(y) -> float`, the mean relative L2 error of its own observables at `y`,
+    and `block_size`, the number of samples it prefers to solve at once.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called in data sets and reports; for registered problems the registered name."""
+        ...
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """JSON-able; everything that fixes the numbers: coefficients and solver settings."""
+        ...
+
+    def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
+        """Observables (n, n_out), NaN where a sample failed, and the `SolveStatus` (n,) of every sample."""
+        ...
+
+
+def load_problem(name: str) -> Problem:
+    """The problem registered under `name`, or the one that `package.module:factory` makes.
+
+    The factory is called without arguments; the current directory is searched as with `python -m`.
+
+    Raises
+    ------
+    ValueError
+        Nothing of that name, or what the factory returns is not a problem; says what is missing.
+    """
+    if ":" not in name:
+        return registered_problem(name)
+    return as_problem(_factory(name)(), factory=name)
+
+
+def registered_problem(name: str) -> Problem:
+    """The problem registered under `name`; the only look-up for names that come out of a file.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; lists the known ones.
+    """
+    if name not in REGISTERED:
+        known = ", ".join(sorted(REGISTERED))
+        raise ValueError(f"unknown problem {name!r}; known: {known}, or give your own as package.module:factory")
+    return as_problem(_factory(REGISTERED[name])(), factory=name)
+
+
+def as_problem(model: Any, factory: str | None = None) -> Problem:
+    """`model` itself if it is a complete `Problem`, otherwise with `name`, `definition` and `solve` added.
+
+    Raises
+    ------
+    ValueError
+        No `parameters`, `observables` (both a `Space`) or `evaluate`.
+    """
+    made_by = factory or f"{type(model).__module__}:{type(model).__qualname__}"
+    missing = [what for what in ("parameters", "observables", "evaluate") if not hasattr(model, what)]
+    if missing:
+        raise ValueError(
+            f"{made_by} gave a {type(model).__name__} without {', '.join(missing)}; see docs/your-own-pde.md"
+        )
+    for what in ("parameters", "observables"):
+        if not isinstance(getattr(model, what), Space):
+            raise ValueError(f"{what} of {made_by}: expected a Space, got {type(getattr(model, what)).__name__}")
+    if all(hasattr(model, what) for what in ("name", "definition", "solve")):
+        return model
+    return cast(Problem, CompletedProblem(model, made_by))
+
+
+@dataclass(frozen=True)
+class CompletedProblem:
+    """A user's minimal model with what data generation needs besides; all else is the model's own.
+
+    Attributes
+    ----------
+    factory
+        `package.module:factory`; names the problem, and defines it together with the source of that module.
+    """
+
+    model: Any
+    factory: str
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute == "model" or attribute.startswith("__"):  # not yet there while unpickling
+            raise AttributeError(attribute)
+        return getattr(self.model, attribute)
+
+    @property
+    def name(self) -> str:
+        """The model's own name, or the factory."""
+        return getattr(self.model, "name", self.factory)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The model's own definition, or the factory and a hash of its module's source."""
+        given = getattr(self.model, "definition", None)
+        return _source_definition(self.factory) if given is None else given
+
+    def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
+        """The model's own `solve`, or `evaluate` with the rows that are not finite marked."""
+        if hasattr(self.model, "solve"):
+            return self.model.solve(y)
+        observables = np.asarray(self.model.evaluate(y), dtype=np.float64)
+        return observables, np.full(len(y), SolveStatus.OK, dtype=np.int8)
+
+
+@dataclass(frozen=True)
+class SolvedBlock:
+    """Observables (n, n_out), status (n,) and a message for every sample, empty where there is nothing to say."""
+
+    observables: Array
+    status: NDArray[np.int8]
+    messages: tuple[str, ...]
+
+
+def solve_block(problem: Problem, y: Array) -> SolvedBlock:
+    """Solve a block of samples so that a bad sample costs one sample.
+
+    The block is solved at once; where that raises or gives arrays of the wrong shape, it is solved again row by
+    row. Observables of every failed sample are NaN. A missing library is raised, not recorded: no sample is at
+    fault.
+    """
+    try:
+        return _solve_at_once(problem, y)
+    except ImportError:
+        raise
+    except Exception as error:
+        if len(y) == 1:
+            nothing = np.full((1, problem.observables.size), np.nan)
+            status = np.array([SolveStatus.EXCEPTION], dtype=np.int8)
+            return SolvedBlock(nothing, status, (f"{type(error).__name__}: {error}",))
+    rows = [solve_block(problem, y[i : i + 1]) for i in range(len(y))]
+    return SolvedBlock(
+        np.concatenate([row.observables for row in rows]),
+        np.concatenate([row.status for row in rows]),
+        tuple(row.messages[0] for row in rows),
+    )
+
+
+def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
+    observables, status = problem.solve(y)
+    observables, status = np.array(observables, dtype=np.float64), np.array(status, dtype=np.int8)
+    expected = (len(y), problem.observables.size)
+    if observables.shape != expected or status.shape != expected[:1]:
+        raise ValueError(
+            f"expected observables {expected} and status {expected[:1]}, got {observables.shape} and {status.shape}"
+        )
+    status[(status == SolveStatus.OK) & ~np.isfinite(observables).all(axis=1)] = SolveStatus.NOT_FINITE
+    observables[status != SolveStatus.OK] = np.nan
+    return SolvedBlock(observables, status, ("",) * len(y))
+
+
+def _factory(path: str) -> Callable[[], Any]:
+    module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise ValueError(f"expected package.module:factory, got {path!r}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and something it imports is not
+        raise ValueError(
+            f"no module {error.name!r} (for {path!r}) in {os.getcwd()} or among the installed ones"
+        ) from error
+    if not hasattr(module, attribute):
+        raise ValueError(
+            f"module {module_name!r} ({module.__file__}) has no {attribute!r}; check the name after the colon"
+        )
+    factory = getattr(module, attribute)
+    if not callable(factory):
+        raise ValueError(f"{path}: expected something to call without arguments, got a {type(factory).__name__}")
+    return factory
+
+
+def _source_definition(factory: str) -> dict[str, Any]:
+    module = sys.modules.get(factory.partition(":")[0])
+    try:
+        source = inspect.getsource(module) if module else None
+    except (OSError, TypeError):  # typed at a prompt, or compiled
+        source = None
+    return {"factory": factory, "source_sha256": hashlib.sha256(source.encode()).hexdigest() if source else None}

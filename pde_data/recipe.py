@@ -1,0 +1,88 @@
+"""What fixes the numbers of a data set, and how two such recipes differ."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pde_data.problem import Problem
+from pde_data.provenance import canonical_json
+from surrogate.forward_model import Space
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that fixes parameters, observables and status of a data set; JSON-able as attributes."""
+
+    problem: str
+    definition: dict[str, Any]
+    parameter_space: dict[str, Any]
+    observable_space: dict[str, Any]
+    seed: int
+    n_samples: int
+    block_size: int
+
+    @classmethod
+    def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int) -> Recipe:
+        """What `problem` gives with these settings.
+
+        Raises
+        ------
+        ValueError
+            A definition that is not JSON-able, or spaces that cannot share one data set.
+        """
+        try:
+            definition = json.loads(canonical_json(problem.definition))
+        except ValueError as error:
+            raise ValueError(f"definition of problem {problem.name!r}: {error}") from error
+        _require_distinct_names(problem.parameters, problem.observables)
+        parameters, observables = (_as_json(space) for space in (problem.parameters, problem.observables))
+        return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size)
+
+    def difference(self, asked: Recipe) -> str | None:
+        """The first thing in which `asked` differs, both values named; None if they are the same."""
+        mine, theirs = asdict(self), asdict(asked)
+        # The law gets a name of its own: it is what a user would look for, not an entry of a space.
+        mine["law"], theirs["law"] = (recipe["parameter_space"].pop("law") for recipe in (mine, theirs))
+        return _first_difference(mine, theirs)
+
+
+def _as_json(space: Space) -> dict[str, Any]:
+    return json.loads(json.dumps(space.to_dict()))
+
+
+def _require_distinct_names(parameters: Space, observables: Space) -> None:
+    taken = {
+        "sample",
+        "parameters",
+        "observables",
+        "status",
+        "failure",
+        "wall_time",
+        "parameter_units",
+        "observable_units",
+    }
+    for what, space in (("parameters", parameters), ("observables", observables)):
+        for name in (n for axis in space.axes for n in (axis.name, *(c.name for c in axis.coordinates))):
+            if name in taken or "/" in name or " " in name:
+                raise ValueError(
+                    f"axis or coordinate {name!r} of the {what}: the name is taken in the data set, or has a space or "
+                    "slash; give it another, for example Space.vector(..., axis='sensor')"
+                )
+            taken.add(name)
+
+
+def _first_difference(there: Any, asked: Any, name: str = "") -> str | None:
+    if isinstance(there, dict) and isinstance(asked, dict):
+        for key in [*there, *(key for key in asked if key not in there)]:
+            where = f"{name}.{key}" if name else str(key)
+            if found := _first_difference(there.get(key), asked.get(key), where):
+                return found
+        return None
+    return None if there == asked else f"{name} {_short(there)} there, {_short(asked)} asked"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,14 @@
+"""Shared by all tests."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def fenicsx():
+    """Skips, visibly, a test that needs FEniCSx where it is missing."""
+    from pde_data import _fenicsx
+
+    try:
+        return _fenicsx.fenicsx()
+    except _fenicsx.MissingFEniCSx as missing:
+        pytest.skip(str(missing))
