@@ -167,8 +167,10 @@ class _ResidualLinearization:
 
     def __init__(self, network: ResidualNetwork, theta: Tensor, inputs: Tensor) -> None:
         self._network, self._inputs = network, inputs
-        opening, matrices, self._biases = network.unpack(theta)
-        self._matrices = matrices - DAMPING * torch.eye(network.width, dtype=theta.dtype, device=theta.device)
+        opening, matrices, biases = network.unpack(theta)
+        damping = DAMPING * torch.eye(network.width, dtype=theta.dtype, device=theta.device)
+        # Lists: indexing a tensor at every layer evaluation costs as much as its product.
+        self._matrices, self._biases = (matrices - damping).unbind(), biases.unbind()
         z = torch.addmm(opening[-1], inputs, opening[:-1]).tanh_()
         self._opening_slope = (z * z).neg_().add_(1.0)
         self._evaluations: list[tuple[int, Tensor, Tensor]] = []  # (time, state, tanh')
@@ -188,7 +190,8 @@ class _ResidualLinearization:
 
     def jvp(self, direction: Tensor) -> Tensor:
         network = self._network
-        opening, matrices, biases = network.unpack(direction)
+        opening, *moves = network.unpack(direction)
+        matrices, biases = (move.unbind() for move in moves)
         change = torch.addmm(opening[-1], self._inputs, opening[:-1]).mul_(self._opening_slope)
         evaluations = iter(self._evaluations)
 
@@ -203,13 +206,16 @@ class _ResidualLinearization:
 
     def vjp(self, seed: Tensor) -> Tensor:
         network, h = self._network, self._network.step_size
-        matrices, biases = torch.zeros_like(self._matrices), torch.zeros_like(self._biases)
+        matrices = seed.new_zeros(network.n_times, network.width, network.width)
+        biases = seed.new_zeros(network.n_times, network.width)
+        to_matrices, to_biases, ones = matrices.unbind(), biases.unbind(), seed.new_ones(len(seed))
 
         def back(evaluation: tuple[int, Tensor, Tensor], seed: Tensor) -> Tensor:
             time, z, tanh_slope = evaluation
             sensitivities = seed * tanh_slope
-            matrices[time].addmm_(z.t(), sensitivities)
-            biases[time] += sensitivities.sum(0)
+            transposed = sensitivities.t()
+            to_matrices[time].addmm_(z.t(), sensitivities)
+            to_biases[time].addmv_(transposed, ones)
             return sensitivities @ self._matrices[time].t()
 
         b1, b2, b3, b4 = network._weights

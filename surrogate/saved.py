@@ -159,11 +159,7 @@ class Surrogate:
             Something is there already.
         """
         path = Path(path)
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            if not (path / DESCRIPTION).is_file():
-                raise FileExistsError(f"{path} holds something that is not a model; choose another place")
-            if not overwrite:
-                raise FileExistsError(f"{path} holds a model already; choose another place or ask to overwrite it")
+        require_place(path, overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             new = Path(folder) / "model"
@@ -248,6 +244,22 @@ class Surrogate:
 
 _Parts = tuple[Tensor, Tensor, Callable[[Tensor], Tensor], Tensor, Tensor]
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")
+
+
+def require_place(path: Path, overwrite: bool) -> None:
+    """A model may be saved at `path`: nothing is there, or a model that may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        Something is there that may not be replaced.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / DESCRIPTION).is_file():
+        raise FileExistsError(f"{path} holds something that is not a model; choose another place")
+    if not overwrite:
+        raise FileExistsError(f"{path} holds a model already; choose another place, or replace it with --overwrite")
 
 
 def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:

@@ -115,10 +115,10 @@ class Training:
         """One JSON-able object: `error`, `method`, `status`, work and seconds, what was chosen and why."""
         return {"error": self.errors, **self.surrogate.training}
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model folder, with the history of the run beside the model."""
+    def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
+        """Write the model folder, with the history of the run and `extra` documents beside the model."""
         history = [asdict(record) for record in self.history]
-        self.surrogate.save(path, overwrite=overwrite, extra={"history.json": history})
+        self.surrogate.save(path, overwrite=overwrite, extra={"history.json": history, **(extra or {})})
 
 
 def train(
