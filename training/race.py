@@ -70,7 +70,6 @@ def race(
         Work units for everything together.
     """
     entries = [Entry(candidate, start(candidate)) for candidate in contenders]
-    spent = 0.0
     if len(entries) > 1:
         for share, starters in ((FIRST_HEAT, len(entries)), (SECOND_HEAT, min(FINALISTS, len(entries)))):
             for entry in entries[:starters]:
@@ -78,7 +77,8 @@ def race(
                 if status is Status.interrupted:
                     return _sorted(entries)[0], _sorted(entries)
             entries = _sorted(entries)
-        spent = (FIRST_HEAT + SECOND_HEAT) * budget
+    # What was really spent: every heat overshoots by up to one iteration of each fit.
+    spent = sum(entry.fit.objective.meter.total for entry in entries)
     entries[0].fit.advance(budget - spent, on_step)
     return _sorted(entries)[0], _sorted(entries)
 
