@@ -23,6 +23,10 @@ Report = Callable[[float, float | None, str], None]
 stderr = Console(stderr=True, highlight=False)
 
 
+class NumericalFailure(Exception):
+    """The numerics did not give what was asked for; the input was fine."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command leaves: numbers for programs, text for people, and whether the numerics failed."""
@@ -47,8 +51,11 @@ def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool) -> Non
             raise
         stderr.print(f"error: {_sentence(error)}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_BAD_USAGE) from None
-    except KeyboardInterrupt:
-        stderr.print("interrupted; what was finished is kept", markup=False)
+    except NumericalFailure as failure:
+        stderr.print(f"failed: {failure}", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_NUMERICAL_FAILURE) from None
+    except KeyboardInterrupt as interrupt:
+        stderr.print(f"interrupted; {interrupt or 'nothing was written'}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         print(json.dumps(jsonable(outcome.numbers), allow_nan=False))

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pde_data.problem import SolveStatus
-from pde_data.reactions import Reactions
+from pde_data.reactions import Reactions, ReactionTable
 from surrogate.forward_model import Array, Axis, Coordinate, Space
 
 if TYPE_CHECKING:
     from pde_data.convection_imex import ImexSolver
+    from pde_data.convection_newton import PlainConvectionDiffusionReaction
 
 # Up to this many samples are evaluated at a narrow width: one sample should not pay for a whole batch.
 _FEW = 8
@@ -168,6 +169,10 @@ class ImexSettings:
         if self.element not in ("quadrilateral", "triangle"):
             raise ValueError(f"expected element 'quadrilateral' or 'triangle', got {self.element!r}")
 
+    def table(self, reactions: Reactions) -> ReactionTable:
+        """The reaction table with these settings."""
+        return ReactionTable(reactions, self.table_lower, self.table_upper, self.table_step)
+
 
 @dataclass(frozen=True)
 class ConvectionDiffusionReaction:
@@ -178,7 +183,7 @@ class ConvectionDiffusionReaction:
     Raises
     ------
     ValueError
-        The number of steps does not meet the observation times.
+        The number of steps does not meet the observation times, or the table reaches a pole of the rates.
     """
 
     coefficients: ConvectionCoefficients = field(default_factory=ConvectionCoefficients)
@@ -187,6 +192,7 @@ class ConvectionDiffusionReaction:
 
     def __post_init__(self) -> None:
         self.coefficients.observation_steps(self.settings.steps)
+        self.settings.table(self.coefficients.reactions)
 
     @cached_property
     def parameters(self) -> Space:
@@ -218,6 +224,12 @@ class ConvectionDiffusionReaction:
         s = asdict(self.settings)
         settings = ImexSettings(**{**s, "cells": 2 * s["cells"], "steps": 2 * s["steps"], "width": _FEW})
         return ConvectionDiffusionReaction(self.coefficients, settings)
+
+    def plain_route(self) -> PlainConvectionDiffusionReaction:
+        """The same equation as one would write it in FEniCSx and trust: what speed-ups are measured from."""
+        from pde_data.convection_newton import PlainConvectionDiffusionReaction  # imports this module
+
+        return PlainConvectionDiffusionReaction(self.coefficients)
 
     @cached_property
     def _solver(self) -> ImexSolver:

@@ -29,14 +29,14 @@ class SemiDiscrete:
     nodes
         Position of each nodal value: (n, 2).
     sensors
-        Values at the sensors from nodal values: sparse (n_sensors, n).
+        Values at the sensors from nodal values: (n_sensors, n).
     """
 
     mass: sp.csr_array
     transport: sp.csr_array
     load: Array
     nodes: Array
-    sensors: sp.csr_array
+    sensors: Array
 
 
 def function_space(cells: int, degree: int, element: str) -> Any:
@@ -63,7 +63,7 @@ def source(coefficients: ConvectionCoefficients, x: Any) -> Any:
         s.weight / (2 * pi * s.width**2) * ufl.exp(-((x[0] - s.x) ** 2 + (x[1] - s.y) ** 2) / (2 * s.width**2))
         for s in coefficients.sources
     )
-    return coefficients.source_strength * sum(gaussians, 0 * x[0])
+    return coefficients.source_strength * sum(gaussians, ufl.as_ufl(0))
 
 
 def transport_form(coefficients: ConvectionCoefficients, x: Any, u: Any, w: Any) -> Any:
@@ -79,10 +79,11 @@ def assemble(coefficients: ConvectionCoefficients, cells: int, degree: int, elem
     space = function_space(cells, degree, element)
     u, w, x = fx.ufl.TrialFunction(space), fx.ufl.TestFunction(space), fx.ufl.SpatialCoordinate(space.mesh)
     dx = fx.ufl.dx(metadata=dict(quadrature_degree=2 * degree + 8))
+    f = source(coefficients, x)
     return SemiDiscrete(
         mass=_matrix(u * w * dx),
         transport=_matrix(transport_form(coefficients, x, u, w) * dx),
-        load=fx.fem_petsc.assemble_vector(fx.fem.form(source(coefficients, x) * w * dx)).array.copy(),
+        load=_vector(f * w * dx) if f != 0 else np.zeros(space.dofmap.index_map.size_local),
         nodes=space.tabulate_dof_coordinates()[:, :2].copy(),
         sensors=point_values(space, np.array(coefficients.sensors)),
     )
@@ -96,23 +97,25 @@ def _matrix(form: Any) -> sp.csr_array:
     return sp.csr_array((data, indices, indptr), shape=matrix.getSize())
 
 
-def point_values(space: Any, points: Array) -> sp.csr_array:
+def _vector(form: Any) -> Array:
+    fx = fenicsx()
+    return fx.fem_petsc.assemble_vector(fx.fem.form(form)).array.copy()
+
+
+def point_values(space: Any, points: Array) -> Array:
     """Matrix from nodal values to values at points (k, 2): the basis functions of the cell around each point."""
     fx = fenicsx()
     mesh = space.mesh
     points = np.column_stack([points, np.zeros(len(points))])
     boxes = fx.geometry.bb_tree(mesh, mesh.topology.dim)
     cells = fx.geometry.compute_colliding_cells(mesh, fx.geometry.compute_collisions_points(boxes, points), points)
-    rows, columns, values = [], [], []
+    values = np.zeros((len(points), space.dofmap.index_map.size_local))
     for row, point in enumerate(points):
         cell = cells.links(row)[0]
         corners = mesh.geometry.x[_geometry(mesh, "dofmap")[cell]]
         local = _geometry(mesh, "cmap").pull_back(point[None], corners)
-        dofs = space.dofmap.cell_dofs(cell)
-        rows += [row] * len(dofs)
-        columns += dofs.tolist()
-        values += space.element.basix_element.tabulate(0, local)[0, 0, :, 0].tolist()
-    return sp.csr_array((values, (rows, columns)), shape=(len(points), space.dofmap.index_map.size_local))
+        values[row, space.dofmap.cell_dofs(cell)] = space.element.basix_element.tabulate(0, local)[0, 0, :, 0]
+    return values
 
 
 def _geometry(mesh: Any, name: str) -> Any:

@@ -23,7 +23,6 @@ from pde_data.convection_forms import SemiDiscrete, assemble
 from pde_data.imex_kernels import advance
 from pde_data.problem import SolveStatus
 from pde_data.propagator import DENSE_LIMIT, DensePropagator, Parity, Propagator, SparsePropagator
-from pde_data.reactions import ReactionTable
 from surrogate.forward_model import Array
 
 if TYPE_CHECKING:
@@ -45,23 +44,22 @@ Forcing = Callable[[float], Array]
 class ImexSolver:
     """Solves blocks of samples; everything that does not depend on the sample is prepared here.
 
-    Parameters
+    Attributes
     ----------
+    system
+        The finite-element matrices.
     forcing
-        Nodal values (n_nodes,) at a time, added to the reaction: a known solution can be manufactured.
+        Gives nodal values (n_nodes,) at a time, which are added to the reaction: a known solution can be
+        manufactured. None by default.
     """
 
-    def __init__(
-        self, coefficients: ConvectionCoefficients, settings: ImexSettings, forcing: Forcing | None = None
-    ) -> None:
+    def __init__(self, coefficients: ConvectionCoefficients, settings: ImexSettings) -> None:
         observed = coefficients.observation_steps(settings.steps)
         self._observed = {step: i for i, step in enumerate(observed)}
         self._last, self._tau = observed[-1], coefficients.final_time / settings.steps
-        self._table = ReactionTable(
-            coefficients.reactions, settings.table_lower, settings.table_upper, settings.table_step
-        )
+        self._table = settings.table(coefficients.reactions)
         self.system = assemble(coefficients, settings.cells, settings.degree, settings.element)
-        self._forcing = forcing
+        self.forcing: Forcing | None = None
         self._parity = Parity.of(self.system) if len(self.system.nodes) <= DENSE_LIMIT else _no_parity(self.system)
         self._prepare_transport()
 
@@ -72,7 +70,7 @@ class ImexSolver:
         tau = self._tau
         self._multistep, self._multistep_load = _propagator(M, _A0 * M + tau * A, tau * load, self._parity)
         self._stage, self._stage_load = _propagator(M, M + tau / 2 * A, tau / 2 * load, self._parity)
-        self._sensors = (self.system.sensors @ to_nodes).toarray()
+        self._sensors = np.asarray(self.system.sensors @ to_nodes)
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
         """Observables (n, n_out) of admissible parameters (n, n_in), and the `SolveStatus` of each."""
@@ -159,7 +157,7 @@ class _March:
 
     def _advance(self, stack: Array, state: int, reaction: int, weights: Array, out: Array, time: float) -> None:
         solver = self.solver
-        forcing = np.zeros(self.n) if solver._forcing is None else solver._forcing(time)[solver._parity.order]
+        forcing = np.zeros(self.n) if solver.forcing is None else solver.forcing(time)[solver._parity.order]
         advance(
             stack,
             state,

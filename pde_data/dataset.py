@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pde_data.formats import read_arrays
 from pde_data.problem import SolveStatus
-from surrogate.forward_model import Space
+from pde_data.schema import count_by_status, decode_attributes
+from surrogate.forward_model import Array, Space
 from surrogate.samples import Samples
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         raise ImportError('zarr and NetCDF data sets need xarray: pip install "gnvpro[data]"') from error
     try:
         if path.is_dir():
-            opened = xr.open_zarr(path, decode_times=False)
+            opened = xr.open_zarr(path, decode_times=False, consolidated=False)
         elif path.suffix.lower() in _NETCDF:
             opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
         else:
@@ -80,9 +82,9 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
         return _without_metadata(*read_arrays(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
     if transpose:
         raise ValueError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out --transpose")
-    dataset = open_dataset(path)
-    rows = {name: _rows(dataset, name) for name in ("parameters", "observables")}
-    status = _status(dataset, len(rows["parameters"]))
+    with open_dataset(path) as dataset:
+        parameters, observables = (_rows(dataset, name) for name in ("parameters", "observables"))
+        status, attributes = _status(dataset, len(parameters)), _attributes(dataset, path)
     if (pending := int((status == SolveStatus.PENDING).sum())) and not allow_partial:
         raise ValueError(
             f"{path}: {pending} of {len(status)} samples are still pending; finish it by repeating `gnvpro generate`"
@@ -90,9 +92,8 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
     ok = status == SolveStatus.OK
     if not ok.any():
         raise ValueError(f"{path}: none of its {len(status)} samples is solved; see `gnvpro info {path}`")
-    parameters, observables = rows["parameters"][ok], rows["observables"][ok]
+    parameters, observables = parameters[ok], observables[ok]
     n_failed = int((status > SolveStatus.OK).sum())
-    attributes = _attributes(dataset, path)
     if "parameter_space" not in attributes:
         return _without_metadata(parameters, observables, provenance={"file": path.name}, n_failed=n_failed)
     spaces = (Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space"))
@@ -110,11 +111,14 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     about: dict[str, Any] = {"path": str(path), "size_bytes": sum(file.stat().st_size for file in files)}
     if path.suffix.lower() in _BARE and path.is_file():
         samples = read_samples(path)
-        spaces = {"parameter_space": samples.parameter_space.to_dict(), "observable_space": samples.observable_space.to_dict()}
+        spaces = {
+            "parameter_space": samples.parameter_space.to_dict(),
+            "observable_space": samples.observable_space.to_dict(),
+        }
         return {**about, "n_samples": len(samples), "counts": {"ok": len(samples)}, "failures": [], **spaces}
-    dataset = open_dataset(path)
-    status = _status(dataset, dataset.sizes[dataset["parameters"].dims[0]])
-    messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
+    with open_dataset(path) as dataset:
+        status, attributes = _status(dataset, len(_rows(dataset, "parameters"))), _attributes(dataset, path)
+        messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
     failures = [
         {"sample": int(i), "reason": SolveStatus(int(status[i])).name.lower(), "message": str(messages[i])}
         for i in np.flatnonzero(status > SolveStatus.OK)
@@ -122,10 +126,37 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {
         **about,
         "n_samples": len(status),
-        "counts": {s.name.lower(): int((status == s).sum()) for s in SolveStatus if (status == s).any()},
+        "counts": count_by_status(status),
         "failures": failures,
-        **_attributes(dataset, path),
+        **attributes,
     }
+
+
+def _without_metadata(parameters: Array, observables: Array, provenance: dict[str, Any], n_failed: int = 0) -> Samples:
+    if not len(parameters):
+        raise ValueError(f"{provenance['file']} holds no samples")
+    spaces = Space.observed(parameters, "parameter"), Space.observed(observables, "observable")
+    return Samples(parameters, observables, *spaces, provenance=provenance, n_failed=n_failed)
+
+
+def _rows(dataset: xr.Dataset, name: str) -> Array:
+    """A variable as (n, size), whichever dimension the file has first."""
+    variable = dataset[name]
+    if "sample" in variable.dims:
+        variable = variable.transpose("sample", ...)
+    values = np.asarray(variable.values, dtype=np.float64)
+    return values.reshape(len(values), int(np.prod(values.shape[1:])))
+
+
+def _status(dataset: xr.Dataset, n_samples: int) -> NDArray[np.int8]:
+    """Status of every sample; a file that says nothing of it vouches for all."""
+    if "status" not in dataset:
+        return np.zeros(n_samples, dtype=np.int8)
+    return np.asarray(dataset["status"].values, dtype=np.int8)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -137,7 +168,5 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 
 def _attributes(dataset: xr.Dataset, path: Path) -> dict[str, Any]:
     """Decoded attributes; none for a file that somebody else wrote."""
-    from pde_data.store import decode_attributes  # needs zarr, which bare arrays do without
-
     attributes = {str(name): value for name, value in dataset.attrs.items()}
     return decode_attributes(attributes, path) if "schema_version" in attributes else {}

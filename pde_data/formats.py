@@ -77,5 +77,7 @@ def _variables(path: Path, stored: Mapping[str, Any]) -> tuple[Array, Array]:
 def _matrix(path: Path, name: str, value: Any) -> Array:
     value = np.asarray(value)
     if value.ndim != 2 or value.dtype.kind not in "fiub":
-        raise ValueError(f"{path}: expected {name} to be a matrix of real numbers, got {value.dtype} of shape {value.shape}")
+        raise ValueError(
+            f"{path}: expected {name} to be a matrix of real numbers, got {value.dtype} of shape {value.shape}"
+        )
     return value.astype(np.float64)

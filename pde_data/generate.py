@@ -23,6 +23,7 @@ from pde_data.lock import sole_writer
 from pde_data.problem import Problem, SolveStatus, as_problem, solve_block
 from pde_data.recipe import Recipe
 from pde_data.sampling import draw
+from pde_data.schema import count_by_status
 
 # What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
 DEFAULT_BLOCK_SIZE = 32
@@ -76,8 +77,8 @@ def generate(
     Returns
     -------
     dict
-        JSON-able: counts by status, what this run solved itself, seconds (of waiting and of CPU), and the
-        estimated error of the PDE solver.
+        JSON-able: counts by status, what this run solved itself, its seconds in all (of waiting and of CPU),
+        `samples_per_second` of the solves alone (set-up included), and the estimated error of the PDE solver.
 
     Raises
     ------
@@ -89,19 +90,21 @@ def generate(
     KeyboardInterrupt
         After Ctrl-C; the finished blocks stay, and the same call resumes.
     """
-    began = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), time.process_time()
     problem, out = as_problem(problem), Path(out)
     recipe = _asked_recipe(problem, out, n_samples, seed, block_size)
-    solved_now = 0
+    solved_now, solve_seconds = 0, 0.0
     if not _is_complete(out):
         _make_last_folder(out)
         with sole_writer(out):
             if not _is_data_set(out):
                 store.create(out, recipe)
+            began = time.perf_counter()
             solved_now = _solve_pending(problem, out, recipe, on_progress, run)
+            solve_seconds = time.perf_counter() - began
             if "estimated_error" not in store.read_attributes(out):
-                store.write_attribute(out, "estimated_error", _estimated_error(problem, out))
-    return _summary(out, solved_now, time.perf_counter() - began[0], time.process_time() - began[1])
+                _record_error_estimate(problem, out)
+    return _summary(out, solved_now, solve_seconds, time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def solve_and_commit(problem: Problem, out: Path, block: int) -> FinishedBlock:
@@ -183,24 +186,28 @@ def _solve_pending(problem: Problem, out: Path, recipe: Recipe, on_progress: Pro
     return n_pending
 
 
-def _estimated_error(problem: Problem, out: Path) -> dict[str, Any] | None:
-    """The problem's estimate of its own error over the first samples; None if it makes none."""
+def _record_error_estimate(problem: Problem, out: Path) -> None:
+    """The problem's estimate of its own error over the first samples; null if it makes none."""
     estimate = getattr(problem, "estimate_error", None)
     solved = np.flatnonzero(store.read_status(out) == SolveStatus.OK)[:ERROR_ESTIMATE_SAMPLES]
-    if estimate is None or not len(solved):
-        return None
-    try:
-        with threadpool_limits(limits=1):
-            error = float(estimate(store.read_parameters(out, solved)))
-    except ImportError:
-        raise
-    except Exception as problem_error:  # the data are good without an estimate; say why there is none
-        reason = f"{type(problem_error).__name__}: {problem_error}"
-        return {"relative_l2": None, "n_samples": len(solved), "reason": reason}
-    return {"relative_l2": error if np.isfinite(error) else None, "n_samples": len(solved)}
+    found = None
+    if estimate is not None and len(solved):
+        try:
+            with threadpool_limits(limits=1):
+                error = float(estimate(store.read_parameters(out, solved)))
+            if not np.isfinite(error):
+                raise ArithmeticError(f"the estimate is {error}")
+            found = {"relative_l2": error, "n_samples": len(solved)}
+        except ImportError:
+            raise
+        except Exception as failure:  # the data are good without an estimate; say why there is none
+            store.write_attribute(out, "estimated_error_failure", f"{type(failure).__name__}: {failure}")
+    store.write_attribute(out, "estimated_error", found)
 
 
-def _summary(out: Path, solved_now: int, wall_seconds: float, cpu_seconds: float) -> dict[str, Any]:
+def _summary(
+    out: Path, solved_now: int, solve_seconds: float, wall_seconds: float, cpu_seconds: float
+) -> dict[str, Any]:
     attributes, status = store.read_attributes(out), store.read_status(out)
     return {
         "out": str(out),
@@ -208,11 +215,11 @@ def _summary(out: Path, solved_now: int, wall_seconds: float, cpu_seconds: float
         "n_samples": len(status),
         "n_ok": int((status == SolveStatus.OK).sum()),
         "n_failed": int((status > SolveStatus.OK).sum()),
-        "counts": store.count_by_status(status),
+        "counts": count_by_status(status),
         "n_solved_now": solved_now,
         "already_complete": solved_now == 0,
         "wall_seconds": wall_seconds,
         "cpu_seconds": cpu_seconds,
-        "samples_per_second": solved_now / wall_seconds if solved_now else None,
+        "samples_per_second": solved_now / solve_seconds if solved_now else None,
         "estimated_error": attributes["estimated_error"],
     }

@@ -42,9 +42,11 @@ class Recipe:
 
     def difference(self, asked: Recipe) -> str | None:
         """The first thing in which `asked` differs, both values named; None if they are the same."""
-        mine, theirs = asdict(self), asdict(asked)
-        # The law gets a name of its own: it is what a user would look for, not an entry of a space.
-        mine["law"], theirs["law"] = (recipe["parameter_space"].pop("law") for recipe in (mine, theirs))
+        # A law that differs is told as such, before the bounds that differ with it.
+        mine, theirs = (
+            {"problem": recipe.problem, "law": recipe.parameter_space["law"], **asdict(recipe)}
+            for recipe in (self, asked)
+        )
         return _first_difference(mine, theirs)
 
 

@@ -6,7 +6,6 @@ One block of samples is one chunk of every variable, so writers of different blo
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import warnings
@@ -22,12 +21,8 @@ from numpy.typing import NDArray
 from pde_data.problem import SolvedBlock, SolveStatus
 from pde_data.provenance import definition_hash, git_revision, library_versions
 from pde_data.recipe import Recipe
+from pde_data.schema import SCHEMA_VERSION, decode_attributes, encode_attributes
 from surrogate.forward_model import Array, Axis, Space
-
-SCHEMA_VERSION = 1
-
-# NetCDF has no nested attributes; these are held as JSON text, so that a data set survives `to_netcdf`.
-JSON_ATTRIBUTES = ("definition", "parameter_space", "observable_space", "versions", "git", "estimated_error")
 
 
 def create(path: Path, recipe: Recipe) -> None:
@@ -69,36 +64,9 @@ def read_attributes(path: Path) -> dict[str, Any]:
     return decode_attributes(attributes, path)
 
 
-def decode_attributes(attributes: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Attributes as they are in memory: JSON parsed, numbers of NetCDF made plain.
-
-    Raises
-    ------
-    ValueError
-        No schema version, or a newer one.
-    """
-    if "schema_version" not in attributes:
-        raise ValueError(f"{path} was not made by `gnvpro generate` (it has no schema_version); choose another place")
-    if (found := int(attributes["schema_version"])) > SCHEMA_VERSION:
-        raise ValueError(f"{path}: expected schema_version {SCHEMA_VERSION} or older, got {found}; update gnvpro")
-    try:
-        return {
-            name: json.loads(value) if name in JSON_ATTRIBUTES else value.item() if hasattr(value, "item") else value
-            for name, value in attributes.items()
-        }
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: the attributes are damaged ({error}); generate the data set again") from error
-
-
 def read_status(path: Path) -> NDArray[np.int8]:
     """Status (n_samples,) of every sample."""
     return np.asarray(_array(zarr.open_group(path, mode="r"), "status")[:], dtype=np.int8)
-
-
-def count_by_status(status: NDArray[np.int8]) -> dict[str, int]:
-    """How many samples have which status; those that do not occur are left out."""
-    counts = {s.name.lower(): int((status == s).sum()) for s in SolveStatus}
-    return {name: count for name, count in counts.items() if count}
 
 
 def pending_blocks(status: NDArray[np.int8], block_size: int) -> list[int]:
@@ -127,7 +95,7 @@ def write_block(path: Path, first: int, parameters: Array, solved: SolvedBlock, 
 
 def write_attribute(path: Path, name: str, value: Any) -> None:
     """Add one attribute to the data set at `path`."""
-    zarr.open_group(path, mode="r+").attrs[name] = json.dumps(value) if name in JSON_ATTRIBUTES else value
+    zarr.open_group(path, mode="r+").attrs.update(encode_attributes({name: value}))
 
 
 def _write_empty(path: Path, recipe: Recipe) -> None:
@@ -172,7 +140,7 @@ def _write_empty(path: Path, recipe: Recipe) -> None:
         "versions": library_versions(),
         "git": git_revision(),
     }
-    group.attrs.update({k: json.dumps(v) if k in JSON_ATTRIBUTES else v for k, v in attributes.items()})
+    group.attrs.update(encode_attributes(attributes))
     with warnings.catch_warnings():  # consolidated metadata are an extension of zarr 3; xarray looks for them
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(path)

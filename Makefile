@@ -1,0 +1,57 @@
+# make demo: environment, PDE data, training, comparison, report.   make test: environment, tests.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.PHONY: help env demo test check bench
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+ENVIRONMENT := .venv/.made-for-gnvpro
+PYTEST_WORKERS ?= 2
+
+help:
+	@echo "make demo    PDE data, training, comparison with the PDE, report in runs/demo/report.html"
+	echo "make test    the tests"
+	echo "make check   formatting, lint, types, direction of imports"
+	echo "make bench   seconds of the parts that matter, to runs/benchmarks.json"
+	echo "make env     the environment in .venv, which the others make as needed"
+
+env: $(ENVIRONMENT)
+
+$(ENVIRONMENT): pyproject.toml constraints.txt
+	@stop() { echo "$$1" >&2; exit 1; }
+	if [ "$$(uname -s) $$(uname -m)" != "Linux x86_64" ]; then
+	  echo "note: no FEniCSx wheel for $$(uname -s) $$(uname -m): training and prediction will work; to solve PDEs install conda-forge's fenics-dolfinx and pip install -e . into that environment" >&2
+	elif ! command -v gcc > /dev/null; then
+	  stop "gcc is missing, and FEniCSx compiles its forms with it: install it (Debian, Ubuntu: apt install gcc; conda: conda install -c conda-forge c-compiler fenics-dolfinx)"
+	fi
+	if ! [ -x $(BIN)/python ]; then
+	  found=""
+	  for python in python3.12 python3.13 python3.14 python3; do
+	    if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 12))' > /dev/null 2>&1; then found="$$python"; break; fi
+	  done
+	  [ -n "$$found" ] || stop "no Python 3.12 or newer with venv on the PATH: install one (Debian, Ubuntu: apt install python3 python3-venv; conda: conda install -c conda-forge python=3.12 fenics-dolfinx)"
+	  "$$found" -m venv .venv
+	fi
+	if command -v uv > /dev/null; then install="uv pip install --python $(BIN)/python"
+	elif $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; then install="$(BIN)/uv pip install --python $(BIN)/python"
+	else install="$(BIN)/python -m pip install"
+	fi
+	$$install -c constraints.txt -e ".[pde,dev]"
+	touch $@
+
+demo: $(ENVIRONMENT)
+	@$(BIN)/gnvpro demo --out runs/demo
+
+test: $(ENVIRONMENT)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+check: $(ENVIRONMENT)
+	@$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(ENVIRONMENT)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.run --out runs/benchmarks.json

@@ -1,0 +1,230 @@
+"""The figures of the report; each function draws one and returns it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from apps.runs import Run, best_so_far
+
+if TYPE_CHECKING:
+    from apps.compare import Comparison
+
+# Distinct also for colour-blind readers (Okabe and Ito).
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8a8a"
+COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "gnvpro",
+}
+_PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g} %")
+# Points of a scatter beyond which more are not seen, and dots beyond which a curve is cluttered.
+_MOST_POINTS, _MOST_CURVES = 4000, 6
+
+
+def _styled[**P](draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@_styled
+def convergence(runs: Sequence[Run]) -> Figure:
+    """Best error so far of the chosen network of each run, over work units and over CPU seconds."""
+    figure, (by_work, by_time) = _figure(8.6, 3.9, 2, sharey=True)
+    for run, colour in zip(runs, COLOURS, strict=False):
+        for axes, abscissa in ((by_work, "work_units"), (by_time, "cpu_seconds")):
+            draw_convergence(axes, run, abscissa, colour)
+    _log_axes(by_work, "work units (passes over the training data)")
+    _log_axes(by_time, "CPU time (s)")
+    by_work.set_ylabel("relative error")
+    figure.legend(*by_work.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def draw_convergence(axes: Axes, run: Run, abscissa: str, colour: str) -> None:
+    """One run: validation solid, training dashed, its rivals of the race thin."""
+    for rival in run.rivals:
+        x, error = best_so_far(rival, abscissa, "validation_error")
+        axes.plot(x, error, color=colour, alpha=0.25, linewidth=0.8)
+    for name, style in (("validation_error", "-"), ("train_error", "--")):
+        x, error = best_so_far(run.chosen, abscissa, name)
+        label = f"{run.method}, {name.removesuffix('_error').replace('train', 'training')}"
+        axes.plot(x, error, style, color=colour, linewidth=1.6, label=label)
+
+
+@_styled
+def parity(comparison: Comparison) -> Figure:
+    """Predicted against solved observables, and what is left between them."""
+    figure, (equality, remainder) = _figure(8.6, 3.9, 2)
+    expected, predicted = comparison.expected.ravel(), comparison.predicted.ravel()
+    shown = np.random.default_rng(0).permutation(len(expected))[:_MOST_POINTS]
+    x, y = expected[shown], predicted[shown]
+    low, high = float(expected.min()), float(expected.max())
+    equality.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=1)
+    remainder.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    for axes, ordinate in ((equality, y), (remainder, y - x)):
+        axes.scatter(x, ordinate, s=5, color=BLUE, alpha=0.4, linewidths=0, rasterized=True, zorder=2)
+        axes.set_xlabel(f"observable by the PDE{_unit(comparison)}")
+    equality.set_ylabel(f"observable by the surrogate{_unit(comparison)}")
+    remainder.set_ylabel(f"surrogate − PDE{_unit(comparison)}")
+    return figure
+
+
+@_styled
+def error_histogram(comparison: Comparison) -> Figure:
+    """How the relative errors of the fresh samples are distributed, with the PDE's own error."""
+    figure, (axes,) = _figure(4.8, 3.4, 1)
+    draw_histogram(axes, comparison)
+    return figure
+
+
+def draw_histogram(axes: Axes, comparison: Comparison) -> None:
+    """The histogram alone, on given axes."""
+    errors, pde = comparison.errors, comparison.pde_error
+    marks = [pde] if pde else []
+    low, high = min([errors.min(), *marks]) * 0.8, max([errors.max(), *marks]) * 1.25
+    axes.hist(errors, bins=np.geomspace(low, high, 28).tolist(), color=BLUE, alpha=0.75)
+    mean = float(errors.mean())
+    axes.axvline(mean, ymax=0.72, color=BLUE, linewidth=1.6, label=f"mean, {100 * mean:.2g} %")
+    if pde:
+        axes.axvline(pde, ymax=0.72, color=RED, linestyle="--", linewidth=1.6, label=f"PDE's own error, {100 * pde:.2g} %")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("relative error of a sample")
+    axes.set_ylabel(f"samples of {len(errors)}")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(top=1.35 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(loc="upper right")
+
+
+@_styled
+def curves(comparison: Comparison) -> Figure:
+    """Solved and predicted observables of a typical, a bad and the worst sample."""
+    order = np.argsort(comparison.errors)
+    n = len(order)
+    picked = {"median": order[n // 2], "95 %": order[min(n - 1, int(0.95 * n))], "worst": order[-1]}
+    figure, all_axes = _figure(9.6, 3.3, 3, sharey=True)
+    for axes, (name, i) in zip(all_axes, picked.items(), strict=True):
+        draw_curves(axes, comparison, int(i))
+        axes.set_title(f"{name} of {n}: error {100 * comparison.errors[i]:.2g} %", fontsize=9)
+    all_axes[0].set_ylabel(f"observable{_unit(comparison)}")
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center")
+    return figure
+
+
+def draw_curves(axes: Axes, comparison: Comparison, sample: int) -> None:
+    """One sample: lines by the PDE, dots by the surrogate; over the first axis of the observables."""
+    first = comparison.observables.axes[0]
+    numeric = not isinstance(first.labels[0], str)
+    x = np.asarray(first.labels, float) if numeric else np.arange(len(first.labels))
+    expected = comparison.expected[sample].reshape(len(x), -1)
+    predicted = comparison.predicted[sample].reshape(len(x), -1)
+    rest = comparison.observables.axes[1:]
+    name = rest[0].name if len(rest) == 1 else "series"
+    shown = np.unique(np.linspace(0, expected.shape[1] - 1, min(_MOST_CURVES, expected.shape[1])).astype(int))
+    for j, colour in zip(shown, COLOURS, strict=False):
+        label = f"{name} {rest[0].labels[j] if len(rest) == 1 else j}" if rest else "PDE"
+        axes.plot(x, expected[:, j], color=colour, linewidth=1.2, label=label)
+        axes.plot(x, predicted[:, j], ".", color=colour, markersize=5)
+    axes.plot([], [], "-", color=GREY, label="PDE")
+    axes.plot([], [], ".", color=GREY, label="surrogate")
+    axes.set_xlabel(first.name + ("" if first.unit == "1" else f" ({first.unit})"))
+
+
+@_styled
+def error_by_observable(comparison: Comparison) -> Figure:
+    """Root-mean-square error of every observable, relative to its size: a map over two axes, else bars."""
+    errors, axes_of = 100 * comparison.errors_by_observable, comparison.observables.axes
+    if len(axes_of) != 2:
+        figure, (axes,) = _figure(7.0, 3.0, 1)
+        axes.bar(np.arange(len(errors)), errors, color=BLUE)
+        axes.set_xlabel(axes_of[0].name if len(axes_of) == 1 else "observable")
+        axes.set_ylabel("relative error (%)")
+        return figure
+    rows, columns = axes_of[1], axes_of[0]
+    figure, (axes,) = _figure(min(9.0, 2 + 0.5 * len(columns.labels)), min(6.0, 1.3 + 0.35 * len(rows.labels)), 1)
+    values = errors.reshape(comparison.observables.shape).T
+    image = axes.imshow(values, cmap="viridis", aspect="auto", vmin=0)
+    axes.grid(visible=False)
+    for ticks, axis in ((axes.set_xticks, columns), (axes.set_yticks, rows)):
+        every = max(1, len(axis.labels) // 15)
+        ticks(range(0, len(axis.labels), every), [str(label) for label in axis.labels[::every]])
+    axes.set_xlabel(columns.name)
+    axes.set_ylabel(rows.name)
+    figure.colorbar(image, ax=axes, label="relative error (%)")
+    return figure
+
+
+@_styled
+def overview(comparison: Comparison, runs: Sequence[Run]) -> Figure:
+    """The result in one picture: a typical sample, how training got there, and the errors."""
+    figure, (typical, training, errors) = _figure(11.0, 3.3, 3)
+    order = np.argsort(comparison.errors)
+    draw_curves(typical, comparison, int(order[len(order) // 2]))
+    typical.set_ylabel(f"observable{_unit(comparison)}")
+    typical.set_title("sensors of a median sample: PDE (lines), surrogate (dots)", fontsize=9)
+    for run, colour in zip(runs, COLOURS, strict=False):
+        draw_convergence(training, run, "cpu_seconds", colour)
+    _log_axes(training, "CPU time of training (s)")
+    training.set_ylabel("relative error")
+    training.set_title("training", fontsize=9)
+    training.set_ylim(top=30 * training.get_ylim()[1])  # room for the legend
+    training.legend(loc="upper right", fontsize=8)
+    draw_histogram(errors, comparison)
+    errors.set_title("error against fresh PDE solves", fontsize=9)
+    return figure
+
+
+def as_data_uri(figure: Figure) -> str:
+    """The figure inside an address, so that a page that shows it needs no other file."""
+    stream = io.BytesIO()
+    with rc_context(STYLE):  # two of its entries are read on saving
+        figure.savefig(stream, format="svg", dpi=200, metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """The figure as a picture of its own."""
+    figure.savefig(path, dpi=110)
+
+
+def _figure(width: float, height: float, columns: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False, sharey=sharey)
+    return figure, list(axes[0])
+
+
+def _log_axes(axes: Axes, label: str) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.set_xlabel(label)
+
+
+def _unit(comparison: Comparison) -> str:
+    units = set(comparison.observables.units)
+    return f" ({units.pop()})" if len(units) == 1 and units != {"1"} and units != {"unknown"} else ""

@@ -1,0 +1,77 @@
+"""`gnvpro info`: what a data set or a saved surrogate holds, and where it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from apps.console import Outcome, percent, seconds, table
+from apps.options import InfoOptions
+from pde_data.dataset import describe
+from surrogate.forward_model import Space
+
+
+def run(given: InfoOptions) -> Outcome:
+    """Describe whatever stands at the path."""
+    if (given.path / "model.json").is_file():
+        return _model(given.path)
+    about = describe(given.path)
+    return Outcome({"kind": "data set", **about}, table(f"Data set {given.path}", _data_rows(about)))
+
+
+def _model(path: Path) -> Outcome:
+    from surrogate.saved import Surrogate  # torch: not needed for a data set
+
+    model = Surrogate.load(path)
+    training = model.training
+    numbers = {
+        "kind": "surrogate",
+        "path": str(path),
+        "errors": model.errors,
+        "dtype": model.dtype,
+        "network": model.network.to_dict(),
+        "parameters": model.parameters.to_dict(),
+        "observables": model.observables.to_dict(),
+        "training": training,
+        "provenance": model.provenance,
+    }
+    rows = [
+        ("error", ", ".join(f"{name} {percent(value)}" for name, value in model.errors.items())),
+        ("maps", f"{_space(model.parameters)} → {_space(model.observables)}"),
+        ("network", ", ".join(f"{key} {value}" for key, value in model.network.to_dict().items())),
+        ("trained by", f"{training['method']}, {training['work_units']:.0f} work units, {model.dtype}"),
+        ("trained in", f"{seconds(training['cpu_seconds'])} of CPU"),
+        *_origin_rows(model.provenance),
+    ]
+    return Outcome(numbers, table(f"Surrogate {path}", rows))
+
+
+def _data_rows(about: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("samples", ", ".join(f"{n} {status}" for status, n in about["counts"].items()))]
+    for failure in about["failures"][:5]:
+        reason = ": ".join(text for text in (failure["reason"], failure["message"]) if text)
+        rows.append((f"failed, sample {failure['sample']}", reason))
+    if {"parameter_space", "observable_space"} <= about.keys():
+        spaces = [Space.from_dict(about[name]) for name in ("parameter_space", "observable_space")]
+        rows.append(("maps", " → ".join(map(_space, spaces))))
+    return [*rows, *_origin_rows(about), ("on disk", f"{about['size_bytes'] / 1e6:.3g} MB")]
+
+
+def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
+    """Only what the source said of itself."""
+    rows = []
+    if "problem" in origin:
+        rows.append(("problem", f"{origin['problem']}, definition {origin['definition_hash'][:12]}"))
+        rows.append(("drawn", f"{origin['n_samples']} samples of seed {origin['seed']}"))
+    elif "file" in origin:
+        rows.append(("data", f"{origin['file']}, which names no PDE"))
+    if origin.get("estimated_error"):
+        rows.append(("the PDE's own error", percent(origin["estimated_error"]["relative_l2"]) + " (estimated)"))
+    if origin.get("versions"):
+        rows.append(("made with", ", ".join(f"{name} {version}" for name, version in origin["versions"].items())))
+    return rows
+
+
+def _space(space: Space) -> str:
+    shape = " × ".join(f"{len(axis.labels)} {axis.name}{'s' * (len(axis.labels) > 1)}" for axis in space.axes)
+    return f"{shape} on the simplex" if space.constraint == "simplex" else shape

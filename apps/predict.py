@@ -1,0 +1,128 @@
+"""`gnvpro predict`: observables at given parameters, and which of them lie outside the training range."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+
+from apps.console import Outcome, table
+from apps.options import PredictOptions
+from apps.settings import to_dict
+from pde_data.dataset import read_samples
+from surrogate.forward_model import Array, Space
+from surrogate.saved import Surrogate
+
+WRITTEN = (".npz", ".csv")
+# Names under which files hold parameters; Y is that of the method's papers.
+NAMES = ("parameters", "Y", "y")
+
+
+def run(given: PredictOptions) -> Outcome:
+    """Read parameters, evaluate, write observables and flags."""
+    if given.out.exists():
+        raise FileExistsError(f"{given.out} is there already; choose another name")
+    if given.out.suffix not in WRITTEN:
+        raise ValueError(f"expected an output that ends in {' or '.join(WRITTEN)}, got {given.out}")
+    surrogate = Surrogate.load(given.model)
+    parameters = surrogate.parameters.rows(read_parameters(given.parameters, given.transpose))
+    if not np.isfinite(parameters).all():
+        row = int(np.argmin(np.isfinite(parameters).all(axis=1)))
+        raise ValueError(f"{given.parameters}: row {row} is not finite; leave such rows out")
+    observables, inside = surrogate.evaluate(parameters), surrogate.parameters.contains(parameters)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    if given.out.suffix == ".csv":
+        _write_csv(given.out, surrogate.observables, observables, inside)
+    else:
+        np.savez(
+            given.out,
+            parameters=parameters,
+            observables=observables,
+            inside_training_range=inside,
+            settings=json.dumps(to_dict(given)),
+        )
+    outside = int((~inside).sum())
+    expected = surrogate.errors.get("test", surrogate.errors.get("validation"))
+    numbers = {
+        "out": str(given.out),
+        "n_samples": len(parameters),
+        "n_outside_training_range": outside,
+        "expected_error": expected,
+    }
+    flagged = f"{outside}; the error stated for the model does not hold there" if outside else "none"
+    rows = [("samples", str(len(parameters))), ("outside the training range", flagged)]
+    return Outcome(numbers, table(f"Predictions in {given.out}", rows))
+
+
+def read_parameters(path: Path, transpose: bool = False) -> Array:
+    """Parameters (n, n_in) of a .npz, .npy, .csv or .mat file, or of a data set.
+
+    Parameters
+    ----------
+    transpose
+        Of a `.mat` whose rows are samples; usually they are its columns.
+
+    Raises
+    ------
+    ValueError
+        Another format, or no table of numbers in it.
+    FileNotFoundError
+        Nothing there.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no parameters at {path}; check the name")
+    suffix = path.suffix.lower()
+    if transpose and suffix != ".mat":
+        raise ValueError(f"{path}: --transpose is for .mat files; samples are rows here")
+    try:
+        if suffix == ".csv":
+            return _read_csv(path)
+        if suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False), float)
+        if suffix == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                return np.asarray(stored[_name(path, stored.files)], float)
+        if suffix == ".mat":
+            stored = loadmat(path)
+            values = np.asarray(stored[_name(path, [n for n in stored if not n.startswith("__")])], float)
+            return values if transpose else values.T
+    except NotImplementedError as error:
+        raise ValueError(f"{path} is a MATLAB 7.3 file; save it with -v7") from error
+    return read_samples(path, allow_partial=True).parameters
+
+
+def _name(path: Path, there: list[str]) -> str:
+    found = [name for name in NAMES if name in there] or (there if len(there) == 1 else [])
+    if not found:
+        raise ValueError(f"{path}: expected an array named {' or '.join(NAMES)}, got {', '.join(there) or 'none'}")
+    return found[0]
+
+
+def _read_csv(path: Path) -> Array:
+    with path.open(newline="") as file:
+        lines = [line for line in csv.reader(file) if line]
+    header = bool(lines) and not _is_number(lines[0][0])
+    try:
+        return np.array(lines[header:], dtype=float)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a table of numbers, one sample a line ({error})") from None
+
+
+def _write_csv(path: Path, space: Space, observables: Array, inside: NDArray[np.bool_]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*space.names, "inside_training_range"])
+        for row, flag in zip(observables.tolist(), inside.tolist(), strict=True):
+            writer.writerow([*row, int(flag)])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

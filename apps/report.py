@@ -1,0 +1,112 @@
+"""The report: one HTML file with everything in it, so that it can be mailed and archived."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from apps import figures
+from apps.compare import Comparison
+from apps.console import percent, seconds
+from apps.costs import SURROGATE_BATCH
+from apps.runs import Run
+from pde_data.provenance import git_revision, library_versions
+
+
+def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], commands: Sequence[str]) -> None:
+    """Write the report of a comparison.
+
+    Parameters
+    ----------
+    runs
+        The training of the compared surrogate first, then others to show beside it.
+    commands
+        What to type to get the same again.
+    """
+    environment = Environment(
+        loader=PackageLoader("apps", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= dict(percent=percent, seconds=seconds)
+    page = environment.get_template("report.html.j2").render(
+        comparison=comparison,
+        numbers=comparison.numbers(),
+        runs=runs,
+        costs=_costs(comparison),
+        pictures=_pictures(comparison, runs),
+        commands=commands,
+        origin=_origin(runs[0], comparison),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _costs(comparison: Comparison) -> list[dict[str, Any]]:
+    """Rows of the table of costs: route, CPU seconds a sample one at a time and in batches, and the speed-up."""
+    costs = comparison.costs
+    rows: list[dict[str, Any]] = [
+        dict(
+            route="PDE, production route",
+            single=costs.production_single,
+            batched=costs.production_batched,
+            batch=costs.production_batch,
+        ),
+        dict(route="surrogate", single=costs.surrogate_single, batched=costs.surrogate_batched, batch=SURROGATE_BATCH),
+    ]
+    if costs.plain is not None:
+        rows.insert(0, dict(route="PDE, plain route", single=costs.plain, batched=None, batch=None))
+    return rows
+
+
+def _pictures(comparison: Comparison, runs: Sequence[Run]) -> list[dict[str, str]]:
+    drawn = [
+        (
+            "Convergence",
+            figures.convergence(runs),
+            "Lowest error so far on the validation data (solid) and the training data (dashed). Thin lines are networks "
+            "that were tried in the race and dropped; work and time are those of one network.",
+        ),
+        (
+            "Sensor curves",
+            figures.curves(comparison),
+            "Fresh samples: lines are PDE solves, dots the surrogate. A sample that is typical, one that is worse than "
+            "95 % of them, and the worst.",
+        ),
+        (
+            "Errors of the fresh samples",
+            figures.error_histogram(comparison),
+            "Relative L2 error of the observables, sample by sample.",
+        ),
+        ("Parity", figures.parity(comparison), "Every dot is one observable of one fresh sample."),
+        (
+            "Error by observable",
+            figures.error_by_observable(comparison),
+            "Root-mean-square error over the fresh samples, relative to the root-mean-square value of the observable.",
+        ),
+    ]
+    return [dict(title=title, source=figures.as_data_uri(figure), caption=caption) for title, figure, caption in drawn]
+
+
+def _origin(run: Run, comparison: Comparison) -> list[tuple[str, str]]:
+    git = git_revision()
+    revision = "not a git checkout"
+    if git:
+        revision = git["revision"] + (" with local changes" if git["modified"] else "")
+    samples = run.training["samples"]
+    versions = {**library_versions(), "torch": run.training["torch"]}
+    return [
+        ("problem", comparison.problem),
+        ("seed", f"{run.training['settings']['seed']} (split and initial weights)"),
+        ("split", ", ".join(f"{n} {name}" for name, n in samples.items() if n)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("git revision", revision),
+        ("machine", f"{platform.system()} {platform.machine()}, one thread"),
+        ("written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+    ]

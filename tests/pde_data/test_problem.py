@@ -1,0 +1,130 @@
+import pickle
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from pde_data import problem as problems
+from pde_data.problem import SolveStatus, as_problem, load_problem, registered_problem, solve_block
+from surrogate.forward_model import ForwardModel
+from tests.pde_data.toy import Decay, DecayProblem, Fragile
+
+AMPLITUDES = np.array([1.2, 1.55, 1.95, 1.4, 1.85, 1.3])
+BLOCK = np.stack([AMPLITUDES, np.full(6, 0.5)], axis=1)
+
+
+def test_a_user_s_minimal_class_is_completed():
+    problem = load_problem("tests.pde_data.toy:Decay")
+    assert problem.name == "tests.pde_data.toy:Decay"
+    assert problem.definition["factory"] == problem.name
+    assert len(problem.definition["source_sha256"]) == 64
+    observables, status = problem.solve(BLOCK)
+    np.testing.assert_array_equal(observables, Decay().evaluate(BLOCK))
+    assert (status == SolveStatus.OK).all()
+
+
+def test_a_complete_problem_is_left_alone():
+    given = DecayProblem()
+    assert as_problem(given) is given
+
+
+def test_optional_parts_of_a_model_stay_reachable_and_it_survives_a_pickle():
+    class Estimating(Decay):
+        def estimate_error(self, y):
+            return 0.5
+
+    assert as_problem(Estimating()).estimate_error(BLOCK) == 0.5
+    assert not hasattr(as_problem(Decay()), "estimate_error")
+    assert not isinstance(as_problem(Decay()), ForwardModel)  # no derivatives given, none pretended
+    copy = pickle.loads(pickle.dumps(as_problem(Decay())))
+    np.testing.assert_array_equal(copy.evaluate(BLOCK), Decay().evaluate(BLOCK))
+
+
+def test_a_file_in_the_current_directory_is_found(tmp_path, monkeypatch):
+    (tmp_path / "my_decay.py").write_text(
+        "from tests.pde_data.toy import Decay\n\ndef problem():\n    return Decay()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    assert load_problem("my_decay:problem").observables.size == 6
+
+
+def test_the_source_is_part_of_the_definition(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = textwrap.dedent("""
+        from tests.pde_data.toy import Decay
+        def problem(): return Decay()
+    """)
+    definitions = []
+    for name, source in (("decay_a", text), ("decay_b", text + "SHIFT = 1\n")):
+        (tmp_path / f"{name}.py").write_text(source)
+        definitions.append(load_problem(f"{name}:problem").definition)
+    assert definitions[0]["source_sha256"] != definitions[1]["source_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("crd", "unknown problem 'crd'; known: cdr"),
+        ("no_such_module_here:problem", "no module 'no_such_module_here'"),
+        ("tests.pde_data.nothing:problem", "no module 'tests.pde_data.nothing'"),
+        ("tests.pde_data.toy:nothing", "has no 'nothing'"),
+        ("tests.pde_data.toy:not_a_factory", "call without arguments, got a float"),
+        ("tests.pde_data.toy:WithoutEvaluate", "without evaluate"),
+        ("tests.pde_data.toy:SpacesMissing", "parameters of .*: expected a Space, got list"),
+        (":problem", "expected package.module:factory"),
+    ],
+)
+def test_what_is_no_problem_is_said(name, message):
+    with pytest.raises(ValueError, match=message):
+        load_problem(name)
+
+
+def test_a_name_out_of_a_file_never_imports(monkeypatch):
+    monkeypatch.setattr(problems.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    with pytest.raises(ValueError, match="unknown problem"):
+        registered_problem("tests.pde_data.toy:Decay")
+
+
+def test_an_import_that_fails_inside_a_module_is_not_blamed_on_its_name(tmp_path, monkeypatch):
+    (tmp_path / "needs_more.py").write_text("import a_library_nobody_has\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_library_nobody_has"):
+        load_problem("needs_more:problem")
+
+
+def test_a_bad_sample_costs_one_sample():
+    solved = solve_block(Fragile(), BLOCK)
+    expected = [
+        SolveStatus.OK,
+        SolveStatus.RANGE_EXCEEDED,
+        SolveStatus.EXCEPTION,
+        SolveStatus.OK,
+        SolveStatus.NOT_FINITE,
+        SolveStatus.OK,
+    ]
+    assert solved.status.tolist() == expected
+    assert solved.messages[2] == "FloatingPointError: amplitude 1.950: Newton diverged"
+    failed = solved.status != SolveStatus.OK
+    assert np.isnan(solved.observables[failed]).all()
+    np.testing.assert_array_equal(solved.observables[~failed], DecayProblem().evaluate(BLOCK[~failed]))
+
+
+def test_a_result_of_the_wrong_shape_is_an_exception_of_every_sample():
+    class Flat(DecayProblem):
+        def solve(self, y):
+            return np.zeros(6), np.zeros(len(y), dtype=np.int8)
+
+    solved = solve_block(Flat(), BLOCK)
+    assert (solved.status == SolveStatus.EXCEPTION).all()
+    assert "expected observables (1, 6)" in solved.messages[0]
+
+
+def test_a_missing_library_is_nobody_s_sample():
+    class Unprepared(DecayProblem):
+        def solve(self, y):
+            raise ImportError("FEniCSx is missing")
+
+    with pytest.raises(ImportError, match="FEniCSx is missing"):
+        solve_block(Unprepared(), BLOCK)

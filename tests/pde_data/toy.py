@@ -1,0 +1,86 @@
+"""Problems that cost nothing, for tests of data generation; importable, because a killed run needs a process."""
+
+import time
+
+import numpy as np
+
+from pde_data.problem import SolveStatus
+from surrogate.forward_model import Axis, Coordinate, Space
+
+TIMES = (0.5, 1.0, 1.5)
+
+
+class Decay:
+    """c(t, x) = a exp(-k t) cos x at three times and two sensors; needs nothing of the optional parts."""
+
+    parameters = Space.vector(
+        ["amplitude", "rate"], units=("K", "1/s"), lower=(1.0, 0.1), upper=(2.0, 0.9), law="uniform"
+    )
+    observables = Space(
+        (
+            Axis("time", TIMES, unit="s"),
+            Axis("sensor", ("left", "right"), coordinates=(Coordinate("sensor_x", (0.25, 0.75), "m"),)),
+        ),
+        units=("K",),
+    )
+
+    def evaluate(self, y):
+        decay = y[:, :1] * np.exp(-y[:, 1:] * np.array(TIMES))
+        return (decay[:, :, None] * np.cos([0.25, 0.75])).reshape(len(y), 6)
+
+
+class DecayProblem(Decay):
+    """The same with everything a registered problem has; `factor` is its one setting."""
+
+    name = "decay"
+    block_size = 4
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    @property
+    def definition(self):
+        return {"equation": "decay", "coefficients": {"factor": self.factor}}
+
+    def evaluate(self, y):
+        return self.factor * super().evaluate(y)
+
+    def solve(self, y):
+        return self.evaluate(y), np.zeros(len(y), dtype=np.int8)
+
+    def estimate_error(self, y):
+        return 1e-4 * len(y)
+
+
+class Fragile(DecayProblem):
+    """Fails for large amplitudes: the range code between 1.5 and 1.6, an exception above 1.9, NaN from 1.8 on."""
+
+    def solve(self, y):
+        if (y[:, 0] > 1.9).any():
+            raise FloatingPointError(f"amplitude {y[:, 0].max():.3f}: Newton diverged")
+        observables, status = super().solve(y)
+        observables[y[:, 0] > 1.8] = np.nan
+        status[(y[:, 0] > 1.5) & (y[:, 0] < 1.6)] = SolveStatus.RANGE_EXCEEDED
+        return observables, status
+
+
+class Slow(Fragile):
+    """Long enough a block to be killed in."""
+
+    def solve(self, y):
+        time.sleep(0.05)
+        return super().solve(y)
+
+
+class WithoutEvaluate:
+    parameters = observables = Decay.parameters
+
+
+class SpacesMissing:
+    parameters, observables = ["amplitude"], ["c"]
+
+    def evaluate(self, y):
+        return y
+
+
+not_a_factory = 3.0
