@@ -109,7 +109,9 @@ def draw_histogram(axes: Axes, comparison: Comparison) -> None:
     mean = float(errors.mean())
     axes.axvline(mean, ymax=0.72, color=BLUE, linewidth=1.6, label=f"mean, {100 * mean:.2g} %")
     if pde:
-        axes.axvline(pde, ymax=0.72, color=RED, linestyle="--", linewidth=1.6, label=f"PDE's own error, {100 * pde:.2g} %")
+        axes.axvline(
+            pde, ymax=0.72, color=RED, linestyle="--", linewidth=1.6, label=f"PDE's own error, {100 * pde:.2g} %"
+        )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(_PERCENT)
     axes.xaxis.set_minor_formatter(NullFormatter())

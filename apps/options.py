@@ -36,7 +36,9 @@ class TrainOptions:
         Path | None, Option("--out", "-o", help="Folder to save the surrogate in; numbers only without.")
     ] = None
     overwrite: Annotated[bool, Option("--overwrite", help="Replace a surrogate that stands at --out.")] = False
-    transpose: Annotated[bool, Option("--transpose", help="Rows of the .mat variables are samples.")] = False
+    transpose: Annotated[bool, Option("--transpose", help="Samples are rows of the .mat, or columns of the .npz.")] = (
+        False
+    )
     train: Annotated[int | None, Option("--train", help="Samples to fit on; half of all."), Ge(1)] = None
     validation: Annotated[int | None, Option("--validation", help="Samples to choose on; a quarter."), Ge(1)] = None
     calibration: Annotated[int | None, Option("--calibration", help="Samples kept for error bands; none."), Ge(0)] = (
@@ -83,7 +85,9 @@ class PredictOptions:
     model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
     parameters: Annotated[Path, Option("--parameters", "-p", help="Parameters: .npz, .npy, .csv, .mat or a data set.")]
     out: Annotated[Path, Option("--out", "-o", help="File to write: .npz or .csv.")]
-    transpose: Annotated[bool, Option("--transpose", help="Rows of the .mat variables are samples.")] = False
+    transpose: Annotated[bool, Option("--transpose", help="Samples are rows of the .mat, or columns of the .npz.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

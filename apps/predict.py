@@ -64,7 +64,7 @@ def read_parameters(path: Path, transpose: bool = False) -> Array:
     Parameters
     ----------
     transpose
-        Of a `.mat` whose rows are samples; usually they are its columns.
+        Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def read_parameters(path: Path, transpose: bool = False) -> Array:
     if not path.exists():
         raise FileNotFoundError(f"no parameters at {path}; check the name")
     suffix = path.suffix.lower()
-    if transpose and suffix != ".mat":
-        raise ValueError(f"{path}: --transpose is for .mat files; samples are rows here")
+    if transpose and suffix not in (".mat", ".npz"):
+        raise ValueError(f"{path}: --transpose is for .mat and .npz; samples are rows here")
     try:
         if suffix == ".csv":
             return _read_csv(path)
@@ -85,7 +85,8 @@ def read_parameters(path: Path, transpose: bool = False) -> Array:
             return np.asarray(np.load(path, allow_pickle=False), float)
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as stored:
-                return np.asarray(stored[_name(path, stored.files)], float)
+                values = np.asarray(stored[_name(path, stored.files)], float)
+                return values.T if transpose else values
         if suffix == ".mat":
             stored = loadmat(path)
             values = np.asarray(stored[_name(path, [n for n in stored if not n.startswith("__")])], float)

@@ -107,12 +107,11 @@ def generate(
     return _summary(out, solved_now, solve_seconds, time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def solve_and_commit(problem: Problem, out: Path, block: int) -> FinishedBlock:
+def solve_and_commit(problem: Problem, recipe: Recipe, out: Path, block: int) -> FinishedBlock:
     """Draw, solve and write one block: the task an engine runs, here or in a worker.
 
     One BLAS thread: faster for many small systems, and the same bits on every machine load.
     """
-    recipe = store.recipe_in(out)
     first = block * recipe.block_size
     index = np.arange(first, min(first + recipe.block_size, recipe.n_samples))
     parameters = draw(problem.parameters, recipe.seed, index)
@@ -176,7 +175,7 @@ def _solve_pending(problem: Problem, out: Path, recipe: Recipe, on_progress: Pro
     report = on_progress or (lambda done, failed, total: None)
     report(done, failed, len(status))
     try:
-        for finished in run(partial(solve_and_commit, problem, out), pending):
+        for finished in run(partial(solve_and_commit, problem, recipe, out), pending):
             done, failed = done + finished.n_samples, failed + finished.n_failed
             report(done, failed, len(status))
     except KeyboardInterrupt:

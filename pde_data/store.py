@@ -12,7 +12,7 @@ import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -58,7 +58,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
         Not a data set, or one with a newer schema.
     """
     try:
-        attributes = dict(zarr.open_group(path, mode="r").attrs)
+        attributes = dict(_open(path, "r").attrs)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is there, but is not a data set; choose another place") from error
     return decode_attributes(attributes, path)
@@ -66,7 +66,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
 
 def read_status(path: Path) -> NDArray[np.int8]:
     """Status (n_samples,) of every sample."""
-    return np.asarray(_array(zarr.open_group(path, mode="r"), "status")[:], dtype=np.int8)
+    return np.asarray(_array(_open(path, "r"), "status")[:], dtype=np.int8)
 
 
 def pending_blocks(status: NDArray[np.int8], block_size: int) -> list[int]:
@@ -77,13 +77,13 @@ def pending_blocks(status: NDArray[np.int8], block_size: int) -> list[int]:
 
 def read_parameters(path: Path, index: NDArray[np.intp]) -> Array:
     """Parameters (len(index), n_in) of the samples at `index`."""
-    values = np.asarray(_array(zarr.open_group(path, mode="r"), "parameters")[:])
+    values = np.asarray(_array(_open(path, "r"), "parameters")[:])
     return values.reshape(len(values), -1)[index]
 
 
 def write_block(path: Path, first: int, parameters: Array, solved: SolvedBlock, wall_time: float) -> None:
     """Commit the block of samples that begins at number `first`; `wall_time` is in seconds per sample."""
-    group = zarr.open_group(path, mode="r+")
+    group = _open(path, "r+")
     rows = slice(first, first + len(parameters))
     for name, values in (("parameters", parameters), ("observables", solved.observables)):
         array = _array(group, name)
@@ -95,6 +95,7 @@ def write_block(path: Path, first: int, parameters: Array, solved: SolvedBlock, 
 
 def write_attribute(path: Path, name: str, value: Any) -> None:
     """Add one attribute to the data set at `path`."""
+    # Opened with the consolidated metadata, which the update would drop otherwise.
     zarr.open_group(path, mode="r+").attrs.update(encode_attributes({name: value}))
 
 
@@ -179,6 +180,11 @@ def _write_coordinate(
         attributes=attributes,
     )
     array[:] = values
+
+
+def _open(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
+    # Every block opens the group again: parsing all consolidated metadata would double the cost of a write.
+    return zarr.open_group(path, mode=mode, use_consolidated=False)
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array:

@@ -130,18 +130,23 @@ class Surrogate:
         return torch.from_numpy(y), torch.from_numpy(other)
 
     def _map(self, y: Tensor) -> Tensor:
-        shift, scale, features, weights, bias = self._on_cpu if y.device.type == "cpu" else self._on(y.device)
-        z = features(((y - shift) * scale).to(self.theta.dtype))
-        return torch.addmm(bias, z.to(weights.dtype), weights)
+        bound = self._on_cpu if y.is_cpu else self._on(y.device)
+        return bound(y)
 
     @cached_property
-    def _on_cpu(self) -> _Parts:
+    def _on_cpu(self) -> Callable[[Tensor], Tensor]:
         return self._on(torch.device("cpu"))
 
-    def _on(self, device: torch.device) -> _Parts:
-        weights = self.weights.to(device)
+    def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """The map with everything that does not depend on y made once: one point costs a dozen small calls."""
+        scale = self.input_scale.to(device)
+        offset = -self.input_shift.to(device) * scale
         features = self.network.bind(self.theta.to(device))
-        return self.input_shift.to(device), self.input_scale.to(device), features, weights[:, :-1].t(), weights[:, -1]
+        weights, bias = self.weights[:, :-1].to(device).t(), self.weights[:, -1].to(device)
+        if self.theta.dtype == weights.dtype:
+            return lambda y: torch.addmm(bias, features(torch.addcmul(offset, y, scale)), weights)
+        low, high = self.theta.dtype, weights.dtype
+        return lambda y: torch.addmm(bias, features(torch.addcmul(offset, y, scale).to(low)).to(high), weights)
 
     def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
         """Write the model folder, all of it or nothing.
@@ -242,7 +247,6 @@ class Surrogate:
             )
 
 
-_Parts = tuple[Tensor, Tensor, Callable[[Tensor], Tensor], Tensor, Tensor]
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")
 
 

@@ -186,7 +186,7 @@ class _Runner:
         chosen = {
             "widths": list(winner.candidate.widths),
             "gain": winner.candidate.gain,
-            "metric": winner.candidate.metric and isinstance(winner.fit.solver, LimitedMemoryBFGS),
+            "metric": winner.candidate.metric,
             "reason": _reason(entries, settings),
             "candidates": [_described(entry) for entry in entries],
         }

@@ -1,0 +1,200 @@
+"""The contract of the command line: what programs read, how it exits, what it says of wrong input."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer.main
+from scipy.io import savemat
+
+from apps.cli import app
+from pde_data.dataset import read_samples
+from surrogate.saved import Surrogate
+from tests.apps.conftest import TOY
+
+COMMANDS = ("generate", "train", "predict", "compare", "info", "demo")
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_and_every_option(gnvpro, command):
+    shown = gnvpro(command, "--help")
+    assert shown.exit_code == 0
+    assert f"gnvpro {command} " in shown.stdout
+    assert "--config" in shown.stdout
+    assert "--json" in shown.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in (PROJECT / "docs").glob("*.md"))])
+def test_commands_in_the_documentation_exist_with_their_options(page):
+    known = typer.main.get_command(app).commands
+    lines = (PROJECT / page).read_text().replace("\\\n", " ").splitlines()
+    for line in lines:
+        if not (line := line.strip()).startswith("gnvpro ") or "|" in line:
+            continue
+        name, *words = shlex.split(line, comments=True)[1:]
+        options = {option for parameter in known[name].params for option in parameter.opts} | {"--help"}
+        assert {word for word in words if word.startswith("-")} <= options, line
+
+
+def test_generate_reports_what_it_made(gnvpro, tmp_path):
+    out = tmp_path / "d.zarr"
+    arguments = ("generate", TOY, "--samples", 10, "--seed", 1, "--out", out, "--json")
+    made, again = gnvpro(*arguments).numbers, gnvpro(*arguments).numbers
+    assert (made["n_samples"], made["n_ok"], made["n_solved_now"]) == (10, 10, 10)
+    assert again["already_complete"]
+
+
+def test_train_prints_one_object_with_what_programs_rely_on(gnvpro, data):
+    ran = gnvpro("train", data, "--seed", 5, "--widths", "6", "--budget", 60, "--json", "--test", 10)
+    assert ran.exit_code == 0
+    assert set(ran.numbers["error"]) == {"train", "validation", "test"}
+    assert {"wall_seconds", "cpu_seconds", "work_units", "method", "status"} <= ran.numbers.keys()
+    assert ran.numbers["samples"] == {"train": 40, "validation": 20, "calibration": 0, "test": 10}
+
+
+def test_equal_seeds_give_equal_numbers(gnvpro, data):
+    arguments = ("train", data, "--seed", 5, "--widths", "6", "--budget", 60, "--json")
+    first, second = gnvpro(*arguments).numbers, gnvpro(*arguments).numbers
+    assert first["error"] == second["error"]
+    assert first["work_units"] == second["work_units"]
+
+
+def test_saved_settings_train_the_same_model_again(gnvpro, model, tmp_path):
+    assert gnvpro("train", "--config", model / "settings.json", "--out", tmp_path / "again").exit_code == 0
+    y = np.array([[1.5, 0.5]])
+    np.testing.assert_array_equal(
+        Surrogate.load(model).evaluate(y), Surrogate.load(tmp_path / "again").evaluate(y), strict=True
+    )
+
+
+def test_overwriting_is_asked_for_and_never_of_strangers(gnvpro, data, model, tmp_path):
+    copy, quick = tmp_path / "model", ("--widths", "4", "--budget", 20)
+    shutil.copytree(model, copy)
+    refused = gnvpro("train", data, "--out", copy, *quick)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--overwrite" in refused.stderr
+    assert gnvpro("train", data, "--out", copy, *quick, "--overwrite").exit_code == 0
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.tex").write_text("years of work")
+    assert gnvpro("train", data, "--out", tmp_path / "papers", *quick, "--overwrite").exit_code == 2
+    assert (tmp_path / "papers" / "thesis.tex").exists()
+
+
+def test_mat_files_with_samples_as_rows_train_with_transpose(gnvpro, data, tmp_path):
+    samples = read_samples(data)
+    savemat(tmp_path / "rows.mat", {"Y": samples.parameters, "C": samples.observables})
+    arguments = ("train", tmp_path / "rows.mat", "--widths", "4", "--budget", 20, "--json")
+    refused = gnvpro(*arguments)
+    assert refused.exit_code == 2
+    assert "--transpose" in refused.stderr
+    assert gnvpro(*arguments, "--transpose").exit_code == 0
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+def test_predict_writes_observables_and_flags(gnvpro, model, tmp_path, suffix):
+    y = np.array([[1.2, 0.3], [1.8, 0.7], [9.0, 0.5]])
+    given = tmp_path / f"given{suffix}"
+    if suffix == ".csv":
+        given.write_text("amplitude,rate\n" + "\n".join(",".join(map(str, row)) for row in y))
+    else:
+        np.savez(given, parameters=y)
+    out = tmp_path / f"out{suffix}"
+    ran = gnvpro("predict", model, "--parameters", given, "--out", out, "--json")
+    assert ran.numbers["n_outside_training_range"] == 1
+    if suffix == ".csv":
+        table = np.genfromtxt(out, delimiter=",", skip_header=1)
+        observables, inside = table[:, :-1], table[:, -1]
+    else:
+        with np.load(out) as stored:
+            observables, inside = stored["observables"], stored["inside_training_range"]
+    np.testing.assert_allclose(observables, Surrogate.load(model).evaluate(y), rtol=1e-12)
+    np.testing.assert_array_equal(inside, [True, True, False])
+
+
+def test_predict_reads_a_data_set(gnvpro, model, data, tmp_path):
+    ran = gnvpro("predict", model, "--parameters", data, "--out", tmp_path / "out.npz", "--json")
+    assert (ran.numbers["n_samples"], ran.numbers["n_outside_training_range"]) == (80, 0)
+
+
+def test_info_knows_data_sets_and_models(gnvpro, model, data):
+    about = gnvpro("info", data, "--json").numbers
+    assert (about["kind"], about["problem"], about["seed"], about["counts"]) == ("data set", "decay", 3, {"ok": 80})
+    about = gnvpro("info", model, "--json").numbers
+    assert (about["kind"], about["dtype"], about["provenance"]["seed"]) == ("surrogate", "float64", 3)
+    assert "decay" in gnvpro("info", model).stdout
+
+
+BAD_USAGE = [
+    (("generate", "no-such-problem", "--samples", 4, "--out", "x.zarr"), "unknown problem"),
+    (("generate", TOY, "--samples", -4, "--out", "x.zarr"), "samples: expected greater than or equal to 1; got -4"),
+    (("generate", TOY, "--out", "x.zarr"), "samples is missing"),
+    (("generate", TOY, "--samples", 4, "--out", "stranger"), "stranger"),
+    (("generate", TOY, "--samples", 4, "--out", "no/such/folder/x.zarr"), "does not exist"),
+    (("generate", TOY, "--samples", 4, "--out", "x.zarr", "--config", "missing.toml"), "missing.toml"),
+    (("train", "missing.zarr"), "no data set at missing.zarr"),
+    (("train", "stranger"), "stranger"),
+    (("train", "nan.npz"), "not finite"),
+    (("train", "four.npz", "--train", 400), "at most the 4 samples"),
+    (("train", "four.npz", "--device", "abacus"), "abacus"),
+    (("train", "four.npz", "--quick", "--budget", 5), "either quick or budget"),
+    (("predict", "stranger", "--parameters", "four.npz", "--out", "x.npz"), "not a saved model"),
+    (("compare", "missing"), "not a saved model"),
+    (("info", "missing"), "no data set at missing"),
+    (("demo", "--out", "stranger"), "not the folder of a demo"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_USAGE, ids=[" ".join(map(str, a)) for a, _ in BAD_USAGE])
+def test_bad_usage_is_one_line_and_exit_code_2(gnvpro, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "stranger" / "notes.txt").write_text("mine")
+    four = np.ones((4, 2)) + np.eye(4, 2)
+    np.savez("four.npz", parameters=four, observables=four)
+    np.savez("nan.npz", parameters=four, observables=np.where(np.eye(4, 2), np.nan, four))
+    ran = gnvpro(*arguments, "--json")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert message in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert "Traceback" not in ran.stderr
+
+
+def test_predict_refuses_what_does_not_fit(gnvpro, model, tmp_path):
+    np.savez(tmp_path / "wide.npz", parameters=np.ones((3, 5)))
+    np.savez(tmp_path / "gap.npz", parameters=np.array([[1.0, np.nan]]))
+    for file, message in (("wide.npz", "expected (n, 2) values"), ("gap.npz", "row 0 is not finite")):
+        ran = gnvpro("predict", model, "--parameters", tmp_path / file, "--out", tmp_path / "out.npz")
+        assert ran.exit_code == 2
+        assert message in ran.stderr.replace("\n", " ")
+    np.savez(tmp_path / "there.npz", parameters=np.array([[1.5, 0.5]]))
+    ran = gnvpro("predict", model, "--parameters", tmp_path / "there.npz", "--out", tmp_path / "there.npz")
+    assert "is there already" in ran.stderr
+
+
+def test_a_failure_of_the_numerics_is_exit_code_1(gnvpro, tmp_path, monkeypatch):
+    from tests.pde_data.toy import DecayProblem
+
+    def fails(self, y):
+        raise FloatingPointError("diverged")
+
+    monkeypatch.setattr(DecayProblem, "solve", fails)
+    monkeypatch.setattr(DecayProblem, "evaluate", fails)
+    ran = gnvpro("generate", TOY, "--samples", 4, "--out", tmp_path / "x.zarr", "--json")
+    assert ran.exit_code == 1
+    assert ran.numbers["n_failed"] == 4
+    assert "no sample could be solved" in ran.stderr
+
+
+def test_debug_shows_where_it_went_wrong(gnvpro):
+    with pytest.raises(FileNotFoundError):
+        gnvpro("info", "missing", "--debug")
+
+
+def test_infinite_numbers_are_null_in_json():
+    from apps.console import jsonable
+
+    assert json.dumps(jsonable({"a": [float("nan"), 1.0], "b": float("inf")})) == '{"a": [null, 1.0], "b": null}'

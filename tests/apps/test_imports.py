@@ -1,0 +1,62 @@
+"""What loads what: prediction without FEniCSx, data generation without torch, help without either."""
+
+import subprocess
+import sys
+
+import pytest
+
+# A finder that refuses modules as if they were not installed.
+BLOCK = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Refuse())
+"""
+FENICSX = {"dolfinx", "dolfinx_solver", "petsc4py", "mpi4py", "ufl", "basix", "ffcx"}
+
+
+def python(code, blocked=frozenset(), *arguments):
+    code = BLOCK.format(blocked=set(blocked) or "()") + code
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_reading_training_and_predicting_need_no_fenicsx(data, tmp_path):
+    code = """
+import sys
+from apps.cli import app
+data, model, out = sys.argv[1:]
+for words in (["train", data, "--out", model, "--widths", "4", "--budget", "20"],
+              ["predict", model, "--parameters", data, "--out", out], ["info", model]):
+    app(words, standalone_mode=False)
+"""
+    ran = python(code, FENICSX | {"numba"}, data, tmp_path / "m", tmp_path / "p.npz")
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "p.npz").exists()
+
+
+def test_solving_without_fenicsx_says_what_to_install(tmp_path):
+    code = """
+import sys
+from apps.cli import app
+app(["generate", "cdr", "--samples", "4", "--out", sys.argv[1]])
+"""
+    ran = python(code, FENICSX, tmp_path / "d.zarr")
+    assert ran.returncode == 2
+    assert "fenics-dolfinx" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "modules",
+    ["pde_data.generate, pde_data.dataset, pde_data.problem, pde_data.convection, pde_data.sampling", "apps.generate"],
+)
+def test_data_generation_loads_no_torch(modules):
+    ran = python(f"import {modules}", {"torch"})
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_command_line_itself_loads_nothing_heavy():
+    ran = python("import apps.cli, sys; print(sorted({'torch', 'numpy', 'zarr', 'dolfinx'} & set(sys.modules)))")
+    assert ran.stdout.strip() == "[]", ran.stderr

@@ -1,0 +1,95 @@
+"""Seconds of the parts that matter, to a JSON file: `make bench`.
+
+CPU seconds on one thread, medians of several runs. Nothing is asserted: machines differ. With the data of the
+method's paper at hand (GNVPRO_PAPER_DATA names the folder of CDR_Data.mat) its protocol is run too.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from apps.costs import measure_costs
+from pde_data.convection import ConvectionDiffusionReaction
+from pde_data.dataset import read_samples
+from pde_data.provenance import git_revision, library_versions
+from pde_data.sampling import draw
+from surrogate.samples import Samples
+from training.train import TrainSettings, train
+
+N_SAMPLES, SEEDS = 800, range(5)
+PROTOCOLS = {
+    "default": TrainSettings(),
+    "quick": TrainSettings(quick=True),
+    "paper network, Krylov": TrainSettings(network="paper", solver="krylov", budget=200),
+}
+PAPER_DATA = Path(os.environ.get("GNVPRO_PAPER_DATA", Path(__file__).parents[3] / "shared" / "data")) / "CDR_Data.mat"
+
+
+def generation(out: Path) -> dict:
+    """Seconds for the data set in a process of its own, set-up included, imports apart."""
+    code = f"""
+import json, time
+from pde_data.generate import generate
+from pde_data.problem import load_problem
+began = time.process_time()
+made = generate(load_problem("cdr"), {str(out)!r}, {N_SAMPLES}, 0)
+print(json.dumps(dict(cpu_seconds=time.process_time() - began, wall_seconds=made["wall_seconds"])))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {"n_samples": N_SAMPLES, **json.loads(ran.stdout)}
+
+
+def protocols(samples: Samples, sizes: dict[str, int]) -> dict:
+    """Test error and CPU seconds of every protocol over seeds."""
+    found = {}
+    for name, settings in PROTOCOLS.items():
+        runs = [
+            train(samples.split(seed, **sizes), TrainSettings(**{**vars(settings), "seed": seed})) for seed in SEEDS
+        ]
+        errors = [run.errors["test"] for run in runs]
+        seconds = [run.surrogate.training["cpu_seconds"] for run in runs]
+        found[name] = {"test_error": errors, "test_error_mean": float(np.mean(errors)), "cpu_seconds": seconds}
+        print(f"{name}: test error {np.mean(errors):.2e}, {statistics.median(seconds):.2f} CPU s", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    """Run everything and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks.json"))
+    out = parser.parse_args().out
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        store, problem = Path(folder) / "cdr.zarr", ConvectionDiffusionReaction()
+        results = {"generation": generation(store)}
+        samples = read_samples(store)
+        surrogate = train(samples.split(0), TrainSettings()).surrogate
+        costs = measure_costs(problem, surrogate, lambda n: draw(problem.parameters, 1, np.arange(n)), repeats=7)
+        results["cpu_seconds_per_sample"] = vars(costs)
+        results["training, CDR of this project"] = protocols(samples, dict(train=400, validation=200, test=200))
+    if PAPER_DATA.exists():
+        results["training, CDR of the paper"] = protocols(
+            read_samples(PAPER_DATA), dict(train=400, validation=200, test=200)
+        )
+    results["about"] = {
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": library_versions(),
+        "git": git_revision(),
+        "wall_seconds": time.perf_counter() - began,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(results, indent=1))
+    print(f"written to {out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
