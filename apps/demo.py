@@ -21,8 +21,9 @@ from apps.train import train_with_progress
 from pde_data.dataset import open_dataset, read_samples
 from pde_data.generate import generate
 from pde_data.problem import registered_problem
+from surrogate.model_folder import SavedModelError
 from surrogate.samples import Samples
-from surrogate.saved import SavedModelError, Surrogate
+from surrogate.saved import Surrogate
 from training.train import TrainSettings
 
 PROBLEM = "cdr"

@@ -11,7 +11,7 @@ from apps.console import Outcome, percent, progress, seconds, table
 from apps.options import TrainOptions
 from apps.settings import to_dict
 from pde_data.dataset import read_samples
-from surrogate.saved import require_place
+from surrogate.model_folder import require_place
 from training.train import Training, TrainSettings, train
 
 SETTINGS_FILE = "settings.json"

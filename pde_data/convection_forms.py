@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from pde_data._fenicsx import fenicsx
+from pde_data.convection_coefficients import ConvectionCoefficients
 from surrogate.forward_model import Array
-
-if TYPE_CHECKING:
-    from pde_data.convection import ConvectionCoefficients
 
 
 @dataclass(frozen=True)

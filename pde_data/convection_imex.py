@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
 
+from pde_data.convection_coefficients import ConvectionCoefficients
 from pde_data.convection_forms import SemiDiscrete, assemble
 from pde_data.imex_kernels import advance
 from pde_data.problem import SolveStatus
@@ -26,7 +27,7 @@ from pde_data.propagator import DENSE_LIMIT, DensePropagator, Parity, Propagator
 from surrogate.forward_model import Array
 
 if TYPE_CHECKING:
-    from pde_data.convection import ConvectionCoefficients, ImexSettings
+    from pde_data.convection import ImexSettings
 
 # SBDF4: a_0 multiplies the new state, a_1 … a_4 and b_1 … b_4 the last four states and their reactions.
 _A0, _A = 25 / 12, np.array([-4.0, 3.0, -4 / 3, 1 / 4])

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from pde_data._fenicsx import fenicsx
-from pde_data.convection import ConvectionCoefficients
+from pde_data.convection_coefficients import ConvectionCoefficients
 from pde_data.convection_forms import function_space, point_values, source, transport_form
 from surrogate.forward_model import Array, Space
 

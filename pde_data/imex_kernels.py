@@ -8,8 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from surrogate.forward_model import Array
-
 # Contraction to fused multiply-adds only: "fast" would assume away the NaN that a failed sample consists of.
 _compiled = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"}, boundscheck=False)
 
@@ -130,13 +128,3 @@ def advance(stack, state, reaction, weights, out, pairs, table, table_tangent, l
                 r[i] += scale * slope[i] * du[i]
             _parity(r, pairs, stack[reaction, row])
             _combine(stack, weights, row, out)
-
-
-def cubic(coefficients: Array, u: Array, lower: float, step: float) -> Array:
-    """Read one sample's table (4, cells) at `u` (m,) by the compiled loop itself."""
-    stack = np.zeros((2, 1, len(u)))
-    stack[0, 0] = u
-    none = np.zeros((1, 0, *coefficients.shape))
-    scratch = np.zeros((1, len(u)))
-    advance(stack, 0, 1, np.zeros(2), scratch, 0, coefficients[None], none, lower, step, scratch[0], np.zeros(1, int))
-    return stack[1, 0]

@@ -1,16 +1,10 @@
 """The trained surrogate: a forward model that is evaluated, differentiated, saved and loaded.
 
-A saved model is a folder of `model.json` (description, checksums) and `weights.safetensors`. Loading parses data and
-runs no code: the network is looked up by its kind, and a module's code must be given by who loads it.
+Loading runs no code: the network is looked up by its kind, and a module's code must be given by who loads it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,26 +12,19 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from surrogate import model_folder
 from surrogate.forward_model import Array, Space
+from surrogate.model_folder import SavedModelError
 from surrogate.module_network import ModuleNetwork
 from surrogate.networks import DenseNetwork, FeatureNetwork
 from surrogate.residual_network import ResidualNetwork
 from surrogate.scaling import Scaling
 
-SCHEMA_VERSION = 1
-DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
-_FORMAT = "gnvpro surrogate"
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
-
-
-class SavedModelError(ValueError):
-    """A model folder that cannot be trusted or understood; the message says what was expected."""
 
 
 @dataclass(frozen=True)
@@ -163,25 +150,8 @@ class Surrogate:
         FileExistsError
             Something is there already.
         """
-        path = Path(path)
-        require_place(path, overwrite)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            new = Path(folder) / "model"
-            new.mkdir()
-            self._write(new)
-            for name, document in (extra or {}).items():
-                (new / name).write_text(json.dumps(document))
-            if path.exists():
-                shutil.rmtree(path)
-            os.replace(new, path)
-
-    def _write(self, folder: Path) -> None:
-        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        safetensors.torch.save_file(tensors, folder / WEIGHTS)
+        model_folder.require_place(Path(path), overwrite)
         description: dict[str, Any] = {
-            "format": _FORMAT,
-            "schema_version": SCHEMA_VERSION,
             "network": self.network.to_dict(),
             "dtype": self.dtype,
             "parameters": self.parameters.to_dict(),
@@ -189,10 +159,9 @@ class Surrogate:
             "errors": self.errors,
             "provenance": self.provenance,
             "training": self.training,
-            "weights_sha256": _sha256((folder / WEIGHTS).read_bytes()),
         }
-        description["sha256"] = _sha256(_canonical(description))
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        model_folder.write(Path(path), description, tensors, extra or {})
 
     @classmethod
     def load(cls, path: str | Path, module: nn.Module | None = None) -> Surrogate:
@@ -210,11 +179,7 @@ class Surrogate:
         SavedModelError
             Truncated, changed since it was written, newer than this version, or inconsistent.
         """
-        folder = Path(path)
-        if not (folder / DESCRIPTION).is_file():
-            raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
-        description = _read_description(folder)
-        tensors = _read_weights(folder, description["weights_sha256"])
+        description, tensors = model_folder.read(Path(path))
         try:
             model = cls(
                 network=_network(description["network"], module),
@@ -225,45 +190,30 @@ class Surrogate:
             )
             model._check(description["dtype"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise SavedModelError(f"{folder / DESCRIPTION} is not a complete model description ({error!r})") from error
+            raise SavedModelError(f"the description of {path} is not complete ({error!r})") from error
         return model
 
     def _check(self, dtype: str) -> None:
         """Sizes and types agree, before anything is computed with them."""
         n_in, n_out = self.parameters.size, self.observables.size
         expected = {
-            "theta": (self.network.n_theta,),
-            "weights": (n_out, self.network.width + 1),
-            "input_shift": (n_in,),
-            "input_scale": (n_in,),
+            "theta": ((self.network.n_theta,), dtype),
+            "weights": ((n_out, self.network.width + 1), "float64"),
+            "input_shift": ((n_in,), "float64"),
+            "input_scale": ((n_in,), "float64"),
         }
-        for name, shape in expected.items():
-            got = tuple(getattr(self, name).shape)
-            if got != shape:
-                raise SavedModelError(f"the model's {name} should have shape {shape}, got {got}")
-        if self.network.n_inputs != n_in or self.dtype != dtype or dtype not in ("float32", "float64"):
-            raise SavedModelError(
-                f"the model's network has {self.network.n_inputs} inputs of {self.dtype}, its description {n_in} of {dtype}"
-            )
+        for name, wanted in expected.items():
+            tensor = getattr(self, name)
+            got = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+            if got != wanted:
+                raise SavedModelError(
+                    f"the model's {name} should be {wanted[1]} of shape {wanted[0]}, got {got[1]} of {got[0]}"
+                )
+        if self.network.n_inputs != n_in or dtype not in ("float32", "float64"):
+            raise SavedModelError(f"the model's network has {self.network.n_inputs} inputs of {dtype}, its data {n_in}")
 
 
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")
-
-
-def require_place(path: Path, overwrite: bool) -> None:
-    """A model may be saved at `path`: nothing is there, or a model that may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        Something is there that may not be replaced.
-    """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not (path / DESCRIPTION).is_file():
-        raise FileExistsError(f"{path} holds something that is not a model; choose another place")
-    if not overwrite:
-        raise FileExistsError(f"{path} holds a model already; choose another place, or replace it with --overwrite")
 
 
 def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
@@ -283,44 +233,5 @@ def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
             raise SavedModelError(f"unknown kind of network {kind!r}; expected dense, residual or module")
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
-    file = folder / DESCRIPTION
-    try:
-        description = json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SavedModelError(f"{file} is not JSON ({error}); it may be truncated, copy the model again") from error
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
-        raise SavedModelError(f"{file} does not describe a gnvpro model")
-    version = description.get("schema_version")
-    if not isinstance(version, int) or version < 1:
-        raise SavedModelError(f"{file}: expected an integer schema_version, got {version!r}")
-    if version > SCHEMA_VERSION:
-        raise SavedModelError(f"{file} has schema version {version}, newer than {SCHEMA_VERSION}; update gnvpro")
-    if _sha256(_canonical({k: v for k, v in description.items() if k != "sha256"})) != description.get("sha256"):
-        raise SavedModelError(f"{file} was changed since it was written; copy the model again")
-    return description
-
-
-def _read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
-    file = folder / WEIGHTS
-    if not file.is_file():
-        raise SavedModelError(f"{file} is missing; copy the model again")
-    content = file.read_bytes()
-    if _sha256(content) != sha256:
-        raise SavedModelError(f"{file} is truncated or was changed since it was written; copy the model again")
-    try:
-        return safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise SavedModelError(f"{file} is not a safetensors file ({error})") from error
-
-
 def _chunks(y: Array) -> list[Array]:
     return [y[i : i + _CHUNK] for i in range(0, len(y), _CHUNK)]
-
-
-def _canonical(description: dict[str, Any]) -> bytes:
-    return json.dumps(description, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,70 +23,19 @@ from surrogate.scaling import Scaling
 from training.fit import Fit, Record, ValidationSet
 from training.lbfgs import LimitedMemoryBFGS
 from training.race import Candidate, Entry, candidates, race
+from training.settings import (
+    DEFAULT_BUDGET,
+    KRYLOV_SIZE_IN_METRIC,
+    PAPER_BUDGET,
+    PAPER_LEVELS,
+    PAPER_STEPS,
+    PAPER_WIDTH,
+    QUICK,
+    QUICK_BUDGET,
+    TrainSettings,
+)
 from training.solver import Solver, Status
 from training.trust_region import TrustRegionKrylov
-
-# Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
-DEFAULT_BUDGET = 3200.0
-QUICK_BUDGET = 500.0
-QUICK = Candidate((9, 24, 24, 48), 0.1)
-PATIENCE = 2000.0
-# The original study's CDR protocol: width, RK4 steps on the coarsest level, levels, work units a level.
-KRYLOV_SIZE_IN_METRIC = 40
-PAPER_WIDTH, PAPER_STEPS, PAPER_LEVELS, PAPER_BUDGET = 8, 1, 3, 200.0
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How to train; the defaults choose the network by a race.
-
-    Attributes
-    ----------
-    network
-        `auto`: dense layers, shape and gain raced where `widths` or `gain` do not fix them. `paper`: the original
-        study's residual network, trained coarse to fine.
-    solver
-        `lbfgs`: VarPro + L-BFGS. `krylov`: trust-region Gauss-Newton-Krylov.
-    budget
-        Work units in all, per level for `paper`; None for the default.
-    quick
-        One network of known good shape and a small budget, instead of the race.
-    goal
-        `relative`: samples weighted by 1 / ||observables||. `absolute`: all alike.
-    alpha_w, alpha_theta
-        Regularisation of the last layer and of the feature network; None for the default of the network.
-    patience
-        Work units without a better validation error after which a fit ends.
-    threads
-        CPU threads of the linear algebra; more than one pays for large data only.
-    """
-
-    network: Literal["auto", "paper"] = "auto"
-    widths: tuple[int, ...] | None = None
-    gain: float | None = None
-    solver: Literal["lbfgs", "krylov"] = "lbfgs"
-    budget: float | None = None
-    quick: bool = False
-    goal: Literal["relative", "absolute"] | None = None
-    alpha_w: float = 1e-10
-    alpha_theta: float | None = None
-    patience: float = PATIENCE
-    seed: int = 0
-    device: str = "cpu"
-    dtype: Literal["float64", "float32"] = "float64"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("budget", "patience", "threads", "gain"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"expected {name} > 0, got {value}")
-        if self.network == "paper" and (self.widths or self.gain or self.quick):
-            raise ValueError(
-                "the paper's network has its own widths and input scaling; leave widths, gain and quick out"
-            )
-        if self.quick and self.budget is not None:
-            raise ValueError("quick is a budget of its own; give either quick or budget")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from pde_data.convection import ConvectionCoefficients, ConvectionDiffusionReaction, GaussianSource, ImexSettings
+from pde_data.convection import ConvectionDiffusionReaction, ImexSettings
+from pde_data.convection_coefficients import ConvectionCoefficients, GaussianSource
 from pde_data.problem import Problem, SolveStatus
 from pde_data.sampling import draw
 from surrogate.forward_model import ForwardModel

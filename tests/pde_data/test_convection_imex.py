@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from pde_data.convection import ConvectionCoefficients, ImexSettings
+from pde_data.convection import ImexSettings
+from pde_data.convection_coefficients import ConvectionCoefficients
 from pde_data.reactions import ReactionTable
 
 pytestmark = pytest.mark.usefixtures("fenicsx")

@@ -11,7 +11,10 @@ from surrogate.forward_model import Axis, Coordinate, Space
 from surrogate.samples import Samples
 
 FIELD = Space(
-    (Axis("time", (0.5, 1.0), "s"), Axis("sensor", ("a", "b", "c"), coordinates=(Coordinate("x", (0.0, 1.0, 2.0), "m"),))),
+    (
+        Axis("time", (0.5, 1.0), "s"),
+        Axis("sensor", ("a", "b", "c"), coordinates=(Coordinate("x", (0.0, 1.0, 2.0), "m"),)),
+    ),
     units=("mol",),
 )
 BOX = Space.vector(["p", "q"], lower=(0.0, -1.0), upper=(1.0, 1.0), units=("m", "s"), law="uniform")
@@ -98,7 +101,9 @@ def test_default_split():
     assert [len(s) for s in (split.train, split.validation, split.calibration, split.test)] == [35, 5, 0, 0]
 
 
-@pytest.mark.parametrize("sizes", [dict(train=-1), dict(train=0), dict(validation=0), dict(train=39, test=2), dict(train=40)])
+@pytest.mark.parametrize(
+    "sizes", [dict(train=-1), dict(train=0), dict(validation=0), dict(train=39, test=2), dict(train=40)]
+)
 def test_impossible_splits_are_refused(sizes):
     with pytest.raises(ValueError, match="expected|empty"):
         samples(40).split(0, **sizes)

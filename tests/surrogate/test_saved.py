@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from surrogate.forward_model import Space
+from surrogate.model_folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
 from surrogate.networks import DenseNetwork
 from surrogate.residual_network import ResidualNetwork
-from surrogate.saved import DESCRIPTION, WEIGHTS, SavedModelError, Surrogate
+from surrogate.saved import Surrogate
 from surrogate.scaling import Scaling
 
 RNG = np.random.default_rng(5)
@@ -55,7 +56,9 @@ def test_round_trip(tmp_path, network, dtype):
 def test_large_batches_equal_single_points():
     many = np.tile(Y, (80, 1))
     model = surrogate()
-    np.testing.assert_allclose(model.evaluate(many)[-40:], np.concatenate([model.evaluate(y[None]) for y in Y]), rtol=1e-12)
+    np.testing.assert_allclose(
+        model.evaluate(many)[-40:], np.concatenate([model.evaluate(y[None]) for y in Y]), rtol=1e-12
+    )
     assert model.evaluate(Y[:0]).shape == (0, 6)
 
 
@@ -93,11 +96,9 @@ def test_nothing_is_overwritten_without_asking(folder, tmp_path):
 
 def edit(folder, **changes):
     """Change the description consistently, as somebody who knows the format could."""
-    from surrogate.saved import _canonical, _sha256
-
     description = json.loads((folder / DESCRIPTION).read_text()) | changes
     description.pop("sha256")
-    description["sha256"] = _sha256(_canonical(description))
+    description["sha256"] = sha256(canonical(description))
     (folder / DESCRIPTION).write_text(json.dumps(description))
 
 
@@ -112,10 +113,10 @@ DAMAGE = {
     "other document": (lambda f: (f / DESCRIPTION).write_text("[1, 2]"), "does not describe"),
     "binary": (lambda f: (f / DESCRIPTION).write_bytes(b"\xff\xfe\x00"), "not JSON"),
     "unknown network": (lambda f: edit(f, network={"kind": "os.system"}), "unknown kind"),
-    "network without widths": (lambda f: edit(f, network={"kind": "dense"}), "not a complete"),
-    "other widths": (lambda f: edit(f, network={"kind": "dense", "n_inputs": 4, "widths": [5, 4]}), "should have shape"),
-    "other dtype": (lambda f: edit(f, dtype="float32"), "its description"),
-    "no spaces": (lambda f: edit(f, parameters={}), "not a complete"),
+    "network without widths": (lambda f: edit(f, network={"kind": "dense"}), "not complete"),
+    "other widths": (lambda f: edit(f, network={"kind": "dense", "n_inputs": 4, "widths": [5, 4]}), "of shape"),
+    "other dtype": (lambda f: edit(f, dtype="float32"), "should be float32"),
+    "no spaces": (lambda f: edit(f, parameters={}), "not complete"),
 }
 
 

@@ -1,0 +1,125 @@
+"""The folder of a saved model: `model.json` (description, checksums) and `weights.safetensors`.
+
+Reading parses data and runs no code. The checksums find damage and careless edits; they are no signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+SCHEMA_VERSION = 1
+DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
+_FORMAT = "gnvpro surrogate"
+
+
+class SavedModelError(ValueError):
+    """A model folder that cannot be trusted or understood; the message says what was expected."""
+
+
+def require_place(path: Path, overwrite: bool) -> None:
+    """A model may be saved at `path`: nothing is there, or a model that may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        Something is there that may not be replaced.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / DESCRIPTION).is_file():
+        raise FileExistsError(f"{path} holds something that is not a model; choose another place")
+    if not overwrite:
+        raise FileExistsError(f"{path} holds a model already; choose another place, or replace it with --overwrite")
+
+
+def write(path: Path, description: dict[str, Any], tensors: dict[str, Tensor], extra: dict[str, Any]) -> None:
+    """Write the whole folder beside its place, then move it there: a reader sees all of it or nothing.
+
+    Parameters
+    ----------
+    extra
+        Further JSON documents for the folder, by file name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:
+        new = Path(beside) / "model"
+        new.mkdir()
+        safetensors.torch.save_file(tensors, new / WEIGHTS)
+        described = {
+            "format": _FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            **description,
+            "weights_sha256": sha256((new / WEIGHTS).read_bytes()),
+        }
+        signed = {**described, "sha256": sha256(canonical(described))}
+        (new / DESCRIPTION).write_text(json.dumps(signed, indent=1))
+        for name, document in extra.items():
+            (new / name).write_text(json.dumps(document))
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(new, path)
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and tensors, both checked against their sums.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder, or no model in it.
+    SavedModelError
+        Truncated, changed since it was written, or newer than this version.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
+    description = _read_description(folder / DESCRIPTION)
+    return description, _read_weights(folder / WEIGHTS, description.get("weights_sha256"))
+
+
+def canonical(description: dict[str, Any]) -> bytes:
+    """The bytes that the checksum of a description is taken of."""
+    return json.dumps(description, sort_keys=True, separators=(",", ":")).encode()
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal digest."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_description(file: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SavedModelError(f"{file} is not JSON ({error}); it may be truncated, copy the model again") from error
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise SavedModelError(f"{file} does not describe a gnvpro model")
+    version = description.get("schema_version")
+    if not isinstance(version, int) or version < 1:
+        raise SavedModelError(f"{file}: expected an integer schema_version, got {version!r}")
+    if version > SCHEMA_VERSION:
+        raise SavedModelError(f"{file} has schema version {version}, newer than {SCHEMA_VERSION}; update gnvpro")
+    if sha256(canonical({k: v for k, v in description.items() if k != "sha256"})) != description.get("sha256"):
+        raise SavedModelError(f"{file} was changed since it was written; copy the model again")
+    return description
+
+
+def _read_weights(file: Path, expected: Any) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise SavedModelError(f"{file} is missing; copy the model again")
+    content = file.read_bytes()
+    if sha256(content) != expected:
+        raise SavedModelError(f"{file} is truncated or was changed since it was written; copy the model again")
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise SavedModelError(f"{file} is not a safetensors file ({error})") from error
