@@ -34,6 +34,7 @@ REPORT, SUMMARY, PICTURE, COMPARED = "report.html", "summary.json", "overview.pn
 def run(given: DemoOptions) -> Outcome:
     """Generate, train twice, compare, report."""
     _require_own_folder(given.out)
+    given.out.mkdir(parents=True, exist_ok=True)
     samples = _data(given)
     model = _model(given, samples, TrainSettings(seed=given.seed, quick=given.quick), given.out / MODEL)
     chosen = model.training["choice"]
