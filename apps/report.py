@@ -101,9 +101,11 @@ def _origin(run: Run, comparison: Comparison) -> list[tuple[str, str]]:
         revision = git["revision"] + (" with local changes" if git["modified"] else "")
     samples = run.training["samples"]
     versions = {**library_versions(), "torch": run.training["torch"]}
+    data = run.provenance
     return [
-        ("problem", comparison.problem),
-        ("seed", f"{run.training['settings']['seed']} (split and initial weights)"),
+        ("problem", f"{comparison.problem}, definition {data['definition_hash'][:12]}"),
+        ("data", f"{data['n_samples']} samples of seed {data['seed']}"),
+        ("training seed", f"{run.training['settings']['seed']} (split and initial weights)"),
         ("split", ", ".join(f"{n} {name}" for name, n in samples.items() if n)),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("git revision", revision),

@@ -29,6 +29,7 @@ class Run:
     method: str
     errors: dict[str, float]
     training: dict[str, Any]
+    provenance: dict[str, Any]
     chosen: list[Record]
     rivals: list[list[Record]]
 
@@ -50,7 +51,7 @@ class Run:
         else:
             chosen = min(stages.values(), key=_lowest)
             rivals = [records for records in stages.values() if records is not chosen]
-        return cls(model.training["method"], model.errors, model.training, chosen, rivals)
+        return cls(model.training["method"], model.errors, model.training, model.provenance, chosen, rivals)
 
 
 def best_so_far(records: Sequence[Record], abscissa: str, error: str) -> tuple[list[float], list[float]]:

@@ -51,6 +51,9 @@ def fenicsx() -> FEniCSx:
     """
     # PETSc turns SIGTERM into MPI_Abort, which takes a worker's whole pool down with it.
     os.environ.setdefault("PETSC_OPTIONS", "-no_signal_handler")
+    # Both bring an HDF5 library: with dolfinx's loaded first, h5py finds that one and can read nothing.
+    with suppress(ImportError):
+        import_module("h5py")
     with suppress(ModuleNotFoundError):  # conda-forge's package has no such module
         import_module("dolfinx_solver")  # the pip wheel's libraries, which must be loaded before dolfinx
     try:

@@ -123,7 +123,12 @@ class ConvectionDiffusionReaction:
     @cached_property
     def _solver(self) -> ImexSolver:
         fenicsx()  # first: where the extra is not installed, it says so
-        from pde_data.convection_imex import ImexSolver
+        try:
+            from pde_data.convection_imex import ImexSolver
+        except ModuleNotFoundError as missing:
+            if missing.name != "numba":
+                raise
+            raise ImportError("the production route needs numba: pip install numba (conda install numba)") from missing
 
         return ImexSolver(self.coefficients, self.settings)
 

@@ -101,6 +101,18 @@ def test_netcdf_holds_the_same(stored, tmp_path):
     assert failures == describe(tmp_path / "copy.nc")["failures"]
 
 
+def test_netcdf_is_read_beside_fenicsx(fenicsx, tmp_path):
+    """Both bring an HDF5 library, and h5py failed where FEniCSx was first."""
+    code = (
+        "from pde_data._fenicsx import fenicsx; fenicsx()\n"
+        "import numpy as np, xarray as xr\n"
+        f"file = {str(tmp_path / 'one.nc')!r}\n"
+        "xr.Dataset({'a': ('x', np.arange(3.0))}).to_netcdf(file, engine='h5netcdf')\n"
+        "assert xr.open_dataset(file, engine='h5netcdf').a.sum() == 3\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+
+
 def test_somebody_else_s_netcdf_needs_only_the_two_variables(matrices, tmp_path):
     y, c = matrices
     given = xr.Dataset({"parameters": (("y", "sample"), y.T), "observables": (("sample", "c"), c)})

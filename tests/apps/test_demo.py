@@ -1,0 +1,38 @@
+"""The demo on few samples: what it leaves, and that finished parts are not done again."""
+
+import json
+
+import pytest
+
+from pde_data.convection import ConvectionDiffusionReaction
+
+
+@pytest.fixture
+def small(monkeypatch, fenicsx):
+    # The plain route takes seconds a sample; the comparison is tested without it too.
+    monkeypatch.delattr(ConvectionDiffusionReaction, "plain_route")
+    return ("--samples", 64, "--fresh", 4, "--quick", "--json")
+
+
+def test_it_leaves_a_report_and_a_summary_and_reuses_what_is_finished(gnvpro, small, tmp_path):
+    out = tmp_path / "runs" / "demo"
+    first = gnvpro("demo", "--out", out, *small)
+    assert first.exit_code == 0, first.stderr
+    assert (out / "report.html").stat().st_size > 10_000
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary == first.numbers
+    fixed = (
+        "surrogate_error",
+        "pde_error",
+        "speedup_single",
+        "speedup_batched",
+        "samples_per_second",
+        "train_cpu_seconds",
+    )
+    assert all(summary[name] > 0 for name in fixed)
+    assert summary["speedup_plain"] is None
+    assert [run["method"] for run in summary["runs"].values()] == ["varpro-lbfgs", "varpro-krylov"]
+
+    second = gnvpro("demo", "--out", out, *small)
+    assert second.stderr.count("reused") == 3
+    assert second.numbers["surrogate_error"] == summary["surrogate_error"]
