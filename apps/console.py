@@ -55,7 +55,7 @@ def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool) -> Non
         stderr.print(f"failed: {failure}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_NUMERICAL_FAILURE) from None
     except KeyboardInterrupt as interrupt:
-        stderr.print(f"interrupted; {interrupt or 'nothing was written'}", markup=False, soft_wrap=True)
+        stderr.print(f"interrupted; {str(interrupt) or 'nothing was written'}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         print(json.dumps(jsonable(outcome.numbers), allow_nan=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -64,7 +65,7 @@ def fenicsx() -> FEniCSx:
             basix_ufl=import_module("basix.ufl"),
             basix=import_module("basix"),
             fem=import_module("dolfinx.fem"),
-            fem_petsc=import_module("dolfinx.fem.petsc"),
+            fem_petsc=_assembly_module(),
             geometry=import_module("dolfinx.geometry"),
             mesh=import_module("dolfinx.mesh"),
             ufl=import_module("ufl"),
@@ -75,6 +76,21 @@ def fenicsx() -> FEniCSx:
     if not _has_compiler():
         raise MissingFEniCSx(_NO_COMPILER)
     return modules
+
+
+def _assembly_module() -> ModuleType:
+    """`dolfinx.fem.petsc` without its helpers for numba, which we do not use.
+
+    They load PETSc's libraries for the whole process. Torch, if imported afterwards, then finds OpenBLAS in the place
+    of its own BLAS, of another interface: batched products end in a segmentation fault.
+    """
+    hidden = {name: module for name, module in sys.modules.items() if name == "numba"}
+    sys.modules["numba"] = None  # pyright: ignore[reportArgumentType]  makes its import fail
+    try:
+        return import_module("dolfinx.fem.petsc")
+    finally:
+        del sys.modules["numba"]
+        sys.modules.update(hidden)
 
 
 def _has_compiler() -> bool:

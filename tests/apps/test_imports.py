@@ -57,6 +57,22 @@ def test_data_generation_loads_no_torch(modules):
     assert ran.returncode == 0, ran.stderr
 
 
+def test_torch_computes_with_its_own_blas_also_when_fenicsx_was_first(fenicsx):
+    """dolfinx's helpers for numba put OpenBLAS in the place of torch's BLAS: a crash in batched products."""
+    code = """
+import numba
+from pde_data._fenicsx import fenicsx
+fenicsx()
+import torch
+a, b = torch.eye(9, dtype=torch.float64), torch.ones(30, 9, 55, dtype=torch.float64)
+assert torch.equal(a.t() @ b, b)
+import sys
+assert sys.modules["numba"] is numba
+"""
+    ran = python(code)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_the_command_line_itself_loads_nothing_heavy():
     ran = python("import apps.cli, sys; print(sorted({'torch', 'numpy', 'zarr', 'dolfinx'} & set(sys.modules)))")
     assert ran.stdout.strip() == "[]", ran.stderr

@@ -89,6 +89,14 @@ def test_samples_are_those_that_were_solved(stored):
     json.dumps(samples.provenance)
 
 
+def test_a_data_set_of_schema_1_is_read():
+    """Written by the first version; every later one has to read it."""
+    samples = read_samples(Path(__file__).parent / "fixtures" / "schema-1.zarr")
+    assert len(samples) == 4
+    assert samples.n_failed == 2
+    np.testing.assert_allclose(samples.observables, Fragile().evaluate(samples.parameters), rtol=1e-12)
+
+
 def test_netcdf_holds_the_same(stored, tmp_path):
     open_dataset(stored).load().to_netcdf(tmp_path / "copy.nc", engine="h5netcdf")
     one, other = read_samples(stored), read_samples(tmp_path / "copy.nc")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +132,15 @@ def test_damaged_models_are_refused(folder, damage):
 def test_no_model_is_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="not a saved model"):
         Surrogate.load(tmp_path)
+
+
+def test_a_model_of_schema_1_is_read():
+    """Written by the first version; every later one has to read it."""
+    model = Surrogate.load(Path(__file__).parent / "fixtures" / "schema-1")
+    assert model.training["method"] == "varpro-lbfgs"
+    points = np.random.default_rng(0).uniform(-1, 1, (60, 3))[:3]
+    expected = [[1.99538843, 1.57313672], [1.8432172, 2.63152886], [1.77773475, 1.68909873]]
+    np.testing.assert_allclose(model.evaluate(points)[:, :2], expected, rtol=1e-8)
 
 
 def test_scaling_leaves_constant_parameters_alone():
