@@ -1,0 +1,30 @@
+"""The figures stated for the original study's CDR data, where its file is at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pde_data.dataset import read_samples
+from training.train import TrainSettings, train
+
+FOLDER = Path(os.environ.get("GNVPRO_PAPER_DATA", Path(__file__).parents[3] / "shared" / "data"))
+FILE = FOLDER / "CDR_Data.mat"
+
+pytestmark = pytest.mark.skipif(not FILE.exists(), reason="the study's CDR_Data.mat is not here; set GNVPRO_PAPER_DATA")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "work"),
+    [
+        (TrainSettings(), 0.0006, 3300),
+        (TrainSettings(quick=True), 0.0010, 520),
+        (TrainSettings(network="paper", solver="krylov", budget=200), 0.0095, 700),
+    ],
+    ids=["defaults", "quick", "the study's protocol"],
+)
+def test_stated_error_within_the_stated_work(settings, error, work):
+    split = read_samples(FILE).split(0, train=400, validation=200, test=200)
+    trained = train(split, settings)
+    assert trained.errors["test"] <= error
+    assert trained.summary()["work_units"] <= work
