@@ -45,7 +45,7 @@ demo: $(ENVIRONMENT)
 	@$(BIN)/gnvpro demo --out runs/demo
 
 test: $(ENVIRONMENT)
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS)
 
 check: $(ENVIRONMENT)
 	@$(BIN)/ruff format --check .
