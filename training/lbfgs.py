@@ -16,7 +16,7 @@ from torch import Tensor
 
 from surrogate.reduced import ReducedPoint
 from training.kronecker import KroneckerMetric
-from training.solver import GRADIENT_REDUCTION, Status, Step
+from training.solver import Status, Step, judge
 
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
@@ -51,8 +51,9 @@ class LimitedMemoryBFGS:
         pairs = self._pairs = self._pairs or _Pairs(self._memory, point.theta)
         gradient_norm = float(torch.linalg.vector_norm(point.gradient))
         self._first_gradient = self._first_gradient or gradient_norm
-        if gradient_norm <= GRADIENT_REDUCTION * self._first_gradient:
-            return Step(point, 0.0, False, Status.converged)
+        status = judge(gradient_norm, self._first_gradient)
+        if status is not Status.running:
+            return Step(point, 0.0, False, status)
         if self._use_metric and _is_refresh(self._iteration):
             self._metric = KroneckerMetric.at(point, self._seed + self._iteration)
             pairs.refresh(self._metric)

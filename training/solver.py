@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -46,3 +47,10 @@ class Solver(Protocol):
 
 # A gradient this much smaller than the first one is rounding: the line search sees nothing below it.
 GRADIENT_REDUCTION = 1e-10
+
+
+def judge(gradient_norm: float, first: float) -> Status:
+    """Whether a gradient of this norm still gives a step, when the first of the fit had norm `first`."""
+    if not math.isfinite(gradient_norm):
+        return Status.nonfinite
+    return Status.converged if gradient_norm <= GRADIENT_REDUCTION * first else Status.running

@@ -17,7 +17,7 @@ from torch import Tensor
 from surrogate.reduced import GaussNewtonKind, ReducedPoint
 from training.kronecker import KroneckerMetric
 from training.krylov import KrylovBasis, lanczos
-from training.solver import GRADIENT_REDUCTION, Status, Step
+from training.solver import Status, Step, judge
 
 ACCEPT = 1e-4
 SHRINK_BELOW, GROW_ABOVE = 0.1, 0.75
@@ -60,8 +60,9 @@ class TrustRegionKrylov:
         if self._model is None:
             gradient_norm = float(torch.linalg.vector_norm(point.gradient))
             self._first_gradient = self._first_gradient or gradient_norm
-            if gradient_norm <= GRADIENT_REDUCTION * self._first_gradient:
-                return Step(point, self._radius or 0.0, False, Status.converged)
+            status = judge(gradient_norm, self._first_gradient)
+            if status is not Status.running:
+                return Step(point, self._radius or 0.0, False, status)
             self._model = self._build(point)
         self._iteration += 1
         model = self._model

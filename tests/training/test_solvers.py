@@ -151,6 +151,16 @@ def test_refreshing_the_metric_equals_adding_the_pairs_to_it():
     torch.testing.assert_close(late.inverse_product(g, Scaled()), early.inverse_product(g, Scaled()))
 
 
+def test_a_gradient_that_is_not_finite_ends_the_fit(solver):
+    network = NETWORKS["dense"]
+    objective, _ = objective_and_validation(network)
+    point = objective.at(network.initial(0))
+    point.gradient = torch.full((network.n_theta,), torch.nan)
+    step = solver.step(point)
+    assert step.status is Status.nonfinite
+    assert step.point is point
+
+
 def test_pairs_without_curvature_are_forgotten():
     pairs = _Pairs(3, torch.zeros(2))
     pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), None)
