@@ -135,7 +135,11 @@ def _write(given: DemoOptions, comparison: Comparison, numbers: dict[str, Any]) 
 def _require_own_folder(out: Path) -> None:
     """Nothing that a demo did not write may stand there."""
     own = {DATA, MODEL, KRYLOV_MODEL, REPORT, SUMMARY, PICTURE, COMPARED}
-    strangers = sorted(item.name for item in out.iterdir() if item.name not in own) if out.is_dir() else []
+    strangers = (
+        sorted(item.name for item in out.iterdir() if item.name not in own and not item.name.startswith("."))
+        if out.is_dir()
+        else []
+    )
     if strangers or (out.exists() and not out.is_dir()):
         found = f"it holds {strangers[0]}" if strangers else "it is a file"
         raise FileExistsError(f"{out} is not the folder of a demo ({found}); choose another place with --out")

@@ -33,7 +33,7 @@ def run(given: PredictOptions) -> Outcome:
     if not np.isfinite(parameters).all():
         row = int(np.argmin(np.isfinite(parameters).all(axis=1)))
         raise ValueError(f"{given.parameters}: row {row} is not finite; leave such rows out")
-    observables, inside = surrogate.evaluate(parameters), surrogate.parameters.contains(parameters)
+    observables, inside = surrogate.evaluate(parameters), surrogate.inside(parameters)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     if given.out.suffix == ".csv":
         _write_csv(given.out, surrogate.observables, observables, inside)

@@ -111,7 +111,9 @@ class ConvectionDiffusionReaction:
     def refined(self) -> ConvectionDiffusionReaction:
         """The same problem on half the mesh width and half the time step."""
         s = asdict(self.settings)
-        settings = ImexSettings(**{**s, "cells": 2 * s["cells"], "steps": 2 * s["steps"], "width": _FEW})
+        settings = ImexSettings(
+            **{**s, "cells": 2 * s["cells"], "steps": 2 * s["steps"], "table_step": s["table_step"] / 2, "width": _FEW}
+        )
         return ConvectionDiffusionReaction(self.coefficients, settings)
 
     def plain_route(self) -> PlainConvectionDiffusionReaction:

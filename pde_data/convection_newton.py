@@ -87,7 +87,8 @@ class _CrankNicolson:
         u, old, w, x = self._u, self._old, ufl.TestFunction(space), ufl.SpatialCoordinate(space.mesh)
 
         def softplus(z):
-            return ufl.ln(1 + ufl.exp(z))
+            # exp overflows far above the threshold, where softplus is z to rounding.
+            return ufl.conditional(ufl.gt(z, 35.0), z, ufl.ln(1 + ufl.exp(ufl.min_value(z, 35.0))))
 
         def reaction(u):
             return sum(self._y[j] * reactions.rate(j, u, softplus) for j in range(reactions.count))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from torch import Tensor
 SCHEMA_VERSION = 1
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 _FORMAT = "gnvpro surrogate"
+# Everything that stands in a model folder: what is replaced when asked to, and nothing else ever.
+_OURS = {DESCRIPTION, WEIGHTS, "history.json", "settings.json"}
 
 
 class SavedModelError(ValueError):
@@ -36,7 +37,8 @@ def require_place(path: Path, overwrite: bool) -> None:
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not (path / DESCRIPTION).is_file():
+    strangers = {item.name for item in path.iterdir()} - _OURS if path.is_dir() else {path.name}
+    if strangers or not (path / DESCRIPTION).is_file() or not (path / WEIGHTS).is_file():
         raise FileExistsError(f"{path} holds something that is not a model; choose another place")
     if not overwrite:
         raise FileExistsError(f"{path} holds a model already; choose another place, or replace it with --overwrite")
@@ -66,7 +68,7 @@ def write(path: Path, description: dict[str, Any], tensors: dict[str, Tensor], e
         for name, document in extra.items():
             (new / name).write_text(json.dumps(document))
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, Path(beside) / "old")  # deleted with the temporary folder, once the new one stands
         os.replace(new, path)
 
 

@@ -16,7 +16,8 @@ class ModuleNetwork:
 
     The module is copied and put in evaluation mode (dropout and running statistics would make the objective
     random); the module given is left alone. Its weights enter theta in the order of `named_parameters`, and
-    `initial` ignores the seed: the module's own weights are the start.
+    those frozen by `requires_grad_(False)` stay as they are; `initial` ignores the seed: the module's own weights are
+    the start.
 
     Raises
     ------
@@ -27,7 +28,8 @@ class ModuleNetwork:
     def __init__(self, module: nn.Module, n_inputs: int) -> None:
         self.module = copy.deepcopy(module).eval().double()
         self.n_inputs = n_inputs
-        parameters = dict(self.module.named_parameters())
+        parameters = {name: value for name, value in self.module.named_parameters() if value.requires_grad}
+        self._frozen = {name: p.detach() for name, p in self.module.named_parameters() if not p.requires_grad}
         if not parameters:
             raise ValueError("the module has no parameters to train; expected a network")
         self._shapes = {name: value.shape for name, value in parameters.items()}
@@ -55,7 +57,7 @@ class ModuleNetwork:
         state: dict[str, Tensor] = {
             name: part.view(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
         }
-        for name, value in self.module.named_buffers():
+        for name, value in [*self.module.named_buffers(), *self._frozen.items()]:
             state[name] = value.to(theta) if value.is_floating_point() else value.to(theta.device)
         return lambda inputs: functional_call(self.module, state, (inputs,))
 

@@ -13,6 +13,7 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from surrogate import model_folder
@@ -25,6 +26,8 @@ from surrogate.scaling import Scaling
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
+# Of the length of each parameter's range in training.
+BOUNDS_MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -90,31 +93,61 @@ class Surrogate:
         """Observables (n, n_out) at parameters (n, n_in).
 
         A tensor gives a tensor on its device, differentiable by autograd; numpy gives numpy. Points outside the
-        training bounds are computed all the same: `parameters.contains` tells them.
+        training bounds are computed all the same: `inside` tells them.
         """
         if isinstance(y, Tensor):
-            return self._map(y)
+            return self._map(self._columns(y, self.parameters))
         y = self.parameters.rows(y)
         with torch.inference_mode():
             if len(y) <= _CHUNK:
                 return self._map(torch.from_numpy(y)).numpy()
             return np.concatenate([self._map(torch.from_numpy(part)).numpy() for part in _chunks(y)])
 
-    def jvp(self, y: Array, dy: Array) -> Array:
+    def inside(self, y: Array) -> NDArray[np.bool_]:
+        """Which points lie in the parameter space and where training samples were: (n, n_in) -> (n,).
+
+        Each parameter may leave the range of the training samples by `BOUNDS_MARGIN` of its length: with many
+        parameters, most new samples leave it by a little.
+        """
+        inside = self.parameters.contains(y)
+        if bounds := self.training.get("bounds"):
+            lower, upper = np.asarray(bounds["lower"]), np.asarray(bounds["upper"])
+            margin = BOUNDS_MARGIN * (upper - lower)
+            inside &= ((y >= lower - margin) & (y <= upper + margin)).all(axis=1)
+        return inside
+
+    @overload
+    def jvp(self, y: Array, dy: Array) -> Array: ...
+    @overload
+    def jvp(self, y: Tensor, dy: Tensor) -> Tensor: ...
+    def jvp(self, y: Array | Tensor, dy: Array | Tensor) -> Array | Tensor:
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
         at, along = self._pair(y, dy, self.parameters)
-        return torch.func.jvp(self._map, (at,), (along,))[1].detach().numpy()
+        change = torch.func.jvp(self._map, (at,), (along,))[1]
+        return change if isinstance(y, Tensor) else change.detach().numpy()
 
-    def vjp(self, y: Array, dc: Array) -> Array:
+    @overload
+    def vjp(self, y: Array, dc: Array) -> Array: ...
+    @overload
+    def vjp(self, y: Tensor, dc: Tensor) -> Tensor: ...
+    def vjp(self, y: Array | Tensor, dc: Array | Tensor) -> Array | Tensor:
         """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in)."""
         at, seed = self._pair(y, dc, self.observables)
-        return torch.func.vjp(self._map, at)[1](seed)[0].detach().numpy()
+        gradient = torch.func.vjp(self._map, at)[1](seed)[0]
+        return gradient if isinstance(y, Tensor) else gradient.detach().numpy()
 
-    def _pair(self, y: Array, other: Array, space: Space) -> tuple[Tensor, Tensor]:
-        y, other = self.parameters.rows(y), space.rows(other)
+    def _pair(self, y: Array | Tensor, other: Array | Tensor, space: Space) -> tuple[Tensor, Tensor]:
         if len(y) != len(other):
             raise ValueError(f"expected one direction per point, got {len(other)} for {len(y)} points")
-        return torch.from_numpy(y), torch.from_numpy(other)
+        return self._columns(y, self.parameters), self._columns(other, space)
+
+    @staticmethod
+    def _columns(values: Array | Tensor, space: Space) -> Tensor:
+        if not isinstance(values, Tensor):
+            return torch.from_numpy(space.rows(values))
+        if values.ndim != 2 or values.shape[1] != space.size:
+            raise ValueError(f"expected (n, {space.size}) values for {space.axes[0].name}, got {tuple(values.shape)}")
+        return values
 
     def _map(self, y: Tensor) -> Tensor:
         bound = self._on_cpu if y.is_cpu else self._on(y.device)

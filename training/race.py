@@ -1,7 +1,7 @@
 """Choosing the network by a race on validation data: successive halving over shapes and input gains.
 
 Scaling and shape matter more than the solver: the best gain differs by problem (0.1 and 1 are both needed), and a
-narrow first layer that helps smooth data hurts rough ones. So a third of the budget is spent on trying.
+narrow first layer that helps smooth data hurts rough ones. So half of the budget is spent on trying.
 """
 
 from __future__ import annotations

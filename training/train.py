@@ -145,7 +145,7 @@ class _Runner:
         """The original study's protocol: raw inputs, three levels of twice the steps, alpha_theta halved at each."""
         settings, n_inputs = self._settings, self._split.train.parameters.shape[1]
         scaling = Scaling.raw(self._split.train.parameters, self._split.train.observables)
-        network, alpha = ResidualNetwork(n_inputs, PAPER_WIDTH, PAPER_STEPS), settings.alpha_theta or 1e-10
+        network, alpha = ResidualNetwork(n_inputs, PAPER_WIDTH, PAPER_STEPS), _first_given(settings.alpha_theta, 1e-10)
         budget, theta, fits, done = settings.budget or PAPER_BUDGET, None, [], _Spent()
         report = self._reporter(PAPER_LEVELS * budget, done)
         for level in range(PAPER_LEVELS):
@@ -213,7 +213,7 @@ class _Runner:
             self._tensor(scaling.targets(train.observables)),
             row_weights=self._tensor(weights / _rms(weights)),
             alpha_w=settings.alpha_w,
-            alpha_theta=alpha_theta or settings.alpha_theta or 1e-9,
+            alpha_theta=_first_given(alpha_theta, settings.alpha_theta, 1e-9),
             compression=1e-6,
         )
         watched = ValidationSet(
@@ -268,6 +268,7 @@ class _Runner:
             "samples": {
                 name: len(getattr(self._split, name)) for name in ("train", "validation", "calibration", "test")
             },
+            "bounds": {"lower": train.parameters.min(0).tolist(), "upper": train.parameters.max(0).tolist()},
             "device": str(self._device),
             "torch": torch.__version__,
         }
@@ -327,7 +328,15 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"expected a torch device such as cpu, cuda or cuda:1, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device is available; train with --device cpu")
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise ValueError(f"device {name} cannot be used for training here; expected cpu or a CUDA device") from error
     return device
+
+
+def _first_given(*values: float | None) -> float:
+    return next(value for value in values if value is not None)
 
 
 def _rms(values: Array) -> float:

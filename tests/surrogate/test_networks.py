@@ -100,6 +100,15 @@ def test_antisymmetric_weights_conserve_the_linearised_norm():
     torch.testing.assert_close(matrices, -matrices.transpose(1, 2))
 
 
+def test_frozen_weights_stay():
+    given = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2), torch.nn.Tanh())
+    given[0].requires_grad_(False)
+    network = ModuleNetwork(given, 3)
+    assert network.n_theta == 4 * 2 + 2
+    inputs = torch.ones(2, 3)
+    torch.testing.assert_close(network.bind(network.initial(0))(inputs), given.double()(inputs).detach())
+
+
 def test_module_is_copied_and_in_evaluation_mode():
     given = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout(0.5), torch.nn.Tanh()).train()
     network = ModuleNetwork(given, 3)

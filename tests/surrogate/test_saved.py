@@ -1,5 +1,6 @@
 """The saved surrogate: round trips, units, derivatives, and files that cannot be trusted."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -81,6 +82,31 @@ def test_wrong_shapes_name_what_was_expected():
         surrogate().evaluate(np.ones((4, 7)))
     with pytest.raises(ValueError, match="one direction per point"):
         surrogate().jvp(Y, Y[:2])
+
+
+def test_corners_far_from_the_training_points_are_flagged():
+    model = dataclasses.replace(surrogate(), training={"bounds": {"lower": [1.0] * 4, "upper": [1.5] * 4}})
+    points = np.array([[1.2] * 4, [1.54] * 4, [1.2, 1.2, 1.2, 1.6]])
+    assert model.inside(points).tolist() == [True, True, False]
+
+
+def test_tensors_of_the_wrong_width_are_refused():
+    with pytest.raises(ValueError, match=r"expected \(n, 4\)"):
+        surrogate().evaluate(torch.ones(3, 1, dtype=torch.float64))
+
+
+def test_derivatives_of_tensors_are_tensors():
+    model, y = surrogate(), torch.as_tensor(Y[:3]).requires_grad_()
+    change = model.jvp(y, torch.ones_like(y))
+    assert isinstance(change, torch.Tensor)
+    np.testing.assert_allclose(change.detach().numpy(), model.jvp(Y[:3], np.ones((3, 4))), rtol=1e-12)
+
+
+def test_a_folder_with_strangers_is_never_replaced(folder):
+    (folder / "precious.txt").write_text("x")
+    with pytest.raises(FileExistsError, match="not a model"):
+        surrogate().save(folder, overwrite=True)
+    assert (folder / "precious.txt").exists()
 
 
 def test_nothing_is_overwritten_without_asking(folder, tmp_path):

@@ -162,11 +162,22 @@ def test_float32_trains_and_is_remembered():
         dict(quick=True, budget=5.0),
         dict(network="paper", gain=1.0),
         dict(device="abacus"),
+        dict(device="meta"),
     ],
 )
 def test_impossible_settings_are_refused(settings):
-    with pytest.raises(ValueError, match="expected|give either|leave widths"):
+    with pytest.raises(ValueError, match="expected|give either|leave widths|cannot be used"):
         train(SPLIT, TrainSettings(**settings))
+
+
+def test_zero_regularisation_is_not_the_default():
+    none = train(SPLIT, dataclasses.replace(SHORT, alpha_theta=0.0))
+    assert not torch.equal(none.surrogate.theta, train(SPLIT, SHORT).surrogate.theta)
+
+
+def test_training_bounds_are_kept():
+    model = train(SPLIT, SHORT).surrogate
+    assert model.inside(SPLIT.train.parameters).all()
 
 
 def test_zero_observables_are_refused_by_name():
