@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,8 @@ def read_parameters(path: Path, transpose: bool = False) -> Array:
             return values if transpose else values.T
     except NotImplementedError as error:
         raise ValueError(f"{path} is a MATLAB 7.3 file; save it with -v7") from error
+    except (BadZipFile, EOFError, OSError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); is it complete?") from error
     return read_samples(path, allow_partial=True).parameters
 
 
