@@ -21,6 +21,9 @@ class Samples:
         What the source said of itself (definition, seed, versions, estimated error); JSON-able.
     n_failed
         Samples of the source that were left out because their solve failed.
+    background : (n_out,)
+        Observables without what the parameters describe, such as the potentials of the ground without the body;
+        None where the problem names none. Errors are then stated relative to the difference from it too.
     """
 
     parameters: Array
@@ -29,6 +32,7 @@ class Samples:
     observable_space: Space
     provenance: dict[str, Any] = field(default_factory=dict)
     n_failed: int = 0
+    background: Array | None = None
 
     def __post_init__(self) -> None:
         y, c = self.parameter_space.rows(self.parameters), self.observable_space.rows(self.observables)
@@ -42,8 +46,16 @@ class Samples:
                     "remove these samples first"
                 )
 
+        if self.background is not None:
+            self.observable_space.require(np.asarray(self.background)[None])
+
     def __len__(self) -> int:
         return len(self.parameters)
+
+    @property
+    def anomalous(self) -> Array:
+        """Observables less the background, (n, n_out); the observables themselves where there is none."""
+        return self.observables if self.background is None else self.observables - self.background
 
     def subset(self, index: NDArray[np.intp]) -> Samples:
         """The samples at `index`, in that order."""
