@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from apps.console import NumericalFailure, Outcome, jsonable, percent, progress, seconds, table
+from apps.console import NumericalFailure, Outcome, error_in_words, jsonable, percent, progress, seconds, table
 from apps.costs import SURROGATE_BATCH, Costs, measure_costs, one_thread
 from apps.options import CompareOptions
+from apps.origin import problem_of
 from apps.settings import to_dict
-from pde_data.problem import Problem, load_problem, registered_problem
-from pde_data.provenance import definition_hash
+from pde_data.accuracy import estimated_error
+from pde_data.problem import Problem
 from pde_data.sampling import draw
 from surrogate.forward_model import Array, Space
 from surrogate.saved import Surrogate
@@ -35,9 +36,9 @@ class Comparison:
         Where the PDE could be solved.
     expected, predicted : (n, n_out)
         Observables by the PDE and by the surrogate.
-    pde_error
-        Mean relative L2 error of the PDE's observables against a refined discretisation; None where the problem
-        makes no estimate.
+    estimated_error
+        Of the PDE's own observables, against more accurate ones (`pde_data.accuracy`), at the first few of the
+        parameters; None where the problem names no reference.
     n_generated, training_seconds
         What the surrogate cost to make: PDE solves, and CPU seconds of training.
     """
@@ -48,7 +49,7 @@ class Comparison:
     expected: Array
     predicted: Array
     n_failed: int
-    pde_error: float | None
+    estimated_error: dict[str, Any] | None
     costs: Costs
     n_generated: int
     training_seconds: float
@@ -64,6 +65,11 @@ class Comparison:
         """Root-mean-square error of every observable, relative to its root-mean-square value (n_out,)."""
         misfit = np.sqrt(((self.predicted - self.expected) ** 2).mean(axis=0))
         return misfit / np.sqrt((self.expected**2).mean(axis=0))
+
+    @property
+    def pde_error(self) -> float | None:
+        """Mean relative L2 error of the PDE's observables."""
+        return None if self.estimated_error is None else self.estimated_error["relative_l2"]
 
     @property
     def payoff(self) -> float:
@@ -85,6 +91,7 @@ class Comparison:
                 "by_observable": dict(zip(self.observables.names, self.errors_by_observable.tolist(), strict=True)),
             },
             "pde_error": self.pde_error,
+            "estimated_error": self.estimated_error,
             "cpu_seconds_per_sample": asdict(self.costs),
             "speedup_single": self.costs.speedup_single,
             "speedup_batched": self.costs.speedup_batched,
@@ -119,44 +126,6 @@ def _command(given: CompareOptions) -> str:
     return f"gnvpro compare {given.model} --samples {given.samples} --seed {given.seed}{problem} --out {given.out}"
 
 
-def problem_of(surrogate: Surrogate, given: str | None = None) -> Problem:
-    """The PDE that a surrogate was trained on, with the same definition.
-
-    Parameters
-    ----------
-    given
-        `package.module:factory`, for a problem that is not a registered one. The name in a saved model is only
-        looked up among the registered.
-
-    Raises
-    ------
-    ValueError
-        The data named no PDE, or the problem's definition is another one today.
-    """
-    origin = surrogate.provenance
-    if "definition_hash" not in origin:
-        source = origin.get("file", "its data")
-        raise ValueError(
-            f"this surrogate was trained on {source}, which names no PDE; there is nothing to compare with"
-        )
-    name = origin["problem"]
-    try:
-        problem = load_problem(given) if given else registered_problem(name)
-    except ValueError as error:
-        hint = "" if given else f"; it was trained on {name!r}: give it with --problem package.module:factory"
-        raise ValueError(f"{error}{hint}") from None
-    found = definition_hash(problem.definition)
-    if found != origin["definition_hash"]:
-        raise ValueError(
-            f"this surrogate was trained on problem {name!r} with definition {origin['definition_hash'][:12]}, and "
-            f"{problem.name!r} has {found[:12]}; compare with the problem as it was, or train on new data"
-        )
-    for mine, theirs in ((problem.parameters, surrogate.parameters), (problem.observables, surrogate.observables)):
-        if difference := mine.difference(theirs):
-            raise ValueError(f"problem and surrogate disagree on {mine.axes[0].name}: {difference}")
-    return problem
-
-
 def fresh_points(surrogate: Surrogate, problem: Problem, n: int, seed: int) -> Array:
     """Parameters (n, n_in) drawn by the law of the problem that are in no data set.
 
@@ -188,8 +157,8 @@ def compare(surrogate: Surrogate, problem: Problem, n: int, seed: int, repeats: 
         if not solved.any():
             raise NumericalFailure(f"the PDE could be solved at none of the {n} fresh samples")
         points, expected = points[solved], expected[solved]
-        estimate = getattr(problem, "estimate_error", None)
-        pde_error = None if estimate is None else float(estimate(points[:ERROR_ESTIMATE_SAMPLES]))
+        few = slice(ERROR_ESTIMATE_SAMPLES)
+        error = estimated_error(problem, points[few], expected[few])
     return Comparison(
         problem=problem.name,
         observables=surrogate.observables,
@@ -197,7 +166,7 @@ def compare(surrogate: Surrogate, problem: Problem, n: int, seed: int, repeats: 
         expected=expected,
         predicted=surrogate.evaluate(points),
         n_failed=int((~solved).sum()),
-        pde_error=pde_error,
+        estimated_error=error,
         costs=measure_costs(problem, surrogate, lambda m: fresh_points(surrogate, problem, m, seed), repeats),
         n_generated=int(surrogate.provenance["n_samples"]),
         training_seconds=float(surrogate.training["cpu_seconds"]),
@@ -212,13 +181,12 @@ def save_samples(comparison: Comparison, path: Path) -> None:
 def rows(comparison: Comparison) -> list[tuple[str, str]]:
     """What a person wants to know first, in words."""
     error, costs = comparison.numbers()["surrogate_error"], comparison.costs
-    pde = "no estimate" if comparison.pde_error is None else percent(comparison.pde_error)
     plain = [("plain route", f"{seconds(costs.plain)} of CPU a sample")] if costs.plain is not None else []
     return [
         ("fresh samples", f"{len(comparison.errors)}" + f", {comparison.n_failed} failed" * bool(comparison.n_failed)),
         ("error, mean", percent(error["mean"])),
         ("median, 95 %, max", ", ".join(percent(error[name]) for name in ("median", "p95", "max"))),
-        ("the PDE's own error", pde),
+        ("the PDE's own error", error_in_words(comparison.estimated_error)),
         *plain,
         (
             "production route",

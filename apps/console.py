@@ -101,6 +101,18 @@ def percent(value: float) -> str:
     return f"{100 * value:.3g} %"
 
 
+def error_in_words(error: dict[str, Any] | None) -> str:
+    """The error of a PDE's own observables (`pde_data.accuracy`), and against what it is."""
+    if error is None:
+        return "no estimate"
+    stated = []
+    for one in (error, *error.get("others", {}).values()):
+        against = f" against {one['against']}" if "against" in one else ""  # the first data sets do not say it
+        anomalous = f" ({percent(one['anomalous']['mean'])} of the anomaly)" if "anomalous" in one else ""
+        stated.append(f"{percent(one['relative_l2'])}{anomalous}{against}")
+    return ", ".join(stated)
+
+
 def seconds(value: float) -> str:
     """A duration in the unit that reads best."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):

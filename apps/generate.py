@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.console import Outcome, percent, progress, seconds, table
+from apps.console import Outcome, error_in_words, progress, seconds, table
 from apps.options import GenerateOptions
 from pde_data.generate import generate
 from pde_data.problem import load_problem
@@ -10,7 +10,7 @@ from pde_data.problem import load_problem
 
 def run(given: GenerateOptions) -> Outcome:
     """Make or finish the data set."""
-    problem = load_problem(given.problem)
+    problem = load_problem(given.problem, given.set)
     with progress(f"solving {problem.name}") as report:
         summary = generate(
             problem,
@@ -29,7 +29,7 @@ def run(given: GenerateOptions) -> Outcome:
         ("solved now", "none, it was complete" if summary["already_complete"] else _pace(summary)),
     ]
     if summary["estimated_error"]:
-        rows.append(("the PDE's own error", percent(summary["estimated_error"]["relative_l2"]) + " (estimated)"))
+        rows.append(("the PDE's own error", error_in_words(summary["estimated_error"])))
     failure = None if summary["n_ok"] else f"no sample could be solved; gnvpro info {given.out} lists the reasons"
     return Outcome(summary, table(f"Data set {given.out}", rows), failure)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from apps.console import Outcome, percent, seconds, table
+from apps.console import Outcome, error_in_words, percent, seconds, table
 from apps.options import InfoOptions
 from pde_data.dataset import describe
 from surrogate.forward_model import Space
@@ -66,7 +66,7 @@ def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
     elif "file" in origin:
         rows.append(("data", f"{origin['file']}, which names no PDE"))
     if origin.get("estimated_error"):
-        rows.append(("the PDE's own error", percent(origin["estimated_error"]["relative_l2"]) + " (estimated)"))
+        rows.append(("the PDE's own error", error_in_words(origin["estimated_error"])))
     if origin.get("versions"):
         rows.append(("made with", ", ".join(f"{name} {version}" for name, version in origin["versions"].items())))
     return rows

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 from typer import Argument, Option
 
-from apps.settings import Comma
+from apps.settings import Assignments, Comma
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,11 @@ class GenerateOptions:
         int | None,
         Option("--block-size", help="Samples solved and committed together; else the problem's choice."),
         Ge(1),
+    ] = None
+    set: Annotated[
+        dict[str, Any] | None,
+        Option("--set", metavar="KEY=VALUE", help="Option of the problem, such as settings.steps=160; repeatable."),
+        Assignments,
     ] = None
 
 

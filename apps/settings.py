@@ -32,6 +32,32 @@ def _split_commas(value: Any) -> Any:
 Comma = BeforeValidator(_split_commas)
 
 
+def _nested(value: Any) -> Any:
+    """`["a.b=1", "a.c=2"]` as {"a": {"b": 1, "c": 2}}; what is nested already, from a file, as it is."""
+    if not isinstance(value, list):
+        return value
+    nested: dict[str, Any] = {}
+    for text in value:
+        key, equals, given = str(text).partition("=")
+        *groups, name = key.split(".")
+        if not equals or not all((*groups, name)):
+            raise ValueError(f"name=value, or group.name=value ({text!r} is neither)")
+        group = nested
+        for at in groups:
+            group = group.setdefault(at, {}) if isinstance(group, dict) else group
+        if not isinstance(group, dict) or name in group:
+            raise ValueError(f"every option once ({key!r} is there twice, or is a group and a value)")
+        try:
+            group[name] = json.loads(given)
+        except json.JSONDecodeError:
+            group[name] = given
+    return nested
+
+
+# Options of something else: `--set group.name=value`, any number of times; a table in a file. Values are JSON, or text.
+Assignments = BeforeValidator(_nested)
+
+
 def signature(settings: type) -> list[inspect.Parameter]:
     """The parameters typer makes command-line options of, one per field.
 
@@ -117,7 +143,10 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
 
 
 def _command_line_type(kind: Any, required: bool) -> Any:
-    if any(typing.get_origin(member) is tuple for member in (kind, *typing.get_args(kind))):
+    origins = {typing.get_origin(member) for member in (kind, *typing.get_args(kind))}
+    if dict in origins:
+        return list[str] | None
+    if tuple in origins:
         return str | None
     return kind | None if required else kind
 

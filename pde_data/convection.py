@@ -5,6 +5,7 @@ The equation is in convection_coefficients.py, the solver in convection_imex.py;
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from pde_data._fenicsx import fenicsx
 from pde_data.convection_coefficients import ConvectionCoefficients
-from pde_data.problem import SolveStatus
+from pde_data.options import options_of
+from pde_data.problem import Rebuilt, SolveStatus
 from pde_data.reactions import Reactions, ReactionTable
 from surrogate.forward_model import Array, Space
 
@@ -64,7 +66,7 @@ class ImexSettings:
 
 
 @dataclass(frozen=True)
-class ConvectionDiffusionReaction:
+class ConvectionDiffusionReaction(Rebuilt):
     """The forward model from reaction weights to sensor values, solved by the production route.
 
     Constructing it is cheap; FEniCSx is imported and the solver built at the first solve.
@@ -99,8 +101,7 @@ class ConvectionDiffusionReaction:
         return dict(
             problem=self.name,
             route="ARS(4,4,3) and SBDF4, reaction at the nodes",
-            coefficients=asdict(self.coefficients),
-            settings=asdict(self.settings),
+            options=options_of(self),
         )
 
     @property
@@ -198,21 +199,9 @@ class ConvectionDiffusionReaction:
             out[block] = self._solver.tangent(y[block], directions[block])
         return out
 
-    def estimate_error(self, y: Array) -> float:
-        """Mean relative L2 error of the observables at `y`, measured against the `refined` discretisation.
-
-        Raises
-        ------
-        ValueError
-            No sample was solved by both.
-        """
-        y = self.parameters.require(y)
-        coarse, fine = self.evaluate(y), self.refined().evaluate(y)
-        solved = np.isfinite(coarse).all(1) & np.isfinite(fine).all(1)
-        if not solved.any():
-            raise ValueError(f"none of the {len(y)} samples was solved on both meshes; give others")
-        difference = np.linalg.norm(coarse[solved] - fine[solved], axis=1)
-        return float(np.mean(difference / np.linalg.norm(fine[solved], axis=1)))
+    def references(self) -> dict[str, Callable[[Array], Array]]:
+        """What its own error is measured against: the `refined` discretisation."""
+        return {"refined": self.refined().evaluate}
 
 
 def _padded(block: Array, width: int) -> Array:

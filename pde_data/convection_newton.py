@@ -6,6 +6,7 @@ a time. It checks the production route, and is the honest "before" of any speed-
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,11 +15,12 @@ import numpy as np
 from pde_data._fenicsx import fenicsx
 from pde_data.convection_coefficients import ConvectionCoefficients
 from pde_data.convection_forms import function_space, point_values, source, transport_form
+from pde_data.problem import Rebuilt
 from surrogate.forward_model import Array, Space
 
 
 @dataclass(frozen=True)
-class PlainConvectionDiffusionReaction:
+class PlainConvectionDiffusionReaction(Rebuilt):
     """Crank–Nicolson and Newton on triangles; second order in time.
 
     Attributes
@@ -58,6 +60,12 @@ class PlainConvectionDiffusionReaction:
     def observables(self) -> Space:
         """u by time and sensor, time-major."""
         return self.coefficients.observable_space
+
+    def references(self) -> dict[str, Callable[[Array], Array]]:
+        """What its own error is measured against: the refined production route, which shares no solver with it."""
+        from pde_data.convection import ConvectionDiffusionReaction  # names this class for its speed-ups
+
+        return {"refined production route": ConvectionDiffusionReaction(self.coefficients).refined().evaluate}
 
     @cached_property
     def _newton(self) -> _CrankNicolson:

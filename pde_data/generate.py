@@ -19,6 +19,7 @@ import scipy.linalg  # noqa: F401  loads scipy's own BLAS, so that the limit of 
 from threadpoolctl import threadpool_limits
 
 from pde_data import store
+from pde_data.accuracy import estimated_error
 from pde_data.lock import sole_writer
 from pde_data.problem import Problem, SolveStatus, as_problem, solve_block
 from pde_data.recipe import Recipe
@@ -103,7 +104,7 @@ def generate(
             solved_now = _solve_pending(problem, out, recipe, on_progress, run)
             solve_seconds = time.perf_counter() - began
             if "estimated_error" not in store.read_attributes(out):
-                _record_error_estimate(problem, out)
+                _record_error_estimate(problem, out, recipe.seed)
     return _summary(out, solved_now, solve_seconds, time.perf_counter() - wall, time.process_time() - cpu)
 
 
@@ -185,18 +186,18 @@ def _solve_pending(problem: Problem, out: Path, recipe: Recipe, on_progress: Pro
     return n_pending
 
 
-def _record_error_estimate(problem: Problem, out: Path) -> None:
-    """The problem's estimate of its own error over the first samples; null if it makes none."""
-    estimate = getattr(problem, "estimate_error", None)
-    solved = np.flatnonzero(store.read_status(out) == SolveStatus.OK)[:ERROR_ESTIMATE_SAMPLES]
+def _record_error_estimate(problem: Problem, out: Path, seed: int) -> None:
+    """The error of a few solved samples, chosen at random, against the problem's references; null if it has none."""
+    solved = np.flatnonzero(store.read_status(out) == SolveStatus.OK)
     found = None
-    if estimate is not None and len(solved):
+    if len(solved):
+        few = min(ERROR_ESTIMATE_SAMPLES, len(solved))
+        chosen = np.sort(np.random.default_rng(seed).choice(solved, few, replace=False))
         try:
             with threadpool_limits(limits=1):
-                error = float(estimate(store.read_parameters(out, solved)))
-            if not np.isfinite(error):
-                raise ArithmeticError(f"the estimate is {error}")
-            found = {"relative_l2": error, "n_samples": len(solved)}
+                found = estimated_error(
+                    problem, store.read_parameters(out, chosen), store.read_observables(out, chosen)
+                )
         except ImportError:
             raise
         except Exception as failure:  # the data are good without an estimate; say why there is none

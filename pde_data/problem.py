@@ -13,11 +13,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pde_data.options import make
 from surrogate.forward_model import Array, ForwardModel, Space
 
 REGISTERED = {"cdr": "pde_data.convection:ConvectionDiffusionReaction"}
@@ -38,8 +40,12 @@ class SolveStatus(IntEnum):
 class Problem(ForwardModel, Protocol):
     """A `ForwardModel` that can be named and described, and whose samples fail one by one.
 
-    May offer besides: `estimate_error(y) -> float`, the mean relative L2 error of its own observables at `y`,
-    and `block_size`, the number of samples it prefers to solve at once.
+    Its options are what it can be made with (options.py); a dataclass has its fields as options.
+
+    May offer besides: `references()`, a dict of named functions y (n, n_in) -> (n, n_out) that give the same
+    observables more accurately, the one its error is stated against first; `background` (n_out,), the
+    observables without what the parameters describe; and `block_size`, the number of samples it prefers to
+    solve at once.
     """
 
     @property
@@ -49,7 +55,10 @@ class Problem(ForwardModel, Protocol):
 
     @property
     def definition(self) -> dict[str, Any]:
-        """JSON-able; everything that fixes the numbers: coefficients and solver settings."""
+        """JSON-able; everything that fixes the numbers.
+
+        `problem`, its name; `route`, in words how it is solved; `options`, which make the same problem again.
+        """
         ...
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
@@ -57,37 +66,43 @@ class Problem(ForwardModel, Protocol):
         ...
 
 
-def load_problem(name: str) -> Problem:
-    """The problem registered under `name`, or the one that `package.module:factory` makes.
+def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
+    """The problem registered under `name`, or the one that `package.module:factory` makes, with these options.
 
-    The factory is called without arguments; the current directory is searched as with `python -m`.
+    The current directory is searched for the module as with `python -m`.
 
     Raises
     ------
     ValueError
-        Nothing of that name, or what the factory returns is not a problem; says what is missing.
+        Nothing of that name, options it does not have, or what the factory returns is not a problem; says what
+        is missing.
     """
     if ":" not in name:
-        return registered_problem(name)
-    return as_problem(_factory(name)(), factory=name)
+        return registered_problem(name, options)
+    return as_problem(make(_factory(name), options), name, options or {})
 
 
-def registered_problem(name: str) -> Problem:
-    """The problem registered under `name`; the only look-up for names that come out of a file.
+def registered_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
+    """The problem registered under `name`; the only look-up for names and options that come out of a file.
 
     Raises
     ------
     ValueError
-        Unknown name; lists the known ones.
+        Unknown name or option; lists the known ones.
     """
     if name not in REGISTERED:
         known = ", ".join(sorted(REGISTERED))
         raise ValueError(f"unknown problem {name!r}; known: {known}, or give your own as package.module:factory")
-    return as_problem(_factory(REGISTERED[name])(), factory=name)
+    return as_problem(make(_factory(REGISTERED[name]), options), name, options or {})
 
 
-def as_problem(model: Any, factory: str | None = None) -> Problem:
+def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] | None = None) -> Problem:
     """`model` itself if it is a complete `Problem`, otherwise with `name`, `definition` and `solve` added.
+
+    Parameters
+    ----------
+    factory, options
+        What `load_problem` makes the same model of; None for an object that was handed over.
 
     Raises
     ------
@@ -105,7 +120,15 @@ def as_problem(model: Any, factory: str | None = None) -> Problem:
             raise ValueError(f"{what} of {made_by}: expected a Space, got {type(getattr(model, what)).__name__}")
     if all(hasattr(model, what) for what in ("name", "definition", "solve")):
         return model
-    return cast(Problem, CompletedProblem(model, made_by))
+    return cast(Problem, CompletedProblem(model, made_by, options))
+
+
+class Rebuilt:
+    """Mixin: pickled, an object leaves its cached properties behind, such as a solver, and makes them again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = {name for kind in type(self).__mro__ for name, what in vars(kind).items() if _is_cached(what)}
+        return {name: value for name, value in self.__dict__.items() if name not in made}
 
 
 @dataclass(frozen=True)
@@ -116,10 +139,19 @@ class CompletedProblem:
     ----------
     factory
         `package.module:factory`; names the problem, and defines it together with the source of that module.
+    options
+        What the factory was called with; None where the model was not made by it, but handed over.
     """
 
     model: Any
     factory: str
+    options: dict[str, Any] | None = None
+
+    def __reduce__(self) -> Any:
+        # A model may hold what cannot be pickled; its factory makes it again. Only an object can but be copied.
+        if self.options is None:
+            return CompletedProblem, (self.model, self.factory)
+        return load_problem, (self.factory, self.options)
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute == "model" or attribute.startswith("__"):  # not yet there while unpickling
@@ -133,9 +165,11 @@ class CompletedProblem:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The model's own definition, or the factory and a hash of its module's source."""
+        """The model's own definition, or the factory, a hash of its module's source, and any options."""
         given = getattr(self.model, "definition", None)
-        return _source_definition(self.factory) if given is None else given
+        if given is not None:
+            return given
+        return _source_definition(self.factory) | ({"options": self.options} if self.options else {})
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
         """The model's own `solve`, or `evaluate` with the rows that are not finite marked."""
@@ -191,7 +225,11 @@ def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
     return SolvedBlock(observables, status, ("",) * len(y))
 
 
-def _factory(path: str) -> Callable[[], Any]:
+def _is_cached(attribute: Any) -> bool:
+    return isinstance(attribute, cached_property)
+
+
+def _factory(path: str) -> Callable[..., Any]:
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise ValueError(f"expected package.module:factory, got {path!r}")
@@ -211,7 +249,7 @@ def _factory(path: str) -> Callable[[], Any]:
         )
     factory = getattr(module, attribute)
     if not callable(factory):
-        raise ValueError(f"{path}: expected something to call without arguments, got a {type(factory).__name__}")
+        raise ValueError(f"{path}: expected something to call, got a {type(factory).__name__}")
     return factory
 
 

@@ -77,8 +77,17 @@ def pending_blocks(status: NDArray[np.int8], block_size: int) -> list[int]:
 
 def read_parameters(path: Path, index: NDArray[np.intp]) -> Array:
     """Parameters (len(index), n_in) of the samples at `index`."""
-    values = np.asarray(_array(_open(path, "r"), "parameters")[:])
-    return values.reshape(len(values), -1)[index]
+    return _rows(path, "parameters", index)
+
+
+def read_observables(path: Path, index: NDArray[np.intp]) -> Array:
+    """Observables (len(index), n_out) of the samples at `index`."""
+    return _rows(path, "observables", index)
+
+
+def _rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:
+    values = _array(_open(path, "r"), name)
+    return np.stack([np.asarray(values[int(i)], dtype=np.float64).ravel() for i in index])
 
 
 def write_block(path: Path, first: int, parameters: Array, solved: SolvedBlock, wall_time: float) -> None:

@@ -48,6 +48,17 @@ def test_generate_reports_what_it_made(gnvpro, tmp_path):
     assert again["already_complete"]
 
 
+def test_options_of_the_problem_are_set_and_kept(gnvpro, tmp_path):
+    out = tmp_path / "d.zarr"
+    arguments = ("generate", TOY, "--samples", 4, "--out", out, "--json")
+    assert gnvpro(*arguments, "--set", "factor=2.5").exit_code == 0
+    assert gnvpro("info", out, "--json").numbers["definition"]["coefficients"] == {"factor": 2.5}
+    assert "definition.coefficients.factor 2.5 there, 1.0 asked" in gnvpro(*arguments).stderr
+    refused = gnvpro("generate", "cdr", "--samples", 4, "--out", tmp_path / "c.zarr", "--set", "settings.stepz=3")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "unknown option 'settings.stepz'; did you mean settings.steps?" in refused.stderr
+
+
 def test_train_prints_one_object_with_what_programs_rely_on(gnvpro, data):
     ran = gnvpro("train", data, "--seed", 5, "--widths", "6", "--budget", 60, "--json", "--test", 10)
     assert ran.exit_code == 0

@@ -26,7 +26,7 @@ def test_errors_are_those_of_the_definition(comparison, model):
     np.testing.assert_allclose(comparison.errors, by_hand)
     stated = comparison.numbers()["surrogate_error"]
     assert stated["mean"] == pytest.approx(np.mean(by_hand))
-    assert stated["max"] == max(by_hand)
+    assert stated["max"] == pytest.approx(max(by_hand), rel=1e-12)
     assert stated["median"] <= stated["p95"] <= stated["max"]
     assert list(stated["by_observable"]) == list(comparison.observables.names)
 
@@ -49,7 +49,8 @@ def test_fresh_parameters_are_in_no_data_set_even_of_the_same_seed(comparison, d
 
 
 def test_the_pde_states_its_own_error(comparison):
-    assert comparison.pde_error == pytest.approx(8e-4)  # what the toy says of 8 samples
+    assert comparison.pde_error == pytest.approx(8e-4)  # what the toy's reference is off
+    assert comparison.numbers()["estimated_error"]["n_samples"] == 8
 
 
 def test_failed_solves_are_counted_and_left_out(model, monkeypatch):

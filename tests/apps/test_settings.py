@@ -5,7 +5,7 @@ import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import typer
@@ -22,6 +22,7 @@ class Options:
     count: Annotated[int, typer.Option("--count", "-c", help="How many."), Ge(1)] = 3
     kind: Annotated[Literal["a", "b"], typer.Option("--kind", help="Which.")] = "a"
     widths: Annotated[tuple[int, ...] | None, typer.Option("--widths", help="Sizes."), settings.Comma] = None
+    set: Annotated[dict[str, Any] | None, typer.Option("--set", help="Others."), settings.Assignments] = None
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_written_settings_are_read_back(tmp_path):
     ("text", "message"),
     [
         ("coutn = 3", r"unknown key 'coutn'; did you mean count\?"),
-        ("speed = 3", r"unknown key 'speed'; the keys are source, count, kind, widths"),
+        ("speed = 3", r"unknown key 'speed'; the keys are source, count, kind, widths, set"),
         ("source = 'x'\ncount = 0", r"count in .*: expected greater than or equal to 1; got 0"),
         ("source = 'x'\nkind = 'c'", r"kind in .*: expected 'a' or 'b'; got 'c'"),
         ("source = 'x'\nwidths = '4,x'", r"widths in .*: expected a valid integer"),
@@ -79,6 +80,39 @@ def test_only_what_was_typed_counts_as_typed():
     result = CliRunner().invoke(app, ["here", "-c", "3"])
     assert result.exit_code == 0, result.output
     assert seen == [{"source": Path("here"), "count": 3}]
+    CliRunner().invoke(app, ["here", "--set", "a=1", "--set", "b=2"])
+    assert seen[1] == {"source": Path("here"), "set": ["a=1", "b=2"]}
+
+
+def test_assignments_nest_and_their_values_are_json_or_text(tmp_path):
+    typed = ["settings.steps=160", "tier=reduced", "settings.table.upper=4e2", "on=true", "at=[[0, 1]]", "t=a=b"]
+    nested = {
+        "settings": {"steps": 160, "table": {"upper": 400.0}},
+        "tier": "reduced",
+        "on": True,
+        "at": [[0, 1]],
+        "t": "a=b",
+    }
+    assert settings.resolve(Options, {"source": "x", "set": typed}, None).set == nested
+    path = tmp_path / "settings.toml"
+    path.write_text('source = "x"\n[set]\ntier = "reduced"\nsettings.steps = 160\n')
+    assert settings.resolve(Options, {}, path).set == {"tier": "reduced", "settings": {"steps": 160}}
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["steps"], r"set: expected name=value, or group.name=value \('steps' is neither\)"),
+        (["=3"], "'=3' is neither"),
+        (["a..b=3"], "'a..b=3' is neither"),
+        (["a=1", "a=2"], "every option once \\('a' is there twice"),
+        (["a=1", "a.b=2"], "'a.b' is there twice, or is a group and a value"),
+        (["a.b=1", "a=2"], "'a' is there twice, or is a group and a value"),
+    ],
+)
+def test_wrong_assignments_are_said(typed, message):
+    with pytest.raises(ValueError, match=message):
+        settings.resolve(Options, {"source": "x", "set": typed}, None)
 
 
 def test_train_options_repeat_the_settings_of_training_exactly():

@@ -49,6 +49,12 @@ def test_equal_materials_scale_like_heating_over_conductivity(plate):
     np.testing.assert_allclose(one[0], one[1], rtol=1e-3)
 
 
+def test_options_are_arguments_of_the_factory(plate):
+    fine = load_problem("my_pde:problem", {"n": 32})
+    assert fine.model.n == 32
+    assert fine.definition["options"] == {"n": 32}
+
+
 def test_derivatives(plate, points):
     rng = np.random.default_rng(1)
     dy, dc = rng.normal(size=(2, 3)) * 0.2, rng.normal(size=(2, 3))
@@ -60,5 +66,8 @@ def test_data_are_generated_and_read(plate, tmp_path):
     summary = generate(plate, tmp_path / "plate.zarr", 6, seed=1)
     samples = read_samples(tmp_path / "plate.zarr")
     assert summary["n_ok"] == len(samples) == 6
+    error = summary["estimated_error"]
+    assert (error["against"], error["n_samples"]) == ("half the mesh width", 6)
+    assert 0 < error["relative_l2"] < 1e-3
     np.testing.assert_allclose(samples.observables, plate.evaluate(samples.parameters), rtol=1e-12)
     assert samples.parameter_space == plate.parameters

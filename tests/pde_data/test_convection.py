@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from pde_data.accuracy import estimated_error
 from pde_data.convection import ConvectionDiffusionReaction, ImexSettings
 from pde_data.convection_coefficients import ConvectionCoefficients, GaussianSource
 from pde_data.problem import Problem, SolveStatus
@@ -35,7 +36,7 @@ def test_spaces_and_definition():
     assert PROBLEM.parameters.law == "normalised_uniform"
     assert PROBLEM.observables.shape == (12, 6)
     assert PROBLEM.observables.names[7] == "time 0.5, sensor 1"
-    assert json.loads(json.dumps(PROBLEM.definition))["coefficients"]["diffusion"] == 0.05
+    assert json.loads(json.dumps(PROBLEM.definition))["options"]["coefficients"]["diffusion"] == 0.05
 
 
 def test_spaces_need_no_fenicsx():
@@ -75,7 +76,10 @@ class TestSolve:
         assert 0.033 < per_sample["linear"] < 0.044
 
     def test_error_is_as_stated(self):
-        assert PROBLEM.estimate_error(parameters(16, seed=5)) < 1e-4
+        y = parameters(16, seed=5)
+        error = estimated_error(PROBLEM, y, PROBLEM.evaluate(y))
+        assert error["relative_l2_max"] < 1e-4
+        assert (error["against"], error["n_samples"]) == ("refined", 16)
 
     def test_observables_are_positive(self):
         assert PROBLEM.evaluate(parameters(128, seed=6)).min() > 0

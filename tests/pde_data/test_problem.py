@@ -30,12 +30,12 @@ def test_a_complete_problem_is_left_alone():
 
 
 def test_optional_parts_of_a_model_stay_reachable_and_it_survives_a_pickle():
-    class Estimating(Decay):
-        def estimate_error(self, y):
-            return 0.5
+    class Referring(Decay):
+        def references(self):
+            return {"itself": self.evaluate}
 
-    assert as_problem(Estimating()).estimate_error(BLOCK) == 0.5
-    assert not hasattr(as_problem(Decay()), "estimate_error")
+    assert list(as_problem(Referring()).references()) == ["itself"]
+    assert not hasattr(as_problem(Decay()), "references")
     assert not isinstance(as_problem(Decay()), ForwardModel)  # no derivatives given, none pretended
     copy = pickle.loads(pickle.dumps(as_problem(Decay())))
     np.testing.assert_array_equal(copy.evaluate(BLOCK), Decay().evaluate(BLOCK))
@@ -70,7 +70,7 @@ def test_the_source_is_part_of_the_definition(tmp_path, monkeypatch):
         ("no_such_module_here:problem", "no module 'no_such_module_here'"),
         ("tests.pde_data.nothing:problem", "no module 'tests.pde_data.nothing'"),
         ("tests.pde_data.toy:nothing", "has no 'nothing'"),
-        ("tests.pde_data.toy:not_a_factory", "call without arguments, got a float"),
+        ("tests.pde_data.toy:not_a_factory", "something to call, got a float"),
         ("tests.pde_data.toy:WithoutEvaluate", "without evaluate"),
         ("tests.pde_data.toy:SpacesMissing", "parameters of .*: expected a Space, got list"),
         (":problem", "expected package.module:factory"),

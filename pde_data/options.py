@@ -1,0 +1,93 @@
+"""Options of a problem: a nested dict of plain values, as typed or read from a file, and back.
+
+A problem that is a dataclass has its fields as options; any other factory has its arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+
+def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
+    """What `factory` gives with these options.
+
+    Parameters
+    ----------
+    options
+        Values JSON can hold, nested like the fields of a dataclass. What is left out keeps its default.
+
+    Raises
+    ------
+    ValueError
+        An option that does not exist (the known ones are named), or a value of the wrong kind.
+    """
+    if not options:
+        return factory()
+    if isinstance(factory, type) and is_dataclass(factory):
+        _require_known(factory, options)
+        return _validated(factory, options)
+    known = _arguments(factory)
+    if not known:
+        raise ValueError(f"unknown option {next(iter(options))!r}: {_name(factory)} has no options")
+    _require_among(options, known, "")
+    return factory(**options)
+
+
+def options_of(problem: Any) -> dict[str, Any]:
+    """The options that make this dataclass again: its `definition` holds them."""
+    given = asdict(problem)
+    return {f.name: given[f.name] for f in fields(problem) if f.init}
+
+
+def _validated(kind: type, options: dict[str, Any]) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "value_error":  # raised by the class itself, in words of its own
+            message = first["msg"].removeprefix("Value error, ")
+        else:
+            message = f"expected {first['msg'].removeprefix('Input should be ')}; got {first['input']!r}"
+        raise ValueError(f"option {where}: {message}" if where else message) from None
+
+
+def _require_known(kind: Any, given: Any, where: str = "") -> None:
+    """Every key of `given`, at any depth, is a field; validation alone would ignore the others."""
+    if is_dataclass(kind) and isinstance(given, dict):
+        hints = typing.get_type_hints(kind)
+        known = [f.name for f in fields(kind) if f.init]
+        _require_among(given, known, where)
+        for key, value in given.items():
+            _require_known(hints[key], value, f"{where}{key}.")
+    elif isinstance(given, list | tuple):
+        for inner in (argument for argument in typing.get_args(kind) if is_dataclass(argument)):
+            for i, value in enumerate(given):
+                _require_known(inner, value, f"{where}{i}.")
+
+
+def _require_among(given: Iterable[str], known: list[str], where: str) -> None:
+    for key in given:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, 1)
+            hint = f"did you mean {where}{close[0]}? " if close else ""
+            raise ValueError(f"unknown option {where + str(key)!r}; {hint}the known ones are {', '.join(known)}")
+
+
+def _arguments(factory: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # compiled, without a signature
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def _name(factory: Callable[..., Any]) -> str:
+    return getattr(factory, "__qualname__", type(factory).__name__)
