@@ -91,4 +91,4 @@ def _quadratic(points: Array) -> tuple[Array, Array, Array]:
     values = (z * (2 * z - 1), x * (2 * x - 1), y * (2 * y - 1), 4 * x * z, 4 * x * y, 4 * y * z)
     by_x = (1 - 4 * z, 4 * x - 1, zero, 4 * (z - x), 4 * y, -4 * y)
     by_y = (1 - 4 * z, zero, 4 * y - 1, -4 * x, 4 * x, 4 * (z - y))
-    return tuple(np.stack(columns, axis=1) for columns in (values, by_x, by_y))
+    return np.stack(values, axis=1), np.stack(by_x, axis=1), np.stack(by_y, axis=1)

@@ -91,7 +91,7 @@ def _edge_length(size: MeshSize, x: float, y: float, z: float) -> float:
 
 
 def _collected(body: int, outside: int, far_radius: float) -> ReferenceMesh:
-    tags, points, _ = gmsh.model.mesh.getNodes()
+    tags, points = (np.asarray(found) for found in gmsh.model.mesh.getNodes()[:2])
     number = np.zeros(int(tags.max()) + 1, dtype=np.int64)
     number[tags] = np.arange(len(tags))
     cells, inside = [], []

@@ -57,7 +57,7 @@ class HalfSpace:
         from pde_data.half_space_kernels import collect
 
         out = np.empty((len(receivers), values.shape[1]))
-        collect(*map(np.ascontiguousarray, (receivers, points, normals, values.T)), out)
+        collect(*_contiguous(receivers, points, normals, values.T), out)
         return self._factor * out
 
     def collect_with_gradient(
@@ -73,9 +73,13 @@ class HalfSpace:
 
         out = np.empty((len(receivers), values.shape[1]))
         gradient = np.empty((len(receivers), 3, columns))
-        collect_with_gradient(*map(np.ascontiguousarray, (receivers, points, normals, values.T)), out, gradient)
+        collect_with_gradient(*_contiguous(receivers, points, normals, values.T), out, gradient)
         return self._factor * out, self._factor * gradient
 
     @property
     def _factor(self) -> float:
         return 1 / (2 * np.pi * self.conductivity)
+
+
+def _contiguous(a: Array, b: Array, c: Array, d: Array) -> tuple[Array, Array, Array, Array]:
+    return np.ascontiguousarray(a), np.ascontiguousarray(b), np.ascontiguousarray(c), np.ascontiguousarray(d)

@@ -37,16 +37,16 @@ class SymmetricSystem:
 
     def __init__(self, pattern: sp.csr_array, free: NDArray[np.int64], solver: LinearSolver = "auto") -> None:
         PETSc = fenicsx().PETSc
-        part = sp.csr_array(pattern[free][:, free])
+        part = sp.csr_array(sp.csr_matrix(pattern)[free][:, free])
         part.sort_indices()
-        self._free, self._size, self._entries = free, pattern.shape[0], part.data
+        self._free, self._size, self._entries = free, len(pattern.indptr) - 1, part.data.astype(np.int64)
         self._matrix = part.astype(np.float64)
         index = part.indptr.astype(np.int32), part.indices.astype(np.int32)
         self._petsc = PETSc.Mat().createAIJ(part.shape, csr=(*index, self._matrix.data), comm=PETSc.COMM_SELF)
         self._petsc.setOption(PETSc.Mat.Option.SPD, True)
         self._index = index
         self._direct = solver == "mumps" or (solver == "auto" and len(free) <= _DIRECT_LIMIT)
-        self._krylov = _factorisation(self._petsc) if self._direct else _multigrid(self._petsc)
+        self._krylov: Any = _factorisation(self._petsc) if self._direct else None
         self._fresh = False
 
     def set_values(self, values: Array) -> None:
@@ -63,30 +63,40 @@ class SymmetricSystem:
             The solver did not converge, or the true residual is too large: a preconditioner that went bad can
             report convergence all the same.
         """
-        PETSc = fenicsx().PETSc
-        if not self._fresh:
-            self._petsc.setValuesCSR(*self._index, self._matrix.data)
-            self._petsc.assemble()
-            self._fresh = True
         wanted = np.asfortranarray(right[self._free])
         found = np.zeros_like(wanted, order="F")
-        b, x = (
-            PETSc.Mat().createDense(wanted.shape, array=array, comm=PETSc.COMM_SELF) for array in (wanted, found)
-        )
-        self._krylov.matSolve(b, x)
-        reason, iterations = self._krylov.getConvergedReason(), self._krylov.getIterationNumber()
-        b.destroy(), x.destroy()
-        self._require_solved(wanted, found, reason, iterations)
+        self._apply(wanted, found)
+        self._require_residual(wanted, found)
         solution = np.zeros((self._size, right.shape[1]))
         solution[self._free] = found
         return solution
 
-    def _require_solved(self, wanted: Array, found: Array, reason: int, iterations: int) -> None:
+    def _apply(self, wanted: Array, found: Array) -> None:
+        PETSc = fenicsx().PETSc
+        if not self._fresh:
+            self._petsc.setValuesCSR(*self._index, self._matrix.data)
+            self._petsc.assemble()
+            if not self._direct:
+                # A multigrid kept from other values would make the bits depend on what was solved before.
+                self._krylov = _multigrid(self._petsc)
+            self._fresh = True
+        b, x = (PETSc.Mat().createDense(wanted.shape, array=array, comm=PETSc.COMM_SELF) for array in (wanted, found))
+        try:
+            self._krylov.matSolve(b, x)
+        except PETSc.Error as error:
+            raise SolverFailure(f"PETSc could not solve the linear system: {error}") from error
+        finally:
+            b.destroy()
+            x.destroy()
+        reason = self._krylov.getConvergedReason()
         if reason <= 0:
+            iterations = self._krylov.getIterationNumber()
             raise SolverFailure(f"the linear solver gave up after {iterations} iterations (PETSc's reason {reason})")
+
+    def _require_residual(self, wanted: Array, found: Array) -> None:
         residual = np.linalg.norm(self._matrix @ found - wanted, axis=0)
         allowed = _RESIDUAL * np.linalg.norm(wanted, axis=0)
-        if not (residual <= allowed).all():
+        if not (residual <= allowed).all():  # also where it is not a number
             worst = float((residual / np.maximum(allowed, np.finfo(float).tiny)).max() * _RESIDUAL)
             raise SolverFailure(f"expected a relative residual of at most {_RESIDUAL:g}, got {worst:.1e}")
 

@@ -140,5 +140,7 @@ def _shape_derivatives() -> Array:
     nodes = np.array([*barycentric, *((barycentric[a] + barycentric[b]) / 2 for a, b in edges)])
     by_coordinate = np.array([[-1.0, -1.0, -1.0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     at_corners = (4 * nodes - 1)[:, :, None] * by_coordinate
-    on_edges = np.stack([4 * (nodes[:, [a]] * by_coordinate[b] + nodes[:, [b]] * by_coordinate[a]) for a, b in edges], 1)
+    on_edges = np.stack(
+        [4 * (nodes[:, [a]] * by_coordinate[b] + nodes[:, [b]] * by_coordinate[a]) for a, b in edges], 1
+    )
     return np.concatenate([at_corners, on_edges], axis=1)

@@ -9,7 +9,7 @@ in resistivity_solver.py; this is what a user sees.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pde_data._fenicsx import fenicsx
 from pde_data.half_space import HalfSpace
-from pde_data.problem import SolveStatus
+from pde_data.options import options_of
+from pde_data.problem import Rebuilt, SolveStatus
 from pde_data.reference_mesh import ReferenceMesh
 from pde_data.survey import Survey
 from surrogate.forward_model import Array, Space
@@ -36,7 +37,7 @@ _LEAST_GAP = 0.25
 
 
 @dataclass(frozen=True)
-class Resistivity:
+class Resistivity(Rebuilt):
     """The forward model from depth, volume and azimuth of a body to the data of a survey, in V per A.
 
     Constructing it is cheap; FEniCSx is imported and the solver built at the first solve.
@@ -77,7 +78,8 @@ class Resistivity:
     name: str = field(default="dcr", init=False)
 
     def __post_init__(self) -> None:
-        HalfSpace(self.background_conductivity), HalfSpace(self.body_conductivity)
+        for conductivity in (self.background_conductivity, self.body_conductivity):
+            HalfSpace(conductivity)
         for what in ("depth", "volume", "azimuth"):
             low, high = getattr(self, what)
             if not low <= high or (what != "azimuth" and not low > 0):
@@ -134,11 +136,10 @@ class Resistivity:
     @cached_property
     def definition(self) -> dict[str, Any]:
         """JSON-able: everything that fixes the numbers."""
-        options = {name: value for name, value in asdict(self).items() if name != "name"}
         return dict(
             problem=self.name,
             route="secondary potential, quadratic elements on a mesh that follows the body, Green's-function extraction",
-            options=options,
+            options=options_of(self),
             mesh_sha256=_shipped(self.mesh).sha256,
         )
 

@@ -6,9 +6,9 @@ potential (the source's, without the body), the secondary potential u_s satisfie
     a(u_s, v) = -delta ∫_E grad u_p · grad v = -delta ∮ v du_p/dn            since u_p is harmonic in E,
     u_s(r)    = -delta ∫_E grad(u_p + u_s) · grad G(r) = -delta ∮ (u_p + u_s) dG(r)/dn     likewise.
 
-So sources enter and receivers read through the same integrals over the body's surface: data are reciprocal to
-rounding, the singularity of the source is never discretised, receivers need no nodes, and the error of u_s(r) is the
-product of two errors of the finite elements (fourth order for quadratic elements).
+So sources enter and receivers read through the same integrals over the body's surface: data are reciprocal (to 1e-8,
+the error of the surface quadrature), the singularity of the source is never discretised, receivers need no nodes, and
+the error of u_s(r) is the product of two errors of the finite elements, of fourth order for quadratic ones.
 
 All is computed in the frame of the body: its azimuth turns the electrodes instead.
 """
@@ -62,7 +62,9 @@ class ResistivitySolver:
         self._on_surface = self.system.dof[self._surface.nodes]
         # Currents are combined before the solve where that leaves fewer right-hand sides, after it otherwise.
         few = len(survey.sources) <= len(survey.electrodes)
-        self._before, self._after = (survey.currents, None) if few else (np.eye(len(survey.electrodes)), survey.currents)
+        self._before, self._after = (
+            (survey.currents, None) if few else (np.eye(len(survey.electrodes)), survey.currents)
+        )
 
     def anomalous(self, depth: float, size: float, azimuth: float) -> Array:
         """Secondary potentials (n_sources, n_receiver_electrodes) in V per A.

@@ -77,7 +77,7 @@ class QuarterSystem:
         self._velocity = fe.fem.Function(fe.fem.functionspace(domain, ("Lagrange", 2, (3,))))
         # Elements and geometry have the same nodes, in the same order within a cell.
         self._node = np.asarray(domain.geometry.input_global_indices)
-        of_cell = self._node[domain.geometry.dofmap]
+        of_cell = self._node[_cell_nodes(domain.geometry)]
         self.dof, self._vector_dof = np.empty((2, len(mesh.points)), dtype=np.int64)
         self.dof[of_cell] = self._space.dofmap.list
         self._vector_dof[of_cell] = self._velocity.function_space.dofmap.list
@@ -158,8 +158,13 @@ class QuarterSystem:
         by_dof = np.empty_like(velocity)
         by_dof[self._vector_dof] = self._length * velocity
         self._velocity.x.array[:] = by_dof.ravel()
-        changed = larger * (self._body_matrix @ states)
+        changed = np.asarray(larger * (self._body_matrix @ states))
         for k in range(states.shape[1]):
             self._state.x.array[:] = states[:, k]
             changed[:, k] += fenicsx().fem.assemble_vector(self._change_form).array
         return changed
+
+
+def _cell_nodes(geometry: Any) -> Any:
+    dofmaps = getattr(geometry, "dofmaps", None)
+    return dofmaps[0] if isinstance(dofmaps, list) else geometry.dofmap  # the latter before dolfinx 0.11

@@ -61,7 +61,9 @@ class ReceiverGrid:
     @cached_property
     def electrodes(self) -> Array:
         """Positions (n, 2), x2 varying fastest."""
-        x1, x2 = (start + self.spacing * np.arange(n) for start, n in zip(self.first, self.shape, strict=True))
+        x1, x2 = (
+            start + self.spacing * np.arange(n, dtype=float) for start, n in zip(self.first, self.shape, strict=True)
+        )
         return np.stack(np.meshgrid(x1, x2, indexing="ij"), axis=-1).reshape(-1, 2)
 
     @cached_property
@@ -141,8 +143,7 @@ class Survey:
             raise ValueError("expected at least one source, got none")
         gaps = np.linalg.norm(self.electrodes[:, None] - self.receivers.electrodes[None], axis=2)
         if gaps.min() < 1e-9:
-            i, j = np.unravel_index(int(gaps.argmin()), gaps.shape)
-            place = tuple(self.receivers.electrodes[j].tolist())
+            place = tuple(self.receivers.electrodes[gaps.min(axis=0).argmin()].tolist())
             raise ValueError(f"a receiver stands where current enters, at {place}; the potential is infinite there")
 
     @cached_property
