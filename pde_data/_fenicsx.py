@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 _HOW_TO_INSTALL = (
     'FEniCSx is needed to solve this PDE and is not installed: on Linux x86-64 use pip install "gnvpro[pde]", '
@@ -78,6 +79,12 @@ def fenicsx() -> FEniCSx:
     if not _has_compiler():
         raise MissingFEniCSx(_NO_COMPILER)
     return modules
+
+
+def geometry_part(mesh: Any, name: str) -> Any:
+    """`dofmap` or `cmap` of a mesh's geometry: dolfinx 0.11 deprecates both for plurals that 0.10 has not."""
+    plural = getattr(mesh.geometry, name + "s", None)
+    return getattr(mesh.geometry, name) if plural is None else (plural[0] if not callable(plural) else plural(0))
 
 
 def _assembly_module() -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pde_data._fenicsx import fenicsx
+from pde_data._fenicsx import fenicsx, geometry_part
 from pde_data.convection_coefficients import ConvectionCoefficients
 from surrogate.forward_model import Array
 
@@ -110,13 +110,7 @@ def point_values(space: Any, points: Array) -> Array:
     values = np.zeros((len(points), space.dofmap.index_map.size_local))
     for row, point in enumerate(points):
         cell = cells.links(row)[0]
-        corners = mesh.geometry.x[_geometry(mesh, "dofmap")[cell]]
-        local = _geometry(mesh, "cmap").pull_back(point[None], corners)
+        corners = mesh.geometry.x[geometry_part(mesh, "dofmap")[cell]]
+        local = geometry_part(mesh, "cmap").pull_back(point[None], corners)
         values[row, space.dofmap.cell_dofs(cell)] = space.element.basix_element.tabulate(0, local)[0, 0, :, 0]
     return values
-
-
-def _geometry(mesh: Any, name: str) -> Any:
-    # dolfinx 0.11 deprecates dofmap and cmap for their plurals, which 0.10 has not.
-    plural = getattr(mesh.geometry, name + "s", None)
-    return getattr(mesh.geometry, name) if plural is None else (plural[0] if not callable(plural) else plural(0))

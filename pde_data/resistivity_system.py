@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pde_data._fenicsx import fenicsx
+from pde_data._fenicsx import fenicsx, geometry_part
 from pde_data.body_surface import SIGNS
 from pde_data.linear_systems import LinearSolver, SymmetricSystem
 from pde_data.reference_mesh import ReferenceMesh
@@ -77,7 +77,7 @@ class QuarterSystem:
         self._velocity = fe.fem.Function(fe.fem.functionspace(domain, ("Lagrange", 2, (3,))))
         # Elements and geometry have the same nodes, in the same order within a cell.
         self._node = np.asarray(domain.geometry.input_global_indices)
-        of_cell = self._node[_cell_nodes(domain.geometry)]
+        of_cell = self._node[geometry_part(domain, "dofmap")]
         self.dof, self._vector_dof = np.empty((2, len(mesh.points)), dtype=np.int64)
         self.dof[of_cell] = self._space.dofmap.list
         self._vector_dof[of_cell] = self._velocity.function_space.dofmap.list
@@ -163,8 +163,3 @@ class QuarterSystem:
             self._state.x.array[:] = states[:, k]
             changed[:, k] += fenicsx().fem.assemble_vector(self._change_form).array
         return changed
-
-
-def _cell_nodes(geometry: Any) -> Any:
-    dofmaps = getattr(geometry, "dofmaps", None)
-    return dofmaps[0] if isinstance(dofmaps, list) else geometry.dofmap  # the latter before dolfinx 0.11
