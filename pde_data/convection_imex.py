@@ -71,8 +71,8 @@ class ImexSolver:
         M, A = (sp.csr_array(to_nodes.T @ B @ to_nodes) for B in (self.system.mass, self.system.transport))
         load = to_nodes.T @ self.system.load
         tau = self.tau
-        self.multistep, self.multistep_load = _propagator(M, A0 * M + tau * A, tau * load, self._parity)
-        self.stage, self.stage_load = _propagator(M, M + tau / 2 * A, tau / 2 * load, self._parity)
+        self.multistep, self.multistep_load = propagator(M, A0 * M + tau * A, tau * load, self._parity)
+        self.stage, self.stage_load = propagator(M, M + tau / 2 * A, tau / 2 * load, self._parity)
         self.sensors = np.asarray(self.system.sensors @ to_nodes)
         self._to_nodes = to_nodes
 
@@ -176,7 +176,7 @@ class ImexSolver:
             return March(self, block, visited).run()
 
 
-def _propagator(mass: sp.csr_array, matrix: sp.csr_array, load: Array, parity: Parity) -> tuple[Propagator, Array]:
+def propagator(mass: sp.csr_array, matrix: sp.csr_array, load: Array, parity: Parity) -> tuple[Propagator, Array]:
     """(matrix)⁻¹ mass, and (matrix)⁻¹ load."""
     shift = splu(sp.csc_matrix(matrix)).solve(load)
     if len(load) > DENSE_LIMIT:

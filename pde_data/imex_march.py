@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,11 +26,14 @@ class Block:
         The same with the directions in place of the parameters.
     outside : (samples,)
         Counts the values that were looked up outside the table.
+    scratch
+        Arrays that a solver uses again and again while it takes this block through time.
     """
 
     table: Array
     table_tangent: Array
     outside: NDArray[np.int64]
+    scratch: dict[str, Array] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
