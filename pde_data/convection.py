@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pde_data._fenicsx import fenicsx
-from pde_data.convection_coefficients import ConvectionCoefficients
+from pde_data.convection_coefficients import ConvectionModel
 from pde_data.options import options_of
-from pde_data.problem import Rebuilt, SolveStatus
+from pde_data.problem import SolveStatus
 from pde_data.reactions import Reactions, ReactionTable
 from pde_data.sampling import draw
-from surrogate.forward_model import Array, Space
+from surrogate.forward_model import Array
 
 if TYPE_CHECKING:
     from pde_data.convection_imex import ImexSolver
@@ -96,7 +96,7 @@ class ReducedSettings:
 
 
 @dataclass(frozen=True)
-class ConvectionDiffusionReaction(Rebuilt):
+class ConvectionDiffusionReaction(ConvectionModel):
     """The forward model from reaction weights to sensor values, solved by the production route.
 
     Constructing it is cheap; FEniCSx is imported and the solver built at the first solve.
@@ -116,7 +116,6 @@ class ConvectionDiffusionReaction(Rebuilt):
         more modes than nodes.
     """
 
-    coefficients: ConvectionCoefficients = field(default_factory=ConvectionCoefficients)
     settings: ImexSettings = field(default_factory=ImexSettings)
     tier: Literal["full", "reduced"] = "full"
     reduction: ReducedSettings = field(default_factory=ReducedSettings)
@@ -130,16 +129,6 @@ class ConvectionDiffusionReaction(Rebuilt):
         nodes = (self.settings.cells * self.settings.degree + 1) ** 2
         if self.tier == "reduced" and self.reduction.modes > nodes:
             raise ValueError(f"expected at most {nodes} modes, one for each node, got {self.reduction.modes}")
-
-    @cached_property
-    def parameters(self) -> Space:
-        """Weights of the reactions, on the simplex."""
-        return self.coefficients.parameter_space
-
-    @cached_property
-    def observables(self) -> Space:
-        """u by time and sensor, time-major."""
-        return self.coefficients.observable_space
 
     @cached_property
     def definition(self) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from surrogate.forward_model import Array
 if TYPE_CHECKING:
     from pde_data.convection import ImexSettings
 
-# Bytes of trajectory that a backward sweep may keep; so many samples are swept at once.
-TRAJECTORY_BYTES = 2**28
+# Bytes of trajectory that a backward sweep may keep, by which the samples swept at once are bounded.
+TRAJECTORY_BYTES = 2**26
 
 Forcing = Callable[[float], Array]
 
@@ -63,6 +63,7 @@ class ImexSolver:
         self.table = settings.table(coefficients.reactions)
         self.system = assemble(coefficients, settings.cells, settings.degree, settings.element)
         self.forcing: Forcing | None = None
+        self._width = settings.width
         self._parity = Parity.of(self.system) if len(self.system.nodes) <= DENSE_LIMIT else _no_parity(self.system)
         self._prepare_transport()
 
@@ -103,7 +104,8 @@ class ImexSolver:
         The transpose of `tangent`, of the discrete equations. NaN for samples that `solve` cannot solve.
         """
         out = np.empty_like(y)
-        together = max(1, TRAJECTORY_BYTES // (8 * self.sensors.shape[1] * (self.last + 4 * K)))
+        fitting = TRAJECTORY_BYTES // (8 * self.sensors.shape[1] * (self.last + 4 * K))
+        together = max(1, min(self._width, fitting))
         for start in range(0, len(y), together):
             block = slice(start, start + together)
             out[block] = sweep_back(self, y[block], weights[block])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from apps.origin import problem_of
 from pde_data.accuracy import estimated_error
 from pde_data.convection import ConvectionDiffusionReaction, ImexSettings, ReducedSettings
 from pde_data.convection_coefficients import ConvectionCoefficients
@@ -17,7 +16,6 @@ from pde_data.dataset import read_samples
 from pde_data.generate import generate
 from pde_data.problem import SolveStatus, registered_problem
 from pde_data.sampling import draw
-from tests.apps.test_origin import surrogate
 from tests.calculus import assert_adjoint, assert_taylor
 
 FULL, REDUCED = registered_problem("cdr"), registered_problem("cdr", {"tier": "reduced"})
@@ -42,7 +40,6 @@ def test_it_says_that_it_is_a_reduced_model():
     assert REDUCED.definition["options"]["reduction"] == {"modes": 64, "samples": 128}
     assert list(REDUCED.references()) == ["refined", "full route"]
     assert list(FULL.references()) == ["refined"]
-    assert problem_of(surrogate(REDUCED)) == REDUCED
 
 
 @pytest.mark.parametrize(
