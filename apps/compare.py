@@ -15,6 +15,7 @@ from apps.costs import SURROGATE_BATCH, Costs, measure_costs, one_thread
 from apps.options import CompareOptions
 from apps.origin import problem_of
 from apps.settings import to_dict
+from apps.sweeps import Sweep, sweeps
 from pde_data.accuracy import estimated_error
 from pde_data.problem import Problem
 from pde_data.sampling import draw
@@ -41,9 +42,14 @@ class Comparison:
         parameters; None where the problem names no reference.
     n_generated, training_seconds
         What the surrogate cost to make: PDE solves, and CPU seconds of training.
+    background : (n_out,)
+        Observables without what the parameters describe; None where the problem names none.
+    sweeps
+        Every parameter varied alone, for problems with few.
     """
 
     problem: str
+    parameter_space: Space
     observables: Space
     parameters: Array
     expected: Array
@@ -53,12 +59,30 @@ class Comparison:
     costs: Costs
     n_generated: int
     training_seconds: float
+    background: Array | None = None
+    sweeps: tuple[Sweep, ...] = ()
+
+    @property
+    def anomalous(self) -> Array:
+        """Observables by the PDE less the background (n, n_out); the observables where there is none."""
+        return self.expected if self.background is None else self.expected - self.background
 
     @cached_property
     def errors(self) -> Array:
         """Relative L2 error of every sample (n,)."""
-        misfit = np.linalg.norm(self.predicted - self.expected, axis=1)
-        return misfit / np.linalg.norm(self.expected, axis=1)
+        return self._misfit / np.linalg.norm(self.expected, axis=1)
+
+    @cached_property
+    def telling_errors(self) -> Array:
+        """Error of every sample relative to the norm of its anomalous part (n,): what figures and headlines show.
+
+        Those of `errors` where there is no background. A background that outweighs the anomaly would hide its error.
+        """
+        return self._misfit / np.linalg.norm(self.anomalous, axis=1)
+
+    @property
+    def _misfit(self) -> Array:
+        return np.linalg.norm(self.predicted - self.expected, axis=1)
 
     @cached_property
     def errors_by_observable(self) -> Array:
@@ -72,24 +96,27 @@ class Comparison:
         return None if self.estimated_error is None else self.estimated_error["relative_l2"]
 
     @property
+    def telling_pde_error(self) -> float | None:
+        """The same relative to the anomalous part, as `telling_errors`."""
+        error = self.estimated_error
+        return error["anomalous"]["mean"] if error is not None and "anomalous" in error else self.pde_error
+
+    @property
     def payoff(self) -> float:
         """Evaluations after which generating and training have paid off against the production route."""
         return self.costs.payoff(self.n_generated, self.training_seconds)
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able; costs in CPU seconds per sample."""
-        errors = self.errors
+        by_observable = dict(zip(self.observables.names, self.errors_by_observable.tolist(), strict=True))
+        anomalous = {} if self.background is None else {"surrogate_error_anomalous": _statistics(self.telling_errors)}
         return {
             "problem": self.problem,
-            "n_samples": len(errors),
+            "n_samples": len(self.errors),
             "n_failed": self.n_failed,
-            "surrogate_error": {
-                "mean": float(errors.mean()),
-                "median": float(np.median(errors)),
-                "p95": float(np.quantile(errors, 0.95)),
-                "max": float(errors.max()),
-                "by_observable": dict(zip(self.observables.names, self.errors_by_observable.tolist(), strict=True)),
-            },
+            "surrogate_error": {**_statistics(self.errors), "by_observable": by_observable},
+            **anomalous,
+            **({"sweeps": {sweep.name: sweep.error for sweep in self.sweeps}} if self.sweeps else {}),
             "pde_error": self.pde_error,
             "estimated_error": self.estimated_error,
             "cpu_seconds_per_sample": asdict(self.costs),
@@ -100,6 +127,15 @@ class Comparison:
             "n_generated": self.n_generated,
             "train_cpu_seconds": self.training_seconds,
         }
+
+
+def _statistics(errors: Array) -> dict[str, float]:
+    return {
+        "mean": float(errors.mean()),
+        "median": float(np.median(errors)),
+        "p95": float(np.quantile(errors, 0.95)),
+        "max": float(errors.max()),
+    }
 
 
 def run(given: CompareOptions) -> Outcome:
@@ -157,13 +193,15 @@ def compare(surrogate: Surrogate, problem: Problem, n: int, seed: int, repeats: 
         if not solved.any():
             raise NumericalFailure(f"the PDE could be solved at none of the {n} fresh samples")
         points, expected = points[solved], expected[solved]
-        few = slice(ERROR_ESTIMATE_SAMPLES)
+        few, background = slice(ERROR_ESTIMATE_SAMPLES), getattr(problem, "background", None)
         try:
             error = estimated_error(problem, points[few], expected[few])
         except ArithmeticError as failure:
             raise NumericalFailure(f"the PDE's own error could not be measured: {failure}") from failure
+        swept = sweeps(surrogate, problem, background)
     return Comparison(
         problem=problem.name,
+        parameter_space=surrogate.parameters,
         observables=surrogate.observables,
         parameters=points,
         expected=expected,
@@ -173,6 +211,8 @@ def compare(surrogate: Surrogate, problem: Problem, n: int, seed: int, repeats: 
         costs=measure_costs(problem, surrogate, lambda m: fresh_points(surrogate, problem, m, seed), repeats),
         n_generated=int(surrogate.provenance["n_samples"]),
         training_seconds=float(surrogate.training["cpu_seconds"]),
+        background=background,
+        sweeps=tuple(swept),
     )
 
 
@@ -183,12 +223,15 @@ def save_samples(comparison: Comparison, path: Path) -> None:
 
 def rows(comparison: Comparison) -> list[tuple[str, str]]:
     """What a person wants to know first, in words."""
-    error, costs = comparison.numbers()["surrogate_error"], comparison.costs
+    error, costs = _statistics(comparison.telling_errors), comparison.costs
+    part = "" if comparison.background is None else " of the anomaly"
+    total = [] if comparison.background is None else [("of all of it, mean", percent(float(comparison.errors.mean())))]
     plain = [("plain route", f"{seconds(costs.plain)} of CPU a sample")] if costs.plain is not None else []
     return [
         ("fresh samples", f"{len(comparison.errors)}" + f", {comparison.n_failed} failed" * bool(comparison.n_failed)),
-        ("error, mean", percent(error["mean"])),
+        (f"error{part}, mean", percent(error["mean"])),
         ("median, 95 %, max", ", ".join(percent(error[name]) for name in ("median", "p95", "max"))),
+        *total,
         ("the PDE's own error", error_in_words(comparison.estimated_error)),
         *plain,
         (

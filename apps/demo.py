@@ -13,6 +13,7 @@ from typing import Any
 from apps import figures
 from apps.compare import Comparison, compare, problem_of, rows, save_samples
 from apps.console import Outcome, jsonable, progress, seconds, stderr, table
+from apps.figure_style import save_png
 from apps.options import DemoOptions
 from apps.report import write_report
 from apps.runs import Run
@@ -128,7 +129,7 @@ def _write(given: DemoOptions, comparison: Comparison, numbers: dict[str, Any]) 
     )
     write_report(given.out / REPORT, comparison, runs, [command])
     save_samples(comparison, given.out / COMPARED)
-    figures.save_png(figures.overview(comparison, runs), given.out / PICTURE)
+    save_png(figures.overview(comparison, runs), given.out / PICTURE)
     (given.out / SUMMARY).write_text(json.dumps(jsonable(numbers), indent=1))
 
 

@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import io
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from apps.figure_style import BLUE, COLOURS, GREY, RED, labelled, styled
 from apps.runs import Run, best_so_far
 
 if TYPE_CHECKING:
     from apps.compare import Comparison
 
-# Distinct also for colour-blind readers (Okabe and Ito).
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8a8a"
-COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "gnvpro",
-}
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g} %")
 # Points of a scatter beyond which more are not seen, and dots beyond which a curve is cluttered.
 _MOST_POINTS, _MOST_CURVES = 4000, 6
 
 
-def _styled[**P](draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
-@_styled
+@styled
 def convergence(runs: Sequence[Run]) -> Figure:
     """Best error so far of the chosen network of each run, over work units and over CPU seconds."""
     figure, (by_work, by_time) = _figure(8.6, 3.9, 2, sharey=True)
@@ -74,11 +46,13 @@ def draw_convergence(axes: Axes, run: Run, abscissa: str, colour: str) -> None:
         axes.plot(x, error, style, color=colour, linewidth=1.6, label=label)
 
 
-@_styled
+@styled
 def parity(comparison: Comparison) -> Figure:
     """Predicted against solved observables, and what is left between them."""
     figure, (equality, remainder) = _figure(8.6, 3.9, 2)
-    expected, predicted = comparison.expected.ravel(), comparison.predicted.ravel()
+    expected = comparison.anomalous.ravel()
+    predicted = expected + (comparison.predicted - comparison.expected).ravel()
+    what = "observable" if comparison.background is None else "anomalous part"
     shown = np.random.default_rng(0).permutation(len(expected))[:_MOST_POINTS]
     x, y = expected[shown], predicted[shown]
     low, high = float(expected.min()), float(expected.max())
@@ -86,13 +60,13 @@ def parity(comparison: Comparison) -> Figure:
     remainder.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     for axes, ordinate in ((equality, y), (remainder, y - x)):
         axes.scatter(x, ordinate, s=5, color=BLUE, alpha=0.4, linewidths=0, rasterized=True, zorder=2)
-        axes.set_xlabel(f"observable by the PDE{_unit(comparison)}")
-    equality.set_ylabel(f"observable by the surrogate{_unit(comparison)}")
+        axes.set_xlabel(f"{what} by the PDE{_unit(comparison)}")
+    equality.set_ylabel(f"{what} by the surrogate{_unit(comparison)}")
     remainder.set_ylabel(f"surrogate − PDE{_unit(comparison)}")
     return figure
 
 
-@_styled
+@styled
 def error_histogram(comparison: Comparison) -> Figure:
     """How the relative errors of the fresh samples are distributed, with the PDE's own error."""
     figure, (axes,) = _figure(4.8, 3.4, 1)
@@ -102,7 +76,7 @@ def error_histogram(comparison: Comparison) -> Figure:
 
 def draw_histogram(axes: Axes, comparison: Comparison) -> None:
     """The histogram alone, on given axes."""
-    errors, pde = comparison.errors, comparison.pde_error
+    errors, pde = comparison.telling_errors, comparison.telling_pde_error
     marks = [pde] if pde else []
     low, high = min([errors.min(), *marks]) * 0.8, max([errors.max(), *marks]) * 1.25
     axes.hist(errors, bins=np.geomspace(low, high, 28).tolist(), color=BLUE, alpha=0.75)
@@ -115,23 +89,23 @@ def draw_histogram(axes: Axes, comparison: Comparison) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(_PERCENT)
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("relative error of a sample")
+    axes.set_xlabel("relative error of a sample" + ("" if comparison.background is None else "'s anomaly"))
     axes.set_ylabel(f"samples of {len(errors)}")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(top=1.35 * axes.get_ylim()[1])  # room for the legend
     axes.legend(loc="upper right")
 
 
-@_styled
+@styled
 def curves(comparison: Comparison) -> Figure:
     """Solved and predicted observables of a typical, a bad and the worst sample."""
-    order = np.argsort(comparison.errors)
+    order = np.argsort(comparison.telling_errors)
     n = len(order)
     picked = {"median": order[n // 2], "95 %": order[min(n - 1, int(0.95 * n))], "worst": order[-1]}
     figure, all_axes = _figure(9.6, 3.3, 3, sharey=True)
     for axes, (name, i) in zip(all_axes, picked.items(), strict=True):
         draw_curves(axes, comparison, int(i))
-        axes.set_title(f"{name} of {n}: error {100 * comparison.errors[i]:.2g} %", fontsize=9)
+        axes.set_title(f"{name} of {n}: error {100 * comparison.telling_errors[i]:.2g} %", fontsize=9)
     all_axes[0].set_ylabel(f"observable{_unit(comparison)}")
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center")
@@ -154,10 +128,10 @@ def draw_curves(axes: Axes, comparison: Comparison, sample: int) -> None:
         axes.plot(x, predicted[:, j], ".", color=colour, markersize=5)
     axes.plot([], [], "-", color=GREY, label="PDE")
     axes.plot([], [], ".", color=GREY, label="surrogate")
-    axes.set_xlabel(first.name + ("" if first.unit == "1" else f" ({first.unit})"))
+    axes.set_xlabel(labelled(first))
 
 
-@_styled
+@styled
 def error_by_observable(comparison: Comparison) -> Figure:
     """Root-mean-square error of every observable, relative to its size: a map over two axes, else bars."""
     errors, axes_of = 100 * comparison.errors_by_observable, comparison.observables.axes
@@ -181,11 +155,11 @@ def error_by_observable(comparison: Comparison) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def overview(comparison: Comparison, runs: Sequence[Run]) -> Figure:
     """The result in one picture: a typical sample, how training got there, and the errors."""
     figure, (typical, training, errors) = _figure(11.0, 3.3, 3)
-    order = np.argsort(comparison.errors)
+    order = np.argsort(comparison.telling_errors)
     draw_curves(typical, comparison, int(order[len(order) // 2]))
     typical.set_ylabel(f"observable{_unit(comparison)}")
     typical.set_title("sensors of a median sample: PDE (lines), surrogate (dots)", fontsize=9)
@@ -199,19 +173,6 @@ def overview(comparison: Comparison, runs: Sequence[Run]) -> Figure:
     draw_histogram(errors, comparison)
     errors.set_title("error against fresh PDE solves", fontsize=9)
     return figure
-
-
-def as_data_uri(figure: Figure) -> str:
-    """The figure inside an address, so that a page that shows it needs no other file."""
-    stream = io.BytesIO()
-    with rc_context(STYLE):  # two of its entries are read on saving
-        figure.savefig(stream, format="svg", dpi=200, metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """The figure as a picture of its own."""
-    figure.savefig(path, dpi=110)
 
 
 def _figure(width: float, height: float, columns: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:

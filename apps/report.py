@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 
-from apps import figures
+from apps import figures, images
 from apps.compare import Comparison
 from apps.console import percent, seconds
 from apps.costs import SURROGATE_BATCH
+from apps.figure_style import as_data_uri
 from apps.runs import Run
 from pde_data.provenance import git_revision, library_versions
 
@@ -66,13 +68,27 @@ def _costs(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _pictures(comparison: Comparison, runs: Sequence[Run]) -> list[dict[str, str]]:
-    drawn = [
+    drawn: list[tuple[str, Figure, str]] = [
         (
             "Convergence",
             figures.convergence(runs),
             "Lowest error so far on the validation data (solid) and the training data (dashed). Thin lines are networks "
             "that were tried in the race and dropped; work and time are those of one network.",
         ),
+        *(_image_pictures(comparison) if images.are_images(comparison.observables) else _curve_pictures(comparison)),
+        *_sweep_pictures(comparison),
+        (
+            "Errors of the fresh samples",
+            figures.error_histogram(comparison),
+            "Relative L2 error of the observables, sample by sample.",
+        ),
+        ("Parity", figures.parity(comparison), "Every dot is one observable of one fresh sample."),
+    ]
+    return [dict(title=title, source=as_data_uri(figure), caption=caption) for title, figure, caption in drawn]
+
+
+def _curve_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
+    return [
         (
             "Sensor curves",
             figures.curves(comparison),
@@ -80,18 +96,52 @@ def _pictures(comparison: Comparison, runs: Sequence[Run]) -> list[dict[str, str
             "95 % of them, and the worst.",
         ),
         (
-            "Errors of the fresh samples",
-            figures.error_histogram(comparison),
-            "Relative L2 error of the observables, sample by sample.",
-        ),
-        ("Parity", figures.parity(comparison), "Every dot is one observable of one fresh sample."),
-        (
             "Error by observable",
             figures.error_by_observable(comparison),
             "Root-mean-square error over the fresh samples, relative to the root-mean-square value of the observable.",
         ),
     ]
-    return [dict(title=title, source=figures.as_data_uri(figure), caption=caption) for title, figure, caption in drawn]
+
+
+def _image_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
+    order = comparison.telling_errors.argsort()
+    picked = (("a typical sample", order[len(order) // 2]), ("the worst sample", order[-1]))
+    return [
+        *(
+            (
+                f"Images of {name}",
+                images.images(comparison, int(i)),
+                f"Fresh sample at {_point(comparison, int(i))}. Absolute values on a logarithmic scale of four decades; "
+                f"dark lines are changes of sign. Error of the sample: {percent(float(comparison.telling_errors[i]))}.",
+            )
+            for name, i in picked
+        ),
+        (
+            "Error by observable",
+            images.error_images(comparison),
+            "Root-mean-square error over the fresh samples, relative to the root-mean-square value of all"
+            + (" observables." if comparison.background is None else " anomalous observables."),
+        ),
+    ]
+
+
+def _sweep_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
+    if not comparison.sweeps:
+        return []
+    caption = (
+        "One parameter varies, the others are in the middle of their ranges; lines are the surrogate, dots PDE solves. "
+        "Above each: the largest difference between the two, relative to the largest anomaly on the line."
+    )
+    return [("Sweeps", images.sweep_curves(comparison), caption)]
+
+
+def _point(comparison: Comparison, sample: int) -> str:
+    space = comparison.parameter_space
+    units = space.units * space.size if len(space.units) == 1 else space.units
+    values = zip(space.names, comparison.parameters[sample], units, strict=True)
+    return ", ".join(
+        f"{name} {value:.4g}" + f" {unit}" * (unit not in ("1", "unknown")) for name, value, unit in values
+    )
 
 
 def _origin(run: Run, comparison: Comparison) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ class FEniCSx:
     PETSc: ModuleType
     basix_ufl: ModuleType
     basix: ModuleType
+    cpp: ModuleType
     fem: ModuleType
     fem_petsc: ModuleType
     geometry: ModuleType
@@ -64,6 +65,7 @@ def fenicsx() -> FEniCSx:
             PETSc=import_module("petsc4py.PETSc"),
             basix_ufl=import_module("basix.ufl"),
             basix=import_module("basix"),
+            cpp=import_module("dolfinx.cpp"),
             fem=import_module("dolfinx.fem"),
             fem_petsc=_assembly_module(),
             geometry=import_module("dolfinx.geometry"),

@@ -61,14 +61,15 @@ def _validated(kind: type, options: dict[str, Any]) -> Any:
 
 def _require_known(kind: Any, given: Any, where: str = "") -> None:
     """Every key of `given`, at any depth, is a field; validation alone would ignore the others."""
-    if is_dataclass(kind) and isinstance(given, dict):
-        hints = typing.get_type_hints(kind)
-        known = [f.name for f in fields(kind) if f.init]
-        _require_among(given, known, where)
+    # Of a union of dataclasses any may be meant: validation decides which.
+    kinds = [k for k in (kind, *typing.get_args(kind)) if is_dataclass(k)]
+    if kinds and isinstance(given, dict):
+        hints = {f.name: typing.get_type_hints(k)[f.name] for k in kinds for f in fields(k) if f.init}
+        _require_among(given, list(hints), where)
         for key, value in given.items():
             _require_known(hints[key], value, f"{where}{key}.")
     elif isinstance(given, list | tuple):
-        for inner in (argument for argument in typing.get_args(kind) if is_dataclass(argument)):
+        for inner in kinds:
             for i, value in enumerate(given):
                 _require_known(inner, value, f"{where}{i}.")
 

@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 from pde_data.options import make
 from surrogate.forward_model import Array, ForwardModel, Space
 
-REGISTERED = {"cdr": "pde_data.convection:ConvectionDiffusionReaction"}
+REGISTERED = {
+    "cdr": "pde_data.convection:ConvectionDiffusionReaction",
+    "dcr": "pde_data.resistivity:Resistivity",
+}
 
 
 class SolveStatus(IntEnum):
