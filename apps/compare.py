@@ -184,7 +184,7 @@ def compare(surrogate: Surrogate, problem: Problem, n: int, seed: int, repeats: 
     Raises
     ------
     NumericalFailure
-        No sample could be solved.
+        No sample could be solved, or the problem's reference solves none.
     """
     points = fresh_points(surrogate, problem, n, seed)
     with one_thread():
@@ -194,7 +194,10 @@ def compare(surrogate: Surrogate, problem: Problem, n: int, seed: int, repeats: 
             raise NumericalFailure(f"the PDE could be solved at none of the {n} fresh samples")
         points, expected = points[solved], expected[solved]
         few, background = slice(ERROR_ESTIMATE_SAMPLES), getattr(problem, "background", None)
-        error = estimated_error(problem, points[few], expected[few])
+        try:
+            error = estimated_error(problem, points[few], expected[few])
+        except ArithmeticError as failure:
+            raise NumericalFailure(f"the PDE's own error could not be measured: {failure}") from failure
         swept = sweeps(surrogate, problem, background)
     return Comparison(
         problem=problem.name,

@@ -8,7 +8,7 @@ from typing import Any
 
 from pde_data.problem import Problem
 from pde_data.provenance import canonical_json
-from surrogate.forward_model import Space
+from surrogate.forward_model import Space, shortened
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,4 @@ def _first_difference(there: Any, asked: Any, name: str = "") -> str | None:
             if found := _first_difference(there.get(key), asked.get(key), where):
                 return found
         return None
-    return None if there == asked else f"{name} {_short(there)} there, {_short(asked)} asked"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return None if there == asked else f"{name} {shortened(there)} there, {shortened(asked)} asked"

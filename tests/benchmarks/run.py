@@ -17,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.costs import measure_costs
+from apps.costs import measure_costs, median_cpu_seconds, one_thread
+from pde_data.accuracy import estimated_error
 from pde_data.convection import ConvectionDiffusionReaction
 from pde_data.dataset import read_samples
+from pde_data.problem import registered_problem
 from pde_data.provenance import git_revision, library_versions
 from pde_data.sampling import draw
 from surrogate.samples import Samples
@@ -48,6 +50,23 @@ print(json.dumps(dict(cpu_seconds=time.process_time() - began, wall_seconds=made
     return {"n_samples": N_SAMPLES, **json.loads(ran.stdout)}
 
 
+def tiers() -> dict:
+    """CPU seconds a sample and a gradient of each tier of the PDE in full blocks, set-up apart, and its error."""
+    found = {}
+    for tier in ("full", "reduced"):
+        problem = registered_problem("cdr", {"tier": tier})
+        y = draw(problem.parameters, 1, np.arange(problem.block_size))
+        weights = np.random.default_rng(1).standard_normal((len(y), problem.observables.size))
+        with one_thread():
+            found[tier] = {
+                "cpu_seconds_per_sample": median_cpu_seconds(lambda p=problem, y=y: p.solve(y), 15) / len(y),
+                "cpu_seconds_per_gradient": median_cpu_seconds(lambda p=problem, y=y, w=weights: p.vjp(y, w), 7)
+                / len(y),
+                "error": estimated_error(problem, y[:64], problem.solve(y)[0][:64]),
+            }
+    return found
+
+
 def protocols(samples: Samples, sizes: dict[str, int]) -> dict:
     """Test error and CPU seconds of every protocol over seeds."""
     found = {}
@@ -70,7 +89,7 @@ def main() -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         store, problem = Path(folder) / "cdr.zarr", ConvectionDiffusionReaction()
-        results = {"generation": generation(store)}
+        results = {"generation": generation(store), "tiers of the PDE": tiers()}
         samples = read_samples(store)
         surrogate = train(samples.split(0), TrainSettings()).surrogate
         costs = measure_costs(problem, surrogate, lambda n: draw(problem.parameters, 1, np.arange(n)), repeats=7)
