@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from surrogate.polynomials import Amplitude, PolynomialBasis
 
 # Polynomials of more parameters need more terms than there are samples.
 MAX_PARAMETERS = 5
+# Fewer samples say nothing about a basis.
+FEWEST_SAMPLES = 20
 # Terms, relative to the samples that determine them.
 FEWEST, MOST = 0.05, 0.75
 # More terms cost more than they bring; more samples do not change the choice.
@@ -33,6 +36,8 @@ AMPLITUDE_DEGREE = 3
 _FULL_LEVERAGE = 1 - 1e-9
 # Directions of the targets below this fraction of the largest do not enter the choice.
 _COMPRESSION = 1e-8
+# Leave-one-out errors below this are all the same.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -61,26 +66,27 @@ def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) 
     None where no basis fits: too few samples, too many parameters, or a parameter that does not vary.
     """
     n_parameters = parameters.shape[1]
-    if n_parameters > MAX_PARAMETERS or not (np.ptp(parameters, axis=0) > 0).all():
+    if n_parameters > MAX_PARAMETERS or len(parameters) < FEWEST_SAMPLES or not (np.ptp(parameters, axis=0) > 0).all():
         return None
     powers = _choose_powers(_Search(parameters, anomalous, row_weights, SAMPLES_FOR_POWERS))
     search = _Search(parameters, anomalous, row_weights, SAMPLES_LIMIT)
-    found = [search.best(powers, with_amplitude) for with_amplitude in (True, False)]
-    return min((one for one in found if one), key=lambda one: one.leave_one_out, default=None)
+    return search.best(powers, search.prefers_amplitude(powers))
 
 
 def _choose_powers(search: _Search) -> tuple[float, ...]:
     """One parameter after the other, twice around, since the best power of one depends on the others."""
     parameters = search.parameters
     powers = (1.0,) * parameters.shape[1]
+    with_amplitude = search.prefers_amplitude(powers)
     tried: dict[tuple[float, ...], float] = {}
     for j in [*range(len(powers))] * 2:
         away = parameters[:, j].min() > _AWAY_FROM_ZERO * parameters[:, j].max()
         for power in POWERS if away else (1.0,):
             given = (*powers[:j], power, *powers[j + 1 :])
             if given not in tried:
-                found = search.best(given, with_amplitude=True)
-                tried[given] = math.inf if found is None else found.leave_one_out
+                found = search.best(given, with_amplitude)
+                # What is exact with several powers is so with the plainest, which is tried first.
+                tried[given] = math.inf if found is None else max(found.leave_one_out, _ROUNDING)
         powers = min(tried, key=lambda given: tried[given])
     return powers
 
@@ -97,6 +103,13 @@ class _Search:
         # So that the error is one when nothing is predicted.
         self._row_weights = row_weights / math.sqrt(float((row_weights**2 * self._norms**2).mean()))
 
+    def prefers_amplitude(self, powers: tuple[float, ...]) -> bool:
+        """Whether dividing by an amplitude lowers the error; where none can be fitted it does not."""
+        found = [self.best(powers, with_amplitude) for with_amplitude in (False, True)]
+        without, with_it = (math.inf if one is None else one.leave_one_out for one in found)
+        return with_it < without
+
+    @cache  # noqa: B019 (a search lives as long as its choice)
     def best(self, powers: tuple[float, ...], with_amplitude: bool) -> PolynomialFeatures | None:
         """The best degree and anisotropy; without an amplitude also where none can be fitted."""
         amplitude = fit_amplitude(self.parameters, self._norms, powers) if with_amplitude else None
