@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.console import Outcome, error_in_words, percent, seconds, table
 from apps.options import InfoOptions
 from pde_data.dataset import describe
 from surrogate.forward_model import Space
+
+if TYPE_CHECKING:
+    from surrogate.saved import Surrogate
 
 
 def run(given: InfoOptions) -> Outcome:
@@ -28,6 +31,8 @@ def _model(path: Path) -> Outcome:
         "kind": "surrogate",
         "path": str(path),
         "errors": model.errors,
+        **({"errors_anomalous": model.errors_anomalous} if model.errors_anomalous else {}),
+        "polynomials": model.polynomials and model.polynomials.to_dict(),
         "dtype": model.dtype,
         "network": model.network.to_dict(),
         "parameters": model.parameters.to_dict(),
@@ -36,14 +41,27 @@ def _model(path: Path) -> Outcome:
         "provenance": model.provenance,
     }
     rows = [
-        ("error", ", ".join(f"{name} {percent(value)}" for name, value in model.errors.items())),
+        *([("error, anomalous", _listed(model.errors_anomalous))] if model.errors_anomalous else []),
+        ("error", _listed(model.errors)),
         ("maps", f"{_space(model.parameters)} → {_space(model.observables)}"),
         ("network", ", ".join(f"{key} {value}" for key, value in model.network.to_dict().items())),
+        *_polynomial_rows(model),
         ("trained by", f"{training['method']}, {training['work_units']:.0f} work units, {model.dtype}"),
         ("trained in", f"{seconds(training['cpu_seconds'])} of CPU"),
         *_origin_rows(model.provenance),
     ]
     return Outcome(numbers, table(f"Surrogate {path}", rows))
+
+
+def _listed(errors: dict[str, float]) -> str:
+    return ", ".join(f"{name} {percent(value)}" for name, value in errors.items())
+
+
+def _polynomial_rows(model: Surrogate) -> list[tuple[str, str]]:
+    if model.polynomials is None:
+        return []
+    amplitude = "" if model.amplitude is None else ", divided by an amplitude"
+    return [("polynomial", f"{model.polynomials.n_terms} terms of degree {model.polynomials.degree:g}{amplitude}")]
 
 
 def _data_rows(about: dict[str, Any]) -> list[tuple[str, str]]:

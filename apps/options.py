@@ -67,7 +67,11 @@ class TrainOptions:
     ] = None
     quick: Annotated[bool, Option("--quick", help="A fifth of the time for about twice the error.")] = False
     seed: Annotated[int, Option("--seed", "-s", help="Seed of the split and of the initial weights."), Ge(0)] = 0
-    alpha_w: Annotated[float, Option("--alpha-w", help="Regularisation of the outer layer W."), Ge(0)] = 1e-10
+    polynomial: Annotated[
+        Literal["auto", "on", "off"],
+        Option("--polynomial", help="Polynomial features for up to 5 parameters; auto: the race decides."),
+    ] = "auto"
+    alpha_w: Annotated[float | None, Option("--alpha-w", help="Regularisation of the outer layer W."), Ge(0)] = None
     alpha_theta: Annotated[float | None, Option("--alpha-theta", help="Regularisation of the network."), Ge(0)] = None
     goal: Annotated[
         Literal["relative", "absolute"] | None,
