@@ -35,7 +35,7 @@ def matrices():
 
 
 def test_xarray_shows_names_units_and_meanings(stored, recwarn):
-    dataset = xr.open_zarr(stored)
+    dataset = xr.open_zarr(stored).load()
     assert not recwarn.list
     assert dataset.parameters.dims == ("sample", "parameter")
     assert dataset.observables.dims == ("sample", "time", "sensor")
@@ -68,7 +68,9 @@ def test_provenance_says_where_the_numbers_come_from(stored):
     definition = json.loads(attributes["definition"])
     assert definition == Fragile().definition
     assert attributes["definition_hash"] == definition_hash(definition)
-    expected = dict(schema_version=1, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4)
+    expected = dict(
+        schema_version=2, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4, design="sobol-arcsine"
+    )
     assert {name: attributes[name] for name in expected} == expected
     versions = json.loads(attributes["versions"])
     assert {"python", "numpy", "scipy", "zarr", "xarray"} <= set(versions)
@@ -241,9 +243,9 @@ def test_a_data_set_without_a_solved_sample_is_said(tmp_path):
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "newer.zarr"
     generate(DecayProblem(), path, 3, 1)
-    zarr.open_group(path, mode="r+").attrs["schema_version"] = 2
+    zarr.open_group(path, mode="r+").attrs["schema_version"] = 3
     for use in (read_samples, describe, lambda path: generate(DecayProblem(), path, 3, 1)):
-        with pytest.raises(ValueError, match="expected schema_version 1 or older, got 2; update gnvpro"):
+        with pytest.raises(ValueError, match="expected schema_version 2 or older, got 3; update gnvpro"):
             use(path)
 
 
