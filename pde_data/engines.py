@@ -151,6 +151,8 @@ def _local_cluster(n: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     settings = {
+        # One block at a time: a block that waits on a worker would be blamed for the worker's death too.
+        "distributed.scheduler.worker-saturation": 1.0,
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     }
