@@ -15,7 +15,7 @@ from pde_data.dataset import describe
 from pde_data.generate import generate
 from pde_data.lock import sole_writer
 from pde_data.problem import SolveStatus
-from pde_data.sampling import draw, place
+from pde_data.sampling import place
 from pde_data.store import read_status
 from tests.pde_data.toy import Decay, DecayProblem, Fragile, Slow
 
