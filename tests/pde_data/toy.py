@@ -98,6 +98,20 @@ class Deadly(DecayProblem):
         return super().solve(y)
 
 
+class DeadlyOnce(Fragile):
+    """Takes the process with it that is the first to solve a rate above 0.89; the file `died` remembers."""
+
+    def __init__(self, died):
+        super().__init__()
+        self.died = str(died)
+
+    def solve(self, y):
+        if (y[:, 1] > 0.89).any() and not Path(self.died).exists():
+            Path(self.died).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().solve(y)
+
+
 class Built(Decay):
     """Cannot be pickled, as a solver cannot; fails where it is solved in another process than it was built in."""
 
