@@ -99,6 +99,16 @@ def test_a_data_set_of_schema_1_is_read():
     np.testing.assert_allclose(samples.observables, Fragile().evaluate(samples.parameters), rtol=1e-12)
 
 
+def test_a_data_set_of_schema_2_is_read():
+    """Written by the version that brought designs, checksums and backgrounds."""
+    path = Path(__file__).parent / "fixtures" / "schema-2.zarr"
+    samples = read_samples(path)
+    assert (len(samples), samples.n_failed) == (4, 2)
+    assert samples.provenance["design"] == "sobol-arcsine"
+    np.testing.assert_allclose(samples.anomalous, Fragile().evaluate(samples.parameters), atol=1e-13)
+    assert describe(path)["damaged"] == []
+
+
 def test_netcdf_holds_the_same(stored, tmp_path):
     open_dataset(stored).load().to_netcdf(tmp_path / "copy.nc", engine="h5netcdf")
     one, other = read_samples(stored), read_samples(tmp_path / "copy.nc")

@@ -15,7 +15,7 @@ from pde_data import store
 from pde_data.blocks import BlockTask
 from pde_data.convection import ConvectionDiffusionReaction
 from pde_data.dataset import describe
-from pde_data.engines import running_scheduler
+from pde_data.engines import local_workers, running_scheduler
 from pde_data.generate import generate
 from pde_data.problem import SolveStatus, load_problem
 from pde_data.shipped import ShippedProblem
@@ -207,6 +207,13 @@ def test_no_scheduler_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("pde_data.engines.CONNECT_SECONDS", 0.5)
     with pytest.raises(OSError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9' .* give the address"):
         generate(DecayProblem(), tmp_path / "d.zarr", 4, 1, run=running_scheduler("tcp://127.0.0.1:9"))
+
+
+def test_without_dask_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    for engine in (lambda: local_workers(2), lambda: running_scheduler("tcp://127.0.0.1:9")):
+        with pytest.raises(ImportError, match=r'workers need Dask: pip install "gnvpro\[parallel\]"'):
+            engine()
 
 
 def test_a_worker_with_other_code_refuses():
