@@ -167,9 +167,7 @@ def fresh_points(surrogate: Surrogate, problem: Problem, n: int, seed: int) -> A
     """
     points = draw(problem.parameters, seed, FRESH + np.arange(n, dtype=np.int64))
     origin = surrogate.provenance
-    used = place(
-        problem.parameters, origin.get("design", "random"), origin["seed"], np.arange(origin["n_samples"])
-    )
+    used = place(problem.parameters, origin.get("design", "random"), origin["seed"], np.arange(origin["n_samples"]))
     if {row.tobytes() for row in used} & {row.tobytes() for row in points}:
         raise ValueError("a fresh sample is also in the training data: the law of the parameters repeats points")
     return points

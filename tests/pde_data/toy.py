@@ -76,6 +76,16 @@ class Slow(Fragile):
         return super().solve(y)
 
 
+class Second(DecayProblem):
+    """A sample takes a second and a block is one sample; for benchmarks."""
+
+    block_size = 1
+
+    def solve(self, y):
+        time.sleep(1.0)
+        return super().solve(y)
+
+
 class Flaky(DecayProblem):
     """Raises for amplitudes above 1.5 as long as the file `trouble` exists: a failure that passes."""
 
