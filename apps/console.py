@@ -83,21 +83,21 @@ def jsonable(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def progress(what: str, *, in_logs: bool = False) -> Iterator[Report]:
+def progress(what: str, *, in_logs: bool = False, clock: Callable[[], float] = time.monotonic) -> Iterator[Report]:
     """A bar on stderr while the work runs.
 
     Where stderr is no terminal: nothing, or with `in_logs` a line a minute, for work that takes hours.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    last = time.monotonic()
+    last = clock()
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(what, total=None, note="")
 
         def report(done: float, total: float | None, note: str) -> None:
             nonlocal last
             bar.update(task, completed=done, total=total, note=note)
-            if in_logs and not stderr.is_terminal and time.monotonic() - last >= LOG_SECONDS:
-                last = time.monotonic()
+            if in_logs and not stderr.is_terminal and clock() - last >= LOG_SECONDS:
+                last = clock()
                 stderr.print(f"{what}: {note}", markup=False, soft_wrap=True)
 
         yield report

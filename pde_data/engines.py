@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pde_data.blocks import FinishedBlock
@@ -160,15 +161,24 @@ def _local_cluster(n: int) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker is our business to report
     try:
         with dask.config.set(settings):
-            cluster = LocalCluster(
-                n_workers=n,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,  # pyright: ignore[reportArgumentType]  no dashboard
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
-            )
+            # Ctrl-C reaches every process of a terminal. Workers inherit that it is held back from the thread that
+            # starts them, and that one from this; here it is let through again.
+            resource_tracker.ensure_running()  # it would let it through in that thread when it is started there
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
+                cluster = LocalCluster(
+                    n_workers=n,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,  # pyright: ignore[reportArgumentType]  no dashboard
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                )
+            except BaseException:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                raise
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 with Client(cluster, set_as_default=False) as client:
                     yield client
             except BaseException:

@@ -42,9 +42,9 @@ class Recipe:
         return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size, design)
 
     def difference(self, asked: Recipe) -> str | None:
-        """The first thing but the number of samples in which `asked` differs, both values named; else None.
+        """The first thing in which `asked` differs, both values named; None if they are the same.
 
-        The number fixes none of the numbers: a data set of fewer samples is the beginning of one of more.
+        The number of samples may differ: fewer samples are the beginning of the same data set.
         """
         # A law that differs is told as such, before the bounds that differ with it.
         mine, theirs = (

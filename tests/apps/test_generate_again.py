@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from apps import console
 from apps.console import Pace
 from pde_data.dataset import read_samples
 from pde_data.generate import generate
@@ -78,6 +80,18 @@ def test_pace_is_measured_from_what_was_there_at_the_start():
     pace = Pace(lambda: next(now))
     told = [pace.at(done, 800, "samples") for done in (200, 200, 240, 320)]
     assert told == ["", "", ", 4 samples/s, 0:02:20 left", ", 4 samples/s, 0:02:00 left"]
+
+
+def test_a_log_gets_a_line_of_progress_now_and_then(monkeypatch, capsys):
+    now = iter([0, 50, 61, 61, 100, 122, 122])
+    monkeypatch.setattr(console, "stderr", Console(file=sys.stderr, highlight=False))
+    with console.progress("solving decay", in_logs=True, clock=lambda: next(now)) as report:
+        for done in range(4):
+            report(done, 4, f"{done}/4, 0 failed")
+    assert capsys.readouterr().err.splitlines() == [
+        "solving decay: 1/4, 0 failed",
+        "solving decay: 3/4, 0 failed",
+    ]
 
 
 def _mounts_tmpfs():
