@@ -18,7 +18,7 @@ from apps.settings import to_dict
 from apps.sweeps import Sweep, sweeps
 from pde_data.accuracy import estimated_error
 from pde_data.problem import Problem
-from pde_data.sampling import draw
+from pde_data.sampling import draw, place
 from surrogate.forward_model import Array, Space
 from surrogate.saved import Surrogate
 
@@ -172,7 +172,7 @@ def fresh_points(surrogate: Surrogate, problem: Problem, n: int, seed: int) -> A
     """
     points = draw(problem.parameters, seed, FRESH + np.arange(n, dtype=np.int64))
     origin = surrogate.provenance
-    used = draw(problem.parameters, origin["seed"], np.arange(origin["n_samples"]))
+    used = place(problem.parameters, origin.get("design", "random"), origin["seed"], np.arange(origin["n_samples"]))
     if {row.tobytes() for row in used} & {row.tobytes() for row in points}:
         raise ValueError("a fresh sample is also in the training data: the law of the parameters repeats points")
     return points

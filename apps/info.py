@@ -69,10 +69,18 @@ def _data_rows(about: dict[str, Any]) -> list[tuple[str, str]]:
     for failure in about["failures"][:5]:
         reason = ": ".join(text for text in (failure["reason"], failure["message"]) if text)
         rows.append((f"failed, sample {failure['sample']}", reason))
+    damaged = about.get("damaged", [])
+    for damage in damaged[:5]:
+        rows.append(("damaged", _damage(damage)))
+    if damaged:
+        rows.append(("", f"{len(damaged)} chunks in all; gnvpro generate with --repair makes their blocks again"))
     if {"parameter_space", "observable_space"} <= about.keys():
         spaces = [Space.from_dict(about[name]) for name in ("parameter_space", "observable_space")]
         rows.append(("maps", " → ".join(map(_space, spaces))))
-    return [*rows, *_origin_rows(about), ("on disk", f"{about['size_bytes'] / 1e6:.3g} MB")]
+    rows += _origin_rows(about)
+    if "block_size" in about:
+        rows.append(("blocks of", f"{about['block_size']} samples; gnvpro generate with more --samples extends it"))
+    return [*rows, ("on disk", f"{about['size_bytes'] / 1e6:.3g} MB")]
 
 
 def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
@@ -80,7 +88,8 @@ def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     if "problem" in origin:
         rows.append(("problem", f"{origin['problem']}, definition {origin['definition_hash'][:12]}"))
-        rows.append(("drawn", f"{origin['n_samples']} samples of seed {origin['seed']}"))
+        how = f"{origin['n_samples']} samples of seed {origin['seed']}"
+        rows.append(("placed", f"{how}, {origin['design']}" if "design" in origin else how))
     elif "file" in origin:
         rows.append(("data", f"{origin['file']}, which names no PDE"))
     if origin.get("estimated_error"):
@@ -88,6 +97,11 @@ def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
     if origin.get("versions"):
         rows.append(("made with", ", ".join(f"{name} {version}" for name, version in origin["versions"].items())))
     return rows
+
+
+def _damage(damage: dict[str, Any]) -> str:
+    where = "" if damage["block"] is None else f", samples {damage['first']} to {damage['last']}"
+    return f"{damage['variable']}{where}: {damage['reason']}"
 
 
 def _space(space: Space) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pde_data.problem import Problem
@@ -22,9 +22,10 @@ class Recipe:
     seed: int
     n_samples: int
     block_size: int
+    design: str
 
     @classmethod
-    def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int) -> Recipe:
+    def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int, design: str) -> Recipe:
         """What `problem` gives with these settings.
 
         Raises
@@ -38,13 +39,20 @@ class Recipe:
             raise ValueError(f"definition of problem {problem.name!r}: {error}") from error
         _require_distinct_names(problem.parameters, problem.observables)
         parameters, observables = (_as_json(space) for space in (problem.parameters, problem.observables))
-        return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size)
+        return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size, design)
 
     def difference(self, asked: Recipe) -> str | None:
-        """The first thing in which `asked` differs, both values named; None if they are the same."""
+        """The first thing in which `asked` differs, both values named; None if they are the same.
+
+        The number of samples may differ: fewer samples are the beginning of the same data set.
+        """
         # A law that differs is told as such, before the bounds that differ with it.
         mine, theirs = (
-            {"problem": recipe.problem, "law": recipe.parameter_space["law"], **asdict(recipe)}
+            {
+                "problem": recipe.problem,
+                "law": recipe.parameter_space["law"],
+                **asdict(replace(recipe, n_samples=self.n_samples)),
+            }
             for recipe in (self, asked)
         )
         return _first_difference(mine, theirs)
@@ -59,6 +67,8 @@ def _require_distinct_names(parameters: Space, observables: Space) -> None:
         "sample",
         "parameters",
         "observables",
+        "background",
+        "anomalous",
         "status",
         "failure",
         "wall_time",

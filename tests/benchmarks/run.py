@@ -68,6 +68,48 @@ def tiers() -> dict:
     return found
 
 
+ENGINES = """
+import json, time
+import numpy as np
+from pde_data.engines import in_process, local_workers
+from pde_data.generate import generate
+from tests.pde_data.toy import Second
+
+def measure(out, n_samples, seed, run):
+    began, reached = time.perf_counter(), []
+    generate(Second(), out, n_samples, seed, run=run, on_progress=lambda done, *_: reached.append(time.perf_counter()))
+    finished = np.array(reached[1:]) - began
+    # The slope of all blocks over time: neither the start nor workers out of step count.
+    pace = np.polyfit(finished, np.arange(len(finished)), 1)[0]
+    print(json.dumps(dict(start_seconds=finished[0] - 1, blocks_per_second=pace)))
+"""
+
+
+def engines(folder: Path, blocks: int = 24) -> dict:
+    """What handing out blocks of one second costs: Dask with 2 workers against 2 processes with half of them each.
+
+    The blocks sleep, so that the figure is that of the engines and not of the machine's other work.
+    """
+
+    def start(call: str) -> subprocess.Popen:
+        code = f"{ENGINES}\nif __name__ == '__main__':\n    measure({call})"
+        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+    def ends(processes: list[subprocess.Popen]) -> list[dict]:
+        return [json.loads(process.communicate()[0]) for process in processes]
+
+    halves = ends([start(f"{str(folder / f'{k}.zarr')!r}, {blocks // 2}, {k}, in_process") for k in (0, 1)])
+    (dask,) = ends([start(f"{str(folder / 'dask.zarr')!r}, {blocks}, 0, local_workers(2)")])
+    alone = sum(half["blocks_per_second"] for half in halves)
+    return {
+        "blocks": blocks,
+        "block_seconds": 1.0,
+        "overhead": alone / dask["blocks_per_second"] - 1,
+        "start_seconds_dask": dask["start_seconds"],
+        "start_seconds_in_process": max(half["start_seconds"] for half in halves),
+    }
+
+
 def protocols(samples: Samples, sizes: dict[str, int]) -> dict:
     """Test error and CPU seconds of every protocol over seeds."""
     found = {}
@@ -112,7 +154,11 @@ def main() -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         store, problem = Path(folder) / "cdr.zarr", ConvectionDiffusionReaction()
-        results = {"generation": generation(store), "tiers of the PDE": tiers()}
+        results = {
+            "generation": generation(store),
+            "engines": engines(Path(folder)),
+            "tiers of the PDE": tiers(),
+        }
         samples = read_samples(store)
         surrogate = train(samples.split(0), TrainSettings()).surrogate
         costs = measure_costs(problem, surrogate, lambda n: draw(problem.parameters, 1, np.arange(n)), repeats=7)
