@@ -124,6 +124,11 @@ class CompareOptions:
     problem: Annotated[
         str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
     ] = None
+    interpolation: Annotated[
+        tuple[int, ...] | None,
+        Option("--interpolation", metavar="6,6,8", help="Chebyshev nodes per parameter: show that rival too."),
+        Comma,
+    ] = None
     repeats: Annotated[int, Option("--repeats", help="Timings taken; the median is reported."), Ge(1)] = 5
 
 

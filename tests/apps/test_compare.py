@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from apps import compare as comparing
+from apps.comparison import Comparison
 from apps.console import NumericalFailure
 from apps.costs import Costs, median_cpu_seconds
 from pde_data.dataset import read_samples
@@ -34,7 +35,7 @@ def test_errors_are_those_of_the_definition(comparison, model):
 
 def test_a_wrong_surrogate_is_found_out(comparison):
     """The checker is checked: predictions 1 % off have an error of 1 %."""
-    off = comparing.Comparison(**{**vars_of(comparison), "predicted": 1.01 * comparison.expected})
+    off = Comparison(**{**vars_of(comparison), "predicted": 1.01 * comparison.expected})
     np.testing.assert_allclose(off.errors, 0.01)
     np.testing.assert_allclose(off.errors_by_observable, 0.01)
 
