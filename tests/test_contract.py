@@ -43,11 +43,28 @@ def convection():
     return ConvectionDiffusionReaction()
 
 
+def reduced_convection():
+    from pde_data.convection import ConvectionDiffusionReaction
+
+    return ConvectionDiffusionReaction(tier="reduced")
+
+
+def resistivity():
+    from pde_data.resistivity import Resistivity
+
+    return Resistivity()
+
+
+SOLVED = (convection, reduced_convection, resistivity)
+
+
 @pytest.fixture(
-    params=[AnalyticModel, trained, convection], ids=["analytic", "surrogate", "convection"], scope="module"
+    params=[AnalyticModel, trained, *SOLVED],
+    ids=["analytic", "surrogate", "convection", "reduced convection", "resistivity"],
+    scope="module",
 )
 def model(request):
-    if request.param is convection:
+    if request.param in SOLVED:
         request.getfixturevalue("fenicsx")
     return request.param()
 
@@ -59,15 +76,18 @@ def points(model):
         # Away from the faces, so that a step along the simplex stays in it.
         y = 1 + rng.uniform(0, 1, (4, model.parameters.size))
         return y / y.sum(1, keepdims=True)
-    return rng.uniform(model.parameters.lower, model.parameters.upper, (4, model.parameters.size))
+    # In the middle half of the box, so that a step from there stays in it.
+    lower, upper = np.array(model.parameters.lower), np.array(model.parameters.upper)
+    return lower + (upper - lower) * rng.uniform(0.25, 0.75, (4, model.parameters.size))
 
 
 @pytest.fixture
 def directions(model):
     dy = np.random.default_rng(1).standard_normal((4, model.parameters.size))
+    dy *= 0.05 / np.linalg.norm(dy, axis=1, keepdims=True)
     if model.parameters.constraint == "simplex":
-        dy -= dy.mean(1, keepdims=True)
-    return 0.05 * dy / np.linalg.norm(dy, axis=1, keepdims=True)
+        return dy - dy.mean(1, keepdims=True)
+    return dy * (np.array(model.parameters.upper) - np.array(model.parameters.lower))
 
 
 def test_it_is_a_forward_model(model):
