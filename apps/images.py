@@ -44,9 +44,9 @@ def images(comparison: Comparison, sample: int) -> Figure:
         ("surrogate − PDE", _stacked(space, predicted - expected)),
     ]
     if comparison.background is not None:
-        columns.insert(0, ("all of it, PDE", _stacked(space, expected)))
+        columns.insert(0, ("observables, PDE", _stacked(space, expected)))
     names = _names(space)
-    figure = Figure(figsize=(2.7 * len(columns) + 0.6, 2.35 * len(names) + 0.3), layout="constrained")
+    figure = Figure(figsize=(2.7 * len(columns) + 0.6, 2.0 * len(names) + 0.5), layout="constrained")
     grid = figure.subplots(len(names), len(columns), squeeze=False, sharex=True, sharey=True)
     for j, (title, stack) in enumerate(columns):
         shared = columns[-3][1] if j == len(columns) - 2 else stack  # the surrogate on the scale of the PDE

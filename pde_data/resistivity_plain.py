@@ -2,7 +2,7 @@
 
 A tensor grid of hexahedra that knows nothing of the body, Q1 elements, in every cell the conductivity averaged by
 volume, the secondary potential zero on a box far away, conjugate gradients with algebraic multigrid. The body's edge
-is a staircase: at h = 0.05 m the anomaly is wrong by a sixth.
+is a staircase: at h = 0.05 m the anomaly is wrong by a fifth.
 """
 
 from __future__ import annotations

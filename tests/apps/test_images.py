@@ -69,7 +69,7 @@ def test_images_show_solved_predicted_and_what_is_left(comparison):
     figure = images.images(comparison, 2)
     pictures = [axes for axes in figure.axes if axes.get_xlabel() or axes.get_title() or axes.get_ylabel()]
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["all of it, PDE", "anomaly, PDE", "anomaly, surrogate", "surrogate − PDE"]
+    assert titles == ["observables, PDE", "anomaly, PDE", "anomaly, surrogate", "surrogate − PDE"]
     assert any("difference x2" in axes.get_ylabel() for axes in pictures)
     drawn = [axes.collections[0].get_array() for axes in figure.axes if axes.collections][:8]
     anomaly = (comparison.expected - BACKGROUND)[2].reshape(2, 4, 3)
