@@ -60,7 +60,7 @@ def command[S](options_class: type[S], example: str) -> Callable[[Callable[[S], 
 
 @command(options.GenerateOptions, "generate cdr --samples 800 --seed 0 --out runs/cdr.zarr")
 def generate(given: options.GenerateOptions) -> Outcome:
-    """Solve a PDE at random parameters and write the data set; a killed run is resumed."""
+    """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
     from apps.generate import run
 
     return run(given)

@@ -6,14 +6,19 @@ import contextlib
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+# Where stderr is a log: one line of progress a minute.
+LOG_SECONDS = 60.0
 
 EXIT_NUMERICAL_FAILURE, EXIT_BAD_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -78,12 +83,43 @@ def jsonable(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Report]:
-    """A bar on stderr while the work runs; none where stderr is no terminal."""
+def progress(what: str, *, in_logs: bool = False, clock: Callable[[], float] = time.monotonic) -> Iterator[Report]:
+    """A bar on stderr while the work runs.
+
+    Where stderr is no terminal: nothing, or with `in_logs` a line a minute, for work that takes hours.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    last = clock()
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(what, total=None, note="")
-        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+
+        def report(done: float, total: float | None, note: str) -> None:
+            nonlocal last
+            bar.update(task, completed=done, total=total, note=note)
+            if in_logs and not stderr.is_terminal and clock() - last >= LOG_SECONDS:
+                last = clock()
+                stderr.print(f"{what}: {note}", markup=False, soft_wrap=True)
+
+        yield report
+
+
+class Pace:
+    """How fast work goes and how long it will take, measured from its first report on."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._start: tuple[float, float] | None = None
+
+    def at(self, done: float, total: float, unit: str) -> str:
+        """`, 12.3 samples/s, 0:01:40 left`; empty until there is something to measure."""
+        now = self._clock()
+        if self._start is None:
+            self._start = now, done
+        began, had = self._start
+        if done <= had or now <= began:
+            return ""
+        rate = (done - had) / (now - began)
+        return f", {rate:.3g} {unit}/s, {timedelta(seconds=round((total - done) / rate))} left"
 
 
 def table(title: str, rows: list[tuple[str, str]]) -> Table:

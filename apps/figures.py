@@ -14,7 +14,7 @@ from apps.figure_style import BLUE, COLOURS, GREY, RED, labelled, styled
 from apps.runs import Run, best_so_far
 
 if TYPE_CHECKING:
-    from apps.compare import Comparison
+    from apps.comparison import Comparison
 
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g} %")
 # Points of a scatter beyond which more are not seen, and dots beyond which a curve is cluttered.

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from apps.console import Outcome, error_in_words, progress, seconds, table
+from apps.console import Outcome, Pace, error_in_words, progress, seconds, table
 from apps.options import GenerateOptions
+from pde_data.engines import Engine, in_process, local_workers, running_scheduler
 from pde_data.generate import generate
 from pde_data.problem import load_problem
 
 
 def run(given: GenerateOptions) -> Outcome:
-    """Make or finish the data set."""
-    problem = load_problem(given.problem, given.set)
-    with progress(f"solving {problem.name}") as report:
+    """Make, finish or extend the data set."""
+    engine, problem, pace = _engine(given), load_problem(given.problem, given.set), Pace()
+    with progress(f"solving {problem.name}", in_logs=True) as report:
         summary = generate(
             problem,
             given.out,
             given.samples,
             given.seed,
             block_size=given.block_size,
-            on_progress=lambda done, failed, total: report(done, total, f"{done}/{total}, {failed} failed"),
+            design=given.design,
+            retry_failed=given.retry_failed,
+            repair=given.repair,
+            on_progress=lambda done, failed, total: report(done, total, _note(pace, done, failed, total)),
+            run=engine,
         )
     rows = [
         (
@@ -27,11 +32,26 @@ def run(given: GenerateOptions) -> Outcome:
             + (f", {summary['n_failed']} failed" * bool(summary["n_failed"])),
         ),
         ("solved now", "none, it was complete" if summary["already_complete"] else _pace(summary)),
+        ("placed", summary["design"]),
     ]
+    if given.repair:
+        rows.append(("damaged chunks", f"{len(summary['repaired'])}, made again" if summary["repaired"] else "none"))
     if summary["estimated_error"]:
         rows.append(("the PDE's own error", error_in_words(summary["estimated_error"])))
     failure = None if summary["n_ok"] else f"no sample could be solved; gnvpro info {given.out} lists the reasons"
     return Outcome(summary, table(f"Data set {given.out}", rows), failure)
+
+
+def _engine(given: GenerateOptions) -> Engine:
+    if given.scheduler is not None:
+        if given.workers is not None:
+            raise ValueError("give either --workers of this machine or a --scheduler with workers of its own")
+        return running_scheduler(given.scheduler)
+    return in_process if given.workers is None else local_workers(given.workers)
+
+
+def _note(pace: Pace, done: int, failed: int, total: int) -> str:
+    return f"{done}/{total}, {failed} failed{pace.at(done, total, 'samples')}"
 
 
 def _pace(summary: dict) -> str:

@@ -16,7 +16,7 @@ from apps.sweeps import Sweep
 from surrogate.forward_model import Array, Space
 
 if TYPE_CHECKING:
-    from apps.compare import Comparison
+    from apps.comparison import Comparison
 
 # Decades shown below the largest value: what is smaller is crossed on the way through zero.
 _DECADES = 4

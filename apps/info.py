@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.console import Outcome, error_in_words, percent, seconds, table
 from apps.options import InfoOptions
 from pde_data.dataset import describe
 from surrogate.forward_model import Space
+
+if TYPE_CHECKING:
+    from surrogate.saved import Surrogate
 
 
 def run(given: InfoOptions) -> Outcome:
@@ -28,6 +31,8 @@ def _model(path: Path) -> Outcome:
         "kind": "surrogate",
         "path": str(path),
         "errors": model.errors,
+        **({"errors_anomalous": model.errors_anomalous} if model.errors_anomalous else {}),
+        "polynomials": model.polynomials and model.polynomials.to_dict(),
         "dtype": model.dtype,
         "network": model.network.to_dict(),
         "parameters": model.parameters.to_dict(),
@@ -36,9 +41,11 @@ def _model(path: Path) -> Outcome:
         "provenance": model.provenance,
     }
     rows = [
-        ("error", ", ".join(f"{name} {percent(value)}" for name, value in model.errors.items())),
+        *([("error, anomalous", _listed(model.errors_anomalous))] if model.errors_anomalous else []),
+        ("error", _listed(model.errors)),
         ("maps", f"{_space(model.parameters)} → {_space(model.observables)}"),
         ("network", ", ".join(f"{key} {value}" for key, value in model.network.to_dict().items())),
+        *_polynomial_rows(model),
         ("trained by", f"{training['method']}, {training['work_units']:.0f} work units, {model.dtype}"),
         ("trained in", f"{seconds(training['cpu_seconds'])} of CPU"),
         *_origin_rows(model.provenance),
@@ -46,15 +53,34 @@ def _model(path: Path) -> Outcome:
     return Outcome(numbers, table(f"Surrogate {path}", rows))
 
 
+def _listed(errors: dict[str, float]) -> str:
+    return ", ".join(f"{name} {percent(value)}" for name, value in errors.items())
+
+
+def _polynomial_rows(model: Surrogate) -> list[tuple[str, str]]:
+    if model.polynomials is None:
+        return []
+    amplitude = "" if model.amplitude is None else ", divided by an amplitude"
+    return [("polynomial", f"{model.polynomials.n_terms} terms of degree {model.polynomials.degree:g}{amplitude}")]
+
+
 def _data_rows(about: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("samples", ", ".join(f"{n} {status}" for status, n in about["counts"].items()))]
     for failure in about["failures"][:5]:
         reason = ": ".join(text for text in (failure["reason"], failure["message"]) if text)
         rows.append((f"failed, sample {failure['sample']}", reason))
+    damaged = about.get("damaged", [])
+    for damage in damaged[:5]:
+        rows.append(("damaged", _damage(damage)))
+    if damaged:
+        rows.append(("", f"{len(damaged)} chunks in all; gnvpro generate with --repair makes their blocks again"))
     if {"parameter_space", "observable_space"} <= about.keys():
         spaces = [Space.from_dict(about[name]) for name in ("parameter_space", "observable_space")]
         rows.append(("maps", " → ".join(map(_space, spaces))))
-    return [*rows, *_origin_rows(about), ("on disk", f"{about['size_bytes'] / 1e6:.3g} MB")]
+    rows += _origin_rows(about)
+    if "block_size" in about:
+        rows.append(("blocks of", f"{about['block_size']} samples; gnvpro generate with more --samples extends it"))
+    return [*rows, ("on disk", f"{about['size_bytes'] / 1e6:.3g} MB")]
 
 
 def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
@@ -62,7 +88,8 @@ def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     if "problem" in origin:
         rows.append(("problem", f"{origin['problem']}, definition {origin['definition_hash'][:12]}"))
-        rows.append(("drawn", f"{origin['n_samples']} samples of seed {origin['seed']}"))
+        how = f"{origin['n_samples']} samples of seed {origin['seed']}"
+        rows.append(("placed", f"{how}, {origin['design']}" if "design" in origin else how))
     elif "file" in origin:
         rows.append(("data", f"{origin['file']}, which names no PDE"))
     if origin.get("estimated_error"):
@@ -70,6 +97,11 @@ def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
     if origin.get("versions"):
         rows.append(("made with", ", ".join(f"{name} {version}" for name, version in origin["versions"].items())))
     return rows
+
+
+def _damage(damage: dict[str, Any]) -> str:
+    where = "" if damage["block"] is None else f", samples {damage['first']} to {damage['last']}"
+    return f"{damage['variable']}{where}: {damage['reason']}"
 
 
 def _space(space: Space) -> str:

@@ -17,7 +17,7 @@ class GenerateOptions:
     """Settings of `gnvpro generate`."""
 
     problem: Annotated[str, Argument(help="A registered problem (cdr) or package.module:factory of your own.")]
-    samples: Annotated[int, Option("--samples", "-n", help="Number of samples."), Ge(1)]
+    samples: Annotated[int, Option("--samples", "-n", help="Number of samples; more than before extend."), Ge(1)]
     out: Annotated[Path, Option("--out", "-o", help="Data set to write, a zarr folder; an unfinished one is resumed.")]
     seed: Annotated[int, Option("--seed", "-s", help="Seed of the parameters."), Ge(0)] = 0
     block_size: Annotated[
@@ -30,6 +30,18 @@ class GenerateOptions:
         Option("--set", metavar="KEY=VALUE", help="Option of the problem, such as settings.steps=160; repeatable."),
         Assignments,
     ] = None
+    design: Annotated[
+        Literal["random", "sobol-arcsine"] | None,
+        Option("--design", help="How parameters are placed: sobol-arcsine in boxes of up to 5, else random draws."),
+    ] = None
+    workers: Annotated[
+        int | None, Option("--workers", "-w", help="Processes to solve in; in this one without."), Ge(1)
+    ] = None
+    scheduler: Annotated[
+        str | None, Option("--scheduler", metavar="ADDRESS", help="Solve on the workers of a running Dask scheduler.")
+    ] = None
+    retry_failed: Annotated[bool, Option("--retry-failed", help="Solve failed samples again.")] = False
+    repair: Annotated[bool, Option("--repair", help="Look for damaged blocks and make them again.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +79,11 @@ class TrainOptions:
     ] = None
     quick: Annotated[bool, Option("--quick", help="A fifth of the time for about twice the error.")] = False
     seed: Annotated[int, Option("--seed", "-s", help="Seed of the split and of the initial weights."), Ge(0)] = 0
-    alpha_w: Annotated[float, Option("--alpha-w", help="Regularisation of the outer layer W."), Ge(0)] = 1e-10
+    polynomial: Annotated[
+        Literal["auto", "on", "off"],
+        Option("--polynomial", help="Polynomial features for up to 5 parameters; auto: the race decides."),
+    ] = "auto"
+    alpha_w: Annotated[float | None, Option("--alpha-w", help="Regularisation of the outer layer W."), Ge(0)] = None
     alpha_theta: Annotated[float | None, Option("--alpha-theta", help="Regularisation of the network."), Ge(0)] = None
     goal: Annotated[
         Literal["relative", "absolute"] | None,
@@ -107,6 +123,11 @@ class CompareOptions:
     )
     problem: Annotated[
         str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
+    ] = None
+    interpolation: Annotated[
+        tuple[int, ...] | None,
+        Option("--interpolation", metavar="6,6,8", help="Chebyshev nodes per parameter: show that rival too."),
+        Comma,
     ] = None
     repeats: Annotated[int, Option("--repeats", help="Timings taken; the median is reported."), Ge(1)] = 5
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from apps import figures, images
-from apps.compare import Comparison
+from apps.comparison import Comparison
 from apps.console import percent, seconds
 from apps.costs import SURROGATE_BATCH
 from apps.figure_style import as_data_uri

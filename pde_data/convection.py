@@ -6,19 +6,20 @@ The equation is in convection_coefficients.py, the solver in convection_imex.py;
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pde_data._fenicsx import fenicsx
-from pde_data.convection_coefficients import ConvectionCoefficients
+from pde_data.convection_coefficients import ConvectionModel
 from pde_data.options import options_of
-from pde_data.problem import Rebuilt, SolveStatus
+from pde_data.problem import SolveStatus
 from pde_data.reactions import Reactions, ReactionTable
-from surrogate.forward_model import Array, Space
+from pde_data.sampling import draw
+from surrogate.forward_model import Array
 
 if TYPE_CHECKING:
     from pde_data.convection_imex import ImexSolver
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 
 # Up to this many samples are evaluated at a narrow width: one sample should not pay for a whole batch.
 _FEW = 8
+
+# Data sets hold the samples 0, 1, 2, … of their seed and comparisons those from 2⁶² on: modes are made of none of them.
+_FOR_MODES = 2**61
+
+_ROUTES = {
+    "full": "ARS(4,4,3) and SBDF4, reaction at the nodes",
+    "reduced": "reduced model: ARS(4,4,3) and SBDF4 on modes of the full route's solutions, reaction at the nodes",
+}
 
 
 @dataclass(frozen=True)
@@ -66,41 +75,67 @@ class ImexSettings:
 
 
 @dataclass(frozen=True)
-class ConvectionDiffusionReaction(Rebuilt):
+class ReducedSettings:
+    """The reduced model; the defaults add less to the error than the full route has itself.
+
+    Attributes
+    ----------
+    modes
+        Unknowns of the reduced model.
+    samples
+        Solutions of the full route that the modes are taken from, at parameters that are in no data set.
+    """
+
+    modes: int = 64
+    samples: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("modes", "samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class ConvectionDiffusionReaction(ConvectionModel):
     """The forward model from reaction weights to sensor values, solved by the production route.
 
     Constructing it is cheap; FEniCSx is imported and the solver built at the first solve.
 
+    Attributes
+    ----------
+    tier
+        `full`, or `reduced`: a model of the full route's equations on a few modes (convection_reduced.py), faster,
+        and measured against the full route in every data set.
+    reduction
+        Settings of the reduced model.
+
     Raises
     ------
     ValueError
-        The number of steps does not meet the observation times, or the table reaches a pole of the rates.
+        The number of steps does not meet the observation times, the table reaches a pole of the rates, or there are
+        more modes than nodes.
     """
 
-    coefficients: ConvectionCoefficients = field(default_factory=ConvectionCoefficients)
     settings: ImexSettings = field(default_factory=ImexSettings)
+    tier: Literal["full", "reduced"] = "full"
+    reduction: ReducedSettings = field(default_factory=ReducedSettings)
     name: str = field(default="cdr", init=False)
 
     def __post_init__(self) -> None:
         self.coefficients.observation_steps(self.settings.steps)
         self.settings.table(self.coefficients.reactions)
-
-    @cached_property
-    def parameters(self) -> Space:
-        """Weights of the reactions, on the simplex."""
-        return self.coefficients.parameter_space
-
-    @cached_property
-    def observables(self) -> Space:
-        """u by time and sensor, time-major."""
-        return self.coefficients.observable_space
+        if self.tier not in ("full", "reduced"):
+            raise ValueError(f"expected tier 'full' or 'reduced', got {self.tier!r}")
+        nodes = (self.settings.cells * self.settings.degree + 1) ** 2
+        if self.tier == "reduced" and self.reduction.modes > nodes:
+            raise ValueError(f"expected at most {nodes} modes, one for each node, got {self.reduction.modes}")
 
     @cached_property
     def definition(self) -> dict[str, Any]:
         """JSON-able: everything that fixes the numbers."""
         return dict(
             problem=self.name,
-            route="ARS(4,4,3) and SBDF4, reaction at the nodes",
+            route=_ROUTES[self.tier],
             options=options_of(self),
         )
 
@@ -110,7 +145,7 @@ class ConvectionDiffusionReaction(Rebuilt):
         return self.settings.width
 
     def refined(self) -> ConvectionDiffusionReaction:
-        """The same problem on half the mesh width and half the time step."""
+        """The same problem by the full route, on half the mesh width and half the time step."""
         s = asdict(self.settings)
         settings = ImexSettings(
             **{**s, "cells": 2 * s["cells"], "steps": 2 * s["steps"], "table_step": s["table_step"] / 2, "width": _FEW}
@@ -125,6 +160,7 @@ class ConvectionDiffusionReaction(Rebuilt):
 
     @cached_property
     def _solver(self) -> ImexSolver:
+        """Of the tier; a reduced one is made of solutions by the full one, always the same."""
         fenicsx()  # first: where the extra is not installed, it says so
         try:
             from pde_data.convection_imex import ImexSolver
@@ -133,7 +169,13 @@ class ConvectionDiffusionReaction(Rebuilt):
                 raise
             raise ImportError("the production route needs numba: pip install numba (conda install numba)") from missing
 
-        return ImexSolver(self.coefficients, self.settings)
+        full = ImexSolver(self.coefficients, self.settings)
+        if self.tier == "full":
+            return full
+        from pde_data.convection_reduced import ReducedSolver
+
+        y = draw(self.parameters, 0, _FOR_MODES + np.arange(self.reduction.samples, dtype=np.int64))
+        return ReducedSolver(full, y, self.reduction.modes)
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
         """Observables (n, n_out) and a status per sample (n,); NaN where the status is not 0.
@@ -184,12 +226,13 @@ class ConvectionDiffusionReaction(Rebuilt):
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in).
 
-        Through the whole Jacobian: its tangents share one batch, which a backward sweep does not beat.
+        By the discrete adjoint: one sweep backwards in time, exact for the discrete equations like the tangent. NaN
+        in rows that `evaluate` cannot solve.
         """
         y, dc = self.parameters.require(y), self.observables.rows(dc)
         if len(y) != len(dc):
             raise ValueError(f"expected one row of weights per sample, got {len(dc)} rows for {len(y)} samples")
-        return np.einsum("noi,no->ni", self.jacobian(y), dc)
+        return self._solver.gradient(y, dc)
 
     def _tangent(self, y: Array, directions: Array) -> Array:
         out = np.empty((len(y), directions.shape[1], self.observables.size))
@@ -200,8 +243,11 @@ class ConvectionDiffusionReaction(Rebuilt):
         return out
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
-        """What its own error is measured against: the `refined` discretisation."""
-        return {"refined": self.refined().evaluate}
+        """What its own error is measured against: the `refined` discretisation; of a reduced model the full route too."""
+        references = {"refined": self.refined().evaluate}
+        if self.tier == "reduced":
+            references["full route"] = replace(self, tier="full").evaluate
+        return references
 
 
 def _padded(block: Array, width: int) -> Array:

@@ -10,9 +10,11 @@ parameters are the reactions' weights y, on the unit simplex; the observables ar
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
+from pde_data.problem import Rebuilt
 from pde_data.reactions import Reactions
 from surrogate.forward_model import Axis, Coordinate, Space
 
@@ -124,3 +126,20 @@ class ConvectionCoefficients:
             coordinates=(Coordinate("sensor_x", x), Coordinate("sensor_y", y)),
         )
         return Space((Axis("time", self.times), sensor))
+
+
+@dataclass(frozen=True)
+class ConvectionModel(Rebuilt):
+    """What every route has: the coefficients, and with them the spaces."""
+
+    coefficients: ConvectionCoefficients = field(default_factory=ConvectionCoefficients)
+
+    @cached_property
+    def parameters(self) -> Space:
+        """Weights of the reactions, on the simplex."""
+        return self.coefficients.parameter_space
+
+    @cached_property
+    def observables(self) -> Space:
+        """u by time and sensor, time-major."""
+        return self.coefficients.observable_space

@@ -7,20 +7,19 @@ a time. It checks the production route, and is the honest "before" of any speed-
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from pde_data._fenicsx import fenicsx
-from pde_data.convection_coefficients import ConvectionCoefficients
+from pde_data.convection_coefficients import ConvectionCoefficients, ConvectionModel
 from pde_data.convection_forms import function_space, point_values, source, transport_form
-from pde_data.problem import Rebuilt
-from surrogate.forward_model import Array, Space
+from surrogate.forward_model import Array
 
 
 @dataclass(frozen=True)
-class PlainConvectionDiffusionReaction(Rebuilt):
+class PlainConvectionDiffusionReaction(ConvectionModel):
     """Crank–Nicolson and Newton on triangles; second order in time.
 
     Attributes
@@ -31,7 +30,6 @@ class PlainConvectionDiffusionReaction(Rebuilt):
         Time steps in the coefficients' `final_time`; must meet the observation times.
     """
 
-    coefficients: ConvectionCoefficients = field(default_factory=ConvectionCoefficients)
     cells: int = 32
     degree: int = 2
     steps: int = 80
@@ -50,16 +48,6 @@ class PlainConvectionDiffusionReaction(Rebuilt):
         less than 2e-6 to the refined production route.
         """
         return cls(coefficients or ConvectionCoefficients(), cells=16, degree=4, steps=320)
-
-    @cached_property
-    def parameters(self) -> Space:
-        """Weights of the reactions, on the simplex."""
-        return self.coefficients.parameter_space
-
-    @cached_property
-    def observables(self) -> Space:
-        """u by time and sensor, time-major."""
-        return self.coefficients.observable_space
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """What its own error is measured against: the refined production route, which shares no solver with it."""

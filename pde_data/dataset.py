@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +46,15 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         raise ImportError('zarr and NetCDF data sets need xarray: pip install "gnvpro[data]"') from error
     try:
         if path.is_dir():
-            opened = xr.open_zarr(path, decode_times=False, consolidated=False)
+            opened = xr.open_zarr(path, decode_times=False, consolidated=False, chunks=None)
         elif path.suffix.lower() in _NETCDF:
             opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
         else:
             raise ValueError("it is neither a zarr folder nor a .nc file")
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} cannot be opened as a data set: {error}") from error
+        disputed = "conflicting sizes" in str(error)
+        remedy = "; a run that extended it was killed: repeat its `gnvpro generate`" if disputed else ""
+        raise ValueError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
     missing = [name for name in ("parameters", "observables") if name not in opened]
     if missing:
         raise ValueError(f"{path}: expected variables parameters and observables, got {', '.join(map(str, opened))}")
@@ -75,16 +79,18 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
     Raises
     ------
     ValueError
-        What cannot be read, is not finished, or holds no solved sample; numbers that are not finite.
+        What cannot be read, is not finished, damaged (the variable and the samples are named), or holds no solved
+        sample; numbers that are not finite.
     """
     path = _existing(path)
     if path.suffix.lower() in _BARE and path.is_file():
         return _without_metadata(*read_arrays(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
     if transpose:
         raise ValueError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out --transpose")
-    with open_dataset(path) as dataset:
+    with open_dataset(path) as dataset, _naming_damage(path):
         parameters, observables = (_rows(dataset, name) for name in ("parameters", "observables"))
         status, attributes = _status(dataset, len(parameters)), _attributes(dataset, path)
+        background = np.asarray(dataset["background"].values).reshape(-1) if "background" in dataset else None
     if (pending := int((status == SolveStatus.PENDING).sum())) and not allow_partial:
         raise ValueError(
             f"{path}: {pending} of {len(status)} samples are still pending; finish it by repeating `gnvpro generate`"
@@ -93,11 +99,14 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
     if not ok.any():
         raise ValueError(f"{path}: none of its {len(status)} samples is solved; see `gnvpro info {path}`")
     parameters, observables = parameters[ok], observables[ok]
+    if _is_own(path, attributes) and not (np.isfinite(parameters).all() and np.isfinite(observables).all()):
+        _require_sound(path)  # a chunk that is gone reads as NaN
     n_failed = int((status > SolveStatus.OK).sum())
     if "parameter_space" not in attributes:
         return _without_metadata(parameters, observables, provenance={"file": path.name}, n_failed=n_failed)
     spaces = (Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space"))
-    return Samples(parameters, observables, *spaces, provenance={"file": path.name, **attributes}, n_failed=n_failed)
+    provenance = {"file": path.name, **attributes}
+    return Samples(parameters, observables, *spaces, provenance=provenance, n_failed=n_failed, background=background)
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -105,6 +114,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Counts by status, every failure with its reason, the spaces, the size on disk, and what the data set says
     of its origin (definition, seed, versions, estimated error); for files without metadata the last is absent.
+    A zarr data set is read through and compared with its checksums: `damaged` lists the chunks that are not what
+    was written, and samples whose status is among them count as pending.
     """
     path = _existing(path)
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
@@ -117,8 +128,13 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         }
         return {**about, "n_samples": len(samples), "counts": {"ok": len(samples)}, "failures": [], **spaces}
     with open_dataset(path) as dataset:
-        status, attributes = _status(dataset, len(_rows(dataset, "parameters"))), _attributes(dataset, path)
-        messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
+        attributes = _attributes(dataset, path)
+        if _is_own(path, attributes):
+            status, messages, damaged = _checked(path)
+            attributes = {"damaged": damaged, **attributes}
+        else:
+            status = _status(dataset, len(_rows(dataset, "parameters")))
+            messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
     failures = [
         {"sample": int(i), "reason": SolveStatus(int(status[i])).name.lower(), "message": str(messages[i])}
         for i in np.flatnonzero(status > SolveStatus.OK)
@@ -130,6 +146,35 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "failures": failures,
         **attributes,
     }
+
+
+def _is_own(path: Path, attributes: dict[str, Any]) -> bool:
+    """Whether it is a zarr folder that `generate` made."""
+    return path.is_dir() and "schema_version" in attributes
+
+
+def _checked(path: Path) -> tuple[NDArray[np.int8], NDArray[Any], list[dict[str, Any]]]:
+    from pde_data.integrity import find_damage, read_sound  # zarr: not needed for .mat and .npz
+
+    status, messages = read_sound(path, "status", SolveStatus.PENDING), read_sound(path, "failure", "")
+    return status.astype(np.int8), messages, [damage.to_dict() for damage in find_damage(path)]
+
+
+def _require_sound(path: Path) -> None:
+    from pde_data.integrity import require_sound  # zarr: not needed for .mat and .npz
+
+    require_sound(path)
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """An error while values are read is told as the damage it comes from."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError):
+        if path.is_dir():
+            _require_sound(path)
+        raise
 
 
 def _without_metadata(parameters: Array, observables: Array, provenance: dict[str, Any], n_failed: int = 0) -> Samples:

@@ -1,53 +1,40 @@
-"""Data generation that can be killed and resumed: parameters are drawn, solved and committed block by block.
+"""Data generation that can be killed, resumed and extended: parameters are placed, solved and committed block by block.
 
-A block always holds the same samples, however a run was cut, and its bits depend on nothing else; a resumed
-data set therefore equals an undisturbed one bit for bit.
+A block always holds the same samples, however a run was cut, and its bits depend on nothing else; a resumed or
+extended data set therefore equals an undisturbed one bit for bit.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.linalg  # noqa: F401  loads scipy's own BLAS, so that the limit of one thread reaches it
 from threadpoolctl import threadpool_limits
 
-from pde_data import store
+from pde_data import integrity, layout, store
 from pde_data.accuracy import estimated_error
+from pde_data.blocks import BlockTask
+from pde_data.engines import Engine, in_process
 from pde_data.lock import sole_writer
-from pde_data.problem import Problem, SolveStatus, as_problem, solve_block
+from pde_data.problem import Problem, SolveStatus, as_problem
 from pde_data.recipe import Recipe
-from pde_data.sampling import draw
+from pde_data.sampling import default_design, place
 from pde_data.schema import count_by_status
+from surrogate.forward_model import Array
 
 # What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
 DEFAULT_BLOCK_SIZE = 32
 ERROR_ESTIMATE_SAMPLES = 8
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-
-@dataclass(frozen=True)
-class FinishedBlock:
-    """What comes back of a committed block: plain numbers, whichever process or machine it was solved on."""
-
-    block: int
-    n_samples: int
-    n_failed: int
-
-
-Task = Callable[[int], FinishedBlock]
-Engine = Callable[[Task, Iterable[int]], Iterator[FinishedBlock]]
 Progress = Callable[[int, int, int], None]
-
-
-def in_process(task: Task, blocks: Iterable[int]) -> Iterator[FinishedBlock]:
-    """The engine that solves one block after the other, here."""
-    return map(task, blocks)
 
 
 def generate(
@@ -57,84 +44,97 @@ def generate(
     seed: int,
     *,
     block_size: int | None = None,
+    design: str | None = None,
+    retry_failed: bool = False,
+    repair: bool = False,
     on_progress: Progress | None = None,
     run: Engine = in_process,
 ) -> dict[str, Any]:
-    """Make the data set `out`, or finish the one that is there.
+    """Make the data set `out`, finish the one that is there, or extend it to `n_samples`.
 
     Parameters
     ----------
     problem
         A `Problem`, or any object with `parameters`, `observables` and `evaluate`.
     out
-        Zarr folder; missing, empty, or a data set with the same settings.
+        Zarr folder; missing, empty, or a data set with the same settings and at most as many samples.
     block_size
         Samples solved and committed at once; the problem's own choice where it has one.
+    design
+        How the parameters are placed (`sampling.DESIGNS`); else that of the data set in place, else what
+        `sampling.default_design` says.
+    retry_failed
+        Solve failed samples again; all others keep their bits.
+    repair
+        Look for damaged chunks first, and make their blocks again.
     on_progress
         Called with the samples done, those of them that failed, and all, at the start and after every block.
     run
-        The engine: given a task and block numbers, yields what the task returned, in any order.
+        The engine, see `pde_data.engines`.
 
     Returns
     -------
     dict
-        JSON-able: counts by status, what this run solved itself, its seconds in all (of waiting and of CPU),
-        `samples_per_second` of the solves alone (set-up included), and the estimated error of the PDE solver.
+        JSON-able: counts by status, what this run solved itself, what it found damaged (`repaired`), its seconds
+        in all (of waiting, and of CPU with that of the workers), `samples_per_second` of the solves alone (set-up
+        included), and the estimated error of the PDE solver.
 
     Raises
     ------
     ValueError
-        Sizes that are not positive; `out` holds something else, other settings (the difference is named), or
-        is being written by another process.
+        Sizes that are not positive; `out` holds something else, other settings or more samples (the difference
+        is named), is damaged, or is being written by another process.
     OSError
-        `out` cannot be written.
+        `out` cannot be written; after a full disk the finished blocks stay, and the same call resumes.
     KeyboardInterrupt
         After Ctrl-C; the finished blocks stay, and the same call resumes.
     """
     wall, cpu = time.perf_counter(), time.process_time()
-    problem, out = as_problem(problem), Path(out)
-    recipe = _asked_recipe(problem, out, n_samples, seed, block_size)
-    solved_now, solve_seconds = 0, 0.0
-    if not _is_complete(out):
+    problem, out = as_problem(problem), Path(out).absolute()
+    recipe = _asked_recipe(problem, out, n_samples, seed, block_size, design)
+    done, damage, solve_seconds = _Solved(), [], 0.0
+    if repair or not _is_complete(out, recipe, retry_failed):
         _make_last_folder(out)
-        with sole_writer(out):
-            if not _is_data_set(out):
-                store.create(out, recipe)
+        with sole_writer(out), _saying_what_is_kept(out):
+            damage = _prepare(problem, out, recipe, repair)
             began = time.perf_counter()
-            solved_now = _solve_pending(problem, out, recipe, on_progress, run)
+            done = _solve_pending(BlockTask(problem, recipe, out, retry_failed), on_progress, run)
             solve_seconds = time.perf_counter() - began
             if "estimated_error" not in store.read_attributes(out):
                 _record_error_estimate(problem, out, recipe.seed)
-    return _summary(out, solved_now, solve_seconds, time.perf_counter() - wall, time.process_time() - cpu)
+    spent = time.perf_counter() - wall, time.process_time() - cpu + done.cpu_seconds
+    return {**_summary(out, done.n_samples, solve_seconds, *spent), "repaired": [found.to_dict() for found in damage]}
 
 
-def solve_and_commit(problem: Problem, recipe: Recipe, out: Path, block: int) -> FinishedBlock:
-    """Draw, solve and write one block: the task an engine runs, here or in a worker.
+@dataclass
+class _Solved:
+    """What a run has solved itself, and the CPU seconds of other processes in it."""
 
-    One BLAS thread: faster for many small systems, and the same bits on every machine load.
-    """
-    first = block * recipe.block_size
-    index = np.arange(first, min(first + recipe.block_size, recipe.n_samples))
-    parameters = draw(problem.parameters, recipe.seed, index)
-    began = time.perf_counter()
-    with threadpool_limits(limits=1):
-        solved = solve_block(problem, parameters)
-    store.write_block(out, first, parameters, solved, (time.perf_counter() - began) / len(index))
-    return FinishedBlock(block, len(index), int((solved.status != SolveStatus.OK).sum()))
+    n_samples: int = 0
+    cpu_seconds: float = 0.0
 
 
-def _asked_recipe(problem: Problem, out: Path, n_samples: int, seed: int, block_size: int | None) -> Recipe:
+def _asked_recipe(
+    problem: Problem, out: Path, n_samples: int, seed: int, block_size: int | None, design: str | None
+) -> Recipe:
     """What is asked for, once it is known to fit what is in place."""
     for what, size in (("samples", n_samples), ("samples per block", block_size)):
         if size is not None and size < 1:
             raise ValueError(f"expected at least 1 {what}, got {size}")
-    draw(problem.parameters, seed, [0])  # a law or seed that cannot be drawn from: before anything is written
     there = store.recipe_in(out) if _is_data_set(out) else None
-    usual = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
-    asked = Recipe.of(problem, n_samples, seed, min(block_size or usual, n_samples))
+    usual_size = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
+    usual_design = there.design if there else default_design(problem.parameters)
+    asked = Recipe.of(problem, n_samples, seed, block_size or usual_size, design or usual_design)
+    # A design, law or seed that gives no points: before anything is written.
+    place(problem.parameters, asked.design, seed, [n_samples - 1])
     if there and (difference := there.difference(asked)):
         raise ValueError(
             f"{out} was made with other settings: {difference}; repeat them to resume, or choose another place"
+        )
+    if there and n_samples < there.n_samples:
+        raise ValueError(
+            f"{out} has {there.n_samples} samples there, {n_samples} asked; none are thrown away: ask for "
+            f"{there.n_samples} or more, or choose another place"
         )
     return asked
 
@@ -147,17 +147,25 @@ def _is_data_set(out: Path) -> bool:
     return True
 
 
-def _is_complete(out: Path) -> bool:
-    return (
-        _is_data_set(out)
-        and not (store.read_status(out) == SolveStatus.PENDING).any()
-        and "estimated_error" in store.read_attributes(out)
-    )
+def _is_complete(out: Path, recipe: Recipe, retry_failed: bool) -> bool:
+    if not _is_data_set(out) or not store.has_size(out, recipe.n_samples):
+        return False
+    status = _status(out)
+    unfinished = (status != SolveStatus.OK) if retry_failed else (status == SolveStatus.PENDING)
+    return not unfinished.any() and "estimated_error" in store.read_attributes(out)
+
+
+def _status(out: Path) -> np.ndarray:
+    try:
+        return store.read_status(out)
+    except ValueError:
+        integrity.require_sound(out)
+        raise
 
 
 def _make_last_folder(out: Path) -> None:
     """The last folder on the way to `out` is made if need be; a longer missing way is more likely a slip."""
-    folder = out.absolute().parent
+    folder = out.parent
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"the folder {folder.parent} does not exist; create it, or choose another place")
     try:
@@ -166,24 +174,86 @@ def _make_last_folder(out: Path) -> None:
         raise OSError(f"cannot make the folder {folder} ({error.strerror}); choose one you may write in") from error
 
 
-def _solve_pending(problem: Problem, out: Path, recipe: Recipe, on_progress: Progress | None, run: Engine) -> int:
-    """Solve what is pending; returns how many samples that were."""
-    status = store.read_status(out)
-    pending = store.pending_blocks(status, recipe.block_size)
-    n_pending = sum(len(status[b * recipe.block_size : (b + 1) * recipe.block_size]) for b in pending)
-    done = len(status) - n_pending
-    failed = int((status > SolveStatus.OK).sum())
-    report = on_progress or (lambda done, failed, total: None)
-    report(done, failed, len(status))
+def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool) -> list[integrity.Damage]:
+    """Have the data set in place, in its size, and without the damage that is to be repaired; returns that."""
+    if not _is_data_set(out):
+        layout.create(out, recipe, _background(problem))
+        return []
+    if not store.has_size(out, recipe.n_samples):
+        store.resize(out, recipe.n_samples)
+    found = integrity.find_damage(out) if repair else []
+    if found:
+        integrity.give_up(out, found, _background(problem))
+    return found
+
+
+def _background(problem: Problem) -> Array | None:
+    """The problem's background, once it is known to fit its observables."""
+    background = getattr(problem, "background", None)
+    if background is None:
+        return None
+    background = np.asarray(background, dtype=np.float64)
+    expected = (problem.observables.size,)
+    if background.shape != expected or not np.isfinite(background).all():
+        found = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
+        raise ValueError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {found}")
+    return background
+
+
+@contextmanager
+def _saying_what_is_kept(out: Path) -> Iterator[None]:
+    """Tell how to go on after Ctrl-C and after a full disk."""
     try:
-        for finished in run(partial(solve_and_commit, problem, recipe, out), pending):
-            done, failed = done + finished.n_samples, failed + finished.n_failed
-            report(done, failed, len(status))
+        yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"{done} of {len(status)} samples are in {out}; the same command resumes there"
-        ) from None
-    return n_pending
+        raise KeyboardInterrupt(f"{_progress_in(out)}; the same command resumes there") from None
+    except OSError as error:
+        if error.errno not in _OUT_OF_SPACE:
+            raise
+        why = f"cannot write {out} ({os.strerror(error.errno)})"
+        raise OSError(f"{why}; {_progress_in(out)}: free some space, and the same command resumes there") from error
+
+
+def _progress_in(out: Path) -> str:
+    if not out.exists():
+        return "nothing is there yet"
+    status = store.read_status(out)
+    return f"{int((status != SolveStatus.PENDING).sum())} of {len(status)} samples are in {out}"
+
+
+def _solve_pending(task: BlockTask, on_progress: Progress | None, run: Engine) -> _Solved:
+    """Solve what is pending, and what failed if it is to be tried again."""
+    status, size = _status(task.out), task.recipe.block_size
+    work = _samples_to_solve(status, size, task.retry_failed)
+    again = np.concatenate([status[b * size : (b + 1) * size] for b in work]) if work else status[:0]
+    done, failed = (
+        len(status) - sum(work.values()),
+        int((status > SolveStatus.OK).sum() - (again > SolveStatus.OK).sum()),
+    )
+    report, solved = on_progress or (lambda done, failed, total: None), _Solved()
+    report(done, failed, len(status))
+    finished_blocks = run(task, list(work))
+    try:
+        for finished in finished_blocks:
+            done, failed = done + finished.n_samples, failed + finished.n_failed
+            solved.n_samples += finished.n_samples
+            solved.cpu_seconds += finished.cpu_seconds if finished.process != os.getpid() else 0.0
+            report(done, failed, len(status))
+    finally:
+        getattr(finished_blocks, "close", lambda: None)()  # workers of a run that was stopped here are stopped too
+    return solved
+
+
+def _samples_to_solve(status: np.ndarray, block_size: int, retry_failed: bool) -> dict[int, int]:
+    """Blocks with something to solve, and how many samples that is: all of a block with a pending one."""
+    work = {}
+    for block, first in enumerate(range(0, len(status), block_size)):
+        of_block = status[first : first + block_size]
+        if (of_block == SolveStatus.PENDING).any():
+            work[block] = len(of_block)
+        elif retry_failed and (of_block > SolveStatus.OK).any():
+            work[block] = int((of_block > SolveStatus.OK).sum())
+    return work
 
 
 def _record_error_estimate(problem: Problem, out: Path, seed: int) -> None:
@@ -212,6 +282,7 @@ def _summary(
     return {
         "out": str(out),
         "problem": attributes["problem"],
+        "design": attributes["design"],
         "n_samples": len(status),
         "n_ok": int((status == SolveStatus.OK).sum()),
         "n_failed": int((status > SolveStatus.OK).sum()),

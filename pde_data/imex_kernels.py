@@ -72,7 +72,7 @@ def _parity(values, pairs, out):
 @_compiled
 def _combine(stack, weights, row, out):
     out[row, :] = 0.0
-    for slot in range(stack.shape[0]):
+    for slot in range(weights.shape[0]):
         weight = weights[slot]
         if weight != 0.0:
             for i in range(out.shape[1]):
@@ -93,9 +93,9 @@ def advance(stack, state, reaction, weights, out, pairs, table, table_tangent, l
     state, reaction : int
         Slots to read the state from and to write its reaction term to.
     weights : (slots,)
-        Of the combination.
+        Of the combination; none where nothing is to be combined.
     out : (rows, n)
-        Receives the combination.
+        Receives the combination; (rows, 0) where there is none.
     table : (samples, 4, cells)
         Coefficients of each sample's reaction.
     table_tangent : (samples, directions, 4, cells)
@@ -128,3 +128,46 @@ def advance(stack, state, reaction, weights, out, pairs, table, table_tangent, l
                 r[i] += scale * slope[i] * du[i]
             _parity(r, pairs, stack[reaction, row])
             _combine(stack, weights, row, out)
+
+
+@_compiled
+def retreat(bars, state, reaction, weights, bar, trajectory, pairs, table, lower, step, gradient):
+    """The transpose of `advance` for the samples alone: what depends on its result, passed on to what it read.
+
+    Parameters
+    ----------
+    bars : (slots, samples, n)
+        Derivatives of a functional by the states and reactions of the history; added to.
+    state, reaction, weights
+        As `advance` had them. The derivative by the reaction is passed on to the state, and set to zero.
+    bar : (samples, n)
+        Derivative by the combination; (samples, 0) where there was none.
+    trajectory : (samples, n)
+        The state at which the reaction was evaluated.
+    gradient : (samples, 4, cells)
+        Derivative by the coefficients of each sample's reaction; added to.
+    """
+    samples, n, cells, scale = table.shape[0], bars.shape[2], table.shape[2], 1.0 / step
+    u, slope, r, du = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    cell, t = np.empty(n, dtype=np.int32), np.empty(n)
+    for s in range(samples):
+        for slot in range(weights.shape[0]):
+            weight = weights[slot]
+            if weight != 0.0:
+                for i in range(n):
+                    bars[slot, s, i] += weight * bar[s, i]
+        _nodal(trajectory[s], pairs, u)
+        _locate(u, lower, scale, cells, cell, t)
+        _slope(table[s], cell, t, slope)
+        _parity(bars[reaction, s], pairs, r)  # the matrices of `_parity` and `_nodal` are symmetric
+        bars[reaction, s, :] = 0.0
+        for i in range(n):
+            k = np.int64(cell[i])
+            power = r[i]
+            for c in range(4):
+                gradient[s, c, k] += power
+                power *= t[i]
+            r[i] *= scale * slope[i]
+        _nodal(r, pairs, du)
+        for i in range(n):
+            bars[state, s, i] += du[i]

@@ -31,6 +31,10 @@ class Propagator(Protocol):
         """Write (c M + τ A)⁻¹ M W into `out`: (rows, n) both."""
         ...
 
+    def apply_transposed(self, W: Array, out: Array) -> None:
+        """Write M (c M + τ A)⁻ᵀ W into `out`: (rows, n) both."""
+        ...
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -92,6 +96,11 @@ class DensePropagator:
         for part, block in self._blocks:
             np.matmul(W[:, part], block, out=out[:, part])
 
+    def apply_transposed(self, W: Array, out: Array) -> None:
+        """Two matrix products."""
+        for part, block in self._blocks:
+            np.matmul(W[:, part], block.T, out=out[:, part])
+
 
 class SparsePropagator:
     """A sparse LU factor, all samples as right-hand sides."""
@@ -109,3 +118,7 @@ class SparsePropagator:
     def apply(self, W: Array, out: Array) -> None:
         """One solve with many right-hand sides."""
         out[:] = self._factor.solve(np.ascontiguousarray(self._mass @ W.T)).T
+
+    def apply_transposed(self, W: Array, out: Array) -> None:
+        """One solve with many right-hand sides."""
+        out[:] = (self._mass.T @ self._factor.solve(np.ascontiguousarray(W.T), trans="T")).T

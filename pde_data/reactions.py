@@ -154,3 +154,14 @@ class ReactionTable:
         values, slopes = (y @ knots for knots in self._knots)
         rise, left, right = np.diff(values), slopes[:, :-1], slopes[:, 1:]
         return np.stack([values[:, :-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise], axis=1)
+
+    def pull_back(self, gradient: Array) -> Array:
+        """Derivative by y from one by the coefficients, the transpose of `coefficients`: (n, 4, cells) -> (n, count)."""
+        g0, g1, g2, g3 = gradient.swapaxes(0, 1)
+        values, slopes = (np.zeros((len(gradient), self.cells + 1)) for _ in range(2))
+        rise = 3 * g2 - 2 * g3
+        values[:, :-1] = g0 - rise
+        values[:, 1:] += rise
+        slopes[:, :-1] = g1 - 2 * g2 + g3
+        slopes[:, 1:] += g3 - g2
+        return sum((bar @ knots.T for bar, knots in zip((values, slopes), self._knots, strict=True)), np.zeros(()))

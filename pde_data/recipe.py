@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pde_data.problem import Problem
 from pde_data.provenance import canonical_json
-from surrogate.forward_model import Space
+from surrogate.forward_model import Space, shortened
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class Recipe:
     seed: int
     n_samples: int
     block_size: int
+    design: str
 
     @classmethod
-    def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int) -> Recipe:
+    def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int, design: str) -> Recipe:
         """What `problem` gives with these settings.
 
         Raises
@@ -38,13 +39,20 @@ class Recipe:
             raise ValueError(f"definition of problem {problem.name!r}: {error}") from error
         _require_distinct_names(problem.parameters, problem.observables)
         parameters, observables = (_as_json(space) for space in (problem.parameters, problem.observables))
-        return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size)
+        return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size, design)
 
     def difference(self, asked: Recipe) -> str | None:
-        """The first thing in which `asked` differs, both values named; None if they are the same."""
+        """The first thing in which `asked` differs, both values named; None if they are the same.
+
+        The number of samples may differ: fewer samples are the beginning of the same data set.
+        """
         # A law that differs is told as such, before the bounds that differ with it.
         mine, theirs = (
-            {"problem": recipe.problem, "law": recipe.parameter_space["law"], **asdict(recipe)}
+            {
+                "problem": recipe.problem,
+                "law": recipe.parameter_space["law"],
+                **asdict(replace(recipe, n_samples=self.n_samples)),
+            }
             for recipe in (self, asked)
         )
         return _first_difference(mine, theirs)
@@ -59,6 +67,8 @@ def _require_distinct_names(parameters: Space, observables: Space) -> None:
         "sample",
         "parameters",
         "observables",
+        "background",
+        "anomalous",
         "status",
         "failure",
         "wall_time",
@@ -82,9 +92,4 @@ def _first_difference(there: Any, asked: Any, name: str = "") -> str | None:
             if found := _first_difference(there.get(key), asked.get(key), where):
                 return found
         return None
-    return None if there == asked else f"{name} {_short(there)} there, {_short(asked)} asked"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return None if there == asked else f"{name} {shortened(there)} there, {shortened(asked)} asked"

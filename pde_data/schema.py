@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from pde_data.problem import SolveStatus
 
-SCHEMA_VERSION = 1
+# 1: the first. 2: every chunk ends with its checksum and is written even if it is empty, so that a lost one is
+# noticed; `design` says how the parameters were placed; `background` and `anomalous` where the problem names one.
+SCHEMA_VERSION = 2
 
 # NetCDF has no nested attributes; these are held as JSON text, so that a data set survives `to_netcdf`.
 JSON_ATTRIBUTES = ("definition", "parameter_space", "observable_space", "versions", "git", "estimated_error")
@@ -36,12 +38,18 @@ def decode_attributes(attributes: Mapping[str, Any], path: Path) -> dict[str, An
     if (found := int(attributes["schema_version"])) > SCHEMA_VERSION:
         raise ValueError(f"{path}: expected schema_version {SCHEMA_VERSION} or older, got {found}; update gnvpro")
     try:
-        return {
+        decoded = {
             name: json.loads(value) if name in JSON_ATTRIBUTES else value.item() if hasattr(value, "item") else value
             for name, value in attributes.items()
         }
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: the attributes are damaged ({error}); generate the data set again") from error
+    return _migrated(decoded)
+
+
+def _migrated(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of an older schema, completed with what it took for granted."""
+    return attributes if attributes["schema_version"] > 1 else {"design": "random", **attributes}
 
 
 def count_by_status(status: NDArray[np.int8]) -> dict[str, int]:

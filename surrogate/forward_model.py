@@ -199,7 +199,7 @@ class Space:
         for name in ("names", "units", "constraint", "lower", "upper"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
-                return f"{name} {_short(mine)}, and {_short(theirs)}"
+                return f"{name} {shortened(mine)}, and {shortened(theirs)}"
         return None
 
     def to_dict(self) -> dict[str, Any]:
@@ -226,7 +226,8 @@ def _text(label: str | float) -> str:
     return label if isinstance(label, str) else f"{label:g}"
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """The value as text, at most 60 characters of it: for messages."""
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -33,8 +33,9 @@ class InnerSolution:
         Those of the fixed columns.
     residual : (n, n_targets)
         Weighted residual, omega (Phi W - C) / sqrt(n).
-    basis : (n, q + width)
-        Data rows of an orthonormal basis Q of the range of A; the projector on its complement is I - Q Q'.
+    fixed_basis, basis : (n, q), (n, width)
+        Data rows of an orthonormal basis Q of the range of A, what the fixed columns span and what the features add;
+        the projector on its complement is I - Q Q'.
     feature_inverse : (width, r)
         T with T T' = the block of (A'A)^+ that belongs to the features.
     value
@@ -44,6 +45,7 @@ class InnerSolution:
     weights: Tensor
     fixed_weights: Tensor
     residual: Tensor
+    fixed_basis: Tensor
     basis: Tensor
     feature_inverse: Tensor
     value: Tensor
@@ -88,9 +90,7 @@ class LeastSquaresLayer:
         residual = torch.addmm(self._free_targets, columns[:rows], weights, beta=-1)
         fixed_weights = self._fixed_solution - self._fixed_inverse @ (along_fixed @ weights)
         value = 0.5 * (torch.linalg.vector_norm(residual) ** 2 + self.alpha_w * torch.linalg.vector_norm(weights) ** 2)
-        return InnerSolution(
-            weights, fixed_weights, residual[:n], torch.cat([self._fixed_basis[:n], basis[:n]], 1), inverse, value
-        )
+        return InnerSolution(weights, fixed_weights, residual[:n], self._fixed_basis[:n], basis[:n], inverse, value)
 
 
 def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,6 +115,8 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
 
 
 def _is_dependent(diagonal: Tensor) -> bool:
+    if not len(diagonal):  # no features at all: what is left are the fixed columns
+        return False
     low, high = torch.aminmax(diagonal)
     return not float(low) > _RANK_TOLERANCE * float(high)
 

@@ -16,7 +16,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 _FORMAT = "gnvpro surrogate"
 # Everything that stands in a model folder: what is replaced when asked to, and nothing else ever.
@@ -81,11 +81,27 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         No such folder, or no model in it.
     SavedModelError
         Truncated, changed since it was written, or newer than this version.
+
+    The description is that of the newest schema version, whichever the folder was written in.
     """
     if not (folder / DESCRIPTION).is_file():
         raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
     description = _read_description(folder / DESCRIPTION)
-    return description, _read_weights(folder / WEIGHTS, description.get("weights_sha256"))
+    return _migrated(description), _read_weights(folder / WEIGHTS, description.get("weights_sha256"))
+
+
+def _migrated(description: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no polynomials, amplitude or background."""
+    if description["schema_version"] == 1:
+        description = {
+            **description,
+            "schema_version": 2,
+            "polynomials": None,
+            "amplitude": None,
+            "background": False,
+            "errors_anomalous": {},
+        }
+    return description
 
 
 def canonical(description: dict[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ docs/method.md; Golub & Pereyra 1973, Kaufman 1975, Newman et al. 2021, Sec. 3).
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import Literal
 
@@ -33,6 +34,9 @@ class ReducedObjective:
         Scaled observables.
     row_weights : (n,)
         omega; ones where not given.
+    fixed : (n, q)
+        Columns beside the features that do not depend on theta, such as polynomials of the inputs; W acts on them and
+        on the bias too.
     compression
         Targets are rotated onto their right singular vectors, and those below this fraction of the largest
         singular value are dropped. Rotating outputs changes nothing, so zero is exact and still brings the
@@ -55,6 +59,7 @@ class ReducedObjective:
         targets: Tensor,
         *,
         row_weights: Tensor | None = None,
+        fixed: Tensor | None = None,
         alpha_w: float = 1e-10,
         alpha_theta: float = 1e-9,
         compression: float = 0.0,
@@ -70,7 +75,10 @@ class ReducedObjective:
             )
         targets = targets.double()
         weights = targets.new_ones(len(targets)) if row_weights is None else row_weights.double()
-        for what, values in (("inputs", inputs), ("targets", targets), ("row weights", weights)):
+        ones = targets.new_ones(len(targets), 1)
+        columns = ones if fixed is None else torch.cat([fixed.double(), ones], 1)
+        checked = (("inputs", inputs), ("targets", targets), ("row weights", weights), ("fixed columns", columns))
+        for what, values in checked:
             if not bool(torch.isfinite(values).all()):
                 raise ValueError(f"{what} hold values that are not finite; remove these samples first")
         if not bool((weights > 0).all()):
@@ -79,9 +87,19 @@ class ReducedObjective:
         self.alpha_w, self.alpha_theta = alpha_w, alpha_theta
         self.meter = WorkMeter() if meter is None else meter
         self.rotation, compressed, self.dropped = _compress(targets, weights, compression)
-        self.layer = LeastSquaresLayer(compressed, weights, alpha_w)
+        self.layer = LeastSquaresLayer(compressed, weights, alpha_w, columns)
         self.target_norms = torch.linalg.vector_norm(targets, dim=1)
         self.row_weights = weights
+
+    def sibling(self, network: FeatureNetwork, inputs: Tensor, alpha_theta: float) -> ReducedObjective:
+        """The same problem for another network, with a meter of its own.
+
+        Compressed targets and the factorisation of the fixed columns are shared: at thousands of samples they cost
+        more than hundreds of steps.
+        """
+        other = copy.copy(self)
+        other.network, other.inputs, other.alpha_theta, other.meter = network, inputs, alpha_theta, WorkMeter()
+        return other
 
     def at(self, theta: Tensor) -> ReducedPoint:
         """The objective at theta: one forward pass; whatever else is asked of the point is charged when asked."""
@@ -124,7 +142,7 @@ class ReducedPoint:
         meter.backward += 1
         change = self._linearization.jvp(direction).double() * scale
         seed = change @ self._weights_gram
-        seed -= inner.basis @ (inner.basis.t() @ seed)
+        seed -= self._basis @ (self._basis.t() @ seed)
         if kind == "golub-pereyra":
             seed += inner.residual @ ((inner.residual.t() @ change) @ self._inverse_gram)
         return self._pull_back(seed) + self.objective.alpha_theta * direction
@@ -141,9 +159,13 @@ class ReducedPoint:
 
     @property
     def outer_weights(self) -> Tensor:
-        """W(theta) in the coordinates of the targets, (n_out, width + 1), bias last."""
-        weights = torch.cat([self.inner.weights, self.inner.fixed_weights])
-        return (weights @ self.objective.rotation).t()
+        """W(theta) in the coordinates of the targets, (n_out, width + q + 1): features, fixed columns, bias."""
+        return (self.compressed_weights @ self.objective.rotation).t()
+
+    @property
+    def compressed_weights(self) -> Tensor:
+        """W(theta)' in the coordinates of the compressed targets, (width + q + 1, k)."""
+        return torch.cat([self.inner.weights, self.inner.fixed_weights])
 
     def training_error(self) -> float:
         """Mean over samples of the relative L2 error, the dropped directions of the targets included."""
@@ -153,6 +175,10 @@ class ReducedPoint:
 
     def _pull_back(self, seed: Tensor) -> Tensor:
         return self._linearization.vjp((seed * self.objective.layer.row_scale).to(self.theta))
+
+    @cached_property
+    def _basis(self) -> Tensor:
+        return torch.cat([self.inner.fixed_basis, self.inner.basis], 1)
 
     @cached_property
     def _weights_gram(self) -> Tensor:

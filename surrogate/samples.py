@@ -61,6 +61,13 @@ class Samples:
         """The samples at `index`, in that order."""
         return replace(self, parameters=self.parameters[index], observables=self.observables[index])
 
+    def joined(self, other: Samples) -> Samples:
+        """These samples, then those of `other`, a set of the same source."""
+        parameters, observables = (
+            np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("parameters", "observables")
+        )
+        return replace(self, parameters=parameters, observables=observables)
+
     def split(
         self,
         seed: int,

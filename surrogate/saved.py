@@ -20,7 +20,8 @@ from surrogate import model_folder
 from surrogate.forward_model import Array, Space
 from surrogate.model_folder import SavedModelError
 from surrogate.module_network import ModuleNetwork
-from surrogate.networks import DenseNetwork, FeatureNetwork
+from surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
+from surrogate.polynomials import Amplitude, PolynomialBasis
 from surrogate.residual_network import ResidualNetwork
 from surrogate.scaling import Scaling
 
@@ -32,16 +33,26 @@ BOUNDS_MARGIN = 0.1
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A separable network in the units of its data: observables = W [F((y - shift) * scale; theta), 1].
+    """A separable network in the units of its data.
+
+    observables = background + amplitude(y) W [F((y - shift) * scale; theta), P(y), 1],
+
+    where background, amplitude and the polynomials P may each be left out.
 
     Attributes
     ----------
     theta : (n_theta,)
         Weights of the feature network, in the dtype it was trained in.
-    weights : (n_out, width + 1)
-        Last layer in the unit of the observables, bias last, float64.
+    weights : (n_out, width + n_terms + 1)
+        Last layer in the unit of the observables: features, polynomial terms, bias; float64.
+    polynomials, amplitude
+        Of few parameters; always evaluated in float64.
+    background : (n_out,)
+        Observables without what the parameters describe.
     errors
         Mean per-sample relative L2 error on `train`, `validation` and `test`.
+    errors_anomalous
+        The same relative to the observables less the background; empty where there is none.
     provenance, training
         What the data set said of itself, and how the model was trained; JSON-able.
     """
@@ -53,7 +64,11 @@ class Surrogate:
     input_scale: Tensor
     parameters: Space
     observables: Space
+    polynomials: PolynomialBasis | None = None
+    amplitude: Amplitude | None = None
+    background: Tensor | None = None
     errors: dict[str, float] = field(default_factory=dict)
+    errors_anomalous: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -67,16 +82,21 @@ class Surrogate:
         parameters: Space,
         observables: Space,
         provenance: dict[str, Any],
+        polynomials: PolynomialBasis | None = None,
     ) -> Surrogate:
         """From theta and W of the scaled problem; both are brought to the CPU."""
         return cls(
             network,
             theta.detach().cpu(),
-            scaled_weights.detach().cpu().double() * scaling.output_scale,
+            # Contiguous as after loading, so that a model and its copy agree in every bit.
+            (scaled_weights.detach().cpu().double() * scaling.output_scale).contiguous(),
             torch.as_tensor(scaling.input_shift),
             torch.as_tensor(scaling.input_scale),
             parameters,
             observables,
+            polynomials,
+            scaling.amplitude,
+            None if scaling.background is None else torch.as_tensor(scaling.background),
             provenance=provenance,
         )
 
@@ -159,14 +179,36 @@ class Surrogate:
 
     def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """The map with everything that does not depend on y made once: one point costs a dozen small calls."""
+        features = self._bound_features(device)
+        weights, bias = self.weights[:, :-1].to(device).t(), self.weights[:, -1].to(device)
+        background = None if self.background is None else self.background.to(device)
+        if self.amplitude is None:
+            offset = bias if background is None else bias + background
+            return lambda y: torch.addmm(offset, features(y), weights)
+        amplitude = self.amplitude.bind(device)
+        if background is None:
+            return lambda y: amplitude(y) * torch.addmm(bias, features(y), weights)
+        return lambda y: torch.addcmul(background, amplitude(y), torch.addmm(bias, features(y), weights))
+
+    def _bound_features(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Features and polynomial terms of parameters, (n, width + n_terms) in float64."""
         scale = self.input_scale.to(device)
         offset = -self.input_shift.to(device) * scale
-        features = self.network.bind(self.theta.to(device))
-        weights, bias = self.weights[:, :-1].to(device).t(), self.weights[:, -1].to(device)
-        if self.theta.dtype == weights.dtype:
-            return lambda y: torch.addmm(bias, features(torch.addcmul(offset, y, scale)), weights)
-        low, high = self.theta.dtype, weights.dtype
-        return lambda y: torch.addmm(bias, features(torch.addcmul(offset, y, scale).to(low)).to(high), weights)
+        network, low, high = self.network.bind(self.theta.to(device)), self.theta.dtype, self.weights.dtype
+
+        def features(y: Tensor) -> Tensor:
+            return network(torch.addcmul(offset, y, scale))
+
+        def converted(y: Tensor) -> Tensor:
+            return network(torch.addcmul(offset, y, scale).to(low)).to(high)
+
+        found = features if low == high else converted
+        if self.polynomials is None:
+            return found
+        terms = self.polynomials.bind(device)
+        if not self.network.width:
+            return terms
+        return lambda y: torch.cat([found(y), terms(y)], 1)
 
     def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
         """Write the model folder, all of it or nothing.
@@ -189,11 +231,17 @@ class Surrogate:
             "dtype": self.dtype,
             "parameters": self.parameters.to_dict(),
             "observables": self.observables.to_dict(),
+            "polynomials": None if self.polynomials is None else self.polynomials.to_dict(),
+            "amplitude": None if self.amplitude is None else self.amplitude.to_dict(),
+            "background": self.background is not None,
             "errors": self.errors,
+            "errors_anomalous": self.errors_anomalous,
             "provenance": self.provenance,
             "training": self.training,
         }
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        if self.background is not None:
+            tensors["background"] = self.background.contiguous()
         model_folder.write(Path(path), description, tensors, extra or {})
 
     @classmethod
@@ -213,27 +261,40 @@ class Surrogate:
             Truncated, changed since it was written, newer than this version, or inconsistent.
         """
         description, tensors = model_folder.read(Path(path))
+        polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
         try:
             model = cls(
                 network=_network(description["network"], module),
                 parameters=Space.from_dict(description["parameters"]),
                 observables=Space.from_dict(description["observables"]),
+                polynomials=None if polynomials is None else PolynomialBasis.from_dict(polynomials),
+                amplitude=None if amplitude is None else Amplitude.from_dict(amplitude),
+                background=tensors["background"] if description["background"] else None,
                 **{name: tensors[name] for name in _TENSORS},
-                **{name: description[name] for name in ("errors", "provenance", "training")},
+                **{name: description[name] for name in ("errors", "errors_anomalous", "provenance", "training")},
             )
             model._check(description["dtype"])
+        except SavedModelError:
+            raise
         except (KeyError, TypeError, AttributeError) as error:
             raise SavedModelError(f"the description of {path} is not complete ({error!r})") from error
+        except (ValueError, OverflowError) as error:
+            raise SavedModelError(f"the description of {path} is not consistent: {error}") from error
         return model
 
     def _check(self, dtype: str) -> None:
         """Sizes and types agree, before anything is computed with them."""
         n_in, n_out = self.parameters.size, self.observables.size
+        for what, basis in (("polynomials", self.polynomials), ("amplitude", self.amplitude and self.amplitude.basis)):
+            if basis is not None and len(basis.weights) != n_in:
+                raise SavedModelError(f"the model's {what} are of {len(basis.weights)} parameters, its data of {n_in}")
+        n_terms = 0 if self.polynomials is None else self.polynomials.n_terms
         expected = {
             "theta": ((self.network.n_theta,), dtype),
-            "weights": ((n_out, self.network.width + 1), "float64"),
+            "weights": ((n_out, self.network.width + n_terms + 1), "float64"),
             "input_shift": ((n_in,), "float64"),
             "input_scale": ((n_in,), "float64"),
+            **({} if self.background is None else {"background": ((n_out,), "float64")}),
         }
         for name, wanted in expected.items():
             tensor = getattr(self, name)
@@ -253,6 +314,8 @@ def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
     match given["kind"]:
         case "dense":
             return DenseNetwork(given["n_inputs"], tuple(given["widths"]))
+        case "none":
+            return NoFeatures(given["n_inputs"])
         case "residual":
             return ResidualNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"])
         case "module" if module is not None:
@@ -263,7 +326,7 @@ def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
                 "load it from Python with Surrogate.load(path, module=...)"
             )
         case kind:
-            raise SavedModelError(f"unknown kind of network {kind!r}; expected dense, residual or module")
+            raise SavedModelError(f"unknown kind of network {kind!r}; expected dense, residual, none or module")
 
 
 def _chunks(y: Array) -> list[Array]:

@@ -22,9 +22,19 @@ class ValidationSet:
     ----------
     inputs, targets, row_weights
         Scaled like those of the objective: (n, n_inputs), (n, n_out), (n,).
+    fixed : (n, q)
+        The objective's fixed columns at these samples, where it has any.
     """
 
-    def __init__(self, objective: ReducedObjective, inputs: Tensor, targets: Tensor, row_weights: Tensor) -> None:
+    def __init__(
+        self,
+        objective: ReducedObjective,
+        inputs: Tensor,
+        targets: Tensor,
+        row_weights: Tensor,
+        fixed: Tensor | None = None,
+    ) -> None:
+        self._fixed = fixed
         self._network, self._inputs = objective.network, inputs
         self._targets = targets @ objective.rotation.t()
         self._dropped = torch.linalg.vector_norm(targets - self._targets @ objective.rotation, dim=1)
@@ -35,7 +45,10 @@ class ValidationSet:
         """Weighted mean-square loss, and mean per-sample relative L2 error."""
         with torch.no_grad():
             features = self._network.bind(point.theta)(self._inputs).double()
-        misfit = features @ point.inner.weights + point.inner.fixed_weights - self._targets
+        # The last fixed column is the bias.
+        misfit = features @ point.inner.weights + point.inner.fixed_weights[-1] - self._targets
+        if self._fixed is not None:
+            misfit = torch.addmm(misfit, self._fixed, point.inner.fixed_weights[:-1])
         squares = (misfit**2).sum(1) + self._dropped**2
         loss = 0.5 * (self._row_weights**2 * squares).mean()
         error = (squares.sqrt() / self._norms).mean()
@@ -63,13 +76,26 @@ class Record:
 
 @dataclass(frozen=True)
 class Iterate:
-    """A point worth keeping: theta, W, and how well they do on validation data."""
+    """A point worth keeping: theta, W' in the coordinates of the compressed targets, and its validation error."""
 
     validation_error: float
     theta: Tensor
-    weights: Tensor
+    compressed_weights: Tensor
+    rotation: Tensor
     work_units: float
     iteration: int
+
+    @classmethod
+    def of(cls, point: ReducedPoint, validation_error: float, iteration: int) -> Iterate:
+        """Keeps what the point has anyway; rotating W back to many observables would cost more than a step."""
+        objective = point.objective
+        weights = point.compressed_weights
+        return cls(validation_error, point.theta, weights, objective.rotation, objective.meter.total, iteration)
+
+    @property
+    def weights(self) -> Tensor:
+        """W in the coordinates of the targets, (n_out, width + q + 1)."""
+        return (self.compressed_weights @ self.rotation).t()
 
 
 class Fit:
@@ -105,7 +131,7 @@ class Fit:
             self.point = objective.at(theta)
             if not math.isfinite(self.point.value):
                 raise ValueError("the objective is not finite at the initial weights; check the scaling of the inputs")
-            self.best = Iterate(math.inf, theta, self.point.outer_weights, objective.meter.total, 0)
+            self.best = Iterate.of(self.point, math.inf, 0)
             self._look(Step(self.point, 0.0, True))
 
     @property
@@ -153,8 +179,7 @@ class Fit:
     def _look(self, step: Step) -> None:
         loss, error = self._validation.measure(step.point)
         if error < self.best.validation_error:
-            point = step.point
-            self.best = Iterate(error, point.theta, point.outer_weights, self.objective.meter.total, self._iteration)
+            self.best = Iterate.of(step.point, error, self._iteration)
         self._record(step, step.point.training_error(), loss, error)
 
     def _record(self, step: Step, *errors: float) -> None:

@@ -19,14 +19,26 @@ FINALISTS = 3
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the race chooses: the shape, the input gain, and whether L-BFGS gets the Kronecker metric."""
+    """What the race chooses.
+
+    Attributes
+    ----------
+    widths, gain
+        Of the dense layers, and of the inputs.
+    metric
+        L-BFGS gets the Kronecker metric.
+    polynomial
+        W also acts on polynomials of the parameters.
+    """
 
     widths: tuple[int, ...]
     gain: float
     metric: bool = True
+    polynomial: bool = False
 
     def __str__(self) -> str:
-        return f"widths {','.join(map(str, self.widths))}, gain {self.gain:g}{'' if self.metric else ', plain L-BFGS'}"
+        extras = f"{' and polynomials' if self.polynomial else ''}{'' if self.metric else ', plain L-BFGS'}"
+        return f"widths {','.join(map(str, self.widths))}, gain {self.gain:g}{extras}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,13 @@ def candidates(n_samples: int, n_inputs: int) -> list[Candidate]:
     raced = [Candidate(shape, gain) for shape in shapes for gain in (0.1, 1.0)]
     # The metric overfits small networks of equal layers on few samples: let plain L-BFGS compete there.
     return list(dict.fromkeys([*raced, Candidate((16, 16, min(16, last)), 0.1, metric=False)]))
+
+
+def polynomial_candidates(n_samples: int) -> list[Candidate]:
+    """Small networks for what polynomials leave over; they share the samples with the polynomial's coefficients."""
+    last = max(1, n_samples // 8)
+    shapes = [(min(8, last),), (16, min(16, last))]
+    return [Candidate(shape, 1.0, polynomial=True) for shape in dict.fromkeys(shapes)]
 
 
 def race(

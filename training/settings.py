@@ -12,6 +12,9 @@ DEFAULT_BUDGET = 3200.0
 QUICK_BUDGET = 500.0
 QUICK = Candidate((9, 24, 24, 48), 0.1)
 PATIENCE = 2000.0
+# Targets below this fraction of their largest singular value are dropped; polynomials resolve smaller ones.
+COMPRESSION, POLYNOMIAL_COMPRESSION = 1e-6, 1e-8
+POLYNOMIAL_ALPHA_W = 1e-14
 # The original study's CDR protocol: width, RK4 steps on the coarsest level, levels, work units a level.
 KRYLOV_SIZE_IN_METRIC = 40
 PAPER_WIDTH, PAPER_STEPS, PAPER_LEVELS, PAPER_BUDGET = 8, 1, 3, 200.0
@@ -32,10 +35,14 @@ class TrainSettings:
         Work units in all, per level for `paper`; None for the default.
     quick
         One network of known good shape and a small budget, instead of the race.
+    polynomial
+        Polynomial features beside the network, for few parameters. `auto`: the race decides. `on`, `off`: all
+        candidates have them, or none.
     goal
-        `relative`: samples weighted by 1 / ||observables||. `absolute`: all alike.
+        `relative`: samples weighted by 1 / ||observables less the background||. `absolute`: all alike.
     alpha_w, alpha_theta
-        Regularisation of the last layer and of the feature network; None for the default of the network.
+        Regularisation of the last layer and of the feature network; None for the default, 1e-10 (1e-14 with
+        polynomials) and 1e-9 (1e-10 for `paper`).
     patience
         Work units without a better validation error after which a fit ends.
     threads
@@ -48,8 +55,9 @@ class TrainSettings:
     solver: Literal["lbfgs", "krylov"] = "lbfgs"
     budget: float | None = None
     quick: bool = False
+    polynomial: Literal["auto", "on", "off"] = "auto"
     goal: Literal["relative", "absolute"] | None = None
-    alpha_w: float = 1e-10
+    alpha_w: float | None = None
     alpha_theta: float | None = None
     patience: float = PATIENCE
     seed: int = 0
@@ -66,5 +74,7 @@ class TrainSettings:
             raise ValueError(
                 "the paper's network has its own widths and input scaling; leave widths, gain and quick out"
             )
+        if self.network == "paper" and self.polynomial == "on":
+            raise ValueError("the paper's network has no polynomial features; leave polynomial out")
         if self.quick and self.budget is not None:
             raise ValueError("quick is a budget of its own; give either quick or budget")

@@ -74,6 +74,18 @@ def test_equal_seeds_give_equal_numbers(gnvpro, data):
     assert first["work_units"] == second["work_units"]
 
 
+def test_train_says_how_much_the_polynomial_does_alone(gnvpro, data, tmp_path):
+    arguments = ("train", data, "--budget", 60, "--seed", 5)
+    choice = gnvpro(*arguments, "--json").numbers["choice"]
+    alone = choice["polynomial_alone"]["validation_error"]
+    without = min(one["validation_error"] for one in choice["candidates"] if not one["polynomial"])
+    text = " ".join(gnvpro(*arguments, "--out", tmp_path / "model").stdout.split())
+    assert ("mostly polynomial: alone" in text) == (alone < without)
+    assert f"{alone:.2g} on validation" in text
+    assert "terms of degree" in gnvpro("info", tmp_path / "model").stdout
+    assert "polynomial alone" not in gnvpro(*arguments, "--polynomial", "off").stdout
+
+
 def test_saved_settings_train_the_same_model_again(gnvpro, model, tmp_path):
     assert gnvpro("train", "--config", model / "settings.json", "--out", tmp_path / "again").exit_code == 0
     y = np.array([[1.5, 0.5]])

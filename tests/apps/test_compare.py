@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from apps import compare as comparing
+from apps.comparison import Comparison
+from apps.console import NumericalFailure
 from apps.costs import Costs, median_cpu_seconds
 from pde_data.dataset import read_samples
 from surrogate.saved import Surrogate
@@ -33,7 +35,7 @@ def test_errors_are_those_of_the_definition(comparison, model):
 
 def test_a_wrong_surrogate_is_found_out(comparison):
     """The checker is checked: predictions 1 % off have an error of 1 %."""
-    off = comparing.Comparison(**{**vars_of(comparison), "predicted": 1.01 * comparison.expected})
+    off = Comparison(**{**vars_of(comparison), "predicted": 1.01 * comparison.expected})
     np.testing.assert_allclose(off.errors, 0.01)
     np.testing.assert_allclose(off.errors_by_observable, 0.01)
 
@@ -51,6 +53,14 @@ def test_fresh_parameters_are_in_no_data_set_even_of_the_same_seed(comparison, d
 def test_the_pde_states_its_own_error(comparison):
     assert comparison.pde_error == pytest.approx(8e-4)  # what the toy's reference is off
     assert comparison.numbers()["estimated_error"]["n_samples"] == 8
+
+
+def test_a_reference_that_solves_nothing_is_said(model, monkeypatch):
+    monkeypatch.setattr(DecayProblem, "references", lambda self: {"finer": lambda y: np.full((len(y), 6), np.nan)})
+    with pytest.raises(
+        NumericalFailure, match="own error could not be measured: reference 'finer' solved none of the 5"
+    ):
+        comparing.compare(Surrogate.load(model), DecayProblem(), n=5, seed=0, repeats=1)
 
 
 def test_failed_solves_are_counted_and_left_out(model, monkeypatch):

@@ -28,8 +28,13 @@ def earlier(problem):
     return {"problem": definition["problem"], "route": definition["route"], **definition["options"]}
 
 
-def test_a_registered_problem_comes_back_with_its_options():
-    problem = registered_problem("cdr", {"settings": {"steps": 160}, "coefficients": {"diffusion": 0.06}})
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"settings": {"steps": 160}, "coefficients": {"diffusion": 0.06}}, {"tier": "reduced"}],
+    ids=["default", "nested", "reduced"],
+)
+def test_a_registered_problem_comes_back_with_its_options(options):
+    problem = registered_problem("cdr", options)
     assert problem_of(surrogate(problem)) == problem
 
 

@@ -17,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.costs import measure_costs
+from apps.costs import measure_costs, median_cpu_seconds, one_thread
+from pde_data.accuracy import estimated_error
 from pde_data.convection import ConvectionDiffusionReaction
 from pde_data.dataset import read_samples
+from pde_data.problem import registered_problem
 from pde_data.provenance import git_revision, library_versions
 from pde_data.sampling import draw
+from surrogate.forward_model import Space
 from surrogate.samples import Samples
 from training.train import TrainSettings, train
 
@@ -48,6 +51,65 @@ print(json.dumps(dict(cpu_seconds=time.process_time() - began, wall_seconds=made
     return {"n_samples": N_SAMPLES, **json.loads(ran.stdout)}
 
 
+def tiers() -> dict:
+    """CPU seconds a sample and a gradient of each tier of the PDE in full blocks, set-up apart, and its error."""
+    found = {}
+    for tier in ("full", "reduced"):
+        problem = registered_problem("cdr", {"tier": tier})
+        y = draw(problem.parameters, 1, np.arange(problem.block_size))
+        weights = np.random.default_rng(1).standard_normal((len(y), problem.observables.size))
+        with one_thread():
+            found[tier] = {
+                "cpu_seconds_per_sample": median_cpu_seconds(lambda p=problem, y=y: p.solve(y), 15) / len(y),
+                "cpu_seconds_per_gradient": median_cpu_seconds(lambda p=problem, y=y, w=weights: p.vjp(y, w), 7)
+                / len(y),
+                "error": estimated_error(problem, y[:64], problem.solve(y)[0][:64]),
+            }
+    return found
+
+
+ENGINES = """
+import json, time
+import numpy as np
+from pde_data.engines import in_process, local_workers
+from pde_data.generate import generate
+from tests.pde_data.toy import Second
+
+def measure(out, n_samples, seed, run):
+    began, reached = time.perf_counter(), []
+    generate(Second(), out, n_samples, seed, run=run, on_progress=lambda done, *_: reached.append(time.perf_counter()))
+    finished = np.array(reached[1:]) - began
+    # The slope of all blocks over time: neither the start nor workers out of step count.
+    pace = np.polyfit(finished, np.arange(len(finished)), 1)[0]
+    print(json.dumps(dict(start_seconds=finished[0] - 1, blocks_per_second=pace)))
+"""
+
+
+def engines(folder: Path, blocks: int = 24) -> dict:
+    """What handing out blocks of one second costs: Dask with 2 workers against 2 processes with half of them each.
+
+    The blocks sleep, so that the figure is that of the engines and not of the machine's other work.
+    """
+
+    def start(call: str) -> subprocess.Popen:
+        code = f"{ENGINES}\nif __name__ == '__main__':\n    measure({call})"
+        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+    def ends(processes: list[subprocess.Popen]) -> list[dict]:
+        return [json.loads(process.communicate()[0]) for process in processes]
+
+    halves = ends([start(f"{str(folder / f'{k}.zarr')!r}, {blocks // 2}, {k}, in_process") for k in (0, 1)])
+    (dask,) = ends([start(f"{str(folder / 'dask.zarr')!r}, {blocks}, 0, local_workers(2)")])
+    alone = sum(half["blocks_per_second"] for half in halves)
+    return {
+        "blocks": blocks,
+        "block_seconds": 1.0,
+        "overhead": alone / dask["blocks_per_second"] - 1,
+        "start_seconds_dask": dask["start_seconds"],
+        "start_seconds_in_process": max(half["start_seconds"] for half in halves),
+    }
+
+
 def protocols(samples: Samples, sizes: dict[str, int]) -> dict:
     """Test error and CPU seconds of every protocol over seeds."""
     found = {}
@@ -62,6 +124,28 @@ def protocols(samples: Samples, sizes: dict[str, int]) -> dict:
     return found
 
 
+def few_parameters() -> dict:
+    """Three parameters to 200 analytic observables: choice of the polynomials and training, with and without them."""
+    y = np.random.default_rng(0).uniform([0.45, 0.1, 0.0], [0.75, 0.3, 1.5], (900, 3))
+    x = np.linspace(-1, 1, 200)
+    shifted = x * np.cos(y[:, 2:]) - 0.3 * np.sin(y[:, 2:])
+    c = y[:, 1:2] * y[:, :1] / (shifted**2 + y[:, :1] ** 2) ** 1.5
+    samples = Samples(y, c, Space.observed(y, "parameter"), Space.observed(c, "observable"))
+    found = {}
+    for polynomial in ("auto", "off"):
+        runs = [
+            train(samples.split(seed, train=250, validation=38), TrainSettings(seed=seed, polynomial=polynomial))
+            for seed in SEEDS
+        ]
+        alone = [run.summary()["choice"].get("polynomial_alone", {}).get("validation_error") for run in runs]
+        found[polynomial] = {
+            "test_error": [run.errors["test"] for run in runs],
+            "polynomial_alone_validation_error": alone,
+            "cpu_seconds": [run.summary()["cpu_seconds"] for run in runs],
+        }
+    return found
+
+
 def main() -> None:
     """Run everything and write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -70,12 +154,17 @@ def main() -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         store, problem = Path(folder) / "cdr.zarr", ConvectionDiffusionReaction()
-        results = {"generation": generation(store)}
+        results = {
+            "generation": generation(store),
+            "engines": engines(Path(folder)),
+            "tiers of the PDE": tiers(),
+        }
         samples = read_samples(store)
         surrogate = train(samples.split(0), TrainSettings()).surrogate
         costs = measure_costs(problem, surrogate, lambda n: draw(problem.parameters, 1, np.arange(n)), repeats=7)
         results["cpu_seconds_per_sample"] = vars(costs)
         results["training, CDR of this project"] = protocols(samples, dict(train=400, validation=200, test=200))
+    results["training, few parameters"] = few_parameters()
     if PAPER_DATA.exists():
         results["training, CDR of the paper"] = protocols(
             read_samples(PAPER_DATA), dict(train=400, validation=200, test=200)

@@ -35,7 +35,7 @@ def matrices():
 
 
 def test_xarray_shows_names_units_and_meanings(stored, recwarn):
-    dataset = xr.open_zarr(stored)
+    dataset = xr.open_zarr(stored).load()
     assert not recwarn.list
     assert dataset.parameters.dims == ("sample", "parameter")
     assert dataset.observables.dims == ("sample", "time", "sensor")
@@ -68,7 +68,9 @@ def test_provenance_says_where_the_numbers_come_from(stored):
     definition = json.loads(attributes["definition"])
     assert definition == Fragile().definition
     assert attributes["definition_hash"] == definition_hash(definition)
-    expected = dict(schema_version=1, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4)
+    expected = dict(
+        schema_version=2, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4, design="sobol-arcsine"
+    )
     assert {name: attributes[name] for name in expected} == expected
     versions = json.loads(attributes["versions"])
     assert {"python", "numpy", "scipy", "zarr", "xarray"} <= set(versions)
@@ -95,6 +97,16 @@ def test_a_data_set_of_schema_1_is_read():
     assert len(samples) == 4
     assert samples.n_failed == 2
     np.testing.assert_allclose(samples.observables, Fragile().evaluate(samples.parameters), rtol=1e-12)
+
+
+def test_a_data_set_of_schema_2_is_read():
+    """Written by the version that brought designs, checksums and backgrounds."""
+    path = Path(__file__).parent / "fixtures" / "schema-2.zarr"
+    samples = read_samples(path)
+    assert (len(samples), samples.n_failed) == (4, 2)
+    assert samples.provenance["design"] == "sobol-arcsine"
+    np.testing.assert_allclose(samples.anomalous, Fragile().evaluate(samples.parameters), atol=1e-13)
+    assert describe(path)["damaged"] == []
 
 
 def test_netcdf_holds_the_same(stored, tmp_path):
@@ -241,9 +253,9 @@ def test_a_data_set_without_a_solved_sample_is_said(tmp_path):
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "newer.zarr"
     generate(DecayProblem(), path, 3, 1)
-    zarr.open_group(path, mode="r+").attrs["schema_version"] = 2
+    zarr.open_group(path, mode="r+").attrs["schema_version"] = 3
     for use in (read_samples, describe, lambda path: generate(DecayProblem(), path, 3, 1)):
-        with pytest.raises(ValueError, match="expected schema_version 1 or older, got 2; update gnvpro"):
+        with pytest.raises(ValueError, match="expected schema_version 2 or older, got 3; update gnvpro"):
             use(path)
 
 

@@ -1,9 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import qmc
 
-from pde_data.sampling import draw
+from pde_data.sampling import default_design, draw, place
 from surrogate.forward_model import Space
 
 BOX = Space.vector(["depth", "volume", "azimuth"], lower=(0.45, -1.0, 0.0), upper=(0.75, 3.0, 1.5), law="uniform")
@@ -55,3 +58,70 @@ def test_uniform_law_has_the_moments_of_the_box():
 def test_what_cannot_be_drawn_is_said(space, seed, index, message):
     with pytest.raises(ValueError, match=message):
         draw(space, seed, index)
+
+
+def test_the_design_is_the_scrambled_sobol_sequence_bent_to_the_arcsine_law():
+    points = place(BOX, "sobol-arcsine", 7, np.arange(64))
+    unit = qmc.Sobol(3, scramble=True, rng=7).random_base2(6)
+    lower, upper = np.array(BOX.lower), np.array(BOX.upper)
+    np.testing.assert_allclose(points, lower + (upper - lower) * (1 - np.cos(np.pi * unit)) / 2, rtol=1e-14)
+    # Balance of a (t, m, s)-net, which bending leaves: a quarter of the points in every quarter by the arcsine law.
+    quarters = np.floor(4 * np.arccos(1 - 2 * (points - lower) / (upper - lower)) / np.pi)
+    np.testing.assert_array_equal([[np.sum(column == q) for q in range(4)] for column in quarters.T], 16)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**64 - 1), index=st.lists(st.integers(0, 3000), min_size=1, max_size=9))
+def test_a_sample_of_the_design_is_the_same_alone_and_in_any_company(seed, index):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        together = place(BOX, "sobol-arcsine", seed, index)
+        for i, row in zip(index, together, strict=True):
+            np.testing.assert_array_equal(place(BOX, "sobol-arcsine", seed, [i])[0], row)
+
+
+def test_the_design_bounds_the_largest_error_of_a_polynomial_better_than_random_draws():
+    """What it is for: least squares of degree 8 to a function with a near pole, largest error in the square."""
+    box = Space.vector(["a", "b"], lower=(-1.0, -1.0), upper=(1.0, 1.0), law="uniform")
+    powers = [(i, j) for i in range(9) for j in range(9 - i)]
+
+    def basis(y):
+        first, second = (np.polynomial.chebyshev.chebvander(y[:, k], 8) for k in (0, 1))
+        return np.column_stack([first[:, i] * second[:, j] for i, j in powers])
+
+    def function(y):
+        return 1 / (1.6 - y[:, 0]) * np.exp(y[:, 1])
+
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 41)] * 2), -1).reshape(-1, 2)
+    largest = {}
+    for design in ("random", "sobol-arcsine"):
+        errors = []
+        for seed in range(10):
+            y = place(box, design, seed, np.arange(100))
+            fit = np.linalg.lstsq(basis(y), function(y), rcond=None)[0]
+            errors.append(np.abs(basis(grid) @ fit - function(grid)).max())
+        largest[design] = np.median(errors)
+    assert largest["sobol-arcsine"] < largest["random"] / 3
+
+
+def test_the_default_design_is_by_the_space():
+    many = Space.vector([f"a{j}" for j in range(6)], lower=(0.0,) * 6, upper=(1.0,) * 6, law="uniform")
+    assert [default_design(space) for space in (BOX, many, SIMPLEX)] == ["sobol-arcsine", "random", "random"]
+    assert BOX.contains(place(BOX, "sobol-arcsine", 3, np.arange(5000))).all()
+    assert many.contains(place(many, "sobol-arcsine", 3, np.arange(500))).all()
+    np.testing.assert_array_equal(place(SIMPLEX, "random", 3, [4, 2]), draw(SIMPLEX, 3, [4, 2]))
+
+
+@pytest.mark.parametrize(
+    ("space", "design", "index", "message"),
+    [
+        (BOX, "sobol", [0], "unknown design 'sobol'; expected one of random, sobol-arcsine"),
+        (SIMPLEX, "sobol-arcsine", [0], "needs a box with the law 'uniform', got a simplex"),
+        (BOX, "sobol-arcsine", [-1], "sample numbers >= 0"),
+        (BOX, "sobol-arcsine", [2**30], "has 1073741824 samples"),
+        (Space.vector(["a"], law="uniform"), "sobol-arcsine", [0], "needs finite bounds"),
+    ],
+)
+def test_designs_that_give_no_points_are_said(space, design, index, message):
+    with pytest.raises(ValueError, match=message):
+        place(space, design, 0, index)

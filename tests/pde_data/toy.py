@@ -1,6 +1,10 @@
 """Problems that cost nothing, for tests of data generation; importable, because a killed run needs a process."""
 
+import os
+import signal
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -70,6 +74,75 @@ class Slow(Fragile):
     def solve(self, y):
         time.sleep(0.05)
         return super().solve(y)
+
+
+class Second(DecayProblem):
+    """A sample takes a second and a block is one sample; for benchmarks."""
+
+    block_size = 1
+
+    def solve(self, y):
+        time.sleep(1.0)
+        return super().solve(y)
+
+
+class Flaky(DecayProblem):
+    """Raises for amplitudes above 1.5 as long as the file `trouble` exists: a failure that passes."""
+
+    def __init__(self, trouble):
+        super().__init__()
+        self.trouble = str(trouble)
+
+    def solve(self, y):
+        if Path(self.trouble).exists() and (y[:, 0] > 1.5).any():
+            raise FloatingPointError("no licence")
+        return super().solve(y)
+
+
+class Deadly(DecayProblem):
+    """Takes its process with it for rates above 0.89."""
+
+    def solve(self, y):
+        if (y[:, 1] > 0.89).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().solve(y)
+
+
+class DeadlyOnce(Fragile):
+    """Takes the process with it that is the first to solve a rate above 0.89; the file `died` remembers."""
+
+    def __init__(self, died):
+        super().__init__()
+        self.died = str(died)
+
+    def solve(self, y):
+        if (y[:, 1] > 0.89).any() and not Path(self.died).exists():
+            Path(self.died).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().solve(y)
+
+
+class Built(Decay):
+    """Cannot be pickled, as a solver cannot; fails where it is solved in another process than it was built in."""
+
+    def __init__(self):
+        self.process, self.solver = os.getpid(), threading.Lock()
+
+    def evaluate(self, y):
+        if self.process != os.getpid():
+            raise RuntimeError("not built here")
+        with self.solver:
+            return super().evaluate(y)
+
+
+class OnBackground(Fragile):
+    """Observables above a background that no parameter changes."""
+
+    background = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+
+    def solve(self, y):
+        observables, status = super().solve(y)
+        return observables + self.background, status
 
 
 class WithoutEvaluate:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,13 @@ from surrogate.residual_network import ResidualNetwork
 from surrogate.saved import Surrogate
 from surrogate.scaling import Scaling
 
+FIXTURES = Path(__file__).parent / "fixtures"
+# Of the fixture of schema 2, when it was written.
+SCHEMA_2 = [
+    [15.28464963871, -1.191490729867, 10.41750028754],
+    [20.462386242187, -1.673131925245, 12.376194570748],
+    [14.981864734096, -2.602633328512, 10.996521128309],
+]
 RNG = np.random.default_rng(5)
 Y, C = RNG.uniform(1, 2, (40, 4)), RNG.uniform(3, 9, (40, 6))
 
@@ -162,11 +170,72 @@ def test_no_model_is_a_missing_file(tmp_path):
 
 def test_a_model_of_schema_1_is_read():
     """Written by the first version; every later one has to read it."""
-    model = Surrogate.load(Path(__file__).parent / "fixtures" / "schema-1")
+    model = Surrogate.load(FIXTURES / "schema-1")
+    assert (model.polynomials, model.amplitude, model.background, model.errors_anomalous) == (None, None, None, {})
     assert model.training["method"] == "varpro-lbfgs"
     points = np.random.default_rng(0).uniform(-1, 1, (60, 3))[:3]
     expected = [[1.99538843, 1.57313672], [1.8432172, 2.63152886], [1.77773475, 1.68909873]]
     np.testing.assert_allclose(model.evaluate(points)[:, :2], expected, rtol=1e-8)
+
+
+def test_a_model_of_schema_2_is_read():
+    """With polynomials, amplitude and background; every later version has to read it."""
+    model = Surrogate.load(FIXTURES / "schema-2")
+    assert model.polynomials is not None
+    assert model.amplitude is not None
+    assert set(model.errors_anomalous) == {"train", "validation", "test"}
+    np.testing.assert_allclose(model.evaluate(np.array([[0.6, 0.2], [1.0, 0.5], [1.4, 0.85]])), SCHEMA_2, rtol=1e-9)
+
+
+def test_parts_are_background_amplitude_and_separable_formula():
+    model = Surrogate.load(FIXTURES / "schema-2")
+    y = torch.tensor([[0.6, 0.2], [1.0, 0.5]], dtype=torch.float64)
+    features = model.network.bind(model.theta)((y - model.input_shift) * model.input_scale)
+    columns = torch.cat([features, model.polynomials(y), torch.ones(2, 1, dtype=torch.float64)], 1)
+    expected = model.background + model.amplitude(y) * (columns @ model.weights.t())
+    torch.testing.assert_close(model.evaluate(y), expected, rtol=1e-13, atol=0)
+    assert model.evaluate(np.tile(y.numpy(), (1500, 1))).shape == (3000, 3)
+
+
+def _of_fixture(key, **changes):
+    given = json.loads((FIXTURES / "schema-2" / DESCRIPTION).read_text())[key]
+    return {key: {**given, **changes}}
+
+
+TAMPERED = {
+    "other degree": (_of_fixture("polynomials", degree=2.0), "weights should be"),
+    "endless degree": (_of_fixture("polynomials", degree=1e9), "more than"),
+    "degree that is no number": (_of_fixture("polynomials", degree="x"), "not consistent"),
+    "no powers": (_of_fixture("polynomials", powers=None), "not complete"),
+    "other number of parameters": (
+        _of_fixture("polynomials", lower=[0.0], upper=[1.0], weights=[1.0], powers=[1.0]),
+        "polynomials are of 1 parameters",
+    ),
+    "crossed bounds": (_of_fixture("polynomials", lower=[2.0, 2.0]), "lower bounds below"),
+    "amplitude without coefficients": (_of_fixture("amplitude", coefficients=[]), "coefficients of the amplitude"),
+    "polynomials left out": ({"polynomials": None}, "weights should be"),
+    "polynomials of another kind": ({"polynomials": [1]}, "not complete"),
+}
+
+
+@pytest.mark.parametrize("change", TAMPERED)
+def test_inconsistent_polynomials_are_refused(tmp_path, change):
+    shutil.copytree(FIXTURES / "schema-2", tmp_path / "model")
+    changes, message = TAMPERED[change]
+    edit(tmp_path / "model", **changes)
+    with pytest.raises(SavedModelError, match=message):
+        Surrogate.load(tmp_path / "model")
+
+
+def test_a_missing_or_short_background_is_refused(tmp_path):
+    model = Surrogate.load(FIXTURES / "schema-2")
+    dataclasses.replace(model, background=model.background[:2]).save(tmp_path / "short")
+    with pytest.raises(SavedModelError, match="background should be float64 of shape"):
+        Surrogate.load(tmp_path / "short")
+    dataclasses.replace(model, background=None).save(tmp_path / "none")
+    edit(tmp_path / "none", background=True)
+    with pytest.raises(SavedModelError, match="not complete"):
+        Surrogate.load(tmp_path / "none")
 
 
 def test_scaling_leaves_constant_parameters_alone():
