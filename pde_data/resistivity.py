@@ -26,6 +26,7 @@ from pde_data.survey import Survey
 from surrogate.forward_model import Array, Space
 
 if TYPE_CHECKING:
+    from pde_data.boundary_elements import EllipsoidOracle
     from pde_data.resistivity_plain import PlainResistivity
     from pde_data.resistivity_solver import ResistivitySolver
 
@@ -36,8 +37,8 @@ _VOLUME_RANGE = (4 / 3 * math.pi * 2 * 0.15**3, 4 / 3 * math.pi * 2 * 0.30**3)
 _MEAN_DEPTH = 0.6
 # Ground that has to stay above every body, in units of its vertical semi-axis.
 _LEAST_GAP = 0.25
-# Relative error below 1e-6 for the default bodies: a hundredth of that of the fine mesh.
-_ORACLE_DEGREE = 12
+# A tenth of the error of the fine mesh; bodies that the mesh can follow were all below it.
+_ORACLE_ERROR = 2e-5
 
 
 @dataclass(frozen=True)
@@ -222,19 +223,30 @@ class Resistivity(Rebuilt):
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """The same observables by boundary elements, which share nothing with this solver but the equation."""
-        return {f"spectral boundary elements of degree {_ORACLE_DEGREE}": self._by_boundary_elements}
+        return {"spectral boundary elements": self._by_boundary_elements}
 
-    def _by_boundary_elements(self, y: Array) -> Array:
+    @cached_property
+    def _oracle(self) -> EllipsoidOracle:
+        """Boundary elements, once they are known to judge the worst body: the largest, nearest the surface."""
         from pde_data.boundary_elements import EllipsoidOracle
 
+        survey, centre = self.survey, np.array([0.0, 0.0, -self.depth[0]])
+        size, azimuth = self.size(self.volume[1]), sum(self.azimuth) / 2
+        oracle = EllipsoidOracle(self.semi_axis_ratio, self.background_conductivity, self.body_conductivity)
+        error = oracle.estimated_error(centre, size, azimuth, survey.electrodes, survey.receivers.electrodes)
+        if error > _ORACLE_ERROR:
+            raise ArithmeticError(
+                f"boundary elements of degree {oracle.degree} have an error of {error:.1e} for the largest body at the "
+                f"least depth, expected at most {_ORACLE_ERROR:g}: it is too long or too near the surface for them"
+            )
+        return oracle
+
+    def _by_boundary_elements(self, y: Array) -> Array:
         survey = self.survey
-        oracle = EllipsoidOracle(
-            self.semi_axis_ratio, self.background_conductivity, self.body_conductivity, _ORACLE_DEGREE
-        )
         observables = np.empty((len(y), self.observables.size))
         for out, (depth, volume, azimuth) in zip(observables, self.parameters.require(y), strict=True):
             centre = np.array([0.0, 0.0, -depth])
-            by_electrode = oracle.secondary_potential(
+            by_electrode = self._oracle.secondary_potential(
                 centre, self.size(volume), azimuth, survey.electrodes, survey.receivers.electrodes
             )
             out[:] = self.background + survey.data(survey.currents @ by_electrode)

@@ -140,10 +140,9 @@ class _Unfitted:
             raise ArithmeticError(f"multigrid did not converge (PETSc's reason {solver.getConvergedReason()})")
         size = right.norm()
         matrix.multAdd(-solution, right, right)
-        if not right.norm() <= 100 * _TOLERANCE * size:
-            raise ArithmeticError(
-                f"expected a relative residual of {100 * _TOLERANCE:g}, got {right.norm() / size:.1e}"
-            )
+        # Ten times: the residual of the recurrence drifts from the true one by rounding.
+        if not right.norm() <= 10 * _TOLERANCE * size:
+            raise ArithmeticError(f"expected a relative residual of {10 * _TOLERANCE:g}, got {right.norm() / size:.1e}")
         self._potential.x.array[:] = solution.array
         return self._potential.eval(self._receivers, self._cells)[:, 0]
 
@@ -195,5 +194,8 @@ def _multigrid(matrix: Any) -> Any:
     solver.setOperators(matrix)
     solver.setType("cg")
     solver.getPC().setType("gamg")
+    # PETSc's own norm is of the preconditioned residual, which on the stretched cells falls before the true one does:
+    # at the default h and a body of 0.1 S/m it stopped at 1.2e-6.
+    solver.setNormType(fenicsx().PETSc.KSP.NormType.UNPRECONDITIONED)
     solver.setTolerances(rtol=_TOLERANCE)
     return solver

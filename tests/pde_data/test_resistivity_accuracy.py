@@ -91,3 +91,11 @@ class TestPlainRoute:
         plain = Resistivity(body_conductivity=0.1).plain_route()
         assert isinstance(plain, PlainResistivity)
         assert plain.problem.body_conductivity == 0.1
+
+
+def test_a_body_the_boundary_elements_cannot_judge_is_said(monkeypatch):
+    problem = Resistivity(semi_axis_ratio=(3.0, 1.0, 1.0), volume=(0.05, 0.2))
+    assert problem._oracle.degree == 12
+    monkeypatch.setattr("pde_data.resistivity._ORACLE_ERROR", 1e-12)
+    with pytest.raises(ArithmeticError, match="too long or too near the surface"):
+        estimated_error(Resistivity(), ENDS, np.ones((2, 882)))
