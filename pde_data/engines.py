@@ -156,6 +156,10 @@ def _local_cluster(n: int) -> Iterator[Client]:
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+        # A sampling profiler and a monitor in every worker compete with the solve for the interpreter.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.system-monitor.interval": "60s",
+        "distributed.admin.system-monitor.gil.enabled": False,
     }
     before = dict(os.environ)  # the nannies set the workers' environment in this process, to spawn them with it
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker is our business to report
