@@ -19,12 +19,14 @@ from pde_data.blocks import FinishedBlock
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-# numpy reads the first three when it is imported; PETSc's handler would turn a stop into a page of advice.
+# numpy reads the first three when it is imported; PETSc's handler would turn a stop into a page of advice; Dask's
+# sampling profiler competes with the solve for the interpreter.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "PETSC_OPTIONS": "-no_signal_handler",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
 }
 CONNECT_SECONDS = 20
 
@@ -156,7 +158,7 @@ def _local_cluster(n: int) -> Iterator[Client]:
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-        # A sampling profiler and a monitor in every worker compete with the solve for the interpreter.
+        # Local workers are given the settings of this process, which outweigh their environment.
         "distributed.worker.profile.enabled": False,
         "distributed.admin.system-monitor.interval": "60s",
         "distributed.admin.system-monitor.gil.enabled": False,
