@@ -89,7 +89,11 @@ class Resistivity(Rebuilt):
         for what in ("depth", "volume", "azimuth"):
             low, high = getattr(self, what)
             if not low <= high or (what != "azimuth" and not low > 0):
-                raise ValueError(f"expected a range of {what} that is positive and ascending, got {low} to {high}")
+                raise ValueError(
+                    f"expected an ascending range of {what}"
+                    + " above 0" * (what != "azimuth")
+                    + f", got {low} to {high}"
+                )
         if not min(self.semi_axis_ratio) > 0:
             raise ValueError(f"expected positive semi-axes, got the ratio {self.semi_axis_ratio}")
         half_height = self.size(self.volume[1]) * self.semi_axis_ratio[2]
@@ -146,7 +150,7 @@ class Resistivity(Rebuilt):
             problem=self.name,
             route="secondary potential, quadratic elements on a mesh that follows the body, Green's-function extraction",
             options=options_of(self),
-            mesh_sha256=_shipped(self.mesh).sha256,
+            reference_mesh_sha256=_shipped(self.mesh).sha256,
         )
 
     @property

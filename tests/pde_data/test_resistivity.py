@@ -28,7 +28,7 @@ def test_spaces_and_definition():
     assert PROBLEM.observables.size == 882
     definition = json.loads(json.dumps(PROBLEM.definition))
     assert registered_problem("dcr", definition["options"]) == PROBLEM
-    assert definition["mesh_sha256"] != Resistivity(mesh="fine").definition["mesh_sha256"]
+    assert definition["reference_mesh_sha256"] != Resistivity(mesh="fine").definition["reference_mesh_sha256"]
 
 
 def test_background_is_that_of_two_points():
@@ -43,8 +43,8 @@ def test_background_is_that_of_two_points():
     ("options", "message"),
     [
         ({"depth": (0.3, 0.75)}, "reaches 0.3 m above its centre"),
-        ({"depth": (0.75, 0.45)}, "positive and ascending"),
-        ({"volume": (-1.0, 0.1)}, "positive and ascending"),
+        ({"depth": (0.75, 0.45)}, "ascending range of"),
+        ({"volume": (-1.0, 0.1)}, "ascending range of"),
         ({"semi_axis_ratio": (2.0, 0.0, 1.0)}, "positive semi-axes"),
         ({"body_conductivity": 0.0}, "positive conductivity"),
         ({"semi_axis_ratio": (9.0, 1.0, 1.0)}, "mesh cannot be stretched"),
@@ -175,3 +175,10 @@ class TestDerivatives:
     def test_counts_must_agree(self, method):
         with pytest.raises(ValueError, match=r"got 1 (directions|rows) for 3 samples"):
             getattr(PROBLEM, method)(Y, np.zeros((1, 3 if method == "jvp" else 882)))
+
+
+def test_another_mesh_is_named_as_such_where_a_data_set_is_refused():
+    from pde_data.recipe import Recipe
+
+    coarse, fine = (Recipe.of(Resistivity(mesh=mesh), 10, 0, 32, "random") for mesh in ("coarse", "fine"))
+    assert "options.mesh coarse there, fine asked" in str(coarse.difference(fine))
