@@ -68,6 +68,21 @@ def tiers() -> dict:
     return found
 
 
+def resistivity() -> dict:
+    """CPU seconds of a solve and of a Jacobian on either mesh, and the error, of 16 random samples."""
+    found = {}
+    for mesh in ("coarse", "fine"):
+        problem = registered_problem("dcr", {"mesh": mesh})
+        y = draw(problem.parameters, 1, np.arange(16))
+        with one_thread():
+            found[mesh] = {
+                "cpu_seconds_per_sample": median_cpu_seconds(lambda p=problem, y=y: p.solve(y), 5) / len(y),
+                "cpu_seconds_per_jacobian": median_cpu_seconds(lambda p=problem, y=y: p.jacobian(y), 5) / len(y),
+                "error": estimated_error(problem, y, problem.solve(y)[0]),
+            }
+    return found
+
+
 ENGINES = """
 import json, time
 import numpy as np
@@ -158,6 +173,7 @@ def main() -> None:
             "generation": generation(store),
             "engines": engines(Path(folder)),
             "tiers of the PDE": tiers(),
+            "resistivity": resistivity(),
         }
         samples = read_samples(store)
         surrogate = train(samples.split(0), TrainSettings()).surrogate
