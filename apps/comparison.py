@@ -42,6 +42,8 @@ class Comparison:
         Every parameter varied alone, for problems with few.
     interpolation
         Tensor Chebyshev interpolation of the same PDE at the same parameters; None where it was not asked for.
+    no_estimate
+        Why the PDE's own error could not be measured.
     """
 
     problem: str
@@ -58,6 +60,7 @@ class Comparison:
     background: Array | None = None
     sweeps: tuple[Sweep, ...] = ()
     interpolation: Interpolation | None = None
+    no_estimate: str | None = None
 
     @property
     def anomalous(self) -> Array:
@@ -117,6 +120,7 @@ class Comparison:
             **({"sweeps": {sweep.name: sweep.error for sweep in self.sweeps}} if self.sweeps else {}),
             "pde_error": self.pde_error,
             "estimated_error": self.estimated_error,
+            **({} if self.no_estimate is None else {"estimated_error_failure": self.no_estimate}),
             "cpu_seconds_per_sample": asdict(self.costs),
             "speedup_single": self.costs.speedup_single,
             "speedup_batched": self.costs.speedup_batched,

@@ -137,10 +137,10 @@ def percent(value: float) -> str:
     return f"{100 * value:.3g} %"
 
 
-def error_in_words(error: dict[str, Any] | None) -> str:
-    """The error of a PDE's own observables (`pde_data.accuracy`), and against what it is."""
+def error_in_words(error: dict[str, Any] | None, why_not: str | None = None) -> str:
+    """The error of a PDE's own observables (`pde_data.accuracy`), and against what it is, or why there is none."""
     if error is None:
-        return "no estimate"
+        return f"no estimate: {why_not}" if why_not else "no estimate"
     stated = []
     for one in (error, *error.get("others", {}).values()):
         against = f" against {one['against']}" if "against" in one else ""  # the first data sets do not say it

@@ -76,7 +76,8 @@ def measure_costs(problem: Problem, surrogate: ForwardModel, points: Callable[[i
     with one_thread():
         plain = None
         if hasattr(problem, "plain_route"):
-            plain = _one_at_a_time(problem.plain_route(), block[:_PLAIN_SINGLES])  # pyright: ignore[reportAttributeAccessIssue]
+            with contextlib.suppress(ValueError):  # a route that cannot be made for these settings is none
+                plain = _one_at_a_time(problem.plain_route(), block[:_PLAIN_SINGLES])  # pyright: ignore[reportAttributeAccessIssue]
         return Costs(
             plain=plain,
             production_single=_one_at_a_time(problem, block[:_PDE_SINGLES]),

@@ -36,8 +36,10 @@ def run(given: GenerateOptions) -> Outcome:
     ]
     if given.repair:
         rows.append(("damaged chunks", f"{len(summary['repaired'])}, made again" if summary["repaired"] else "none"))
-    if summary["estimated_error"]:
-        rows.append(("the PDE's own error", error_in_words(summary["estimated_error"])))
+    if summary.get("estimated_error") or summary.get("estimated_error_failure"):
+        rows.append(
+            ("the PDE's own error", error_in_words(summary["estimated_error"], summary.get("estimated_error_failure")))
+        )
     failure = None if summary["n_ok"] else f"no sample could be solved; gnvpro info {given.out} lists the reasons"
     return Outcome(summary, table(f"Data set {given.out}", rows), failure)
 

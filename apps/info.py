@@ -92,8 +92,10 @@ def _origin_rows(origin: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("placed", f"{how}, {origin['design']}" if "design" in origin else how))
     elif "file" in origin:
         rows.append(("data", f"{origin['file']}, which names no PDE"))
-    if origin.get("estimated_error"):
-        rows.append(("the PDE's own error", error_in_words(origin["estimated_error"])))
+    if origin.get("estimated_error") or origin.get("estimated_error_failure"):
+        rows.append(
+            ("the PDE's own error", error_in_words(origin["estimated_error"], origin.get("estimated_error_failure")))
+        )
     if origin.get("versions"):
         rows.append(("made with", ", ".join(f"{name} {version}" for name, version in origin["versions"].items())))
     return rows

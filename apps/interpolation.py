@@ -63,7 +63,9 @@ class ChebyshevInterpolant:
         """Observables (n, n_out) at parameters (n, n_in)."""
         y = self.parameters.rows(y)
         lower, upper = _bounds(self.parameters)
-        x, shape = (2 * y - lower - upper) / (upper - lower), self.coefficients.shape
+        # A parameter that is fixed has no length to be mapped by, and one node.
+        length, shape = np.where(upper > lower, upper - lower, 1.0), self.coefficients.shape
+        x = (2 * y - lower - upper) / length
         tables = [chebyshev.chebvander(x[:, j], n - 1) for j, n in enumerate(shape[:-1])]
         # Row by row the outer product of all tables, (n, number of coefficients).
         products = reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(len(y), -1), tables)
@@ -81,6 +83,9 @@ def chebyshev_nodes(space: Space, counts: Sequence[int]) -> Array:
     lower, upper = _bounds(space)
     if len(counts) != space.size or min(counts) < 1:
         raise ValueError(f"expected {space.size} positive numbers of nodes, one per parameter; got {list(counts)}")
+    for name, low, high, n in zip(space.names, lower, upper, counts, strict=True):
+        if low == high and n != 1:
+            raise ValueError(f"{name} is fixed at {low:g}: expected 1 node for it, got {n}")
     grids = np.meshgrid(*(chebyshev.chebpts1(n) for n in counts), indexing="ij")
     return lower + (upper - lower) * (np.stack(grids, -1).reshape(-1, space.size) + 1) / 2
 

@@ -16,7 +16,7 @@ from apps.settings import Assignments, Comma
 class GenerateOptions:
     """Settings of `gnvpro generate`."""
 
-    problem: Annotated[str, Argument(help="A registered problem (cdr) or package.module:factory of your own.")]
+    problem: Annotated[str, Argument(help="A registered problem (cdr, dcr) or package.module:factory of your own.")]
     samples: Annotated[int, Option("--samples", "-n", help="Number of samples; more than before extend."), Ge(1)]
     out: Annotated[Path, Option("--out", "-o", help="Data set to write, a zarr folder; an unfinished one is resumed.")]
     seed: Annotated[int, Option("--seed", "-s", help="Seed of the parameters."), Ge(0)] = 0

@@ -30,7 +30,9 @@ def run(given: PredictOptions) -> Outcome:
     if given.out.suffix not in WRITTEN:
         raise ValueError(f"expected an output that ends in {' or '.join(WRITTEN)}, got {given.out}")
     surrogate = Surrogate.load(given.model)
-    parameters = surrogate.parameters.rows(read_parameters(given.parameters, given.transpose))
+    parameters = surrogate.parameters.rows(
+        read_parameters(given.parameters, given.transpose, surrogate.parameters.names)
+    )
     if not np.isfinite(parameters).all():
         row = int(np.argmin(np.isfinite(parameters).all(axis=1)))
         raise ValueError(f"{given.parameters}: row {row} is not finite; leave such rows out")
@@ -59,18 +61,20 @@ def run(given: PredictOptions) -> Outcome:
     return Outcome(numbers, table(f"Predictions in {given.out}", rows))
 
 
-def read_parameters(path: Path, transpose: bool = False) -> Array:
+def read_parameters(path: Path, transpose: bool = False, names: tuple[str, ...] = ()) -> Array:
     """Parameters (n, n_in) of a .npz, .npy, .csv or .mat file, or of a data set.
 
     Parameters
     ----------
     transpose
         Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
+    names
+        Of the parameters, in order: the columns of a .csv whose header has them are put into it.
 
     Raises
     ------
     ValueError
-        Another format, or no table of numbers in it.
+        Another format, a header with some of the names and not all, or no table of numbers in it.
     FileNotFoundError
         Nothing there.
     """
@@ -81,7 +85,7 @@ def read_parameters(path: Path, transpose: bool = False) -> Array:
         raise ValueError(f"{path}: --transpose is for .mat and .npz; samples are rows here")
     try:
         if suffix == ".csv":
-            return _read_csv(path)
+            return _read_csv(path, names)
         if suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False), float)
         if suffix == ".npz":
@@ -106,14 +110,20 @@ def _name(path: Path, there: list[str]) -> str:
     return found[0]
 
 
-def _read_csv(path: Path) -> Array:
+def _read_csv(path: Path, names: tuple[str, ...]) -> Array:
     with path.open(newline="") as file:
         lines = [line for line in csv.reader(file) if line]
     header = bool(lines) and not _is_number(lines[0][0])
     try:
-        return np.array(lines[header:], dtype=float)
+        table = np.array(lines[header:], dtype=float)
     except ValueError as error:
         raise ValueError(f"{path}: expected a table of numbers, one sample a line ({error})") from None
+    columns = [text.strip() for text in lines[0]] if header else []
+    if not set(columns) & set(names):  # no header, or one in words of its own: the order of the columns counts
+        return table
+    if sorted(columns) != sorted(names):
+        raise ValueError(f"{path}: expected columns {', '.join(names)}, got {', '.join(columns)}")
+    return table[:, [columns.index(name) for name in names]]
 
 
 def _write_csv(path: Path, space: Space, observables: Array, inside: NDArray[np.bool_]) -> None:

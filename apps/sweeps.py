@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pde_data.problem import Problem
+from pde_data.problem import Problem, solve_block
 from surrogate.forward_model import Array, Space
 from surrogate.saved import Surrogate
 
@@ -60,7 +60,7 @@ def _sweep(
         return points
 
     solved, dense = along(_SOLVES), along(_EVALUATIONS)
-    expected = problem.solve(solved)[0]
+    expected = solve_block(problem, solved).observables
     difference = np.linalg.norm(surrogate.evaluate(solved) - expected, axis=1)
     size = np.linalg.norm(expected if background is None else expected - background, axis=1)
     return Sweep(

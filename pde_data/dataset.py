@@ -196,6 +196,10 @@ def _rows(dataset: xr.Dataset, name: str) -> Array:
 def _status(dataset: xr.Dataset, n_samples: int) -> NDArray[np.int8]:
     """Status of every sample; a file that says nothing of it vouches for all."""
     if "status" not in dataset:
+        if "schema_version" in dataset.attrs:
+            raise ValueError(
+                "the data set is damaged: its variable 'status' is gone; generate it again in another place"
+            )
         return np.zeros(n_samples, dtype=np.int8)
     return np.asarray(dataset["status"].values, dtype=np.int8)
 

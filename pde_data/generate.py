@@ -230,6 +230,8 @@ def _solve_pending(task: BlockTask, on_progress: Progress | None, run: Engine) -
         len(status) - sum(work.values()),
         int((status > SolveStatus.OK).sum() - (again > SolveStatus.OK).sum()),
     )
+    if work:  # an estimate would be of samples that are about to change
+        store.forget_estimate(task.out)
     report, solved = on_progress or (lambda done, failed, total: None), _Solved()
     report(done, failed, len(status))
     finished_blocks = run(task, list(work))
@@ -293,4 +295,5 @@ def _summary(
         "cpu_seconds": cpu_seconds,
         "samples_per_second": solved_now / solve_seconds if solved_now else None,
         "estimated_error": attributes["estimated_error"],
+        **{name: attributes[name] for name in ("estimated_error_failure",) if attributes.get(name)},
     }

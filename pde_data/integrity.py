@@ -44,12 +44,24 @@ class Damage:
         return asdict(self)
 
 
+_NEEDED = ("parameters", "observables", "status", "failure", "wall_time")
+
+
 def find_damage(path: Path) -> list[Damage]:
     """Every chunk of the data set at `path` that is not what was written; reads all of it.
 
     Data sets of schema 1 have no checksums: only chunks that cannot be read at all, or are gone, are found.
+
+    Raises
+    ------
+    ValueError
+        A whole variable is gone: that is not made good block by block.
     """
     group = store.open_group(path, "r")
+    if gone := [name for name in _NEEDED if name not in group]:
+        raise ValueError(
+            f"{path} is damaged: its variable {gone[0]!r} is gone; make the data set again in another place"
+        )
     status = read_sound(path, "status", SolveStatus.PENDING)
     found = [damage for array in store.arrays_of_samples(group) for damage in _of_samples(path, array, status)]
     per_sample = {array.name for array in store.arrays_of_samples(group)}

@@ -46,7 +46,7 @@ def options_of(problem: Any) -> dict[str, Any]:
     return {f.name: given[f.name] for f in fields(problem) if f.init}
 
 
-def _validated(kind: type, options: dict[str, Any]) -> Any:
+def _validated(kind: Any, options: dict[str, Any]) -> Any:
     try:
         return TypeAdapter(kind).validate_python(options)
     except ValidationError as error:
@@ -66,6 +66,14 @@ def _require_known(kind: Any, given: Any, where: str = "") -> None:
     if kinds and isinstance(given, dict):
         hints = {f.name: typing.get_type_hints(k)[f.name] for k in kinds for f in fields(k) if f.init}
         _require_among(given, list(hints), where)
+        # Validation would take one of the classes and drop, without a word, what only another one has.
+        kinds = [k for k in kinds if set(given) <= {f.name for f in fields(k) if f.init}]
+        if not kinds:
+            raise ValueError(
+                f"options {', '.join(where + key for key in given)} do not go together; give those of one kind"
+            )
+        if len(kinds) == 1 and kinds[0] is not kind:
+            _validated(kinds[0], given)  # its own message, where the other class would be taken instead
         for key, value in given.items():
             _require_known(hints[key], value, f"{where}{key}.")
     elif isinstance(given, list | tuple):

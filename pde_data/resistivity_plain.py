@@ -7,6 +7,7 @@ is a staircase: at h = 0.05 m the anomaly is wrong by a fifth.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,9 @@ from pde_data.problem import Rebuilt
 from pde_data.resistivity import Resistivity
 from surrogate.forward_model import Array, Space
 
-_GROWTH, _FAR = 1.4, 30.0
+_GROWTH, _FAR = 1.4, 600.0  # cells grow by this, up to a box as many edges away
+# About 40 times the default grid: what is larger is a survey too wide for cells that fit its body.
+_MOST_CELLS = 10_000_000
 # Points per direction that sample a cell's share of the body.
 _SUBCELLS = 4
 _TOLERANCE = 1e-8
@@ -33,7 +36,7 @@ class PlainResistivity(Rebuilt):
     Attributes
     ----------
     h
-        Edge of a cell around body and receivers, in m; cells grow by 1.4 from there to a box 30 m away.
+        Edge of a cell around body and receivers, in m; cells grow by 1.4 from there to a box 600 h away.
     """
 
     problem: Resistivity = field(default_factory=Resistivity)
@@ -156,6 +159,11 @@ def _graded_box(problem: Resistivity, h: float) -> Any:
     deep = problem.depth[1] + reach + h
     axes = [_axis(-wide[0], wide[0], h, True), _axis(-wide[1], wide[1], h, True), _axis(-deep, 0.0, h, False)]
     counts = [len(axis) - 1 for axis in axes]
+    if math.prod(counts) > _MOST_CELLS:
+        raise ValueError(
+            f"cells of {h:g} m around body and receivers make {math.prod(counts):,}, expected at most {_MOST_CELLS:,}; "
+            "give a larger edge h"
+        )
     domain = fe.mesh.create_box(
         fe.MPI.COMM_SELF, [np.zeros(3), np.array(counts, float)], counts, fe.mesh.CellType.hexahedron
     )
@@ -168,7 +176,7 @@ def _axis(start: float, stop: float, h: float, both: bool) -> Array:
     cells = int(np.ceil((stop - start) / h))
     even = stop - h * np.arange(cells + 1, dtype=float)[::-1]
     steps = h * _GROWTH ** np.arange(1, 60, dtype=float)
-    beyond = np.cumsum(steps[: int(np.searchsorted(np.cumsum(steps), _FAR)) + 1])
+    beyond = np.cumsum(steps[: int(np.searchsorted(np.cumsum(steps), _FAR * h)) + 1])
     return np.concatenate([even[0] - beyond[::-1], even, even[-1] + beyond if both else []])
 
 

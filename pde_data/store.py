@@ -131,6 +131,14 @@ def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
         variable(group, "status")[rows] = block.solved.status  # last: it commits the block
 
 
+def forget_estimate(path: Path) -> None:
+    """Remove what was said of all samples together."""
+    group = zarr.open_group(path, mode="r+")
+    attributes = dict(group.attrs)
+    if set(attributes) & set(_OF_THE_WHOLE):
+        group.attrs.put({name: value for name, value in attributes.items() if name not in _OF_THE_WHOLE})
+
+
 def write_attribute(path: Path, name: str, value: Any) -> None:
     """Add one attribute to the data set at `path`."""
     # Opened with the consolidated metadata, which the update would drop otherwise.

@@ -32,11 +32,13 @@ class Source:
     leaves: Position | None = None
 
     def __post_init__(self) -> None:
+        if not np.isfinite([p for p in (self.enters, self.leaves) if p is not None]).all():
+            raise ValueError(f"expected finite positions of electrodes, got {self.enters} and {self.leaves}")
         if self.enters == self.leaves:
             raise ValueError(f"a source needs two different electrodes, got {self.enters} twice")
 
     def __str__(self) -> str:
-        ends = ("far away" if p is None else f"({p[0]:g}, {p[1]:g})" for p in (self.enters, self.leaves))
+        ends = ("far away" if p is None else f"({p[0]:.12g}, {p[1]:.12g})" for p in (self.enters, self.leaves))
         return " to ".join(ends)
 
 
@@ -141,6 +143,8 @@ class Survey:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("expected at least one source, got none")
+        if len({str(source) for source in self.sources}) < len(self.sources):
+            raise ValueError("expected different sources, got one of them twice")
         gaps = np.linalg.norm(self.electrodes[:, None] - self.receivers.electrodes[None], axis=2)
         if gaps.min() < 1e-9:
             place = tuple(self.receivers.electrodes[gaps.min(axis=0).argmin()].tolist())

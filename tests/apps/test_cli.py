@@ -221,3 +221,18 @@ def test_infinite_numbers_are_null_in_json():
     from apps.console import jsonable
 
     assert json.dumps(jsonable({"a": [float("nan"), 1.0], "b": float("inf")})) == '{"a": [null, 1.0], "b": null}'
+
+
+def test_columns_of_a_csv_go_by_their_names(gnvpro, model, tmp_path):
+    names = Surrogate.load(model).parameters.names
+    point = dict(zip(names, Surrogate.load(model).training["bounds"]["lower"], strict=True))
+    for file, order in (("given", names), ("turned", names[::-1])):
+        lines = [",".join(order), ",".join(repr(point[name]) for name in order)]
+        (tmp_path / f"{file}.csv").write_text("\n".join(lines))
+        out = tmp_path / f"{file}-out.csv"
+        assert gnvpro("predict", model, "--parameters", tmp_path / f"{file}.csv", "--out", out).exit_code == 0
+    assert (tmp_path / "given-out.csv").read_text() == (tmp_path / "turned-out.csv").read_text()
+    (tmp_path / "wrong.csv").write_text(f"{names[0]},other\n1,2\n")
+    ran = gnvpro("predict", model, "--parameters", tmp_path / "wrong.csv", "--out", tmp_path / "x.csv")
+    assert ran.exit_code == 2
+    assert "expected columns" in ran.stderr

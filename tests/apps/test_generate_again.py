@@ -48,7 +48,24 @@ def test_failed_samples_are_retried_when_asked(gnvpro, tmp_path, monkeypatch):
     assert gnvpro(*arguments).exit_code == 0
     trouble.unlink()
     assert gnvpro(*arguments).numbers["n_failed"] > 0
-    assert gnvpro(*arguments, "--retry-failed").numbers["n_failed"] == 0
+    before = gnvpro("info", failed, "--json").numbers["estimated_error"]
+    after = gnvpro(*arguments, "--retry-failed").numbers
+    assert after["n_failed"] == 0
+    alone = gnvpro(*arguments[:-2], tmp_path / "alone.zarr", "--json").numbers
+    assert after["estimated_error"] == alone["estimated_error"], "of all samples, as of a data set made at once"
+    assert before["against"] == after["estimated_error"]["against"]
+
+
+@pytest.mark.parametrize("name", ["observables", "status"])
+def test_a_variable_that_is_gone_is_said(gnvpro, tmp_path, name):
+    path = tmp_path / "d.zarr"
+    generating = ("generate", TOY, "--samples", 10, "--out", path)
+    assert gnvpro(*generating).exit_code == 0
+    shutil.rmtree(path / name)
+    for command in (("info", path), ("train", path), (*generating, "--repair")):
+        ran = gnvpro(*command)
+        assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1), command
+        assert name in ran.stderr, command
 
 
 def test_more_samples_extend_and_fewer_are_refused(gnvpro, tmp_path):

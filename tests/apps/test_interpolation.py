@@ -72,3 +72,13 @@ def test_what_cannot_be_interpolated_is_refused():
         ChebyshevInterpolant.fit(BOX, OUT, (2, 2, 2), np.ones((7, 2)))
     with pytest.raises(ValueError, match="2 of 8 nodes"):
         interpolate(Analytic(lambda a, b, c: np.where(np.arange(8)[:, None] < 2, np.nan, np.ones((8, 2)))), (2, 2, 2))
+
+
+def test_a_fixed_parameter_takes_one_node():
+    space = Space.vector(["a", "b"], lower=(0.0, 2.0), upper=(1.0, 2.0), law="uniform")
+    with pytest.raises(ValueError, match="b is fixed at 2: expected 1 node"):
+        chebyshev_nodes(space, (3, 2))
+    nodes = chebyshev_nodes(space, (3, 1))
+    observables = Space.vector(["square"], axis="observable")
+    found = ChebyshevInterpolant.fit(space, observables, (3, 1), nodes[:, :1] ** 2).evaluate(np.array([[0.3, 2.0]]))
+    np.testing.assert_allclose(found, [[0.09]])

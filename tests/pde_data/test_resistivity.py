@@ -182,3 +182,28 @@ def test_another_mesh_is_named_as_such_where_a_data_set_is_refused():
 
     coarse, fine = (Recipe.of(Resistivity(mesh=mesh), 10, 0, 32, "random") for mesh in ("coarse", "fine"))
     assert "options.mesh coarse there, fine asked" in str(coarse.difference(fine))
+
+
+@pytest.mark.usefixtures("fenicsx")
+def test_a_system_that_is_not_solved_costs_one_row(monkeypatch):
+    from pde_data.linear_systems import SolverFailure
+    from pde_data.problem import solve_block
+    from pde_data.resistivity_solver import ResistivitySolver
+
+    solve = ResistivitySolver.anomalous
+
+    def second_depth_fails(self, depth, size, azimuth):
+        if depth == Y[1, 0]:
+            raise SolverFailure("gave up")
+        return solve(self, depth, size, azimuth)
+
+    monkeypatch.setattr(ResistivitySolver, "anomalous", second_depth_fails)
+    assert np.isfinite(PROBLEM.evaluate(Y)).all(axis=1).tolist() == [True, False, True]
+    block = solve_block(PROBLEM, Y)
+    assert block.status.tolist() == [SolveStatus.OK, SolveStatus.EXCEPTION, SolveStatus.OK]
+    assert block.messages[1] == "SolverFailure: gave up"
+
+
+def test_plain_route_has_the_scale_of_the_problem():
+    ten = Resistivity(depth=(4.5, 7.5), volume=(28.3, 90.0))
+    assert ten.plain_route().h == pytest.approx(10 * PROBLEM.plain_route().h)

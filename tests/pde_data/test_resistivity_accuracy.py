@@ -94,8 +94,8 @@ class TestPlainRoute:
 
 
 def test_boundary_elements_of_the_degree_that_is_needed(monkeypatch):
-    assert Resistivity()._oracle.degree == 12
-    assert Resistivity(Survey((Source((0.3, 0.2)),)))._oracle.degree > 12, "current enters right above the body"
+    assert Resistivity()._oracle.degree == 13
+    assert Resistivity(Survey((Source((0.5, 0.0)),)))._oracle.degree > 13, "current enters right above the body"
     monkeypatch.setattr("pde_data.resistivity._ORACLE_ERROR", 1e-13)
     monkeypatch.setattr("pde_data.resistivity._ORACLE_DEGREES", (4, 6))
     with pytest.raises(ArithmeticError, match="too long, or too near an electrode"):

@@ -79,3 +79,18 @@ def test_pairs_and_grids_are_told_apart_among_options():
 def test_wrong_surveys_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_options_of_two_kinds_of_receivers_are_not_mixed():
+    pairs = [[[0.0, 0.2], [0.0, 0.4]]]
+    with pytest.raises(ValueError, match="do not go together"):
+        registered_problem("dcr", {"survey": {"receivers": {"positions": pairs, "spacing": 0.2}}})
+    with pytest.raises(ValueError, match="positions: expected"):
+        registered_problem("dcr", {"survey": {"receivers": {"positions": 3}}})
+
+
+def test_sources_are_finite_and_different():
+    with pytest.raises(ValueError, match="different sources"):
+        Survey((Source((0.0, 0.0)), Source((0.0, 0.0))))
+    with pytest.raises(ValueError, match="finite positions"):
+        Source((float("nan"), 0.0))
