@@ -193,7 +193,12 @@ def variable(group: zarr.Group, name: str) -> zarr.Array:
     ValueError
         There is a group in its place.
     """
-    array = group[name]
+    try:
+        array = group[name]
+    except KeyError as error:
+        raise ValueError(
+            f"{group.store_path} is damaged: its variable {name!r} is gone; make the data set again in another place"
+        ) from error
     if not isinstance(array, zarr.Array):
         raise ValueError(f"{group.store_path}: expected {name!r} to be an array; the data set is damaged")
     return array
