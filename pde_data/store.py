@@ -172,7 +172,7 @@ def arrays_of_samples(group: zarr.Group) -> Iterator[zarr.Array]:
     """The variables that have a row for every sample; `status` last."""
     found = {name: array for name, array in group.arrays() if "sample" in (_dimensions(array) or ())}
     yield from (array for name, array in found.items() if name != "status")
-    yield found["status"]
+    yield variable(group, "status")
 
 
 def _dimensions(array: zarr.Array) -> tuple[str | None, ...] | None:
@@ -191,7 +191,7 @@ def variable(group: zarr.Group, name: str) -> zarr.Array:
     Raises
     ------
     ValueError
-        There is a group in its place.
+        It is gone, or there is a group in its place.
     """
     try:
         array = group[name]
