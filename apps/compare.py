@@ -16,7 +16,7 @@ from apps.options import CompareOptions
 from apps.origin import problem_of
 from apps.settings import to_dict
 from apps.sweeps import sweeps
-from pde_data.accuracy import estimated_error
+from pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from pde_data.problem import Problem, solve_block
 from pde_data.sampling import draw, place
 from surrogate.forward_model import Array
@@ -24,7 +24,6 @@ from surrogate.saved import Surrogate
 
 # Data sets hold samples 0, 1, 2, … of their seed; fresh ones begin here, so they are in no data set of any seed.
 FRESH = 2**62
-ERROR_ESTIMATE_SAMPLES = 8
 
 
 def run(given: CompareOptions) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from surrogate.forward_model import Axis
+from surrogate.forward_model import Axis, Space
 
 # Distinct also for colour-blind readers (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8a8a"
@@ -58,3 +58,9 @@ def save_png(figure: Figure, path: Path) -> None:
 def labelled(axis: Axis) -> str:
     """Name of an axis with its unit."""
     return axis.name + ("" if axis.unit in ("1", "unknown") else f" ({axis.unit})")
+
+
+def in_units(space: Space) -> str:
+    """The unit shared by all components, in brackets for the end of a label; nothing where there is none to show."""
+    units = set(space.units)
+    return f" ({units.pop()})" if len(units) == 1 and not units & {"1", "unknown"} else ""

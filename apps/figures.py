@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from apps.figure_style import BLUE, COLOURS, GREY, RED, labelled, styled
+from apps.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
 from apps.runs import Run, best_so_far
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def parity(comparison: Comparison) -> Figure:
     remainder.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     for axes, ordinate in ((equality, y), (remainder, y - x)):
         axes.scatter(x, ordinate, s=5, color=BLUE, alpha=0.4, linewidths=0, rasterized=True, zorder=2)
-        axes.set_xlabel(f"{what} by the PDE{_unit(comparison)}")
-    equality.set_ylabel(f"{what} by the surrogate{_unit(comparison)}")
-    remainder.set_ylabel(f"surrogate − PDE{_unit(comparison)}")
+        axes.set_xlabel(f"{what} by the PDE{in_units(comparison.observables)}")
+    equality.set_ylabel(f"{what} by the surrogate{in_units(comparison.observables)}")
+    remainder.set_ylabel(f"surrogate − PDE{in_units(comparison.observables)}")
     return figure
 
 
@@ -106,7 +106,7 @@ def curves(comparison: Comparison) -> Figure:
     for axes, (name, i) in zip(all_axes, picked.items(), strict=True):
         draw_curves(axes, comparison, int(i))
         axes.set_title(f"{name} of {n}: error {100 * comparison.telling_errors[i]:.2g} %", fontsize=9)
-    all_axes[0].set_ylabel(f"observable{_unit(comparison)}")
+    all_axes[0].set_ylabel(f"observable{in_units(comparison.observables)}")
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center")
     return figure
@@ -161,7 +161,7 @@ def overview(comparison: Comparison, runs: Sequence[Run]) -> Figure:
     figure, (typical, training, errors) = _figure(11.0, 3.3, 3)
     order = np.argsort(comparison.telling_errors)
     draw_curves(typical, comparison, int(order[len(order) // 2]))
-    typical.set_ylabel(f"observable{_unit(comparison)}")
+    typical.set_ylabel(f"observable{in_units(comparison.observables)}")
     typical.set_title("sensors of a median sample: PDE (lines), surrogate (dots)", fontsize=9)
     for run, colour in zip(runs, COLOURS, strict=False):
         draw_convergence(training, run, "cpu_seconds", colour)
@@ -186,8 +186,3 @@ def _log_axes(axes: Axes, label: str) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(_PERCENT)
     axes.set_xlabel(label)
-
-
-def _unit(comparison: Comparison) -> str:
-    units = set(comparison.observables.units)
-    return f" ({units.pop()})" if len(units) == 1 and units != {"1"} and units != {"unknown"} else ""

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from apps.figure_style import COLOURS, GREY, labelled, styled
+from apps.figure_style import COLOURS, GREY, in_units, labelled, styled
 from apps.sweeps import Sweep
 from surrogate.forward_model import Array, Space
 
@@ -59,7 +59,7 @@ def images(comparison: Comparison, sample: int) -> Figure:
                 grid[i, j].set_ylabel(f"{name}\n{labelled(space.axes[-1])}")
             if i == len(names) - 1:
                 grid[i, j].set_xlabel(labelled(space.axes[-2]))
-        figure.colorbar(drawn[0], ax=grid[:, j].tolist(), shrink=0.8, label=f"log10 |·|{_in_units(space)}")
+        figure.colorbar(drawn[0], ax=grid[:, j].tolist(), shrink=0.8, label=f"log10 |·|{in_units(space)}")
     return figure
 
 
@@ -94,7 +94,7 @@ def sweep_curves(comparison: Comparison) -> Figure:
         _draw_sweep(axes, sweep, chosen, background)
         axes.set_title(f"error up to {sweep.error:.1e}", fontsize=9)
     what = "observable" if comparison.background is None else "anomalous part"
-    grid[0].set_ylabel(f"{what}{_in_units(comparison.observables)}")
+    grid[0].set_ylabel(f"{what}{in_units(comparison.observables)}")
     handles = [
         grid[0].plot([], [], color=colour, label=comparison.observables.names[k])[0]
         for k, colour in zip(chosen, COLOURS, strict=False)
@@ -140,8 +140,3 @@ def _names(space: Space) -> list[str]:
     front = space.axes[:-2]
     index = np.indices([len(axis.labels) for axis in front]).reshape(len(front), -1).T
     return [", ".join(f"{axis.name} {axis.labels[i]}" for axis, i in zip(front, row, strict=True)) for row in index]
-
-
-def _in_units(space: Space) -> str:
-    units = set(space.units)
-    return f" ({units.pop()})" if len(units) == 1 and not units & {"1", "unknown"} else ""

@@ -9,6 +9,9 @@ import numpy as np
 
 from surrogate.forward_model import Array
 
+# Of a data set or a comparison: a reference costs far more than what it judges.
+ERROR_ESTIMATE_SAMPLES = 8
+
 
 def estimated_error(problem: Any, parameters: Array, observables: Array) -> dict[str, Any] | None:
     """The error of observables against the problem's `references()`; None where it has none.

@@ -19,7 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pde_data import integrity, layout, store
-from pde_data.accuracy import estimated_error
+from pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from pde_data.blocks import BlockTask
 from pde_data.engines import Engine, in_process
 from pde_data.lock import sole_writer
@@ -31,7 +31,6 @@ from surrogate.forward_model import Array
 
 # What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
 DEFAULT_BLOCK_SIZE = 32
-ERROR_ESTIMATE_SAMPLES = 8
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Progress = Callable[[int, int, int], None]
