@@ -148,3 +148,26 @@ class DemoOptions:
     fresh: Annotated[int, Option("--fresh", help="Fresh PDE solves the surrogate is checked against."), Ge(1)] = 64
     seed: Annotated[int, Option("--seed", "-s", help="Seed of data, split and weights."), Ge(0)] = 0
     quick: Annotated[bool, Option("--quick", help="Train in a fifth of the time.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Settings of `gnvpro study`; what is particular to one study is set by `--set`."""
+
+    name: Annotated[str, Argument(help="cdr, dcr, indian-pines, ellipse, scaling or ablation.")]
+    out: Annotated[Path | None, Option("--out", "-o", help="New folder for numbers and figures.")] = None
+    data: Annotated[Path | None, Option("--data", help="Data set of the study, where it is not the usual one.")] = None
+    quick: Annotated[bool, Option("--quick", help="Seconds instead of minutes: a smaller version of everything.")] = (
+        False
+    )
+    seeds: Annotated[int | None, Option("--seeds", help="Number of seeds; the study's own choice without."), Ge(1)] = (
+        None
+    )
+    seed: Annotated[int, Option("--seed", "-s", help="First seed."), Ge(0)] = 0
+    set: Annotated[
+        dict[str, Any] | None,
+        Option("--set", metavar="KEY=VALUE", help="Setting of the study, such as budget=500; repeatable."),
+        Assignments,
+    ] = None
+    device: Annotated[str, Option("--device", help="Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
+    threads: Annotated[int, Option("--threads", help="Threads of torch."), Ge(1)] = 1

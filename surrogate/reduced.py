@@ -1,6 +1,6 @@
 """The reduced objective: theta alone, the last layer eliminated (variable projection).
 
-    phi(theta) = 1/(2n) sum_i omega_i² ||x_i - c_i||² + alpha_w/2 ||W||² + alpha_theta/2 ||theta||²,   W = W(theta).
+    phi(theta) = 1/(2n) sum_i omega_i² ||x_i - c_i||² + alpha_w/2 ||W||² + alpha_theta/2 ||L theta||²,   W = W(theta).
 
 At the exact W the gradient is the plain one at fixed W (the envelope theorem), so one backward pass gives it.
 The Gauss-Newton operator differentiates the reduced residual, in which W moves with theta (notation in
@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from surrogate.inner import InnerSolution, LeastSquaresLayer
-from surrogate.networks import FeatureNetwork, LayeredLinearization, Linearization
+from surrogate.networks import FeatureNetwork, Layer, LayeredLinearization, Linearization
+from surrogate.objective import OuterLayer, Point
+from surrogate.regularisation import Regulariser, Ridge
 from surrogate.work import WorkMeter
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
@@ -41,6 +43,10 @@ class ReducedObjective:
         Targets are rotated onto their right singular vectors, and those below this fraction of the largest
         singular value are dropped. Rotating outputs changes nothing, so zero is exact and still brings the
         number of targets down to their numerical rank.
+    alpha_theta
+        Regularisation of theta: a number for a ridge, or any `surrogate.regularisation.Regulariser`.
+    curvature
+        What Gauss-Newton products are of: the full derivative of the reduced residual, or Kaufman's approximation.
 
     Raises
     ------
@@ -61,18 +67,17 @@ class ReducedObjective:
         row_weights: Tensor | None = None,
         fixed: Tensor | None = None,
         alpha_w: float = 1e-10,
-        alpha_theta: float = 1e-9,
+        alpha_theta: float | Regulariser = 1e-9,
         compression: float = 0.0,
+        curvature: GaussNewtonKind = "golub-pereyra",
         meter: WorkMeter | None = None,
     ) -> None:
         if len(inputs) != len(targets):
             raise ValueError(
                 f"inputs and targets disagree on samples: {len(inputs)} and {len(targets)}; check the split"
             )
-        if min(alpha_w, alpha_theta, compression) < 0:
-            raise ValueError(
-                f"expected regularisation and compression >= 0, got {alpha_w}, {alpha_theta}, {compression}"
-            )
+        if min(alpha_w, compression) < 0:
+            raise ValueError(f"expected regularisation and compression >= 0, got {alpha_w} and {compression}")
         targets = targets.double()
         weights = targets.new_ones(len(targets)) if row_weights is None else row_weights.double()
         ones = targets.new_ones(len(targets), 1)
@@ -84,25 +89,27 @@ class ReducedObjective:
         if not bool((weights > 0).all()):
             raise ValueError("expected positive row weights; leave a sample out instead of giving it weight zero")
         self.network, self.inputs = network, inputs
-        self.alpha_w, self.alpha_theta = alpha_w, alpha_theta
+        self.alpha_w, self.regulariser = alpha_w, _as_regulariser(alpha_theta)
+        self.curvature: GaussNewtonKind = curvature
         self.meter = WorkMeter() if meter is None else meter
         self.rotation, compressed, self.dropped = _compress(targets, weights, compression)
         self.layer = LeastSquaresLayer(compressed, weights, alpha_w, columns)
         self.target_norms = torch.linalg.vector_norm(targets, dim=1)
         self.row_weights = weights
 
-    def sibling(self, network: FeatureNetwork, inputs: Tensor, alpha_theta: float) -> ReducedObjective:
+    def sibling(self, network: FeatureNetwork, inputs: Tensor, alpha_theta: float | Regulariser) -> ReducedObjective:
         """The same problem for another network, with a meter of its own.
 
         Compressed targets and the factorisation of the fixed columns are shared: at thousands of samples they cost
         more than hundreds of steps.
         """
         other = copy.copy(self)
-        other.network, other.inputs, other.alpha_theta, other.meter = network, inputs, alpha_theta, WorkMeter()
+        other.network, other.inputs, other.meter = network, inputs, WorkMeter()
+        other.regulariser = _as_regulariser(alpha_theta)
         return other
 
-    def at(self, theta: Tensor) -> ReducedPoint:
-        """The objective at theta: one forward pass; whatever else is asked of the point is charged when asked."""
+    def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> ReducedPoint:
+        """The objective at theta, W exact; see `surrogate.objective.Objective`."""
         self.meter.forward += 1
         return ReducedPoint(self, theta)
 
@@ -115,18 +122,28 @@ class ReducedPoint:
         self._linearization: Linearization = objective.network.linearize(theta, objective.inputs)
         self.inner: InnerSolution = objective.layer.solve(self._linearization.features.double())
 
-    @cached_property
+    @property
     def value(self) -> float:
         """The reduced objective; not finite where the features are not."""
-        return float(self.inner.value + 0.5 * self.objective.alpha_theta * (self.theta.double() ** 2).sum())
+        return self._value
 
-    @cached_property
+    @property
     def gradient(self) -> Tensor:
         """Exact gradient by theta, (n_theta,): one backward pass."""
-        self.objective.meter.backward += 1
-        return self._pull_back(self.inner.residual @ self.inner.weights.t()) + self.objective.alpha_theta * self.theta
+        return self._gradient
 
-    def gauss_newton(self, direction: Tensor, kind: GaussNewtonKind = "golub-pereyra") -> Tensor:
+    @cached_property
+    def _value(self) -> float:
+        return float(self.inner.value + self.objective.regulariser.value(self.theta))
+
+    @cached_property
+    def _gradient(self) -> Tensor:
+        self.objective.meter.backward += 1
+        return self._pull_back(self.inner.residual @ self.inner.weights.t()) + self.objective.regulariser.apply(
+            self.theta
+        )
+
+    def gauss_newton(self, direction: Tensor, kind: GaussNewtonKind | None = None) -> Tensor:
         """Product of J'J with a direction, J the derivative of the reduced residual: one forward, one backward pass.
 
         With P = I - Q Q' and dA the change of the weighted features,
@@ -136,6 +153,8 @@ class ReducedPoint:
         Parameters
         ----------
         direction : (n_theta,)
+        kind
+            None for the objective's.
         """
         meter, inner, scale = self.objective.meter, self.inner, self.objective.layer.row_scale
         meter.forward += 1
@@ -143,12 +162,21 @@ class ReducedPoint:
         change = self._linearization.jvp(direction).double() * scale
         seed = change @ self._weights_gram
         seed -= self._basis @ (self._basis.t() @ seed)
-        if kind == "golub-pereyra":
+        if (kind or self.objective.curvature) == "golub-pereyra":
             seed += inner.residual @ ((inner.residual.t() @ change) @ self._inverse_gram)
-        return self._pull_back(seed) + self.objective.alpha_theta * direction
+        return self._pull_back(seed) + self.objective.regulariser.apply(direction)
 
-    def layers(self, seed: Tensor):
-        """Dense layers with sensitivities to `seed` (n, width), a change of the weighted residual; None if unknown.
+    def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
+        """Layers with sensitivities to E W', E random signs: their covariance is the Gauss-Newton operator's.
+
+        See `surrogate.objective.Point`.
+        """
+        shape = self.inner.residual.shape
+        signs = 2.0 * torch.randint(0, 2, shape, generator=generator) - 1.0
+        return self.layers(signs.to(self.inner.weights) @ self.inner.weights.t())
+
+    def layers(self, seed: Tensor) -> list[Layer] | None:
+        """Layers with sensitivities to `seed` (n, width), a change of the weighted residual; None if unknown.
 
         One backward pass where the network shows its layers.
         """
@@ -158,14 +186,19 @@ class ReducedPoint:
         return self._linearization.layers((seed * self.objective.layer.row_scale).to(self.theta))
 
     @property
-    def outer_weights(self) -> Tensor:
-        """W(theta) in the coordinates of the targets, (n_out, width + q + 1): features, fixed columns, bias."""
-        return (self.compressed_weights @ self.objective.rotation).t()
+    def network_weights(self) -> Tensor:
+        """All of theta: W is not in it."""
+        return self.theta
 
     @property
-    def compressed_weights(self) -> Tensor:
-        """W(theta)' in the coordinates of the compressed targets, (width + q + 1, k)."""
-        return torch.cat([self.inner.weights, self.inner.fixed_weights])
+    def outer(self) -> OuterLayer:
+        """W(theta)."""
+        return OuterLayer(torch.cat([self.inner.weights, self.inner.fixed_weights]), self.objective.rotation)
+
+    @property
+    def outer_weights(self) -> Tensor:
+        """W(theta) in the coordinates of the targets, (n_out, width + q + 1): features, fixed columns, bias."""
+        return self.outer.weights
 
     def training_error(self) -> float:
         """Mean over samples of the relative L2 error, the dropped directions of the targets included."""
@@ -187,6 +220,10 @@ class ReducedPoint:
     @cached_property
     def _inverse_gram(self) -> Tensor:
         return self.inner.feature_inverse @ self.inner.feature_inverse.t()
+
+
+def _as_regulariser(given: float | Regulariser) -> Regulariser:
+    return Ridge(given) if isinstance(given, float | int) else given
 
 
 def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Tensor, Tensor, Tensor]:

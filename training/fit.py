@@ -6,13 +6,23 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from surrogate.networks import FeatureNetwork
-from surrogate.reduced import ReducedObjective, ReducedPoint
+from surrogate.objective import Objective, OuterLayer, Point
+from surrogate.reduced import ReducedObjective
 from training.solver import Solver, Status, Step
+
+
+class Validation(Protocol):
+    """Data that choose the iterate."""
+
+    def measure(self, point: Point) -> tuple[float, float]:
+        """Loss, and the error by which iterates are chosen: smaller is better."""
+        ...
 
 
 class ValidationSet:
@@ -41,14 +51,14 @@ class ValidationSet:
         self._norms = torch.linalg.vector_norm(targets, dim=1)
         self._row_weights = row_weights
 
-    def measure(self, point: ReducedPoint) -> tuple[float, float]:
+    def measure(self, point: Point) -> tuple[float, float]:
         """Weighted mean-square loss, and mean per-sample relative L2 error."""
         with torch.no_grad():
-            features = self._network.bind(point.theta)(self._inputs).double()
-        # The last fixed column is the bias.
-        misfit = features @ point.inner.weights + point.inner.fixed_weights[-1] - self._targets
+            features = self._network.bind(point.network_weights)(self._inputs).double()
+        weights, width = point.outer.compressed, features.shape[1]
+        misfit = features @ weights[:width] + weights[-1] - self._targets
         if self._fixed is not None:
-            misfit = torch.addmm(misfit, self._fixed, point.inner.fixed_weights[:-1])
+            misfit = torch.addmm(misfit, self._fixed, weights[width:-1])
         squares = (misfit**2).sum(1) + self._dropped**2
         loss = 0.5 * (self._row_weights**2 * squares).mean()
         error = (squares.sqrt() / self._norms).mean()
@@ -76,26 +86,24 @@ class Record:
 
 @dataclass(frozen=True)
 class Iterate:
-    """A point worth keeping: theta, W' in the coordinates of the compressed targets, and its validation error."""
+    """A point worth keeping: the network's theta, the last layer, and its validation error."""
 
     validation_error: float
     theta: Tensor
-    compressed_weights: Tensor
-    rotation: Tensor
+    outer: OuterLayer
     work_units: float
     iteration: int
 
     @classmethod
-    def of(cls, point: ReducedPoint, validation_error: float, iteration: int) -> Iterate:
-        """Keeps what the point has anyway; rotating W back to many observables would cost more than a step."""
-        objective = point.objective
-        weights = point.compressed_weights
-        return cls(validation_error, point.theta, weights, objective.rotation, objective.meter.total, iteration)
+    def of(cls, point: Point, validation_error: float, iteration: int) -> Iterate:
+        """What is kept of a point."""
+        work = point.objective.meter.total
+        return cls(validation_error, point.network_weights, point.outer, work, iteration)
 
     @property
     def weights(self) -> Tensor:
         """W in the coordinates of the targets, (n_out, width + q + 1)."""
-        return (self.compressed_weights @ self.rotation).t()
+        return self.outer.weights
 
 
 class Fit:
@@ -113,10 +121,10 @@ class Fit:
 
     def __init__(
         self,
-        objective: ReducedObjective,
+        objective: Objective,
         theta: Tensor,
         solver: Solver,
-        validation: ValidationSet,
+        validation: Validation,
         *,
         patience: float = math.inf,
         stage: str = "",

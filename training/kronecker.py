@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from surrogate.reduced import ReducedPoint
+from surrogate.objective import Point
 
 # Relative to the mean of D over all layers; larger damping suits noisy data.
 DAMPING = 1e-5
@@ -36,13 +36,9 @@ class KroneckerMetric:
         self._blocks = blocks
 
     @classmethod
-    def at(cls, point: ReducedPoint, seed: int) -> KroneckerMetric | None:
+    def at(cls, point: Point, seed: int) -> KroneckerMetric | None:
         """The metric at this point, or None for a network that does not show its layers."""
-        generator = torch.Generator().manual_seed(seed)
-        weights = point.inner.weights
-        n_targets = weights.shape[1]
-        signs = 2.0 * torch.randint(0, 2, (len(point.inner.residual), n_targets), generator=generator) - 1.0
-        layers = point.layers(signs.to(weights) @ weights.t())
+        layers = point.curvature_layers(torch.Generator().manual_seed(seed))
         if layers is None:
             return None
         factors = []
@@ -52,8 +48,8 @@ class KroneckerMetric:
             diagonal = ((layer.inputs @ inputs_basis) ** 2).t() @ (layer.sensitivities @ outputs_basis) ** 2
             factors.append((layer.where, inputs_basis, outputs_basis, diagonal))
         mean = sum(diagonal.sum() for *_, diagonal in factors) / len(point.theta)
-        shift = DAMPING * mean + point.objective.alpha_theta
-        return cls([_Block(where, a, b, 1 / (diagonal + shift)) for where, a, b, diagonal in factors])
+        shift, alpha = DAMPING * mean, point.objective.regulariser.typical
+        return cls([_Block(where, a, b, 1 / (diagonal + (shift + alpha(where)))) for where, a, b, diagonal in factors])
 
     def apply(self, vectors: Tensor) -> Tensor:
         """H_0 on one vector (n_theta,) or on rows (r, n_theta)."""

@@ -14,9 +14,9 @@ import torch
 from scipy.linalg import solve_triangular
 from torch import Tensor
 
-from surrogate.reduced import ReducedPoint
+from surrogate.objective import Point
 from training.kronecker import KroneckerMetric
-from training.solver import Status, Step, judge
+from training.solver import INNER_SHARE, Status, Step, judge
 
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
@@ -46,7 +46,7 @@ class LimitedMemoryBFGS:
         self._iteration = 0
         self._first_gradient = 0.0
 
-    def step(self, point: ReducedPoint) -> Step:
+    def step(self, point: Point) -> Step:
         """One quasi-Newton step; a direction that fails is retried once along the gradient, memory dropped."""
         pairs = self._pairs = self._pairs or _Pairs(self._memory, point.theta)
         gradient_norm = float(torch.linalg.vector_norm(point.gradient))
@@ -130,11 +130,11 @@ class _Pairs:
 
 @dataclass(frozen=True)
 class _Found:
-    point: ReducedPoint
+    point: Point
     length: float
 
 
-def _wolfe(start: ReducedPoint, direction: Tensor, growth: float) -> _Found | None:
+def _wolfe(start: Point, direction: Tensor, growth: float) -> _Found | None:
     """A step length with sufficient decrease and curvature, by bracketing and safeguarded interpolation.
 
     None where the direction does not descend or no length was found in `MAX_TRIALS`.
@@ -144,7 +144,9 @@ def _wolfe(start: ReducedPoint, direction: Tensor, growth: float) -> _Found | No
         return None
     length, low, high = 1.0, 0.0, math.inf
     for _ in range(MAX_TRIALS):
-        trial = start.objective.at(start.theta + length * direction)
+        # The Wolfe tests and the gradient need the value to a small part of the decrease that the slope promises.
+        accuracy = -INNER_SHARE * length * slope
+        trial = start.objective.at(start.theta + length * direction, near=start, accuracy=accuracy)
         excess = trial.value - start.value - SUFFICIENT_DECREASE * length * slope
         if not excess <= 0:  # also where the value is not a number
             high = length

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from surrogate.reduced import ReducedPoint
+from surrogate.objective import Point
 
 
 class Status(StrEnum):
@@ -27,24 +27,26 @@ class Status(StrEnum):
 class Step:
     """One iteration: where it ended, how far it was allowed or went, and whether it was accepted."""
 
-    point: ReducedPoint
+    point: Point
     size: float
     accepted: bool
     status: Status = Status.running
 
 
 class Solver(Protocol):
-    """Minimises a reduced objective. Holds its own memory, so one solver serves one fit."""
+    """Minimises an objective. Holds its own memory, so one solver serves one fit."""
 
     name: str
     # Iterations between looks at the validation data; a look costs about half an iteration of L-BFGS.
     validation_interval: int
 
-    def step(self, point: ReducedPoint) -> Step:
+    def step(self, point: Point) -> Step:
         """One iteration from `point`, which is where the previous step ended."""
         ...
 
 
+# Of the reduction a step predicts: the error of the value that an iterative inner solve may leave.
+INNER_SHARE = 1e-3
 # A gradient this much smaller than the first one is rounding: the line search sees nothing below it.
 GRADIENT_REDUCTION = 1e-10
 

@@ -14,10 +14,10 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from surrogate.reduced import GaussNewtonKind, ReducedPoint
+from surrogate.objective import Point
 from training.kronecker import KroneckerMetric
 from training.krylov import KrylovBasis, lanczos
-from training.solver import Status, Step, judge
+from training.solver import INNER_SHARE, Status, Step, judge
 
 ACCEPT = 1e-4
 SHRINK_BELOW, GROW_ABOVE = 0.1, 0.75
@@ -31,8 +31,6 @@ class TrustRegionKrylov:
     ----------
     size, tolerance
         Of the Krylov basis: products per iteration at most, and the relative residual that ends it early.
-    kind
-        Golub-Pereyra (the full derivative of the reduced residual) or Kaufman.
     metric
         Measure steps in the Kronecker-factored metric, where the network shows its layers.
     """
@@ -44,18 +42,16 @@ class TrustRegionKrylov:
         self,
         size: int = 20,
         tolerance: float = 1e-2,
-        kind: GaussNewtonKind = "golub-pereyra",
         metric: bool = False,
         seed: int = 0,
     ) -> None:
         self._size, self._tolerance = size, tolerance
-        self._kind: GaussNewtonKind = kind
         self._use_metric, self._seed, self._iteration = metric, seed, 0
         self._radius: float | None = None
         self._model: _Model | None = None
         self._first_gradient = 0.0
 
-    def step(self, point: ReducedPoint) -> Step:
+    def step(self, point: Point) -> Step:
         """One trial step; a model is built only where the last step moved."""
         if self._model is None:
             gradient_norm = float(torch.linalg.vector_norm(point.gradient))
@@ -70,8 +66,10 @@ class TrustRegionKrylov:
             self._radius = _length(model.smallest(math.inf))
         coordinates = model.smallest(self._radius)
         length = _length(coordinates)
-        trial = point.objective.at(point.theta + model.step(coordinates))
-        ratio = (point.value - trial.value) / model.predicted_reduction(coordinates)
+        predicted = model.predicted_reduction(coordinates)
+        theta = point.theta + model.step(coordinates)
+        trial = point.objective.at(theta, near=point, accuracy=INNER_SHARE * predicted)
+        ratio = (point.value - trial.value) / predicted
 
         if not ratio > ACCEPT:  # also where the trial is not a number
             self._radius = 0.5 * min(self._radius, length)
@@ -84,14 +82,14 @@ class TrustRegionKrylov:
         self._model = None
         return Step(trial, self._radius, True)
 
-    def _build(self, point: ReducedPoint) -> _Model:
+    def _build(self, point: Point) -> _Model:
         metric = KroneckerMetric.at(point, self._seed + self._iteration) if self._use_metric else None
 
         def root(vector: Tensor) -> Tensor:
             return vector if metric is None else metric.apply_root(vector)
 
         downhill = -root(point.gradient)
-        basis = lanczos(lambda v: root(point.gauss_newton(root(v), self._kind)), downhill, self._size, self._tolerance)
+        basis = lanczos(lambda v: root(point.gauss_newton(root(v))), downhill, self._size, self._tolerance)
         return _Model.of(basis, float(torch.linalg.vector_norm(downhill)), metric)
 
 

@@ -18,7 +18,7 @@ SOLVERS = {
     "lbfgs": lambda: LimitedMemoryBFGS(),
     "plain lbfgs": lambda: LimitedMemoryBFGS(metric=False),
     "krylov": lambda: TrustRegionKrylov(),
-    "kaufman": lambda: TrustRegionKrylov(kind="kaufman"),
+    "kaufman": lambda: TrustRegionKrylov(),
     "krylov in the metric": lambda: TrustRegionKrylov(metric=True),
 }
 NETWORKS = {"dense": DenseNetwork(3, (5, 6)), "residual": ResidualNetwork(3, 5, steps=1)}
@@ -155,7 +155,7 @@ def test_a_gradient_that_is_not_finite_ends_the_fit(solver):
     network = NETWORKS["dense"]
     objective, _ = objective_and_validation(network)
     point = objective.at(network.initial(0))
-    point.gradient = torch.full((network.n_theta,), torch.nan)
+    point._gradient = torch.full((network.n_theta,), torch.nan)
     step = solver.step(point)
     assert step.status is Status.nonfinite
     assert step.point is point

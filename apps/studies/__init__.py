@@ -1,0 +1,11 @@
+"""One study per result of the method: `gnvpro study NAME` prints a table and writes figures and numbers."""
+
+# Where each study's `run` is, imported when it is asked for.
+STUDIES = {
+    "cdr": "apps.studies.cdr",
+    "dcr": "apps.studies.dcr",
+    "indian-pines": "apps.studies.indian_pines",
+    "ellipse": "apps.studies.ellipse",
+    "scaling": "apps.studies.scaling",
+    "ablation": "apps.studies.ablation",
+}

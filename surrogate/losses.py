@@ -1,0 +1,80 @@
+"""Losses of predictions, one sample a row: value, gradient, and products with the (Gauss–Newton) Hessian.
+
+The Hessian of a sample is a small positive semidefinite matrix of outputs by outputs; with random signs e, `root`
+gives a vector of that covariance, which is what a curvature estimate by one backward pass needs.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Loss(Protocol):
+    """A loss that is convex in the predictions; all arguments and results (n, n_out), values (n,)."""
+
+    def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """One number a sample, (n,)."""
+        ...
+
+    def gradient(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """By the predictions."""
+        ...
+
+    def hessian(self, predictions: Tensor, direction: Tensor) -> Tensor:
+        """Hessian by the predictions times a direction, row by row."""
+        ...
+
+    def root(self, predictions: Tensor, signs: Tensor) -> Tensor:
+        """A square root of the Hessian times independent signs, row by row."""
+        ...
+
+
+class LeastSquares:
+    """1/2 ||x - c||²."""
+
+    def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        return 0.5 * ((predictions - targets) ** 2).sum(1)
+
+    def gradient(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        return predictions - targets
+
+    def hessian(self, predictions: Tensor, direction: Tensor) -> Tensor:
+        """See `Loss`."""
+        return direction
+
+    def root(self, predictions: Tensor, signs: Tensor) -> Tensor:
+        """See `Loss`."""
+        return signs
+
+
+class CrossEntropy:
+    """-sum_k c_k log softmax(x)_k for targets c that are probabilities: one-hot rows, smoothed or not."""
+
+    def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        return torch.logsumexp(predictions, 1) - (predictions * targets).sum(1)
+
+    def gradient(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        return torch.softmax(predictions, 1) - targets
+
+    def hessian(self, predictions: Tensor, direction: Tensor) -> Tensor:
+        """(diag(S) - S S') U with S the softmax."""
+        return hessian_at(torch.softmax(predictions, 1), direction)
+
+    def root(self, predictions: Tensor, signs: Tensor) -> Tensor:
+        """B e with B = diag(S)^1/2 - S S^1/2', for which B B' = diag(S) - S S'."""
+        probabilities = torch.softmax(predictions, 1)
+        half = probabilities.sqrt() * signs
+        return half - probabilities * half.sum(1, keepdim=True)
+
+
+def hessian_at(probabilities: Tensor, direction: Tensor) -> Tensor:
+    """(diag(S) - S S') U, row by row, where the probabilities S are at hand."""
+    weighted = probabilities * direction
+    return weighted - probabilities * weighted.sum(1, keepdim=True)
