@@ -49,13 +49,14 @@ def further_members(
         Makes the fit of a candidate from the seed that is so many after the first.
     """
     rivals = [entry.candidate for entry in entries if not entry.candidate.polynomial]
-    # The second best takes every other turn: different shapes err more differently than different seeds.
-    turns = [winner.candidate, *(candidate for candidate in rivals if candidate != winner.candidate)][:2]
+    runner_up = next((candidate for candidate in rivals if candidate != winner.candidate), winner.candidate)
     found, work = [winner], winner.fit.objective.meter.total
     for j in range(1, members):
         if found[-1].fit.status is Status.interrupted:
             break
-        candidate = turns[j % len(turns)]
+        # The race may err on the first place, so the second gets one run to the end; from then on the better of both.
+        best = min(found, key=lambda entry: entry.fit.best.validation_error)
+        candidate = runner_up if j == 1 else best.candidate
         found.append(Entry(candidate, start(candidate, j)))
         found[-1].fit.advance(work, on_step)
     return found

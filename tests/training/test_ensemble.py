@@ -61,7 +61,7 @@ def test_averaging_chooses_on_validation_and_survives_saving(tmp_path):
 def test_members_of_different_gains_share_one_input_scaling():
     training = train(SPLIT, TrainSettings(widths=(6, 8), budget=400, members=4, polynomial="off"))
     choice = training.surrogate.training["choice"]
-    assert {one["gain"] for one in choice["members"]} == {0.1, 1.0}
+    assert [one["gain"] for one in choice["members"][:2]] in ([0.1, 1.0], [1.0, 0.1])
     assert training.errors["validation"] == pytest.approx(min(choice["validation_errors_of_means"]), rel=1e-12)
 
 
