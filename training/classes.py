@@ -246,12 +246,13 @@ def _trained(problem: ClassProblem, on_progress: Callable[[Progress], None] | No
     finish = FINISH_BUDGET if settings.finish == "adam" else 0.0
     total = settings.budget + finish
 
-    def reporter(before: float) -> Callable[[Fit], None] | None:
-        if on_progress is None:
-            return None
-        return lambda fit: on_progress(
-            Progress(fit.stage, before + fit.objective.meter.total, total, fit.best.validation_error)
-        )
+    def reporter(before: float) -> Callable[[Fit], None]:
+        def report(fit: Fit) -> None:
+            if on_progress is not None:
+                done = before + fit.objective.meter.total
+                on_progress(Progress(fit.stage, done, total, fit.best.validation_error))
+
+        return report
 
     if settings.method in _SOLVERS:
         solver = _SOLVERS[settings.method](settings.seed)
