@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from surrogate.cross_entropy import CrossEntropyLayer
 from surrogate.inner import LeastSquaresLayer
@@ -125,7 +124,7 @@ class VarPro(nn.Module):
             return problem.value_at(features, self.weights.to(features.device, torch.float64))
         if problem.is_small and not self._has_warned:
             self._has_warned = True
-            warnings.warn(problem.complaint, stacklevel=2)
+            warnings.warn(problem.complaint, stacklevel=4)  # above the two frames of nn.Module's call
         loss, weights = _Eliminated.apply(features, problem, self._start(features))
         self._keep(loss, weights, self.average if self.n_solved else 0.0)
         return loss
@@ -255,8 +254,10 @@ class _Eliminated(torch.autograd.Function):
         return solved.value, solved.weights
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        # Grad mode is on here only under create_graph=True; the graph would lack dW silently.
+        if torch.is_grad_enabled():
+            raise RuntimeError("the loss can be differentiated once; its second derivative needs that of W")
         (gradient,) = ctx.saved_tensors
         return gradient * gradients[0].to(gradient.dtype), None, None
 
