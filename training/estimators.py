@@ -13,13 +13,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from surrogate.forward_model import Space
@@ -141,7 +141,7 @@ class _Estimator(BaseEstimator):
             raise ValueError(f"expected hidden_widths of positive integers such as (16, 16), got {widths!r}")
         for name in ("gain", "budget", "patience"):
             value = getattr(self, name)
-            if not (isinstance(value, Real) and 0 < value):
+            if not (isinstance(value, Real) and value > 0):
                 raise ValueError(f"expected {name} > 0, got {value!r}")
         for name in ("alpha_w", "alpha_theta"):
             value = getattr(self, name)
@@ -161,9 +161,9 @@ class _Estimator(BaseEstimator):
     def _loss(self) -> Loss:
         raise NotImplementedError
 
-    def _outputs(self, x: ArrayLike) -> NDArray:
+    def _outputs(self, x: Any) -> NDArray:
         check_is_fitted(self)
-        checked = np.asarray(validate_data(self, x, reset=False, dtype=np.float64))
+        checked = np.array(validate_data(self, x, reset=False, dtype=np.float64))  # a copy: it may be read-only
         return self.surrogate_.evaluate(checked)
 
 
@@ -224,7 +224,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
             validation_fraction=validation_fraction, patience=patience, random_state=random_state, device=device,
         )  # fmt: skip
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X (n, n_inputs) and y (n,) or (n, n_outputs); weights (n,) may be zero."""
         self._check_settings()
         checked = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
@@ -241,7 +241,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         self._is_flat = y.ndim == 1
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray:
+    def predict(self, X: Any) -> NDArray:
         """Outputs (n,) or (n, n_outputs), as in training."""
         outputs = self._outputs(X)
         return outputs[:, 0] if self._is_flat else outputs
@@ -292,7 +292,7 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
             validation_fraction=validation_fraction, patience=patience, random_state=random_state, device=device,
         )  # fmt: skip
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X (n, n_inputs) and labels y (n,) of any type; weights (n,) may be zero."""
         self._check_settings()
         if not self.alpha_w > 0:
@@ -301,7 +301,7 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         check_classification_targets(y)
         if (kind := type_of_target(y)).startswith("multilabel") or "multioutput" in kind:
             raise ValueError(f"expected one label a sample, got targets that are {kind}")
-        x, y, weights = _weighted(np.asarray(x), y, check_sample_weight(sample_weight, x, dtype=np.float64))
+        x, y, weights = _weighted(np.asarray(x), np.asarray(y), check_sample_weight(sample_weight, x, dtype=np.float64))
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("expected at least two classes, got one class; there is nothing to tell apart")
@@ -310,11 +310,12 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         self._leave(fit, outer, [str(label) for label in self.classes_])
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray:
+    def predict(self, X: Any) -> NDArray:
         """The likeliest class, (n,)."""
-        return self.classes_[self._outputs(X).argmax(1)]
+        outputs = self._outputs(X)
+        return self.classes_[outputs.argmax(1)]
 
-    def predict_proba(self, X: ArrayLike) -> NDArray:
+    def predict_proba(self, X: Any) -> NDArray:
         """Probabilities, (n, n_classes), in the order of `classes_`."""
         return torch.softmax(torch.as_tensor(self._outputs(X)), 1).numpy()
 

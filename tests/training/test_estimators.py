@@ -20,8 +20,11 @@ from training.estimators import GNvproClassifier, GNvproRegressor
 
 
 def expected_failures(estimator):
-    """Checks that cannot apply, each with its reason; none so far."""
-    return {}
+    """Checks that cannot apply, each with its reason."""
+    return {
+        "check_sample_weight_equivalence_on_dense_data": "the metric of L-BFGS is estimated with random signs, one a row: "
+        "repeated rows draw others and the path differs, while objective and gradient agree (test_weights_are_repetitions)"
+    }
 
 
 @parametrize_with_checks(
@@ -72,13 +75,17 @@ def test_held_out_samples_stop_the_fit():
     assert stopped.loss_ == best["objective"]
 
 
-def test_strong_regularisation_of_theta_leaves_logistic_regression():
-    # Tiny gain: tanh is linear, and at fixed theta the last layer is a multinomial regression on linear features.
+def test_the_last_layer_is_scikit_learns_logistic_regression():
     x, y = load_iris(return_X_y=True)
-    x = StandardScaler().fit_transform(x)
-    model = GNvproClassifier((8,), gain=1e-3, alpha_w=1e-9, alpha_theta=1e3, budget=1, random_state=0).fit(x, y)
-    rival = LogisticRegression(C=1e5, max_iter=10_000, tol=1e-10).fit(x, y)
-    assert (model.predict(x) == rival.predict(x)).mean() > 0.98
+    model = GNvproClassifier((6,), alpha_w=1e-3, budget=30, random_state=0).fit(x, y)
+    found = model.surrogate_
+    inputs = (torch.as_tensor(x) - found.input_shift) * found.input_scale
+    columns = np.column_stack([found.network.bind(found.theta)(inputs).numpy(), np.ones(len(x))])
+    # Its objective is the sum over samples, and the bias is a column that is regularised like the others.
+    rival = LogisticRegression(C=1 / (1e-3 * len(x)), fit_intercept=False, solver="newton-cg", tol=1e-10)
+    rival.fit(columns, y)
+    # Within what the line search asked of the inner solve.
+    np.testing.assert_allclose(model.predict_proba(x), rival.predict_proba(columns), atol=1e-2)
 
 
 def test_pipeline_grid_search_clone_and_pickle():
