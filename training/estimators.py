@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -141,16 +141,16 @@ class _Estimator(BaseEstimator):
             raise ValueError(f"expected hidden_widths of positive integers such as (16, 16), got {widths!r}")
         for name in ("gain", "budget", "patience"):
             value = getattr(self, name)
-            if not (isinstance(value, Real) and value > 0):
+            if not (isinstance(value, int | float) and value > 0):
                 raise ValueError(f"expected {name} > 0, got {value!r}")
         for name in ("alpha_w", "alpha_theta"):
             value = getattr(self, name)
-            if not (isinstance(value, Real) and 0 <= value < math.inf):
+            if not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise ValueError(f"expected {name} >= 0, got {value!r}")
         if self.solver not in SOLVERS:
             raise ValueError(f"expected a solver of {', '.join(SOLVERS)}, got {self.solver!r}")
         fraction = self.validation_fraction
-        if fraction is not None and not (isinstance(fraction, Real) and 0 < fraction < 1):
+        if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
             raise ValueError(f"expected a validation_fraction between 0 and 1 or None, got {fraction!r}")
         if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError("no CUDA device is available; use device='cpu'")
