@@ -96,7 +96,7 @@ class _Estimator(BaseEstimator):
         fit.advance(self.budget)
         self.surrogate_shift_, self.surrogate_scale_ = shift, scale
         self.n_iter_ = max(1, fit.best.iteration)
-        self.loss_ = min(fit.history, key=lambda record: abs(record.iteration - fit.best.iteration)).objective
+        self.loss_ = next(record.objective for record in fit.history if record.iteration == fit.best.iteration)
         # Errors relative to the targets mean little here, where targets are centred.
         self.history_ = [
             {name: value for name, value in asdict(record).items() if name not in ("stage", "train_error")}
@@ -152,7 +152,11 @@ class _Estimator(BaseEstimator):
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
             raise ValueError(f"expected a validation_fraction between 0 and 1 or None, got {fraction!r}")
-        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+        try:
+            kind = torch.device(self.device).type
+        except RuntimeError as error:
+            raise ValueError(f"expected a torch device such as cpu or cuda, got {self.device!r}") from error
+        if kind == "cuda" and not torch.cuda.is_available():
             raise ValueError("no CUDA device is available; use device='cpu'")
 
     def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> Objective:

@@ -123,6 +123,7 @@ def test_bad_settings_are_answered():
         ("alpha_theta >= 0", dict(alpha_theta=-1)),
         ("solver of lbfgs, krylov", dict(solver="adam")),
         ("validation_fraction between 0 and 1", dict(validation_fraction=1.5)),
+        ("torch device", dict(device="abacus")),
         ("None trains on all", dict(validation_fraction=0.99)),
     ):
         with pytest.raises(ValueError, match=match):
