@@ -79,6 +79,9 @@ class TrainOptions:
     ] = None
     quick: Annotated[bool, Option("--quick", help="A fifth of the time for about twice the error.")] = False
     seed: Annotated[int, Option("--seed", "-s", help="Seed of the split and of the initial weights."), Ge(0)] = 0
+    members: Annotated[
+        int, Option("--members", help="Networks from different seeds, the best averaged as validation tells."), Ge(1)
+    ] = 1
     polynomial: Annotated[
         Literal["auto", "on", "off"],
         Option("--polynomial", help="Polynomial features for up to 5 parameters; auto: the race decides."),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from surrogate import model_folder
+from surrogate.concatenated import ConcatenatedNetwork
 from surrogate.forward_model import Array, Space
 from surrogate.model_folder import SavedModelError
 from surrogate.module_network import ModuleNetwork
@@ -314,6 +315,8 @@ def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
     match given["kind"]:
         case "dense":
             return DenseNetwork(given["n_inputs"], tuple(given["widths"]))
+        case "concatenated":
+            return ConcatenatedNetwork(tuple(DenseNetwork(m["n_inputs"], tuple(m["widths"])) for m in given["members"]))
         case "none":
             return NoFeatures(given["n_inputs"])
         case "residual":
@@ -326,7 +329,9 @@ def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
                 "load it from Python with Surrogate.load(path, module=...)"
             )
         case kind:
-            raise SavedModelError(f"unknown kind of network {kind!r}; expected dense, residual, none or module")
+            raise SavedModelError(
+                f"unknown kind of network {kind!r}; expected dense, concatenated, residual, none or module"
+            )
 
 
 def _chunks(y: Array) -> list[Array]:

@@ -92,8 +92,9 @@ class Preparation:
         stage: str,
         alpha_theta: float,
         theta: Tensor | None = None,
+        seed: int | None = None,
     ) -> Fit:
-        """A fit of the network at its initial weights, or at `theta`, watched by the validation set."""
+        """A fit of the network at the initial weights of a seed, or at `theta`, watched by the validation set."""
         validation = self.split.validation
         # Frames of one kind differ in the scale of the inputs only: targets and fixed columns are prepared once.
         key = (frame.polynomials is not None, frame.scaling.output_scale)
@@ -108,7 +109,7 @@ class Preparation:
             self._tensor(self._scaled_weights(frame, validation) / _rms(self._scaled_weights(frame, self.split.train))),
             self._fixed(frame, validation),
         )
-        start = network.initial(self._settings.seed) if theta is None else theta
+        start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
         start = start.to(device=self.device, dtype=self._dtype)
         return Fit(objective, start, solver, watched, patience=self._settings.patience, stage=stage)
 

@@ -7,12 +7,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
 from surrogate.residual_network import ResidualNetwork
 from surrogate.samples import Split
 from surrogate.saved import Surrogate
 from training.contenders import contenders_for
+from training.ensemble import average, further_members
 from training.fit import Fit
 from training.lbfgs import LimitedMemoryBFGS
 from training.outcome import Progress, Training, mean_relative_error
@@ -54,15 +56,17 @@ class Runner:
         """Race shapes and gains, train the winner to the end of the budget."""
         settings, frames = self._settings, {}
 
-        def start(candidate: Candidate) -> Fit:
+        def start(candidate: Candidate, later: int = 0) -> Fit:
             frames[candidate] = self._prepared.standardised(candidate.gain, candidate.polynomial)
-            network = DenseNetwork(self._n_inputs, candidate.widths)
-            return self._fit(network, frames[candidate], self._solver(candidate.metric), str(candidate))
+            network, seed = DenseNetwork(self._n_inputs, candidate.widths), settings.seed + later
+            stage = f"{candidate}, seed {seed}" if later else str(candidate)
+            return self._fit(network, frames[candidate], self._solver(candidate.metric), stage, seed)
 
         fits_polynomials = settings.polynomial != "off" and self._prepared.polynomials is not None
         contenders = contenders_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
         budget = self._budget()
-        winner, entries = race(contenders, start, budget, self._reporter(budget, _Spent()))
+        report = self._reporter(budget, _Spent())
+        winner, entries = race(contenders, start, budget, report)
         alone = self._alone() if any(candidate.polynomial for candidate in contenders) else None
         chosen: dict[str, Any] = {
             "widths": list(winner.candidate.widths),
@@ -81,7 +85,26 @@ class Runner:
                 best, frame = alone, self._prepared.standardised(1.0, with_polynomials=True)
                 chosen |= {"widths": [], "polynomial": self._described_polynomials()}
                 chosen["reason"] = f"the polynomial alone has the lowest validation error ({error:.3g})"
-        return self._training(fits, best, frame, chosen)
+        if settings.members == 1 or frame.polynomials is not None:
+            return self._training(fits, best, frame, chosen)
+        members = further_members(winner, entries, settings.members, start, report)
+        return self._averaged(members, [*fits, *(entry.fit for entry in members[1:])], frame, chosen)
+
+    def _averaged(self, members: list[Entry], fits: list[Fit], frame: Frame, chosen: dict[str, Any]) -> Training:
+        def validation_error(network: FeatureNetwork, theta: Tensor, weights: Tensor) -> float:
+            mean = self._assembled(network, theta, weights, frame)
+            return mean_relative_error(mean, self._split.validation, anomalous=True)
+
+        mean = average(members, members[0].candidate.gain, validation_error)
+        kept = len(mean.network.members)
+        chosen["members"] = [_described(entry) for entry in members]
+        chosen["members_kept"], chosen["validation_errors_of_means"] = kept, mean.validation_errors
+        chosen["reason"] += (
+            f"; the mean of the best {kept} of {len(members)} networks has {min(mean.validation_errors):.3g}"
+        )
+        surrogate = self._assembled(mean.network, mean.theta, mean.weights, frame)
+        best = min((entry.fit for entry in members), key=lambda fit: fit.best.validation_error)
+        return self._training(fits, best, frame, chosen, surrogate)
 
     def paper(self) -> Training:
         """The original study's protocol: raw inputs, three levels of twice the steps, alpha_theta halved at each."""
@@ -137,9 +160,9 @@ class Runner:
             return TrustRegionKrylov(size, metric=metric, seed=self._settings.seed)
         return LimitedMemoryBFGS(metric=metric, seed=self._settings.seed)
 
-    def _fit(self, network: FeatureNetwork, frame: Frame, solver: Solver, stage: str) -> Fit:
+    def _fit(self, network: FeatureNetwork, frame: Frame, solver: Solver, stage: str, seed: int | None = None) -> Fit:
         alpha = 1e-9 if self._settings.alpha_theta is None else self._settings.alpha_theta
-        return self._prepared.fit(network, frame, solver, stage, alpha)
+        return self._prepared.fit(network, frame, solver, stage, alpha, seed=seed)
 
     def _reporter(self, budget: float, done: _Spent) -> Callable[[Fit], None] | None:
         report = self._on_progress
@@ -160,18 +183,21 @@ class Runner:
             "leave_one_out_error": chosen.leave_one_out,
         }
 
-    def _training(self, fits: list[Fit], best: Fit, frame: Frame, choice: dict[str, Any]) -> Training:
+    def _assembled(self, network: FeatureNetwork, theta: Tensor, weights: Tensor, frame: Frame) -> Surrogate:
         train = self._split.train
-        surrogate = Surrogate.assemble(
-            best.network,
-            best.best.theta,
-            best.best.weights,
-            frame.scaling,
-            train.parameter_space,
-            train.observable_space,
-            train.provenance,
-            frame.polynomials,
-        )
+        spaces = train.parameter_space, train.observable_space
+        return Surrogate.assemble(network, theta, weights, frame.scaling, *spaces, train.provenance, frame.polynomials)
+
+    def _training(
+        self,
+        fits: list[Fit],
+        best: Fit,
+        frame: Frame,
+        choice: dict[str, Any],
+        surrogate: Surrogate | None = None,
+    ) -> Training:
+        train = self._split.train
+        surrogate = surrogate or self._assembled(best.network, best.best.theta, best.best.weights, frame)
         errors = self._errors(surrogate, anomalous=False)
         anomalous = {} if train.background is None else self._errors(surrogate, anomalous=True)
         if frame.polynomials is not None:

@@ -35,6 +35,9 @@ class TrainSettings:
         Work units in all, per level for `paper`; None for the default.
     quick
         One network of known good shape and a small budget, instead of the race.
+    members
+        Networks trained from different seeds, of which the best few are averaged as validation tells. One by default;
+        a model of polynomials is always one.
     polynomial
         Polynomial features beside the network, for few parameters. `auto`: the race decides. `on`, `off`: all
         candidates have them, or none.
@@ -55,6 +58,7 @@ class TrainSettings:
     solver: Literal["lbfgs", "krylov"] = "lbfgs"
     budget: float | None = None
     quick: bool = False
+    members: int = 1
     polynomial: Literal["auto", "on", "off"] = "auto"
     goal: Literal["relative", "absolute"] | None = None
     alpha_w: float | None = None
@@ -66,7 +70,7 @@ class TrainSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("budget", "patience", "threads", "gain"):
+        for name in ("budget", "patience", "threads", "gain", "members"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"expected {name} > 0, got {value}")
@@ -74,6 +78,8 @@ class TrainSettings:
             raise ValueError(
                 "the paper's network has its own widths and input scaling; leave widths, gain and quick out"
             )
+        if self.network == "paper" and self.members > 1:
+            raise ValueError("the paper's protocol trains one network; leave members out")
         if self.network == "paper" and self.polynomial == "on":
             raise ValueError("the paper's network has no polynomial features; leave polynomial out")
         if self.quick and self.budget is not None:
