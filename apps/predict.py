@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,8 +16,8 @@ from apps.console import Outcome, table
 from apps.options import PredictOptions
 from apps.settings import to_dict
 from pde_data.dataset import read_samples
-from surrogate.forward_model import Array, Space
 from surrogate.classifier import Classifier
+from surrogate.forward_model import Array, Space
 from surrogate.load import load_model
 from surrogate.saved import Surrogate
 
@@ -44,13 +45,14 @@ def run(given: PredictOptions) -> Outcome:
     if given.out.suffix == ".csv":
         _write_csv(given.out, surrogate.observables, observables, inside, labels)
     else:
+        extra: dict[str, Any] = {} if labels is None else {"labels": labels}
         np.savez(
             given.out,
             parameters=parameters,
             observables=observables,
             inside_training_range=inside,
-            **({} if labels is None else {"labels": labels}),
             settings=json.dumps(to_dict(given)),
+            **extra,
         )
     outside = int((~inside).sum())
     expected = _expected_error(surrogate)
