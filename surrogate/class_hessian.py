@@ -38,15 +38,21 @@ class ClassHessian(NamedTuple):
 
     def apply(self, direction: Tensor) -> Tensor:
         """H U, (m, K) -> (m, K)."""
-        curved = self.of_predictions(self.columns @ direction)
+        curved = self.of_predictions((direction.t() @ self.columns.t()).t())
         return torch.addmm(direction, self.columns.t(), curved, beta=self.alpha_w)
+
+    def to(self, dtype: torch.dtype) -> ClassHessian:
+        """The same with products in another dtype."""
+        return ClassHessian(
+            self.columns.to(dtype), self.probabilities.to(dtype), self.row_scale.to(dtype), self.alpha_w
+        )
 
     def inverse(self) -> ClassInverse:
         """An approximate inverse in float32: of H, or of its diagonal blocks where H is large."""
         width, n_classes = self.columns.shape[1], self.probabilities.shape[1]
-        if width * n_classes > DENSE_LIMIT:
-            return ClassInverse(_inverted(self._class_blocks()))
-        return ClassInverse(_inverted(self._dense()[None]))
+        blocks = self._class_blocks() if width * n_classes > DENSE_LIMIT else self._dense()[None]
+        condition = float(blocks.diagonal(dim1=1, dim2=2).max()) / self.alpha_w
+        return ClassInverse(_inverted(blocks), condition)
 
     def solve(self, right: Tensor, inverse: ClassInverse, tolerance: float, most: int = 200) -> Tensor:
         """H^-1 B by preconditioned conjugate gradients, the error below `tolerance` relative in the norm of H.
@@ -54,11 +60,37 @@ class ClassHessian(NamedTuple):
         Stopped early the result X still has <B, X> <= <B, H^-1 B>, so that Schur complements made of it stay positive
         semidefinite.
         """
+        return self.descend(right, inverse, lambda now, first: now <= tolerance**2 * first, most).solution
 
-        def small_enough(remaining: float, first: float, _: float) -> bool:
-            return remaining <= tolerance**2 * first
+    def descend(
+        self, right: Tensor, inverse: ClassInverse, small_enough: Callable[[float, float], bool], most: int
+    ) -> Solved:
+        """Preconditioned conjugate gradients for H X = B from zero, in the dtype of the products.
 
-        return conjugate_gradients(self.apply, right, inverse.apply, small_enough, most).solution
+        Parameters
+        ----------
+        small_enough
+            Of <r, M r> now and at the start: whether to stop. It is the squared error in the norm of H, as far as M is
+            the inverse of H.
+        """
+        residual = right.to(self.columns.dtype)
+        solution = torch.zeros_like(residual)
+        direction = preconditioned = inverse.apply(residual)
+        remaining = first = float((residual * preconditioned).sum())
+        for products in range(1, most + 1):
+            if not remaining > 0:  # nothing to solve, or rounding
+                return Solved(solution.to(right.dtype), products - 1)
+            curved = self.apply(direction)
+            length = remaining / float((direction * curved).sum())
+            solution = solution.add(direction, alpha=length)
+            residual = residual.sub(curved, alpha=length)
+            preconditioned = inverse.apply(residual)
+            after = float((residual * preconditioned).sum())
+            if small_enough(after, first):
+                return Solved(solution.to(right.dtype), products)
+            direction = torch.add(preconditioned, direction, alpha=after / remaining)
+            remaining = after
+        return Solved(solution.to(right.dtype), most)
 
     def _dense(self) -> Tensor:
         """H, (K m, K m), class by class, in float32.
@@ -99,9 +131,13 @@ class ClassHessian(NamedTuple):
 
 
 class ClassInverse(NamedTuple):
-    """An approximate inverse of H: one matrix (1, K m, K m) or a block a class (K, m, m), float32."""
+    """An approximate inverse of H: one matrix (1, K m, K m) or a block a class (K, m, m), float32.
+
+    condition: the largest diagonal entry of H over alpha_w, which says in which dtype H can be resolved.
+    """
 
     blocks: Tensor
+    condition: float = 1.0
 
     def apply(self, right: Tensor) -> Tensor:
         """(m, K) -> (m, K), in the dtype given."""
@@ -110,47 +146,10 @@ class ClassInverse(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """What conjugate gradients found, the remaining <r, M r>, and how many products it took."""
+    """What conjugate gradients found, and how many products it took."""
 
     solution: Tensor
-    remaining: float
     products: int
-
-
-def conjugate_gradients(
-    operator: Callable[[Tensor], Tensor],
-    right: Tensor,
-    inverse: Callable[[Tensor], Tensor],
-    small_enough: Callable[[float, float, float], bool],
-    most: int,
-) -> Solved:
-    """Preconditioned conjugate gradients from zero.
-
-    Parameters
-    ----------
-    small_enough
-        Of <r, M r> now, <r, M r> at the start, and <x, B>: whether to stop. <r, M r> is the squared error in the norm
-        of the operator, as far as M is its inverse; <x, B> is the squared length of x in that norm.
-    """
-    solution, residual = torch.zeros_like(right), right
-    direction = preconditioned = inverse(residual)
-    remaining = first = float((residual * preconditioned).sum())
-    reached = 0.0
-    for products in range(1, most + 1):
-        if not first > 0:  # nothing to solve, or not a number
-            return Solved(solution, remaining, 0)
-        curved = operator(direction)
-        length = remaining / float((direction * curved).sum())
-        solution = solution.add(direction, alpha=length)
-        residual = residual.sub(curved, alpha=length)
-        reached += length * remaining
-        preconditioned = inverse(residual)
-        after = float((residual * preconditioned).sum())
-        if not after > 0 or small_enough(after, first, reached):
-            return Solved(solution, max(after, 0.0), products)
-        direction = torch.add(preconditioned, direction, alpha=after / remaining)
-        remaining = after
-    return Solved(solution, remaining, most)
 
 
 def _inverted(blocks: Tensor) -> Tensor:
