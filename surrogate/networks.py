@@ -242,6 +242,12 @@ class _DenseLinearization:
         ]
         return found[::-1]
 
+    # Seeds (r, n, width) broadcast, and in theta a dense layer's matrix is full already.
+    evaluations = layers
+
+    def fold(self, rows: Tensor) -> Tensor:
+        return rows
+
     def _backward(self, seed: Tensor):
         for j in reversed(range(len(self._weights))):
             sensitivities = seed * self._slopes[j]

@@ -22,6 +22,7 @@ from surrogate.model_folder import SavedModelError
 from surrogate.module_network import ModuleNetwork
 from surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
 from surrogate.polynomials import Amplitude, PolynomialBasis
+from surrogate.hamiltonian_network import HamiltonianNetwork
 from surrogate.residual_network import ResidualNetwork
 from surrogate.scaling import Scaling
 
@@ -317,7 +318,11 @@ def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
         case "none":
             return NoFeatures(given["n_inputs"])
         case "residual":
-            return ResidualNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"])
+            # Models from before there was a choice of matrices are antisymmetric.
+            matrices = given.get("matrices", "antisymmetric")
+            return ResidualNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"], matrices)
+        case "hamiltonian":
+            return HamiltonianNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"])
         case "module" if module is not None:
             return ModuleNetwork(module, given["n_inputs"])
         case "module":
@@ -326,7 +331,7 @@ def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
                 "load it from Python with Surrogate.load(path, module=...)"
             )
         case kind:
-            raise SavedModelError(f"unknown kind of network {kind!r}; expected dense, residual, none or module")
+            raise SavedModelError(f"unknown kind of network {kind!r}; expected dense, residual, hamiltonian, none or module")
 
 
 def _chunks(y: Array) -> list[Array]:
