@@ -13,27 +13,45 @@ layer of shape (a, b), where a stored Jacobian (n k, a b) would ask for k times 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from surrogate.networks import Layer, Linearization
 from surrogate.regularisation import Regulariser
 
 # Products of two layers are (chunk, width²) matrices: at width 48 this is 20 MB.
 CHUNK = 1024
 
 
+class Evaluation(NamedTuple):
+    """One evaluation of a dense layer.
+
+    Attributes
+    ----------
+    where
+        Of the layer's matrix (fan_in + 1, fan_out), bias last, in unfolded coordinates: there every layer has a full one.
+    inputs : (n, fan_in)
+    sensitivities : (..., n, fan_out)
+        Gradients by the layer's pre-activation, one for every seed.
+    """
+
+    where: slice
+    inputs: Tensor
+    sensitivities: Tensor
+
+
 @runtime_checkable
-class LayerSum(Linearization, Protocol):
+class LayerSum(Protocol):
     """A linearisation whose derivative is a sum over evaluations of dense layers."""
 
-    def evaluations(self, seeds: Tensor) -> list[Layer]:
-        """Every evaluation of a layer, for seeds (r, n, width): sensitivities (r, n, fan_out), inputs as in `Layer`.
+    @property
+    def features(self) -> Tensor:
+        """See `surrogate.networks.Linearization`."""
+        ...
 
-        `where` is in unfolded coordinates: every layer of different weights has a full matrix (fan_in + 1, fan_out).
-        """
+    def evaluations(self, seeds: Tensor) -> list[Evaluation]:
+        """Every evaluation of a layer, for seeds (..., n, width)."""
         ...
 
     def fold(self, rows: Tensor) -> Tensor:
@@ -74,11 +92,15 @@ def structured_gram(
         at = linearize(rows)
         fold, scale = at.fold, row_scale[rows]
         everywhere = (seeds.unsqueeze(1) * scale).to(at.features)
-        layers = [layer._replace(sensitivities=layer.sensitivities.double()) for layer in at.evaluations(everywhere)]
-        layers = [layer._replace(inputs=layer.inputs.double()) for layer in layers]
+        layers = [
+            Evaluation(where, with_ones(inputs.double()), sensitivities.double())
+            for where, inputs, sensitivities in at.evaluations(everywhere)
+        ]
         if sums is None:
             size = max(layer.where.stop for layer in layers)
-            sums = _Sums(seeds.new_zeros(size, size) if gram else None, seeds.new_zeros(along.shape[1], len(seeds), size))
+            sums = _Sums(
+                seeds.new_zeros(size, size) if gram else None, seeds.new_zeros(along.shape[1], len(seeds), size)
+            )
         sums.add(layers, along[rows])
     assert sums is not None and fold is not None
     projections = sums.projections.flatten(0, 1)
@@ -94,21 +116,21 @@ class _Sums:
     def __init__(self, products: Tensor | None, projections: Tensor) -> None:
         self.products, self.projections = products, projections
 
-    def add(self, layers: list[Layer], along: Tensor) -> None:
+    def add(self, layers: list[Evaluation], along: Tensor) -> None:
         for i, first in enumerate(layers):
             self._project(first, along)
             if self.products is not None:
                 for second in layers[: i + 1]:
                     self._multiply(first, second)
 
-    def _project(self, layer: Layer, along: Tensor) -> None:
+    def _project(self, layer: Evaluation, along: Tensor) -> None:
         # (q, n) x (n, r b) for every input would do; one GEMM over all of them is faster.
         n, b = len(along), layer.sensitivities.shape[2]
         sides = torch.einsum("nq,rnb->nqrb", along, layer.sensitivities).reshape(n, -1)
         found = (sides.t() @ layer.inputs).view(*self.projections.shape[:2], b, -1)
         self.projections[..., layer.where] += found.transpose(2, 3).flatten(2)
 
-    def _multiply(self, first: Layer, second: Layer) -> None:
+    def _multiply(self, first: Evaluation, second: Evaluation) -> None:
         assert self.products is not None
         n = len(first.inputs)
         inputs = (first.inputs.unsqueeze(2) * second.inputs.unsqueeze(1)).view(n, -1)
@@ -119,6 +141,11 @@ class _Sums:
         self.products[first.where, second.where] += block
         if first is not second:
             self.products[second.where, first.where] += block.t()
+
+
+def with_ones(inputs: Tensor) -> Tensor:
+    """Inputs as a layer with bias sees them."""
+    return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
 
 
 def gram_by_products(product: Callable[[Tensor], Tensor], n_theta: int, like: Tensor) -> Tensor:

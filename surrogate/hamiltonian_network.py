@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from surrogate.networks import Layer
-from surrogate.time_weights import TimeNetwork, with_ones
+from surrogate.gram import Evaluation
+from surrogate.time_weights import TimeNetwork
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class HamiltonianNetwork(TimeNetwork):
         """Of every time the layer (half + 1, half) it applies, bias last: K' at the nodes, K at the midpoints."""
         in_time = theta[self.n_opening :].view(self.n_times, self.half + 1, self.half)
         return [
-            layer if time % 2 else torch.cat([layer[:-1].t(), layer[-1:]]) for time, layer in enumerate(in_time.unbind())
+            layer if time % 2 else torch.cat([layer[:-1].t(), layer[-1:]])
+            for time, layer in enumerate(in_time.unbind())
         ]
 
     def fold(self, rows: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class HamiltonianNetwork(TimeNetwork):
         return torch.cat([rows[:, : self.n_opening], in_time.flatten(1)], 1)
 
 
-class _Evaluation(NamedTuple):
+class _Stage(NamedTuple):
     """One kick or move: its length, the half that drives it, tanh', and the layer."""
 
     length: float
@@ -111,12 +112,12 @@ class _HamiltonianLinearization:
         opening = network.opening_layer(theta)
         state = torch.addmm(opening[-1], inputs, opening[:-1]).tanh_()
         self._opening_slope = (state * state).neg_().add_(1.0)
-        self._evaluations: list[_Evaluation] = []
+        self._stages: list[_Stage] = []
         y, z = state.split(network.half, 1)
         for length, layer in zip(network.lengths, network.layers_in_time(theta), strict=True):
             driver = y if length < 0 else z
             a = torch.addmm(layer[-1], driver, layer[:-1]).tanh_()
-            self._evaluations.append(_Evaluation(length, driver, (a * a).neg_().add_(1.0), layer))
+            self._stages.append(_Stage(length, driver, (a * a).neg_().add_(1.0), layer))
             if length < 0:
                 z = z + length * a
             else:
@@ -131,8 +132,8 @@ class _HamiltonianLinearization:
         network, opening = self._network, self._network.opening_layer(direction)
         change = torch.addmm(opening[-1], self._inputs, opening[:-1]).mul_(self._opening_slope)
         y, z = change.split(network.half, 1)
-        for evaluation, move in zip(self._evaluations, network.layers_in_time(direction), strict=True):
-            length, driver, slope, layer = evaluation
+        for stage, move in zip(self._stages, network.layers_in_time(direction), strict=True):
+            length, driver, slope, layer = stage
             by_theta = torch.addmm(move[-1], driver, move[:-1])
             a = by_theta.addmm_(y if length < 0 else z, layer[:-1]).mul_(slope)
             if length < 0:
@@ -142,25 +143,27 @@ class _HamiltonianLinearization:
         return torch.cat([y, z], 1)
 
     def vjp(self, seed: Tensor) -> Tensor:
-        layers = [(layer.inputs.t() @ layer.sensitivities).reshape(-1) for layer in self.evaluations(seed)]
-        return self._network.fold(torch.cat(layers).unsqueeze(0))[0]
+        parts = []
+        for _, inputs, sensitivities in self.evaluations(seed):
+            parts += [(inputs.t() @ sensitivities).reshape(-1), sensitivities.sum(0)]
+        return self._network.fold(torch.cat(parts).unsqueeze(0))[0]
 
-    def evaluations(self, seeds: Tensor) -> list[Layer]:
+    def evaluations(self, seeds: Tensor) -> list[Evaluation]:
         """See `surrogate.gram.LayerSum`."""
         network, found = self._network, []
         size, stop = (network.half + 1) * network.half, network.n_theta
         y, z = seeds.split(network.half, -1)
-        for length, driver, slope, layer in reversed(self._evaluations):
+        for length, driver, slope, layer in reversed(self._stages):
             sensitivities = (z if length < 0 else y) * (length * slope)
             back = sensitivities @ layer[:-1].t()
             if length < 0:
                 y = y + back
             else:
                 z = z + back
-            found.append(Layer(slice(stop - size, stop), with_ones(driver), sensitivities))
+            found.append(Evaluation(slice(stop - size, stop), driver, sensitivities))
             stop -= size
         opening = torch.cat([y, z], -1) * self._opening_slope
-        return [Layer(slice(0, network.n_opening), with_ones(self._inputs), opening), *reversed(found)]
+        return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
 
     def fold(self, rows: Tensor) -> Tensor:
         """See `surrogate.gram.LayerSum`."""

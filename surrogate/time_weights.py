@@ -88,8 +88,3 @@ class TimeNetwork(ABC):
     def opening_layer(self, theta: Tensor) -> Tensor:
         """The opening matrix (n_inputs + 1, width), bias last."""
         return theta[: self.n_opening].view(self.n_inputs + 1, self.width)
-
-
-def with_ones(h: Tensor) -> Tensor:
-    """A last column of ones: what a layer with bias sees."""
-    return torch.cat([h, h.new_ones(len(h), 1)], 1)
