@@ -1,0 +1,225 @@
+"""The eliminated layer for classes: regularised multinomial regression for W at fixed features.
+
+With Phi = [Z, 1] (n, width + 1), S = softmax(Phi W) and weights omega of mean one,
+
+    phi(W) = 1/n sum_i omega_i CE(phi_i' W, c_i) + alpha_w/2 ||W||²,
+
+smooth and strongly convex. Newton's method in float64, each step by conjugate gradients to the accuracy it deserves and
+safeguarded by backtracking, which converges from anywhere (Nocedal & Wright 2006, Sec. 7.1). The preconditioner is the
+explicit inverse of an earlier Hessian (`surrogate.class_hessian`), made anew when iterations add up.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from surrogate.class_hessian import ClassHessian, ClassInverse, Solved, conjugate_gradients
+
+MAX_NEWTON_STEPS = 60
+MAX_CG_STEPS = 200
+SUFFICIENT_DECREASE = 1e-4
+# Conjugate-gradient iterations after which the inverse is made anew: about what making it costs.
+REFRESH_AFTER = 40
+# Reductions below this part of the value drown in its rounding; from there on the gradient judges.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class ClassSolution:
+    """W(theta) and what derivative products through it need.
+
+    Attributes
+    ----------
+    weights : (width + 1, K)
+        Bias last.
+    probabilities, residual : (n, K)
+        S, and the gradient by the predictions, omega/n (S - C).
+    gradient : (width + 1, K)
+        By W: what the inner solve left. The gradient by theta is off in proportion to it.
+    value
+        phi, a scalar tensor.
+    columns : (n, width + 1)
+        Phi.
+    newton_steps, products
+        What the solve took, products being those with the Hessian.
+    """
+
+    weights: Tensor
+    probabilities: Tensor
+    residual: Tensor
+    gradient: Tensor
+    value: Tensor
+    columns: Tensor
+    newton_steps: int = 0
+    products: int = 0
+
+
+class CrossEntropyLayer:
+    """The inner problem of one training set, ready to be solved for any features.
+
+    Keeps the last inverse of a Hessian as preconditioner: solutions depend on earlier solves within the accuracy
+    asked for, and not at all beyond.
+
+    Parameters
+    ----------
+    targets : (n, K)
+        Probabilities of the classes: one-hot rows, smoothed or not (`surrogate.labels.one_hot`).
+    row_weights : (n,)
+        omega, positive; scaled to mean one.
+    alpha_w
+        Regularisation of W, bias included; positive, or separable classes would send W to infinity.
+
+    Attributes
+    ----------
+    cpu_seconds
+        Time of this process spent in inner solves, inverses and derivative solves so far.
+
+    Raises
+    ------
+    ValueError
+        Targets that are not probabilities, weights that are not positive, or alpha_w that is not.
+    """
+
+    def __init__(self, targets: Tensor, row_weights: Tensor, alpha_w: float) -> None:
+        _require_probabilities(targets)
+        if row_weights.shape != targets.shape[:1] or not bool((row_weights > 0).all() & row_weights.isfinite().all()):
+            raise ValueError(
+                f"expected {len(targets)} positive row weights, got shape {tuple(row_weights.shape)} from "
+                f"{float(row_weights.min()):g}; leave a sample out instead of giving it weight zero"
+            )
+        if not (alpha_w > 0 and math.isfinite(alpha_w)):
+            raise ValueError(f"expected alpha_w > 0, got {alpha_w}: without it separable classes send W to infinity")
+        self.targets, self.alpha_w = targets.double(), alpha_w
+        self.row_weights = row_weights.double() / row_weights.double().mean()
+        self.row_scale = (self.row_weights / len(targets)).unsqueeze(1)
+        self.cpu_seconds = 0.0
+        self._inverse: ClassInverse | None = None
+        self._products_since = 0
+
+    def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> ClassSolution:
+        """W for these features (n, width), float64.
+
+        Parameters
+        ----------
+        start : (width + 1, K)
+            First guess, by default zeros.
+        accuracy
+            Stops where half the Newton decrement, which estimates the error of the value, is below it; zero asks for
+            W to rounding.
+        """
+        with self._timed():
+            columns = torch.cat([features, features.new_ones(len(features), 1)], 1)
+            shape = columns.shape[1], self.targets.shape[1]
+            if start is not None and start.shape != shape:
+                raise ValueError(f"expected a start of shape {shape}, got {tuple(start.shape)}")
+            at = self._at(columns, features.new_zeros(shape) if start is None else start)
+            if not bool(at.value.isfinite()):
+                if start is not None and bool(torch.isfinite(features).all()):  # a hopeless start: without it
+                    return self.solve(features, None, accuracy)
+                return at
+            return self._newton(at, accuracy)
+
+    def hessian(self, solution: ClassSolution) -> ClassHessian:
+        """The Hessian by W at a solution."""
+        return ClassHessian(solution.columns, solution.probabilities, self.row_scale, self.alpha_w)
+
+    def inverse_at(self, solution: ClassSolution) -> ClassInverse:
+        """The inverse of that Hessian in float32, kept as preconditioner of the solves to come."""
+        with self._timed():
+            self._inverse, self._products_since = self.hessian(solution).inverse(), 0
+            return self._inverse
+
+    def solve_hessian(self, hessian: ClassHessian, inverse: ClassInverse, right: Tensor, tolerance: float) -> Tensor:
+        """H^-1 B for derivative products, see `ClassHessian.solve`; on this layer's clock."""
+        with self._timed():
+            return hessian.solve(right, inverse, tolerance)
+
+    def _newton(self, at: ClassSolution, accuracy: float) -> ClassSolution:
+        steps = products = 0
+        while steps < MAX_NEWTON_STEPS:
+            found = self._direction(at, accuracy)
+            products += found.products
+            # Of the quadratic model, at the minimiser within the Krylov space: half the Newton decrement.
+            reduction = -0.5 * float((at.gradient * found.solution).sum())
+            if not reduction > accuracy:
+                break
+            steps += 1
+            if reduction < _ROUNDING * abs(float(at.value)):
+                trial = self._at(at.columns, at.weights + found.solution)
+                before, after = (float(torch.linalg.vector_norm(p.gradient)) for p in (at, trial))
+                at = trial if after < before else at
+                if not after < 0.5 * before:
+                    break
+            else:
+                lower = self._backtrack(at, found.solution, reduction)
+                if lower is None:
+                    break
+                at = lower
+        return ClassSolution(
+            at.weights, at.probabilities, at.residual, at.gradient, at.value, at.columns, steps, products
+        )
+
+    def _direction(self, at: ClassSolution, accuracy: float) -> Solved:
+        if self._inverse is None or self._products_since >= REFRESH_AFTER or not self._fits(at):
+            self.inverse_at(at)
+        assert self._inverse is not None
+
+        def small_enough(remaining: float, first: float, _: float) -> bool:
+            # <r, M r> is a squared error: a factor of sqrt(first), the Newton decrement, makes convergence superlinear.
+            return remaining <= min(1e-2, max(first, 1e-20)) * first or 0.5 * remaining <= 0.1 * accuracy
+
+        apply = self.hessian(at).apply
+        found = conjugate_gradients(apply, -at.gradient, self._inverse.apply, small_enough, MAX_CG_STEPS)
+        self._products_since += found.products
+        return found
+
+    def _fits(self, at: ClassSolution) -> bool:
+        """Whether the inverse kept is of this size and device: a layer may be solved for features of any width."""
+        blocks = self._inverse.blocks if self._inverse else at.weights
+        return blocks.shape[0] * blocks.shape[1] == at.weights.numel() and blocks.device == at.weights.device
+
+    def _backtrack(self, at: ClassSolution, direction: Tensor, reduction: float) -> ClassSolution | None:
+        length, value = 1.0, float(at.value)
+        while length > 1e-10:
+            trial = self._at(at.columns, at.weights + length * direction)
+            # The slope along the direction is minus twice the reduction.
+            if float(trial.value) <= value - 2 * SUFFICIENT_DECREASE * length * reduction:
+                return trial
+            length *= 0.5
+        return None
+
+    def _at(self, columns: Tensor, weights: Tensor) -> ClassSolution:
+        logarithms = torch.log_softmax(columns @ weights, 1)
+        probabilities = logarithms.exp()
+        residual = (probabilities - self.targets) * self.row_scale
+        gradient = torch.addmm(weights, columns.t(), residual, beta=self.alpha_w)
+        loss = -(self.row_scale * self.targets).mul_(logarithms).sum()
+        value = loss + 0.5 * self.alpha_w * torch.linalg.vector_norm(weights) ** 2
+        return ClassSolution(weights, probabilities, residual, gradient, value, columns)
+
+    @contextmanager
+    def _timed(self):
+        # The clock is for reports: nothing that is computed depends on it. Nested calls count once.
+        if getattr(self, "_running", False):
+            yield
+            return
+        self._running, began = True, time.process_time()
+        try:
+            yield
+        finally:
+            self.cpu_seconds += time.process_time() - began
+            self._running = False
+
+
+def _require_probabilities(targets: Tensor) -> None:
+    if targets.ndim != 2 or not len(targets) or targets.shape[1] < 2:
+        raise ValueError(f"expected targets (n, K), n >= 1 and K >= 2, got {tuple(targets.shape)}; see labels.one_hot")
+    rows = targets.double().sum(1)
+    if not bool((targets >= 0).all() and (rows - 1).abs().max() < 1e-9):
+        raise ValueError("expected targets that are probabilities, rows summing to one; see labels.one_hot")
