@@ -5,6 +5,7 @@ Data are synthetic (`apps.studies.teacher`), since no PDE at hand has 100,000 so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -191,17 +192,21 @@ class _Problem:
         spent = fit.wall_seconds if self._device.type == "cuda" else fit.cpu_seconds
         steps = max(1, sum(record.accepted for record in fit.history[1:]))
         units, reached = objective.meter.total, fit.best.validation_error <= settings.goal
-        to_goal = (spent, units) if reached else (None, None)
-        return _Cost(spent / steps, units / steps, *to_goal, fit.best.validation_error)
+        return _Cost(
+            spent / steps,
+            units / steps,
+            spent if reached else None,
+            units if reached else None,
+            fit.best.validation_error,
+        )
 
 
 def _medians(costs: list[_Cost]) -> dict[str, float | None]:
     """Of every cost; a median to the goal is one where most seeds reached it."""
 
     def middle(values: list[float | None]) -> float | None:
-        known = sorted(float("inf") if v is None else v for v in values)
-        value = known[len(known) // 2]
-        return None if value == float("inf") else median(known) if known[-1] < float("inf") else value
+        value = median(math.inf if v is None else v for v in values)
+        return value if math.isfinite(value) else None
 
     return {name: middle([getattr(cost, name) for cost in costs]) for name in _Cost._fields}
 
@@ -217,22 +222,23 @@ def _rows(
 
 
 def _table(title: str, rows: list[dict[str, Any]], settings: Settings, unit: str) -> Table:
-    table = Table(title=f"Cost against {title}, to validation error {settings.goal:g}", title_justify="left")
-    for name in (title.split(",")[0], "weights", "targets", "method"):
-        table.add_column(name)
-    for name in (f"{unit} a step", "work units a step", "work units", unit, "error at the end"):
+    """A row per value, a column per method: the cost of a step, then what it took to the goal."""
+    table = Table(title=f"{title}: {unit} a step; work units and seconds to error {settings.goal:g}", show_lines=True)
+    table.title_justify = "left"
+    for name in (title.split(",")[0], "targets", *(method.replace("varpro-", "varpro-\n") for method in settings.methods)):
         table.add_column(name, justify="right")
-    for row in rows:
-        to_goal = row["seconds_to_goal"]
-        table.add_row(
-            f"{row['value']:,}",
-            f"{row['n_theta']:,}",
-            f"{row['n_targets']}",
-            row["method"],
-            seconds(row["seconds_per_step"]),
-            f"{row['units_per_step']:.1f}",
-            "not reached" if to_goal is None else f"{row['units_to_goal']:.0f}",
-            "" if to_goal is None else seconds(to_goal),
-            f"{row['validation_error']:.3g}",
-        )
+    for value in dict.fromkeys(row["value"] for row in rows):
+        here = [row for row in rows if row["value"] == value]
+        by_method = {row["method"]: _cell(row) for row in here}
+        table.add_row(f"{value:,}", str(here[0]["n_targets"]), *(by_method[m] for m in settings.methods))
     return table
+
+
+def _cell(row: dict[str, Any]) -> str:
+    to_goal = row["seconds_to_goal"]
+    reached = (
+        f"ends at {row['validation_error']:.2g}"
+        if to_goal is None
+        else f"{row['units_to_goal']:.0f}, {seconds(to_goal)}"
+    )
+    return f"{seconds(row['seconds_per_step'])}\n{reached}"
