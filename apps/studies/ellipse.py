@@ -2,11 +2,12 @@
 
 Both trainings have the same points, network, initial weights and optimiser, full-batch Adam. They differ in one thing:
 one moves W by gradient steps too, beginning at a random line; the other solves for W at every step (Newman et al. 2021,
-Sec. 3).
+Sec. 3). A third, in the table alone, is what elimination is for: second-order steps of the network, here by L-BFGS.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -24,11 +25,14 @@ from pde_data.options import make
 from surrogate.full import FullObjective
 from surrogate.labels import one_hot
 from surrogate.networks import DenseNetwork
-from surrogate.objective import Objective
+from surrogate.objective import Objective, Point
 from surrogate.reduced_classes import ReducedClasses
 from training.class_validation import ClassValidation, predicted_logits
+from training.lbfgs import LimitedMemoryBFGS
+from training.solver import Status
 
-METHODS = ("gradient steps", "eliminated")
+DRAWN = ("gradient steps", "eliminated")
+METHODS = (*DRAWN, "eliminated, L-BFGS")
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
                 network, points, one_hot(labels, 2), alpha_w=settings.alpha_w, alpha_theta=settings.alpha_theta
             )
             runs[method].append(_train(objective, network.initial(seed), method, settings))
-    drawn = {method: [_image(network, frame, settings) for frame in runs[method][0]] for method in METHODS}
+    drawn = {method: [_image(network, frame, settings) for frame in runs[method][0]] for method in DRAWN}
     numbers = {
         "frames": {method: [_numbers(frame) for frame in runs[method][0]] for method in METHODS},
         "final": {method: [_numbers(frames[-1]) for frames in runs[method]] for method in METHODS},
@@ -112,41 +116,51 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
 
 
 def _train(reduced: ReducedClasses, start: Tensor, method: str, settings: Settings) -> list[Frame]:
-    """Adam with all points in every step, seen at the moments of `_moments`."""
+    """The last point within each of the moments' work units."""
     objective: Objective = reduced
     theta = start.clone()
     if method == "gradient steps":
         full = FullObjective(reduced)
         objective, theta = full, full.start(start, outer="random")
-    held_out = draw_points(settings.held_out, seed=1)
-    validation = ClassValidation(reduced.network, *held_out)
-    optimiser = torch.optim.Adam([theta], settings.rate)
-    point = objective.at(theta.clone())
-    frames, moments = [], set(_moments(settings))
-    for step in range(settings.budget // 2 + 1):
-        theta.grad = point.gradient
-        if step in moments:
-            _, misclassified = validation.measure(point)
-            frames.append(
-                Frame(
-                    objective.meter.total,
-                    point.value,
-                    1 - point.training_error(),
-                    1 - misclassified,
-                    point.network_weights,
-                    point.outer.compressed,
-                )
-            )
-        optimiser.step()
-        point = objective.at(theta.clone(), near=point)
+    points = _quasi_newton(objective, theta) if "L-BFGS" in method else _adam(objective, theta, settings.rate)
+    validation = ClassValidation(reduced.network, *draw_points(settings.held_out, seed=1))
+    frames: list[Frame] = []
+    shown, following = next(points), next(points, None)
+    for moment in _moments(settings):
+        while following is not None and following[1] <= moment:
+            shown, following = following, next(points, None)
+        point, _ = shown
+        _, misclassified = validation.measure(point)
+        accuracies = 1 - point.training_error(), 1 - misclassified
+        frames.append(Frame(moment, point.value, *accuracies, point.network_weights, point.outer.compressed))
     return frames
 
 
+def _adam(objective: Objective, theta: Tensor, rate: float) -> Iterator[tuple[Point, float]]:
+    """Points with the work units they took, all samples in every step."""
+    optimiser = torch.optim.Adam([theta], rate)
+    point = objective.at(theta.clone())
+    while True:
+        theta.grad = point.gradient
+        yield point, objective.meter.total
+        optimiser.step()
+        point = objective.at(theta.clone(), near=point)
+
+
+def _quasi_newton(objective: Objective, theta: Tensor) -> Iterator[tuple[Point, float]]:
+    """Likewise, until the solver ends."""
+    solver, point, status = LimitedMemoryBFGS(), objective.at(theta), Status.running
+    while status is Status.running:
+        _ = point.gradient  # paid for before the point is shown, as above
+        yield point, objective.meter.total
+        step = solver.step(point)
+        point, status = step.point, step.status
+
+
 def _moments(settings: Settings) -> list[int]:
-    """Steps that are drawn: none between neighbours early, more and more later."""
-    last = settings.budget // 2
-    grid = torch.logspace(0, 1, settings.frames, base=last + 1, dtype=torch.float64) - 1
-    return sorted({round(float(step)) for step in grid})
+    """Work units that are drawn: every step early, then more and more apart."""
+    grid = torch.logspace(0, 1, settings.frames, base=settings.budget // 2, dtype=torch.float64)
+    return sorted({2 * round(float(step)) for step in grid})
 
 
 def _image(network: DenseNetwork, frame: Frame, settings: Settings) -> FrameImage:

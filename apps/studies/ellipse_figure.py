@@ -48,7 +48,7 @@ def strip(runs: dict[str, list[FrameImage]]) -> Figure:
             draw_points(below, frame)
             units = f"{frame.work_units:g} work units\n" if row == 0 else ""
             above.set_title(f"{units}loss {frame.loss:.3f}", fontsize=8)
-            below.set_title(f"held-out {frame.held_out_accuracy:.1%}", fontsize=8)
+            below.set_title(f"{frame.held_out_accuracy:.1%} right", fontsize=8)
         axes[2 * row, 0].set_ylabel(f"{_TITLES[method]}\nfeatures")
         axes[2 * row + 1, 0].set_ylabel(f"{_TITLES[method]}\npoints")
     return figure

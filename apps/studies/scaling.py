@@ -225,7 +225,11 @@ def _table(title: str, rows: list[dict[str, Any]], settings: Settings, unit: str
     """A row per value, a column per method: the cost of a step, then what it took to the goal."""
     table = Table(title=f"{title}: {unit} a step; work units and seconds to error {settings.goal:g}", show_lines=True)
     table.title_justify = "left"
-    for name in (title.split(",")[0], "targets", *(method.replace("varpro-", "varpro-\n") for method in settings.methods)):
+    for name in (
+        title.split(",")[0],
+        "targets",
+        *(method.replace("varpro-", "varpro-\n") for method in settings.methods),
+    ):
         table.add_column(name, justify="right")
     for value in dict.fromkeys(row["value"] for row in rows):
         here = [row for row in rows if row["value"] == value]
