@@ -45,7 +45,7 @@ def _require_labels(labels: Tensor, n_classes: int) -> None:
         raise ValueError(f"expected at least two classes, got {n_classes}")
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"expected integer labels (n,), got {labels.dtype} of shape {tuple(labels.shape)}")
-    if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < n_classes):
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < n_classes):
         raise ValueError(
             f"expected labels 0 to {n_classes - 1}, got {int(labels.min())} to {int(labels.max())}; number them from 0"
         )

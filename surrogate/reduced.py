@@ -95,7 +95,7 @@ class ReducedObjective:
         self.rotation, compressed, self.dropped = _compress(targets, weights, compression)
         self.layer = LeastSquaresLayer(compressed, weights, alpha_w, columns)
         self.target_norms = torch.linalg.vector_norm(targets, dim=1)
-        self.row_weights = weights
+        self.row_weights, self.targets, self.columns = weights, compressed, columns
 
     def sibling(self, network: FeatureNetwork, inputs: Tensor, alpha_theta: float | Regulariser) -> ReducedObjective:
         """The same problem for another network, with a meter of its own.

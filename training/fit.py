@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,6 +118,11 @@ class Fit:
         Work units without a better validation error after which the fit ends.
     stage
         Label in the history.
+    charge_looks
+        Whether looking at validation and training errors is on the clock. A comparison of methods that look at different
+        intervals takes it off, for all alike; passes over the training set that a solver asks for are always on it.
+    overdraw
+        Whether an iterate may be chosen that the last iteration reached after the budget was spent.
     """
 
     def __init__(
@@ -128,9 +134,12 @@ class Fit:
         *,
         patience: float = math.inf,
         stage: str = "",
+        charge_looks: bool = True,
+        overdraw: bool = True,
     ) -> None:
         self.objective, self.solver, self.stage = objective, solver, stage
         self._validation, self._patience = validation, patience
+        self._charge_looks, self._overdraw, self._limit = charge_looks, overdraw, math.inf
         self.history: list[Record] = []
         self.status = Status.running
         self.cpu_seconds = self.wall_seconds = 0.0
@@ -155,11 +164,11 @@ class Fit:
         """
         if self.status not in (Status.running, Status.budget_spent):
             return self.status
-        self.status, limit = Status.running, self.objective.meter.total + work_units
+        self.status, self._limit = Status.running, self.objective.meter.total + work_units
         try:
             with self._timed():
                 while self.status is Status.running:
-                    if self.objective.meter.total >= limit:
+                    if self.objective.meter.total >= self._limit:
                         self.status = Status.budget_spent
                         break
                     self._one_step()
@@ -185,13 +194,18 @@ class Fit:
             self._record(step)
 
     def _look(self, step: Step) -> None:
-        loss, error = self._validation.measure(step.point)
-        if error < self.best.validation_error:
+        with self._clock.stopped(not self._charge_looks):
+            loss, error = self._validation.measure(step.point)
+            train_error, _ = step.point.training_error(), step.point.value  # a watched point makes its value here
+        within = self._overdraw or self.objective.meter.total <= self._limit
+        if error < self.best.validation_error and within:
             self.best = Iterate.of(step.point, error, self._iteration)
-        self._record(step, step.point.training_error(), loss, error)
+        self._record(step, train_error, loss, error)
 
     def _record(self, step: Step, *errors: float) -> None:
-        norm = float(torch.linalg.vector_norm(step.point.gradient))
+        norm = step.gradient_norm
+        if norm is None:
+            norm = float(torch.linalg.vector_norm(step.point.gradient))
         self.history.append(
             Record(
                 self.stage, self._iteration, self.objective.meter.total, *self._clock.read(), step.point.value, norm,
@@ -213,6 +227,14 @@ class _Clock:
     def __enter__(self) -> None:
         self._before = self._fit.cpu_seconds, self._fit.wall_seconds
         self._start = time.process_time(), time.perf_counter()
+
+    @contextmanager
+    def stopped(self, really: bool) -> Iterator[None]:
+        before = time.process_time(), time.perf_counter()
+        yield
+        if really:
+            spent = time.process_time() - before[0], time.perf_counter() - before[1]
+            self._start = self._start[0] + spent[0], self._start[1] + spent[1]
 
     def read(self) -> tuple[float, float]:
         cpu, wall = time.process_time() - self._start[0], time.perf_counter() - self._start[1]

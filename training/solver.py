@@ -25,12 +25,16 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One iteration: where it ended, how far it was allowed or went, and whether it was accepted."""
+    """One iteration: where it ended, how far it was allowed or went, and whether it was accepted.
+
+    `gradient_norm` is for the history, where the solver has not asked for the point's gradient and nobody should.
+    """
 
     point: Point
     size: float
     accepted: bool
     status: Status = Status.running
+    gradient_norm: float | None = None
 
 
 class Solver(Protocol):
