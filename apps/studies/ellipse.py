@@ -196,23 +196,22 @@ def _numbers(frame: Frame) -> dict[str, Any]:
 
 def _table(runs: dict[str, list[list[Frame]]]) -> Table:
     n = len(runs[METHODS[0]])
-    table = Table(title=f"Points inside an ellipse: median (lowest to highest) of {n} initial weights")
+    table = Table(title=f"Points inside an ellipse: median over {n} initial weights")
     table.title_justify = "left"
-    for name in ("work units", "W", "loss", "training accuracy", "held-out accuracy"):
+    for name in ("work units", "W", "loss", "lowest to highest", "training accuracy", "held-out accuracy"):
         table.add_column(name, justify="left" if name == "W" else "right")
     count = len(runs[METHODS[0]][0])
     for at in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}):
         for method in METHODS:
             frames = [frames[at] for frames in runs[method]]
+            losses = [frame.loss for frame in frames]
             table.add_row(
                 f"{frames[0].work_units:g}",
                 method,
-                _spread([f.loss for f in frames], "{:.3f}"),
-                _spread([f.train_accuracy for f in frames], "{:.1%}"),
-                _spread([f.held_out_accuracy for f in frames], "{:.1%}"),
+                f"{median(losses):.3f}",
+                f"{min(losses):.3f} to {max(losses):.3f}",
+                f"{median(frame.train_accuracy for frame in frames):.1%}",
+                f"{median(frame.held_out_accuracy for frame in frames):.1%}",
             )
+        table.add_section()
     return table
-
-
-def _spread(values: list[float], form: str) -> str:
-    return f"{form.format(median(values))} ({form.format(min(values))} to {form.format(max(values))})"

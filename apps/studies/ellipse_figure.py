@@ -130,7 +130,8 @@ def _draw_curves(axes: np.ndarray, runs: dict[str, list[FrameImage]], at: int) -
             panel.plot(x, y, style, color="black", linewidth=1.4, label=_TITLES[method])
             panel.plot(x[-1:], y[-1:], "o", color="black", markersize=4)
         panel.set_xscale("log")
-        panel.set_xlim(next(iter(runs.values()))[0].work_units * 0.9, frames[-1].work_units * 1.1)
+        units = [frame.work_units for frame in next(iter(runs.values()))]
+        panel.set_xlim(0.9 * units[0], 1.1 * units[-1])
         margin = 0.05 * (max(everything) - min(everything)) + 1e-9
         panel.set_ylim(min(everything) - margin, max(everything) + margin)
         panel.set_ylabel(label)

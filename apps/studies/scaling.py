@@ -6,7 +6,6 @@ Data are synthetic (`apps.studies.teacher`), since no PDE at hand has 100,000 so
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -20,23 +19,25 @@ from apps.studies.result import StudyResult
 from apps.studies.scaling_figure import FACTORS, draw, slope
 from apps.studies.teacher import Teacher
 from pde_data.options import make
+from surrogate.full import FullObjective
 from surrogate.networks import DenseNetwork
+from surrogate.objective import Objective
 from surrogate.reduced import ReducedObjective
 from training.fit import Fit, ValidationSet
-from training.lbfgs import LimitedMemoryBFGS
-from training.solver import Solver, Status
-from training.trust_region import TrustRegionKrylov
+from training.methods import METHODS
+from training.solver import Status
 
 # Work units between two looks at whether the goal is reached.
 CHUNK = 10.0
 N_VALIDATION = 1000
 
-# What is trained by one fit; each has its own memory, so it is made anew for every fit.
-SOLVERS: dict[str, Callable[[], Solver]] = {
-    "varpro-kf-lbfgs": lambda: LimitedMemoryBFGS(),
-    "varpro-lbfgs": lambda: LimitedMemoryBFGS(metric=False),
-    "varpro-kf-krylov": lambda: TrustRegionKrylov(size=40, metric=True),
-    "varpro-krylov": lambda: TrustRegionKrylov(),
+# The methods' settings, the same for every size. A step of Adam is an epoch.
+SETTINGS: dict[str, dict[str, float]] = {
+    "varpro-kf-lbfgs": {"memory": 30},
+    "varpro-lbfgs": {"memory": 30},
+    "varpro-kf-krylov": {"size": 40},
+    "varpro-krylov": {"size": 20},
+    "adam": {"rate": 1e-2, "batch": 32},
 }
 
 
@@ -60,7 +61,7 @@ class Settings:
     base
         Samples, width, outputs and depth while another factor is varied.
     methods
-        Of `SOLVERS`.
+        Of `SETTINGS`.
     goal
         Validation error, mean relative L2, to which cost is measured.
     budget
@@ -78,7 +79,7 @@ class Settings:
     outputs: tuple[int, ...] = (72, 300, 1_000, 3_000, 10_000)
     depth: tuple[int, ...] = (1, 2, 4, 8)
     base: tuple[int, int, int, int] = (1_600, 16, 72, 2)
-    methods: tuple[str, ...] = tuple(SOLVERS)
+    methods: tuple[str, ...] = tuple(SETTINGS)
     goal: float = 0.05
     budget: float = 600.0
     compression: float = 1e-3
@@ -87,9 +88,9 @@ class Settings:
     noise: float = 1e-3
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.methods) - set(SOLVERS))
+        unknown = sorted(set(self.methods) - set(SETTINGS))
         if unknown or not self.methods:
-            raise ValueError(f"expected methods among {', '.join(SOLVERS)}, got {', '.join(unknown) or 'none'}")
+            raise ValueError(f"expected methods among {', '.join(SETTINGS)}, got {', '.join(unknown) or 'none'}")
         if not (self.goal > 0 and self.budget > 0):
             raise ValueError(f"expected goal and budget > 0, got {self.goal} and {self.budget}")
 
@@ -171,10 +172,11 @@ class _Problem:
         self._settings, self._device = settings, device
         self.network = DenseNetwork(teacher.n_inputs, (case.width,) * case.depth)
         inputs, targets = (x.to(device) for x in teacher.draw(case.samples, case.outputs, seed=1))
-        seen = tuple(x.to(device) for x in teacher.draw(N_VALIDATION, case.outputs, seed=2))
+        seen_inputs, seen_targets = (x.to(device) for x in teacher.draw(N_VALIDATION, case.outputs, seed=2))
         self._inputs = inputs
         self._objective = ReducedObjective(self.network, inputs, targets, compression=compression)
-        self._validation = ValidationSet(self._objective, *seen, seen[1].new_ones(N_VALIDATION))
+        ones = seen_targets.new_ones(N_VALIDATION)
+        self._validation = ValidationSet(self._objective, seen_inputs, seen_targets, ones)
 
     @property
     def n_targets(self) -> int:
@@ -184,8 +186,13 @@ class _Problem:
     def cost(self, method: str, seed: int) -> _Cost:
         """One fit from the initial weights of this seed, to the goal or the end of the budget."""
         settings = self._settings
-        objective = self._objective.sibling(self.network, self._inputs, self._objective.regulariser)
-        fit = Fit(objective, self.network.initial(seed).to(self._device), SOLVERS[method](), self._validation)
+        objective: Objective = self._objective.sibling(self.network, self._inputs, self._objective.regulariser)
+        theta, chosen = self.network.initial(seed).to(self._device), METHODS[method]
+        if not chosen.eliminates:
+            full = FullObjective(self._objective, watched=chosen.objective == "batches")
+            objective, theta = full, full.start(theta)
+        solver = chosen.solver(SETTINGS[method], settings.budget, seed)
+        fit = Fit(objective, theta, solver, self._validation, charge_looks=False)
         while fit.best.validation_error > settings.goal and objective.meter.total < settings.budget:
             if fit.advance(CHUNK) is not Status.budget_spent:
                 break

@@ -173,9 +173,14 @@ def measure(split: Split, variant: Variant, seed: int, budget: float) -> Measure
     fits = _coarse_to_fine(problem, seed, budget) if variant.levels else [_fit(problem, seed, budget)]
     spent = time.process_time() - began
     fit = min(fits, key=lambda f: f.best.validation_error)
-    best, errors = fit.best, (split.train, split.validation, split.test)
+
+    def error(samples: Samples) -> float:
+        return problem.error(fit.network, fit.best.theta, fit.best.weights, samples)
+
     return Measured(
-        *(problem.error(fit.network, best.theta, best.weights, samples) for samples in errors),
+        error(split.train),
+        error(split.validation),
+        error(split.test),
         spent,
         sum(f.objective.meter.total for f in fits),
     )
