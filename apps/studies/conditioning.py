@@ -28,7 +28,7 @@ class Spectra(NamedTuple):
 
 
 def spectra(reduced: ReducedObjective, theta: Tensor) -> Spectra:
-    """All three, the regularisation of theta being a ridge, from products with every unit vector: for networks of some hundred weights."""
+    """All three, from products with every unit vector: for some hundred weights, and a ridge on theta."""
     point, full, whole = reduced.at(theta), FullObjective(reduced), slice(0, len(theta))
     kept = full.at(full.start(theta, outer="solved"))
     units = torch.eye(len(theta), dtype=theta.dtype)
