@@ -71,7 +71,7 @@ class Settings:
             )
 
 
-QUICK = dict(train=200, held_out=200, budget=80, frames=8, size=480)
+QUICK = dict(train=200, held_out=200, budget=80, frames=6, size=480)
 
 
 class Frame(NamedTuple):

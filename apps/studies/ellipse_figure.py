@@ -73,6 +73,10 @@ def animation(runs: dict[str, list[FrameImage]], path: Path, size: int) -> None:
             _draw_curves(axes[:, -1], runs, at)
             return []
 
+        # Laid out once: axes that move between frames distract, and the layout costs more than the drawing.
+        draw(count - 1)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         # The last frame stands still for a while.
         order = [*range(count), *[count - 1] * max(1, count // 4)]
         FuncAnimation(figure, draw, frames=order, init_func=lambda: [], blit=False, cache_frame_data=False).save(

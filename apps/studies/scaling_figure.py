@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from apps.figure_style import COLOURS, styled
 
@@ -38,6 +39,10 @@ def draw(measured: list[dict[str, Any]], goal: float, unit: str) -> Figure:
     for across, factor in enumerate(FACTORS):
         for down, (quantity, _) in enumerate(_ROWS):
             _panel(axes[down, across], [row for row in measured if row["factor"] == factor], methods, quantity)
+        values = sorted({row["value"] for row in measured if row["factor"] == factor})
+        if values[-1] < 1000:  # few decades: the values themselves
+            axes[-1, across].set_xticks(values, [str(value) for value in values])
+        axes[-1, across].xaxis.set_minor_formatter(NullFormatter())
         axes[-1, across].set_xlabel("outputs (dashed: not compressed)" if factor == "outputs" else factor)
     axes[0, 0].set_ylabel(f"{unit} a step")
     axes[1, 0].set_ylabel(f"{unit} to error {goal:g}")
@@ -63,4 +68,5 @@ def _panel(axes: Axes, rows: list[dict[str, Any]], methods: list[str], quantity:
             label = f"slope {fitted:.2f}" if compressed and not math.isnan(fitted) else None
             width = {True: 1.5, False: 0.9}[compressed]
             axes.plot(*zip(*known, strict=True), style, color=colour, markersize=4, linewidth=width, label=label)
-    axes.legend(fontsize=7, handlelength=1.2, labelspacing=0.2, borderpad=0.2)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=7, handlelength=1.2, labelspacing=0.2, borderpad=0.2)
