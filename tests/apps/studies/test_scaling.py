@@ -53,8 +53,8 @@ def test_without_compression_a_step_sees_as_many_targets_as_there_are_outputs_or
 def test_work_units_of_a_step_by_hand(result):
     """An accepted step of L-BFGS is a forward and a backward pass at least; an epoch of Adam is one of each."""
     assert all(row["units_per_step"] >= 2 for row in rows(result, "samples", "varpro-lbfgs"))
-    # The solve of the first W, one unit, is shared by the epochs.
-    assert all(2 <= row["units_per_step"] <= 2.2 for row in rows(result, "samples", "adam"))
+    # The solve of the first W is one unit more, shared by the epochs, of which the budget may cut the last.
+    assert all(1.9 <= row["units_per_step"] <= 3 for row in rows(result, "samples", "adam"))
 
 
 def test_a_finer_grid_of_sensors_shows_the_same_field():
