@@ -199,5 +199,5 @@ METHODS: dict[str, Method] = {
     "lbfgs": _lbfgs("full L-BFGS", "full", False),
     "kf-lbfgs": _lbfgs("full KF-L-BFGS", "full", True),
     "adam": _batches("Adam", "adam", (3e-3, 1e-2, 3e-2)),
-    "sgd": _batches("SGD", "sgd", (3e-3, 3e-2, 3e-1)),
+    "sgd": _batches("SGD", "sgd", (1e-2, 3e-2, 1e-1)),
 }  # fmt: skip
