@@ -1,0 +1,94 @@
+"""Every method under one contract: it lowers the loss, pays, keeps its bits and leaves the problem alone."""
+
+import pytest
+import torch
+
+from surrogate.labels import one_hot
+from surrogate.networks import DenseNetwork
+from surrogate.reduced_classes import ReducedClasses
+from surrogate.residual_network import ResidualNetwork
+from tests.training.problems import objective_and_validation
+from training.class_validation import ClassValidation
+from training.methods import METHODS, middle, run_method
+
+NETWORK = DenseNetwork(3, (4,))
+
+
+def least_squares():
+    return objective_and_validation(NETWORK, alpha_w=1e-8)
+
+
+def classes():
+    inputs = torch.randn(90, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = ((inputs**2).sum(1) > 2.4).long() + (inputs[:, 0] > 1).long()
+    reduced = ReducedClasses(NETWORK, inputs[:60], one_hot(labels[:60], 3), alpha_theta=1e-6)
+    return reduced, ClassValidation(NETWORK, inputs[60:], labels[60:])
+
+
+@pytest.fixture(params=[least_squares, classes], ids=["least squares", "classes"])
+def problem(request):
+    return request.param()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_lowers_the_objective_within_its_budget(problem, name):
+    reduced, validation = problem
+    fit = run_method(name, reduced, NETWORK.initial(0), validation, 60.0, seed=1)
+    assert fit.history[-1].objective < fit.history[0].objective
+    assert fit.best.work_units <= 60
+    # One iteration of a Krylov trust region is the most that goes beyond.
+    longest = max(b.work_units - a.work_units for a, b in zip(fit.history, fit.history[1:], strict=False))
+    assert fit.objective.meter.total <= 60 + longest
+    assert reduced.meter.total == 0
+    again = run_method(name, reduced, NETWORK.initial(0), validation, 60.0, seed=1)
+    assert torch.equal(fit.point.theta, again.point.theta)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_grid_has_nine_settings_that_all_make_a_solver(name):
+    grid = METHODS[name].grid
+    assert len({tuple(setting.items()) for setting in grid}) == 9
+    assert middle(grid) is grid[4]
+    for setting in grid:
+        METHODS[name].solver(setting, 10.0, 0)
+
+
+def test_alpha_is_a_factor_on_the_regularisation():
+    reduced, validation = least_squares()
+    plain, scaled = (
+        run_method("varpro-lbfgs", reduced, NETWORK.initial(0), validation, 40.0, dict(memory=10, alpha=alpha))
+        for alpha in (1.0, 1e6)
+    )
+    direction = torch.ones(NETWORK.n_theta)
+    expected = 1e6 * reduced.regulariser.apply(direction)
+    torch.testing.assert_close(scaled.objective.regulariser.apply(direction), expected)
+    assert scaled.objective.regulariser.typical(slice(0, 3)) == pytest.approx(
+        1e6 * reduced.regulariser.typical(slice(0, 3))
+    )
+    assert float(scaled.point.network_weights.norm()) < float(plain.point.network_weights.norm())
+
+
+class Bare(ResidualNetwork):
+    """A network that shows no layers."""
+
+    def linearize(self, theta, inputs):
+        inner = super().linearize(theta, inputs)
+        return type("Bare", (), dict(features=inner.features, jvp=inner.jvp, vjp=inner.vjp))()
+
+
+def test_methods_in_the_metric_need_layers():
+    reduced, _ = least_squares()
+    assert METHODS["varpro-kf-lbfgs"].suits(reduced, NETWORK.initial(0))
+    assert reduced.meter.total == 0
+    bare = Bare(3, 4)
+    hidden, _ = objective_and_validation(bare)
+    assert not METHODS["varpro-kf-lbfgs"].suits(hidden, bare.initial(0))
+    assert METHODS["varpro-lbfgs"].suits(hidden, bare.initial(0))
+
+
+def test_unknown_names_are_refused():
+    reduced, validation = least_squares()
+    with pytest.raises(ValueError, match="known ones are varpro-lbfgs"):
+        run_method("newton", reduced, NETWORK.initial(0), validation, 10.0)
+    with pytest.raises(ValueError, match="rate, batch"):
+        run_method("adam", reduced, NETWORK.initial(0), validation, 10.0, dict(rate=1.0))

@@ -1,0 +1,202 @@
+"""The methods that are compared, by name: the objective each works on, its solver, and the settings it is tuned over.
+
+Every grid has nine settings, so that every method gets the same tuning effort. Methods that take the whole gradient are
+tuned in one number of the solver and in the regularisation of theta (a factor on the problem's own); stochastic ones in
+their rate and in the size of their batches, which regularises too; VarPro + Adam has a rate alone, finely.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from surrogate.cross_entropy import CrossEntropyLayer
+from surrogate.full import FullObjective
+from surrogate.objective import Objective
+from surrogate.reduced import ReducedObjective
+from surrogate.reduced_classes import ReducedClasses
+from surrogate.regularisation import Regulariser
+from surrogate.work import WorkMeter
+from training.first_order import GradientDescent, MinibatchDescent, Rule
+from training.fit import Fit, Validation
+from training.kronecker import KroneckerMetric
+from training.lbfgs import LimitedMemoryBFGS
+from training.solver import Solver
+from training.trust_region import TrustRegionKrylov
+
+Reduced = ReducedObjective | ReducedClasses
+Setting = Mapping[str, float]
+# Of the problem's own regularisation of theta.
+ALPHAS = (1.0, 1e2, 1e4)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train.
+
+    Attributes
+    ----------
+    label
+        For tables and figures.
+    objective
+        `reduced`: W eliminated. `full`: W kept. `batches`: W kept, and paid by the batch.
+    solver
+        From a setting, the budget in work units and a seed.
+    grid
+        Settings to tune over.
+    needs_layers
+        Works in the Kronecker-factored metric: without a network that shows its layers it is another method.
+    """
+
+    label: str
+    objective: Literal["reduced", "full", "batches"]
+    solver: Callable[[Setting, float, int], Solver]
+    grid: tuple[Setting, ...]
+    needs_layers: bool = False
+
+    @property
+    def eliminates(self) -> bool:
+        """Whether this is variable projection."""
+        return self.objective == "reduced"
+
+    def suits(self, reduced: Reduced, theta: Tensor) -> bool:
+        """Whether it can do what its name says on this network."""
+        if not self.needs_layers:
+            return True
+        return KroneckerMetric.at(_apart(reduced).at(theta), 0) is not None
+
+
+def run_method(
+    method: str,
+    reduced: Reduced,
+    theta0: Tensor,
+    validation: Validation,
+    budget: float,
+    setting: Setting | None = None,
+    seed: int = 0,
+    on_step: Callable[[Fit], None] | None = None,
+) -> Fit:
+    """Train by one method until the budget is spent.
+
+    Looks are off the clock, for all methods alike, and iterates from beyond the budget are not chosen. Where W is kept it
+    starts from the solution at `theta0`, which is charged.
+
+    Parameters
+    ----------
+    reduced
+        The problem; its own meter is left alone.
+    theta0 : (n_theta,)
+        Of the network.
+    setting
+        One of the method's grid, or any of that form; None for the middle of the grid.
+
+    Raises
+    ------
+    ValueError
+        An unknown method, or a setting that it does not have.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
+    chosen = METHODS[method]
+    setting = middle(chosen.grid) if setting is None else setting
+    if set(setting) != set(chosen.grid[0]):
+        raise ValueError(
+            f"expected settings {', '.join(chosen.grid[0])} of {method}, got {', '.join(setting) or 'none'}"
+        )
+    objective, theta = _problem(chosen, reduced, theta0, setting)
+    solver = chosen.solver(setting, budget, seed)
+    fit = Fit(objective, theta, solver, validation, stage=method, charge_looks=False, overdraw=False)
+    fit.advance(budget - objective.meter.total, on_step)
+    return fit
+
+
+def middle(grid: tuple[Setting, ...]) -> Setting:
+    """The setting in the middle of a grid."""
+    return grid[len(grid) // 2]
+
+
+def _apart(reduced: Reduced) -> Reduced:
+    """The same problem with a meter of its own, and without what earlier inner solves left behind."""
+    apart = copy.copy(reduced)
+    apart.meter = WorkMeter()
+    if isinstance(apart, ReducedClasses):
+        apart.layer = CrossEntropyLayer(apart.targets, apart.row_weights, apart.alpha_w)
+    return apart
+
+
+def _problem(method: Method, reduced: Reduced, theta: Tensor, setting: Setting) -> tuple[Objective, Tensor]:
+    apart = _apart(reduced)
+    if (factor := setting.get("alpha", 1.0)) != 1.0:
+        apart.regulariser = _Scaled(reduced.regulariser, factor)
+    if method.objective == "reduced":
+        return apart, theta
+    full = FullObjective(apart, watched=method.objective == "batches")
+    return full, full.start(theta)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A regulariser times a number."""
+
+    one: Regulariser
+    factor: float
+
+    def value(self, theta: Tensor) -> Tensor:
+        return self.factor * self.one.value(theta)
+
+    def apply(self, direction: Tensor) -> Tensor:
+        return self.factor * self.one.apply(direction)
+
+    def typical(self, where: slice) -> float:
+        return self.factor * self.one.typical(where)
+
+
+def _grid(**values: tuple[float, ...]) -> tuple[Setting, ...]:
+    return tuple(dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values()))
+
+
+def _lbfgs(label: str, objective: Literal["reduced", "full"], metric: bool) -> Method:
+    def solver(setting: Setting, budget: float, seed: int) -> Solver:
+        return LimitedMemoryBFGS(int(setting["memory"]), metric, seed)
+
+    return Method(label, objective, solver, _grid(memory=(10, 30, 100), alpha=ALPHAS), metric)
+
+
+def _krylov(label: str, objective: Literal["reduced", "full"], sizes: tuple[float, ...], metric: bool) -> Method:
+    def solver(setting: Setting, budget: float, seed: int) -> Solver:
+        return TrustRegionKrylov(int(setting["size"]), metric=metric, seed=seed)
+
+    return Method(label, objective, solver, _grid(size=sizes, alpha=ALPHAS), metric)
+
+
+def _batches(label: str, kind: Literal["adam", "sgd"], rates: tuple[float, ...]) -> Method:
+    def solver(setting: Setting, budget: float, seed: int) -> Solver:
+        return MinibatchDescent(Rule(kind, setting["rate"], budget), int(setting["batch"]), seed=seed)
+
+    return Method(label, "batches", solver, _grid(rate=rates, batch=(8, 32, 128)))
+
+
+def _varpro_adam(setting: Setting, budget: float, seed: int) -> Solver:
+    return GradientDescent(Rule("adam", setting["rate"], budget))
+
+
+METHODS: dict[str, Method] = {
+    "varpro-lbfgs": _lbfgs("VarPro + L-BFGS", "reduced", False),
+    "varpro-kf-lbfgs": _lbfgs("VarPro + KF-L-BFGS", "reduced", True),
+    "varpro-krylov": _krylov("VarPro + Gauss–Newton–Krylov", "reduced", (10, 20, 40), False),
+    "varpro-kf-krylov": _krylov("VarPro + KF-Krylov", "reduced", (20, 40, 80), True),
+    "varpro-adam": Method(
+        "VarPro + Adam", "reduced", _varpro_adam,
+        _grid(rate=(1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1)),
+    ),
+    "gauss-newton": _krylov("full Gauss–Newton", "full", (10, 20, 40), False),
+    "lbfgs": _lbfgs("full L-BFGS", "full", False),
+    "kf-lbfgs": _lbfgs("full KF-L-BFGS", "full", True),
+    "adam": _batches("Adam", "adam", (3e-3, 1e-2, 3e-2)),
+    "sgd": _batches("SGD", "sgd", (3e-3, 3e-2, 3e-1)),
+}  # fmt: skip
