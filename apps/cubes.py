@@ -156,8 +156,8 @@ def _split(given: str | Path) -> tuple[Path, str | None]:
 
 def _mat(path: Path) -> Mapping[str, Any]:
     with path.open("rb") as stream:
-        is_hdf5 = b"MATLAB 7.3" in stream.read(32) or not stream.seek(0) and stream.read(8) == b"\x89HDF\r\n\x1a\n"
-    if not is_hdf5:
+        start = stream.read(32)
+    if not start.startswith((b"MATLAB 7.3", b"\x89HDF")):
         return load_mat(path)
     if importlib.util.find_spec("h5py") is None:
         raise ImportError(_missing("h5py", f"{path} is a MATLAB v7.3 file"))
@@ -177,9 +177,13 @@ def _envi(path: Path, ndim: int) -> NDArray[Any]:
     from spectral.io import envi
 
     try:
-        image = np.asarray(envi.open(str(path)).open_memmap())  # type: ignore[union-attr]
+        opened: Any = envi.open(str(path))
+        image = np.array(opened.open_memmap(interleave="bip"))
+        ignored = opened.metadata.get("data ignore value")
     except (envi.EnviException, ValueError, OSError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} cannot be read as an ENVI image ({error}); is the data file beside it?") from error
+    if ignored is not None and ndim == 3:
+        image = np.where(image == float(ignored), np.nan, image.astype(np.float64))
     return image[:, :, 0] if ndim == 2 and image.shape[2] == 1 else image
 
 
