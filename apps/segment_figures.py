@@ -16,17 +16,16 @@ from apps.figure_style import RED, styled
 
 UNLABELLED = "#bdbdbd"
 AGREES = "#dfe8df"
-# Twenty-two colours of largest contrast, without the greys (after Kelly 1965).
+# Twenty colours of large contrast, without greys (after Trubetskoy 2017).
 _COLOURS = (
-    "#f3c300", "#875692", "#f38400", "#a1caf1", "#be0032", "#c2b280", "#008856", "#e68fac", "#0067a5", "#f99379",
-    "#604e97", "#f6a600", "#b3446c", "#dcd300", "#882d17", "#8db600", "#654522", "#2b3d26", "#222222", "#00b7c7",
-    "#f4f0e0", "#ff4fd8",
+    "#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4",
+    "#469990", "#dcbeff", "#9a6324", "#fffac8", "#800000", "#aaffc3", "#808000", "#ffd8b1", "#000075", "#000000",
 )  # fmt: skip
 _NUMBERED = 20  # classes up to which the cells of a confusion matrix carry numbers
 
 
 def class_colours(n_classes: int) -> list[str]:
-    """A colour for every class: of large contrast up to 22, beyond that around the circle of hues."""
+    """A colour for every class: of large contrast up to 20, beyond that around the circle of hues."""
     if n_classes <= len(_COLOURS):
         return list(_COLOURS[:n_classes])
     hues = matplotlib.colormaps["nipy_spectral"](np.linspace(0.04, 0.96, n_classes))
@@ -53,9 +52,8 @@ def maps(
     )
     columns = min(4, len(class_names) + 3)
     n_rows = -(-(len(class_names) + 3) // columns)
-    picture = min(max(4.0 * height / width, 1.5), 8.0)
-    legend = 0.22 * n_rows + 0.25
-    figure = Figure(figsize=(13, picture + legend + 0.5))
+    picture = min(max(4.2 * height / width, 1.5), 9.0)
+    figure = Figure(figsize=(13, picture + 0.22 * n_rows + 0.6), layout="compressed")
     axes = figure.subplots(1, 3)
     for axis, (name, values, palette) in zip(axes, panels, strict=True):
         shown = ListedColormap(palette)
@@ -75,11 +73,10 @@ def maps(
         (AGREES, "the same"),
         (RED, "different"),
     ]
-    figure.tight_layout(rect=(0, legend / figure.get_figheight(), 1, 1))
     figure.legend(
         handles=[Patch(facecolor=colour, edgecolor="#666666", linewidth=0.4, label=name) for colour, name in entries],
         ncols=columns,
-        loc="lower center",
+        loc="outside lower center",
         fontsize=9,
     )
     return figure
@@ -93,7 +90,7 @@ def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]
     n, m = len(class_names), len(by_method)
     size = float(np.clip(0.36 * n, 3.2, 12))
     margin = 0.075 * max(map(len, class_names)) + 0.6
-    figure = Figure(figsize=(m * size + margin + 0.3 * m + 0.9, size + margin + 0.5))
+    figure = Figure(figsize=(m * (size + 0.2) + margin + 1.2, size + margin + 0.6), layout="compressed")
     axes = figure.subplots(1, m, squeeze=False)[0]
     for column, (axis, (method, metrics)) in enumerate(zip(axes, by_method.items(), strict=True)):
         shares = 100 * metrics.normalised
@@ -111,12 +108,7 @@ def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]
         if n <= _NUMBERED:
             _write_shares(axis, shares)
     axes[0].set_ylabel("true")
-    figure.tight_layout(rect=(0, 0, 1 - 0.8 / figure.get_figwidth(), 1))
-    place = axes[-1].get_position()
-    bar = figure.add_axes(
-        (place.x1 + 0.15 / figure.get_figwidth(), place.y0, 0.12 / figure.get_figwidth(), place.height)
-    )
-    figure.colorbar(drawn, cax=bar, label="% of the true class")
+    figure.colorbar(drawn, ax=axes, label="% of the true class", aspect=40, pad=0.01)
     return figure
 
 
