@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,7 @@ def indian_pines() -> Scene:
     Baumgardner, Biehl and Landgrebe 2015, 220 Band AVIRIS Hyperspectral Image Data Set (Purdue University);
     20 bands of water absorption are left out.
     """
-    found = importlib.util.find_spec("tensorly")
-    if found is None or found.origin is None:
-        raise ImportError(_missing("tensorly", "Indian Pines comes with it"))
-    folder = Path(found.origin).parent / "datasets" / "data"
+    folder = Path(str(require("tensorly", "Indian Pines comes with it").origin)).parent / "datasets" / "data"
     cube, labels = (folder / f"Indian_pines_{name}.npy" for name in ("corrected", "gt"))
     for path in (cube, labels):
         if not path.is_file():
@@ -84,7 +82,7 @@ def indian_pines() -> Scene:
     return scene("Indian Pines", np.load(cube), np.load(labels), INDIAN_PINES)
 
 
-def read_scene(cube: str | Path, labels: str | Path | None) -> Scene:
+def read_scene(cube: str | Path, labels: str | Path | None, class_names: tuple[str, ...] | None = None) -> Scene:
     """A cube and its labels out of files; `file:variable` picks one variable of a file that holds several.
 
     Raises
@@ -96,7 +94,7 @@ def read_scene(cube: str | Path, labels: str | Path | None) -> Scene:
     """
     if labels is None:
         raise ValueError("no labels: a classifier learns from labelled pixels; give a label image with --labels FILE")
-    return scene(_split(cube)[0].name, read_array(cube, 3), read_array(labels, 2))
+    return scene(_split(cube)[0].name, read_array(cube, 3), read_array(labels, 2), class_names)
 
 
 def scene(name: str, cube: Any, labels: Any, class_names: tuple[str, ...] | None = None) -> Scene:
@@ -115,6 +113,8 @@ def scene(name: str, cube: Any, labels: Any, class_names: tuple[str, ...] | None
     usable = np.isfinite(cube).all(axis=2)
     n_classes = int(labels.max(initial=0))
     names = tuple(f"class {k}" for k in range(1, n_classes + 1)) if class_names is None else class_names
+    if len(names) < n_classes:
+        raise ValueError(f"{name}: the labels go to {n_classes} and {len(names)} classes have names; name every class")
     _require_classes(name, np.where(usable, labels, 0), names)
 
     notes = []
@@ -159,8 +159,7 @@ def _mat(path: Path) -> Mapping[str, Any]:
         start = stream.read(32)
     if not start.startswith((b"MATLAB 7.3", b"\x89HDF")):
         return load_mat(path)
-    if importlib.util.find_spec("h5py") is None:
-        raise ImportError(_missing("h5py", f"{path} is a MATLAB v7.3 file"))
+    require("h5py", f"{path} is a MATLAB v7.3 file")
     import h5py
 
     try:
@@ -172,8 +171,7 @@ def _mat(path: Path) -> Mapping[str, Any]:
 
 
 def _envi(path: Path, ndim: int) -> NDArray[Any]:
-    if importlib.util.find_spec("spectral") is None:
-        raise ImportError(_missing("spectral", f"{path} is an ENVI file"))
+    require("spectral", f"{path} is an ENVI file")
     from spectral.io import envi
 
     try:
@@ -228,5 +226,9 @@ def _require_classes(name: str, labels: NDArray[np.intp], names: tuple[str, ...]
             )
 
 
-def _missing(package: str, why: str) -> str:
-    return f'{package} is not installed ({why}); pip install "gnvpro[segmentation]"'
+def require(package: str, why: str) -> ModuleSpec:
+    """The package is installed, or a sentence says how to get it."""
+    found = importlib.util.find_spec(package)
+    if found is None:
+        raise ImportError(f'{package} is not installed ({why}); pip install "gnvpro[segmentation]"')
+    return found

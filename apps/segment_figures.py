@@ -12,10 +12,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from apps.class_metrics import ClassMetrics
-from apps.figure_style import RED, styled
+from apps.figure_style import styled
 
 UNLABELLED = "#bdbdbd"
-AGREES = "#dfe8df"
+AGREES, DIFFERS = "#dfe8df", "#111111"
 # Twenty colours of large contrast, without greys (after Trubetskoy 2017).
 _COLOURS = (
     "#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4",
@@ -48,7 +48,7 @@ def maps(
     panels = (
         ("ground truth", truth, [UNLABELLED, *colours]),
         (title, predicted, [UNLABELLED, *colours]),
-        (f"different: {n_wrong:,} of {int(judged.sum()):,} labelled{share}", difference, [UNLABELLED, AGREES, RED]),
+        (f"different: {n_wrong:,} of {int(judged.sum()):,} labelled{share}", difference, [UNLABELLED, AGREES, DIFFERS]),
     )
     columns = min(4, len(class_names) + 3)
     n_rows = -(-(len(class_names) + 3) // columns)
@@ -71,7 +71,7 @@ def maps(
         ),
         (UNLABELLED, "unlabelled or not usable"),
         (AGREES, "the same"),
-        (RED, "different"),
+        (DIFFERS, "different"),
     ]
     figure.legend(
         handles=[Patch(facecolor=colour, edgecolor="#666666", linewidth=0.4, label=name) for colour, name in entries],
