@@ -67,6 +67,6 @@ def _finish(axes: Axes, comparison: Comparison, of: str) -> None:
         best = float(metric.shown(np.median(comparison.final(comparison.reference))))
         axes.axhline(best, color="black", linewidth=0.7, linestyle=":")
         axes.annotate(
-            f"{METHODS[comparison.reference].label}'s best", (1.0, best), xycoords=("axes fraction", "data"),
-            ha="right", va="bottom", fontsize=7,
+            f"{METHODS[comparison.reference].label}'s best", (0.01, best), xycoords=("axes fraction", "data"),
+            ha="left", va="bottom", fontsize=7,
         )  # fmt: skip

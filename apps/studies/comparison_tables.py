@@ -22,7 +22,7 @@ def _results(comparison: Comparison) -> Table:
     metric, reference = comparison.metric, METHODS[comparison.reference].label
     table = Table(
         "method", "setting", f"{metric.name}, best", "test", "CPU s", f"work units to {reference}'s best", "CPU s to it",
-        title=f"{comparison.budget:.0f} work units, median [smallest–largest] of {comparison.n_seeds} seeds",
+        title=f"{comparison.budget:.0f} work units, median (smallest to largest) of {comparison.n_seeds} seeds",
         title_justify="left", box=None,
     )  # fmt: skip
     for name, trials in comparison.trials.items():
@@ -59,7 +59,7 @@ def _setting(setting: Setting) -> str:
 
 
 def _spread(values: Array) -> str:
-    return f"{np.median(values):.3g} [{values.min():.3g}–{values.max():.3g}]"
+    return f"{np.median(values):.3g} ({values.min():.3g}–{values.max():.3g})"
 
 
 def _reached(values: Array, shares: Array) -> str:
@@ -75,4 +75,4 @@ def _interval(interval: Interval, ratio: bool) -> str:
     shown = f"{by * interval.mean:.3g}"
     if interval.low is None or interval.high is None:
         return shown
-    return f"{shown} [{by * interval.low:.3g}, {by * interval.high:.3g}]"
+    return f"{shown} ({by * interval.low:.3g} to {by * interval.high:.3g})"
