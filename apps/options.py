@@ -63,16 +63,28 @@ class TrainOptions:
     )
     test: Annotated[int | None, Option("--test", help="Samples to report the error on; a quarter."), Ge(0)] = None
     network: Annotated[
-        Literal["auto", "paper"],
-        Option("--network", help="auto: dense layers raced on validation; paper: the original study's network."),
+        Literal["auto", "residual", "plain", "hamiltonian", "paper"],
+        Option(
+            "--network",
+            help="auto: dense layers raced on validation; residual (antisymmetric), plain, hamiltonian: residual "
+            "networks; paper: the original study's.",
+        ),
     ] = "auto"
     widths: Annotated[
         tuple[int, ...] | None, Option("--widths", metavar="9,24,24", help="Fix the widths of dense layers."), Comma
     ] = None
+    width: Annotated[int | None, Option("--width", help="Of a residual network."), Ge(1)] = None
+    steps: Annotated[int | None, Option("--steps", help="Steps in depth of a residual network."), Ge(1)] = None
+    levels: Annotated[
+        int | None, Option("--levels", help="Train a residual network coarse to fine on so many levels."), Ge(1)
+    ] = None
     gain: Annotated[float | None, Option("--gain", help="Fix the scale of the inputs."), Gt(0)] = None
     solver: Annotated[
-        Literal["lbfgs", "krylov"],
-        Option("--solver", help="On the reduced problem: L-BFGS, or trust-region Gauss-Newton."),
+        Literal["lbfgs", "krylov", "lm"],
+        Option(
+            "--solver",
+            help="On the reduced problem: L-BFGS, trust-region Gauss-Newton, or Levenberg-Marquardt for small networks.",
+        ),
     ] = "lbfgs"
     budget: Annotated[
         float | None, Option("--budget", help="Work units to spend (per level for --network paper)."), Gt(0)

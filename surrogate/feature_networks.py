@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from surrogate.concatenated import ConcatenatedNetwork
+from surrogate.hamiltonian_network import HamiltonianNetwork
 from surrogate.model_folder import SavedModelError
 from surrogate.module_network import ModuleNetwork
 from surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
@@ -29,7 +30,11 @@ def network_of(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwor
         case "none":
             return NoFeatures(given["n_inputs"])
         case "residual":
-            return ResidualNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"])
+            # Models from before there was a choice of matrices are antisymmetric.
+            matrices = given.get("matrices", "antisymmetric")
+            return ResidualNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"], matrices)
+        case "hamiltonian":
+            return HamiltonianNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"])
         case "module" if module is not None:
             return ModuleNetwork(module, given["n_inputs"])
         case "module":
@@ -39,5 +44,5 @@ def network_of(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwor
             )
         case kind:
             raise SavedModelError(
-                f"unknown kind of network {kind!r}; expected dense, concatenated, residual, none or module"
+                f"unknown kind of network {kind!r}; expected dense, concatenated, residual, hamiltonian, none or module"
             )

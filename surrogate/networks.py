@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from surrogate.gram import Evaluation
+
 
 class Linearization(Protocol):
     """A network at one theta: its features, and products with their derivative by theta."""
@@ -241,6 +243,15 @@ class _DenseLinearization:
             for j, sensitivities in self._backward(seed)
         ]
         return found[::-1]
+
+    def evaluations(self, seeds: Tensor) -> list[Evaluation]:
+        """See `surrogate.gram.LayerSum`."""
+        slices, inputs = self._network.slices, self._activations
+        return [Evaluation(slices[j], inputs[j], found) for j, found in self._backward(seeds)]
+
+    def fold(self, rows: Tensor) -> Tensor:
+        """See `surrogate.gram.LayerSum`; nothing to fold."""
+        return rows
 
     def _backward(self, seed: Tensor):
         for j in reversed(range(len(self._weights))):

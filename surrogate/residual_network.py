@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from surrogate.antisymmetric import antisymmetric, antisymmetric_adjoint
-from surrogate.networks import Layer
-from surrogate.time_weights import TimeNetwork, with_ones
+from surrogate.gram import Evaluation
+from surrogate.time_weights import TimeNetwork
 
 # Keeps the real parts of the eigenvalues slightly negative: the forward propagation is stable.
 DAMPING = 1e-4
@@ -101,10 +101,11 @@ class ResidualNetwork(TimeNetwork):
     def unpack(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Opening matrix, K - K' or K (n_times, width, width), biases (n_times, width); linear in theta."""
         in_time = theta[self.n_opening :].view(self.n_times, -1)
-        free, biases = in_time[:, : self.n_matrix], in_time[:, self.n_matrix :]
         if self.kind == "plain":
-            return self.opening_layer(theta), free.reshape(self.n_times, self.width, self.width), biases
-        return self.opening_layer(theta), antisymmetric(free, self.width), biases
+            matrices = in_time[:, : self.n_matrix].reshape(self.n_times, self.width, self.width)
+        else:
+            matrices = antisymmetric(in_time, self.width)
+        return self.opening_layer(theta), matrices, in_time[:, self.n_matrix :]
 
     def pack_gradient(self, opening: Tensor, matrices: Tensor, biases: Tensor) -> Tensor:
         """Adjoint of `unpack`."""
@@ -167,17 +168,17 @@ class _ResidualLinearization:
         opening = torch.cat([self._inputs.t() @ seed, seed.sum(0, keepdim=True)])
         return network.pack_gradient(opening, matrices, biases)
 
-    def evaluations(self, seeds: Tensor) -> list[Layer]:
+    def evaluations(self, seeds: Tensor) -> list[Evaluation]:
         """See `surrogate.gram.LayerSum`; unfolded, every time has a matrix (width + 1, width), bias last."""
         network, found = self._network, []
         size = (network.width + 1) * network.width
 
         def collect(time: int, z: Tensor, sensitivities: Tensor) -> None:
             start = network.n_opening + time * size
-            found.append(Layer(slice(start, start + size), with_ones(z), sensitivities))
+            found.append(Evaluation(slice(start, start + size), z, sensitivities))
 
         seeds = self._backward(seeds, collect)
-        return [Layer(slice(0, network.n_opening), with_ones(self._inputs), seeds), *found]
+        return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *found]
 
     def fold(self, rows: Tensor) -> Tensor:
         """See `surrogate.gram.LayerSum`."""

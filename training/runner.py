@@ -13,10 +13,13 @@ from surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
 from surrogate.residual_network import ResidualNetwork
 from surrogate.samples import Split
 from surrogate.saved import Surrogate
+from surrogate.time_weights import TimeNetwork
 from training.contenders import contenders_for
 from training.ensemble import average, further_members
 from training.fit import Fit
 from training.lbfgs import LimitedMemoryBFGS
+from training.levenberg import LevenbergMarquardt
+from training.multilevel import Level, coarse_to_fine, coarsest
 from training.outcome import Progress, Training, mean_relative_error
 from training.polynomials import MAX_PARAMETERS
 from training.preparation import Frame, Preparation
@@ -29,6 +32,7 @@ from training.settings import (
     PAPER_STEPS,
     PAPER_WIDTH,
     QUICK_BUDGET,
+    RESIDUAL_LEVELS,
     TrainSettings,
 )
 from training.solver import Solver, Status
@@ -108,26 +112,46 @@ class Runner:
 
     def paper(self) -> Training:
         """The original study's protocol: raw inputs, three levels of twice the steps, alpha_theta halved at each."""
-        settings = self._settings
-        frame = self._prepared.raw()
         network = ResidualNetwork(self._n_inputs, PAPER_WIDTH, PAPER_STEPS)
-        alpha = 1e-10 if settings.alpha_theta is None else settings.alpha_theta
-        budget, theta, fits = settings.budget or PAPER_BUDGET, None, []
-        report = self._reporter(PAPER_LEVELS * budget, _Spent())
-        for level in range(PAPER_LEVELS):
-            stage = f"level {level + 1}, {network.steps} steps"
-            fit = self._prepared.fit(network, frame, self._solver(metric=False), stage, alpha, theta)
-            fits.append(fit)
-            if fit.advance(budget, report) is Status.interrupted:
-                break
-            if level + 1 < PAPER_LEVELS:
-                network, theta = network.prolonged(fit.best.theta)
-                alpha *= 0.5
-        best = min(fits, key=lambda fit: fit.best.validation_error)
-        chosen = {
-            "levels": len(fits),
-            "reason": f"the original study's network and protocol: best validation error of {len(fits)} levels",
+        budget = PAPER_LEVELS * (self._settings.budget or PAPER_BUDGET)
+        reason = "the original study's network and protocol: "
+        return self._coarse_to_fine(network, PAPER_LEVELS, 1e-10, budget, self._prepared.raw(), reason, {})
+
+    def residual(self) -> Training:
+        """A residual network of the settings' kind, width and steps, on standardised inputs."""
+        settings, gain = self._settings, self._settings.gain or 1.0
+        levels = settings.levels or RESIDUAL_LEVELS
+        network = coarsest(settings.residual_network(self._n_inputs), levels)
+        with_polynomials = settings.polynomial == "on"
+        frame = self._prepared.standardised(gain, with_polynomials)
+        described = {
+            "gain": gain,
+            "network": settings.network,
+            "polynomial": self._described_polynomials() if with_polynomials else None,
         }
+        return self._coarse_to_fine(network, levels, 1e-9, self._budget(), frame, "fixed by the settings: ", described)
+
+    def _coarse_to_fine(
+        self,
+        network: TimeNetwork,
+        levels: int,
+        alpha: float,
+        budget: float,
+        frame: Frame,
+        reason: str,
+        described: dict[str, Any],
+    ) -> Training:
+        given = self._settings.alpha_theta
+
+        def start(level: Level) -> Fit:
+            solver = self._solver(metric=False)
+            return self._prepared.fit(level.network, frame, solver, level.stage, level.alpha_theta, level.theta)
+
+        report = self._reporter(budget, _Spent())
+        fits = coarse_to_fine(network, levels, alpha if given is None else given, start, budget, report)
+        best = min(fits, key=lambda fit: fit.best.validation_error)
+        number = f"{len(fits)} level{'s' if len(fits) > 1 else ''}"
+        chosen = {**described, "levels": len(fits), "reason": f"{reason}best validation error of {number}"}
         return self._training(fits, best, frame, chosen)
 
     def single(self, network: FeatureNetwork) -> Training:
@@ -158,6 +182,8 @@ class Runner:
             # In the Kronecker metric a longer basis pays: 0.0020 -> 0.0012 on the CDR data at equal work.
             size = KRYLOV_SIZE_IN_METRIC if metric else 20
             return TrustRegionKrylov(size, metric=metric, seed=self._settings.seed)
+        if self._settings.solver == "lm":
+            return LevenbergMarquardt()
         return LimitedMemoryBFGS(metric=metric, seed=self._settings.seed)
 
     def _fit(self, network: FeatureNetwork, frame: Frame, solver: Solver, stage: str, seed: int | None = None) -> Fit:
