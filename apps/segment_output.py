@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from apps import segment_figures
 from apps.console import jsonable
@@ -35,20 +36,17 @@ def write_folder(out: Path, made: list[Segmentation], numbers: dict[str, Any], g
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as beside:
         new = Path(beside) / "segmentation"
         new.mkdir()
+        figures = [(_maps(one), _confusion(one)) for one in made]
         for i, one in enumerate(made):
             folder = new if i == 0 else new / one.split_name
             folder.mkdir(exist_ok=True)
-            _write_split(folder, one, given)
+            for figure, name in zip(figures[i], (MAPS, CONFUSION), strict=True):
+                save_png(figure, folder / name)
+            _write_probabilities(folder / PROBABILITIES, one)
+            one.training.save(folder / MODEL, extra={SETTINGS: to_dict(given)})
         (new / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1, allow_nan=False))
-        (new / REPORT).write_text(_report(made, given), encoding="utf-8")
+        (new / REPORT).write_text(_report(made, figures, given), encoding="utf-8")
         new.replace(out)
-
-
-def _write_split(folder: Path, one: Segmentation, given: SegmentOptions) -> None:
-    save_png(_maps(one), folder / MAPS)
-    save_png(_confusion(one), folder / CONFUSION)
-    _write_probabilities(folder / PROBABILITIES, one)
-    one.training.save(folder / MODEL, extra={SETTINGS: to_dict(given)})
 
 
 def _write_probabilities(path: Path, one: Segmentation) -> None:
@@ -66,18 +64,18 @@ def _write_probabilities(path: Path, one: Segmentation) -> None:
     data.to_zarr(path, mode="w-", zarr_format=3, consolidated=False)
 
 
-def _maps(one: Segmentation):
+def _maps(one: Segmentation) -> Figure:
     title = f"predicted, trained on {one.split_name}"
     return segment_figures.maps(one.scene.labels, one.predicted, one.scene.class_names, title)
 
 
-def _confusion(one: Segmentation):
+def _confusion(one: Segmentation) -> Figure:
     method = one.training.classifier.training["method"]
     shown = {f"{method}, {name}": one.metrics[name] for name in (JUDGED_ON, "test") if len(getattr(one.split, name))}
     return segment_figures.confusions(shown, one.scene.class_names)
 
 
-def _report(made: list[Segmentation], given: SegmentOptions) -> str:
+def _report(made: list[Segmentation], figures: list[tuple[Figure, Figure]], given: SegmentOptions) -> str:
     scene = made[0].scene
     classes = [
         dict(
@@ -91,10 +89,10 @@ def _report(made: list[Segmentation], given: SegmentOptions) -> str:
         dict(
             name=one.split_name,
             numbers=one.numbers(),
-            maps=as_data_uri(_maps(one)),
-            confusion=as_data_uri(_confusion(one)),
+            maps=as_data_uri(maps),
+            confusion=as_data_uri(confusion),
         )
-        for one in made
+        for one, (maps, confusion) in zip(made, figures, strict=True)
     ]
     return render(
         "segment.html.j2",
