@@ -17,10 +17,13 @@ from torch import Tensor
 
 from surrogate.antisymmetric import antisymmetric, antisymmetric_adjoint
 from surrogate.gram import Evaluation
+from surrogate.networks import Layer
 from surrogate.time_weights import TimeNetwork
 
 # Keeps the real parts of the eigenvalues slightly negative: the forward propagation is stable.
 DAMPING = 1e-4
+# Free entries of one time, for a curvature block of their own: of more, the eigenvectors cost seconds.
+_LARGEST_BLOCK = 1200
 ResidualKind = Literal["antisymmetric", "plain"]
 
 
@@ -180,6 +183,30 @@ class _ResidualLinearization:
         seeds = self._backward(seeds, collect)
         return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *found]
 
+    def layers(self, seed: Tensor) -> list[Layer] | None:
+        """See `surrogate.networks.LayeredLinearization`: the opening layer, and one block for every time.
+
+        The stages of RK4 that use a time's weights are positions of one layer. The matrix of an antisymmetric one does
+        not factorise, but has few free entries: its block is that of the samples' whole gradients.
+        """
+        network = self._network
+        size = network.n_matrix + network.n_bias
+        if network.kind == "antisymmetric" and size > _LARGEST_BLOCK:
+            return None
+        uses: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(network.n_times)]
+        opening = self._backward(seed, lambda time, z, sensitivities: uses[time].append((z, sensitivities)))
+        found = [Layer(slice(0, network.n_opening), _with_ones(self._inputs), opening)]
+        for time, calls in enumerate(uses):
+            start = network.n_opening + time * size
+            inputs = torch.stack([_with_ones(z) for z, _ in calls], 1)
+            sensitivities = torch.stack([s for _, s in calls], 1)
+            if network.kind == "antisymmetric":
+                gradients = torch.bmm(inputs.transpose(1, 2), sensitivities)
+                sensitivities = torch.cat([antisymmetric_adjoint(gradients[:, :-1]), gradients[:, -1]], 1)
+                inputs = sensitivities.new_ones(len(sensitivities), 1)
+            found.append(Layer(slice(start, start + size), inputs, sensitivities))
+        return found
+
     def fold(self, rows: Tensor) -> Tensor:
         """See `surrogate.gram.LayerSum`."""
         network = self._network
@@ -215,3 +242,7 @@ def _combine(weights: tuple[float, ...], slopes: tuple[Tensor, ...]) -> Tensor:
     for weight, slope in zip(weights[1:], slopes[1:], strict=True):
         total.add_(slope, alpha=weight)
     return total
+
+
+def _with_ones(rows: Tensor) -> Tensor:
+    return torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
