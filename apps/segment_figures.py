@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib
+import matplotlib.colors
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -92,6 +93,7 @@ def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]
     margin = 0.075 * max(map(len, class_names)) + 0.6
     figure = Figure(figsize=(m * (size + 0.2) + margin + 1.2, size + margin + 0.6), layout="compressed")
     axes = figure.subplots(1, m, squeeze=False)[0]
+    drawn = None
     for column, (axis, (method, metrics)) in enumerate(zip(axes, by_method.items(), strict=True)):
         shares = 100 * metrics.normalised
         drawn = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
@@ -108,6 +110,7 @@ def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]
         if n <= _NUMBERED:
             _write_shares(axis, shares)
     axes[0].set_ylabel("true")
+    assert drawn is not None
     figure.colorbar(drawn, ax=axes, label="% of the true class", aspect=40, pad=0.01)
     return figure
 

@@ -174,4 +174,4 @@ def _split(
         for name, pixels in zip(("training", "validation"), sets, strict=False):
             if number not in classes[pixels]:
                 notes.append(f"class {number} has no {name} pixel")
-    return PixelSplit(*sets, tuple(notes))
+    return PixelSplit(sets[0], sets[1], sets[2], tuple(notes))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from surrogate.classifier import Classifier
-from surrogate.forward_model import Space
+from surrogate.forward_model import Array, Space
 from surrogate.full import FullObjective
 from surrogate.labelled import LabelledSamples, LabelledSplit
 from surrogate.labels import class_weights, one_hot
@@ -193,9 +193,18 @@ class ClassProblem:
         assert isinstance(network, DenseNetwork)
         return LayerRidge(opening, rest, network.slices[0].stop)
 
+    def tensors(self, name: Literal["train", "validation", "test"]) -> tuple[Tensor, Tensor]:
+        """Network inputs and labels of one set."""
+        samples = getattr(self.data, name)
+        return self._inputs(samples), self._labels(samples)
+
+    def inputs_of(self, raw: Array) -> Tensor:
+        """Network inputs (n, n_features) of raw inputs (n, d)."""
+        found = self.features(torch.as_tensor(np.asarray(raw, float)))
+        return found.to(device=self.device, dtype=self._dtype)
+
     def _inputs(self, samples: LabelledSamples) -> Tensor:
-        raw = torch.as_tensor(np.asarray(samples.inputs, float))
-        return self.features(raw).to(device=self.device, dtype=self._dtype)
+        return self.inputs_of(samples.inputs)
 
     def _labels(self, samples: LabelledSamples) -> Tensor:
         return torch.as_tensor(np.asarray(samples.labels), device=self.device)
