@@ -45,7 +45,7 @@ def factors(found: dict[str, dict[str, dict[str, Any]]]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(_PERCENT)
     axes.set_xlabel(
-        "validation error (mean relative L2): median and range over seeds; blue: what the others differ from"
+        "validation error, mean relative L2: median and range over seeds\n(blue: what the others of a factor differ from)"
     )
     return figure
 
