@@ -58,7 +58,7 @@ def measure_batches(split: Split, batch: int, seed: int, budget: float, rate: fl
             validation_errors.append(problem.error(network, point.theta, weights_of_targets, split.validation))
         update(point.gradient, rule.rate_at(spent))
         spent += 2 * batch / n
-    refitted = whole.at(theta.detach())
+    refitted = whole.at(theta)
     return BatchMeasured(
         sum(batch_errors) / len(batch_errors),
         sum(validation_errors) / len(validation_errors),
