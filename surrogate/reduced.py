@@ -18,6 +18,7 @@ from torch import Tensor
 
 from surrogate.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
 from surrogate.inner import InnerSolution, LeastSquaresLayer
+from surrogate.module_network import ModuleLinearization
 from surrogate.networks import FeatureNetwork, Layer, LayeredLinearization, Linearization
 from surrogate.objective import OuterLayer, Point
 from surrogate.regularisation import Regulariser, Ridge
@@ -209,12 +210,15 @@ class ReducedPoint:
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Layers with sensitivities to `seed` (n, width), a change of the weighted residual; None if unknown.
 
-        One backward pass where the network shows its layers.
+        One backward pass where the network shows its layers, and a forward pass more for a module.
         """
         if not isinstance(self._linearization, LayeredLinearization):
             return None
-        self.objective.meter.backward += 1
-        return self._linearization.layers((seed * self.objective.layer.row_scale).to(self.theta))
+        found = self._linearization.layers((seed * self.objective.layer.row_scale).to(self.theta))
+        if found is not None:
+            self.objective.meter.backward += 1
+            self.objective.meter.forward += isinstance(self._linearization, ModuleLinearization)
+        return found
 
     @property
     def network_weights(self) -> Tensor:

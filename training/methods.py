@@ -83,8 +83,8 @@ def run_method(
 ) -> Fit:
     """Train by one method until the budget is spent.
 
-    Looks are off the clock, for all methods alike, and iterates from beyond the budget are not chosen. Where W is kept it
-    starts from the solution at `theta0`, which is charged.
+    Looks are after every iteration or epoch, and off the clock, for all methods alike; iterates from beyond
+    the budget are not chosen. Where W is kept it starts from the solution at `theta0`, which is charged.
 
     Parameters
     ----------
@@ -110,6 +110,7 @@ def run_method(
         )
     objective, theta = _problem(chosen, reduced, theta0, setting)
     solver = chosen.solver(setting, budget, seed)
+    solver.validation_interval = 1
     fit = Fit(objective, theta, solver, validation, stage=method, charge_looks=False, overdraw=False)
     fit.advance(budget - objective.meter.total, on_step)
     return fit
@@ -198,5 +199,5 @@ METHODS: dict[str, Method] = {
     "lbfgs": _lbfgs("full L-BFGS", "full", False),
     "kf-lbfgs": _lbfgs("full KF-L-BFGS", "full", True),
     "adam": _batches("Adam", "adam", (3e-3, 1e-2, 3e-2)),
-    "sgd": _batches("SGD", "sgd", (3e-3, 3e-2, 3e-1)),
+    "sgd": _batches("SGD", "sgd", (1e-2, 3e-2, 1e-1)),
 }  # fmt: skip
