@@ -167,11 +167,11 @@ def _labelled(labels: ArrayLike, usable: ArrayLike | None) -> Pixels:
 def _split(
     train: list[Pixels], validation: list[Pixels], test: list[Pixels], classes: Pixels, notes: list[str]
 ) -> PixelSplit:
-    sets = [np.sort(np.concatenate(pixels)) for pixels in (train, validation, test)]
-    if not len(sets[1]):
+    fitted, chosen, reported = (np.sort(np.concatenate(pixels)) for pixels in (train, validation, test))
+    if not len(chosen):
         raise ValueError("no pixel is left for validation; label more pixels, or train on fewer with a lower cap")
     for number in np.unique(classes[classes > 0]):
-        for name, pixels in zip(("training", "validation"), sets, strict=False):
+        for name, pixels in (("training", fitted), ("validation", chosen)):
             if number not in classes[pixels]:
                 notes.append(f"class {number} has no {name} pixel")
-    return PixelSplit(sets[0], sets[1], sets[2], tuple(notes))
+    return PixelSplit(fitted, chosen, reported, tuple(notes))
