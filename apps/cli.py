@@ -1,4 +1,4 @@
-"""The command line: `gnvpro generate | train | predict | compare | study | info | demo`.
+"""The command line: `gnvpro generate | train | predict | compare | segment | study | info | demo`.
 
 Each command is a settings class, an example and a function of another module, imported when it is called: `generate`
 never loads torch, and `train` never FEniCSx.
@@ -86,6 +86,14 @@ def predict(given: options.PredictOptions) -> Outcome:
 def compare(given: options.CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: its error, the PDE's own, and what each costs."""
     from apps.compare import run
+
+    return run(given)
+
+
+@command(options.SegmentOptions, "segment cube.mat --labels labels.mat --out runs/segmentation")
+def segment(given: options.SegmentOptions) -> Outcome:
+    """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
+    from apps.segment import run
 
     return run(given)
 

@@ -39,19 +39,19 @@ def images(comparison: Comparison, sample: int) -> Figure:
     background = np.zeros_like(expected) if comparison.background is None else comparison.background
     what = "anomaly" if comparison.background is not None else "observables"
     columns = [
-        (f"{what}, PDE", _stacked(space, expected - background)),
-        (f"{what}, surrogate", _stacked(space, predicted - background)),
-        ("surrogate − PDE", _stacked(space, predicted - expected)),
+        (f"{what}, PDE", stacked(space, expected - background)),
+        (f"{what}, surrogate", stacked(space, predicted - background)),
+        ("surrogate − PDE", stacked(space, predicted - expected)),
     ]
     if comparison.background is not None:
-        columns.insert(0, ("observables, PDE", _stacked(space, expected)))
-    names = _names(space)
+        columns.insert(0, ("observables, PDE", stacked(space, expected)))
+    names = image_names(space)
     figure = Figure(figsize=(2.7 * len(columns) + 0.6, 2.0 * len(names) + 0.5), layout="constrained")
     grid = figure.subplots(len(names), len(columns), squeeze=False, sharex=True, sharey=True)
     for j, (title, stack) in enumerate(columns):
         shared = columns[-3][1] if j == len(columns) - 2 else stack  # the surrogate on the scale of the PDE
         top = np.log10(max(np.abs(shared).max(), np.finfo(float).tiny))
-        drawn = [_draw(axes, space, picture, top) for axes, picture in zip(grid[:, j], stack, strict=True)]
+        drawn = [draw_image(axes, space, picture, top) for axes, picture in zip(grid[:, j], stack, strict=True)]
         for i, name in enumerate(names):
             if i == 0:
                 grid[i, j].set_title(title, fontsize=9)
@@ -69,11 +69,11 @@ def error_images(comparison: Comparison) -> Figure:
     space = comparison.observables
     misfit = np.sqrt(((comparison.predicted - comparison.expected) ** 2).mean(axis=0))
     relative = misfit / np.sqrt((comparison.anomalous**2).mean())
-    names, stack = _names(space), _stacked(space, relative)
+    names, stack = image_names(space), stacked(space, relative)
     figure = Figure(figsize=(3.6 * len(names) + 0.8, 3.1), layout="constrained")
     grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
     top = float(np.log10(max(stack.max(), np.finfo(float).tiny)))
-    drawn = [_draw(axes, space, picture, top) for axes, picture in zip(grid, stack, strict=True)]
+    drawn = [draw_image(axes, space, picture, top) for axes, picture in zip(grid, stack, strict=True)]
     for axes, name in zip(grid, names, strict=True):
         axes.set_title(name, fontsize=9)
         axes.set_xlabel(labelled(space.axes[-2]))
@@ -121,7 +121,8 @@ def _telling(comparison: Comparison) -> list[int]:
     return [int(group[np.argsort(spread[group])[-(1 + len(group) // k)]]) for group in groups for k in (len(group), 4)]
 
 
-def _draw(axes: Axes, space: Space, values: Array, top: float) -> Any:
+def draw_image(axes: Axes, space: Space, values: Array, top: float) -> Any:
+    """One image (x, y) as log10 |·|, four decades down from `top`."""
     x, y = (np.asarray(axis.labels, float) for axis in space.axes[-2:])
     with np.errstate(divide="ignore"):
         logarithm = np.log10(np.abs(values))
@@ -131,12 +132,13 @@ def _draw(axes: Axes, space: Space, values: Array, top: float) -> Any:
     return picture
 
 
-def _stacked(space: Space, values: Array) -> Array:
+def stacked(space: Space, values: Array) -> Array:
     """(n_out,) -> (images, x, y)."""
     return values.reshape(-1, *space.shape[-2:])
 
 
-def _names(space: Space) -> list[str]:
+def image_names(space: Space) -> list[str]:
+    """What each image is of, such as its source."""
     front = space.axes[:-2]
     index = np.indices([len(axis.labels) for axis in front]).reshape(len(front), -1).T
     return [", ".join(f"{axis.name} {axis.labels[i]}" for axis, i in zip(front, row, strict=True)) for row in index]

@@ -11,6 +11,7 @@ from pde_data.dataset import describe
 from surrogate.forward_model import Space
 
 if TYPE_CHECKING:
+    from surrogate.classifier import Classifier
     from surrogate.saved import Surrogate
 
 
@@ -23,9 +24,38 @@ def run(given: InfoOptions) -> Outcome:
 
 
 def _model(path: Path) -> Outcome:
-    from surrogate.saved import Surrogate  # torch: not needed for a data set
+    from surrogate.classifier import Classifier  # torch: not needed for a data set
+    from surrogate.load import load_model
 
-    model = Surrogate.load(path)
+    model = load_model(path)
+    return _classifier(path, model) if isinstance(model, Classifier) else _surrogate(path, model)
+
+
+def _classifier(path: Path, model: Classifier) -> Outcome:
+    training = model.training
+    numbers = {
+        "kind": "classifier",
+        "path": str(path),
+        "accuracy": model.accuracy,
+        "classes": list(model.class_names),
+        "features": {name: value for name, value in model.features.to_dict().items() if isinstance(value, bool | int)},
+        "dtype": model.dtype,
+        "network": model.network.to_dict(),
+        "training": training,
+        "provenance": model.provenance,
+    }
+    rows = [
+        ("accuracy", _listed(model.accuracy)),
+        ("maps", f"{_space(model.parameters)} → {len(model.class_names)} classes"),
+        ("classes", ", ".join(model.class_names)),
+        ("network", ", ".join(f"{key} {value}" for key, value in model.network.to_dict().items())),
+        ("trained by", f"{training['method']}, {training['work_units']:.0f} work units, {model.dtype}"),
+        ("trained in", f"{seconds(training['cpu_seconds'])} of CPU"),
+    ]
+    return Outcome(numbers, table(f"Classifier {path}", rows))
+
+
+def _surrogate(path: Path, model: Surrogate) -> Outcome:
     training = model.training
     numbers = {
         "kind": "surrogate",

@@ -63,22 +63,37 @@ class TrainOptions:
     )
     test: Annotated[int | None, Option("--test", help="Samples to report the error on; a quarter."), Ge(0)] = None
     network: Annotated[
-        Literal["auto", "paper"],
-        Option("--network", help="auto: dense layers raced on validation; paper: the original study's network."),
+        Literal["auto", "residual", "plain", "hamiltonian", "paper"],
+        Option(
+            "--network",
+            help="auto: dense layers raced on validation; residual (antisymmetric), plain, hamiltonian: residual "
+            "networks; paper: the original study's.",
+        ),
     ] = "auto"
     widths: Annotated[
         tuple[int, ...] | None, Option("--widths", metavar="9,24,24", help="Fix the widths of dense layers."), Comma
     ] = None
+    width: Annotated[int | None, Option("--width", help="Of a residual network."), Ge(1)] = None
+    steps: Annotated[int | None, Option("--steps", help="Steps in depth of a residual network."), Ge(1)] = None
+    levels: Annotated[
+        int | None, Option("--levels", help="Train a residual network coarse to fine on so many levels."), Ge(1)
+    ] = None
     gain: Annotated[float | None, Option("--gain", help="Fix the scale of the inputs."), Gt(0)] = None
     solver: Annotated[
-        Literal["lbfgs", "krylov"],
-        Option("--solver", help="On the reduced problem: L-BFGS, or trust-region Gauss-Newton."),
+        Literal["lbfgs", "krylov", "lm"],
+        Option(
+            "--solver",
+            help="On the reduced problem: L-BFGS, trust-region Gauss-Newton, or Levenberg-Marquardt for small networks.",
+        ),
     ] = "lbfgs"
     budget: Annotated[
         float | None, Option("--budget", help="Work units to spend (per level for --network paper)."), Gt(0)
     ] = None
     quick: Annotated[bool, Option("--quick", help="A fifth of the time for about twice the error.")] = False
     seed: Annotated[int, Option("--seed", "-s", help="Seed of the split and of the initial weights."), Ge(0)] = 0
+    members: Annotated[
+        int, Option("--members", help="Networks from different seeds, the best averaged as validation tells."), Ge(1)
+    ] = 1
     polynomial: Annotated[
         Literal["auto", "on", "off"],
         Option("--polynomial", help="Polynomial features for up to 5 parameters; auto: the race decides."),
@@ -170,4 +185,68 @@ class StudyOptions:
         Assignments,
     ] = None
     device: Annotated[str, Option("--device", help="Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
+    threads: Annotated[int, Option("--threads", help="Threads of torch."), Ge(1)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOptions:
+    """Settings of `gnvpro segment`; from `method` on they are those of `training.classes.ClassSettings`."""
+
+    cube: Annotated[
+        str | None,
+        Argument(help="Cube: .mat, .npz, .npy or ENVI .hdr; FILE:VARIABLE picks one of several. Indian Pines without."),
+    ] = None
+    labels: Annotated[
+        str | None, Option("--labels", metavar="FILE", help="Label image of the cube, 0 where unlabelled.")
+    ] = None
+    class_names: Annotated[
+        tuple[str, ...] | None, Option("--class-names", metavar="CORN,WOODS", help="Names of classes 1, 2, …."), Comma
+    ] = None
+    out: Annotated[
+        Path | None, Option("--out", "-o", help="New folder for report, maps and model; numbers only without.")
+    ] = None
+    split: Annotated[
+        Literal["both", "class-capped", "blocks", "random"],
+        Option(
+            "--split", help="class-capped: as in the paper; blocks: no neighbours shared; both: one after the other."
+        ),
+    ] = "both"
+    cap: Annotated[int, Option("--cap", help="Pixels of a class for training and test."), Ge(2)] = 312
+    block_size: Annotated[int, Option("--block-size", help="Side of the blocks in pixels."), Ge(1)] = 9
+    method: Annotated[str, Option("--method", help="varpro-lbfgs, varpro-krylov, adam, sgd, ….")] = "varpro-lbfgs"
+    features: Annotated[
+        Literal["scaled", "paper"],
+        Option("--features", help="scaled: spectra and bands normalised, with brightness; paper: spectra only."),
+    ] = "scaled"
+    network: Annotated[
+        Literal["dense", "paper"], Option("--network", help="dense, or the original study's residual network.")
+    ] = "dense"
+    widths: Annotated[tuple[int, ...], Option("--widths", metavar="64,32", help="Of the dense layers."), Comma] = (
+        64,
+        32,
+    )
+    alpha_w: Annotated[float, Option("--alpha-w", help="Regularisation of the outer layer W."), Gt(0)] = 1e-3
+    alpha_opening: Annotated[
+        float | None, Option("--alpha-opening", help="Regularisation of the opening layer; by the features."), Ge(0)
+    ] = None
+    alpha_rest: Annotated[
+        float | None, Option("--alpha-rest", help="Of the other layers; of their time derivative for paper."), Ge(0)
+    ] = None
+    label_smoothing: Annotated[
+        float | None, Option("--label-smoothing", help="Probability shared by all classes; by the features."), Ge(0)
+    ] = None
+    class_weight_power: Annotated[
+        float, Option("--class-weight-power", help="A pixel weighs n_c^-POWER; .5 lifts small classes."), Ge(0)
+    ] = 0.0
+    budget: Annotated[float | None, Option("--budget", help="Work units before the finish; by the network."), Gt(0)] = (
+        None
+    )
+    finish: Annotated[
+        Literal["adam", "none"] | None, Option("--finish", help="Adam on all weights at the end; by the features.")
+    ] = None
+    seed: Annotated[int, Option("--seed", "-s", help="Seed of the split and of the initial weights."), Ge(0)] = 0
+    device: Annotated[str, Option("--device", help="Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
+    dtype: Annotated[
+        Literal["float64", "float32"], Option("--dtype", help="Of the network; the inner solve stays in float64.")
+    ] = "float32"
     threads: Annotated[int, Option("--threads", help="Threads of torch."), Ge(1)] = 1

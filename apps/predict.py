@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,7 +16,9 @@ from apps.console import Outcome, table
 from apps.options import PredictOptions
 from apps.settings import to_dict
 from pde_data.dataset import read_samples
+from surrogate.classifier import Classifier
 from surrogate.forward_model import Array, Space
+from surrogate.load import load_model
 from surrogate.saved import Surrogate
 
 WRITTEN = (".npz", ".csv")
@@ -29,7 +32,7 @@ def run(given: PredictOptions) -> Outcome:
         raise FileExistsError(f"{given.out} is there already; choose another name")
     if given.out.suffix not in WRITTEN:
         raise ValueError(f"expected an output that ends in {' or '.join(WRITTEN)}, got {given.out}")
-    surrogate = Surrogate.load(given.model)
+    surrogate = load_model(given.model)
     parameters = surrogate.parameters.rows(
         read_parameters(given.parameters, given.transpose, surrogate.parameters.names)
     )
@@ -37,19 +40,22 @@ def run(given: PredictOptions) -> Outcome:
         row = int(np.argmin(np.isfinite(parameters).all(axis=1)))
         raise ValueError(f"{given.parameters}: row {row} is not finite; leave such rows out")
     observables, inside = surrogate.evaluate(parameters), surrogate.inside(parameters)
+    labels = surrogate.labels(parameters) if isinstance(surrogate, Classifier) else None
     given.out.parent.mkdir(parents=True, exist_ok=True)
     if given.out.suffix == ".csv":
-        _write_csv(given.out, surrogate.observables, observables, inside)
+        _write_csv(given.out, surrogate.observables, observables, inside, labels)
     else:
+        extra: dict[str, Any] = {} if labels is None else {"labels": labels}
         np.savez(
             given.out,
             parameters=parameters,
             observables=observables,
             inside_training_range=inside,
             settings=json.dumps(to_dict(given)),
+            **extra,
         )
     outside = int((~inside).sum())
-    expected = surrogate.errors.get("test", surrogate.errors.get("validation"))
+    expected = _expected_error(surrogate)
     numbers = {
         "out": str(given.out),
         "n_samples": len(parameters),
@@ -59,6 +65,12 @@ def run(given: PredictOptions) -> Outcome:
     flagged = f"{outside}; the error stated for the model does not hold there" if outside else "none"
     rows = [("samples", str(len(parameters))), ("outside the training range", flagged)]
     return Outcome(numbers, table(f"Predictions in {given.out}", rows))
+
+
+def _expected_error(model: Surrogate | Classifier) -> float | None:
+    """What was found on data that neither trained nor chose the model, if there were any."""
+    stated = model.errors if isinstance(model, Surrogate) else {k: 1 - v for k, v in model.accuracy.items()}
+    return stated.get("test", stated.get("validation"))
 
 
 def read_parameters(path: Path, transpose: bool = False, names: tuple[str, ...] = ()) -> Array:
@@ -126,12 +138,15 @@ def _read_csv(path: Path, names: tuple[str, ...]) -> Array:
     return table[:, [columns.index(name) for name in names]]
 
 
-def _write_csv(path: Path, space: Space, observables: Array, inside: NDArray[np.bool_]) -> None:
+def _write_csv(
+    path: Path, space: Space, observables: Array, inside: NDArray[np.bool_], labels: NDArray[np.intp] | None
+) -> None:
+    """Observables and flags; of a classifier the name of the most probable class too."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*space.names, "inside_training_range"])
-        for row, flag in zip(observables.tolist(), inside.tolist(), strict=True):
-            writer.writerow([*row, int(flag)])
+        writer.writerow([*space.names, "inside_training_range", *([] if labels is None else ["class"])])
+        for i, (row, flag) in enumerate(zip(observables.tolist(), inside.tolist(), strict=True)):
+            writer.writerow([*row, int(flag), *([] if labels is None else [space.names[labels[i]]])])
 
 
 def _is_number(text: str) -> bool:

@@ -30,15 +30,8 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
     commands
         What to type to get the same again.
     """
-    environment = Environment(
-        loader=PackageLoader("apps", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= dict(percent=percent, seconds=seconds)
-    page = environment.get_template("report.html.j2").render(
+    page = render(
+        "report.html.j2",
         comparison=comparison,
         numbers=comparison.numbers(),
         runs=runs,
@@ -48,6 +41,19 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
         origin=_origin(runs[0], comparison),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def render(template: str, **values: Any) -> str:
+    """The page of a template in this package; names it lacks raise."""
+    environment = Environment(
+        loader=PackageLoader("apps", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= dict(percent=percent, seconds=seconds)
+    return environment.get_template(template).render(**values)
 
 
 def _costs(comparison: Comparison) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def read_arrays(path: Path, transpose: bool = False) -> tuple[Array, Array]:
         A file that cannot be read, without the variables, or whose variables disagree on the samples.
     """
     is_mat = path.suffix.lower() == ".mat"
-    found = _variables(path, _load_mat(path) if is_mat else _load_npz(path))
+    found = _variables(path, load_mat(path) if is_mat else load_npz(path))
     samples_are_columns = is_mat != transpose
     axis = 1 if samples_are_columns else 0
     parameters, observables = found
@@ -45,7 +45,8 @@ def read_arrays(path: Path, transpose: bool = False) -> tuple[Array, Array]:
     return (parameters.T.copy(), observables.T.copy()) if samples_are_columns else (parameters, observables)
 
 
-def _load_mat(path: Path) -> Mapping[str, Any]:
+def load_mat(path: Path) -> Mapping[str, Any]:
+    """All variables of a MATLAB file before v7.3."""
     try:
         return loadmat(path)
     except NotImplementedError as error:
@@ -56,7 +57,8 @@ def _load_mat(path: Path) -> Mapping[str, Any]:
         raise ValueError(f"{path} cannot be read as a MATLAB file ({error}); is it complete?") from error
 
 
-def _load_npz(path: Path) -> Mapping[str, Any]:
+def load_npz(path: Path) -> Mapping[str, Any]:
+    """All arrays of an .npz file."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

@@ -20,8 +20,8 @@ from surrogate.losses import hessian_at
 
 # Unknowns up to which the inverse is one matrix; above, one block a class. 2048² floats are 16 MB.
 DENSE_LIMIT = 2048
-# Entries of the table of products of feature pairs that are held at once.
-_TABLE_ENTRIES = 2**23
+# Entries of the table of products of feature pairs that are held at once: what a cache holds, twice as fast as more.
+_TABLE_ENTRIES = 2**19
 
 
 class ClassHessian(NamedTuple):
@@ -38,15 +38,21 @@ class ClassHessian(NamedTuple):
 
     def apply(self, direction: Tensor) -> Tensor:
         """H U, (m, K) -> (m, K)."""
-        curved = self.of_predictions(self.columns @ direction)
+        curved = self.of_predictions((direction.t() @ self.columns.t()).t())
         return torch.addmm(direction, self.columns.t(), curved, beta=self.alpha_w)
+
+    def to(self, dtype: torch.dtype) -> ClassHessian:
+        """The same with products in another dtype."""
+        return ClassHessian(
+            self.columns.to(dtype), self.probabilities.to(dtype), self.row_scale.to(dtype), self.alpha_w
+        )
 
     def inverse(self) -> ClassInverse:
         """An approximate inverse in float32: of H, or of its diagonal blocks where H is large."""
         width, n_classes = self.columns.shape[1], self.probabilities.shape[1]
-        if width * n_classes > DENSE_LIMIT:
-            return ClassInverse(_inverted(self._class_blocks()))
-        return ClassInverse(_inverted(self._dense()[None]))
+        blocks = self._class_blocks() if width * n_classes > DENSE_LIMIT else self._dense()[None]
+        condition = float(blocks.diagonal(dim1=1, dim2=2).max()) / self.alpha_w
+        return ClassInverse(_inverted(blocks), condition)
 
     def solve(self, right: Tensor, inverse: ClassInverse, tolerance: float, most: int = 200) -> Tensor:
         """H^-1 B by preconditioned conjugate gradients, the error below `tolerance` relative in the norm of H.
@@ -54,11 +60,37 @@ class ClassHessian(NamedTuple):
         Stopped early the result X still has <B, X> <= <B, H^-1 B>, so that Schur complements made of it stay positive
         semidefinite.
         """
+        return self.descend(right, inverse, lambda now, first: now <= tolerance**2 * first, most).solution
 
-        def small_enough(remaining: float, first: float, _: float) -> bool:
-            return remaining <= tolerance**2 * first
+    def descend(
+        self, right: Tensor, inverse: ClassInverse, small_enough: Callable[[float, float], bool], most: int
+    ) -> Solved:
+        """Preconditioned conjugate gradients for H X = B from zero, in the dtype of the products.
 
-        return conjugate_gradients(self.apply, right, inverse.apply, small_enough, most).solution
+        Parameters
+        ----------
+        small_enough
+            Of <r, M r> now and at the start: whether to stop. It is the squared error in the norm of H, as far as M is
+            the inverse of H.
+        """
+        residual = right.to(self.columns.dtype)
+        solution = torch.zeros_like(residual)
+        direction = preconditioned = inverse.apply(residual)
+        remaining = first = float((residual * preconditioned).sum())
+        for products in range(1, most + 1):
+            if not remaining > 0:  # nothing to solve, or rounding
+                return Solved(solution.to(right.dtype), products - 1)
+            curved = self.apply(direction)
+            length = remaining / float((direction * curved).sum())
+            solution = solution.add(direction, alpha=length)
+            residual = residual.sub(curved, alpha=length)
+            preconditioned = inverse.apply(residual)
+            after = float((residual * preconditioned).sum())
+            if small_enough(after, first):
+                return Solved(solution.to(right.dtype), products)
+            direction = torch.add(preconditioned, direction, alpha=after / remaining)
+            remaining = after
+        return Solved(solution.to(right.dtype), most)
 
     def _dense(self) -> Tensor:
         """H, (K m, K m), class by class, in float32.
@@ -68,24 +100,18 @@ class ClassHessian(NamedTuple):
         """
         n, width = self.columns.shape
         n_classes, device = self.probabilities.shape[1], self.columns.device
-        one, other = torch.triu_indices(n_classes, n_classes, device=device)
-        left, right = torch.triu_indices(width, width, device=device)
+        classes, features = _Pairs.of(n_classes, device), _Pairs.of(width, device)
         columns, scale = self.columns.t().float().contiguous(), self.row_scale[:, 0].float()
         probabilities = self.probabilities.t().float().contiguous()
-        pairs = columns.new_zeros(len(one), len(left))
-        for rows in torch.arange(n, device=device).split(max(1, _TABLE_ENTRIES // len(left))):
+        pairs = columns.new_zeros(len(classes.one), len(features.one))
+        for rows in torch.arange(n, device=device).split(max(1, _TABLE_ENTRIES // len(features.one))):
             part, s = columns[:, rows[0] : rows[-1] + 1], probabilities[:, rows[0] : rows[-1] + 1]
-            curved = -s[one] * s[other]
-            curved[one == other] += s
+            curved = s.index_select(0, classes.one).mul_(s.index_select(0, classes.other)).neg_()
+            curved[classes.place.diagonal()] += s
             curved *= scale[rows]
-            pairs.addmm_(curved, (part[left] * part[right]).t())
-        blocks = pairs.new_empty(len(one), width, width)
-        blocks[:, left, right] = pairs
-        blocks[:, right, left] = pairs
-        dense = pairs.new_empty(n_classes, width, n_classes, width)
-        dense[one, :, other, :] = blocks
-        dense[other, :, one, :] = blocks
-        dense = dense.view(n_classes * width, n_classes * width)
+            pairs.addmm_(curved, part.index_select(0, features.one).mul_(part.index_select(0, features.other)).t())
+        blocks = pairs.index_select(1, features.place.flatten()).index_select(0, classes.place.flatten())
+        dense = blocks.view(n_classes, n_classes, width, width).transpose(1, 2).reshape(n_classes * width, -1)
         dense.diagonal().add_(self.alpha_w)
         return dense
 
@@ -98,10 +124,29 @@ class ClassHessian(NamedTuple):
         return blocks
 
 
+class _Pairs(NamedTuple):
+    """Unordered pairs of `size` things, and where the pair of two of them is found, (size, size)."""
+
+    one: Tensor
+    other: Tensor
+    place: Tensor
+
+    @classmethod
+    def of(cls, size: int, device: torch.device) -> _Pairs:
+        one, other = torch.triu_indices(size, size, device=device)
+        place = torch.empty(size, size, dtype=torch.int64, device=device)
+        place[one, other] = place[other, one] = torch.arange(len(one), device=device)
+        return cls(one, other, place)
+
+
 class ClassInverse(NamedTuple):
-    """An approximate inverse of H: one matrix (1, K m, K m) or a block a class (K, m, m), float32."""
+    """An approximate inverse of H: one matrix (1, K m, K m) or a block a class (K, m, m), float32.
+
+    condition: the largest diagonal entry of H over alpha_w, which says in which dtype H can be resolved.
+    """
 
     blocks: Tensor
+    condition: float = 1.0
 
     def apply(self, right: Tensor) -> Tensor:
         """(m, K) -> (m, K), in the dtype given."""
@@ -110,47 +155,10 @@ class ClassInverse(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """What conjugate gradients found, the remaining <r, M r>, and how many products it took."""
+    """What conjugate gradients found, and how many products it took."""
 
     solution: Tensor
-    remaining: float
     products: int
-
-
-def conjugate_gradients(
-    operator: Callable[[Tensor], Tensor],
-    right: Tensor,
-    inverse: Callable[[Tensor], Tensor],
-    small_enough: Callable[[float, float, float], bool],
-    most: int,
-) -> Solved:
-    """Preconditioned conjugate gradients from zero.
-
-    Parameters
-    ----------
-    small_enough
-        Of <r, M r> now, <r, M r> at the start, and <x, B>: whether to stop. <r, M r> is the squared error in the norm
-        of the operator, as far as M is its inverse; <x, B> is the squared length of x in that norm.
-    """
-    solution, residual = torch.zeros_like(right), right
-    direction = preconditioned = inverse(residual)
-    remaining = first = float((residual * preconditioned).sum())
-    reached = 0.0
-    for products in range(1, most + 1):
-        if not first > 0:  # nothing to solve, or not a number
-            return Solved(solution, remaining, 0)
-        curved = operator(direction)
-        length = remaining / float((direction * curved).sum())
-        solution = solution.add(direction, alpha=length)
-        residual = residual.sub(curved, alpha=length)
-        reached += length * remaining
-        preconditioned = inverse(residual)
-        after = float((residual * preconditioned).sum())
-        if not after > 0 or small_enough(after, first, reached):
-            return Solved(solution, max(after, 0.0), products)
-        direction = torch.add(preconditioned, direction, alpha=after / remaining)
-        remaining = after
-    return Solved(solution, remaining, most)
 
 
 def _inverted(blocks: Tensor) -> Tensor:

@@ -15,11 +15,12 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from surrogate.class_hessian import ClassHessian, ClassInverse, Solved, conjugate_gradients
+from surrogate.class_hessian import ClassHessian, ClassInverse, Solved
 
 MAX_NEWTON_STEPS = 60
 MAX_CG_STEPS = 200
@@ -60,6 +61,25 @@ class ClassSolution:
     products: int = 0
 
 
+@dataclass(frozen=True)
+class _State:
+    """phi at one W; what its derivatives need is made when asked, as most tries of a search are not."""
+
+    columns: Tensor
+    weights: Tensor
+    predictions: Tensor
+    logarithms: Tensor
+    objective: Tensor
+
+    @cached_property
+    def value(self) -> float:
+        return float(self.objective)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        return self.logarithms.exp()
+
+
 class CrossEntropyLayer:
     """The inner problem of one training set, ready to be solved for any features.
 
@@ -98,7 +118,10 @@ class CrossEntropyLayer:
         self.targets, self.alpha_w = targets.double(), alpha_w
         self.row_weights = row_weights.double() / row_weights.double().mean()
         self.row_scale = (self.row_weights / len(targets)).unsqueeze(1)
+        # Memory is class by class throughout: reductions over classes then run along the samples.
+        self._weighted_targets = (self.targets.t() * self.row_scale[:, 0]).t()
         self.cpu_seconds = 0.0
+        self._running = False
         self._inverse: ClassInverse | None = None
         self._products_since = 0
 
@@ -119,94 +142,122 @@ class CrossEntropyLayer:
             if start is not None and start.shape != shape:
                 raise ValueError(f"expected a start of shape {shape}, got {tuple(start.shape)}")
             at = self._at(columns, features.new_zeros(shape) if start is None else start)
-            if not bool(at.value.isfinite()):
-                if start is not None and bool(torch.isfinite(features).all()):  # a hopeless start: without it
-                    return self.solve(features, None, accuracy)
-                return at
-            return self._newton(at, accuracy)
+            if math.isfinite(at.value):
+                return self._newton(at, accuracy)
+            if start is not None and bool(torch.isfinite(features).all()):  # a hopeless start: without it
+                return self.solve(features, None, accuracy)
+            return self._solution(at, self._gradient(at), 0, 0)
 
-    def hessian(self, solution: ClassSolution) -> ClassHessian:
-        """The Hessian by W at a solution."""
-        return ClassHessian(solution.columns, solution.probabilities, self.row_scale, self.alpha_w)
+    def hessian(self, solution: ClassSolution, dtype: torch.dtype = torch.float64) -> ClassHessian:
+        """The Hessian by W at a solution, its products in this dtype if that resolves alpha_w beside the rest."""
+        return self._hessian(solution.columns, solution.probabilities, dtype)
 
     def inverse_at(self, solution: ClassSolution) -> ClassInverse:
         """The inverse of that Hessian in float32, kept as preconditioner of the solves to come."""
         with self._timed():
-            self._inverse, self._products_since = self.hessian(solution).inverse(), 0
-            return self._inverse
+            return self._invert(self.hessian(solution))
 
     def solve_hessian(self, hessian: ClassHessian, inverse: ClassInverse, right: Tensor, tolerance: float) -> Tensor:
         """H^-1 B for derivative products, see `ClassHessian.solve`; on this layer's clock."""
         with self._timed():
             return hessian.solve(right, inverse, tolerance)
 
-    def _newton(self, at: ClassSolution, accuracy: float) -> ClassSolution:
+    def _newton(self, at: _State, accuracy: float) -> ClassSolution:
+        gradient = self._gradient(at)
         steps = products = 0
         while steps < MAX_NEWTON_STEPS:
-            found = self._direction(at, accuracy)
+            found = self._direction(at, gradient, accuracy)
             products += found.products
             # Of the quadratic model, at the minimiser within the Krylov space: half the Newton decrement.
-            reduction = -0.5 * float((at.gradient * found.solution).sum())
+            reduction = -0.5 * float((gradient * found.solution).sum())
             if not reduction > accuracy:
                 break
             steps += 1
-            if reduction < _ROUNDING * abs(float(at.value)):
+            if reduction < _ROUNDING * abs(at.value):
                 trial = self._at(at.columns, at.weights + found.solution)
-                before, after = (float(torch.linalg.vector_norm(p.gradient)) for p in (at, trial))
-                at = trial if after < before else at
+                there = self._gradient(trial)
+                before, after = (float(torch.linalg.vector_norm(g)) for g in (gradient, there))
+                if after < before:
+                    at, gradient = trial, there
                 if not after < 0.5 * before:
                     break
             else:
-                lower = self._backtrack(at, found.solution, reduction)
+                lower = self._search(at, found.solution, reduction)
                 if lower is None:
                     break
-                at = lower
-        return ClassSolution(
-            at.weights, at.probabilities, at.residual, at.gradient, at.value, at.columns, steps, products
-        )
+                at, gradient = lower, self._gradient(lower)
+        return self._solution(at, gradient, steps, products)
 
-    def _direction(self, at: ClassSolution, accuracy: float) -> Solved:
+    def _direction(self, at: _State, gradient: Tensor, accuracy: float) -> Solved:
         if self._inverse is None or self._products_since >= REFRESH_AFTER or not self._fits(at):
-            self.inverse_at(at)
+            self._invert(self._hessian(at.columns, at.probabilities))
         assert self._inverse is not None
 
-        def small_enough(remaining: float, first: float, _: float) -> bool:
-            # <r, M r> is a squared error: a factor of sqrt(first), the Newton decrement, makes convergence superlinear.
-            return remaining <= min(1e-2, max(first, 1e-20)) * first or 0.5 * remaining <= 0.1 * accuracy
+        def small_enough(remaining: float, first: float) -> bool:
+            # Squared errors: shrinking by the Newton decrement, sqrt(first), makes convergence superlinear.
+            return remaining <= min(1e-2, max(first, 1e-12)) * first or 0.5 * remaining <= 0.1 * accuracy
 
-        apply = self.hessian(at).apply
-        found = conjugate_gradients(apply, -at.gradient, self._inverse.apply, small_enough, MAX_CG_STEPS)
+        # A direction need not be more exact than float32: what is left of the gradient is float64's, and shows.
+        hessian = self._hessian(at.columns, at.probabilities, torch.float32)
+        found = hessian.descend(-gradient, self._inverse, small_enough, MAX_CG_STEPS)
         self._products_since += found.products
         return found
 
-    def _fits(self, at: ClassSolution) -> bool:
+    def _search(self, at: _State, direction: Tensor, reduction: float) -> _State | None:
+        """The first point along the direction with sufficient decrease, by interpolation; None if rounding hides it.
+
+        A try costs no product with Phi: predictions are linear in the length. Where the softmax saturates the Hessian
+        sees little, and the step of one is far too long.
+        """
+        change, length, slope = _predictions(at.columns, direction), 1.0, -2 * reduction
+        while length > 1e-10:
+            trial = self._state(at.columns, at.weights + length * direction, at.predictions + length * change)
+            if trial.value <= at.value + SUFFICIENT_DECREASE * length * slope:
+                return trial
+            # The minimiser of the parabola through both values and the slope.
+            bend = trial.value - at.value - length * slope
+            best = -slope * length**2 / (2 * bend) if math.isfinite(bend) else 0.0
+            length = min(max(best, 0.05 * length), 0.5 * length)
+        return None
+
+    def _hessian(self, columns: Tensor, probabilities: Tensor, dtype: torch.dtype = torch.float64) -> ClassHessian:
+        hessian = ClassHessian(columns, probabilities, self.row_scale, self.alpha_w)
+        resolved = self._inverse is not None and self._inverse.condition * torch.finfo(dtype).eps < 1e-2
+        return hessian.to(dtype) if resolved else hessian
+
+    def _invert(self, hessian: ClassHessian) -> ClassInverse:
+        self._inverse, self._products_since = hessian.inverse(), 0
+        return self._inverse
+
+    def _fits(self, at: _State) -> bool:
         """Whether the inverse kept is of this size and device: a layer may be solved for features of any width."""
         blocks = self._inverse.blocks if self._inverse else at.weights
         return blocks.shape[0] * blocks.shape[1] == at.weights.numel() and blocks.device == at.weights.device
 
-    def _backtrack(self, at: ClassSolution, direction: Tensor, reduction: float) -> ClassSolution | None:
-        length, value = 1.0, float(at.value)
-        while length > 1e-10:
-            trial = self._at(at.columns, at.weights + length * direction)
-            # The slope along the direction is minus twice the reduction.
-            if float(trial.value) <= value - 2 * SUFFICIENT_DECREASE * length * reduction:
-                return trial
-            length *= 0.5
-        return None
+    def _at(self, columns: Tensor, weights: Tensor) -> _State:
+        return self._state(columns, weights, _predictions(columns, weights))
 
-    def _at(self, columns: Tensor, weights: Tensor) -> ClassSolution:
-        logarithms = torch.log_softmax(columns @ weights, 1)
-        probabilities = logarithms.exp()
-        residual = (probabilities - self.targets) * self.row_scale
-        gradient = torch.addmm(weights, columns.t(), residual, beta=self.alpha_w)
-        loss = -(self.row_scale * self.targets).mul_(logarithms).sum()
-        value = loss + 0.5 * self.alpha_w * torch.linalg.vector_norm(weights) ** 2
-        return ClassSolution(weights, probabilities, residual, gradient, value, columns)
+    def _state(self, columns: Tensor, weights: Tensor, predictions: Tensor) -> _State:
+        logarithms = torch.log_softmax(predictions.t(), 0).t()
+        loss = (self._weighted_targets * logarithms).sum()
+        value = 0.5 * self.alpha_w * torch.linalg.vector_norm(weights) ** 2 - loss
+        return _State(columns, weights, predictions, logarithms, value)
+
+    def _gradient(self, at: _State) -> Tensor:
+        return torch.addmm(at.weights, at.columns.t(), self._residual(at), beta=self.alpha_w)
+
+    def _residual(self, at: _State) -> Tensor:
+        return at.probabilities.mul(self.row_scale).sub_(self._weighted_targets)
+
+    def _solution(self, at: _State, gradient: Tensor, steps: int, products: int) -> ClassSolution:
+        return ClassSolution(
+            at.weights, at.probabilities, self._residual(at), gradient, at.objective, at.columns, steps, products
+        )
 
     @contextmanager
     def _timed(self):
         # The clock is for reports: nothing that is computed depends on it. Nested calls count once.
-        if getattr(self, "_running", False):
+        if self._running:
             yield
             return
         self._running, began = True, time.process_time()
@@ -215,6 +266,11 @@ class CrossEntropyLayer:
         finally:
             self.cpu_seconds += time.process_time() - began
             self._running = False
+
+
+def _predictions(columns: Tensor, weights: Tensor) -> Tensor:
+    """Phi W, (n, K), class by class in memory."""
+    return (weights.t() @ columns.t()).t()
 
 
 def _require_probabilities(targets: Tensor) -> None:

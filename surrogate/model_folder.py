@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
+KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
 # Everything that stands in a model folder: what is replaced when asked to, and nothing else ever.
 _OURS = {DESCRIPTION, WEIGHTS, "history.json", "settings.json"}
@@ -72,26 +75,63 @@ def write(path: Path, description: dict[str, Any], tensors: dict[str, Tensor], e
         os.replace(new, path)
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Description and tensors, both checked against their sums.
+
+    Parameters
+    ----------
+    kind
+        What the caller can make of it, `surrogate` or `classifier`.
 
     Raises
     ------
     FileNotFoundError
         No such folder, or no model in it.
     SavedModelError
-        Truncated, changed since it was written, or newer than this version.
+        Truncated, changed since it was written, newer than this version, or of another kind.
 
     The description is that of the newest schema version, whichever the folder was written in.
     """
     if not (folder / DESCRIPTION).is_file():
         raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
-    description = _read_description(folder / DESCRIPTION)
-    return _migrated(description), _read_weights(folder / WEIGHTS, description.get("weights_sha256"))
+    description = _migrated(_read_description(folder / DESCRIPTION))
+    if description["kind"] != kind:
+        raise SavedModelError(f"{folder} is a {description['kind']}, expected a {kind}")
+    return description, _read_weights(folder / WEIGHTS, description.get("weights_sha256"))
+
+
+def kind_of(folder: Path) -> str:
+    """`surrogate` or `classifier`; raises as `read` does."""
+    if not (folder / DESCRIPTION).is_file():
+        raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
+    return _migrated(_read_description(folder / DESCRIPTION))["kind"]
+
+
+@contextmanager
+def complaining_of(folder: Path) -> Iterator[None]:
+    """Turns what goes wrong in making a model of its description into a `SavedModelError`."""
+    try:
+        yield
+    except SavedModelError:
+        raise
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SavedModelError(f"the description of {folder} is not complete ({error!r})") from error
+    except (ValueError, OverflowError) as error:
+        raise SavedModelError(f"the description of {folder} is not consistent: {error}") from error
+
+
+def require_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[tuple[int, ...], str]]) -> None:
+    """Shapes and dtypes agree with the description, before anything is computed with them."""
+    for name, wanted in expected.items():
+        got = tuple(tensors[name].shape), str(tensors[name].dtype).removeprefix("torch.")
+        if got != wanted:
+            raise SavedModelError(
+                f"the model's {name} should be {wanted[1]} of shape {wanted[0]}, got {got[1]} of {got[0]}"
+            )
 
 
 def _migrated(description: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no polynomials, amplitude or background."""
+    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers."""
     if description["schema_version"] == 1:
         description = {
             **description,
@@ -101,6 +141,10 @@ def _migrated(description: dict[str, Any]) -> dict[str, Any]:
             "background": False,
             "errors_anomalous": {},
         }
+    if description["schema_version"] == 2:
+        description = {**description, "schema_version": 3, "kind": "surrogate"}
+    if description.get("kind") not in KINDS:
+        raise SavedModelError(f"expected a model of kind {' or '.join(KINDS)}, got {description.get('kind')!r}")
     return description
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
+
+from surrogate.module_layers import ModuleLayers
+from surrogate.networks import Layer
 
 
 class ModuleNetwork:
@@ -34,6 +38,8 @@ class ModuleNetwork:
             raise ValueError("the module has no parameters to train; expected a network")
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._start = torch.cat([value.detach().reshape(-1) for value in parameters.values()])
+        ends = itertools.accumulate(shape.numel() for shape in self._shapes.values())
+        self.module_layers = ModuleLayers(self.module, dict(zip(self._shapes, (0, *ends), strict=False)))
         with torch.no_grad():
             out = self.bind(self._start)(self._start.new_zeros(2, n_inputs))
         if out.ndim != 2 or len(out) != 2:
@@ -74,7 +80,7 @@ class ModuleLinearization:
     """Products by `torch.func`; correct for every network whose bound map is differentiable."""
 
     def __init__(self, network: Any, theta: Tensor, inputs: Tensor) -> None:
-        self._theta = theta
+        self._theta, self._network, self._inputs = theta, network, inputs
         self._map = lambda at: network.bind(at)(inputs)
         made = vjp(self._map, theta)
         self._features, self._pull_back = made[0].detach(), made[1]
@@ -91,3 +97,8 @@ class ModuleLinearization:
     def vjp(self, seed: Tensor) -> Tensor:
         """See `surrogate.networks.Linearization`."""
         return self._pull_back(seed)[0]
+
+    def layers(self, seed: Tensor) -> list[Layer] | None:
+        """See `surrogate.networks.LayeredLinearization`; costs a forward pass besides the backward pass."""
+        known = getattr(self._network, "module_layers", None)
+        return known.at(self._network.bind, self._theta, self._inputs, seed) if known else None

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from surrogate.gram import Evaluation
+
 
 class Linearization(Protocol):
     """A network at one theta: its features, and products with their derivative by theta."""
@@ -72,19 +74,32 @@ class FeatureNetwork(Protocol):
 
 
 class Layer(NamedTuple):
-    """A dense layer seen by a curvature estimate: where it sits in theta, what came in, what came back."""
+    """A layer seen by a curvature estimate: where it sits in theta, what came in, what came back.
 
-    where: slice
-    inputs: Tensor  # (n, fan_in + 1), the last column ones
-    sensitivities: Tensor  # (n, fan_out), gradient by the layer's pre-activation
+    The gradient by the layer's matrix at one sample is the sum over positions of inputs times sensitivities.
+
+    Attributes
+    ----------
+    where
+        A slice that holds the matrix (fan_in, fan_out) row by row, or the places of its entries in theta, of that shape;
+        a third dimension in front are matrices that share the curvature.
+    inputs : (n, fan_in) or (n, positions, fan_in)
+        With a column of ones where the layer has a bias.
+    sensitivities : (n, fan_out) or (n, positions, fan_out)
+        Gradient by the layer's pre-activation.
+    """
+
+    where: slice | Tensor
+    inputs: Tensor
+    sensitivities: Tensor
 
 
 @runtime_checkable
 class LayeredLinearization(Linearization, Protocol):
-    """A linearisation that shows its dense layers, for Kronecker-factored curvature."""
+    """A linearisation that shows its layers, for Kronecker-factored curvature."""
 
-    def layers(self, seed: Tensor) -> list[Layer]:
-        """Inputs and back-propagated sensitivities of every layer, for the seed (n, width)."""
+    def layers(self, seed: Tensor) -> list[Layer] | None:
+        """Inputs and back-propagated sensitivities of every layer, for the seed (n, width); None where it has none."""
         ...
 
 
@@ -241,6 +256,15 @@ class _DenseLinearization:
             for j, sensitivities in self._backward(seed)
         ]
         return found[::-1]
+
+    def evaluations(self, seeds: Tensor) -> list[Evaluation]:
+        """See `surrogate.gram.LayerSum`."""
+        slices, inputs = self._network.slices, self._activations
+        return [Evaluation(slices[j], inputs[j], found) for j, found in self._backward(seeds)]
+
+    def fold(self, rows: Tensor) -> Tensor:
+        """See `surrogate.gram.LayerSum`; nothing to fold."""
+        return rows
 
     def _backward(self, seed: Tensor):
         for j in reversed(range(len(self._weights))):

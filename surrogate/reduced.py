@@ -16,7 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from surrogate.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
 from surrogate.inner import InnerSolution, LeastSquaresLayer
+from surrogate.module_network import ModuleLinearization
 from surrogate.networks import FeatureNetwork, Layer, LayeredLinearization, Linearization
 from surrogate.objective import OuterLayer, Point
 from surrogate.regularisation import Regulariser, Ridge
@@ -166,6 +168,36 @@ class ReducedPoint:
             seed += inner.residual @ ((inner.residual.t() @ change) @ self._inverse_gram)
         return self._pull_back(seed) + self.objective.regulariser.apply(direction)
 
+    def gauss_newton_matrix(self, kind: GaussNewtonKind = "kaufman") -> Tensor:
+        """J'J with its regularisation as a matrix, (n_theta, n_theta) in float64, for few weights.
+
+        Structured where the network shows its layers (`surrogate.gram`): one forward pass and as many backward passes
+        as seeds are pulled back, which are rank(W), and for Golub-Pereyra the rank of the features besides.
+        Otherwise by products with the identity.
+        """
+        if not isinstance(self._linearization, LayerSum):
+            return gram_by_products(lambda v: self.gauss_newton(v, kind), len(self.theta), self.theta).double()
+        objective, inner = self.objective, self.inner
+
+        def linearize(rows: slice) -> LayerSum:
+            found = objective.network.linearize(self.theta, objective.inputs[rows])
+            assert isinstance(found, LayerSum)
+            return found
+
+        # L' by QR of W': rows of zeros, where the rank is smaller, are seeds that need no pass.
+        seeds = torch.linalg.qr(inner.weights.t(), mode="r").R
+        seeds = seeds[torch.linalg.vector_norm(seeds, dim=1) > 0]
+        matrix = structured_gram(linearize, seeds, self._basis, objective.layer.row_scale, gram=True)
+        objective.meter.forward += 1
+        objective.meter.backward += len(seeds)
+        if kind == "golub-pereyra":
+            inverse = inner.feature_inverse.t().contiguous()
+            moved = structured_gram(linearize, inverse, inner.residual, objective.layer.row_scale, gram=False)
+            matrix.addmm_(moved.t(), moved)
+            objective.meter.forward += 1
+            objective.meter.backward += len(inverse)
+        return matrix.add_(regulariser_matrix(objective.regulariser, self.theta))
+
     def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
         """Layers with sensitivities to E W', E random signs: their covariance is the Gauss-Newton operator's.
 
@@ -178,12 +210,15 @@ class ReducedPoint:
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Layers with sensitivities to `seed` (n, width), a change of the weighted residual; None if unknown.
 
-        One backward pass where the network shows its layers.
+        One backward pass where the network shows its layers, and a forward pass more for a module.
         """
         if not isinstance(self._linearization, LayeredLinearization):
             return None
-        self.objective.meter.backward += 1
-        return self._linearization.layers((seed * self.objective.layer.row_scale).to(self.theta))
+        found = self._linearization.layers((seed * self.objective.layer.row_scale).to(self.theta))
+        if found is not None:
+            self.objective.meter.backward += 1
+            self.objective.meter.forward += isinstance(self._linearization, ModuleLinearization)
+        return found
 
     @property
     def network_weights(self) -> Tensor:

@@ -143,7 +143,7 @@ class ClassPoint:
         """
         self.objective.meter.forward += 1
         self.objective.meter.backward += 1
-        change = self._linearization.jvp(direction).double()
+        change = self._linearization.jvp(direction).to(self._hessian.columns)
         product = self._schur if (kind or self.objective.curvature) == "schur" else self._paper
         seed, response = product(change)
         self._responses.append((direction.clone(), response))
@@ -151,7 +151,7 @@ class ClassPoint:
 
     def _schur(self, change: Tensor) -> tuple[Tensor, Tensor]:
         """Seed (n, width) and change of W for a change of the features: D (dZ W + Phi dW) W', dW = -H^-1 Phi' D dZ W."""
-        hessian, weights = self._hessian, self._feature_weights
+        hessian, weights = self._hessian, self._feature_weights.to(change)
         curved = hessian.of_predictions(change @ weights)
         response = -self._solve(hessian.columns.t() @ curved)
         curved += hessian.of_predictions(hessian.columns @ response)
@@ -162,7 +162,8 @@ class ClassPoint:
 
         dX = dZ W + Phi dW with dW = -H^-1 (Phi' D dZ W + [dZ, 0]' R); the way back is its adjoint.
         """
-        hessian, weights, residual = self._hessian, self._feature_weights, self.inner.residual
+        hessian, weights = self._hessian, self._feature_weights.to(change)
+        residual = self.inner.residual.to(change)
         curved = hessian.of_predictions(change @ weights)
         right = hessian.columns.t() @ curved
         right[:-1] += change.t() @ residual
@@ -222,7 +223,9 @@ class ClassPoint:
 
     @cached_property
     def _hessian(self) -> ClassHessian:
-        return self.objective.layer.hessian(self.inner)
+        # The inverse first: it knows whether alpha_w is resolved in float32.
+        _ = self._inverse
+        return self.objective.layer.hessian(self.inner, self.theta.dtype)
 
     @cached_property
     def _inverse(self) -> ClassInverse:

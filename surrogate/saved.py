@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from surrogate import model_folder
+from surrogate.feature_networks import network_of
 from surrogate.forward_model import Array, Space
 from surrogate.model_folder import SavedModelError
-from surrogate.module_network import ModuleNetwork
-from surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
+from surrogate.networks import FeatureNetwork
 from surrogate.polynomials import Amplitude, PolynomialBasis
-from surrogate.residual_network import ResidualNetwork
 from surrogate.scaling import Scaling
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
@@ -227,6 +226,7 @@ class Surrogate:
         """
         model_folder.require_place(Path(path), overwrite)
         description: dict[str, Any] = {
+            "kind": "surrogate",
             "network": self.network.to_dict(),
             "dtype": self.dtype,
             "parameters": self.parameters.to_dict(),
@@ -260,11 +260,11 @@ class Surrogate:
         SavedModelError
             Truncated, changed since it was written, newer than this version, or inconsistent.
         """
-        description, tensors = model_folder.read(Path(path))
+        description, tensors = model_folder.read(Path(path), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
-        try:
+        with model_folder.complaining_of(Path(path)):
             model = cls(
-                network=_network(description["network"], module),
+                network=network_of(description["network"], module),
                 parameters=Space.from_dict(description["parameters"]),
                 observables=Space.from_dict(description["observables"]),
                 polynomials=None if polynomials is None else PolynomialBasis.from_dict(polynomials),
@@ -274,12 +274,6 @@ class Surrogate:
                 **{name: description[name] for name in ("errors", "errors_anomalous", "provenance", "training")},
             )
             model._check(description["dtype"])
-        except SavedModelError:
-            raise
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SavedModelError(f"the description of {path} is not complete ({error!r})") from error
-        except (ValueError, OverflowError) as error:
-            raise SavedModelError(f"the description of {path} is not consistent: {error}") from error
         return model
 
     def _check(self, dtype: str) -> None:
@@ -296,37 +290,12 @@ class Surrogate:
             "input_scale": ((n_in,), "float64"),
             **({} if self.background is None else {"background": ((n_out,), "float64")}),
         }
-        for name, wanted in expected.items():
-            tensor = getattr(self, name)
-            got = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
-            if got != wanted:
-                raise SavedModelError(
-                    f"the model's {name} should be {wanted[1]} of shape {wanted[0]}, got {got[1]} of {got[0]}"
-                )
+        model_folder.require_tensors({name: getattr(self, name) for name in expected}, expected)
         if self.network.n_inputs != n_in or dtype not in ("float32", "float64"):
             raise SavedModelError(f"the model's network has {self.network.n_inputs} inputs of {dtype}, its data {n_in}")
 
 
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")
-
-
-def _network(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
-    match given["kind"]:
-        case "dense":
-            return DenseNetwork(given["n_inputs"], tuple(given["widths"]))
-        case "none":
-            return NoFeatures(given["n_inputs"])
-        case "residual":
-            return ResidualNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"])
-        case "module" if module is not None:
-            return ModuleNetwork(module, given["n_inputs"])
-        case "module":
-            raise SavedModelError(
-                f"this model was trained on a torch module ({given['class']}), whose code is not saved; "
-                "load it from Python with Surrogate.load(path, module=...)"
-            )
-        case kind:
-            raise SavedModelError(f"unknown kind of network {kind!r}; expected dense, residual, none or module")
 
 
 def _chunks(y: Array) -> list[Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from training.race import Candidate, candidates, polynomial_candidates
+from training.race import Candidate, candidates, polynomial_candidates, small_candidates
 from training.settings import QUICK, TrainSettings
 
 
@@ -19,6 +19,8 @@ def contenders_for(settings: TrainSettings, n_samples: int, n_inputs: int, polyn
     smooth = polynomial_candidates(n_samples) if polynomials else []
     if settings.quick:
         found, smooth = [replace(QUICK, widths=_narrowed(QUICK.widths, n_samples))], smooth[:1]
+    elif settings.solver == "lm":
+        found = small_candidates(n_samples)
     else:
         found = candidates(n_samples, n_inputs)
     if settings.widths:
@@ -29,7 +31,7 @@ def contenders_for(settings: TrainSettings, n_samples: int, n_inputs: int, polyn
     found = [*found, *smooth]
     if settings.gain:
         found = [replace(candidate, gain=settings.gain) for candidate in found]
-    if settings.solver == "krylov":
+    if settings.solver != "lbfgs":
         found = [candidate for candidate in found if candidate.metric]
     return list(dict.fromkeys(found))
 

@@ -1,6 +1,7 @@
 """First-order methods, for comparison: Adam and SGD on minibatches of the full problem, and Adam on the reduced one.
 
-Updates are those of `torch.optim`. The rate rises linearly over a warm-up and falls like a cosine to zero at the end of
+Updates are those of `torch.optim`, by its functions: its classes load torch's compiler, which takes seconds, and cost twice
+as much an update. The rate rises linearly over a warm-up and falls like a cosine to zero at the end of
 the budget, which is counted in work units like everything else.
 """
 
@@ -9,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from surrogate.full import FullObjective
 from surrogate.objective import Point
@@ -50,11 +53,9 @@ class Rule:
                 f"{self.rate}, {self.budget}, {self.warm_up}"
             )
 
-    def optimiser(self, theta: Tensor) -> torch.optim.Optimizer:
+    def update(self, theta: Tensor) -> _Update:
         """The rule, acting on this vector in place."""
-        if self.kind == "adam":
-            return torch.optim.Adam([theta], lr=self.rate, foreach=False)
-        return torch.optim.SGD([theta], lr=self.rate, momentum=self.momentum, foreach=False)
+        return _Adam(theta) if self.kind == "adam" else _Momentum(theta, self.momentum)
 
     def rate_at(self, work_units: float) -> float:
         """The rate when this much is spent."""
@@ -62,6 +63,36 @@ class Rule:
         if share < self.warm_up:
             return self.rate * share / self.warm_up
         return 0.5 * self.rate * (1 + math.cos(math.pi * (share - self.warm_up) / (1 - self.warm_up)))
+
+
+class _Update(Protocol):
+    """An update of the vector it was made for."""
+
+    def __call__(self, gradient: Tensor, rate: float) -> None: ...
+
+
+class _Adam:
+    def __init__(self, theta: Tensor) -> None:
+        self._theta, self._mean, self._square = theta, torch.zeros_like(theta), torch.zeros_like(theta)
+        self._count = torch.zeros((), dtype=torch.float32)
+
+    def __call__(self, gradient: Tensor, rate: float) -> None:
+        adam(
+            [self._theta], [gradient], [self._mean], [self._square], [], [self._count], foreach=False, amsgrad=False,
+            beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+
+
+class _Momentum:
+    def __init__(self, theta: Tensor, momentum: float) -> None:
+        self._theta, self._momentum = theta, momentum
+        self._buffers: list[Tensor | None] = [None]
+
+    def __call__(self, gradient: Tensor, rate: float) -> None:
+        sgd(
+            [self._theta], [gradient], self._buffers, foreach=False, weight_decay=0.0, momentum=self._momentum, lr=rate,
+            dampening=0.0, nesterov=False, maximize=False,
+        )  # fmt: skip
 
 
 class MinibatchDescent:
@@ -95,7 +126,7 @@ class MinibatchDescent:
             raise ValueError(f"minibatches need a FullObjective, got a {type(objective).__name__}; W is not in theta")
         if self._theta is None:
             self._theta = point.theta.clone()
-            self._optimiser = self._rule.optimiser(self._theta)
+            self._update = self._rule.update(self._theta)
             self._order = self._drawn(len(objective.inputs))
         mean, count = torch.zeros_like(self._theta), 0
         for _ in range(self._batches or math.ceil(len(objective.inputs) / self._batch)):
@@ -103,16 +134,16 @@ class MinibatchDescent:
             if spent >= self._rule.budget:
                 break
             index = next(self._order).to(self._theta.device)
-            self._theta.grad = objective.batch_gradient(self._theta, index)
-            _apply(self._optimiser, self._rule.rate_at(spent))
-            mean += self._theta.grad
+            gradient = objective.batch_gradient(self._theta, index)
+            self._update(gradient, self._rule.rate_at(spent))
+            mean += gradient
             count += 1
         length = float(torch.linalg.vector_norm(self._theta - point.theta))
         norm = float(torch.linalg.vector_norm(mean)) / max(count, 1)
         if not math.isfinite(length):
             return Step(point, length, False, Status.nonfinite, norm)
         status = Status.running if count else Status.budget_spent
-        return Step(objective.at(self._theta.detach().clone()), length, True, status, norm)
+        return Step(objective.at(self._theta.clone()), length, True, status, norm)
 
     def _drawn(self, n: int) -> Iterator[Tensor]:
         while True:
@@ -134,25 +165,18 @@ class GradientDescent:
         """One update: a gradient, and a forward pass for the next point."""
         if self._theta is None:
             self._theta = point.theta.clone()
-            self._optimiser = self._rule.optimiser(self._theta)
+            self._update = self._rule.update(self._theta)
         gradient_norm = float(torch.linalg.vector_norm(point.gradient))
         self._first_gradient = self._first_gradient or gradient_norm
         status = judge(gradient_norm, self._first_gradient)
         if status is not Status.running:
             return Step(point, 0.0, False, status)
-        self._theta.grad = point.gradient
-        _apply(self._optimiser, self._rule.rate_at(point.objective.meter.total))
+        self._update(point.gradient, self._rule.rate_at(point.objective.meter.total))
         change = self._theta - point.theta
         # To first order the step changes the value by this.
         accuracy = INNER_SHARE * abs(float(point.gradient @ change))
-        found = point.objective.at(self._theta.detach().clone(), near=point, accuracy=accuracy)
+        found = point.objective.at(self._theta.clone(), near=point, accuracy=accuracy)
         length = float(torch.linalg.vector_norm(change))
         if not math.isfinite(found.value):
             return Step(point, length, False, Status.nonfinite)
         return Step(found, length, True)
-
-
-def _apply(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.step()

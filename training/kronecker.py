@@ -6,6 +6,10 @@ and one backward pass gives g in every layer. In the eigenbases U_A, U_B of the 
 measured, not assumed to be a product (George et al. 2018, EKFAC):
 
     D = ((h U_A)²)' ((g U_B)²),   H_0 V = U_A [ (U_A' V U_B) / (D + lambda mean(D) + alpha_theta) ] U_B'.
+
+The gradient of a convolution at one sample is a sum of h'g over positions. Its factors sum over samples and positions
+(Grosse & Martens 2016); its D is that of the true gradients of the samples, cross terms between positions included,
+which costs as much as the gradient does.
 """
 
 from __future__ import annotations
@@ -15,15 +19,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from surrogate.networks import Layer
 from surrogate.objective import Point
 
 # Relative to the mean of D over all layers; larger damping suits noisy data.
 DAMPING = 1e-5
+# Entries of per-sample gradients held at one time while D of a convolution is measured.
+GRADIENTS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
 class _Block:
-    where: slice
+    where: slice | Tensor
     inputs_basis: Tensor
     outputs_basis: Tensor
     inverse_diagonal: Tensor
@@ -41,15 +48,12 @@ class KroneckerMetric:
         layers = point.curvature_layers(torch.Generator().manual_seed(seed))
         if layers is None:
             return None
-        factors = []
-        for layer in layers:
-            _, inputs_basis = torch.linalg.eigh(layer.inputs.t() @ layer.inputs)
-            _, outputs_basis = torch.linalg.eigh(layer.sensitivities.t() @ layer.sensitivities)
-            diagonal = ((layer.inputs @ inputs_basis) ** 2).t() @ (layer.sensitivities @ outputs_basis) ** 2
-            factors.append((layer.where, inputs_basis, outputs_basis, diagonal))
-        mean = sum(diagonal.sum() for *_, diagonal in factors) / len(point.theta)
+        factors = [(layer.where, *_factors(layer)) for layer in layers]
+        mean = sum(diagonal.sum() * _copies(where) for where, *_, diagonal in factors) / len(point.theta)
         shift, alpha = DAMPING * mean, point.objective.regulariser.typical
-        return cls([_Block(where, a, b, 1 / (diagonal + (shift + alpha(where)))) for where, a, b, diagonal in factors])
+        return cls(
+            [_Block(where, a, b, 1 / (diagonal + (shift + alpha(_span(where))))) for where, a, b, diagonal in factors]
+        )
 
     def apply(self, vectors: Tensor) -> Tensor:
         """H_0 on one vector (n_theta,) or on rows (r, n_theta)."""
@@ -62,11 +66,38 @@ class KroneckerMetric:
     def _scaled(self, vectors: Tensor, root: bool) -> Tensor:
         out = torch.empty_like(vectors)
         for block in self._blocks:
-            shape = block.inverse_diagonal.shape
             diagonal = block.inverse_diagonal.sqrt() if root else block.inverse_diagonal
-            part = vectors[..., block.where].reshape(*vectors.shape[:-1], *shape)
+            part = vectors[..., block.where]
+            if isinstance(block.where, slice):
+                part = part.reshape(*vectors.shape[:-1], *diagonal.shape)
             inside = (block.inputs_basis.t() @ part @ block.outputs_basis) * diagonal
-            out[..., block.where] = (block.inputs_basis @ inside @ block.outputs_basis.t()).reshape(
-                *vectors.shape[:-1], -1
+            scaled = block.inputs_basis @ inside @ block.outputs_basis.t()
+            out[..., block.where] = (
+                scaled.reshape(*vectors.shape[:-1], -1) if isinstance(block.where, slice) else scaled
             )
         return out
+
+
+def _factors(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
+    """U_A, U_B and D."""
+    h, g = layer.inputs, layer.sensitivities
+    by_position = h.ndim == 3
+    rows_h, rows_g = (h.flatten(0, 1), g.flatten(0, 1)) if by_position else (h, g)
+    _, inputs_basis = torch.linalg.eigh(rows_h.t() @ rows_h)
+    _, outputs_basis = torch.linalg.eigh(rows_g.t() @ rows_g)
+    h, g = h @ inputs_basis, g @ outputs_basis
+    if not by_position:
+        return inputs_basis, outputs_basis, (h**2).t() @ g**2
+    diagonal = h.new_zeros(h.shape[2], g.shape[2])
+    together = max(1, GRADIENTS_AT_ONCE // diagonal.numel())
+    for some_h, some_g in zip(h.split(together), g.split(together), strict=True):
+        diagonal += torch.bmm(some_h.transpose(1, 2), some_g).square_().sum(0)
+    return inputs_basis, outputs_basis, diagonal
+
+
+def _copies(where: slice | Tensor) -> int:
+    return 1 if isinstance(where, slice) or where.ndim == 2 else len(where)
+
+
+def _span(where: slice | Tensor) -> slice:
+    return where if isinstance(where, slice) else slice(int(where.min()), int(where.max()) + 1)

@@ -17,6 +17,7 @@ from surrogate.polynomials import PolynomialBasis
 from surrogate.reduced import ReducedObjective
 from surrogate.samples import Samples, Split
 from surrogate.scaling import Scaling
+from training.device import device_named
 from training.fit import Fit, ValidationSet
 from training.polynomials import PolynomialFeatures, choose_polynomials
 from training.settings import COMPRESSION, POLYNOMIAL_ALPHA_W, POLYNOMIAL_COMPRESSION, TrainSettings
@@ -58,7 +59,7 @@ class Preparation:
 
     def __init__(self, split: Split, settings: TrainSettings) -> None:
         self.split, self._settings = split, settings
-        self.device, self._dtype = _device(settings.device), getattr(torch, settings.dtype)
+        self.device, self._dtype = device_named(settings.device), getattr(torch, settings.dtype)
         self._relative = (settings.goal or ("absolute" if settings.network == "paper" else "relative")) == "relative"
         self.aside = Aside()
         self._objectives: dict[tuple[bool, float], ReducedObjective] = {}
@@ -92,8 +93,9 @@ class Preparation:
         stage: str,
         alpha_theta: float,
         theta: Tensor | None = None,
+        seed: int | None = None,
     ) -> Fit:
-        """A fit of the network at its initial weights, or at `theta`, watched by the validation set."""
+        """A fit of the network at the initial weights of a seed, or at `theta`, watched by the validation set."""
         validation = self.split.validation
         # Frames of one kind differ in the scale of the inputs only: targets and fixed columns are prepared once.
         key = (frame.polynomials is not None, frame.scaling.output_scale)
@@ -108,7 +110,7 @@ class Preparation:
             self._tensor(self._scaled_weights(frame, validation) / _rms(self._scaled_weights(frame, self.split.train))),
             self._fixed(frame, validation),
         )
-        start = network.initial(self._settings.seed) if theta is None else theta
+        start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
         start = start.to(device=self.device, dtype=self._dtype)
         return Fit(objective, start, solver, watched, patience=self._settings.patience, stage=stage)
 
@@ -174,20 +176,6 @@ def _require_norms(samples: Samples, name: str) -> None:
                 f"all {words} of {name} sample {int(np.argmin(norms))} are zero, so its relative error is undefined; "
                 "leave such samples out"
             )
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"expected a torch device such as cpu, cuda or cuda:1, got {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device is available; train with --device cpu")
-    try:
-        torch.zeros(1, dtype=torch.float64, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        raise ValueError(f"device {name} cannot be used for training here; expected cpu or a CUDA device") from error
-    return device
 
 
 def _rms(values: Array) -> float:

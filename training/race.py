@@ -66,6 +66,13 @@ def candidates(n_samples: int, n_inputs: int) -> list[Candidate]:
     return list(dict.fromkeys([*raced, Candidate((16, 16, min(16, last)), 0.1, metric=False)]))
 
 
+def small_candidates(n_samples: int) -> list[Candidate]:
+    """Networks small enough for a dense matrix of all weights."""
+    last = max(1, n_samples // 4)
+    shapes = [(8, 8, min(8, last)), (12, 12, min(12, last)), (16, 16, min(16, last))]
+    return [Candidate(shape, gain) for shape in shapes for gain in (0.1, 1.0)]
+
+
 def polynomial_candidates(n_samples: int) -> list[Candidate]:
     """Small networks for what polynomials leave over; they share the samples with the polynomial's coefficients."""
     last = max(1, n_samples // 8)

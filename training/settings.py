@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from surrogate.hamiltonian_network import HamiltonianNetwork
+from surrogate.residual_network import ResidualNetwork
+from surrogate.time_weights import TimeNetwork
+from training.multilevel import coarsest
 from training.race import Candidate
 
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
@@ -17,7 +21,12 @@ COMPRESSION, POLYNOMIAL_COMPRESSION = 1e-6, 1e-8
 POLYNOMIAL_ALPHA_W = 1e-14
 # The original study's CDR protocol: width, RK4 steps on the coarsest level, levels, work units a level.
 KRYLOV_SIZE_IN_METRIC = 40
+# Of the other residual networks: one level, for coarse to fine did not help (docs/method.md).
+RESIDUAL_WIDTH, RESIDUAL_STEPS, RESIDUAL_LEVELS = 16, 4, 1
 PAPER_WIDTH, PAPER_STEPS, PAPER_LEVELS, PAPER_BUDGET = 8, 1, 3, 200.0
+
+
+NetworkKind = Literal["auto", "residual", "plain", "hamiltonian", "paper"]
 
 
 @dataclass(frozen=True)
@@ -27,14 +36,22 @@ class TrainSettings:
     Attributes
     ----------
     network
-        `auto`: dense layers, shape and gain raced where `widths` or `gain` do not fix them. `paper`: the original
-        study's residual network, trained coarse to fine.
+        `auto`: dense layers, shape and gain raced where `widths` or `gain` do not fix them. `residual`, `plain`,
+        `hamiltonian`: a residual network with antisymmetric or free weights (RK4), or of two halves (Verlet).
+        `paper`: the original study's residual network, inputs and levels.
+    width, steps, levels
+        Of a residual network: features, steps in depth on the last level, and levels of training, each of twice the
+        steps of the one before (see `training.multilevel`).
     solver
-        `lbfgs`: VarPro + L-BFGS. `krylov`: trust-region Gauss-Newton-Krylov.
+        `lbfgs`: VarPro + L-BFGS. `krylov`: trust-region Gauss-Newton-Krylov. `lm`: Levenberg-Marquardt with a dense
+        matrix, for small networks.
     budget
         Work units in all, per level for `paper`; None for the default.
     quick
         One network of known good shape and a small budget, instead of the race.
+    members
+        Networks trained from different seeds, of which the best few are averaged as validation tells. One by default;
+        a model of polynomials is always one.
     polynomial
         Polynomial features beside the network, for few parameters. `auto`: the race decides. `on`, `off`: all
         candidates have them, or none.
@@ -49,12 +66,16 @@ class TrainSettings:
         CPU threads of the linear algebra; more than one pays for large data only.
     """
 
-    network: Literal["auto", "paper"] = "auto"
+    network: NetworkKind = "auto"
     widths: tuple[int, ...] | None = None
+    width: int | None = None
+    steps: int | None = None
+    levels: int | None = None
     gain: float | None = None
-    solver: Literal["lbfgs", "krylov"] = "lbfgs"
+    solver: Literal["lbfgs", "krylov", "lm"] = "lbfgs"
     budget: float | None = None
     quick: bool = False
+    members: int = 1
     polynomial: Literal["auto", "on", "off"] = "auto"
     goal: Literal["relative", "absolute"] | None = None
     alpha_w: float | None = None
@@ -66,7 +87,7 @@ class TrainSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("budget", "patience", "threads", "gain"):
+        for name in ("budget", "patience", "threads", "gain", "members", "width", "steps", "levels"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"expected {name} > 0, got {value}")
@@ -74,7 +95,30 @@ class TrainSettings:
             raise ValueError(
                 "the paper's network has its own widths and input scaling; leave widths, gain and quick out"
             )
+        if self.network == "paper" and self.members > 1:
+            raise ValueError("the paper's protocol trains one network; leave members out")
+        self._check_residual()
         if self.network == "paper" and self.polynomial == "on":
             raise ValueError("the paper's network has no polynomial features; leave polynomial out")
         if self.quick and self.budget is not None:
             raise ValueError("quick is a budget of its own; give either quick or budget")
+
+    def residual_network(self, n_inputs: int) -> TimeNetwork:
+        """The residual network asked for, as it is on the last level."""
+        width, steps = self.width or RESIDUAL_WIDTH, self.steps or RESIDUAL_STEPS
+        if self.network == "hamiltonian":
+            return HamiltonianNetwork(n_inputs, width, steps)
+        return ResidualNetwork(n_inputs, width, steps, kind="plain" if self.network == "plain" else "antisymmetric")
+
+    def _check_residual(self) -> None:
+        is_residual = self.network in ("residual", "plain", "hamiltonian")
+        if (self.width or self.steps or self.levels) and not is_residual:
+            raise ValueError(
+                f"width, steps and levels are of the networks residual, plain and hamiltonian, not of {self.network}"
+            )
+        if is_residual:
+            if self.widths:
+                raise ValueError("widths are of dense layers; a residual network has one width, so give width instead")
+            if self.members > 1:
+                raise ValueError("the mean of several networks is for network auto; leave members out")
+            coarsest(self.residual_network(1), self.levels or RESIDUAL_LEVELS)

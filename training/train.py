@@ -44,6 +44,8 @@ def train(
         runner = Runner(split, settings, on_progress)
         if module is not None:
             return runner.single(ModuleNetwork(module, split.train.parameters.shape[1]))
-        return runner.paper() if settings.network == "paper" else runner.auto()
+        if settings.network == "auto":
+            return runner.auto()
+        return runner.paper() if settings.network == "paper" else runner.residual()
     finally:
         torch.set_num_threads(threads)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from surrogate.hamiltonian_network import HamiltonianNetwork
 from surrogate.module_network import ModuleLinearization, ModuleNetwork
 from surrogate.networks import DenseNetwork, LayeredLinearization
 from surrogate.residual_network import ResidualNetwork
@@ -23,6 +24,9 @@ NETWORKS = {
     "one layer": DenseNetwork(5, (4,)),
     "residual": ResidualNetwork(5, 4, steps=2, final_time=1.5),
     "width one": ResidualNetwork(5, 1),
+    "plain residual": ResidualNetwork(5, 4, steps=2, final_time=1.5, kind="plain"),
+    "hamiltonian": HamiltonianNetwork(5, 6, steps=3, final_time=1.5),
+    "hamiltonian of width two": HamiltonianNetwork(5, 2),
     "module": ModuleNetwork(module(), 5),
 }
 
@@ -78,8 +82,16 @@ def test_layers_reproduce_the_gradient():
     torch.testing.assert_close(rebuilt, at.vjp(seed), rtol=1e-12, atol=1e-14)
 
 
-def test_prolongation_converges_to_the_same_map():
-    coarse = ResidualNetwork(3, 4, steps=4)
+@pytest.mark.parametrize(
+    ("coarse", "order"),
+    [
+        (ResidualNetwork(3, 4, steps=4), 4),
+        (ResidualNetwork(3, 4, steps=4, kind="plain"), 4),
+        (HamiltonianNetwork(3, 4, steps=4), 2),
+    ],
+    ids=["antisymmetric", "plain", "hamiltonian"],
+)
+def test_prolongation_converges_to_the_same_map(coarse, order):
     generator = torch.Generator().manual_seed(2)
     theta, inputs = coarse.initial(0), torch.randn(9, 3, generator=generator)
     changes = []
@@ -89,9 +101,43 @@ def test_prolongation_converges_to_the_same_map():
         assert fine.steps == 2 * coarse.steps
         changes.append(float((fine.bind(fine_theta)(inputs) - coarse.bind(theta)(inputs)).norm()))
         coarse, theta = fine, fine_theta
-    # Constant weights in time: the two differ by the RK4 error alone, so the change falls with order four.
+    # Constant weights in time: the two differ by the error of the integrator alone, so the change falls with its order.
     orders = [math.log2(a / b) for a, b in itertools.pairwise(changes)]
-    assert all(3.7 < order < 4.3 for order in orders)
+    assert all(order - 0.3 < found < order + 0.3 for found in orders)
+
+
+def test_weights_linear_in_time_are_prolonged_exactly():
+    coarse = HamiltonianNetwork(3, 4, steps=2)
+    start, slope = torch.randn(2, coarse.n_matrix + coarse.n_bias, generator=torch.Generator().manual_seed(0))
+    opening = coarse.initial(0)[: coarse.n_opening]
+
+    def linear(network):
+        times = torch.linspace(0, 1, network.n_times)[:, None]
+        return torch.cat([opening, (start + times * slope).reshape(-1)])
+
+    fine, theta = coarse.prolonged(linear(coarse))
+    torch.testing.assert_close(theta, linear(fine))
+
+
+def test_verlet_is_reversible():
+    network = HamiltonianNetwork(4, 4, steps=3)
+    theta, _, generator = case(network)
+    states = 0.5 * torch.randn(9, 4, generator=generator)
+    forward = flow(network, theta, states)
+    assert float((forward - states).norm()) > 0.1
+    torch.testing.assert_close(flow(network, theta, forward, backwards=True), states, rtol=1e-12, atol=1e-13)
+
+
+def flow(network, theta, states, backwards=False):
+    y, z = states.split(network.half, 1)
+    stages = list(zip(network.lengths, network.layers_in_time(theta), strict=True))
+    for length, layer in reversed(stages) if backwards else stages:
+        sign = -1 if backwards else 1
+        if length < 0:
+            z = z + sign * length * torch.tanh(y @ layer[:-1] + layer[-1])
+        else:
+            y = y + sign * length * torch.tanh(z @ layer[:-1] + layer[-1])
+    return torch.cat([y, z], 1)
 
 
 def test_antisymmetric_weights_conserve_the_linearised_norm():
@@ -124,6 +170,9 @@ def test_module_is_copied_and_in_evaluation_mode():
         lambda: DenseNetwork(3, ()),
         lambda: DenseNetwork(3, (4, -1)),
         lambda: ResidualNetwork(3, 4, steps=0),
+        lambda: ResidualNetwork(3, 4, kind="upper"),
+        lambda: HamiltonianNetwork(3, 5),
+        lambda: HamiltonianNetwork(3, 4, final_time=0.0),
         lambda: ModuleNetwork(torch.nn.Tanh(), 3),
         lambda: ModuleNetwork(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Flatten(0)), 3),
     ],

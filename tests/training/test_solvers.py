@@ -1,4 +1,4 @@
-"""Both solvers under one contract, and what is particular to each."""
+"""All solvers under one contract, and what is particular to each."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from tests.training.problems import objective_and_validation, smooth_samples
 from training.fit import Fit
 from training.kronecker import KroneckerMetric
 from training.lbfgs import LimitedMemoryBFGS, _Pairs
+from training.levenberg import LevenbergMarquardt, curvature_matrix
 from training.solver import Status
 from training.trust_region import TrustRegionKrylov
 
@@ -20,6 +21,7 @@ SOLVERS = {
     "krylov": lambda: TrustRegionKrylov(),
     "kaufman": lambda: TrustRegionKrylov(),
     "krylov in the metric": lambda: TrustRegionKrylov(metric=True),
+    "lm": lambda: LevenbergMarquardt(),
 }
 NETWORKS = {"dense": DenseNetwork(3, (5, 6)), "residual": ResidualNetwork(3, 5, steps=1)}
 
@@ -53,10 +55,11 @@ def test_all_solvers_find_a_stationary_point(solver):
     assert float(fit.point.gradient.norm()) < 1e-6 * first
 
 
-def test_minimum_is_that_of_scipy_on_all_variables():
+@pytest.mark.parametrize("make", [TrustRegionKrylov, LevenbergMarquardt])
+def test_minimum_is_that_of_scipy_on_all_variables(make):
     network = DenseNetwork(3, (3,))
     objective, validation = objective_and_validation(network, alpha_theta=1e-2, alpha_w=1e-2)
-    fit = Fit(objective, network.initial(0), TrustRegionKrylov(), validation)
+    fit = Fit(objective, network.initial(0), make(), validation)
     fit.advance(5000)
     inputs, n = objective.inputs, len(objective.inputs)
     targets = torch.as_tensor(smooth_samples(n_in=3).observables[:n])
@@ -95,6 +98,74 @@ def test_a_rejected_step_costs_one_forward_pass():
     assert not step.accepted
     assert objective.meter.total == before + 1
     assert solver.step(point).size < step.size
+
+
+def test_work_of_one_levenberg_marquardt_iteration_counted_by_hand():
+    network = NETWORKS["dense"]
+    objective, _ = objective_and_validation(network)
+    point, solver = objective.at(network.initial(0)), LevenbergMarquardt()
+    rank = min(network.width, len(objective.rotation))
+    step = solver.step(point)
+    assert step.accepted
+    # forward of the start, its gradient, the matrix (a forward pass, a backward pass for every seed), one trial
+    assert objective.meter.total == 1 + 1 + (1 + rank) + 1
+
+
+def test_a_rejected_levenberg_marquardt_step_costs_one_forward_pass_and_shortens_the_next():
+    network = NETWORKS["dense"]
+    objective, _ = objective_and_validation(network)
+    point, solver = objective.at(network.initial(0)), LevenbergMarquardt()
+    solver._matrix = 1e-6 * curvature_matrix(point)  # too flat a model
+    _ = point.gradient
+    before = objective.meter.total
+    step = solver.step(point)
+    assert not step.accepted
+    assert objective.meter.total == before + 1
+    assert solver.step(point).size < step.size
+
+
+def test_levenberg_marquardt_takes_an_objective_without_a_matrix_of_its_own():
+    network = NETWORKS["dense"]
+    objective, _ = objective_and_validation(network)
+    point = objective.at(network.initial(0))
+
+    class WithoutMatrix:
+        theta = point.theta
+
+        @staticmethod
+        def gauss_newton(direction):
+            return point.gauss_newton(direction, "kaufman")
+
+    expected = curvature_matrix(point)
+    assert float((curvature_matrix(WithoutMatrix()) - expected).norm() / expected.norm()) < 1e-12
+
+
+def test_levenberg_marquardt_damps_until_the_matrix_is_definite():
+    network = NETWORKS["dense"]
+    objective, _ = objective_and_validation(network)
+    point, solver = objective.at(network.initial(0)), LevenbergMarquardt()
+    matrix = curvature_matrix(point)
+    matrix[0, 0] -= 2 * float(matrix.diagonal().mean()) + float(matrix[0, 0])
+    solver._matrix = matrix
+    factor, shift = solver._factorised(matrix)
+    torch.testing.assert_close(factor @ factor.t(), matrix + shift * torch.eye(len(matrix)))
+    assert shift > 1e-3 * float(matrix.diagonal().mean())
+    assert solver.step(point).point.value <= point.value
+
+
+def test_levenberg_marquardt_refuses_many_weights():
+    network = DenseNetwork(3, (60, 70))
+    objective, _ = objective_and_validation(network)
+    with pytest.raises(ValueError, match="at most 4000 weights, got 4510"):
+        LevenbergMarquardt().step(objective.at(network.initial(0)))
+
+
+def test_levenberg_marquardt_with_a_matrix_that_is_not_finite_ends():
+    network = NETWORKS["dense"]
+    objective, _ = objective_and_validation(network)
+    point, solver = objective.at(network.initial(0)), LevenbergMarquardt()
+    solver._matrix = torch.full((network.n_theta, network.n_theta), torch.nan)
+    assert solver.step(point).status is Status.nonfinite
 
 
 def test_work_of_one_lbfgs_iteration_counted_by_hand():

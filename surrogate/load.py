@@ -1,0 +1,14 @@
+"""Whatever model a folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from surrogate.classifier import Classifier
+from surrogate.model_folder import kind_of
+from surrogate.saved import Surrogate
+
+
+def load_model(folder: str | Path) -> Surrogate | Classifier:
+    """The surrogate or classifier saved in a folder; raises as `Surrogate.load` does."""
+    return (Classifier if kind_of(Path(folder)) == "classifier" else Surrogate).load(folder)

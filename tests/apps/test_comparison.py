@@ -1,0 +1,194 @@
+"""Comparison of methods: its statistics by hand, its protocol, and the studies that use it."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from apps.options import StudyOptions
+from apps.studies import cdr, dcr
+from apps.studies.comparison import Comparison, advantage, compare
+from apps.studies.comparison_figure import curves
+from apps.studies.comparison_tables import tables
+from apps.studies.paired import Band, first_reach, paired_interval, stepwise
+from apps.studies.regression import Recipe, RegressionTasks
+from apps.studies.trials import Looks, Metric, Trial, Tuned, run_trial, tried, tune
+from tests.training.problems import smooth_samples
+from training.methods import METHODS
+
+METHODS_HERE = ("varpro-lbfgs", "varpro-kf-lbfgs", "lbfgs", "adam")
+SIZES = dict(train=40, validation=20, calibration=0, test=20)
+RECIPE = Recipe("dense", widths=(4,), gain=1.0)
+
+
+def silent(done, total, note):
+    pass
+
+
+def tasks():
+    return RegressionTasks(smooth_samples(), RECIPE, SIZES)
+
+
+@pytest.fixture(scope="module")
+def compared():
+    return compare(
+        tasks(), METHODS_HERE, budget=60.0, seeds=(0, 1, 2), tuning_seed=9, settings_tried=2
+    )  # fmt: skip
+
+
+def test_interval_is_students():
+    found = paired_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    # t_(0.975, 4) = 2.776445, standard deviation sqrt(2.5)
+    assert (found.mean, found.high - 3) == pytest.approx((3.0, 2.776445 * math.sqrt(2.5 / 5)), rel=1e-6)
+    assert found.low == pytest.approx(6 - found.high)
+    assert paired_interval(np.array([2.0])).low is None
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    found = [paired_interval(rng.standard_normal(5)) for _ in range(2000)]
+    assert abs(np.mean([f.low <= 0 <= f.high for f in found]) - 0.95) < 0.015
+    narrow = [paired_interval(rng.standard_normal(5), level=0.8) for _ in range(2000)]
+    assert np.mean([f.low <= 0 <= f.high for f in narrow]) < 0.85
+
+
+def test_curves_are_steps():
+    position, values = np.array([1.0, 3.0, 10.0]), np.array([9.0, 5.0, 2.0])
+    np.testing.assert_array_equal(
+        stepwise(np.array([0.5, 1.0, 2.9, 3.0, 50.0]), position, values), [np.nan, 9.0, 9.0, 5.0, 2.0]
+    )
+    assert first_reach(5.0, position, values) == 3.0
+    assert first_reach(1.0, position, values) == math.inf
+
+
+def test_band_is_median_and_range():
+    position = np.array([1.0, 10.0])
+    band = Band.of([(position, np.array([v, v / 2])) for v in (1.0, 2.0, 6.0)], n_points=5)
+    assert (band.at[0], band.at[-1]) == (1.0, 10.0)
+    assert (band.low[0], band.median[0], band.high[0]) == (1.0, 2.0, 6.0)
+    assert (band.low[-1], band.median[-1], band.high[-1]) == (0.5, 1.0, 3.0)
+
+
+def test_advantage_is_a_ratio_or_a_difference():
+    mine, others = np.array([1.0, 2.0]), np.array([2.0, 8.0])
+    assert advantage(Metric(), mine, others).mean == pytest.approx(math.sqrt(2 * 4))
+    assert advantage(Metric(ratio=False), mine, others).mean == pytest.approx(3.5)
+
+
+def trial(method, seed, work, loss):
+    looks = Looks(np.array(work), np.array(work) / 100, *[np.array(loss)] * 4)
+    return Trial(method, seed, {}, looks, loss[-1], loss[-1], work[-1], work[-1] / 100, "budget_spent", None)  # type: ignore[arg-type]
+
+
+def test_reach_is_counted_seed_by_seed():
+    ours = [trial("varpro-lbfgs", s, [1.0, 4.0, 8.0], [1.0, 0.3, 0.2]) for s in (0, 1)]
+    theirs = [
+        trial("adam", 0, [1.0, 50.0, 100.0], [1.0, 0.4, 0.25]),
+        trial("adam", 1, [1.0, 40.0, 100.0], [1.0, 0.1, 0.5]),
+    ]
+    tuned = {name: Tuned({}, 0.1, []) for name in ("varpro-lbfgs", "adam")}
+    found = Comparison(Metric(), 100.0, {"varpro-lbfgs": ours, "adam": theirs}, tuned)
+    # Adam's best on the second seed was at 40 units, and we never reach it.
+    np.testing.assert_array_equal(found.reach("varpro-lbfgs").work, [8.0, math.inf])
+    np.testing.assert_array_equal(found.reach("adam").work, [100.0, 40.0])
+    np.testing.assert_allclose(found.share("varpro-lbfgs").seconds, [0.08, math.inf])
+
+
+def test_the_protocol(compared):
+    assert set(compared.trials) == set(METHODS_HERE)
+    for name, trials in compared.trials.items():
+        assert [one.seed for one in trials] == [0, 1, 2]
+        assert compared.tuned[name].setting in METHODS[name].grid
+        assert len(compared.tuned[name].values) == 2
+        for one in trials:
+            assert max(one.looks.work) <= compared.budget
+            assert one.best.work_units <= compared.budget
+            assert one.best.validation_error == pytest.approx(one.looks.error.min())
+            assert (np.diff(one.looks.work) >= 0).all()
+    # All begin from the same weights: the first look of a method that solves for W first is the same.
+    first = {name: compared.trials[name][0].looks.loss[0] for name in METHODS_HERE}
+    assert len({round(value, 10) for value in first.values()}) == 1
+
+
+def test_training_is_measured_by_the_yardstick_of_validation(compared):
+    task, one = tasks()(0), compared.trials["varpro-lbfgs"][0]
+    again = run_trial("varpro-lbfgs", task, 60.0, one.setting, 0)
+    np.testing.assert_array_equal(again.looks.loss, one.looks.loss)
+    point = task.reduced.at(task.theta)
+    loss, error = task.train.measure(point)
+    assert (one.looks.train_loss[0], one.looks.train_error[0]) == pytest.approx((loss, error))
+    assert error == pytest.approx(point.training_error(), rel=1e-9)
+
+
+def test_best_varpro_method_is_chosen_by_tuning_alone(compared):
+    values = {name: compared.tuned[name].value for name in ("varpro-lbfgs", "varpro-kf-lbfgs")}
+    assert compared.champion == min(values, key=values.get)
+    interval = compared.advantage(compared.champion)
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_numbers_tables_and_figure_agree(compared):
+    numbers = json.loads(json.dumps(compared.numbers()))
+    assert numbers["metric"]["better"] == "lower"
+    for name, one in numbers["methods"].items():
+        assert one["best"] == pytest.approx(compared.final(name).tolist())
+        assert len(one["trials"]) == 3
+    assert len(curves(compared).axes) == 4
+    assert [table.row_count for table in tables(compared)] == [4, 3]
+
+
+def test_settings_tried_are_spread_over_the_grid():
+    grid = METHODS["adam"].grid
+    assert tried("adam", 9) == list(grid)
+    assert tried("adam", 1) == [grid[4]]
+    assert tried("adam", 3) == [grid[0], grid[4], grid[8]]
+
+
+def test_tuning_prefers_the_better_setting_and_refuses_a_divergent_one(monkeypatch):
+    task, metric = tasks()(3), Metric()
+    found = tune("adam", task, 60.0, metric, 9, 3)
+    assert found.value == min(value for _, value in found.values)
+    grid = ({"rate": 1e300, "batch": 8}, {"rate": 1e-2, "batch": 8})
+    monkeypatch.setitem(METHODS, "sgd", METHODS["sgd"].__class__("SGD", "batches", METHODS["sgd"].solver, grid))
+    found = tune("sgd", task, 30.0, metric, 2, 3)
+    assert found.values[0][1] == math.inf
+    assert found.setting == grid[1]
+
+
+def test_bad_questions_are_refused():
+    ask = dict(budget=10.0, seeds=(0,), tuning_seed=1)
+    with pytest.raises(ValueError, match="unknown methods newton"):
+        compare(tasks(), ("newton", "adam"), **ask)
+    with pytest.raises(ValueError, match="needs adam and a VarPro method"):
+        compare(tasks(), ("varpro-lbfgs",), **ask)
+    with pytest.raises(ValueError, match="other than the tuning seed"):
+        compare(tasks(), ("varpro-lbfgs", "adam"), **{**ask, "tuning_seed": 0})
+    with pytest.raises(ValueError, match="budget"):
+        cdr.Settings(budget=-1.0)
+
+
+def test_predictions_of_an_iterate_are_those_validation_measures():
+    given, seed = tasks(), 0
+    one = run_trial("adam", given(seed), 30.0, METHODS["adam"].grid[0], seed)
+    test = given.split(seed).test
+    with torch.no_grad():
+        predicted = given.predictor(seed)(one.best.theta, one.best.outer, test.parameters)
+    error = np.linalg.norm(predicted - test.observables, axis=1) / np.linalg.norm(test.observables, axis=1)
+    assert float(error.mean()) == pytest.approx(one.test_error, rel=1e-3)  # compressed targets
+
+
+@pytest.mark.parametrize("study", [cdr, dcr], ids=["cdr", "dcr"])
+def test_quick_studies_reach_adam_with_a_fifth_of_its_work(study, monkeypatch):
+    monkeypatch.delenv("GNVPRO_PAPER_DATA", raising=False)
+    name = study.__name__.rsplit(".", 1)[-1]
+    found = study.run(StudyOptions(name=name, quick=True), silent)
+    numbers = json.loads(json.dumps(found.numbers))
+    best = numbers["methods"][numbers["best_varpro"]]
+    assert best["to_reference"]["median_share_of_work_units"] <= 0.2
+    for one in numbers["methods"].values():
+        for trial in one["trials"]:
+            assert max(trial["curve"]["work"]) <= numbers["budget"]
+    assert numbers["samples"]["calibration"] == 0
+    assert {"curves"} <= set(found.figures) <= {"curves", "predictions"}

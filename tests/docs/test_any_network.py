@@ -1,0 +1,33 @@
+"""The page's programs run as printed and reach what the text says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "any-network.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(params=range(len(BLOCKS)), ids=["loop", "module", "estimator"])
+def names(request):
+    names: dict = {}
+    exec(compile(BLOCKS[request.param], str(PAGE), "exec"), names)
+    return request.param, names
+
+
+def test_the_programs_run_and_learn(names, capsys):
+    which, names = names
+    if which == 0:
+        accuracy = (names["logits"].argmax(1) == names["labels"][1200:]).double().mean()
+        assert accuracy > 0.9
+    elif which == 1:
+        assert names["error"] < 0.02
+    else:
+        assert names["search"].best_score_ > 0.95
+
+
+def test_the_drop_in_is_ten_lines():
+    # From the features to the end of the loop: what a reader adds to data and an accuracy.
+    loop = BLOCKS[0][BLOCKS[0].index("features = ") : BLOCKS[0].index("with torch.no_grad")]
+    assert len(loop.splitlines()) <= 10

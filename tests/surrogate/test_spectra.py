@@ -1,0 +1,77 @@
+"""Features of spectra."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from surrogate.spectra import SpectralFeatures
+
+RNG = np.random.default_rng(0)
+SPECTRA = RNG.uniform(1, 5, (30, 7)) * RNG.uniform(0.5, 2, (30, 1))
+
+
+def features(chosen, spectra=SPECTRA):
+    return chosen(torch.as_tensor(spectra)).numpy()
+
+
+def test_the_papers_are_each_spectrum_normalised():
+    found = features(SpectralFeatures.paper(7).fitted(SPECTRA))
+    expected = (SPECTRA - SPECTRA.mean(1, keepdims=True)) / SPECTRA.std(1, ddof=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_brightness_is_gone_unless_given_back():
+    plain, bright = SpectralFeatures(7, brightness=False).fitted(SPECTRA), SpectralFeatures(7).fitted(SPECTRA)
+    np.testing.assert_allclose(features(plain, 3 * SPECTRA), features(plain), rtol=1e-10, atol=1e-12)
+    moved = features(bright, 3 * SPECTRA) - features(bright)
+    np.testing.assert_allclose(moved[:, :7], 0, atol=1e-10)
+    assert (moved[:, 7:] > 0.1).all()
+
+
+def test_training_features_are_standardised():
+    found = features(SpectralFeatures(7).fitted(SPECTRA))
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(found.std(0), 1, rtol=1e-12)
+
+
+def test_brightness_alone_is_standardised_without_the_bands():
+    found = features(SpectralFeatures(7, per_band=False).fitted(SPECTRA))
+    np.testing.assert_allclose(found[:, :7], features(SpectralFeatures.paper(7)), rtol=1e-12)
+    np.testing.assert_allclose(found[:, 7:].std(0), 1, rtol=1e-12)
+
+
+def test_a_constant_band_is_shifted_and_not_blown_up():
+    spectra = SPECTRA.copy()
+    spectra[:, 3] = 2.0
+    found = features(SpectralFeatures(7, per_pixel=False).fitted(spectra), spectra)
+    assert (found[:, 3] == 0).all()
+    assert np.isfinite(found).all()
+
+
+def test_one_band_and_a_flat_spectrum_stay_finite():
+    assert np.isfinite(features(SpectralFeatures(1).fitted(SPECTRA[:, :1]), SPECTRA[:, :1])).all()
+    assert np.isfinite(features(SpectralFeatures(7).fitted(SPECTRA), np.ones((2, 7)))).all()
+
+
+def test_round_trip():
+    chosen = SpectralFeatures(7).fitted(SPECTRA)
+    again = SpectralFeatures.from_dict(json.loads(json.dumps(chosen.to_dict())))
+    np.testing.assert_array_equal(features(again), features(chosen))
+
+
+def test_differentiable():
+    y = torch.as_tensor(SPECTRA[:3]).requires_grad_()
+    assert torch.autograd.gradcheck(SpectralFeatures(7).fitted(SPECTRA), y)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match=r"expected spectra \(n, 7\), got \(30, 6\)"):
+        SpectralFeatures(7).fitted(SPECTRA[:, :6])
+    with pytest.raises(ValueError, match="leave brightness out"):
+        SpectralFeatures(7).fitted(SPECTRA - 10)
+    with pytest.raises(ValueError, match="at least one band"):
+        SpectralFeatures(0)
+    with pytest.raises(ValueError, match="9 finite values of shift"):
+        SpectralFeatures(7, shift=np.zeros(3))

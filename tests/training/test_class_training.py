@@ -1,0 +1,136 @@
+"""From labelled samples to a saved classifier."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from surrogate.labelled import LabelledSamples, LabelledSplit
+from tests.calculus import assert_adjoint, assert_taylor
+from training.classes import ClassProblem, ClassSettings, train_classes
+
+NAMES = ("low", "middle", "high")
+SHORT = ClassSettings(widths=(8, 6), budget=25, seed=1)
+
+
+def spectra(n, seed):
+    """Bumps at three places in 12 bands, of random height and brightness, with noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n)
+    bands = np.arange(12)
+    bump = np.exp(-0.5 * ((bands - 2 - 3.5 * labels[:, None] + rng.normal(0, 0.8, (n, 1))) / 1.5) ** 2)
+    return LabelledSamples((1 + bump + 0.1 * rng.standard_normal((n, 12))) * rng.uniform(1, 3, (n, 1)), labels)
+
+
+SPLIT = LabelledSplit(spectra(150, 0), spectra(80, 1), spectra(80, 2), NAMES)
+
+
+@pytest.fixture(scope="module")
+def training():
+    return train_classes(SPLIT, SHORT)
+
+
+def test_classifier_is_better_than_guessing_by_far_and_says_what_it_cost(training):
+    summary = training.summary()
+    assert summary["accuracy"]["test"] > 0.8
+    assert summary["samples"] == {"train": 150, "validation": 80, "test": 80}
+    # A last line search and a last epoch may overdraw, by a few passes each.
+    assert 25 + 120 <= summary["work_units"] < 25 + 120 + 15
+    for name in ("train", "validation", "test"):
+        samples = getattr(SPLIT, name)
+        found = training.classifier.labels(samples.inputs)
+        assert summary["accuracy"][name] == pytest.approx((found == samples.labels).mean())
+
+
+def test_finish_never_lowers_what_is_chosen_on():
+    plain = train_classes(SPLIT, dataclasses.replace(SHORT, finish="none"))
+    finished = train_classes(SPLIT, dataclasses.replace(SHORT, finish="adam"))
+    assert finished.summary()["accuracy"]["validation"] >= plain.summary()["accuracy"]["validation"]
+
+
+def test_same_seed_gives_the_same_bits_and_another_seed_another_model(training):
+    again = train_classes(SPLIT, SHORT)
+    assert (again.classifier.weights == training.classifier.weights).all()
+    assert not (
+        train_classes(SPLIT, dataclasses.replace(SHORT, seed=2)).classifier.theta == again.classifier.theta
+    ).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ClassSettings(method="varpro-krylov", widths=(6, 5), budget=60, features="paper"),
+        ClassSettings(network="paper", budget=20, features="paper", dtype="float64"),
+        ClassSettings(method="adam", widths=(6, 5), budget=40, finish="none"),
+        ClassSettings(widths=(6, 5), budget=15, class_weight_power=0.5, label_smoothing=0.2, curvature="paper"),
+    ],
+    ids=["krylov", "paper's network", "adam", "weights and smoothing"],
+)
+def test_every_way_to_train_beats_the_largest_class(settings):
+    share = np.bincount(SPLIT.validation.labels).max() / len(SPLIT.validation)
+    assert train_classes(SPLIT, settings).summary()["accuracy"]["validation"] > share + 0.1
+
+
+def test_probabilities_are_those_of_the_fit(training):
+    settings = dataclasses.replace(SHORT, finish="none", dtype="float64")
+    problem = ClassProblem(SPLIT, settings)
+    point = problem.reduced().at(problem.start())
+    made = problem.classifier(_Fit(point))
+    np.testing.assert_allclose(made.evaluate(SPLIT.train.inputs), point.inner.probabilities.numpy(), rtol=1e-11)
+
+
+class _Fit:
+    def __init__(self, point):
+        self.best = type("Best", (), dict(theta=point.theta, weights=point.outer.weights))
+
+
+def test_derivatives_of_probabilities(training):
+    model = dataclasses.replace(training.classifier, theta=training.classifier.theta.double())
+    y = SPLIT.test.inputs[:6]
+    rng = np.random.default_rng(0)
+    dy, dc = rng.standard_normal(y.shape), rng.standard_normal((6, 3))
+    assert_taylor(model.evaluate, model.jvp(y, 0.1 * dy), y, 0.1 * dy)
+    assert_adjoint(lambda v: model.jvp(y, v), lambda u: model.vjp(y, u), dy, dc)
+
+
+def test_rows_that_are_not_finite_have_no_class(training):
+    y = SPLIT.test.inputs[:3].copy()
+    y[1, 4] = np.nan
+    labels = training.classifier.labels(y)
+    assert labels[1] == -1
+    assert (labels[[0, 2]] >= 0).all()
+    assert np.isnan(training.classifier.evaluate(y)[1]).all()
+
+
+def test_interruption_keeps_the_best_so_far():
+    def stop(now):
+        if now.work_units > 10:
+            raise KeyboardInterrupt
+
+    summary = train_classes(SPLIT, SHORT, stop).summary()
+    assert summary["status"] == "interrupted"
+    assert summary["work_units"] < 25
+    assert summary["accuracy"]["train"] > 0.3
+
+
+def test_network_sees_float32_and_the_outer_layer_float64(training):
+    assert training.classifier.theta.dtype == torch.float32
+    assert training.classifier.weights.dtype == torch.float64
+
+
+def test_bad_settings_and_data_are_refused():
+    with pytest.raises(ValueError, match="unknown method 'newton'"):
+        ClassSettings(method="newton")
+    with pytest.raises(ValueError, match="budget > 0"):
+        ClassSettings(budget=0.0)
+    with pytest.raises(ValueError, match="at least two classes"):
+        LabelledSplit(SPLIT.train, SPLIT.validation, SPLIT.test, ("one",))
+    with pytest.raises(ValueError, match="validation set is empty"):
+        LabelledSplit(SPLIT.train, spectra(0, 0), SPLIT.test, NAMES)
+    with pytest.raises(ValueError, match="labels 0 to 1"):
+        LabelledSplit(SPLIT.train, SPLIT.validation, SPLIT.test, NAMES[:2])
+    with pytest.raises(ValueError, match="sample 0 are not finite"):
+        LabelledSamples(np.full((2, 3), np.nan), np.zeros(2, int))
+    with pytest.raises(ValueError, match="integer labels"):
+        LabelledSamples(np.ones((2, 3)), np.zeros(2))

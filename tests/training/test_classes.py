@@ -1,0 +1,132 @@
+"""Solvers on a small classification, and its validation."""
+
+import pytest
+import torch
+
+from surrogate.labels import one_hot
+from surrogate.networks import DenseNetwork
+from surrogate.reduced_classes import ReducedClasses
+from surrogate.residual_network import ResidualNetwork
+from training.class_validation import ClassValidation, accuracy, average_accuracy, predicted_logits
+from training.fit import Fit
+from training.lbfgs import LimitedMemoryBFGS
+from training.solver import Status
+from training.trust_region import TrustRegionKrylov
+
+torch.set_default_dtype(torch.float64)
+
+SOLVERS = {
+    "lbfgs": lambda: LimitedMemoryBFGS(),
+    "plain lbfgs": lambda: LimitedMemoryBFGS(metric=False),
+    "krylov": lambda: TrustRegionKrylov(),
+    "krylov in the metric": lambda: TrustRegionKrylov(metric=True),
+}
+
+
+@pytest.fixture(params=SOLVERS.values(), ids=SOLVERS)
+def solver(request):
+    return request.param()
+
+
+def rings(n=90):
+    """Three rings in the plane around the origin: no line separates them, two tanh layers do."""
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.arange(n) % 3
+    angles, radii = 6.283 * torch.rand(n, generator=generator), 0.5 + labels + 0.3 * torch.rand(n, generator=generator)
+    return torch.stack([radii * angles.cos(), radii * angles.sin()], 1), labels
+
+
+def problem(network, **options):
+    points, labels = rings()
+    given = dict(alpha_w=1e-4, alpha_theta=1e-4) | options
+    objective = ReducedClasses(network, points[:60], one_hot(labels[:60], 3), **given)
+    return objective, ClassValidation(network, points[60:], labels[60:])
+
+
+def test_all_solvers_find_a_stationary_point(solver):
+    network = DenseNetwork(2, (4,))
+    objective, validation = problem(network, alpha_w=1e-2, alpha_theta=1e-2)
+    fit = Fit(objective, network.initial(0), solver, validation)
+    first = float(fit.point.gradient.norm())
+    status = fit.advance(20_000)
+    assert status in (Status.converged, Status.line_search_failed, Status.radius_collapsed)
+    # The inner accuracy follows the predicted reduction, so the gradient is exact in the limit.
+    assert float(fit.point.gradient.norm()) < 1e-5 * first
+
+
+@pytest.mark.parametrize("curvature", ["schur", "paper"])
+@pytest.mark.parametrize(
+    "network", [DenseNetwork(2, (6, 4)), ResidualNetwork(2, 5, steps=1)], ids=["dense", "residual"]
+)
+def test_rings_are_told_apart(network, curvature):
+    objective, validation = problem(network, curvature=curvature)
+    fit = Fit(objective, network.initial(0), TrustRegionKrylov(), validation)
+    start = fit.best.validation_error
+    fit.advance(800)
+    assert fit.point.training_error() == 0
+    assert fit.best.validation_error < 0.1 < start
+
+
+def test_an_accepted_step_never_raises_the_objective(solver):
+    network = DenseNetwork(2, (6, 4))
+    objective, _ = problem(network)
+    point = objective.at(network.initial(0))
+    for _ in range(15):
+        step = solver.step(point)
+        assert step.point.value < point.value if step.accepted else step.point is point
+        point = step.point
+
+
+def test_float32_network_ends_where_float64_does():
+    network = DenseNetwork(2, (4,))
+    values = []
+    for dtype in (torch.float64, torch.float32):
+        points, labels = rings()
+        objective = ReducedClasses(network, points.to(dtype), one_hot(labels, 3), alpha_w=1e-2, alpha_theta=1e-2)
+        fit = Fit(
+            objective,
+            network.initial(0).to(dtype),
+            TrustRegionKrylov(),
+            ClassValidation(network, points.to(dtype), labels),
+        )
+        fit.advance(3000)
+        values.append(fit.point.value)
+    assert values[1] == pytest.approx(values[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("make", SOLVERS.values(), ids=SOLVERS)
+def test_the_same_run_has_the_same_bits(make):
+    thetas = []
+    for _ in range(2):
+        network = DenseNetwork(2, (6, 4))
+        objective, validation = problem(network)
+        fit = Fit(objective, network.initial(0), make(), validation)
+        fit.advance(100)
+        thetas.append(fit.point.theta)
+    assert torch.equal(*thetas)
+
+
+def test_validation_measures_cross_entropy_and_the_share_misclassified():
+    network = DenseNetwork(2, (6, 4))
+    objective, _ = problem(network)
+    point = objective.at(network.initial(0))
+    labels = objective.targets.argmax(1)
+    loss, error = ClassValidation(network, objective.inputs, labels).measure(point)
+    penalty = 0.5 * 1e-4 * float((point.inner.weights**2).sum() + (point.theta**2).sum())
+    assert loss == pytest.approx(point.value - penalty, rel=1e-12)
+    assert error == pytest.approx(point.training_error())
+    logits = predicted_logits(network, point.theta, point.outer.compressed, objective.inputs)
+    assert accuracy(logits, labels) == pytest.approx(1 - error)
+
+
+def test_average_accuracy_counts_classes_alike():
+    logits = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [1.0, 0, 0], [0, 0, 1.0]])
+    labels = torch.tensor([0, 0, 0, 1])
+    assert accuracy(logits, labels) == 0.75
+    assert average_accuracy(logits, labels) == 0.5  # class 2 is absent
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_validation_without_samples_or_with_others_is_refused(n):
+    with pytest.raises(ValueError, match="as many validation inputs as labels"):
+        ClassValidation(DenseNetwork(2, (2,)), torch.ones(0, 2), torch.zeros(n, dtype=torch.int64))

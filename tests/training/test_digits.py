@@ -1,0 +1,56 @@
+"""The general path on images: a convolutional feature network, matrix-free, against a linear softmax on the pixels."""
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from surrogate.labels import one_hot
+from surrogate.module_network import ModuleNetwork
+from surrogate.reduced_classes import ReducedClasses
+from training.class_validation import ClassValidation
+from training.fit import Fit
+from training.lbfgs import LimitedMemoryBFGS
+from training.trust_region import TrustRegionKrylov
+
+# Held-out accuracy of seeds 0, 1, 2: L-BFGS .985 .987 .985, Krylov .977 .977 .982; linear softmax .965 .968 .966.
+CASES = {"lbfgs": (LimitedMemoryBFGS, 80, 0.98), "krylov": (TrustRegionKrylov, 160, 0.972)}
+
+
+def convolutional(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)),
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.Tanh(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.Tanh(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", CASES)
+def test_convolutions_beat_a_linear_softmax(name, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    solver, budget, expected = CASES[name]
+    digits = load_digits()
+    order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(0))
+    train, validation, test = order[:1000], order[1000:1200], order[1200:]
+    pixels, labels = torch.as_tensor(digits.data / 8 - 1).to(device), torch.as_tensor(digits.target).to(device)
+
+    network = ModuleNetwork(convolutional(0), 64)
+    objective = ReducedClasses(network, pixels[train], one_hot(labels[train], 10), alpha_w=1e-4, alpha_theta=1e-4)
+    watched = ClassValidation(network, pixels[validation], labels[validation])
+    fit = Fit(objective, network.initial(0).to(device), solver(), watched)
+    fit.advance(budget)
+    # Of the last iterate: the first of many with the same few errors on 200 samples is chosen by chance.
+    error = ClassValidation(network, pixels[test], labels[test]).measure(fit.point)[1]
+
+    linear = LogisticRegression(C=1.0, max_iter=2000).fit(pixels[train].cpu(), labels[train].cpu())
+    assert 1 - error >= expected
+    assert 1 - error > linear.score(pixels[test].cpu(), labels[test].cpu())

@@ -1,0 +1,144 @@
+"""The estimators under scikit-learn's own contract, and what is particular to them."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from surrogate.saved import Surrogate
+from training.estimators import GNvproClassifier, GNvproRegressor
+
+
+def expected_failures(estimator):
+    """Checks that cannot apply, each with its reason."""
+    return {
+        "check_sample_weight_equivalence_on_dense_data": "the metric of L-BFGS is estimated with random signs, one a row: "
+        "repeated rows draw others and the path differs, while objective and gradient agree (test_weights_are_repetitions)"
+    }
+
+
+@parametrize_with_checks(
+    [GNvproRegressor((8,), budget=60), GNvproClassifier((8,), budget=40)], expected_failed_checks=expected_failures
+)
+def test_contract_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def wave(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-2, 2, (n, 2)) * [1.0, 100.0] + [0.0, 1000.0]
+    return x, np.stack([np.sin(2 * x[:, 0]) + 5, 1e-3 * x[:, 1] * x[:, 0]], 1)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "krylov"])
+def test_several_outputs_are_fitted_and_the_surrogate_says_the_same(solver, tmp_path):
+    x, y = wave()
+    model = GNvproRegressor(solver=solver, random_state=0).fit(x, y)
+    x_new, y_new = wave(seed=1)
+    assert model.score(x_new, y_new) > 0.995
+    model.surrogate_.save(tmp_path / "model")
+    np.testing.assert_array_equal(Surrogate.load(tmp_path / "model").evaluate(x_new), model.predict(x_new))
+    assert model.history_[-1]["work_units"] >= 500
+    values = [line["objective"] for line in model.history_]
+    assert model.loss_ == min(values) == values[-1]
+
+
+def test_weights_are_repetitions():
+    x, y = wave(40)
+    weights = np.random.default_rng(0).integers(0, 4, 40)
+    weighted = GNvproRegressor((6,), budget=60, random_state=0).fit(x, y, weights)
+    repeated = GNvproRegressor((6,), budget=60, random_state=0).fit(x.repeat(weights, 0), y.repeat(weights, 0))
+    assert weighted.history_[0]["objective"] == pytest.approx(repeated.history_[0]["objective"], rel=1e-11)
+    assert weighted.history_[0]["gradient_norm"] == pytest.approx(repeated.history_[0]["gradient_norm"], rel=1e-9)
+
+
+def test_held_out_samples_stop_the_fit():
+    x, y = load_diabetes(return_X_y=True)
+    settings = dict(hidden_widths=(16, 16), budget=2000, alpha_theta=1e-9, random_state=0)
+    stopped = GNvproRegressor(**settings, validation_fraction=0.25, patience=60).fit(x, y)
+    assert stopped.history_[-1]["work_units"] < 1000
+    assert stopped.surrogate_.training["status"] == "no_improvement"
+    errors = [line["validation_error"] for line in stopped.history_ if line["validation_error"] is not None]
+    assert errors[-1] > min(errors)
+    best = min((h for h in stopped.history_ if h["validation_error"] is not None), key=lambda h: h["validation_error"])
+    assert stopped.n_iter_ == max(1, best["iteration"])
+    assert stopped.loss_ == best["objective"]
+
+
+def test_the_last_layer_is_scikit_learns_logistic_regression():
+    x, y = load_iris(return_X_y=True)
+    model = GNvproClassifier((6,), alpha_w=1e-3, budget=30, random_state=0).fit(x, y)
+    found = model.surrogate_
+    inputs = (torch.as_tensor(x) - found.input_shift) * found.input_scale
+    columns = np.column_stack([found.network.bind(found.theta)(inputs).numpy(), np.ones(len(x))])
+    # Its objective is the sum over samples, and the bias is a column that is regularised like the others.
+    rival = LogisticRegression(C=1 / (1e-3 * len(x)), fit_intercept=False, solver="newton-cg", tol=1e-10)
+    rival.fit(columns, y)
+    # Within what the line search asked of the inner solve.
+    np.testing.assert_allclose(model.predict_proba(x), rival.predict_proba(columns), atol=1e-2)
+
+
+def test_pipeline_grid_search_clone_and_pickle():
+    x, y = load_wine(return_X_y=True)
+    names = np.array(["barolo", "grignolino", "barbera"])[y]
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), GNvproClassifier(budget=60, random_state=0)),
+        {"gnvproclassifier__hidden_widths": [(4,), (8, 8)], "gnvproclassifier__alpha_w": [1e-4, 1e-2]},
+        cv=3,
+    ).fit(x, names)
+    assert search.best_score_ > 0.95
+    again = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(again.predict_proba(x), search.predict_proba(x))
+    assert set(search.predict(x)) == set(names)
+    copy = clone(search.best_estimator_).fit(x, names)
+    np.testing.assert_array_equal(copy.predict_proba(x), search.predict_proba(x))
+    assert cross_val_score(copy, x, names, cv=3).mean() > 0.93
+
+
+def test_training_on_the_gpu_predicts_on_the_cpu():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    x, y = wave()
+    model = pickle.loads(pickle.dumps(GNvproRegressor(device="cuda", random_state=0).fit(x, y)))
+    assert model.score(x, y) > 0.995
+
+
+def test_bad_settings_are_answered():
+    x, y = wave(20)
+    for match, settings in (
+        ("hidden_widths", dict(hidden_widths=())),
+        ("hidden_widths", dict(hidden_widths=(4, 0.5))),
+        ("gain > 0", dict(gain=0.0)),
+        ("budget > 0", dict(budget="many")),
+        ("alpha_theta >= 0", dict(alpha_theta=-1)),
+        ("solver of lbfgs, krylov", dict(solver="adam")),
+        ("validation_fraction between 0 and 1", dict(validation_fraction=1.5)),
+        ("torch device", dict(device="abacus")),
+        ("None trains on all", dict(validation_fraction=0.99)),
+    ):
+        with pytest.raises(ValueError, match=match):
+            GNvproRegressor(**settings).fit(x, y)
+    with pytest.raises(ValueError, match="alpha_w > 0"):
+        GNvproClassifier(alpha_w=0.0).fit(x, y[:, 0] > 5)
+    with pytest.raises(ValueError, match="at least two samples of positive weight"):
+        GNvproRegressor().fit(x, y, np.eye(20)[0])
+    with pytest.raises(ValueError, match="weights >= 0"):
+        GNvproRegressor().fit(x, y, -np.ones(20))
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device"):
+            GNvproRegressor(device="cuda").fit(x, y)
+
+
+def test_only_the_estimators_import_scikit_learn():
+    code = "import sys, training.train, surrogate.varpro; assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
