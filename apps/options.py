@@ -215,8 +215,12 @@ class SegmentOptions:
     block_size: Annotated[int, Option("--block-size", help="Side of the blocks in pixels."), Ge(1)] = 9
     method: Annotated[str, Option("--method", help="varpro-lbfgs, varpro-krylov, adam, sgd, ….")] = "varpro-lbfgs"
     features: Annotated[
-        Literal["scaled", "paper"],
-        Option("--features", help="scaled: spectra and bands normalised, with brightness; paper: spectra only."),
+        str,
+        Option(
+            "--features",
+            help="scaled: spectra and bands normalised, with brightness; paper: spectra only; raw; or some of "
+            "per-pixel,per-band,brightness.",
+        ),
     ] = "scaled"
     network: Annotated[
         Literal["dense", "paper"], Option("--network", help="dense, or the original study's residual network.")
