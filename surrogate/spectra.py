@@ -67,12 +67,13 @@ class SpectralFeatures:
             Another name; the message says which there are.
         """
         steps = _PRESETS.get(name, name.split(","))
-        known = {step.replace("_", "-"): step for step in _NAMES}
+        known = [step.replace("_", "-") for step in _NAMES]
         if unknown := [step for step in steps if step not in known]:
             raise ValueError(
                 f"unknown features {unknown[0]!r}; expected {', '.join(_PRESETS)}, or some of {','.join(known)}"
             )
-        return cls(n_bands, **{field: step in steps for step, field in known.items()})
+        per_pixel, per_band, brightness = (step in steps for step in known)
+        return cls(n_bands, per_pixel, per_band, brightness)
 
     @property
     def n_features(self) -> int:

@@ -69,7 +69,9 @@ def test_features_are_chosen_by_name(name, steps):
 
 
 def test_unknown_features_are_answered_with_the_known():
-    with pytest.raises(ValueError, match="unknown features 'per-row'; expected scaled, paper, raw, or some of per-pixel"):
+    with pytest.raises(
+        ValueError, match="unknown features 'per-row'; expected scaled, paper, raw, or some of per-pixel"
+    ):
         SpectralFeatures.named("per-pixel,per-row", 7)
 
 
