@@ -121,4 +121,4 @@ def _text(comparison: LabelComparison, given: CompareOptions) -> Group:
     counts = metrics.confusion.sum(axis=1)
     for k, name in enumerate(comparison.model.class_names):
         by_class.add_row(f"{k + 1} {name}", f"{counts[k]:,}", percent(metrics.per_class[k]) if counts[k] else "–")
-    return Group(table(f"Classifier {given.model} against {given.labels}", rows), by_class)
+    return Group(table(f"Classifier {given.model} against the labels of {comparison.scene.name}", rows), by_class)
