@@ -26,13 +26,18 @@ class LevenbergMarquardt:
 
     The curvature is the point's own `gauss_newton_matrix()`, where it has one (Kaufman's, from a structured Gram matrix, for
     least squares); otherwise products with the identity.
+
+    Parameters
+    ----------
+    damping
+        The first lambda.
     """
 
     name = "varpro-lm"
     validation_interval = 1
 
-    def __init__(self) -> None:
-        self._damping, self._growth = FIRST_DAMPING, 2.0
+    def __init__(self, damping: float = FIRST_DAMPING) -> None:
+        self._damping, self._growth = damping, 2.0
         self._matrix: Tensor | None = None
         self._first_gradient = 0.0
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from surrogate.cross_entropy import CrossEntropyLayer
 from surrogate.full import FullObjective
+from surrogate.gram import LayerSum
 from surrogate.objective import Objective
 from surrogate.reduced import ReducedObjective
 from surrogate.reduced_classes import ReducedClasses
@@ -26,6 +27,7 @@ from training.first_order import GradientDescent, MinibatchDescent, Rule
 from training.fit import Fit, Validation
 from training.kronecker import KroneckerMetric
 from training.lbfgs import LimitedMemoryBFGS
+from training.levenberg import MAX_WEIGHTS, LevenbergMarquardt
 from training.solver import Solver
 from training.trust_region import TrustRegionKrylov
 
@@ -49,15 +51,17 @@ class Method:
         From a setting, the budget in work units and a seed.
     grid
         Settings to tune over.
-    needs_layers
-        Works in the Kronecker-factored metric: without a network that shows its layers it is another method.
+    needs
+        `layers`: works in the Kronecker-factored metric, and would be another method on a network that does not show its
+        layers. `matrix`: a dense Gauss-Newton matrix, which is out of reach but for few weights, least squares and a
+        network of dense layers.
     """
 
     label: str
     objective: Literal["reduced", "full", "batches"]
     solver: Callable[[Setting, float, int], Solver]
     grid: tuple[Setting, ...]
-    needs_layers: bool = False
+    needs: Literal["nothing", "layers", "matrix"] = "nothing"
 
     @property
     def eliminates(self) -> bool:
@@ -66,9 +70,12 @@ class Method:
 
     def suits(self, reduced: Reduced, theta: Tensor) -> bool:
         """Whether it can do what its name says on this network."""
-        if not self.needs_layers:
-            return True
-        return KroneckerMetric.at(_apart(reduced).at(theta), 0) is not None
+        if self.needs == "layers":
+            return KroneckerMetric.at(_apart(reduced).at(theta), 0) is not None
+        if self.needs == "matrix":
+            shown = isinstance(reduced.network.linearize(theta, reduced.inputs[:1]), LayerSum)
+            return shown and isinstance(reduced, ReducedObjective) and len(theta) <= MAX_WEIGHTS
+        return True
 
 
 def run_method(
@@ -161,25 +168,33 @@ def _grid(**values: tuple[float, ...]) -> tuple[Setting, ...]:
     return tuple(dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values()))
 
 
+def _needs(metric: bool) -> Literal["nothing", "layers"]:
+    return "layers" if metric else "nothing"
+
+
 def _lbfgs(label: str, objective: Literal["reduced", "full"], metric: bool) -> Method:
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
         return LimitedMemoryBFGS(int(setting["memory"]), metric, seed)
 
-    return Method(label, objective, solver, _grid(memory=(10, 30, 100), alpha=ALPHAS), metric)
+    return Method(label, objective, solver, _grid(memory=(10, 30, 100), alpha=ALPHAS), _needs(metric))
 
 
 def _krylov(label: str, objective: Literal["reduced", "full"], sizes: tuple[float, ...], metric: bool) -> Method:
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
         return TrustRegionKrylov(int(setting["size"]), metric=metric, seed=seed)
 
-    return Method(label, objective, solver, _grid(size=sizes, alpha=ALPHAS), metric)
+    return Method(label, objective, solver, _grid(size=sizes, alpha=ALPHAS), _needs(metric))
 
 
 def _batches(label: str, kind: Literal["adam", "sgd"], rates: tuple[float, ...]) -> Method:
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
-        return MinibatchDescent(Rule(kind, setting["rate"], budget), int(setting["batch"]), seed=seed)
+        return MinibatchDescent(Rule(kind, setting["rate"], budget), setting["batch"], seed=seed)
 
-    return Method(label, "batches", solver, _grid(rate=rates, batch=(8, 32, 128)))
+    return Method(label, "batches", solver, _grid(rate=rates, batch=(0.02, 0.08, 0.32)))
+
+
+def _levenberg(setting: Setting, budget: float, seed: int) -> Solver:
+    return LevenbergMarquardt(setting["damping"])
 
 
 def _varpro_adam(setting: Setting, budget: float, seed: int) -> Solver:
@@ -191,6 +206,9 @@ METHODS: dict[str, Method] = {
     "varpro-kf-lbfgs": _lbfgs("VarPro + KF-L-BFGS", "reduced", True),
     "varpro-krylov": _krylov("VarPro + Gauss–Newton–Krylov", "reduced", (10, 20, 40), False),
     "varpro-kf-krylov": _krylov("VarPro + KF-Krylov", "reduced", (20, 40, 80), True),
+    "varpro-lm": Method(
+        "VarPro + Levenberg–Marquardt", "reduced", _levenberg, _grid(damping=(1e-5, 1e-3, 1e-1), alpha=ALPHAS), "matrix"
+    ),
     "varpro-adam": Method(
         "VarPro + Adam", "reduced", _varpro_adam,
         _grid(rate=(1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1)),

@@ -38,7 +38,7 @@ def measure_batches(split: Split, batch: int, seed: int, budget: float, rate: fl
     n, generator = len(inputs), torch.Generator().manual_seed(seed)
     rule = Rule("adam", rate, budget)
     theta = network.initial(seed)
-    optimiser = rule.optimiser(theta)
+    update = rule.update(theta)
     steps, spent, batch_errors, validation_errors = max(1, round(budget * n / (2 * batch))), 0.0, [], []
     for step in range(steps):
         index = torch.randperm(n, generator=generator)[:batch]
@@ -56,12 +56,9 @@ def measure_batches(split: Split, batch: int, seed: int, budget: float, rate: fl
             # W of the batch is in its own rotation of the compressed targets, which are themselves rotated.
             weights_of_targets = whole.rotation.t() @ point.outer_weights
             validation_errors.append(problem.error(network, point.theta, weights_of_targets, split.validation))
-        theta.grad = point.gradient
-        for group in optimiser.param_groups:
-            group["lr"] = rule.rate_at(spent)
-        optimiser.step()
+        update(point.gradient, rule.rate_at(spent))
         spent += 2 * batch / n
-    refitted = whole.at(theta.detach())
+    refitted = whole.at(theta)
     return BatchMeasured(
         sum(batch_errors) / len(batch_errors),
         sum(validation_errors) / len(validation_errors),

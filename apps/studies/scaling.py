@@ -116,7 +116,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
         raise ValueError("no CUDA device is available; give --device cpu")
     seeds = range(given.seed, given.seed + (given.seeds or (1 if given.quick else 3)))
     # The first optimiser of a process imports a compiler; that is no method's cost.
-    Rule("adam", rate=1.0, budget=1.0).optimiser(torch.zeros(1))
+    Rule("adam", rate=1.0, budget=1.0).update(torch.zeros(1))
     plan = _plan(settings)
     measured: list[dict[str, Any]] = []
     for i, (factor, case, compression) in enumerate(plan):

@@ -33,14 +33,20 @@ def problem(request):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_the_objective_within_its_budget(problem, name):
     reduced, validation = problem
-    fit = run_method(name, reduced, NETWORK.initial(0), validation, 60.0, seed=1)
+    if not METHODS[name].suits(reduced, NETWORK.initial(0)):
+        assert name == "varpro-lm"
+        assert isinstance(reduced, ReducedClasses)
+        return
+    # So small a set asks SGD for a small rate.
+    setting = dict(rate=1e-2, batch=0.32) if name == "sgd" else None
+    fit = run_method(name, reduced, NETWORK.initial(0), validation, 60.0, setting, seed=1)
     assert fit.history[-1].objective < fit.history[0].objective
     assert fit.best.work_units <= 60
     # One iteration of a Krylov trust region is the most that goes beyond.
     longest = max(b.work_units - a.work_units for a, b in zip(fit.history, fit.history[1:], strict=False))
     assert fit.objective.meter.total <= 60 + longest
     assert reduced.meter.total == 0
-    again = run_method(name, reduced, NETWORK.initial(0), validation, 60.0, seed=1)
+    again = run_method(name, reduced, NETWORK.initial(0), validation, 60.0, setting, seed=1)
     assert torch.equal(fit.point.theta, again.point.theta)
 
 
@@ -83,6 +89,7 @@ def test_methods_in_the_metric_need_layers():
     bare = Bare(3, 4)
     hidden, _ = objective_and_validation(bare)
     assert not METHODS["varpro-kf-lbfgs"].suits(hidden, bare.initial(0))
+    assert not METHODS["varpro-lm"].suits(hidden, bare.initial(0))
     assert METHODS["varpro-lbfgs"].suits(hidden, bare.initial(0))
 
 
