@@ -9,7 +9,6 @@ from surrogate.networks import DenseNetwork
 from surrogate.residual_network import ResidualNetwork
 from tests.training.problems import objective_and_validation, smooth_samples
 from training.fit import Fit
-from training.kronecker import KroneckerMetric
 from training.lbfgs import LimitedMemoryBFGS, _Pairs
 from training.levenberg import LevenbergMarquardt, curvature_matrix
 from training.solver import Status
@@ -237,37 +236,3 @@ def test_pairs_without_curvature_are_forgotten():
     pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), None)
     pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.0]), None)
     assert pairs.count == 0
-
-
-def test_metric_is_symmetric_positive_and_its_root_is_a_root():
-    network = NETWORKS["dense"]
-    objective, _ = objective_and_validation(network)
-    metric = KroneckerMetric.at(objective.at(network.initial(0)), seed=1)
-    assert metric is not None
-    dense = metric.apply(torch.eye(network.n_theta))
-    torch.testing.assert_close(dense, dense.t(), rtol=1e-9, atol=1e-9 * float(dense.norm()))
-    assert float(torch.linalg.eigvalsh(dense).min()) > 0
-    root = metric.apply_root(torch.eye(network.n_theta))
-    torch.testing.assert_close(root @ root, dense, rtol=1e-9, atol=1e-9 * float(dense.norm()))
-    torch.testing.assert_close(metric.apply(dense[0]), dense @ dense[0], rtol=1e-9, atol=1e-9 * float(dense.norm()))
-
-
-def test_metric_approximates_the_inverse_gauss_newton_matrix():
-    network = NETWORKS["dense"]
-    objective, _ = objective_and_validation(network)
-    point = objective.at(network.initial(0))
-    product = torch.stack([point.gauss_newton(e, "kaufman") for e in torch.eye(network.n_theta)])
-    root = KroneckerMetric.at(point, seed=1).apply_root(torch.eye(network.n_theta))
-    # Directions of comparable curvature: measured 5-7 before and 13-14 after, of 56.
-    assert effective_rank(root @ product @ root) > 1.7 * effective_rank(product)
-
-
-def effective_rank(matrix):
-    spectrum = torch.linalg.eigvalsh(matrix)
-    return float(spectrum.sum() ** 2 / (spectrum**2).sum())
-
-
-def test_network_without_layers_trains_without_the_metric():
-    network = NETWORKS["residual"]
-    objective, _ = objective_and_validation(network)
-    assert KroneckerMetric.at(objective.at(network.initial(0)), seed=0) is None
