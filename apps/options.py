@@ -56,6 +56,12 @@ class TrainOptions:
     transpose: Annotated[bool, Option("--transpose", help="Samples are rows of the .mat, or columns of the .npz.")] = (
         False
     )
+    checkpoint: Annotated[
+        Path | None, Option("--checkpoint", help="Folder to put the training aside in; the same command resumes it.")
+    ] = None
+    checkpoint_every: Annotated[
+        float, Option("--checkpoint-every", help="Work units between two checkpoints."), Gt(0)
+    ] = 200.0
     train: Annotated[int | None, Option("--train", help="Samples to fit on; half of all."), Ge(1)] = None
     validation: Annotated[int | None, Option("--validation", help="Samples to choose on; a quarter."), Ge(1)] = None
     calibration: Annotated[int | None, Option("--calibration", help="Samples kept for error bands; none."), Ge(0)] = (

@@ -26,7 +26,8 @@ def run(given: TrainOptions) -> Outcome:
     sizes = dict(train=given.train, validation=given.validation, calibration=given.calibration, test=given.test)
     split = read_samples(given.data, transpose=given.transpose).split(given.seed, **sizes)
     names = [field.name for field in dataclasses.fields(TrainSettings)]
-    training = train_with_progress(split, TrainSettings(**{name: getattr(given, name) for name in names}))
+    settings = TrainSettings(**{name: getattr(given, name) for name in names})
+    training = train_with_progress(split, settings, checkpoint=given.checkpoint, every=given.checkpoint_every)
     if given.out is not None:
         training.save(given.out, overwrite=given.overwrite, extra={SETTINGS_FILE: to_dict(given)})
     numbers = {**training.summary(), "out": None if given.out is None else str(given.out)}
@@ -36,13 +37,14 @@ def run(given: TrainOptions) -> Outcome:
     return Outcome(numbers, _text(training, given), failure)
 
 
-def train_with_progress(split, settings: TrainSettings, what: str = "training") -> Training:
-    """Train with a bar on stderr."""
+def train_with_progress(split, settings: TrainSettings, what: str = "training", **checkpoint: Any) -> Training:
+    """Train with a bar on stderr; `checkpoint` and `every` as in `training.train.train`."""
     with progress(what) as report:
         return train(
             split,
             settings,
             lambda now: report(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
+            **checkpoint,
         )
 
 

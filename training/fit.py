@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from surrogate.networks import FeatureNetwork
 from surrogate.objective import Objective, OuterLayer, Point
 from surrogate.reduced import ReducedObjective
 from training.solver import Solver, Status, Step
+from training.state import Resumable, State
 
 
 class Validation(Protocol):
@@ -107,6 +108,20 @@ class Iterate:
         return self.outer.weights
 
 
+class End(NamedTuple):
+    """What others saw of a fit where an `advance` ended."""
+
+    status: Status
+    forward: float
+    backward: float
+    validation_error: float
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> End:
+        """Back from JSON."""
+        return cls(**{**stored, "status": Status(stored["status"])})
+
+
 class Fit:
     """A training run that can be paused: `advance` goes on until the budget, convergence or Ctrl-C.
 
@@ -143,7 +158,9 @@ class Fit:
         self.history: list[Record] = []
         self.status = Status.running
         self.cpu_seconds = self.wall_seconds = 0.0
-        self._iteration = 0
+        self._iteration, self._is_advancing = 0, False
+        self._ends: list[End] = []
+        self._restored: State | None = None
         with self._timed():
             self.point = objective.at(theta)
             if not math.isfinite(self.point.value):
@@ -162,9 +179,15 @@ class Fit:
         A fit that ended for another reason than its budget stays ended. Ctrl-C ends it with status
         `interrupted`, the best iterate kept.
         """
-        if self.status not in (Status.running, Status.budget_spent):
-            return self.status
-        self.status, self._limit = Status.running, self.objective.meter.total + work_units
+        if self._restored is not None and len(self._ends) < len(self._restored.values["ends"]):
+            return self._replayed()
+        if self._restored is not None:
+            self._take_up(self._restored)
+        if not self._is_advancing:
+            if self.status not in (Status.running, Status.budget_spent):
+                return self._ended()
+            self.status, self._limit = Status.running, self.objective.meter.total + work_units
+            self._is_advancing = True
         try:
             with self._timed():
                 while self.status is Status.running:
@@ -179,7 +202,95 @@ class Fit:
         if self.history[-1].validation_error is None:
             with self._timed():
                 self._look(Step(self.point, self.history[-1].step, self.history[-1].accepted))
+        return self._ended()
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """Changes whenever the state does: steps, advances finished, whether one is under way; zero at the start."""
+        if self._restored is not None:
+            values = self._restored.values
+            return values["iteration"], len(values["ends"]), int(values["is_advancing"])
+        return self._iteration, len(self._ends), int(self._is_advancing)
+
+    def state(self) -> State:
+        """All that the rest of the run depends on, for `restore`.
+
+        Raises
+        ------
+        ValueError
+            The solver cannot be resumed.
+        """
+        if self._restored is not None:
+            return self._restored
+        if not isinstance(self.solver, Resumable):
+            raise ValueError(f"the solver {self.solver.name} cannot be put aside; train without a checkpoint")
+        seconds = self._clock.read() if self._is_advancing else (self.cpu_seconds, self.wall_seconds)
+        meter, best = self.objective.meter, self.best
+        state = State(
+            {
+                "status": self.status.value,
+                "iteration": self._iteration,
+                "is_advancing": self._is_advancing,
+                "limit": self._limit,
+                "ends": [end._asdict() for end in self._ends],
+                "meter": asdict(meter),
+                "seconds": list(seconds),
+                "history": [asdict(record) for record in self.history],
+                "best": [best.validation_error, best.work_units, best.iteration],
+            },
+            {"theta": self.point.theta, "best.theta": best.theta, "best.compressed": best.outer.compressed},
+        )
+        if best.outer.rotation is not None:
+            state.tensors["best.rotation"] = best.outer.rotation
+        state.add("solver", self.solver.state())
+        return state
+
+    def restore(self, state: State) -> None:
+        """Become the fit whose state this is, made with the same arguments.
+
+        The run repeats its advances from the first one on. Those that were finished only show what was seen at their end;
+        the next one goes on where the state was taken. The inner problem is solved again at the state's theta, so the bits
+        are the same for objectives that solve it in closed form.
+        """
+        self._restored = state
+
+    def _ended(self) -> Status:
+        self._is_advancing = False
+        meter = self.objective.meter
+        self._ends.append(End(self.status, meter.forward, meter.backward, self.best.validation_error))
         return self.status
+
+    def _replayed(self) -> Status:
+        assert self._restored is not None
+        values = self._restored.values
+        end = End.of(values["ends"][len(self._ends)])
+        self._ends.append(end)
+        if len(self._ends) == len(values["ends"]) and not values["is_advancing"]:
+            self._take_up(self._restored)
+        else:
+            self.status = end.status
+            self.objective.meter.forward, self.objective.meter.backward = end.forward, end.backward
+            self.best = replace(self.best, validation_error=end.validation_error)
+        return self.status
+
+    def _take_up(self, state: State) -> None:
+        assert isinstance(self.solver, Resumable)
+        values, tensors = state.values, state.on(self.point.theta).tensors
+        self.point = self.objective.at(tensors["theta"])
+        _ = self.point.gradient  # what the record of this point asked for: charged before the meter is set
+        solver = state.on(self.point.theta).part("solver")
+        assert solver is not None
+        self.solver.restore(solver)
+        outer = OuterLayer(tensors["best.compressed"], tensors.get("best.rotation"))
+        error, work_units, iteration = values["best"]
+        self.best = Iterate(error, tensors["best.theta"], outer, work_units, iteration)
+        self.history = [Record(**record) for record in values["history"]]
+        self.status, self._iteration = Status(values["status"]), values["iteration"]
+        self._is_advancing, self._limit = values["is_advancing"], values["limit"]
+        self._ends = [End.of(end) for end in values["ends"]]
+        self.cpu_seconds, self.wall_seconds = values["seconds"]
+        self.objective.meter.forward, self.objective.meter.backward = values["meter"].values()
+        self._restored = None
 
     def _one_step(self) -> None:
         step = self.solver.step(self.point)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from surrogate.networks import Layer
 from surrogate.objective import Point
+from training.state import State
 
 # Relative to the mean of D over all layers; larger damping suits noisy data.
 DAMPING = 1e-5
@@ -54,6 +55,32 @@ class KroneckerMetric:
         return cls(
             [_Block(where, a, b, 1 / (diagonal + (shift + alpha(_span(where))))) for where, a, b, diagonal in factors]
         )
+
+    def state(self) -> State:
+        """The blocks; see `training.state`."""
+        state = State({"n_blocks": len(self._blocks)})
+        for j, block in enumerate(self._blocks):
+            where = block.where
+            names = ("inputs_basis", "outputs_basis", "inverse_diagonal")
+            part = State({"slice": None}, {name: getattr(block, name) for name in names})
+            if isinstance(where, slice):
+                part.values["slice"] = [where.start, where.stop]
+            else:
+                part.tensors["places"] = where
+            state.add(f"{j}", part)
+        return state
+
+    @classmethod
+    def of(cls, state: State) -> KroneckerMetric:
+        """The metric whose state this is."""
+        blocks = []
+        for j in range(state.values["n_blocks"]):
+            part = state.part(f"{j}")
+            assert part is not None
+            tensors, within = dict(part.tensors), part.values["slice"]
+            where = tensors.pop("places") if within is None else slice(*within)
+            blocks.append(_Block(where, **tensors))
+        return cls(blocks)
 
     def apply(self, vectors: Tensor) -> Tensor:
         """H_0 on one vector (n_theta,) or on rows (r, n_theta)."""

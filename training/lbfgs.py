@@ -17,6 +17,7 @@ from torch import Tensor
 from surrogate.objective import Point
 from training.kronecker import KroneckerMetric
 from training.solver import INNER_SHARE, Status, Step, judge
+from training.state import State, as_tensor
 
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
@@ -72,6 +73,20 @@ class LimitedMemoryBFGS:
         pairs.add(found.point.theta - point.theta, found.point.gradient - point.gradient, self._metric)
         return Step(found.point, found.length, True)
 
+    def state(self) -> State:
+        """See `training.state.Resumable`."""
+        state = State({"iteration": self._iteration, "first_gradient": self._first_gradient})
+        state.add("pairs", None if self._pairs is None else self._pairs.state())
+        state.add("metric", None if self._metric is None else self._metric.state())
+        return state
+
+    def restore(self, state: State) -> None:
+        """See `training.state.Resumable`."""
+        self._iteration, self._first_gradient = state.values["iteration"], state.values["first_gradient"]
+        pairs, metric = state.part("pairs"), state.part("metric")
+        self._pairs = None if pairs is None else _Pairs.of(pairs)
+        self._metric = None if metric is None else KroneckerMetric.of(metric)
+
 
 def _is_refresh(iteration: int) -> bool:
     # Curvature changes fastest at the start; later a refresh every 50 iterations keeps its cost near 1 %.
@@ -86,6 +101,18 @@ class _Pairs:
         self._s, self._y, self._hy = self._stack
         self._sy, self._yhy = np.zeros((memory, memory)), np.zeros((memory, memory))
         self._memory, self.count = memory, 0
+
+    def state(self) -> State:
+        tensors = {"stack": self._stack, "sy": as_tensor(self._sy), "yhy": as_tensor(self._yhy)}
+        return State({"count": self.count}, tensors)
+
+    @classmethod
+    def of(cls, state: State) -> _Pairs:
+        stack = state.tensors["stack"]
+        pairs = cls(stack.shape[1], stack[0, 0])
+        pairs._stack.copy_(stack)
+        pairs._sy, pairs._yhy, pairs.count = state.array("sy"), state.array("yhy"), state.values["count"]
+        return pairs
 
     def clear(self) -> None:
         self.count = 0

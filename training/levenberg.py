@@ -14,6 +14,7 @@ from torch import Tensor
 from surrogate.gram import gram_by_products
 from surrogate.objective import Point
 from training.solver import INNER_SHARE, Status, Step, judge
+from training.state import State
 
 # The matrix of 4000 weights has 128 MB and takes seconds to factorise.
 MAX_WEIGHTS = 4000
@@ -75,6 +76,16 @@ class LevenbergMarquardt:
         self._damping = max(self._damping * max(1 / 9, 1 - (2 * ratio - 1) ** 3), SMALLEST_DAMPING)
         self._growth, self._matrix = 2.0, None
         return Step(trial, length, True)
+
+    def state(self) -> State:
+        """See `training.state.Resumable`."""
+        values = {"damping": self._damping, "growth": self._growth, "first_gradient": self._first_gradient}
+        return State(values, {} if self._matrix is None else {"matrix": self._matrix})
+
+    def restore(self, state: State) -> None:
+        """See `training.state.Resumable`."""
+        self._damping, self._growth = state.values["damping"], state.values["growth"]
+        self._first_gradient, self._matrix = state.values["first_gradient"], state.tensors.get("matrix")
 
     def _factorised(self, matrix: Tensor) -> tuple[Tensor | None, float]:
         """Cholesky factor of the damped matrix and the shift; more damping where it is not numerically definite."""

@@ -14,6 +14,7 @@ from surrogate.residual_network import ResidualNetwork
 from surrogate.samples import Split
 from surrogate.saved import Surrogate
 from surrogate.time_weights import TimeNetwork
+from training.checkpoint import Checkpoint
 from training.contenders import contenders_for
 from training.ensemble import average, further_members
 from training.fit import Fit
@@ -42,8 +43,15 @@ from training.trust_region import TrustRegionKrylov
 class Runner:
     """One training: data on the device, and the ways to run it."""
 
-    def __init__(self, split: Split, settings: TrainSettings, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self,
+        split: Split,
+        settings: TrainSettings,
+        on_progress: Callable[[Progress], None] | None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
         self._split, self._settings, self._on_progress = split, settings, on_progress
+        self._checkpoint = checkpoint
         self._n_inputs = split.train.parameters.shape[1]
         if settings.polynomial == "on" and self._n_inputs > MAX_PARAMETERS:
             raise ValueError(
@@ -146,7 +154,8 @@ class Runner:
         def start(level: Level) -> Fit:
             # In the metric L-BFGS ends at half of the error on the CDR data at equal work; Krylov is better without.
             solver = self._solver(metric=self._settings.solver == "lbfgs")
-            return self._prepared.fit(level.network, frame, solver, level.stage, level.alpha_theta, level.theta)
+            fit = self._prepared.fit(level.network, frame, solver, level.stage, level.alpha_theta, level.theta)
+            return self._enrolled(fit)
 
         report = self._reporter(budget, _Spent())
         fits = coarse_to_fine(network, levels, alpha if given is None else given, start, budget, report)
@@ -189,13 +198,23 @@ class Runner:
 
     def _fit(self, network: FeatureNetwork, frame: Frame, solver: Solver, stage: str, seed: int | None = None) -> Fit:
         alpha = 1e-9 if self._settings.alpha_theta is None else self._settings.alpha_theta
-        return self._prepared.fit(network, frame, solver, stage, alpha, seed=seed)
+        return self._enrolled(self._prepared.fit(network, frame, solver, stage, alpha, seed=seed))
+
+    def _enrolled(self, fit: Fit) -> Fit:
+        return fit if self._checkpoint is None else self._checkpoint.enrol(fit)
 
     def _reporter(self, budget: float, done: _Spent) -> Callable[[Fit], None] | None:
-        report = self._on_progress
-        if report is None:
+        report, checkpoint = self._on_progress, self._checkpoint
+        if report is None and checkpoint is None:
             return None
-        return lambda fit: report(Progress(fit.stage, done.update(fit), budget, fit.best.validation_error))
+
+        def after_step(fit: Fit) -> None:
+            if checkpoint is not None:
+                checkpoint.after_step()
+            if report is not None:
+                report(Progress(fit.stage, done.update(fit), budget, fit.best.validation_error))
+
+        return after_step
 
     def _described_polynomials(self) -> dict[str, Any]:
         chosen = self._prepared.polynomials

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from surrogate.module_network import ModuleNetwork
 from surrogate.samples import Split
+from training.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
 from training.outcome import Progress, Training, mean_relative_error
 from training.runner import Runner
 from training.settings import TrainSettings
 
-__all__ = ["Progress", "TrainSettings", "Training", "mean_relative_error", "train"]
+__all__ = ["CheckpointError", "Progress", "TrainSettings", "Training", "mean_relative_error", "train"]
 
 
 def train(
@@ -21,6 +23,9 @@ def train(
     settings: TrainSettings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     module: nn.Module | None = None,
+    *,
+    checkpoint: str | Path | None = None,
+    every: float = EVERY,
 ) -> Training:
     """Fit a surrogate to `split.train`, chosen on `split.validation`; `split.test` is only reported.
 
@@ -31,9 +36,14 @@ def train(
     ----------
     module
         Feature network as a torch module with `n_in` inputs, in place of the built-in ones.
+    checkpoint
+        Folder in which the run is put aside after `every` further work units. Where it holds a checkpoint of the same data,
+        settings and versions, the run goes on from there and ends with the same bits (seconds apart).
 
     Raises
     ------
+    CheckpointError
+        The folder's checkpoint is damaged or of another training.
     ValueError
         A device or setting that does not exist or fit, or an objective that is not finite at the start.
     """
@@ -41,7 +51,8 @@ def train(
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        runner = Runner(split, settings, on_progress)
+        kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
+        runner = Runner(split, settings, on_progress, kept)
         if module is not None:
             return runner.single(ModuleNetwork(module, split.train.parameters.shape[1]))
         if settings.network == "auto":

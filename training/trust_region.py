@@ -18,6 +18,7 @@ from surrogate.objective import Point
 from training.kronecker import KroneckerMetric
 from training.krylov import KrylovBasis, lanczos
 from training.solver import INNER_SHARE, Status, Step, judge
+from training.state import State, as_tensor
 
 ACCEPT = 1e-4
 SHRINK_BELOW, GROW_ABOVE = 0.1, 0.75
@@ -82,6 +83,21 @@ class TrustRegionKrylov:
         self._model = None
         return Step(trial, self._radius, True)
 
+    def state(self) -> State:
+        """See `training.state.Resumable`."""
+        state = State(
+            {"iteration": self._iteration, "radius": self._radius, "first_gradient": self._first_gradient},
+        )
+        state.add("model", None if self._model is None else self._model.state())
+        return state
+
+    def restore(self, state: State) -> None:
+        """See `training.state.Resumable`."""
+        values, model = state.values, state.part("model")
+        self._iteration, self._radius = values["iteration"], values["radius"]
+        self._first_gradient = values["first_gradient"]
+        self._model = None if model is None else _Model.restored(model)
+
     def _build(self, point: Point) -> _Model:
         metric = KroneckerMetric.at(point, self._seed + self._iteration) if self._use_metric else None
 
@@ -108,6 +124,21 @@ class _Model(NamedTuple):
         # J'J + alpha I has no negative curvature; what Lanczos shows below this is rounding.
         curvatures = np.maximum(curvatures, 1e-16 * curvatures[-1])
         return cls(curvatures, gradient_norm * eigenvectors[0], eigenvectors, basis, metric)
+
+    def state(self) -> State:
+        arrays = (self.curvatures, self.downhill, self.eigenvectors, self.basis.tridiagonal)
+        names = ("curvatures", "downhill", "eigenvectors", "tridiagonal")
+        tensors = {name: as_tensor(array) for name, array in zip(names, arrays, strict=True)}
+        state = State({}, {**tensors, "vectors": self.basis.vectors})
+        state.add("metric", None if self.metric is None else self.metric.state())
+        return state
+
+    @classmethod
+    def restored(cls, state: State) -> _Model:
+        basis = KrylovBasis(state.tensors["vectors"], state.array("tridiagonal"))
+        curvatures, downhill, vectors = (state.array(name) for name in ("curvatures", "downhill", "eigenvectors"))
+        metric = state.part("metric")
+        return cls(curvatures, downhill, vectors, basis, None if metric is None else KroneckerMetric.of(metric))
 
     def smallest(self, radius: float) -> np.ndarray:
         """Minimiser within the radius: (T + lambda I) c = -g with lambda >= 0 and ||c|| <= radius."""
