@@ -84,7 +84,7 @@ def predict(given: options.PredictOptions) -> Outcome:
 
 @command(options.CompareOptions, "compare runs/model --samples 64 --seed 1 --out runs/comparison")
 def compare(given: options.CompareOptions) -> Outcome:
-    """Check a surrogate against fresh PDE solves: its error, the PDE's own, and what each costs."""
+    """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
     from apps.compare import run
 
     return run(given)

@@ -1,4 +1,4 @@
-"""`gnvpro compare`: a surrogate against fresh solves of the PDE it replaces."""
+"""`gnvpro compare`: a surrogate against fresh solves of the PDE it replaces; a classifier against labels."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from pde_data.problem import Problem, solve_block
 from pde_data.sampling import draw, place
 from surrogate.forward_model import Array
+from surrogate.model_folder import kind_of
 from surrogate.saved import Surrogate
 
 # Data sets hold samples 0, 1, 2, … of their seed; fresh ones begin here, so they are in no data set of any seed.
@@ -30,6 +31,12 @@ def run(given: CompareOptions) -> Outcome:
     """Load, find the PDE, compare, write."""
     if given.out is not None and given.out.exists():
         raise FileExistsError(f"{given.out} is there already; choose a new folder")
+    if kind_of(given.model) == "classifier":
+        from apps.compare_classes import compare_with_labels
+
+        return compare_with_labels(given)
+    if given.cube is not None or given.labels is not None:
+        raise ValueError(f"{given.model} is a surrogate; --cube and --labels are for a classifier, leave them out")
     surrogate = Surrogate.load(given.model)
     problem = problem_of(surrogate, given.problem)
     with progress(f"solving {given.samples} fresh samples of {problem.name}"):

@@ -19,7 +19,8 @@ READ = (".mat", ".npz", ".npy", ".hdr")
 # Fewer pixels of a class cannot be trained, chosen and judged.
 FEWEST = 3
 
-INDIAN_PINES = (
+INDIAN_PINES = "Indian Pines"
+_PINES_CLASSES = (
     "Alfalfa",
     "Corn-notill",
     "Corn-mintill",
@@ -79,11 +80,22 @@ def indian_pines() -> Scene:
     for path in (cube, labels):
         if not path.is_file():
             raise ValueError(f"{path} is missing; this tensorly does not ship Indian Pines, upgrade it")
-    return scene("Indian Pines", np.load(cube), np.load(labels), INDIAN_PINES)
+    return scene(INDIAN_PINES, np.load(cube), np.load(labels), _PINES_CLASSES)
 
 
-def read_scene(cube: str | Path, labels: str | Path | None, class_names: tuple[str, ...] | None = None) -> Scene:
+def read_scene(
+    cube: str | Path,
+    labels: str | Path | None,
+    class_names: tuple[str, ...] | None = None,
+    *,
+    to_train: bool = True,
+) -> Scene:
     """A cube and its labels out of files; `file:variable` picks one variable of a file that holds several.
+
+    Parameters
+    ----------
+    to_train
+        Every class needs pixels to be trained, chosen and judged on; without, any labelled pixel will do.
 
     Raises
     ------
@@ -93,12 +105,15 @@ def read_scene(cube: str | Path, labels: str | Path | None, class_names: tuple[s
         The package that reads the file is missing.
     """
     if labels is None:
-        raise ValueError("no labels: a classifier learns from labelled pixels; give a label image with --labels FILE")
-    return scene(_split(cube)[0].name, read_array(cube, 3), read_array(labels, 2), class_names)
+        what = "learns from" if to_train else "is judged on"
+        raise ValueError(f"no labels: a classifier {what} labelled pixels; give a label image with --labels FILE")
+    return scene(_split(cube)[0].name, read_array(cube, 3), read_array(labels, 2), class_names, to_train=to_train)
 
 
-def scene(name: str, cube: Any, labels: Any, class_names: tuple[str, ...] | None = None) -> Scene:
-    """A checked scene of arrays."""
+def scene(
+    name: str, cube: Any, labels: Any, class_names: tuple[str, ...] | None = None, *, to_train: bool = True
+) -> Scene:
+    """A checked scene of arrays; see `read_scene`."""
     cube, labels = np.asarray(cube), np.asarray(labels)
     if cube.ndim != 3 or cube.dtype.kind not in "fiub":
         raise ValueError(
@@ -115,7 +130,11 @@ def scene(name: str, cube: Any, labels: Any, class_names: tuple[str, ...] | None
     names = tuple(f"class {k}" for k in range(1, n_classes + 1)) if class_names is None else class_names
     if len(names) < n_classes:
         raise ValueError(f"{name}: the labels go to {n_classes} and {len(names)} classes have names; name every class")
-    _require_classes(name, np.where(usable, labels, 0), names)
+    known = np.where(usable, labels, 0)
+    if not known.any():
+        raise ValueError(f"{name}: no usable pixel is labelled; write class numbers from 1 into the label image")
+    if to_train:
+        _require_classes(name, known, names)
 
     notes = []
     if n_lost := int((~usable).sum()):
@@ -211,8 +230,6 @@ def _whole_numbers(name: str, labels: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def _require_classes(name: str, labels: NDArray[np.intp], names: tuple[str, ...]) -> None:
-    if not labels.any():
-        raise ValueError(f"{name}: no usable pixel is labelled; write class numbers from 1 into the label image")
     counts = np.bincount(labels.reshape(-1), minlength=len(names) + 1)[1:]
     if len(counts) < 2:
         raise ValueError(f"{name}: only one class is labelled and nothing is to be told apart; label another one")

@@ -128,9 +128,17 @@ class PredictOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """Settings of `gnvpro compare`."""
+    """Settings of `gnvpro compare`; cube and labels are for a classifier, the others but `out` for a surrogate."""
 
-    model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
+    model: Annotated[Path, Argument(help="Folder of a saved surrogate or classifier.")]
+    cube: Annotated[
+        str | None,
+        Option("--cube", metavar="FILE", help="Of a classifier: cube to classify, .mat, .npz, .npy or ENVI .hdr."),
+    ] = None
+    labels: Annotated[
+        str | None,
+        Option("--labels", metavar="FILE", help="Of a classifier: label image of the cube, 0 where unlabelled."),
+    ] = None
     samples: Annotated[int, Option("--samples", "-n", help="Fresh parameters to solve the PDE at."), Ge(1)] = 64
     seed: Annotated[int, Option("--seed", "-s", help="Seed of the fresh parameters."), Ge(0)] = 0
     out: Annotated[Path | None, Option("--out", "-o", help="New folder for the numbers and the compared samples.")] = (
@@ -215,8 +223,12 @@ class SegmentOptions:
     block_size: Annotated[int, Option("--block-size", help="Side of the blocks in pixels."), Ge(1)] = 9
     method: Annotated[str, Option("--method", help="varpro-lbfgs, varpro-krylov, adam, sgd, ….")] = "varpro-lbfgs"
     features: Annotated[
-        Literal["scaled", "paper"],
-        Option("--features", help="scaled: spectra and bands normalised, with brightness; paper: spectra only."),
+        str,
+        Option(
+            "--features",
+            help="scaled: spectra and bands normalised, with brightness; paper: spectra only; raw; or some of "
+            "per-pixel,per-band,brightness.",
+        ),
     ] = "scaled"
     network: Annotated[
         Literal["dense", "paper"], Option("--network", help="dense, or the original study's residual network.")

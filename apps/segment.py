@@ -93,7 +93,11 @@ def run(given: SegmentOptions) -> Outcome:
     scene = _scene(given)
     names = ("class-capped", "blocks") if given.split == "both" else (given.split,)
     splits = {name: _split(scene, name, given) for name in names}
-    made = [segment(scene, name, split, settings) for name, split in splits.items()]
+    made: list[Segmentation] = []
+    for name, split in splits.items():
+        made.append(segment(scene, name, split, settings))
+        if made[-1].training.classifier.training["status"] == "interrupted":
+            break
     numbers = {
         **made[0].numbers(),
         "scene": scene.name,

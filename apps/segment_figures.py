@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ def class_colours(n_classes: int) -> list[str]:
     if n_classes <= len(_COLOURS):
         return list(_COLOURS[:n_classes])
     hues = matplotlib.colormaps["nipy_spectral"](np.linspace(0.04, 0.96, n_classes))
-    return [matplotlib.colors.to_hex(hue) for hue in hues]
+    return [to_hex(hue) for hue in hues]
 
 
 @styled
@@ -94,7 +94,7 @@ def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]
     axes = figure.subplots(1, m, squeeze=False)[0]
     for column, (axis, (method, metrics)) in enumerate(zip(axes, by_method.items(), strict=True)):
         shares = 100 * metrics.normalised
-        drawn = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
         axis.set_title(
             f"{method}\noverall {100 * metrics.overall_accuracy:.1f} %, average {100 * metrics.average_accuracy:.1f} %, "
             f"kappa {metrics.kappa:.3f}"
@@ -108,7 +108,7 @@ def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]
         if n <= _NUMBERED:
             _write_shares(axis, shares)
     axes[0].set_ylabel("true")
-    figure.colorbar(drawn, ax=axes, label="% of the true class", aspect=40, pad=0.01)
+    figure.colorbar(axes[0].images[0], ax=axes, label="% of the true class", aspect=40, pad=0.01)
     return figure
 
 

@@ -69,7 +69,9 @@ class Classifier:
         y = self.parameters.rows(y)
         with torch.inference_mode():
             parts = [self._map(torch.from_numpy(y[i : i + _CHUNK])) for i in range(0, len(y), _CHUNK)]
-            return torch.cat(parts).numpy() if parts else np.zeros((0, self.observables.size))
+            found = torch.cat(parts).numpy() if parts else np.zeros((0, self.observables.size))
+        found[~np.isfinite(y).all(axis=1)] = np.nan  # tanh of an infinite band would be a number
+        return found
 
     def labels(self, y: Array) -> NDArray[np.intp]:
         """The most probable class of each row, from 0; -1 for rows that are not finite."""

@@ -102,7 +102,8 @@ def structured_gram(
                 seeds.new_zeros(size, size) if gram else None, seeds.new_zeros(along.shape[1], len(seeds), size)
             )
         sums.add(layers, along[rows])
-    assert sums is not None and fold is not None
+    assert sums is not None
+    assert fold is not None
     projections = sums.projections.flatten(0, 1)
     if sums.products is None:
         return fold(projections)

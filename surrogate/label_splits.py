@@ -6,6 +6,7 @@ a classifier fills gaps in a scene it knows; a split in blocks tells how well it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ def class_capped(labels: ArrayLike, usable: ArrayLike | None = None, *, seed: in
     """At most `cap` pixels of a class for training and test, one in five of them for test; the rest is validation.
 
     A class of n pixels gives min(n − 10, cap); one of up to 12 gives half of its pixels, all to training
-    (Newman, Chung, Chung and Ruthotto 2022, Sec. 4.3).
+    (Newman et al. 2021, Sec. 5).
 
     Parameters
     ----------
@@ -79,8 +80,9 @@ def spatial_blocks(
 ) -> PixelSplit:
     """Whole blocks of `block` × `block` pixels are for training, for validation or for test.
 
-    Of 200 random assignments that one is taken in which the classes are shared most evenly. Training is capped by class
-    as in `class_capped`; pixels of training blocks beyond the cap are not used.
+    Of 200 random assignments that one is taken in which the classes are shared most evenly; where it leaves a class of
+    several blocks on one side, blocks change sides until none is (or none helps, which is said). Training is capped by
+    class as in `class_capped`; pixels of training blocks beyond the cap are not used.
 
     Raises
     ------
@@ -110,6 +112,11 @@ def spatial_blocks(
         train.append(pixels[: _capped(int((classes == number).sum()), cap)[0]])
     alone = [int(number) for number in numbers if len(np.unique(block_of[classes == number])) == 1]
     notes = [f"class {number} lies in one block only: it is either trained or judged, never both" for number in alone]
+    judged = np.concatenate([validation, test])
+    for number in numbers:
+        sides = [number in classes[side] for side in (pool, judged)]
+        if number not in alone and not all(sides):
+            notes.append(f"class {number} cannot be shared with the others: it is either trained or judged, never both")
     return _split(train, [validation], [test], classes, notes)
 
 
@@ -123,17 +130,35 @@ def _even_halves(pixels: Pixels, classes: Pixels, block_of: Pixels, rng: np.rand
     several = (n_pixels > 0).sum(axis=1) > 1  # a class in one block cannot be shared at all
     total = n_pixels.sum(axis=1)
 
-    best, first = (-1.0, -1.0), np.zeros(len(blocks), dtype=bool)
-    for _ in range(ASSIGNMENTS):
-        chosen = rng.random(len(blocks)) < 0.5
+    def score(chosen: NDArray[np.bool_]) -> tuple[int, float, float]:
+        """Classes on both sides, the least even share of a class, and that of all pixels."""
         share = n_pixels @ chosen / total
         evenness = np.minimum(share, 1 - share)[several]
-        overall = total @ share / total.sum()
-        worst = float(evenness.min()) if len(evenness) else 0.0
-        score = worst, float(min(overall, 1 - overall))  # the second decides where some class cannot be shared
-        if score > best:
-            best, first = score, chosen
-    return pixels[first[where]], pixels[~first[where]]
+        overall = float(total @ share / total.sum())
+        return int((evenness > 0).sum()), float(evenness.min(initial=1.0)), min(overall, 1 - overall)
+
+    def moves(chosen: NDArray[np.bool_]) -> Iterator[list[int]]:
+        """Blocks of classes that are on one side only, alone and then with any other block."""
+        share = n_pixels @ chosen / total
+        lost = several & ((share == 0) | (share == 1))
+        movable = np.flatnonzero((n_pixels[lost] > 0).any(axis=0)).tolist()
+        yield from ([b] for b in movable)
+        yield from ([a, b] for a in movable for b in range(len(blocks)) if a != b)
+
+    chosen = max((rng.random(len(blocks)) < 0.5 for _ in range(ASSIGNMENTS)), key=score)
+    # Many classes of few blocks: hardly any random assignment shares them all, so single blocks change sides.
+    while score(chosen)[0] < several.sum():
+        better = next((t for m in moves(chosen) if score(t := _flipped(chosen, m)) > score(chosen)), None)
+        if better is None:
+            break
+        chosen = better
+    return pixels[chosen[where]], pixels[~chosen[where]]
+
+
+def _flipped(chosen: NDArray[np.bool_], blocks: list[int]) -> NDArray[np.bool_]:
+    flipped = chosen.copy()
+    flipped[blocks] ^= True
+    return flipped
 
 
 def _capped(n_pixels: int, cap: int) -> tuple[int, int]:
@@ -167,11 +192,11 @@ def _labelled(labels: ArrayLike, usable: ArrayLike | None) -> Pixels:
 def _split(
     train: list[Pixels], validation: list[Pixels], test: list[Pixels], classes: Pixels, notes: list[str]
 ) -> PixelSplit:
-    sets = [np.sort(np.concatenate(pixels)) for pixels in (train, validation, test)]
-    if not len(sets[1]):
+    fitted, chosen, reported = (np.sort(np.concatenate(pixels)) for pixels in (train, validation, test))
+    if not len(chosen):
         raise ValueError("no pixel is left for validation; label more pixels, or train on fewer with a lower cap")
     for number in np.unique(classes[classes > 0]):
-        for name, pixels in zip(("training", "validation"), sets, strict=False):
+        for name, pixels in (("training", fitted), ("validation", chosen)):
             if number not in classes[pixels]:
                 notes.append(f"class {number} has no {name} pixel")
-    return PixelSplit(*sets, tuple(notes))
+    return PixelSplit(fitted, chosen, reported, tuple(notes))

@@ -18,6 +18,7 @@ from torch import Tensor
 from surrogate.forward_model import Array
 
 _NAMES = ("per_pixel", "per_band", "brightness")
+_PRESETS = {"scaled": ["per-pixel", "per-band", "brightness"], "paper": ["per-pixel"], "raw": []}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,24 @@ class SpectralFeatures:
     def paper(cls, n_bands: int) -> SpectralFeatures:
         """The original study's: spectra normalised one by one, no more."""
         return cls(n_bands, per_band=False, brightness=False)
+
+    @classmethod
+    def named(cls, name: str, n_bands: int) -> SpectralFeatures:
+        """`scaled`: all three steps; `paper`: spectra normalised; `raw`: none; or a list such as `per-pixel,per-band`.
+
+        Raises
+        ------
+        ValueError
+            Another name; the message says which there are.
+        """
+        steps = _PRESETS.get(name, name.split(","))
+        known = [step.replace("_", "-") for step in _NAMES]
+        if unknown := [step for step in steps if step not in known]:
+            raise ValueError(
+                f"unknown features {unknown[0]!r}; expected {', '.join(_PRESETS)}, or some of {','.join(known)}"
+            )
+        per_pixel, per_band, brightness = (step in steps for step in known)
+        return cls(n_bands, per_pixel, per_band, brightness)
 
     @property
     def n_features(self) -> int:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from surrogate.networks import Linearization
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,18 @@ class TimeNetwork(ABC):
     @abstractmethod
     def n_bias(self) -> int:
         """Entries of the bias of one time."""
+
+    @abstractmethod
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
+        """See `surrogate.networks.FeatureNetwork`."""
+
+    @abstractmethod
+    def linearize(self, theta: Tensor, inputs: Tensor) -> Linearization:
+        """See `surrogate.networks.FeatureNetwork`."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """See `surrogate.networks.FeatureNetwork`."""
 
     @property
     def n_opening(self) -> int:

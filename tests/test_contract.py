@@ -37,6 +37,12 @@ def trained():
     return train(smooth_samples().split(0), TrainSettings(widths=(5,), gain=1.0, budget=20)).surrogate
 
 
+def classifier():
+    from tests.surrogate.test_classifier import classifier
+
+    return classifier()
+
+
 def convection():
     from pde_data.convection import ConvectionDiffusionReaction
 
@@ -59,8 +65,8 @@ SOLVED = (convection, reduced_convection, resistivity)
 
 
 @pytest.fixture(
-    params=[AnalyticModel, trained, *SOLVED],
-    ids=["analytic", "surrogate", "convection", "reduced convection", "resistivity"],
+    params=[AnalyticModel, trained, classifier, *SOLVED],
+    ids=["analytic", "surrogate", "classifier", "convection", "reduced convection", "resistivity"],
     scope="module",
 )
 def model(request):

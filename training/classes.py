@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from surrogate.classifier import Classifier
-from surrogate.forward_model import Space
+from surrogate.forward_model import Array, Space
 from surrogate.full import FullObjective
 from surrogate.labelled import LabelledSamples, LabelledSplit
 from surrogate.labels import class_weights, one_hot
@@ -54,23 +54,24 @@ class ClassSettings:
         `training.methods.METHODS`, for comparison.
     features
         `scaled`: spectra normalised, every feature standardised, brightness beside them. `paper`: normalised only.
+        Others by name, as `SpectralFeatures.named` takes them.
     network
         `dense` of these widths, or `paper`: the original study's residual network of width 32.
     alpha_opening, alpha_rest
         Regularisation of the opening layer and of the others; the paper's network takes the second by differences in
-        time. None: 1e-2 and 1e-3, for `paper` 1e-3 both.
+        time. None: 1e-2 and 1e-3, where features are not standardised 1e-3 both.
     label_smoothing
-        Probability shared by all classes; None: .1, for the paper's features 0.
+        Probability shared by all classes; None: .1, for features that are not standardised 0.
     class_weight_power
         Samples weigh n_c^-power: 0 counts samples alike, .5 lifts small classes.
     budget
         Work units before the finish; None for 130, 500 for the paper's network.
     finish
-        `adam`: minibatches on (theta, W) from the best iterate; None: where the features are scaled.
+        `adam`: minibatches on (theta, W) from the best iterate; None: where the features are standardised.
     """
 
     method: str = "varpro-lbfgs"
-    features: Literal["scaled", "paper"] = "scaled"
+    features: str = "scaled"
     network: Literal["dense", "paper"] = "dense"
     widths: tuple[int, ...] = (64, 32)
     curvature: ClassCurvature = "schur"
@@ -91,11 +92,12 @@ class ClassSettings:
             raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(METHODS)}")
         if self.budget is not None and not self.budget > 0:
             raise ValueError(f"expected a budget > 0, got {self.budget}")
+        SpectralFeatures.named(self.features, 1)
 
     @property
     def resolved(self) -> ClassSettings:
         """These settings with every None replaced by what it stands for."""
-        paper_network, paper_features = self.network == "paper", self.features == "paper"
+        paper_network, paper_features = self.network == "paper", not SpectralFeatures.named(self.features, 1).per_band
 
         def default[T](given: T | None, usual: T) -> T:
             return usual if given is None else given
@@ -134,7 +136,7 @@ class ClassProblem:
         self.data, self.settings = data, settings.resolved
         self.device, self._dtype = device_named(settings.device), getattr(torch, settings.dtype)
         n_bands = data.train.inputs.shape[1]
-        chosen = SpectralFeatures.paper(n_bands) if settings.features == "paper" else SpectralFeatures(n_bands)
+        chosen = SpectralFeatures.named(settings.features, n_bands)
         self.features = chosen.fitted(np.asarray(data.train.inputs, float))
         self.network = self._network()
         self.inputs = self._inputs(data.train)
@@ -193,9 +195,18 @@ class ClassProblem:
         assert isinstance(network, DenseNetwork)
         return LayerRidge(opening, rest, network.slices[0].stop)
 
+    def tensors(self, name: Literal["train", "validation", "test"]) -> tuple[Tensor, Tensor]:
+        """Network inputs and labels of one set."""
+        samples = getattr(self.data, name)
+        return self._inputs(samples), self._labels(samples)
+
+    def inputs_of(self, raw: Array) -> Tensor:
+        """Network inputs (n, n_features) of raw inputs (n, d)."""
+        found = self.features(torch.as_tensor(np.asarray(raw, float)))
+        return found.to(device=self.device, dtype=self._dtype)
+
     def _inputs(self, samples: LabelledSamples) -> Tensor:
-        raw = torch.as_tensor(np.asarray(samples.inputs, float))
-        return self.features(raw).to(device=self.device, dtype=self._dtype)
+        return self.inputs_of(samples.inputs)
 
     def _labels(self, samples: LabelledSamples) -> Tensor:
         return torch.as_tensor(np.asarray(samples.labels), device=self.device)

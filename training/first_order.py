@@ -104,16 +104,16 @@ class MinibatchDescent:
     Parameters
     ----------
     batch
-        Samples in a batch; the last one of an epoch may have fewer.
+        Samples in a batch, or, below one, their share of the set; the last one of an epoch may have fewer.
     batches
         Batches in a step; None for an epoch.
     """
 
     validation_interval = 1
 
-    def __init__(self, rule: Rule, batch: int, *, seed: int = 0, batches: int | None = None) -> None:
-        if min(batch, batches or 1) < 1:
-            raise ValueError(f"expected batches of at least one sample, and one a step; got {batch} and {batches}")
+    def __init__(self, rule: Rule, batch: float, *, seed: int = 0, batches: int | None = None) -> None:
+        if not batch > 0 or (batches or 1) < 1:
+            raise ValueError(f"expected batches of a size > 0, and at least one a step; got {batch} and {batches}")
         self.name = rule.kind
         self._rule, self._batch, self._batches = rule, batch, batches
         self._generator = torch.Generator().manual_seed(seed)
@@ -127,9 +127,11 @@ class MinibatchDescent:
         if self._theta is None:
             self._theta = point.theta.clone()
             self._update = self._rule.update(self._theta)
-            self._order = self._drawn(len(objective.inputs))
+            n = len(objective.inputs)
+            self._size = max(1, round(self._batch if self._batch >= 1 else self._batch * n))
+            self._order = self._drawn(n)
         mean, count = torch.zeros_like(self._theta), 0
-        for _ in range(self._batches or math.ceil(len(objective.inputs) / self._batch)):
+        for _ in range(self._batches or math.ceil(len(objective.inputs) / self._size)):
             spent = objective.meter.total
             if spent >= self._rule.budget:
                 break
@@ -147,7 +149,7 @@ class MinibatchDescent:
 
     def _drawn(self, n: int) -> Iterator[Tensor]:
         while True:
-            yield from torch.randperm(n, generator=self._generator).split(self._batch)
+            yield from torch.randperm(n, generator=self._generator).split(self._size)
 
 
 class GradientDescent:

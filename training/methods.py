@@ -188,9 +188,9 @@ def _krylov(label: str, objective: Literal["reduced", "full"], sizes: tuple[floa
 
 def _batches(label: str, kind: Literal["adam", "sgd"], rates: tuple[float, ...]) -> Method:
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
-        return MinibatchDescent(Rule(kind, setting["rate"], budget), int(setting["batch"]), seed=seed)
+        return MinibatchDescent(Rule(kind, setting["rate"], budget), setting["batch"], seed=seed)
 
-    return Method(label, "batches", solver, _grid(rate=rates, batch=(8, 32, 128)))
+    return Method(label, "batches", solver, _grid(rate=rates, batch=(0.02, 0.08, 0.32)))
 
 
 def _levenberg(setting: Setting, budget: float, seed: int) -> Solver:

@@ -114,11 +114,14 @@ class TrainSettings:
         is_residual = self.network in ("residual", "plain", "hamiltonian")
         if (self.width or self.steps or self.levels) and not is_residual:
             raise ValueError(
-                f"width, steps and levels are of the networks residual, plain and hamiltonian, not of {self.network}"
+                "expected width, steps and levels with the networks residual, plain or hamiltonian only, "
+                f"got network {self.network}; leave them out"
             )
         if is_residual:
             if self.widths:
-                raise ValueError("widths are of dense layers; a residual network has one width, so give width instead")
+                raise ValueError(
+                    "expected one width for a residual network, got widths of dense layers; give width instead"
+                )
             if self.members > 1:
-                raise ValueError("the mean of several networks is for network auto; leave members out")
+                raise ValueError("expected one member for a residual network; leave members out")
             coarsest(self.residual_network(1), self.levels or RESIDUAL_LEVELS)

@@ -15,7 +15,7 @@ from pde_data.dataset import read_samples
 from surrogate.saved import Surrogate
 from tests.apps.conftest import TOY
 
-COMMANDS = ("generate", "train", "predict", "compare", "info", "demo")
+COMMANDS = ("generate", "train", "predict", "compare", "segment", "info", "demo")
 PROJECT = Path(__file__).parents[2]
 
 

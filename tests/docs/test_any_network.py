@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 PAGE = Path(__file__).parents[2] / "docs" / "any-network.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
@@ -12,7 +13,12 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL 
 @pytest.fixture(params=range(len(BLOCKS)), ids=["loop", "module", "estimator"])
 def names(request):
     names: dict = {}
-    exec(compile(BLOCKS[request.param], str(PAGE), "exec"), names)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)  # a reader's; other tests change it
+    try:
+        exec(compile(BLOCKS[request.param], str(PAGE), "exec"), names)
+    finally:
+        torch.set_default_dtype(before)
     return request.param, names
 
 

@@ -1,5 +1,6 @@
 """The saved classifier: round trips, kinds that are told apart, folders that cannot be trusted."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def test_probabilities_sum_to_one_and_label_is_the_largest():
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-14)
     np.testing.assert_array_equal(model.labels(SPECTRA), probabilities.argmax(1))
     assert model.evaluate(SPECTRA[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["scaled", "raw"])
+def test_rows_that_are_not_finite_have_no_class(name, value):
+    features = SpectralFeatures.named(name, 7).fitted(SPECTRA)
+    network = DenseNetwork(features.n_features, (5, 4))
+    model = dataclasses.replace(classifier(), features=features, network=network, theta=network.initial(0))
+    y = SPECTRA[:3].copy()
+    y[1, 2] = value
+    assert np.isnan(model.evaluate(y)).all(axis=1).tolist() == [False, True, False]
+    assert model.labels(y)[1] == -1
 
 
 def test_range_of_training_is_known():

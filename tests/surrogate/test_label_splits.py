@@ -61,6 +61,26 @@ def test_blocks_are_whole_and_training_is_capped():
     assert all((counts(labels, pixels) > 0).all() for pixels in (made.train, made.validation, made.test))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_every_class_of_several_blocks_is_trained_and_judged(seed):
+    # Twelve classes of two blocks each: one random assignment in 4096 shares them all.
+    labels = np.kron(np.random.default_rng(seed).permutation(24).reshape(4, 6) // 2 + 1, np.ones((9, 9), dtype=int))
+    made = spatial_blocks(labels, seed=seed)
+    assert (counts(labels, made.train) > 0).all()
+    assert (counts(labels, np.concatenate([made.validation, made.test])) > 0).all()
+    assert not any("cannot be shared" in note for note in made.notes)
+
+
+def test_classes_that_no_assignment_shares_are_said():
+    # Three blocks, three classes, each in two of the blocks: two of the blocks are always on one side.
+    block = np.zeros((9, 9), dtype=int)
+    blocks = [block.copy() for _ in range(3)]
+    for i, (a, b) in enumerate(((1, 2), (2, 3), (3, 1))):
+        blocks[i][:5], blocks[i][5:] = a, b
+    made = spatial_blocks(np.concatenate(blocks, axis=1))
+    assert sum("cannot be shared with the others" in note for note in made.notes) == 1
+
+
 def test_a_class_in_one_block_is_said():
     labels = np.where(scene(1) == 0, 0, 1)
     labels[10:40, 10:40] = 2

@@ -55,6 +55,26 @@ def test_one_band_and_a_flat_spectrum_stay_finite():
     assert np.isfinite(features(SpectralFeatures(7).fitted(SPECTRA), np.ones((2, 7)))).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("scaled", (True, True, True)),
+        ("paper", (True, False, False)),
+        ("raw", (False, False, False)),
+        ("per-band,brightness", (False, True, True)),
+    ],
+)
+def test_features_are_chosen_by_name(name, steps):
+    assert SpectralFeatures.named(name, 7) == SpectralFeatures(7, *steps)
+
+
+def test_unknown_features_are_answered_with_the_known():
+    with pytest.raises(
+        ValueError, match="unknown features 'per-row'; expected scaled, paper, raw, or some of per-pixel"
+    ):
+        SpectralFeatures.named("per-pixel,per-row", 7)
+
+
 def test_round_trip():
     chosen = SpectralFeatures(7).fitted(SPECTRA)
     again = SpectralFeatures.from_dict(json.loads(json.dumps(chosen.to_dict())))

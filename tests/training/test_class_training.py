@@ -63,9 +63,10 @@ def test_same_seed_gives_the_same_bits_and_another_seed_another_model(training):
         ClassSettings(method="varpro-krylov", widths=(6, 5), budget=60, features="paper"),
         ClassSettings(network="paper", budget=20, features="paper", dtype="float64"),
         ClassSettings(method="adam", widths=(6, 5), budget=40, finish="none"),
+        ClassSettings(widths=(6, 5), budget=25, features="per-band", dtype="float64"),
         ClassSettings(widths=(6, 5), budget=15, class_weight_power=0.5, label_smoothing=0.2, curvature="paper"),
     ],
-    ids=["krylov", "paper's network", "adam", "weights and smoothing"],
+    ids=["krylov", "paper's network", "adam", "features by name", "weights and smoothing"],
 )
 def test_every_way_to_train_beats_the_largest_class(settings):
     share = np.bincount(SPLIT.validation.labels).max() / len(SPLIT.validation)

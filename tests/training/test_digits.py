@@ -22,10 +22,10 @@ def convolutional(seed):
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Unflatten(1, (1, 8, 8)),
-        nn.Conv2d(1, 8, 3, padding=1),
+        nn.Conv2d(1, 8, 3, padding=1, dtype=torch.float32),
         nn.Tanh(),
         nn.AvgPool2d(2),
-        nn.Conv2d(8, 16, 3, padding=1),
+        nn.Conv2d(8, 16, 3, padding=1, dtype=torch.float32),
         nn.Tanh(),
         nn.AvgPool2d(2),
         nn.Flatten(),

@@ -120,7 +120,7 @@ def test_bad_settings_are_refused(problem):
         Rule("lion", 1e-3, 10.0)
     with pytest.raises(ValueError, match="rate"):
         Rule("adam", 0.0, 10.0)
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match="size > 0"):
         MinibatchDescent(Rule("adam", 1e-3, 10.0), 0)
     with pytest.raises(ValueError, match="FullObjective"):
         MinibatchDescent(Rule("adam", 1e-3, 10.0), 4).step(problem[2].at(NETWORK.initial(0)))
