@@ -74,6 +74,17 @@ def test_equal_seeds_give_equal_numbers(gnvpro, data):
     assert first["work_units"] == second["work_units"]
 
 
+def test_a_training_is_resumed_from_its_checkpoint(gnvpro, data, tmp_path):
+    arguments = ("train", data, "--seed", 5, "--widths", "6", "--budget", 60, "--json")
+    kept = ("--checkpoint", tmp_path / "run", "--checkpoint-every", 10)
+    plain, first, again = gnvpro(*arguments), gnvpro(*arguments, *kept), gnvpro(*arguments, *kept)
+    assert (tmp_path / "run" / "checkpoint.json").exists()
+    assert plain.numbers["error"] == first.numbers["error"] == again.numbers["error"]
+    other = gnvpro("train", data, "--seed", 6, "--widths", "6", "--budget", 60, *kept)
+    assert other.exit_code == 2
+    assert "of another training, they differ in seed (5 there, 6 here)" in " ".join(other.stderr.split())
+
+
 def test_train_says_how_much_the_polynomial_does_alone(gnvpro, data, tmp_path):
     arguments = ("train", data, "--budget", 60, "--seed", 5)
     choice = gnvpro(*arguments, "--json").numbers["choice"]
