@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from surrogate.losses import LeastSquares, Loss
+from surrogate.module_network import ModuleLinearization
 from surrogate.networks import Layer, LayeredLinearization, Linearization
 from surrogate.objective import OuterLayer, Point
 from surrogate.reduced import ReducedObjective
@@ -161,6 +162,7 @@ class FullPoint:
         if layers is None:
             return None
         self._meter.backward += 1
+        self._meter.forward += isinstance(self._linearization, ModuleLinearization)
         last = Layer(
             slice(objective.network.n_theta, objective.n_theta), *(x.to(self.theta) for x in (self._columns, root))
         )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from surrogate.gram import Evaluation
+from surrogate.networks import Layer
 from surrogate.time_weights import TimeNetwork
 
 
@@ -164,6 +165,17 @@ class _HamiltonianLinearization:
             stop -= size
         opening = torch.cat([y, z], -1) * self._opening_slope
         return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
+
+    def layers(self, seed: Tensor) -> list[Layer]:
+        """See `surrogate.networks.LayeredLinearization`: one dense layer at every time."""
+        found: list[Layer] = []
+        for time, (where, inputs, sensitivities) in enumerate(self.evaluations(seed), start=-1):
+            places: slice | Tensor = where
+            if time >= 0 and time % 2 == 0:  # the layer applied is K'
+                matrix = torch.arange(where.start, where.stop, device=inputs.device).view(-1, self._network.half)
+                places = torch.cat([matrix[:-1].t(), matrix[-1:]])
+            found.append(Layer(places, torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1), sensitivities))
+        return found
 
     def fold(self, rows: Tensor) -> Tensor:
         """See `surrogate.gram.LayerSum`."""

@@ -22,6 +22,7 @@ from torch import Tensor
 from surrogate.class_hessian import ClassHessian, ClassInverse
 from surrogate.cross_entropy import ClassSolution, CrossEntropyLayer
 from surrogate.losses import CrossEntropy
+from surrogate.module_network import ModuleLinearization
 from surrogate.networks import FeatureNetwork, Layer, LayeredLinearization, Linearization
 from surrogate.objective import OuterLayer, Point
 from surrogate.regularisation import Regulariser, Ridge
@@ -196,11 +197,14 @@ class ClassPoint:
         """
         if not isinstance(self._linearization, LayeredLinearization):
             return None
-        self.objective.meter.backward += 1
         inner, scale = self.inner, self.objective.layer.row_scale
         signs = 2.0 * torch.randint(0, 2, inner.residual.shape, generator=generator) - 1.0
         root = self.objective.loss.root(inner.columns @ inner.weights, signs.to(inner.weights))
-        return self._linearization.layers((scale.sqrt() * root @ self._feature_weights.t()).to(self.theta))
+        found = self._linearization.layers((scale.sqrt() * root @ self._feature_weights.t()).to(self.theta))
+        if found is not None:
+            self.objective.meter.backward += 1
+            self.objective.meter.forward += isinstance(self._linearization, ModuleLinearization)
+        return found
 
     @property
     def network_weights(self) -> Tensor:

@@ -32,6 +32,7 @@ NETWORKS = {
     "dense": DenseNetwork(3, (5, 6)),
     "residual": ResidualNetwork(3, 4, steps=2),
     "plain": ResidualNetwork(3, 4, kind="plain"),
+    "hamiltonian": HamiltonianNetwork(3, 4, steps=2),
     "convolutions": ModuleNetwork(convolutions(), 3),
     "normalised": ModuleNetwork(normalised(), 3),
 }
@@ -160,7 +161,7 @@ def test_metric_of_a_module_is_charged_a_forward_and_a_backward_pass():
 
 
 def test_networks_without_layers_have_no_metric():
-    for network in (HamiltonianNetwork(3, 4), ResidualNetwork(3, 60), ModuleNetwork(nn.PReLU(), 3)):
+    for network in (ResidualNetwork(3, 60), ModuleNetwork(nn.PReLU(), 3)):
         point, _ = start_of(network)
         before = point.objective.meter.total
         assert KroneckerMetric.at(point, seed=0) is None
