@@ -26,6 +26,7 @@ from pde_data.provenance import git_revision, library_versions
 from pde_data.sampling import draw
 from surrogate.forward_model import Space
 from surrogate.samples import Samples
+from tests.benchmarks.speed import as_table, speed
 from training.train import TrainSettings, train
 
 N_SAMPLES, SEEDS = 800, range(5)
@@ -185,6 +186,8 @@ def main() -> None:
         results["training, CDR of the paper"] = protocols(
             read_samples(PAPER_DATA), dict(train=400, validation=200, test=200)
         )
+    results["speed"] = speed()
+    print(as_table(results["speed"]), file=sys.stderr)
     results["about"] = {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": library_versions(),
