@@ -1,8 +1,8 @@
 """How close the passes of training are to the machine's matrix products: `make bench`, or python -m tests.benchmarks.speed.
 
 The least of several times, since other work only adds to them: of CPU time on one thread, else of wall time. `of GEMM` is the
-time of the bare matrix products of the same shapes over the time of the pass, `of peak` its rate over that of one large square
-product; `torch.func` is the time of the general path over that of the hand-coded one.
+time of the bare matrix products of the same shapes over the time of the pass, `of peak` its rate over that of one large
+square product; `torch.func` is the time of the general path over that of the hand-coded one.
 """
 
 from __future__ import annotations
