@@ -123,7 +123,8 @@ class Runner:
         network = ResidualNetwork(self._n_inputs, PAPER_WIDTH, PAPER_STEPS)
         budget = PAPER_LEVELS * (self._settings.budget or PAPER_BUDGET)
         reason = "the original study's network and protocol: "
-        return self._coarse_to_fine(network, PAPER_LEVELS, 1e-10, budget, self._prepared.raw(), reason, {})
+        alpha = 1e-10 if self._settings.alpha_theta is None else self._settings.alpha_theta
+        return self._coarse_to_fine(network, PAPER_LEVELS, alpha, budget, self._prepared.raw(), reason, {})
 
     def residual(self) -> Training:
         """A residual network of the settings' kind, width and steps, on standardised inputs."""
@@ -137,7 +138,9 @@ class Runner:
             "network": settings.network,
             "polynomial": self._described_polynomials() if with_polynomials else None,
         }
-        return self._coarse_to_fine(network, levels, 1e-9, self._budget(), frame, "fixed by the settings: ", described)
+        # alpha_theta is that of the last level, so that levels do not change the problem that is solved in the end.
+        alpha = (1e-9 if settings.alpha_theta is None else settings.alpha_theta) * 2 ** (levels - 1)
+        return self._coarse_to_fine(network, levels, alpha, self._budget(), frame, "fixed by the settings: ", described)
 
     def _coarse_to_fine(
         self,
@@ -149,8 +152,6 @@ class Runner:
         reason: str,
         described: dict[str, Any],
     ) -> Training:
-        given = self._settings.alpha_theta
-
         def start(level: Level) -> Fit:
             # In the metric L-BFGS ends at half of the error on the CDR data at equal work; Krylov is better without.
             solver = self._solver(metric=self._settings.solver == "lbfgs")
@@ -158,7 +159,7 @@ class Runner:
             return self._enrolled(fit)
 
         report = self._reporter(budget, _Spent())
-        fits = coarse_to_fine(network, levels, alpha if given is None else given, start, budget, report)
+        fits = coarse_to_fine(network, levels, alpha, start, budget, report)
         best = min(fits, key=lambda fit: fit.best.validation_error)
         number = f"{len(fits)} level{'s' if len(fits) > 1 else ''}"
         chosen = {**described, "levels": len(fits), "reason": f"{reason}best validation error of {number}"}

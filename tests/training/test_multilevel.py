@@ -10,6 +10,7 @@ from surrogate.saved import Surrogate
 from tests.training.problems import objective_and_validation, smooth_samples
 from training.fit import Fit
 from training.multilevel import coarse_to_fine, coarsest
+from training.preparation import Preparation
 from training.solver import Status
 from training.train import TrainSettings, train
 from training.trust_region import TrustRegionKrylov
@@ -73,6 +74,19 @@ def test_residual_networks_learn_a_smooth_map_and_are_saved(network, tmp_path):
 def test_antisymmetric_models_from_before_the_choice_of_matrices_load():
     old = {"kind": "residual", "n_inputs": 3, "width": 4, "steps": 2, "final_time": 1.0}
     assert network_of(old, None) == ResidualNetwork(3, 4, 2)
+
+
+def test_alpha_is_that_of_the_last_level(monkeypatch):
+    seen = []
+    fit = Preparation.fit
+
+    def watched(self, network, frame, solver, stage, alpha_theta, theta=None, **others):
+        seen.append(alpha_theta)
+        return fit(self, network, frame, solver, stage, alpha_theta, theta, **others)
+
+    monkeypatch.setattr(Preparation, "fit", watched)
+    train(SPLIT, TrainSettings(network="plain", width=4, steps=4, levels=3, budget=30, alpha_theta=1e-6))
+    assert seen == [4e-6, 2e-6, 1e-6]
 
 
 def test_levenberg_marquardt_is_a_solver_of_the_race():
