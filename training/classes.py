@@ -29,10 +29,11 @@ from surrogate.spectra import SpectralFeatures
 from training.class_validation import ClassValidation
 from training.device import device_named
 from training.first_order import MinibatchDescent, Rule
-from training.fit import Fit, Record
+from training.fit import Fit
 from training.lbfgs import LimitedMemoryBFGS
 from training.methods import METHODS, run_method
 from training.outcome import Progress
+from training.records import Record
 from training.solver import Solver, Status
 from training.trust_region import TrustRegionKrylov
 

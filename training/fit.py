@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +13,8 @@ from torch import Tensor
 from surrogate.networks import FeatureNetwork
 from surrogate.objective import Objective, OuterLayer, Point
 from surrogate.reduced import ReducedObjective
+from training.clock import Clock
+from training.records import End, Iterate, Record
 from training.solver import Solver, Status, Step
 from training.state import Resumable, State
 
@@ -66,60 +66,6 @@ class ValidationSet:
         error = (squares.sqrt() / self._norms).mean()
         loss, error = torch.stack([loss, error]).tolist()
         return loss, error
-
-
-@dataclass(frozen=True)
-class Record:
-    """One line of history; errors are measured only where validation was looked at."""
-
-    stage: str
-    iteration: int
-    work_units: float
-    cpu_seconds: float
-    wall_seconds: float
-    objective: float
-    gradient_norm: float
-    step: float
-    accepted: bool
-    train_error: float | None = None
-    validation_loss: float | None = None
-    validation_error: float | None = None
-
-
-@dataclass(frozen=True)
-class Iterate:
-    """A point worth keeping: the network's theta, the last layer, and its validation error."""
-
-    validation_error: float
-    theta: Tensor
-    outer: OuterLayer
-    work_units: float
-    iteration: int
-
-    @classmethod
-    def of(cls, point: Point, validation_error: float, iteration: int) -> Iterate:
-        """What is kept of a point."""
-        work = point.objective.meter.total
-        return cls(validation_error, point.network_weights, point.outer, work, iteration)
-
-    @property
-    def weights(self) -> Tensor:
-        """W in the coordinates of the targets, (n_out, width + q + 1)."""
-        return self.outer.weights
-
-
-class End(NamedTuple):
-    """What others saw of a fit where an `advance` ended."""
-
-    status: Status
-    forward: float
-    backward: float
-    validation_error: float
-
-    @classmethod
-    def of(cls, stored: dict[str, Any]) -> End:
-        """Back from JSON."""
-        return cls(**{**stored, "status": Status(stored["status"])})
 
 
 class Fit:
@@ -324,32 +270,6 @@ class Fit:
             )
         )  # fmt: skip
 
-    def _timed(self) -> _Clock:
-        self._clock = _Clock(self)
+    def _timed(self) -> Clock:
+        self._clock = Clock(self)
         return self._clock
-
-
-class _Clock:
-    """Adds the time spent inside to the fit: pauses between two `advance` do not count."""
-
-    def __init__(self, fit: Fit) -> None:
-        self._fit = fit
-
-    def __enter__(self) -> None:
-        self._before = self._fit.cpu_seconds, self._fit.wall_seconds
-        self._start = time.process_time(), time.perf_counter()
-
-    @contextmanager
-    def stopped(self, really: bool) -> Iterator[None]:
-        before = time.process_time(), time.perf_counter()
-        yield
-        if really:
-            spent = time.process_time() - before[0], time.perf_counter() - before[1]
-            self._start = self._start[0] + spent[0], self._start[1] + spent[1]
-
-    def read(self) -> tuple[float, float]:
-        cpu, wall = time.process_time() - self._start[0], time.perf_counter() - self._start[1]
-        return self._before[0] + cpu, self._before[1] + wall
-
-    def __exit__(self, *_: object) -> None:
-        self._fit.cpu_seconds, self._fit.wall_seconds = self.read()

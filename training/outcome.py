@@ -10,7 +10,7 @@ import numpy as np
 
 from surrogate.samples import Samples
 from surrogate.saved import Surrogate
-from training.fit import Record
+from training.records import Record
 
 
 @dataclass(frozen=True)

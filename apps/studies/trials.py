@@ -14,8 +14,9 @@ from torch import Tensor
 
 from surrogate.forward_model import Array
 from surrogate.objective import Point
-from training.fit import Fit, Iterate, Validation
+from training.fit import Fit, Validation
 from training.methods import METHODS, Reduced, Setting, run_method
+from training.records import Iterate
 from training.solver import Status
 
 
