@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from apps.console import Report
+from apps.studies.study_data import SEED, solved_samples
 from pde_data.dataset import read_samples
 from surrogate.samples import Samples
 
@@ -25,19 +25,9 @@ def cdr_samples(data: Path | None, report: Report) -> tuple[Samples, str]:
     folder = os.environ.get(VARIABLE)
     if folder:
         return read_samples(Path(folder) / FILE), f"{FILE} of the original study"
-    from pde_data.generate import generate
-    from pde_data.problem import registered_problem
-
-    with tempfile.TemporaryDirectory() as folder:
-        path, n = Path(folder) / "cdr.zarr", sum(SIZES.values())
-        generate(
-            registered_problem("cdr"),
-            path,
-            n,
-            0,
-            on_progress=lambda done, failed, total: report(done, total, f"solving the PDE, {done}/{total}"),
-        )
-        return read_samples(path), f"{n} solves of the problem cdr, seed 0; keep them with `gnvpro generate` and --data"
+    n = sum(SIZES.values())
+    source = f"{n} solves of the problem cdr, seed {SEED}; keep such a set with `gnvpro generate` and give it as --data"
+    return solved_samples("cdr", n, report), source
 
 
 def sizes_for(samples: Samples) -> dict[str, int]:

@@ -7,6 +7,7 @@ Sec. 3). A third, in the table alone, is what elimination is for: second-order s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -28,6 +29,7 @@ from surrogate.networks import DenseNetwork
 from surrogate.objective import Objective, Point
 from surrogate.reduced_classes import ReducedClasses
 from training.class_validation import ClassValidation, predicted_logits
+from training.first_order import Rule
 from training.lbfgs import LimitedMemoryBFGS
 from training.solver import Status
 
@@ -138,12 +140,12 @@ def _train(reduced: ReducedClasses, start: Tensor, method: str, settings: Settin
 
 def _adam(objective: Objective, theta: Tensor, rate: float) -> Iterator[tuple[Point, float]]:
     """Points with the work units they took, all samples in every step."""
-    optimiser = torch.optim.Adam([theta], rate)
+    update = Rule("adam", rate, math.inf).update(theta)  # for its update: the rate is constant
     point = objective.at(theta.clone())
     while True:
-        theta.grad = point.gradient
+        gradient = point.gradient  # paid for before the point is shown
         yield point, objective.meter.total
-        optimiser.step()
+        update(gradient, rate)
         point = objective.at(theta.clone(), near=point)
 
 
@@ -151,7 +153,7 @@ def _quasi_newton(objective: Objective, theta: Tensor) -> Iterator[tuple[Point, 
     """Likewise, until the solver ends."""
     solver, point, status = LimitedMemoryBFGS(), objective.at(theta), Status.running
     while status is Status.running:
-        _ = point.gradient  # paid for before the point is shown, as above
+        _ = point.gradient  # paid for likewise
         yield point, objective.meter.total
         step = solver.step(point)
         point, status = step.point, step.status

@@ -23,7 +23,6 @@ from surrogate.full import FullObjective
 from surrogate.networks import DenseNetwork
 from surrogate.objective import Objective
 from surrogate.reduced import ReducedObjective
-from training.first_order import Rule
 from training.fit import Fit, ValidationSet
 from training.methods import METHODS
 from training.solver import Status
@@ -115,8 +114,6 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device is available; give --device cpu")
     seeds = range(given.seed, given.seed + (given.seeds or (1 if given.quick else 3)))
-    # The first optimiser of a process imports a compiler; that is no method's cost.
-    Rule("adam", rate=1.0, budget=1.0).update(torch.zeros(1))
     plan = _plan(settings)
     measured: list[dict[str, Any]] = []
     for i, (factor, case, compression) in enumerate(plan):
