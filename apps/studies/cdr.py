@@ -22,7 +22,7 @@ from pde_data.options import make
 from surrogate.samples import Samples
 
 PAPER_FILE = "CDR_Data.mat"
-QUICK = dict(budget=120.0, train=120, validation=60, test=20, seeds=3, grid=1, steps=1)
+QUICK = dict(budget=120.0, train=120, validation=60, test=20, seeds=2, grid=1, steps=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,8 @@ class Comparison:
     def share(self, method: str) -> Reach:
         """The same as a share of what the reference itself needed."""
         mine, its = self.reach(method), self.reach(self.reference)
-        return Reach(mine.work / its.work, mine.seconds / its.seconds)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a reference that only got worse has its best for nothing
+            return Reach(mine.work / its.work, mine.seconds / its.seconds)
 
     def advantage(self, method: str, of: Callable[[str], Array] | None = None) -> Interval:
         """Of the champion over a method: a ratio above one, or a difference above zero, where the champion is better."""

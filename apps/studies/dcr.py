@@ -26,7 +26,7 @@ from pde_data.options import make
 from surrogate.samples import Samples
 from training.methods import METHODS
 
-QUICK = dict(budget=150.0, train=40, validation=20, test=5, seeds=3, grid=1, width=8, steps=1)
+QUICK = dict(budget=150.0, train=40, validation=20, test=5, seeds=2, grid=1, width=8, steps=1)
 
 
 @dataclass(frozen=True, kw_only=True)

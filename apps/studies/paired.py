@@ -63,9 +63,10 @@ class Band:
     def of(cls, curves: list[tuple[Array, Array]], n_points: int = 120) -> Band:
         """Over curves (position, values), one a seed, at positions spaced evenly in their logarithm.
 
-        From where all seeds have begun, to the median of where they end: a curve that ended goes on as it ended.
+        From where all seeds have spent something, to the median of where they end: a curve that ended goes on as it
+        ended.
         """
-        begin = max(max(position[0], 1e-12) for position, _ in curves)
+        begin = max(position[position > 0].min(initial=1.0) for position, _ in curves)
         end = max(float(np.median([position[-1] for position, _ in curves])), begin)
         at = np.geomspace(begin, end, n_points)
         at[0], at[-1] = begin, end  # rounding must not move them

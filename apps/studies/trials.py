@@ -15,7 +15,7 @@ from torch import Tensor
 from surrogate.forward_model import Array
 from surrogate.objective import Point
 from training.fit import Fit, Validation
-from training.methods import METHODS, Reduced, Setting, run_method
+from training.methods import METHODS, SOLVED, Reduced, Setting, run_method
 from training.records import Iterate
 from training.solver import Status
 
@@ -156,14 +156,24 @@ class Tuned:
 
 
 def tune(method: str, task: Task, budget: float, metric: Metric, count: int, seed: int) -> Tuned:
-    """Train with every setting on one task; the best by validation wins."""
-    found = []
-    for setting in tried(method, count):
+    """Train with every setting on one task; the best by validation wins.
+
+    Methods that keep W get one trial more: their best setting from W solved for, where all others start at random.
+    """
+
+    def measured(setting: Setting) -> tuple[Setting, float]:
         fit = run_method(method, task.reduced, task.theta, task.validation, budget, setting, seed)
         seen = [(r.validation_loss, r.validation_error) for r in fit.history if r.work_units <= budget]
         values = [pair[0 if metric.of == "loss" else 1] for pair in seen]
         best = min((value for value in values if value is not None and math.isfinite(value)), default=math.inf)
         # Where a rate is too large the start may be the best iterate: that is no training.
-        found.append((setting, math.inf if fit.status is Status.nonfinite else best))
-    setting, value = min(found, key=lambda pair: pair[1])
+        return setting, math.inf if fit.status is Status.nonfinite else best
+
+    def value_of(pair: tuple[Setting, float]) -> float:
+        return pair[1]
+
+    found = [measured(setting) for setting in tried(method, count)]
+    if not METHODS[method].eliminates:
+        found.append(measured({**min(found, key=value_of)[0], SOLVED: 1.0}))
+    setting, value = min(found, key=value_of)
     return Tuned(setting, value, found)

@@ -99,3 +99,20 @@ def test_unknown_names_are_refused():
         run_method("newton", reduced, NETWORK.initial(0), validation, 10.0)
     with pytest.raises(ValueError, match="rate, batch"):
         run_method("adam", reduced, NETWORK.initial(0), validation, 10.0, dict(rate=1.0))
+    with pytest.raises(ValueError, match="got rate, solved"):
+        run_method("varpro-adam", reduced, NETWORK.initial(0), validation, 10.0, dict(rate=1.0, solved=1.0))
+
+
+def test_w_starts_at_random_or_solved_for():
+    reduced, validation = least_squares()
+    setting = METHODS["lbfgs"].grid[0]
+    solved, random, other = (
+        run_method("lbfgs", reduced, NETWORK.initial(0), validation, 9.0, {**setting, **more}, seed=seed)
+        for more, seed in ((dict(solved=1.0), 0), ({}, 0), ({}, 1))
+    )
+    expected = reduced.at(NETWORK.initial(0)).value
+    assert solved.history[0].objective == pytest.approx(expected)
+    assert random.history[0].objective > expected
+    assert random.history[0].objective != other.history[0].objective
+    # Solving for W is a forward pass more.
+    assert solved.history[0].work_units == random.history[0].work_units + 1
