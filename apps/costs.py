@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from threadpoolctl import threadpool_limits
 
 from pde_data.problem import Problem
 from surrogate.forward_model import Array, ForwardModel
+from training.device import torch_threads
 
 SURROGATE_BATCH = 10_000
 # Samples of a median over single evaluations: one evaluation is too short for the clock.
@@ -102,13 +102,8 @@ def median_cpu_seconds(action: Callable[[], object], repeats: int) -> float:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """One thread for torch and for the linear algebra under numpy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    with torch_threads(1), threadpool_limits(limits=1):
+        yield
 
 
 def _one_at_a_time(model: ForwardModel, points: Array) -> float:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from pde_data.formats import load_mat, load_npz
 from surrogate.forward_model import Array
+from surrogate.label_splits import PixelSplit
+from surrogate.labelled import LabelledSamples, LabelledSplit
 
 READ = (".mat", ".npz", ".npy", ".hdr")
 # Fewer pixels of a class cannot be trained, chosen and judged.
@@ -67,6 +69,15 @@ class Scene:
     def spectra(self) -> Array:
         """The pixels as rows, (height · width, bands)."""
         return self.cube.reshape(-1, self.cube.shape[2])
+
+    def samples(self, split: PixelSplit) -> LabelledSplit:
+        """Spectra and labels, from 0, of the pixels of a split."""
+        labels = self.labels.reshape(-1) - 1
+        train, validation, test = (
+            LabelledSamples(self.spectra[pixels], labels[pixels])
+            for pixels in (split.train, split.validation, split.test)
+        )
+        return LabelledSplit(train, validation, test, self.class_names)
 
 
 def indian_pines() -> Scene:

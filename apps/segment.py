@@ -17,10 +17,10 @@ from apps.class_metrics import ClassMetrics
 from apps.console import Outcome, progress, seconds, table
 from apps.cubes import Scene, indian_pines, read_scene, require
 from apps.options import SegmentOptions
+from apps.output import require_new_folder
 from apps.settings import to_dict
 from surrogate.forward_model import Array
-from surrogate.label_splits import PixelSplit, class_capped, plain_random, spatial_blocks
-from surrogate.labelled import LabelledSamples, LabelledSplit
+from surrogate.label_splits import SPLITS, PixelSplit
 from training.classes import ClassSettings, ClassTraining, train_classes
 
 SETS = ("train", "validation", "test")
@@ -87,8 +87,7 @@ def run(given: SegmentOptions) -> Outcome:
     if given.out is not None:
         for package in ("xarray", "zarr"):
             require(package, "it writes the probabilities")
-        if given.out.exists() and (not given.out.is_dir() or any(given.out.iterdir())):
-            raise FileExistsError(f"{given.out} exists already; choose another place for the segmentation")
+        require_new_folder(given.out, "segmentation")
     settings = ClassSettings(**{field.name: getattr(given, field.name) for field in _shared_fields()})
     scene = _scene(given)
     names = ("class-capped", "blocks") if given.split == "both" else (given.split,)
@@ -117,12 +116,9 @@ def run(given: SegmentOptions) -> Outcome:
 
 def segment(scene: Scene, split_name: str, split: PixelSplit, settings: ClassSettings) -> Segmentation:
     """Train on one split of a scene, with a bar on stderr."""
-    sets = {name: getattr(split, name) for name in SETS}
-    labels = scene.labels.reshape(-1) - 1
-    samples = {name: LabelledSamples(scene.spectra[i], labels[i]) for name, i in sets.items()}
     with progress(f"training on {split_name}") as report:
         training = train_classes(
-            LabelledSplit(**samples, class_names=scene.class_names),
+            scene.samples(split),
             settings,
             lambda now: report(
                 now.work_units, now.budget, f"validation {100 * (1 - now.validation_error):.1f} % right  {now.stage}"
@@ -149,8 +145,8 @@ def _scene(given: SegmentOptions) -> Scene:
 def _split(scene: Scene, name: str, given: SegmentOptions) -> PixelSplit:
     shared: Any = dict(seed=given.seed, cap=given.cap)
     if name == "blocks":
-        return spatial_blocks(scene.labels, scene.usable, block=given.block_size, **shared)
-    return (class_capped if name == "class-capped" else plain_random)(scene.labels, scene.usable, **shared)
+        shared["block"] = given.block_size
+    return SPLITS[name](scene.labels, scene.usable, **shared)
 
 
 def _text(made: list[Segmentation], given: SegmentOptions) -> Group:

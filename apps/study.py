@@ -10,6 +10,7 @@ from rich.console import Group
 from apps.console import Outcome, jsonable, progress
 from apps.figure_style import save_png
 from apps.options import StudyOptions
+from apps.output import require_new_folder
 from apps.settings import to_dict
 from apps.studies import STUDIES
 from apps.studies.result import StudyResult
@@ -21,8 +22,7 @@ def run(given: StudyOptions) -> Outcome:
     """Run the study; with `--out` keep its numbers and figures."""
     if given.name not in STUDIES:
         raise ValueError(f"unknown study {given.name!r}; expected one of {', '.join(STUDIES)}")
-    if given.out is not None and given.out.exists() and (not given.out.is_dir() or any(given.out.iterdir())):
-        raise FileExistsError(f"{given.out} exists already; choose another place for the study")
+    require_new_folder(given.out, "study")
     module = importlib.import_module(STUDIES[given.name])
     with progress(f"study {given.name}", in_logs=True) as report:
         result: StudyResult = module.run(given, report)

@@ -17,9 +17,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from surrogate.curvature import charged_layers
 from surrogate.losses import LeastSquares, Loss
-from surrogate.module_network import ModuleLinearization
-from surrogate.networks import Layer, LayeredLinearization, Linearization
+from surrogate.networks import Layer, Linearization
 from surrogate.objective import OuterLayer, Point
 from surrogate.reduced import ReducedObjective
 from surrogate.reduced_classes import ReducedClasses
@@ -79,7 +79,11 @@ class FullObjective:
             generator, width = torch.Generator().manual_seed(seed), self.network.width
             weights = torch.randn(self.outer_shape, generator=generator, dtype=torch.float64) / math.sqrt(max(width, 1))
             weights[width:] = 0
-        return torch.cat([network_theta, weights.reshape(-1).to(network_theta)])
+        return self.joined(network_theta, weights)
+
+    def joined(self, network_theta: Tensor, outer: Tensor) -> Tensor:
+        """The variables of a network's weights and W (width + q + 1, k): the inverse of `split`."""
+        return torch.cat([network_theta, outer.reshape(-1).to(network_theta)])
 
     def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The network's weights, and W (width + q + 1, k) in float64."""
@@ -153,16 +157,13 @@ class FullPoint:
 
     def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
         """The network's layers and W as one more; see `surrogate.objective.Point`."""
-        if not isinstance(self._linearization, LayeredLinearization):
-            return None
         objective = self.objective
         signs = 2.0 * torch.randint(0, 2, self._predictions.shape, generator=generator) - 1.0
         root = objective.loss.root(self._predictions, signs.to(self._predictions)) * objective.sample_weights.sqrt()
-        layers = self._linearization.layers((root @ self._outer[: objective.network.width].t()).to(self.theta))
+        seed = (root @ self._outer[: objective.network.width].t()).to(self.theta)
+        layers = charged_layers(self._linearization, seed, self._meter)
         if layers is None:
             return None
-        self._meter.backward += 1
-        self._meter.forward += isinstance(self._linearization, ModuleLinearization)
         last = Layer(
             slice(objective.network.n_theta, objective.n_theta), *(x.to(self.theta) for x in (self._columns, root))
         )

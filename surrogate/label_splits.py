@@ -6,7 +6,7 @@ a classifier fills gaps in a scene it knows; a split in blocks tells how well it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,3 +200,11 @@ def _split(
             if number not in classes[pixels]:
                 notes.append(f"class {number} has no {name} pixel")
     return PixelSplit(fitted, chosen, reported, tuple(notes))
+
+
+# By the names that commands give them.
+SPLITS: dict[str, Callable[..., PixelSplit]] = {
+    "class-capped": class_capped,
+    "random": plain_random,
+    "blocks": spatial_blocks,
+}

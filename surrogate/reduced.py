@@ -16,12 +16,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from surrogate.curvature import charged_layers
 from surrogate.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
 from surrogate.inner import InnerSolution, LeastSquaresLayer
-from surrogate.module_network import ModuleLinearization
-from surrogate.networks import FeatureNetwork, Layer, LayeredLinearization, Linearization
+from surrogate.networks import FeatureNetwork, Layer, Linearization
 from surrogate.objective import OuterLayer, Point
-from surrogate.regularisation import Regulariser, Ridge
+from surrogate.regularisation import Regulariser, as_regulariser
 from surrogate.work import WorkMeter
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
@@ -91,7 +91,7 @@ class ReducedObjective:
         if not bool((weights > 0).all()):
             raise ValueError("expected positive row weights; leave a sample out instead of giving it weight zero")
         self.network, self.inputs = network, inputs
-        self.alpha_w, self.regulariser = alpha_w, _as_regulariser(alpha_theta)
+        self.alpha_w, self.regulariser = alpha_w, as_regulariser(alpha_theta)
         self.curvature: GaussNewtonKind = curvature
         self.meter = WorkMeter() if meter is None else meter
         self.rotation, compressed, self.dropped = _compress(targets, weights, compression)
@@ -107,7 +107,7 @@ class ReducedObjective:
         """
         other = copy.copy(self)
         other.network, other.inputs, other.meter = network, inputs, WorkMeter()
-        other.regulariser = _as_regulariser(alpha_theta)
+        other.regulariser = as_regulariser(alpha_theta)
         return other
 
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> ReducedPoint:
@@ -210,15 +210,10 @@ class ReducedPoint:
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Layers with sensitivities to `seed` (n, width), a change of the weighted residual; None if unknown.
 
-        One backward pass where the network shows its layers, and a forward pass more for a module.
+        Charged as `surrogate.curvature.charged_layers` says.
         """
-        if not isinstance(self._linearization, LayeredLinearization):
-            return None
-        found = self._linearization.layers((seed * self.objective.layer.row_scale).to(self.theta))
-        if found is not None:
-            self.objective.meter.backward += 1
-            self.objective.meter.forward += isinstance(self._linearization, ModuleLinearization)
-        return found
+        weighted = (seed * self.objective.layer.row_scale).to(self.theta)
+        return charged_layers(self._linearization, weighted, self.objective.meter)
 
     @property
     def network_weights(self) -> Tensor:
@@ -255,10 +250,6 @@ class ReducedPoint:
     @cached_property
     def _inverse_gram(self) -> Tensor:
         return self.inner.feature_inverse @ self.inner.feature_inverse.t()
-
-
-def _as_regulariser(given: float | Regulariser) -> Regulariser:
-    return Ridge(given) if isinstance(given, float | int) else given
 
 
 def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from surrogate.class_hessian import ClassHessian, ClassInverse
 from surrogate.cross_entropy import ClassSolution, CrossEntropyLayer
+from surrogate.curvature import charged_layers
 from surrogate.losses import CrossEntropy
-from surrogate.module_network import ModuleLinearization
-from surrogate.networks import FeatureNetwork, Layer, LayeredLinearization, Linearization
+from surrogate.networks import FeatureNetwork, Layer, Linearization
 from surrogate.objective import OuterLayer, Point
-from surrogate.regularisation import Regulariser, Ridge
+from surrogate.regularisation import Regulariser, as_regulariser
 from surrogate.work import WorkMeter
 
 ClassCurvature = Literal["schur", "paper"]
@@ -89,7 +89,7 @@ class ReducedClasses:
         self.network, self.inputs = network, inputs
         self.layer, self.loss = CrossEntropyLayer(targets, weights, alpha_w), CrossEntropy()
         self.targets, self.row_weights, self.alpha_w = self.layer.targets, self.layer.row_weights, alpha_w
-        self.regulariser = Ridge(alpha_theta) if isinstance(alpha_theta, float | int) else alpha_theta
+        self.regulariser = as_regulariser(alpha_theta)
         self.curvature: ClassCurvature = curvature
         self.meter = WorkMeter() if meter is None else meter
 
@@ -195,16 +195,11 @@ class ClassPoint:
 
         Their covariance is the generalised Gauss-Newton matrix of theta at fixed W. See `surrogate.objective.Point`.
         """
-        if not isinstance(self._linearization, LayeredLinearization):
-            return None
         inner, scale = self.inner, self.objective.layer.row_scale
         signs = 2.0 * torch.randint(0, 2, inner.residual.shape, generator=generator) - 1.0
         root = self.objective.loss.root(inner.columns @ inner.weights, signs.to(inner.weights))
-        found = self._linearization.layers((scale.sqrt() * root @ self._feature_weights.t()).to(self.theta))
-        if found is not None:
-            self.objective.meter.backward += 1
-            self.objective.meter.forward += isinstance(self._linearization, ModuleLinearization)
-        return found
+        seed = (scale.sqrt() * root @ self._feature_weights.t()).to(self.theta)
+        return charged_layers(self._linearization, seed, self.objective.meter)
 
     @property
     def network_weights(self) -> Tensor:

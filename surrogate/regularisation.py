@@ -113,6 +113,11 @@ class TimeDerivative:
         return self.opening if where.start < self.n_opening else self.rest * (2 - 2 / self.n_times)
 
 
+def as_regulariser(given: float | Regulariser) -> Regulariser:
+    """A number as a ridge; a regulariser as it is."""
+    return Ridge(given) if isinstance(given, float | int) else given
+
+
 def _half_product(theta: Tensor, applied: Tensor) -> Tensor:
     return 0.5 * (theta.double() @ applied.double())
 

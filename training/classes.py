@@ -27,7 +27,7 @@ from surrogate.regularisation import LayerRidge, Regulariser, TimeDerivative
 from surrogate.residual_network import ResidualNetwork
 from surrogate.spectra import SpectralFeatures
 from training.class_validation import ClassValidation
-from training.device import device_named
+from training.device import device_named, torch_threads
 from training.first_order import MinibatchDescent, Rule
 from training.fit import Fit
 from training.lbfgs import LimitedMemoryBFGS
@@ -140,12 +140,12 @@ class ClassProblem:
         chosen = SpectralFeatures.named(settings.features, n_bands)
         self.features = chosen.fitted(np.asarray(data.train.inputs, float))
         self.network = self._network()
-        self.inputs = self._inputs(data.train)
-        self.validation = ClassValidation(self.network, self._inputs(data.validation), self._labels(data.validation))
+        self.inputs, self._train_labels = self.tensors("train")
+        self.validation = ClassValidation(self.network, *self.tensors("validation"))
 
     def reduced(self) -> ReducedClasses:
         """The reduced objective, with a meter of its own."""
-        given, labels = self.settings, self._labels(self.data.train)
+        given, labels = self.settings, self._train_labels
         assert given.label_smoothing is not None
         n_classes = len(self.data.class_names)
         return ReducedClasses(
@@ -198,19 +198,13 @@ class ClassProblem:
 
     def tensors(self, name: Literal["train", "validation", "test"]) -> tuple[Tensor, Tensor]:
         """Network inputs and labels of one set."""
-        samples = getattr(self.data, name)
-        return self._inputs(samples), self._labels(samples)
+        samples: LabelledSamples = getattr(self.data, name)
+        return self.inputs_of(samples.inputs), torch.as_tensor(np.asarray(samples.labels), device=self.device)
 
     def inputs_of(self, raw: Array) -> Tensor:
         """Network inputs (n, n_features) of raw inputs (n, d)."""
         found = self.features(torch.as_tensor(np.asarray(raw, float)))
         return found.to(device=self.device, dtype=self._dtype)
-
-    def _inputs(self, samples: LabelledSamples) -> Tensor:
-        return self.inputs_of(samples.inputs)
-
-    def _labels(self, samples: LabelledSamples) -> Tensor:
-        return torch.as_tensor(np.asarray(samples.labels), device=self.device)
 
 
 def train_classes(
@@ -227,13 +221,9 @@ def train_classes(
         A device or setting that does not exist or fit, or data whose features cannot be made.
     """
     settings = (settings or ClassSettings()).resolved
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
+    with torch_threads(settings.threads):
         problem = ClassProblem(data, settings)
         fits = _trained(problem, on_progress)
-    finally:
-        torch.set_num_threads(threads)
     best = min(fits, key=lambda fit: fit.best.validation_error)
     interrupted = any(fit.status is Status.interrupted for fit in fits)
     training = {
@@ -278,10 +268,11 @@ def _trained(problem: ClassProblem, on_progress: Callable[[Progress], None] | No
     if not finish or fit.status is Status.interrupted:
         return [fit]
     full = FullObjective(reduced, watched=True)
-    outer = fit.best.outer.compressed.reshape(-1).to(fit.best.theta)
     rule = Rule("adam", FINISH_RATE, finish)
     batch = MinibatchDescent(rule, min(FINISH_BATCH, len(problem.inputs)), seed=settings.seed)
-    last = Fit(full, torch.cat([fit.best.theta, outer]), batch, problem.validation, stage="adam finish")
+    last = Fit(
+        full, full.joined(fit.best.theta, fit.best.outer.compressed), batch, problem.validation, stage="adam finish"
+    )
     last.advance(finish, reporter(fit.objective.meter.total))
     return [fit, last]
 

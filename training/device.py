@@ -1,6 +1,9 @@
-"""Where training computes."""
+"""Where training computes, and on how many threads."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -24,3 +27,14 @@ def device_named(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise ValueError(f"device {name} cannot be used for training here; expected cpu or a CUDA device") from error
     return device
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads of linear algebra inside, as many as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

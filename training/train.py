@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from surrogate.module_network import ModuleNetwork
 from surrogate.samples import Split
 from training.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
+from training.device import torch_threads
 from training.outcome import Progress, Training, mean_relative_error
 from training.runner import Runner
 from training.settings import TrainSettings
@@ -48,9 +48,7 @@ def train(
         A device or setting that does not exist or fit, or an objective that is not finite at the start.
     """
     settings = settings or TrainSettings()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
+    with torch_threads(settings.threads):
         kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
         runner = Runner(split, settings, on_progress, kept)
         if module is not None:
@@ -58,5 +56,3 @@ def train(
         if settings.network == "auto":
             return runner.auto()
         return runner.paper() if settings.network == "paper" else runner.residual()
-    finally:
-        torch.set_num_threads(threads)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.svm import SVC
@@ -28,13 +27,13 @@ from apps.studies.result import StudyResult
 from apps.studies.surrogate_comparison import TUNING_SEED
 from apps.studies.trials import Metric, Task
 from pde_data.options import make
-from surrogate.label_splits import PixelSplit, class_capped, plain_random, spatial_blocks
-from surrogate.labelled import LabelledSamples, LabelledSplit
+from surrogate.label_splits import SPLITS, PixelSplit
+from surrogate.labelled import LabelledSplit
 from training.class_validation import ClassValidation, predicted_logits
 from training.classes import ClassProblem, ClassSettings
+from training.device import torch_threads
 from training.methods import METHODS
 
-SPLITS = {"class-capped": class_capped, "random": plain_random, "blocks": spatial_blocks}
 QUICK = dict(budget=60.0, seeds=2, grid=1, network="dense", widths=(8, 8), cap=40)
 ACCURACY = Metric("validation accuracy", of="error", complement=True, ratio=False)
 # C and gamma of the support vector machine, tuned like the others: on the tuning seed, by validation.
@@ -84,12 +83,7 @@ class PixelTasks:
 
     def split(self, seed: int) -> LabelledSplit:
         """The pixels of one seed."""
-        pixels, labels = self.pixels(seed), self.scene.labels.reshape(-1) - 1
-        train, validation, test = (
-            LabelledSamples(self.scene.spectra[part], labels[part])
-            for part in (pixels.train, pixels.validation, pixels.test)
-        )
-        return LabelledSplit(train, validation, test, self.scene.class_names)
+        return self.scene.samples(self.pixels(seed))
 
     def problem(self, seed: int) -> ClassProblem:
         """Features and reduced problem of one seed."""
@@ -102,8 +96,8 @@ class PixelTasks:
     def __call__(self, seed: int) -> Task:
         """The task of one seed."""
         problem = self.problem(seed)
-        watched = (ClassValidation(problem.network, *problem.tensors(name)) for name in ("train", "validation", "test"))
-        return Task(problem.reduced(), problem.start(), *watched)
+        train, test = (ClassValidation(problem.network, *problem.tensors(name)) for name in ("train", "test"))
+        return Task(problem.reduced(), problem.start(), train, problem.validation, test)
 
 
 def run(given: StudyOptions, report: Report) -> StudyResult:
@@ -112,24 +106,21 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     scene = indian_pines() if given.data is None else read_scene(given.data, None)
     tasks = PixelTasks(scene, settings, given.device)
     seeds = range(given.seed, given.seed + (given.seeds or settings.seeds))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(given.threads)
-    try:
+    with torch_threads(given.threads):
         comparison = compare(
             tasks, settings.methods, budget=settings.budget, seeds=seeds, tuning_seed=given.seed + TUNING_SEED,
             metric=ACCURACY, settings_tried=settings.grid, report=report,
         )  # fmt: skip
-    finally:
-        torch.set_num_threads(threads)
     svm = _support_vectors(tasks, seeds, given.seed + TUNING_SEED, settings.grid)
     predicted = _predicted(comparison, tasks)
     metrics, figures = _pictures(predicted, tasks, comparison)
-    network = tasks.problem(given.seed).network
+    problem = tasks.problem(given.seed)
+    network = problem.network
     numbers = {
         "data": scene.name,
         "network": network.to_dict(),
         "n_theta": network.n_theta,
-        "samples": {name: len(getattr(tasks.split(given.seed), name)) for name in ("train", "validation", "test")},
+        "samples": {name: len(getattr(problem.data, name)) for name in ("train", "validation", "test")},
         "tuned_over": settings.grid,
         **comparison.numbers(),
         "svm": svm,
@@ -144,8 +135,7 @@ def _support_vectors(tasks: PixelTasks, seeds: range, tuning_seed: int, count: i
     places = np.linspace(0, len(SVM_GRID) - 1, count) if count > 1 else np.array([len(SVM_GRID) // 2])
     grid = [SVM_GRID[j] for j in places.round().astype(int)]
 
-    def fitted(seed: int, c: float, gamma: float) -> dict[str, float]:
-        problem = tasks.problem(seed)
+    def fitted(problem: ClassProblem, c: float, gamma: float) -> dict[str, float]:
         train, *others = (
             tuple(values.cpu().numpy() for values in problem.tensors(name)) for name in ("train", "validation", "test")
         )
@@ -153,8 +143,13 @@ def _support_vectors(tasks: PixelTasks, seeds: range, tuning_seed: int, count: i
         machine = SVC(C=c, gamma=gamma / train[0].shape[1]).fit(*train)
         return dict(zip(("validation", "test"), (float(machine.score(*part)) for part in others), strict=True))
 
-    best = max(grid, key=lambda pair: fitted(tuning_seed, *pair)["validation"])
-    return {"C": best[0], "gamma": best[1], "trials": [{"seed": seed, **fitted(seed, *best)} for seed in seeds]}
+    tuned_on = tasks.problem(tuning_seed)
+    best = max(grid, key=lambda pair: fitted(tuned_on, *pair)["validation"])
+    return {
+        "C": best[0],
+        "gamma": best[1],
+        "trials": [{"seed": seed, **fitted(tasks.problem(seed), *best)} for seed in seeds],
+    }
 
 
 def _predicted(comparison: Comparison, tasks: PixelTasks) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from surrogate.full import FullObjective
 from surrogate.networks import DenseNetwork
 from surrogate.objective import Objective
 from surrogate.reduced import ReducedObjective
+from training.device import device_named
 from training.fit import Fit, ValidationSet
 from training.methods import METHODS
 from training.solver import Status
@@ -110,9 +111,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     """Every factor with every method, the median over the seeds of the initial weights."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     torch.set_num_threads(given.threads)
-    device = torch.device(given.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device is available; give --device cpu")
+    device = device_named(given.device)
     seeds = range(given.seed, given.seed + (given.seeds or (1 if given.quick else 3)))
     plan = _plan(settings)
     measured: list[dict[str, Any]] = []

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
 from apps.console import Report
 from apps.options import StudyOptions
 from apps.studies.comparison import GRID, Comparison, compare
@@ -16,6 +14,7 @@ from apps.studies.regression import Recipe, RegressionTasks
 from apps.studies.result import StudyResult
 from apps.studies.trials import Metric
 from surrogate.samples import Samples
+from training.device import torch_threads
 from training.methods import METHODS
 
 # The seed that methods are tuned on lies this far from the first one reported.
@@ -88,9 +87,7 @@ def run_comparison(settings: Settings, samples: Samples, given: StudyOptions, re
     """
     recipe = Recipe(settings.network, settings.width, settings.steps, settings.widths, settings.gain)
     tasks = RegressionTasks(samples, recipe, settings.sizes, given.device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(given.threads)
-    try:
+    with torch_threads(given.threads):
         comparison = compare(
             tasks,
             settings.methods,
@@ -101,8 +98,6 @@ def run_comparison(settings: Settings, samples: Samples, given: StudyOptions, re
             settings_tried=settings.grid,
             report=report,
         )
-    finally:
-        torch.set_num_threads(threads)
     return Compared(comparison, tasks)
 
 

@@ -21,6 +21,7 @@ from surrogate.samples import Samples, Split
 from surrogate.scaling import Scaling
 from training.fit import Fit, ValidationSet
 from training.lbfgs import LimitedMemoryBFGS
+from training.multilevel import Level, coarse_to_fine, coarsest
 from training.settings import COMPRESSION, KRYLOV_SIZE_IN_METRIC, PAPER_WIDTH
 from training.solver import Solver
 from training.trust_region import TrustRegionKrylov
@@ -170,7 +171,7 @@ def measure(split: Split, variant: Variant, seed: int, budget: float) -> Measure
     """Train from the initial weights of this seed within a budget of work units; the iterate chosen on validation."""
     problem = Problem(split, variant)
     began = time.process_time()
-    fits = _coarse_to_fine(problem, seed, budget) if variant.levels else [_fit(problem, seed, budget)]
+    fits = _coarse_to_fine(problem, variant.levels, seed, budget) if variant.levels else [_fit(problem, seed, budget)]
     spent = time.process_time() - began
     fit = min(fits, key=lambda f: f.best.validation_error)
 
@@ -199,15 +200,13 @@ def _fit(problem: Problem, seed: int, budget: float) -> Fit:
     return fit
 
 
-def _coarse_to_fine(problem: Problem, seed: int, budget: float) -> list[Fit]:
-    """A fit per level, each with an equal share of the budget; the next begins where the best iterate was."""
-    levels = problem.variant.levels or 1
-    network = ResidualNetwork(problem.split.train.parameters.shape[1], PAPER_WIDTH, FINEST // 2 ** (levels - 1))
-    theta, fits = network.initial(seed), []
-    for level in range(levels):
-        reduced = problem.reduced(network, ALPHA_THETA / 2**level)
-        fit = Fit(reduced, theta, SOLVERS[problem.variant.solver](), problem.validation(reduced))
-        fit.advance(budget / levels)
-        fits.append(fit)
-        network, theta = network.prolonged(fit.best.theta)
-    return fits
+def _coarse_to_fine(problem: Problem, levels: int, seed: int, budget: float) -> list[Fit]:
+    """A fit per level, the last on the finest network."""
+    finest = ResidualNetwork(problem.split.train.parameters.shape[1], PAPER_WIDTH, FINEST)
+
+    def start(level: Level) -> Fit:
+        reduced = problem.reduced(level.network, level.alpha_theta)
+        theta = level.network.initial(seed) if level.theta is None else level.theta
+        return Fit(reduced, theta, SOLVERS[problem.variant.solver](), problem.validation(reduced))
+
+    return coarse_to_fine(coarsest(finest, levels), levels, ALPHA_THETA, start, budget)
