@@ -227,7 +227,7 @@ class SegmentOptions:
     ] = "both"
     cap: Annotated[int, Option("--cap", help="Pixels of a class for training and test."), Ge(2)] = 312
     block_size: Annotated[int, Option("--block-size", help="Side of the blocks in pixels."), Ge(1)] = 9
-    method: Annotated[str, Option("--method", help="varpro-lbfgs, varpro-krylov, adam, sgd, ….")] = "varpro-lbfgs"
+    method: Annotated[str, Option("--method", help="varpro-kf-lbfgs, varpro-krylov, adam, sgd, ….")] = "varpro-kf-lbfgs"
     features: Annotated[
         str,
         Option(

@@ -30,12 +30,10 @@ from training.class_validation import ClassValidation
 from training.device import device_named, torch_threads
 from training.first_order import MinibatchDescent, Rule
 from training.fit import Fit
-from training.lbfgs import LimitedMemoryBFGS
-from training.methods import METHODS, run_method
+from training.methods import METHODS, set_up
 from training.outcome import Progress
 from training.records import Record
-from training.solver import Solver, Status
-from training.trust_region import TrustRegionKrylov
+from training.solver import Status
 
 # Work units: where the validation accuracy of Indian Pines stops rising, and epochs of the finish at two units each.
 DEFAULT_BUDGET, FINISH_BUDGET = 130.0, 120.0
@@ -51,8 +49,7 @@ class ClassSettings:
     Attributes
     ----------
     method
-        `varpro-lbfgs`, in the Kronecker metric where the network shows its layers; `varpro-krylov`; or any other name of
-        `training.methods.METHODS`, for comparison.
+        A name of `training.methods.METHODS`, which trains by its usual setting.
     features
         `scaled`: spectra normalised, every feature standardised, brightness beside them. `paper`: normalised only.
         Others by name, as `SpectralFeatures.named` takes them.
@@ -71,7 +68,7 @@ class ClassSettings:
         `adam`: minibatches on (theta, W) from the best iterate; None: where the features are standardised.
     """
 
-    method: str = "varpro-lbfgs"
+    method: str = "varpro-kf-lbfgs"
     features: str = "scaled"
     network: Literal["dense", "paper"] = "dense"
     widths: tuple[int, ...] = (64, 32)
@@ -89,7 +86,7 @@ class ClassSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.method not in ("varpro-lbfgs", "varpro-krylov", *METHODS):
+        if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(METHODS)}")
         if self.budget is not None and not self.budget > 0:
             raise ValueError(f"expected a budget > 0, got {self.budget}")
@@ -256,15 +253,9 @@ def _trained(problem: ClassProblem, on_progress: Callable[[Progress], None] | No
 
         return report
 
-    if settings.method in _SOLVERS:
-        solver = _SOLVERS[settings.method](settings.seed)
-        fit = Fit(reduced, problem.start(), solver, problem.validation, stage=settings.method)
-        fit.advance(settings.budget, reporter(0.0))
-    else:
-        fit = run_method(
-            settings.method, reduced, problem.start(), problem.validation, settings.budget,
-            seed=settings.seed, on_step=reporter(0.0),
-        )  # fmt: skip
+    objective, theta, solver = set_up(settings.method, reduced, problem.start(), settings.budget, seed=settings.seed)
+    fit = Fit(objective, theta, solver, problem.validation, stage=settings.method)
+    fit.advance(settings.budget - objective.meter.total, reporter(0.0))
     if not finish or fit.status is Status.interrupted:
         return [fit]
     full = FullObjective(reduced, watched=True)
@@ -275,9 +266,3 @@ def _trained(problem: ClassProblem, on_progress: Callable[[Progress], None] | No
     )
     last.advance(finish, reporter(fit.objective.meter.total))
     return [fit, last]
-
-
-_SOLVERS: dict[str, Callable[[int], Solver]] = {
-    "varpro-lbfgs": lambda seed: LimitedMemoryBFGS(seed=seed),
-    "varpro-krylov": lambda seed: TrustRegionKrylov(seed=seed),
-}

@@ -57,6 +57,8 @@ class Method:
         From a setting, the budget in work units and a seed.
     grid
         Settings to tune over.
+    usual
+        The setting without tuning: the problem's own regularisation.
     needs
         `layers`: works in the Kronecker-factored metric, and would be another method on a network that does not show its
         layers. `matrix`: a dense Gauss-Newton matrix, which is out of reach but for few weights, least squares and a
@@ -67,6 +69,7 @@ class Method:
     objective: Literal["reduced", "full", "batches"]
     solver: Callable[[Setting, float, int], Solver]
     grid: tuple[Setting, ...]
+    usual: Setting
     needs: Literal["nothing", "layers", "matrix"] = "nothing"
 
     @property
@@ -106,34 +109,57 @@ def run_method(
     theta0 : (n_theta,)
         Of the network.
     setting
-        One of the method's grid, or any of that form; None for the middle of the grid. Where W is kept `solved=1` starts
-        it from the solution at `theta0`, which is charged as a forward pass.
+        See `set_up`.
 
     Raises
     ------
     ValueError
-        An unknown method, or a setting that it does not have.
+        As `set_up` does.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
-    chosen = METHODS[method]
-    setting = middle(chosen.grid) if setting is None else setting
-    optional = set() if chosen.eliminates else {SOLVED}
-    if set(setting) - optional != set(chosen.grid[0]):
-        raise ValueError(
-            f"expected settings {', '.join(chosen.grid[0])} of {method}, got {', '.join(setting) or 'none'}"
-        )
-    objective, theta = _problem(chosen, reduced, theta0, setting, seed)
-    solver = chosen.solver(setting, budget, seed)
+    objective, theta, solver = set_up(method, reduced, theta0, budget, setting, seed)
     solver.validation_interval = 1
     fit = Fit(objective, theta, solver, validation, stage=method, charge_looks=False, overdraw=False)
     fit.advance(budget - objective.meter.total, on_step)
     return fit
 
 
-def middle(grid: tuple[Setting, ...]) -> Setting:
-    """The setting in the middle of a grid."""
-    return grid[len(grid) // 2]
+def set_up(
+    method: str, reduced: Reduced, theta0: Tensor, budget: float, setting: Setting | None = None, seed: int = 0
+) -> tuple[Objective, Tensor, Solver]:
+    """The objective a method works on, with a meter of its own, the first variables, and its solver.
+
+    Parameters
+    ----------
+    theta0 : (n_theta,)
+        Of the network.
+    budget
+        Work units, for methods whose rates follow a plan.
+    setting
+        One of the method's grid, or any of that form; None for the usual one. Where W is kept `solved=1` starts
+        it from the solution at `theta0`, which is charged as a forward pass.
+
+    Raises
+    ------
+    ValueError
+        An unknown method, a setting that it does not have, or a network on which it cannot do what its name says.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
+    chosen = METHODS[method]
+    setting = chosen.usual if setting is None else setting
+    optional = set() if chosen.eliminates else {SOLVED}
+    if set(setting) - optional != set(chosen.grid[0]):
+        raise ValueError(
+            f"expected settings {', '.join(chosen.grid[0])} of {method}, got {', '.join(setting) or 'none'}"
+        )
+    if not chosen.suits(reduced, theta0):
+        raise ValueError(
+            f"{method} works on least squares with a small dense network; take another method"
+            if chosen.needs == "matrix"
+            else f"{method} needs the layers of the network, which this one does not show; take one without kf"
+        )
+    objective, theta = _problem(chosen, reduced, theta0, setting, seed)
+    return objective, theta, chosen.solver(setting, budget, seed)
 
 
 def _apart(reduced: Reduced) -> Reduced:
@@ -184,21 +210,24 @@ def _lbfgs(label: str, objective: Literal["reduced", "full"], metric: bool) -> M
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
         return LimitedMemoryBFGS(int(setting["memory"]), metric, seed)
 
-    return Method(label, objective, solver, _grid(memory=(10, 30, 100), alpha=ALPHAS), _needs(metric))
+    grid, usual = _grid(memory=(10, 30, 100), alpha=ALPHAS), dict(memory=30, alpha=1.0)
+    return Method(label, objective, solver, grid, usual, _needs(metric))
 
 
 def _krylov(label: str, objective: Literal["reduced", "full"], sizes: tuple[float, ...], metric: bool) -> Method:
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
         return TrustRegionKrylov(int(setting["size"]), metric=metric, seed=seed)
 
-    return Method(label, objective, solver, _grid(size=sizes, alpha=ALPHAS), _needs(metric))
+    grid, usual = _grid(size=sizes, alpha=ALPHAS), dict(size=sizes[1], alpha=1.0)
+    return Method(label, objective, solver, grid, usual, _needs(metric))
 
 
 def _batches(label: str, kind: Literal["adam", "sgd"], rates: tuple[float, ...]) -> Method:
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
         return MinibatchDescent(Rule(kind, setting["rate"], budget), setting["batch"], seed=seed)
 
-    return Method(label, "batches", solver, _grid(rate=rates, batch=(0.02, 0.08, 0.32)))
+    grid, usual = _grid(rate=rates, batch=(0.02, 0.08, 0.32)), dict(rate=rates[1], batch=0.08)
+    return Method(label, "batches", solver, grid, usual)
 
 
 def _levenberg(setting: Setting, budget: float, seed: int) -> Solver:
@@ -215,11 +244,12 @@ METHODS: dict[str, Method] = {
     "varpro-krylov": _krylov("VarPro + Gauss–Newton–Krylov", "reduced", (10, 20, 40), False),
     "varpro-kf-krylov": _krylov("VarPro + KF-Krylov", "reduced", (20, 40, 80), True),
     "varpro-lm": Method(
-        "VarPro + Levenberg–Marquardt", "reduced", _levenberg, _grid(damping=(1e-5, 1e-3, 1e-1), alpha=ALPHAS), "matrix"
+        "VarPro + Levenberg–Marquardt", "reduced", _levenberg,
+        _grid(damping=(1e-5, 1e-3, 1e-1), alpha=ALPHAS), dict(damping=1e-3, alpha=1.0), "matrix",
     ),
     "varpro-adam": Method(
         "VarPro + Adam", "reduced", _varpro_adam,
-        _grid(rate=(1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1)),
+        _grid(rate=(1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1)), dict(rate=2e-2),
     ),
     "gauss-newton": _krylov("full Gauss–Newton", "full", (10, 20, 40), False),
     "lbfgs": _lbfgs("full L-BFGS", "full", False),

@@ -140,10 +140,11 @@ class _Chosen:
 
 
 def tried(method: str, count: int) -> list[Setting]:
-    """So many settings of a method's grid, spread evenly over it; the middle for one."""
+    """So many settings of a method's grid, spread evenly over it; its usual one for one."""
     grid = METHODS[method].grid
-    places = np.linspace(0, len(grid) - 1, count) if count > 1 else np.array([len(grid) // 2])
-    return [grid[j] for j in places.round().astype(int)]
+    if count == 1:
+        return [METHODS[method].usual]
+    return [grid[j] for j in np.linspace(0, len(grid) - 1, count).round().astype(int)]
 
 
 @dataclass(frozen=True)

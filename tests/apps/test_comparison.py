@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def test_tuning_prefers_the_better_setting_and_refuses_a_divergent_one(monkeypat
     found = tune("adam", task, 60.0, metric, 9, 3)
     assert found.value == min(value for _, value in found.values)
     grid = ({"rate": 1e300, "batch": 8}, {"rate": 1e-2, "batch": 8})
-    monkeypatch.setitem(METHODS, "sgd", METHODS["sgd"].__class__("SGD", "batches", METHODS["sgd"].solver, grid))
+    monkeypatch.setitem(METHODS, "sgd", replace(METHODS["sgd"], grid=grid))
     found = tune("sgd", task, 30.0, metric, 2, 3)
     assert found.values[0][1] == math.inf
     assert found.setting["rate"] == 1e-2

@@ -37,7 +37,7 @@ def test_numbers_are_complete(made):
     out, numbers = made
     assert set(numbers["accuracy"]) == {"train", "validation", "test"}
     assert numbers["accuracy"]["train"] > 0.6
-    assert numbers["method"] == "varpro-lbfgs"
+    assert numbers["method"] == "varpro-kf-lbfgs"
     assert numbers["work_units"] > 0
     assert numbers["cpu_seconds"] > 0
     assert list(numbers["splits"]) == ["class-capped", "blocks"]

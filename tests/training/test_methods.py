@@ -9,7 +9,7 @@ from surrogate.reduced_classes import ReducedClasses
 from surrogate.residual_network import ResidualNetwork
 from tests.training.problems import objective_and_validation
 from training.class_validation import ClassValidation
-from training.methods import METHODS, middle, run_method
+from training.methods import METHODS, run_method, set_up
 
 NETWORK = DenseNetwork(3, (4,))
 
@@ -54,7 +54,7 @@ def test_every_method_lowers_the_objective_within_its_budget(problem, name):
 def test_every_grid_has_nine_settings_that_all_make_a_solver(name):
     grid = METHODS[name].grid
     assert len({tuple(setting.items()) for setting in grid}) == 9
-    assert middle(grid) is grid[4]
+    assert METHODS[name].usual in grid
     for setting in grid:
         METHODS[name].solver(setting, 10.0, 0)
 
@@ -91,6 +91,9 @@ def test_methods_in_the_metric_need_layers():
     assert not METHODS["varpro-kf-lbfgs"].suits(hidden, bare.initial(0))
     assert not METHODS["varpro-lm"].suits(hidden, bare.initial(0))
     assert METHODS["varpro-lbfgs"].suits(hidden, bare.initial(0))
+    for name, words in (("varpro-kf-lbfgs", "take one without kf"), ("varpro-lm", "small dense network")):
+        with pytest.raises(ValueError, match=words):
+            set_up(name, hidden, bare.initial(0), 10.0)
 
 
 def test_unknown_names_are_refused():
