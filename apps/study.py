@@ -14,6 +14,7 @@ from apps.output import require_new_folder
 from apps.settings import to_dict
 from apps.studies import STUDIES
 from apps.studies.result import StudyResult
+from training.device import torch_threads
 
 NUMBERS = "study.json"
 
@@ -24,7 +25,7 @@ def run(given: StudyOptions) -> Outcome:
         raise ValueError(f"unknown study {given.name!r}; expected one of {', '.join(STUDIES)}")
     require_new_folder(given.out, "study")
     module = importlib.import_module(STUDIES[given.name])
-    with progress(f"study {given.name}", in_logs=True) as report:
+    with progress(f"study {given.name}", in_logs=True) as report, torch_threads(given.threads):
         result: StudyResult = module.run(given, report)
     numbers = {"study": given.name, "settings": to_dict(given), **result.numbers}
     if given.out is not None:

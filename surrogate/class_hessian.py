@@ -78,10 +78,11 @@ class ClassHessian(NamedTuple):
         direction = preconditioned = inverse.apply(residual)
         remaining = first = float((residual * preconditioned).sum())
         for products in range(1, most + 1):
-            if not remaining > 0:  # nothing to solve, or rounding
-                return Solved(solution.to(right.dtype), products - 1)
             curved = self.apply(direction)
-            length = remaining / float((direction * curved).sum())
+            curvature = float((direction * curved).sum())
+            if not (remaining > 0 and curvature > 0):  # nothing to solve, or rounding, underflow included
+                return Solved(solution.to(right.dtype), products - 1)
+            length = remaining / curvature
             solution = solution.add(direction, alpha=length)
             residual = residual.sub(curved, alpha=length)
             preconditioned = inverse.apply(residual)

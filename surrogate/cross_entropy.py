@@ -25,8 +25,9 @@ from surrogate.class_hessian import ClassHessian, ClassInverse, Solved
 MAX_NEWTON_STEPS = 60
 MAX_CG_STEPS = 200
 SUFFICIENT_DECREASE = 1e-4
-# Conjugate-gradient iterations after which the inverse is made anew: about what making it costs.
-REFRESH_AFTER = 40
+# Conjugate-gradient iterations after which the inverse is made anew: about what making it costs; from half to twice that many
+# make no difference.
+REFRESH_AFTER = 80
 # Reductions below this part of the value drown in its rounding; from there on the gradient judges.
 _ROUNDING = 1e-12
 

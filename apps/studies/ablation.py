@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-import torch
 from rich.table import Table
 
 from apps.console import Report, percent, seconds
@@ -19,11 +18,13 @@ from apps.studies import ablation_figure as figures
 from apps.studies.batches import measure_batches
 from apps.studies.cdr_data import cdr_samples, sizes_for
 from apps.studies.conditioning import spectra
+from apps.studies.goals import goal_figure, goal_table, measure_goals
 from apps.studies.result import StudyResult
 from apps.studies.variants import ALPHA_THETA, DEFAULT, FACTORS, Measured, Problem, Variant, measure
 from pde_data.options import make
 from surrogate.networks import DenseNetwork
 from surrogate.samples import Split
+from training.methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Settings:
         Initial weights whose ends are compared, on the first split, with W eliminated and kept.
     condition_widths
         Of the small network whose matrices are made.
+    goals, goal_budget, goal_methods, goal_initialisations, goal_splits
+        Validation errors; what is spent on the way; who goes there, of `training.methods.METHODS`; and from how many initial
+        weights on how many of the splits.
     batches, batch_budget, batch_rate
         Sizes, work units and rate of Adam for variable projection on minibatches.
     """
@@ -48,6 +52,11 @@ class Settings:
     factors: tuple[str, ...] = tuple(FACTORS)
     initialisations: int = 15
     condition_widths: tuple[int, ...] = (4, 8)
+    goals: tuple[float, ...] = (0.0025, 0.001, 0.0006)
+    goal_budget: float = 3_000.0
+    goal_methods: tuple[str, ...] = tuple(name for name in METHODS if METHODS[name].objective != "batches")
+    goal_initialisations: int = 3
+    goal_splits: int = 3
     batches: tuple[int, ...] = (25, 50, 100, 200, 400)
     batch_budget: float = 400.0
     batch_rate: float = 3e-3
@@ -56,11 +65,18 @@ class Settings:
         unknown = [name for name in self.factors if name not in FACTORS]
         if unknown:
             raise ValueError(f"expected factors among {', '.join(FACTORS)}; got {unknown[0]}")
-        if min(self.budget, self.batch_budget, self.batch_rate, *self.batches, self.initialisations) <= 0:
-            raise ValueError("expected budgets, rate, batch sizes and number of initialisations > 0")
+        unknown = [name for name in self.goal_methods if name not in METHODS]
+        if unknown:
+            raise ValueError(f"expected goal_methods among {', '.join(METHODS)}; got {unknown[0]}")
+        numbers = self.budget, self.batch_budget, self.batch_rate, *self.batches, self.initialisations, *self.goals
+        if min(*numbers, self.goal_budget, self.goal_initialisations, self.goal_splits) <= 0:
+            raise ValueError("expected budgets, goals, rate, batch sizes and numbers of initialisations and splits > 0")
 
 
-QUICK = dict(budget=50.0, initialisations=3, condition_widths=(3, 4), batches=(25, 100, 400), batch_budget=20.0)
+QUICK = dict(
+    budget=50.0, initialisations=3, condition_widths=(3, 4), batches=(25, 100, 400), batch_budget=20.0,
+    goals=(0.5, 0.1), goal_budget=40.0, goal_methods=("varpro-kf-lbfgs", "varpro-lbfgs"), goal_initialisations=1,
+)  # fmt: skip
 
 
 def run(given: StudyOptions, report: Report) -> StudyResult:
@@ -70,7 +86,6 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
         raise ValueError(
             f"the ablation's networks are too small for a device; expected --device cpu, got {given.device}"
         )
-    torch.set_num_threads(given.threads)
     samples, source = cdr_samples(given.data, report)
     seeds = list(range(given.seed, given.seed + (given.seeds or (1 if given.quick else 5))))
     splits = {seed: samples.split(seed, **sizes_for(samples)) for seed in seeds}
@@ -78,11 +93,16 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     initial = _initialisations(splits[seeds[0]], settings, report)
     condition, drawn = _conditions(splits, settings)
     batches = _batches(splits, settings, report)
+    goals = measure_goals(
+        dict(list(splits.items())[: settings.goal_splits]), settings.goal_methods, settings.goals,
+        settings.goal_budget, settings.goal_initialisations, report,
+    )  # fmt: skip
     numbers = {
         "data": source,
         "sizes": sizes_for(samples),
         "seeds": seeds,
         "factors": factors,
+        "goals": goals,
         "initialisations": initial,
         "condition": condition,
         "batches": batches,
@@ -90,12 +110,14 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     }
     tables = [
         _factor_table(factors, settings),
+        goal_table(goals),
         _initialisation_table(initial),
         _condition_table(condition),
         _batch_table(batches, settings),
     ]
     drawings = {
         "ablation": figures.factors(factors),
+        "ablation-goals": goal_figure(goals),
         "ablation-last-layer": figures.last_layer(initial, drawn),
         "ablation-batches": figures.batches(batches),
     }

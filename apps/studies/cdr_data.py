@@ -15,8 +15,8 @@ FILE, VARIABLE = "CDR_Data.mat", "GNVPRO_PAPER_DATA"
 SIZES = dict(train=400, validation=200, test=200)
 
 
-def cdr_samples(data: Path | None, report: Report) -> tuple[Samples, str]:
-    """Samples, and where they are from: `data`, else the original study's file, else 800 solves of our own.
+def cdr_samples(data: Path | None, report: Report, n: int = sum(SIZES.values())) -> tuple[Samples, str]:
+    """Samples, and where they are from: `data`, else the original study's file, else `n` solves of our own.
 
     The study's file is looked for in the folder that the environment variable GNVPRO_PAPER_DATA names.
     """
@@ -25,7 +25,6 @@ def cdr_samples(data: Path | None, report: Report) -> tuple[Samples, str]:
     folder = os.environ.get(VARIABLE)
     if folder:
         return read_samples(Path(folder) / FILE), f"{FILE} of the original study"
-    n = sum(SIZES.values())
     source = f"{n} solves of the problem cdr, seed {SEED}; keep such a set with `gnvpro generate` and give it as --data"
     return solved_samples("cdr", n, report), source
 

@@ -90,7 +90,6 @@ class Frame(NamedTuple):
 def run(given: StudyOptions, report: Report) -> StudyResult:
     """Both trainings from every seed; the first is drawn."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    torch.set_num_threads(given.threads)
     seeds = range(given.seed, given.seed + (given.seeds or (2 if given.quick else 20)))
     network = DenseNetwork(2, (*settings.hidden, 2))
     points, labels = draw_points(settings.train, seed=0)

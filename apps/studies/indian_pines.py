@@ -31,7 +31,6 @@ from surrogate.label_splits import SPLITS, PixelSplit
 from surrogate.labelled import LabelledSplit
 from training.class_validation import ClassValidation, predicted_logits
 from training.classes import ClassProblem, ClassSettings
-from training.device import torch_threads
 from training.methods import METHODS
 
 QUICK = dict(budget=60.0, seeds=2, grid=1, network="dense", widths=(8, 8), cap=40)
@@ -106,11 +105,10 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     scene = indian_pines() if given.data is None else read_scene(given.data, None)
     tasks = PixelTasks(scene, settings, given.device)
     seeds = range(given.seed, given.seed + (given.seeds or settings.seeds))
-    with torch_threads(given.threads):
-        comparison = compare(
-            tasks, settings.methods, budget=settings.budget, seeds=seeds, tuning_seed=given.seed + TUNING_SEED,
-            metric=ACCURACY, settings_tried=settings.grid, report=report,
-        )  # fmt: skip
+    comparison = compare(
+        tasks, settings.methods, budget=settings.budget, seeds=seeds, tuning_seed=given.seed + TUNING_SEED,
+        metric=ACCURACY, settings_tried=settings.grid, report=report,
+    )  # fmt: skip
     svm = _support_vectors(tasks, seeds, given.seed + TUNING_SEED, settings.grid)
     predicted = _predicted(comparison, tasks)
     metrics, figures = _pictures(predicted, tasks, comparison)

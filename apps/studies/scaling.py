@@ -110,7 +110,6 @@ QUICK = dict(
 def run(given: StudyOptions, report: Report) -> StudyResult:
     """Every factor with every method, the median over the seeds of the initial weights."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    torch.set_num_threads(given.threads)
     device = device_named(given.device)
     seeds = range(given.seed, given.seed + (given.seeds or (1 if given.quick else 3)))
     plan = _plan(settings)

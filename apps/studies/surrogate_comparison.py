@@ -14,7 +14,6 @@ from apps.studies.regression import Recipe, RegressionTasks
 from apps.studies.result import StudyResult
 from apps.studies.trials import Metric
 from surrogate.samples import Samples
-from training.device import torch_threads
 from training.methods import METHODS
 
 # The seed that methods are tuned on lies this far from the first one reported.
@@ -87,17 +86,16 @@ def run_comparison(settings: Settings, samples: Samples, given: StudyOptions, re
     """
     recipe = Recipe(settings.network, settings.width, settings.steps, settings.widths, settings.gain)
     tasks = RegressionTasks(samples, recipe, settings.sizes, given.device)
-    with torch_threads(given.threads):
-        comparison = compare(
-            tasks,
-            settings.methods,
-            budget=settings.budget,
-            seeds=range(given.seed, given.seed + (given.seeds or settings.seeds)),
-            tuning_seed=given.seed + TUNING_SEED,
-            metric=Metric(),
-            settings_tried=settings.grid,
-            report=report,
-        )
+    comparison = compare(
+        tasks,
+        settings.methods,
+        budget=settings.budget,
+        seeds=range(given.seed, given.seed + (given.seeds or settings.seeds)),
+        tuning_seed=given.seed + TUNING_SEED,
+        metric=Metric(),
+        settings_tried=settings.grid,
+        report=report,
+    )
     return Compared(comparison, tasks)
 
 

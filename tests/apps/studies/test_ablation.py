@@ -45,7 +45,7 @@ def test_every_variant_of_every_factor_is_there_for_every_seed(result):
             assert all(24 <= units <= 24 + 3 * 90 for units in found["work_units"])
     assert result.numbers["sizes"] == dict(train=80, validation=40, test=40)
     json.dumps(result.numbers)
-    assert set(result.figures) == {"ablation", "ablation-last-layer", "ablation-batches"}
+    assert set(result.figures) == {"ablation", "ablation-goals", "ablation-last-layer", "ablation-batches"}
 
 
 def test_one_factor_at_a_time():
