@@ -113,6 +113,10 @@ class KroneckerMetric:
 def _factors(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
     """U_A, U_B and D."""
     h, g = layer.inputs, layer.sensitivities
+    if h.ndim == 2 and h.shape[1] == 1:  # whole gradients of the samples: in the eigenbasis D is the eigenvalues
+        rows = h * g
+        eigenvalues, basis = torch.linalg.eigh(rows.t() @ rows)
+        return h.new_ones(1, 1), basis, eigenvalues.clamp(min=0).unsqueeze(0)
     by_position = h.ndim == 3
     rows_h, rows_g = (h.flatten(0, 1), g.flatten(0, 1)) if by_position else (h, g)
     _, inputs_basis = torch.linalg.eigh(rows_h.t() @ rows_h)
