@@ -33,7 +33,10 @@ from training.class_validation import ClassValidation, predicted_logits
 from training.classes import ClassProblem, ClassSettings
 from training.methods import METHODS
 
-QUICK = dict(budget=60.0, seeds=2, grid=1, network="dense", widths=(8, 8), cap=40)
+QUICK = dict(
+    budget=30.0, seeds=2, grid=1, network="dense", widths=(8, 8), cap=40,
+    methods=("varpro-lbfgs", "varpro-kf-lbfgs", "lbfgs", "adam", "sgd"),
+)  # fmt: skip
 ACCURACY = Metric("validation accuracy", of="error", complement=True, ratio=False)
 # C and gamma of the support vector machine, tuned like the others: on the tuning seed, by validation.
 SVM_GRID = tuple((c, gamma) for c in (10.0, 100.0, 1000.0) for gamma in (0.3, 1.0, 3.0))
@@ -45,6 +48,8 @@ class Settings:
 
     Attributes
     ----------
+    labels
+        Label image of the cube that is given as data; both as `apps.cubes.read_scene` takes them.
     features, network, widths
         See `training.classes.ClassSettings`.
     split
@@ -55,6 +60,7 @@ class Settings:
         Settings that every method is tuned over, of nine.
     """
 
+    labels: str | None = None
     features: Literal["paper", "scaled"] = "paper"
     network: Literal["paper", "dense"] = "paper"
     widths: tuple[int, ...] = (64, 32)
@@ -102,7 +108,7 @@ class PixelTasks:
 def run(given: StudyOptions, report: Report) -> StudyResult:
     """Compare all methods, and show the map and the confusion matrix of each."""
     settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    scene = indian_pines() if given.data is None else read_scene(given.data, None)
+    scene = _scene(given, settings)
     tasks = PixelTasks(scene, settings, given.device)
     seeds = range(given.seed, given.seed + (given.seeds or settings.seeds))
     comparison = compare(
@@ -126,6 +132,14 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     }
     figures = {"curves": curves(comparison), **figures}
     return StudyResult(numbers, [*tables(comparison), _beside(comparison, svm, metrics)], figures)
+
+
+def _scene(given: StudyOptions, settings: Settings) -> Scene:
+    if given.data is None:
+        return indian_pines()
+    if settings.labels is None:
+        raise ValueError(f"no labels for {given.data}: give its label image with --set labels=FILE")
+    return read_scene(str(given.data), settings.labels)
 
 
 def _support_vectors(tasks: PixelTasks, seeds: range, tuning_seed: int, count: int) -> dict[str, Any]:
@@ -175,11 +189,17 @@ def _pictures(
         name: ClassMetrics.of(truth[validation] - 1, image[validation] - 1, n_classes)
         for name, image in predicted.items()
     }
-    shown = [name for name in (comparison.champion, "gauss-newton", "adam") if name in metrics]
-    by_label = {METHODS[name].label: metrics[name] for name in shown}
-    figures = {"confusion": confusions(by_label, scene.class_names)}
-    for name in shown:
-        figures[f"map-{name}"] = maps(scene.labels, predicted[name].reshape(scene.labels.shape), scene.class_names)
+
+    def confused(*names: str) -> Figure:
+        return confusions({METHODS[name].label: metrics[name] for name in names}, scene.class_names)
+
+    beside = [name for name in (comparison.champion, "gauss-newton", "adam") if name in metrics]
+    figures = {"confusion": confused(*beside)}
+    for name, image in predicted.items():
+        figures[f"confusion-{name}"] = confused(name)
+        figures[f"map-{name}"] = maps(
+            scene.labels, image.reshape(scene.labels.shape), scene.class_names, METHODS[name].label
+        )
     return metrics, figures
 
 
