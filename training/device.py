@@ -21,7 +21,7 @@ def device_named(name: str) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"expected a torch device such as cpu, cuda or cuda:1, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device is available; train with --device cpu")
+        raise ValueError("no CUDA device is available; train on the device cpu")
     try:
         torch.zeros(1, dtype=torch.float64, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:

@@ -30,6 +30,7 @@ from surrogate.objective import Objective, Point
 from surrogate.reduced import ReducedObjective
 from surrogate.reduced_classes import ReducedClasses
 from surrogate.saved import Surrogate
+from training.device import device_named
 from training.fit import Fit, Validation
 from training.lbfgs import LimitedMemoryBFGS
 from training.trust_region import TrustRegionKrylov
@@ -152,12 +153,7 @@ class _Estimator(BaseEstimator):
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
             raise ValueError(f"expected a validation_fraction between 0 and 1 or None, got {fraction!r}")
-        try:
-            kind = torch.device(self.device).type
-        except RuntimeError as error:
-            raise ValueError(f"expected a torch device such as cpu or cuda, got {self.device!r}") from error
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise ValueError("no CUDA device is available; use device='cpu'")
+        device_named(self.device)
 
     def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> Objective:
         raise NotImplementedError
