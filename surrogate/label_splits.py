@@ -196,7 +196,7 @@ def _split(
     if not len(chosen):
         raise ValueError("no pixel is left for validation; label more pixels, or train on fewer with a lower cap")
     for number in np.unique(classes[classes > 0]):
-        for name, pixels in (("training", fitted), ("validation", chosen)):
+        for name, pixels in (("training", fitted), ("validation", chosen), ("test", reported)):
             if number not in classes[pixels]:
                 notes.append(f"class {number} has no {name} pixel")
     return PixelSplit(fitted, chosen, reported, tuple(notes))
