@@ -226,8 +226,7 @@ def _batches(label: str, kind: Literal["adam", "sgd"], rates: tuple[float, ...])
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
         return MinibatchDescent(Rule(kind, setting["rate"], budget), setting["batch"], seed=seed)
 
-    grid, usual = _grid(rate=rates, batch=(0.02, 0.08, 0.32)), dict(rate=rates[1], batch=0.08)
-    return Method(label, "batches", solver, grid, usual)
+    return Method(label, "batches", solver, _grid(rate=rates, batch=(0.01, 0.04, 0.16)), dict(rate=1e-2, batch=0.04))
 
 
 def _levenberg(setting: Setting, budget: float, seed: int) -> Solver:
@@ -254,6 +253,6 @@ METHODS: dict[str, Method] = {
     "gauss-newton": _krylov("full Gauss–Newton", "full", (10, 20, 40), False),
     "lbfgs": _lbfgs("full L-BFGS", "full", False),
     "kf-lbfgs": _lbfgs("full KF-L-BFGS", "full", True),
-    "adam": _batches("Adam", "adam", (3e-3, 1e-2, 3e-2)),
-    "sgd": _batches("SGD", "sgd", (1e-2, 3e-2, 1e-1)),
+    "adam": _batches("Adam", "adam", (1e-2, 3e-2, 1e-1)),
+    "sgd": _batches("SGD", "sgd", (1e-2, 5e-2, 2e-1)),
 }  # fmt: skip
