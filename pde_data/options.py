@@ -54,6 +54,8 @@ def _validated(kind: Any, options: dict[str, Any]) -> Any:
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "value_error":  # raised by the class itself, in words of its own
             message = first["msg"].removeprefix("Value error, ")
+        elif first["type"] in ("tuple_type", "list_type"):
+            message = f'expected a list, in JSON such as ["a", "b"] or [1, 2]; got {first["input"]!r}'
         else:
             message = f"expected {first['msg'].removeprefix('Input should be ')}; got {first['input']!r}"
         raise ValueError(f"option {where}: {message}" if where else message) from None

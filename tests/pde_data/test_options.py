@@ -124,3 +124,14 @@ def test_a_solved_problem_is_pickled_and_solves_the_same_bits():
     copy = pickle.loads(pickle.dumps(problem))
     assert "_solver" not in vars(copy)
     np.testing.assert_array_equal(copy.solve(y)[0], solved)
+
+
+@dataclass(frozen=True)
+class _Named:
+    names: tuple[str, ...] = ()
+
+
+def test_a_list_is_asked_for_as_json():
+    assert make(_Named, {"names": ["a", "b"]}).names == ("a", "b")
+    with pytest.raises(ValueError, match=r"names: expected a list, in JSON such as .*; got 'a,b'"):
+        make(_Named, {"names": "a,b"})
