@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib.resources import files
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from aiohttp import web
 
 from apps.serving.page_description import describe, outside
+from apps.serving.page_trust import Band, band_of
 from surrogate.forward_model import Array, ForwardModel
 
 # Solves that may wait for the one under way; whoever comes later is told to try again.
@@ -30,22 +31,16 @@ _POLICY = (
 )
 _log = logging.getLogger(__name__)
 
-# (model, parameters (1, n_in), its observables (1, n_out)) -> lower and upper end of the error band, each (1, n_out),
-# or None where the model has none.
-Bands = Callable[[ForwardModel, Array, Array], tuple[Array, Array] | None]
-
-
-def no_bands(model: ForwardModel, y: Array, observables: Array) -> None:
-    """No model has an error band."""
-    return None
+# (model, parameters (1, n_in), its observables (1, n_out)) -> the error band around them, or None where there is none.
+Bands = Callable[[ForwardModel, Array, Array], Band | None]
 
 
 def page_routes(
     models: Mapping[str, ForwardModel],
     pde: Mapping[str, ForwardModel],
     *,
-    bands: Bands = no_bands,
-    pde_thread: Executor | None = None,
+    bands: Bands = band_of,
+    pde_threads: Mapping[str, Executor] | None = None,
 ) -> list[web.RouteDef]:
     """GET `/` and `/page/models`, POST `/page/evaluate` and `/page/solve`.
 
@@ -57,23 +52,53 @@ def page_routes(
         The PDE behind some of them, by the same names: those get the button that solves it.
     bands
         Where error bands come from.
-    pde_thread
-        An executor of one thread for all PDEs, to be given where something else in the process solves them too.
+    pde_threads
+        Executors of one thread by the names in `pde`, where something else in the process solves them too; without, one
+        thread solves all.
     """
-    page = _Page(models, pde, bands, pde_thread or ThreadPoolExecutor(1, thread_name_prefix="pde"))
+    alone = ThreadPoolExecutor(1, thread_name_prefix="pde")  # starts no thread before it has work
+    threads = {name: (pde_threads or {}).get(name, alone) for name in pde}
+    page = _Page(models, pde, bands, threads)
     return [
         web.get("/", page.html),
         web.get("/page/models", page.models),
-        web.post("/page/evaluate", page.evaluate),
-        web.post("/page/solve", page.solve),
+        web.post("/page/evaluate", _refusing(page.evaluate)),
+        web.post("/page/solve", _refusing(page.solve)),
     ]
+
+
+class _Refused(Exception):
+    """A request that is not done; the text says why."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def _refusing(handler: Handler) -> Handler:
+    """Refusals are answers and not aiohttp's exceptions, which a server around this may put into words of its own."""
+
+    async def answered(request: web.Request) -> web.Response:
+        try:
+            return await handler(request)
+        except _Refused as refused:
+            return web.json_response({"error": str(refused)}, status=refused.status)
+
+    return answered
 
 
 class _Page:
     def __init__(
-        self, models: Mapping[str, ForwardModel], pde: Mapping[str, ForwardModel], bands: Bands, thread: Executor
+        self,
+        models: Mapping[str, ForwardModel],
+        pde: Mapping[str, ForwardModel],
+        bands: Bands,
+        threads: Mapping[str, Executor],
     ) -> None:
-        self._models, self._pde, self._bands, self._thread = models, pde, bands, thread
+        self._models, self._pde, self._bands, self._threads = models, pde, bands, threads
         self._solves, self._solved_before = 0, set[int]()
         self._text = files("apps.serving").joinpath("page.html").read_text(encoding="utf-8")
         self._described = {"models": [describe(name, model, name in pde) for name, model in models.items()]}
@@ -96,14 +121,14 @@ class _Page:
         """Observables by the PDE and how far the surrogate is from them."""
         name, y = await self._asked(request)
         if name not in self._pde:
-            raise _refusal(web.HTTPNotFound, f"there is no PDE for {name!r}")
+            raise _Refused(404, f"there is no PDE for {name!r}")
         problem, model = self._pde[name], self._models[name]
         try:
             problem.parameters.require(y)
         except ValueError as error:
-            raise _refusal(web.HTTPUnprocessableEntity, f"the PDE is not defined here: {error}") from None
+            raise _Refused(422, f"the PDE is not defined here: {error}") from None
         if self._solves >= MOST_SOLVES:
-            raise _refusal(web.HTTPServiceUnavailable, "the PDE is busy with others' points; try again in a moment")
+            raise _Refused(503, "the PDE is busy with others' points; try again in a moment")
         first = id(problem) not in self._solved_before
         # Shielded below: a solve that began goes on when the browser leaves, and is counted as long as it runs.
         solving = self._run(problem, _timed, problem, y)
@@ -113,9 +138,9 @@ class _Page:
             solved, seconds = await asyncio.shield(solving)
         except Exception:
             _log.exception("the PDE of %s failed at %s", name, y.tolist())
-            raise _refusal(web.HTTPUnprocessableEntity, "the PDE could not be solved here; the log says why") from None
+            raise _Refused(422, "the PDE could not be solved here; the log says why") from None
         if not np.isfinite(solved).all():
-            raise _refusal(web.HTTPUnprocessableEntity, "the PDE has no solution here that the solver finds")
+            raise _Refused(422, "the PDE has no solution here that the solver finds")
         self._solved_before.add(id(problem))
         predicted, surrogate_seconds = await self._run(model, _timed, model, y)
         return web.json_response(
@@ -130,7 +155,7 @@ class _Page:
 
     def _run[T](self, model: ForwardModel, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         """Off the event loop: a PDE's work in the thread of the PDEs, also where it is shown as a model of its own."""
-        thread = self._thread if any(model is one for one in self._pde.values()) else None
+        thread = next((self._threads[name] for name, problem in self._pde.items() if problem is model), None)
         return asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
 
     def _one_less(self, _: Any) -> None:
@@ -144,7 +169,7 @@ class _Page:
             "outside": outside(model, y[0]),
         }
         if (band := self._bands(model, y, observables)) is not None:
-            found["lower"], found["upper"] = (_numbers(end[0]) for end in band)
+            found |= {"lower": _numbers(band.lower[0]), "upper": _numbers(band.upper[0]), "band": band.label}
         return found
 
     async def _asked(self, request: web.Request) -> tuple[str, Array]:
@@ -152,16 +177,16 @@ class _Page:
         try:
             asked = json.loads(await request.text())
         except (ValueError, RecursionError) as error:
-            raise _refusal(web.HTTPBadRequest, f"expected JSON, got something else ({error})") from None
+            raise _Refused(400, f"expected JSON, got something else ({error})") from None
         if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):
-            raise _refusal(web.HTTPBadRequest, 'expected {"model": name, "parameters": [numbers]}')
+            raise _Refused(400, 'expected {"model": name, "parameters": [numbers]}')
         name, values = asked["model"], asked.get("parameters")
         if name not in self._models:
-            raise _refusal(web.HTTPNotFound, f"no model {name!r}; there are {', '.join(self._models)}")
+            raise _Refused(404, f"no model {name!r}; there are {', '.join(self._models)}")
         size = self._models[name].parameters.size
         if not isinstance(values, list) or len(values) != size or not all(map(_is_number, values)):
             got = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
-            raise _refusal(web.HTTPBadRequest, f"expected {size} finite numbers for parameters, got {got}")
+            raise _Refused(400, f"expected {size} finite numbers for parameters, got {got}")
         return name, np.array([values], dtype=np.float64)
 
 
@@ -198,7 +223,3 @@ def _difference(predicted: Array, solved: Array, background: Any) -> dict[str, A
 def _numbers(values: Array) -> list[float | None]:
     """JSON has no NaN."""
     return [value if np.isfinite(value) else None for value in np.asarray(values, float).tolist()]
-
-
-def _refusal(kind: type[web.HTTPException], text: str) -> web.HTTPException:
-    return kind(text=json.dumps({"error": text}), content_type="application/json")

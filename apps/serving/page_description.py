@@ -127,7 +127,10 @@ def outside(model: ForwardModel, y: Array) -> list[str]:
     space = model.parameters
     inside = getattr(model, "inside", space.contains)
     if inside(y[None])[0]:
-        return []
+        # A model that was calibrated also knows how far a point is from its training samples in its features.
+        if getattr(model, "trust", None) is None or getattr(model, "trusted", inside)(y[None])[0]:
+            return []
+        return ["the network's features are unlike those of the training samples"]
     low, high = (np.full(space.size, end) for end in (-np.inf, np.inf))
     if space.lower is not None and space.upper is not None:
         low, high = np.asarray(space.lower, float), np.asarray(space.upper, float)

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.resources import files
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from apps.serving.page import MOST_SOLVES, page_routes
 from apps.serving.page_description import describe, groups, outside, slider_range
+from apps.serving.page_trust import Band, band_of
 from surrogate.forward_model import Space
 from surrogate.saved import Surrogate
 from tests.apps.page_models import BOX, IMAGES, LINE, MIXTURE, Smooth, models, serving
@@ -28,8 +30,7 @@ def ask(address, path, body=None):
 
 
 def around(model, y, observables):
-    half = 0.1 + 0 * observables
-    return observables - half, observables + half
+    return Band(observables - 0.1, observables + 0.1, "a band")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,39 @@ def test_without_bands_the_answer_has_none():
     with serving(page_routes(models(), {})) as address:
         _, found = ask(address, "/page/evaluate", {"model": "line", "parameters": [0.5, 1.5]})
     assert found.keys() == {"observables", "seconds", "outside"}
+
+
+class Widths:
+    def __init__(self, half):
+        self.half = np.array(half)
+
+    def half_width(self, level):
+        assert level == 0.9
+        return self.half
+
+
+@pytest.mark.parametrize(("half", "drawn"), [((0.1, 0.2, 0.3), True), ((0.1, np.inf, 0.3), False)])
+def test_the_band_is_that_of_the_models_trust(half, drawn):
+    model, y = models()["line"], np.array([[0.5, 1.5]])
+    assert band_of(model, y, model.evaluate(y)) is None
+    model.trust = SimpleNamespace(bands=Widths(half))
+    with serving(page_routes({"line": model}, {})) as address:
+        _, found = ask(address, "/page/evaluate", {"model": "line", "parameters": y[0].tolist()})
+    if drawn:
+        np.testing.assert_allclose(np.subtract(found["upper"], found["observables"]), half)
+        np.testing.assert_allclose(np.subtract(found["observables"], found["lower"]), half)
+        assert found["band"] == "90 % band of each observable"
+    else:
+        assert "upper" not in found
+
+
+def test_a_point_that_a_calibrated_model_does_not_trust_is_warned_of():
+    model, y = models()["line"], np.array([0.5, 1.5])
+    model.trusted = lambda y: y[:, 1] < 1.2
+    assert outside(model, y) == []  # it was not calibrated
+    model.trust = SimpleNamespace()
+    assert outside(model, y) == ["the network's features are unlike those of the training samples"]
+    assert outside(model, np.array([0.5, 1.1])) == []
 
 
 def test_a_solve_says_how_far_the_surrogate_is(address):
@@ -169,7 +203,7 @@ def test_a_thread_of_the_server_is_used_where_one_is_given():
     held, asked = Held(), {"model": "line", "parameters": [0.5, 1.5]}
     held.go.set()
     with ThreadPoolExecutor(1, "mine") as mine:
-        routes = page_routes({"line": models()["line"]}, {"line": held}, pde_thread=mine)
+        routes = page_routes({"line": models()["line"]}, {"line": held}, pde_threads={"line": mine})
         with serving(routes) as address:
             assert ask(address, "/page/solve", asked)[0] == 200
     assert held.threads == {"mine_0"}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from apps.serving.page import page_routes
+from apps.serving.page_trust import Band
 from tests.apps.page_models import models, serving
 
 # Chromium as root, and nothing of its own that would talk to anybody.
@@ -44,8 +45,9 @@ def browser():
 
 
 def around(model, y, observables):
-    half = 0.05 + 0 * observables
-    return (observables - half, observables + half) if model.observables.axes[0].name != "observable" else None
+    if model.observables.axes[0].name == "observable":
+        return None
+    return Band(observables - 0.05, observables + 0.05, "90 % band of each observable")
 
 
 @pytest.fixture(scope="module")
@@ -195,15 +197,15 @@ def test_outside_of_the_training_range_there_is_a_warning(page):
 
 def test_a_band_is_drawn_where_the_answer_has_one(page):
     choose(page, "images")
-    assert page.inner_text("#picture [data-part=band] figcaption").startswith("Half width of the error band")
+    assert page.inner_text("#picture [data-part=band] figcaption").startswith("Half width, 90 % band")
     choose(page, "curves")
-    assert "error band" in page.inner_text("#picture")
+    assert "90 % band of each observable" in page.inner_text("#picture")
     with_band = pictures(page)
     page.evaluate("delete state.answer.lower; delete state.answer.upper; draw()")
     assert pictures(page) != with_band
-    assert "error band" not in page.inner_text("#picture")
+    assert "band" not in page.inner_text("#picture")
     choose(page, "line")
-    assert "error band" not in page.inner_text("#picture")
+    assert "band" not in page.inner_text("#picture")
 
 
 def test_all_numbers_stand_in_a_table(page):
