@@ -126,7 +126,8 @@ class _Page:
         try:
             problem.parameters.require(y)
         except ValueError as error:
-            raise _Refused(422, f"the PDE is not defined here: {error}") from None
+            why = str(error).partition("not in the space: ")[2] or str(error)
+            raise _Refused(422, f"the PDE is not defined here: {why}") from None
         if self._solves >= MOST_SOLVES:
             raise _Refused(503, "the PDE is busy with others' points; try again in a moment")
         first = id(problem) not in self._solved_before
@@ -175,7 +176,7 @@ class _Page:
     async def _asked(self, request: web.Request) -> tuple[str, Array]:
         """Model and point (1, n_in) of a request, or the refusal that says what was expected."""
         try:
-            asked = json.loads(await request.text())
+            asked = json.loads(await request.read())
         except (ValueError, RecursionError) as error:
             raise _Refused(400, f"expected JSON, got something else ({error})") from None
         if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):

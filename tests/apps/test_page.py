@@ -152,7 +152,7 @@ def test_bad_requests_are_told_what_was_expected(address, path, name):
 def test_points_that_the_pde_cannot_have(address):
     status, found = ask(address, "/page/solve", {"model": "images", "parameters": [0.5, 9]})
     assert status == 422
-    assert "volume = 9, expected 1 to 2" in found["error"]
+    assert found["error"] == "the PDE is not defined here: volume = 9, expected 1 to 2"
     status, found = ask(address, "/page/solve", {"model": "line", "parameters": [0.5, 1.5]})
     assert status == 404
     assert "no PDE for 'line'" in found["error"]
