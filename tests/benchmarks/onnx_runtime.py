@@ -1,7 +1,7 @@
 """Microseconds a sample of exported models in ONNX Runtime on one thread, beside torch: `make bench`.
 
-`python -m tests.benchmarks.onnx_runtime MODEL …` does it for saved models. Least and median wall time of several runs; other
-work on the machine only adds to them.
+`python -m tests.benchmarks.onnx_runtime MODEL …` does it for saved models. Least and median CPU time of several runs, each of
+many calls where a call is one point; other work on the machine only adds to them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def onnx_speed(model: Surrogate | Classifier) -> list[dict[str, Any]]:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         for n in BATCHES:
             points = admissible_points(model.parameters, n, seed=1)
-            single = points.astype(dtype)
-            taken = _seconds(lambda run=session.run, y=single: run(None, {"parameters": y}))
-            by_torch = _seconds(lambda y=points: model.evaluate(y))
+            single, calls = points.astype(dtype), max(1, 1000 // n)
+            taken = _seconds(lambda run=session.run, y=single: run(None, {"parameters": y}), calls)
+            by_torch = _seconds(lambda y=points: model.evaluate(y), calls)
             rows.append(
                 {
                     "dtype": dtype,
@@ -52,11 +52,12 @@ def onnx_speed(model: Surrogate | Classifier) -> list[dict[str, Any]]:
     return rows
 
 
-def _seconds(run: Callable[[], object]) -> dict[str, float]:
+def _seconds(run: Callable[[], object], calls: int) -> dict[str, float]:
     def once() -> float:
-        began = time.perf_counter()
-        run()
-        return time.perf_counter() - began
+        began = time.process_time()
+        for _ in range(calls):
+            run()
+        return (time.process_time() - began) / calls
 
     once()
     times = [once() for _ in range(REPEATS)]
