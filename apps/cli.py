@@ -1,4 +1,4 @@
-"""The command line: `gnvpro generate | train | predict | compare | segment | study | info | demo`.
+"""The command line: `gnvpro generate | train | predict | export | compare | segment | study | info | demo`.
 
 Each command is a settings class, an example and a function of another module, imported when it is called: `generate`
 never loads torch, and `train` never FEniCSx.
@@ -78,6 +78,14 @@ def train(given: options.TrainOptions) -> Outcome:
 def predict(given: options.PredictOptions) -> Outcome:
     """Evaluate a surrogate at given parameters; points outside the training range are flagged."""
     from apps.predict import run
+
+    return run(given)
+
+
+@command(options.ExportOptions, "export runs/model --out model.onnx --dtype float32")
+def export(given: options.ExportOptions) -> Outcome:
+    """Write a surrogate or classifier as an ONNX file, compared with the model before."""
+    from apps.export import run
 
     return run(given)
 

@@ -133,6 +133,16 @@ class PredictOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Settings of `gnvpro export`."""
+
+    model: Annotated[Path, Argument(help="Folder of a saved surrogate or classifier.")]
+    out: Annotated[Path, Option("--out", "-o", help="File to write: .onnx.")]
+    dtype: Annotated[Literal["float64", "float32"], Option("--dtype", help="Of input and output.")] = "float64"
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace a file that stands at --out.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareOptions:
     """Settings of `gnvpro compare`; cube and labels are for a classifier, the others but `out` for a surrogate."""
 

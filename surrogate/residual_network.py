@@ -55,7 +55,7 @@ class ResidualNetwork(TimeNetwork):
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """See `surrogate.networks.FeatureNetwork`."""
         opening, matrices, biases = self.unpack(theta)
-        matrices = self._damped(matrices)
+        matrices = self.damped(matrices)
 
         def slope(time: int, z: Tensor) -> Tensor:
             return torch.tanh(z @ matrices[time] + biases[time])
@@ -63,7 +63,7 @@ class ResidualNetwork(TimeNetwork):
         def features(inputs: Tensor) -> Tensor:
             z = torch.tanh(inputs @ opening[:-1] + opening[-1])
             for step in range(self.steps):
-                z = z + sum(b * k for b, k in zip(self._weights, self._stages(slope, step, z), strict=True))
+                z = z + sum(b * k for b, k in zip(self.stage_weights, self._stages(slope, step, z), strict=True))
             return z
 
         return features
@@ -83,13 +83,15 @@ class ResidualNetwork(TimeNetwork):
             "matrices": self.kind,
         }
 
-    def _damped(self, matrices: Tensor) -> Tensor:
+    def damped(self, matrices: Tensor) -> Tensor:
+        """The matrices applied: `matrices` of `unpack`, less gamma I where they are antisymmetric."""
         if self.kind == "plain":
             return matrices
         return matrices - DAMPING * torch.eye(self.width, dtype=matrices.dtype, device=matrices.device)
 
     @property
-    def _weights(self) -> tuple[float, ...]:
+    def stage_weights(self) -> tuple[float, ...]:
+        """What each of the four RK4 slopes adds to the state, step size included."""
         return tuple(self.step_size * b for b in (1 / 6, 1 / 3, 1 / 3, 1 / 6))
 
     def _stages(self, slope, step: int, z: Tensor):
@@ -123,7 +125,7 @@ class _ResidualLinearization:
         self._network, self._inputs = network, inputs
         opening, matrices, biases = network.unpack(theta)
         # Lists: indexing a tensor at every layer evaluation costs as much as its product.
-        self._matrices, self._biases = network._damped(matrices).unbind(), biases.unbind()
+        self._matrices, self._biases = network.damped(matrices).unbind(), biases.unbind()
         z = torch.addmm(opening[-1], inputs, opening[:-1]).tanh_()
         self._opening_slope = (z * z).neg_().add_(1.0)
         self._evaluations: list[tuple[int, Tensor, Tensor]] = []  # (time, state, tanh')
@@ -134,7 +136,7 @@ class _ResidualLinearization:
             return a
 
         for step in range(network.steps):
-            z = z + _combine(network._weights, network._stages(slope, step, z))
+            z = z + _combine(network.stage_weights, network._stages(slope, step, z))
         self._features = z
 
     @property
@@ -154,7 +156,7 @@ class _ResidualLinearization:
             return by_theta.addmm_(dz, self._matrices[time]).mul_(tanh_slope)
 
         for step in range(network.steps):
-            change = change + _combine(network._weights, network._stages(slope, step, change))
+            change = change + _combine(network.stage_weights, network._stages(slope, step, change))
         return change
 
     def vjp(self, seed: Tensor) -> Tensor:
@@ -226,7 +228,7 @@ class _ResidualLinearization:
             collect(time, z, sensitivities)
             return sensitivities @ self._matrices[time].t()
 
-        b1, b2, b3, b4 = self._network._weights
+        b1, b2, b3, b4 = self._network.stage_weights
         for step in reversed(range(self._network.steps)):
             first, second, third, fourth = self._evaluations[4 * step : 4 * step + 4]
             s4 = back(fourth, b4 * seed)

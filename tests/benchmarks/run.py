@@ -26,6 +26,7 @@ from pde_data.provenance import git_revision, library_versions
 from pde_data.sampling import draw
 from surrogate.forward_model import Space
 from surrogate.samples import Samples
+from tests.benchmarks.onnx_runtime import onnx_speed
 from tests.benchmarks.speed import as_table, speed
 from training.train import TrainSettings, train
 
@@ -180,6 +181,7 @@ def main() -> None:
         surrogate = train(samples.split(0), TrainSettings()).surrogate
         costs = measure_costs(problem, surrogate, lambda n: draw(problem.parameters, 1, np.arange(n)), repeats=7)
         results["cpu_seconds_per_sample"] = vars(costs)
+        results["onnx runtime, CDR"] = onnx_speed(surrogate)
         results["training, CDR of this project"] = protocols(samples, dict(train=400, validation=200, test=200))
     results["training, few parameters"] = few_parameters()
     if PAPER_DATA.exists():

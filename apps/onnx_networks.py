@@ -1,0 +1,196 @@
+"""Surrogate and classifier as ONNX graphs: every built-in kind of feature network, polynomials, amplitude, spectra.
+
+The formulas are those of `bind` in `surrogate`; constants that follow each other are multiplied together beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from apps.onnx_graph import Graph
+from surrogate.classifier import Classifier
+from surrogate.concatenated import ConcatenatedNetwork
+from surrogate.forward_model import Array
+from surrogate.hamiltonian_network import HamiltonianNetwork
+from surrogate.module_network import ModuleNetwork
+from surrogate.networks import DenseNetwork, FeatureNetwork
+from surrogate.polynomials import Amplitude, PolynomialBasis
+from surrogate.residual_network import ResidualNetwork
+from surrogate.saved import Surrogate
+from surrogate.spectra import SpectralFeatures
+
+# Opening layer (n_in + 1, width), bias last -> the name of its values before tanh.
+Opening = Callable[[Array], str]
+
+
+def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
+    """Observables (n, n_out) at parameters `y`: background + amplitude(y) W [F, P, 1]."""
+    columns = []
+    if model.network.width:
+        shift, scale = model.input_shift.numpy(), model.input_scale.numpy()
+        centred, remainder = graph.centred(y, shift)
+
+        def opening(layer: Array) -> str:
+            weights = scale[:, None] * layer[:-1]
+            return graph.affine(centred, weights, layer[-1] - remainder @ weights)
+
+        columns.append(add_network(graph, model.network, model.theta, opening))
+    if model.polynomials is not None:
+        columns.append(add_polynomials(graph, model.polynomials, y))
+    if not columns:
+        raise ValueError("this surrogate has neither features nor polynomials: it is a constant, which needs no file")
+    weights, offset = model.weights[:, :-1].numpy().T, model.weights[:, -1].numpy()
+    background = None if model.background is None else model.background.numpy()
+    if model.amplitude is None:
+        return graph.affine(graph.concatenated(columns), weights, offset if background is None else offset + background)
+    shape = graph.affine(graph.concatenated(columns), weights, offset)
+    scaled = graph.add("Mul", shape, _add_amplitude(graph, model.amplitude, y))
+    return scaled if background is None else graph.add("Add", scaled, graph.constant(background))
+
+
+def add_classifier(graph: Graph, model: Classifier, y: str) -> str:
+    """Probabilities (n, K) of raw spectra `y`; NaN in rows that are not finite."""
+    features = _add_spectra(graph, model.features, y)
+    hidden = add_network(graph, model.network, model.theta, lambda layer: graph.affine(features, layer[:-1], layer[-1]))
+    logits = graph.affine(hidden, model.weights[:, :-1].numpy().T, model.weights[:, -1].numpy())
+    # Zero, or NaN of an infinite or missing band: tanh would make a number of it.
+    known = graph.add("ReduceSum", graph.add("Sub", y, y), graph.integers([1]), keepdims=1)
+    return graph.add("Add", graph.add("Softmax", logits, axis=1), known)
+
+
+def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, opening: Opening) -> str:
+    """Features (n, width).
+
+    Raises
+    ------
+    ValueError
+        A network of a torch module, whose code is not part of a model.
+    """
+    theta = theta.double()
+    match network:
+        case DenseNetwork():
+            return _add_dense(graph, network, theta, opening)
+        case ConcatenatedNetwork():
+            parts = theta.split([member.n_theta for member in network.members])
+            members = zip(network.members, parts, strict=True)
+            return graph.concatenated([_add_dense(graph, member, part, opening) for member, part in members])
+        case ResidualNetwork():
+            return _add_residual(graph, network, theta, opening)
+        case HamiltonianNetwork():
+            return _add_hamiltonian(graph, network, theta, opening)
+        case ModuleNetwork():
+            kind = f"a torch module ({type(network.module).__qualname__})"
+        case _:
+            kind = f"a {type(network).__name__}"
+    raise ValueError(
+        f"a model on {kind} cannot be exported; expected a built-in network (dense, concatenated, residual or "
+        "hamiltonian): export the module with torch.onnx, or train with --network"
+    )
+
+
+def _add_dense(graph: Graph, network: DenseNetwork, theta: torch.Tensor, opening: Opening) -> str:
+    first, *rest = (layer.numpy() for layer in network.layer_weights(theta))
+    h = graph.add("Tanh", opening(first))
+    for layer in rest:
+        h = graph.add("Tanh", graph.affine(h, layer[:-1], layer[-1]))
+    return h
+
+
+def _add_residual(graph: Graph, network: ResidualNetwork, theta: torch.Tensor, opening: Opening) -> str:
+    first, matrices, biases = network.unpack(theta)
+    matrices, biases, h = network.damped(matrices).numpy(), biases.numpy(), network.step_size
+
+    def slope(time: int, z: str) -> str:
+        return graph.add("Tanh", graph.affine(z, matrices[time], biases[time]))
+
+    z = graph.add("Tanh", opening(first.numpy()))
+    for step in range(network.steps):
+        first = slope(2 * step, z)
+        second = slope(2 * step + 1, _plus(graph, z, h / 2, first))
+        third = slope(2 * step + 1, _plus(graph, z, h / 2, second))
+        fourth = slope(2 * step + 2, _plus(graph, z, h, third))
+        for weight, k in zip(network.stage_weights, (first, second, third, fourth), strict=True):
+            z = _plus(graph, z, weight, k)
+    return z
+
+
+def _add_hamiltonian(graph: Graph, network: HamiltonianNetwork, theta: torch.Tensor, opening: Opening) -> str:
+    state, half = graph.add("Tanh", opening(network.opening_layer(theta).numpy())), network.half
+    y, z = (graph.add("Slice", state, *(graph.integers([k]) for k in (start, start + half, 1))) for start in (0, half))
+    for length, layer in zip(network.lengths, network.layers_in_time(theta), strict=True):
+        weights, bias = layer[:-1].numpy(), layer[-1].numpy()
+        if length < 0:
+            z = _plus(graph, z, length, graph.add("Tanh", graph.affine(y, weights, bias)))
+        else:
+            y = _plus(graph, y, length, graph.add("Tanh", graph.affine(z, weights, bias)))
+    return graph.concatenated([y, z])
+
+
+def _plus(graph: Graph, state: str, factor: float, change: str) -> str:
+    return graph.add("Add", state, graph.add("Mul", change, graph.constant(factor)))
+
+
+def add_polynomials(graph: Graph, basis: PolynomialBasis, y: str) -> str:
+    """Chebyshev terms (n, n_terms) of parameters `y`; the table by the same recursion as in `surrogate.polynomials`."""
+    powers = np.asarray(basis.powers)
+    lower, upper = np.asarray(basis.lower) ** powers, np.asarray(basis.upper) ** powers
+    raised = y if (powers == 1).all() else graph.add("Pow", y, graph.constant(powers))
+    centred, remainder = graph.centred(raised, (lower + upper) / 2)
+    scale = 2 / (upper - lower)
+    x = graph.add("Sub", graph.add("Mul", centred, graph.constant(scale)), graph.constant(remainder * scale))
+    exponents, n = basis.exponents, len(basis.weights)
+    table = graph.concatenated(_chebyshev(graph, x, int(exponents.max(initial=0))))
+    factors = [
+        graph.add("Gather", table, graph.integers(exponents[:, j] * n + j), axis=1)
+        for j in range(n)
+        if exponents[:, j].any() or (j == 0 and not exponents.any())
+    ]
+    product = factors[0]
+    for factor in factors[1:]:
+        product = graph.add("Mul", product, factor)
+    return product
+
+
+def _chebyshev(graph: Graph, x: str, degree: int) -> list[str]:
+    """T_0 to T_degree at x (n, d), each (n, d), by T_{m+j} = 2 T_m T_j - T_{m-j}."""
+    table = [graph.add("Add", graph.add("Mul", x, graph.constant(0)), graph.constant(1)), x]
+    while len(table) <= degree:
+        m = len(table) - 1
+        twice = graph.add("Mul", table[m], graph.constant(2))
+        for j in range(1, min(m, degree - m) + 1):
+            table.append(graph.add("Sub", graph.add("Mul", twice, table[j]), table[m - j]))
+    return table[: degree + 1]
+
+
+def _add_amplitude(graph: Graph, amplitude: Amplitude, y: str) -> str:
+    constant, *slopes = amplitude.coefficients
+    terms = add_polynomials(graph, amplitude.basis, y)
+    return graph.add("Exp", graph.affine(terms, np.reshape(slopes, (-1, 1)), [constant]))
+
+
+def _add_spectra(graph: Graph, features: SpectralFeatures, y: str) -> str:
+    mean = graph.add("ReduceMean", y, axes=[1], keepdims=1)
+    centred, n = graph.add("Sub", y, mean), features.n_bands
+    if n > 1:
+        squares = graph.add("ReduceSum", graph.add("Mul", centred, centred), graph.integers([1]), keepdims=1)
+        deviation = graph.add("Sqrt", graph.add("Div", squares, graph.constant(n - 1)))
+        spread = graph.add("Max", deviation, graph.constant(n**-0.5))
+    else:
+        spread = graph.add("Add", graph.add("Mul", mean, graph.constant(0)), graph.constant(1))
+    parts = [graph.add("Div", centred, spread) if features.per_pixel else y]
+    if features.brightness:
+        bright = graph.add("Max", mean, graph.constant(np.finfo(graph.dtype).tiny))
+        parts.append(graph.add("Log", graph.concatenated([bright, spread])))
+    found = graph.concatenated(parts)
+    if features.shift is None or features.scale is None:
+        return found
+    shifted, remainder = graph.centred(found, features.shift)
+    # (found - shift) scale, with what the rounding of shift left out.
+    return graph.add(
+        "Sub",
+        graph.add("Mul", shifted, graph.constant(features.scale)),
+        graph.constant(remainder * np.asarray(features.scale)),
+    )
