@@ -54,6 +54,7 @@ MODELS = web.AppKey("models", Mapping[str, ServedModel])
 LIMITS = web.AppKey("limits", Limits)
 COUNTS = web.AppKey("counts", Counts)
 LOG = web.AppKey("log", RequestLog)
+_ASKED = web.RequestKey("asked", str)
 
 
 def make_app(
@@ -94,9 +95,8 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
                 raise
             refused = _in_protocol(request, http)
             response, error = _refusal(refused), f"{refused.type}: {refused}"
-            for name in ("Allow",):
-                if name in http.headers:
-                    response.headers[name] = http.headers[name]
+            if "Allow" in http.headers:
+                response.headers["Allow"] = http.headers["Allow"]
         except Exception as defect:
             log.defect(defect)
             refused = protocol.InvalidOutput(f"the server failed ({type(defect).__name__}); its log says how")
@@ -106,7 +106,7 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
     counts.answered += 1
     counts.errors += bool(error)
     log.request(
-        request.method, request.path, request.get("model", ""), response.status, time.perf_counter() - began, error
+        request.method, request.path, request.get(_ASKED, ""), response.status, time.perf_counter() - began, error
     )
     return response
 
@@ -146,7 +146,7 @@ async def _body(request: web.Request) -> bytes:
 async def _asked(request: web.Request) -> tuple[ServedModel, dict]:
     content = protocol.parse(await _body(request))
     name = protocol.model_name(content)
-    request["model"] = name
+    request[_ASKED] = name
     models = request.app[MODELS]
     if name not in models:
         raise protocol.ModelNotFound(f"model {name[:100]!r} is not served; expected one of {', '.join(models)}")
