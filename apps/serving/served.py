@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from surrogate.saved import Surrogate
 
 
+class ModelFailed(RuntimeError):
+    """A model that could not compute at all; the message is for whoever asked."""
+
+
 class ServedModel:
     """One model of a server.
 
@@ -79,6 +83,8 @@ class ServedModel:
             result = await self.batcher(operation, *rows)
         except QueueFull as full:
             raise protocol.InvalidOutput(f"model {self.name!r} is busy: {full}; try again later", 503) from None
+        except ModelFailed as failure:
+            raise protocol.InvalidOutput(f"model {self.name!r}: {failure}") from failure
         if not np.isfinite(result).all():
             raise protocol.InvalidOutput(f"model {self.name!r} has no finite result at this point")
         return {"output": [result] if operation == "Evaluate" else result}

@@ -10,24 +10,23 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from apps.serving.served import ModelFailed
 from pde_data.problem import Problem, solve_block
 from surrogate.forward_model import Array
-
-
-class SolverDied(RuntimeError):
-    """The process ended in the middle of a batch."""
 
 
 class SolverProcess:
     """The problem as a forward model whose calls block until the process has answered.
 
-    `evaluate` gives NaN where a sample could not be solved. Calls come from one thread at a time.
+    Rows that could not be computed are NaN, of derivatives too. Calls come from one thread at a time; they raise
+    `ModelFailed` where nothing could be computed: the process has died, or a library is missing.
     """
 
     def __init__(self, problem: Problem):
@@ -64,7 +63,9 @@ class SolverProcess:
             return self._pool.submit(_compute, operation, *arguments).result()
         except BrokenProcessPool:
             self._pool = None
-            raise SolverDied("the process that solves the PDE has ended; another one is started when asked") from None
+            raise ModelFailed("the process that solves the PDE has ended; ask again, and another is started") from None
+        except Exception as error:
+            raise ModelFailed(f"{operation} failed ({type(error).__name__}: {error})") from error
 
 
 _problem: Problem | None = None
@@ -90,4 +91,18 @@ def _compute(operation: str, *arguments: Array) -> Array:
     with threadpool_limits(limits=1):
         if operation == "evaluate":
             return solve_block(_problem, arguments[0]).observables
-        return np.asarray(getattr(_problem, operation)(*arguments), dtype=np.float64)
+        space = _problem.observables if operation == "jvp" else _problem.parameters
+        return _row_by_row(getattr(_problem, operation), arguments, space.size)
+
+
+def _row_by_row(derivative: Callable[..., Array], arguments: tuple[Array, ...], size: int) -> Array:
+    """All rows at once; where that raises, each alone, NaN for those that fail, as `solve_block` does."""
+    try:
+        return np.asarray(derivative(*arguments), dtype=np.float64)
+    except ImportError:
+        raise
+    except Exception:
+        if len(arguments[0]) == 1:
+            return np.full((1, size), np.nan)
+    rows = zip(*arguments, strict=True)
+    return np.concatenate([_row_by_row(derivative, tuple(part[None] for part in row), size) for row in rows])

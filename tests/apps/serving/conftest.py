@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,10 +51,10 @@ class Server:
             time.sleep(0.05)
         raise AssertionError(self.log_file.read_text())
 
-    def stop(self, seconds=60):
+    def stop(self, by=signal.SIGTERM):
         """Exit code and the JSON object on stdout."""
-        self.process.terminate()
-        code = self.process.wait(seconds)
+        self.process.send_signal(by)
+        code = self.process.wait(60)
         return code, json.loads(self.log_file.with_suffix(".out").read_text())
 
 

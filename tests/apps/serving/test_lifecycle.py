@@ -1,6 +1,7 @@
 """Start, stop and accidents of `gnvpro serve` as a process."""
 
 import contextlib
+import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,11 @@ import pytest
 import requests
 
 from apps.serve import names_of
+from apps.serving.served import ModelFailed
+from apps.serving.solver_process import SolverProcess
 from surrogate.saved import Surrogate
 from tests.apps.serving.conftest import serving
+from tests.pde_data.toy import DecayProblem
 
 SECOND = ("--with-pde", "--problem", "tests.pde_data.toy:Second")
 ASKED = {"name": "decay-pde", "input": [[1.5, 0.5]]}
@@ -69,7 +73,49 @@ def test_a_solver_that_dies_costs_its_requests_only(slow):
         worker(slow).kill()
         answer = solving.result()
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "InvalidOutput")
+    assert "the process that solves the PDE has ended" in answer.json()["error"]["message"]
     assert requests.post(f"{slow.url}/Evaluate", json=ASKED).status_code == 200
+
+
+class Fussy(DecayProblem):
+    """Cannot be solved, nor differentiated, for amplitudes above 1.8."""
+
+    def solve(self, y):
+        if (y[:, 0] > 1.8).any():
+            raise FloatingPointError("diverged")
+        return super().solve(y)
+
+    def vjp(self, y, dc):
+        self.solve(y)
+        return 2 * y
+
+
+class WithoutLibrary(DecayProblem):
+    def solve(self, y):
+        raise ModuleNotFoundError("No module named 'solvers'")
+
+
+def test_one_bad_row_is_nan_and_the_others_are_computed():
+    solver = SolverProcess(Fussy())
+    try:
+        y, dc = np.array([[1.5, 0.5], [1.9, 0.5], [1.2, 0.3]]), np.ones((3, 6))
+        solved, gradient = solver.evaluate(y), solver.vjp(y, dc)
+        np.testing.assert_array_equal(solved[[0, 2]], DecayProblem().evaluate(y[[0, 2]]))
+        np.testing.assert_array_equal(gradient[[0, 2]], 2 * y[[0, 2]])
+        assert np.isnan(solved[1]).all()
+        assert np.isnan(gradient[1]).all()
+        assert not hasattr(solver, "jvp")
+    finally:
+        solver.close()
+
+
+def test_what_is_missing_is_said():
+    solver = SolverProcess(WithoutLibrary())
+    try:
+        with pytest.raises(ModelFailed, match="No module named 'solvers'"):
+            solver.evaluate(np.array([[1.5, 0.5]]))
+    finally:
+        solver.close()
 
 
 def test_the_solver_does_not_outlive_a_server_that_was_killed(slow):
@@ -117,7 +163,8 @@ def test_the_log_has_a_line_for_every_request(server):
 def test_the_log_can_be_left_out(smooth, tmp_path):
     with serving(tmp_path / "log", smooth, "--log", "none") as running:
         requests.post(f"{running.url}/Evaluate", data=b"?")
-        assert running.stop()[1]["errors"] == 1
+        code, said = running.stop(signal.SIGINT)
+    assert (code, said["errors"]) == (0, 1)
     assert {line["event"] for line in running.log} == {"listening", "stopping", "stopped"}
 
 

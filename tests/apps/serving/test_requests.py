@@ -146,6 +146,20 @@ def test_bodies_that_are_too_large_are_refused(talk):
     assert talk.post("/Evaluate", FULL)[0] == 200
 
 
+def test_who_sends_too_slowly_is_not_waited_for(surrogate):
+    talking = Talk(make_app({"smooth": serve_surrogate("smooth", surrogate)}, Limits(read_seconds=0.05)))
+
+    async def slowly():
+        yield b"{"
+        await asyncio.sleep(0.5)
+        yield b"}"
+
+    status, answer = talking.request("POST", "/Evaluate", data=slowly())
+    assert (status, answer["error"]["type"]) == (408, "InvalidInput")
+    assert talking.post("/Evaluate", FULL)[0] == 200
+    talking.close()
+
+
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data"])
 def test_the_content_type_does_not_matter(talk, content_type):
     headers = {"Content-Type": content_type}
