@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--url", default="http://localhost:4242")
     parser.add_argument("--model", default="dcr-model")
     parser.add_argument("--noise", type=float, default=0.3, help="in spreads of the observables over the prior")
-    parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--tune", type=int, default=300)
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--tune", type=int, default=100)
     given = parser.parse_args()
 
     model, rng = umbridge.HTTPModel(given.url, given.model), np.random.default_rng(0)
