@@ -1,4 +1,4 @@
-"""The command line: `gnvpro generate | train | predict | export | compare | segment | study | info | demo`.
+"""The command line: `gnvpro generate | train | predict | export | compare | serve | segment | study | info | demo`.
 
 Each command is a settings class, an example and a function of another module, imported when it is called: `generate`
 never loads torch, and `train` never FEniCSx.
@@ -94,6 +94,14 @@ def export(given: options.ExportOptions) -> Outcome:
 def compare(given: options.CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
     from apps.compare import run
+
+    return run(given)
+
+
+@command(options.ServeOptions, "serve runs/model --with-pde --port 4242")
+def serve(given: options.ServeOptions) -> Outcome:
+    """Answer clients of the UM-Bridge protocol with saved models, and with the PDE, until told to stop."""
+    from apps.serve import run
 
     return run(given)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le, MinLen
 from typer import Argument, Option
 
 from apps.settings import Assignments, Comma
@@ -169,6 +169,37 @@ class CompareOptions:
         Comma,
     ] = None
     repeats: Annotated[int, Option("--repeats", help="Timings taken; the median is reported."), Ge(1)] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Settings of `gnvpro serve`."""
+
+    models: Annotated[
+        tuple[str, ...],
+        Argument(
+            help="Folders of saved models; NAME=FOLDER gives one another name than its folder's.", metavar="MODEL..."
+        ),
+        MinLen(1),
+    ]
+    host: Annotated[str, Option("--host", help="Address to listen on; others than loopback let other machines in.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Option("--port", help="Port to listen on; 0 for any free one."), Ge(0), Le(65535)] = 4242
+    with_pde: Annotated[bool, Option("--with-pde", help="Serve the PDE of every model too, as NAME-pde.")] = False
+    problem: Annotated[
+        str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
+    ] = None
+    extrapolate: Annotated[
+        bool, Option("--extrapolate", help="Answer outside the training range too, where no error is promised.")
+    ] = False
+    max_body: Annotated[int, Option("--max-body", help="Bytes of one request."), Ge(1000)] = 1_000_000
+    max_requests: Annotated[int, Option("--max-requests", help="Requests in work; more are refused."), Ge(1)] = 256
+    log: Annotated[
+        Literal["requests", "errors", "none"],
+        Option("--log", help="JSON lines on stderr: every request, those with errors, or only start and stop."),
+    ] = "requests"
+    threads: Annotated[int, Option("--threads", help="Threads of torch; small networks want one."), Ge(1)] = 1
 
 
 @dataclass(frozen=True, kw_only=True)

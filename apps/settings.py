@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
-from typer.models import OptionInfo, ParameterInfo
+from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 
 
 def _split_commas(value: Any) -> Any:
@@ -138,13 +138,13 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None if required else field.default,
-        annotation=Annotated[_command_line_type(kind, required), option],
+        annotation=Annotated[_command_line_type(kind, required, option), option],
     )
 
 
-def _command_line_type(kind: Any, required: bool) -> Any:
+def _command_line_type(kind: Any, required: bool, option: ParameterInfo) -> Any:
     origins = {typing.get_origin(member) for member in (kind, *typing.get_args(kind))}
-    if dict in origins:
+    if dict in origins or (tuple in origins and isinstance(option, ArgumentInfo)):
         return list[str] | None
     if tuple in origins:
         return str | None

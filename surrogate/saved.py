@@ -174,7 +174,9 @@ class Surrogate:
 
     @cached_property
     def _on_cpu(self) -> Callable[[Tensor], Tensor]:
-        return self._on(torch.device("cpu"))
+        # Made by whichever call is first: made in inference mode, its tensors could never be differentiated through.
+        with torch.inference_mode(False):
+            return self._on(torch.device("cpu"))
 
     def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """The map with everything that does not depend on y made once: one point costs a dozen small calls."""

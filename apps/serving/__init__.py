@@ -1,1 +1,1 @@
-"""Surrogates behind a server."""
+"""Models behind a server."""

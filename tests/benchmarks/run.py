@@ -27,6 +27,7 @@ from pde_data.sampling import draw
 from surrogate.forward_model import Space
 from surrogate.samples import Samples
 from tests.benchmarks.onnx_runtime import onnx_speed
+from tests.benchmarks.serving import serving
 from tests.benchmarks.speed import as_table, speed
 from training.train import TrainSettings, train
 
@@ -167,7 +168,9 @@ def main() -> None:
     """Run everything and write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks.json"))
-    out = parser.parse_args().out
+    parser.add_argument("--serving-seconds", type=float, default=600.0, help="of the server's run under load")
+    given = parser.parse_args()
+    out = given.out
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         store, problem = Path(folder) / "cdr.zarr", ConvectionDiffusionReaction()
@@ -182,6 +185,8 @@ def main() -> None:
         costs = measure_costs(problem, surrogate, lambda n: draw(problem.parameters, 1, np.arange(n)), repeats=7)
         results["cpu_seconds_per_sample"] = vars(costs)
         results["onnx runtime, CDR"] = onnx_speed(surrogate)
+        surrogate.save(Path(folder) / "model")
+        results["serving"] = serving(Path(folder) / "model", given.serving_seconds)
         results["training, CDR of this project"] = protocols(samples, dict(train=400, validation=200, test=200))
     results["training, few parameters"] = few_parameters()
     if PAPER_DATA.exists():

@@ -16,6 +16,8 @@ from surrogate.networks import DenseNetwork
 from surrogate.residual_network import ResidualNetwork
 from surrogate.saved import Surrogate
 from surrogate.scaling import Scaling
+from tests.training.problems import smooth_samples
+from training.train import TrainSettings, train
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # Of the fixture of schema 2, when it was written.
@@ -78,6 +80,16 @@ def test_torch_in_torch_out_with_autograd():
     (out**2).sum().backward()
     np.testing.assert_allclose(y.grad.numpy(), model.vjp(Y[:3], 2 * out.detach().numpy()), rtol=1e-12)
     assert isinstance(model.evaluate(Y), np.ndarray)
+
+
+def test_autograd_after_numpy():
+    """The first call makes what all calls use; numpy's runs in inference mode."""
+    samples = smooth_samples()
+    model = train(samples.split(0), TrainSettings(widths=(5,), gain=1.0, budget=5, polynomial="on")).surrogate
+    model.evaluate(samples.parameters)
+    y = torch.from_numpy(samples.parameters[:2]).requires_grad_()
+    (gradient,) = torch.autograd.grad(model.evaluate(y).sum(), y)
+    np.testing.assert_allclose(gradient, model.vjp(samples.parameters[:2], np.ones((2, 7))), rtol=1e-12)
 
 
 def test_points_outside_the_training_bounds_are_told():

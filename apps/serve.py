@@ -1,0 +1,117 @@
+"""`gnvpro serve`: saved models, and the PDEs behind them, for any client of the UM-Bridge protocol."""
+
+from __future__ import annotations
+
+import ipaddress
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from apps.console import Outcome, table
+from apps.options import ServeOptions
+from apps.origin import problem_of
+from apps.serving.domain import Domain
+from apps.serving.lifecycle import run_until_stopped
+from apps.serving.request_log import RequestLog
+from apps.serving.served import ServedModel, serve_surrogate
+from apps.serving.server import Limits, make_app
+from apps.settings import to_dict
+from surrogate.load import load_model
+from surrogate.saved import Surrogate
+from training.device import torch_threads
+
+# Solves take long: whoever comes after so many is told to come back.
+PDE_MOST_WAITING = 64
+
+
+def run(given: ServeOptions) -> Outcome:
+    """Load the models, serve them until told to stop."""
+    log = RequestLog(given.log)
+    with torch_threads(given.threads):
+        models = load(given)
+        app = make_app(models, Limits(body=given.max_body, requests=given.max_requests), log)
+        if not _is_loopback(given.host):
+            log.event(
+                "warning", message=f"{given.host} is reachable from other machines, and anyone may ask the models"
+            )
+        counts = run_until_stopped(app, given.host, given.port)
+    numbers = {
+        "models": list(models),
+        "answered": counts.answered,
+        "errors": counts.errors,
+        "settings": to_dict(given),
+    }
+    rows = [("models", ", ".join(models)), ("answered", str(counts.answered)), ("with an error", str(counts.errors))]
+    return Outcome(numbers, table("Served", rows))
+
+
+def load(given: ServeOptions) -> dict[str, ServedModel]:
+    """The models under their names, each followed by its PDE where that is asked for.
+
+    Raises
+    ------
+    ValueError
+        Two models that were given the same name, a PDE of a model that has none, or `--problem` for several models.
+    """
+    if given.problem is not None and (len(given.models) > 1 or not given.with_pde):
+        raise ValueError("--problem names the PDE of one model: give it one model, and --with-pde")
+    served: dict[str, ServedModel] = {}
+    for name, folder in names_of(given.models).items():
+        model = load_model(folder)
+        if isinstance(model, Surrogate):
+            served[name] = serve_surrogate(name, model, extrapolate=given.extrapolate)
+        else:
+            served[name] = ServedModel(name, model, domain=None if given.extrapolate else Domain.of(model))
+        if given.with_pde:
+            if not isinstance(model, Surrogate):
+                raise ValueError(f"{folder} is a classifier, which has no PDE; leave --with-pde out, or serve it apart")
+            served[f"{name}-pde"] = serve_pde(f"{name}-pde", model, given.problem)
+    return served
+
+
+def names_of(given: tuple[str, ...]) -> dict[str, Path]:
+    """Names in the server: those given as NAME=FOLDER, else that of the folder, numbered from the second on.
+
+    Raises
+    ------
+    ValueError
+        The same NAME twice.
+    """
+    named: dict[str, Path] = {}
+    unnamed: list[Path] = []
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or Path(text).exists():
+            unnamed.append(Path(text))
+        elif name in named:
+            raise ValueError(f"{name!r} names two models, {named[name]} and {folder}; give each its own")
+        else:
+            named[name] = Path(folder)
+    for folder in unnamed:
+        base = folder.resolve().name
+        candidates = (base, *(f"{base}-{k}" for k in range(2, len(given) + 2)))
+        named[next(name for name in candidates if name not in named)] = folder
+    return named
+
+
+def serve_pde(name: str, surrogate: Surrogate, problem: str | None = None) -> ServedModel:
+    """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused."""
+    from apps.serving.solver_process import SolverProcess
+
+    solver = SolverProcess(problem_of(surrogate, problem))
+    thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+    thread.submit(solver.warm_up)
+
+    def close() -> None:
+        solver.close()
+        thread.shutdown(wait=True, cancel_futures=True)
+
+    return ServedModel(
+        name, solver, domain=Domain.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,194 @@
+"""The HTTP side: an aiohttp application that speaks the UM-Bridge protocol for a set of models.
+
+Whatever arrives is answered with JSON, errors as the protocol's own. `/` is left free; more routes may be added:
+
+    app = make_app(models)
+    app.add_routes(...)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from apps.serving import protocol
+from apps.serving.request_log import RequestLog
+from apps.serving.served import ServedModel
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one client cannot use up.
+
+    Attributes
+    ----------
+    body
+        Bytes of one request.
+    requests
+        Requests in work at one time; more are refused with status 503.
+    read_seconds
+        Until the body of a request has arrived.
+    """
+
+    body: int = 1_000_000
+    requests: int = 256
+    read_seconds: float = 30.0
+
+
+@dataclass
+class Counts:
+    """What the server has done: requests in work, answered, and answered with an error."""
+
+    in_work: int = 0
+    answered: int = 0
+    errors: int = 0
+
+
+MODELS = web.AppKey("models", Mapping[str, ServedModel])
+LIMITS = web.AppKey("limits", Limits)
+COUNTS = web.AppKey("counts", Counts)
+LOG = web.AppKey("log", RequestLog)
+_ASKED = web.RequestKey("asked", str)
+
+
+def make_app(
+    models: Mapping[str, ServedModel], limits: Limits | None = None, log: RequestLog | None = None
+) -> web.Application:
+    """The application; `app[MODELS]` are its models, closed when it is cleaned up."""
+    limits = limits or Limits()
+    app = web.Application(middlewares=[_answer_everything], client_max_size=limits.body)
+    app[MODELS], app[LIMITS], app[COUNTS], app[LOG] = models, limits, Counts(), log or RequestLog("none")
+    app.add_routes(
+        [
+            web.get("/health", _health),
+            web.get("/Info", _info),
+            web.post("/InputSizes", _input_sizes),
+            web.post("/OutputSizes", _output_sizes),
+            web.post("/ModelInfo", _model_info),
+            *(web.post(f"/{operation}", _operation(operation)) for operation in protocol.OPERATIONS),
+        ]
+    )
+    app.on_cleanup.append(_close)
+    return app
+
+
+@web.middleware
+async def _answer_everything(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Counts, refuses what is too much, turns every error into an answer, and logs."""
+    began, counts, log, error = time.perf_counter(), request.app[COUNTS], request.app[LOG], ""
+    counts.in_work += 1
+    try:
+        try:
+            if counts.in_work > request.app[LIMITS].requests and request.path != "/health":
+                raise protocol.InvalidOutput(f"busy with {counts.in_work - 1} requests; try again later", 503)
+            response = await handler(request)
+        except protocol.ProtocolError as refused:
+            response, error = _refusal(refused), f"{refused.type}: {refused}"
+        except web.HTTPException as http:
+            if http.status < 400:
+                raise
+            refused = _in_protocol(request, http)
+            response, error = _refusal(refused), f"{refused.type}: {refused}"
+            if "Allow" in http.headers:
+                response.headers["Allow"] = http.headers["Allow"]
+        except Exception as defect:
+            log.defect(defect)
+            refused = protocol.InvalidOutput(f"the server failed ({type(defect).__name__}); its log says how")
+            response, error = _refusal(refused), f"{refused.type}: {refused}"
+    finally:
+        counts.in_work -= 1
+    counts.answered += 1
+    counts.errors += bool(error)
+    log.request(
+        request.method, request.path, request.get(_ASKED, ""), response.status, time.perf_counter() - began, error
+    )
+    return response
+
+
+def _refusal(error: protocol.ProtocolError) -> web.Response:
+    response = _json(error.body(), error.status)
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _in_protocol(request: web.Request, error: web.HTTPException) -> protocol.ProtocolError:
+    if error.status in (404, 405):
+        return protocol.UnsupportedFeature(f"{request.method} {request.path[:100]} is not offered here", error.status)
+    if error.status == 413:
+        return protocol.InvalidInput(f"expected at most {request.app[LIMITS].body} bytes; see --max-body", 413)
+    return protocol.InvalidInput(str(error.reason), error.status)
+
+
+def _json(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, headers={"Content-Type": "application/json"})
+
+
+async def _body(request: web.Request) -> bytes:
+    limits = request.app[LIMITS]
+    if (request.content_length or 0) > limits.body:  # said beforehand: not a byte is read
+        raise web.HTTPRequestEntityTooLarge(limits.body, request.content_length or 0)
+    try:
+        async with asyncio.timeout(limits.read_seconds):
+            return await request.read()
+    except TimeoutError:
+        raise protocol.InvalidInput(f"the request did not arrive within {limits.read_seconds:g} s", 408) from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise protocol.InvalidInput(f"the body cannot be read: {error}") from None
+
+
+async def _asked(request: web.Request) -> tuple[ServedModel, dict]:
+    content = protocol.parse(await _body(request))
+    name = protocol.model_name(content)
+    request[_ASKED] = name
+    models = request.app[MODELS]
+    if name not in models:
+        raise protocol.ModelNotFound(f"model {name[:100]!r} is not served; expected one of {', '.join(models)}")
+    return models[name], content
+
+
+def _operation(operation: str) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        model, content = await _asked(request)
+        return _json(protocol.encode(await model.answer(operation, content)))
+
+    return handle
+
+
+async def _info(request: web.Request) -> web.Response:
+    return _json(protocol.encode({"protocolVersion": protocol.VERSION, "models": list(request.app[MODELS])}))
+
+
+async def _input_sizes(request: web.Request) -> web.Response:
+    return _json(protocol.encode({"inputSizes": [(await _asked(request))[0].n_in]}))
+
+
+async def _output_sizes(request: web.Request) -> web.Response:
+    return _json(protocol.encode({"outputSizes": [(await _asked(request))[0].n_out]}))
+
+
+async def _model_info(request: web.Request) -> web.Response:
+    return _json(protocol.encode({"support": (await _asked(request))[0].support}))
+
+
+async def _health(request: web.Request) -> web.Response:
+    counts = request.app[COUNTS]
+    about = {
+        "status": "ok",
+        "models": list(request.app[MODELS]),
+        "requests_in_work": counts.in_work - 1,
+        "answered": counts.answered,
+        "errors": counts.errors,
+    }
+    return _json(protocol.encode(about))
+
+
+async def _close(app: web.Application) -> None:
+    for model in app[MODELS].values():
+        await asyncio.to_thread(model.close)

@@ -1,0 +1,69 @@
+"""Where is the body, given noisy potential differences? PyMC's NUTS drives a served surrogate over UM-Bridge.
+
+In one shell, the surrogate of the README's "Step by step":
+
+    gnvpro serve runs/dcr-model
+
+In another, with an environment of its own, for this script knows nothing of gnvpro:
+
+    python -m venv sampling
+    sampling/bin/pip install umbridge pymc
+    sampling/bin/python docs/sample_with_umbridge.py
+
+Data are made of the model itself at known parameters, with noise; the posterior should then cover these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import pymc as pm
+import umbridge
+from umbridge.pymc import UmbridgeOp
+
+# As `gnvpro info runs/dcr-model --json` has them.
+NAMES = ("depth", "volume", "azimuth")
+LOWER, UPPER = np.array([0.45, 0.0283, 0.0]), np.array([0.75, 0.226, 1.57])
+TRUTH = np.array([0.62, 0.11, 0.6])
+
+
+def main() -> None:
+    """Make data, sample, print truth and posterior."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://localhost:4242")
+    parser.add_argument("--model", default="dcr-model")
+    parser.add_argument("--noise", type=float, default=0.3, help="in spreads of the observables over the prior")
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--tune", type=int, default=100)
+    given = parser.parse_args()
+
+    model, rng = umbridge.HTTPModel(given.url, given.model), np.random.default_rng(0)
+    prior = np.array([model([y.tolist()])[0] for y in rng.uniform(LOWER, UPPER, (64, len(NAMES)))])
+    noise = given.noise * prior.std(axis=0).mean()
+    data = np.array(model([TRUTH.tolist()])[0]) + noise * rng.standard_normal(prior.shape[1])
+
+    with pm.Model():
+        y = pm.math.stack([pm.Uniform(*of) for of in zip(NAMES, LOWER, UPPER, strict=True)])
+        pm.Normal("observed", mu=UmbridgeOp(given.url, given.model)(y), sigma=noise, observed=data)
+        began = time.perf_counter()
+        trace = pm.sample(given.draws, tune=given.tune, chains=2, cores=1, random_seed=1, progressbar=False)
+        seconds = time.perf_counter() - began
+
+    steps = int(trace.sample_stats["n_steps"].sum())
+    print(f"{2 * given.draws} draws in {seconds:.0f} s, {steps} evaluations with gradients after tuning")
+    print(f"{'':>8} {'truth':>8} {'mean':>8} {'std':>8}  R-hat")
+    for name, truth in zip(NAMES, TRUTH, strict=True):
+        draws = trace.posterior[name].values  # (chain, draw)
+        print(f"{name:>8} {truth:8.4f} {draws.mean():8.4f} {draws.std():8.4f}  {_r_hat(draws):.3f}")
+
+
+def _r_hat(draws: np.ndarray) -> float:
+    """Gelman and Rubin's ratio of the spread of all chains together to that of each, (chain, draw); 1 when mixed."""
+    within, between = draws.var(axis=1, ddof=1).mean(), draws.mean(axis=1).var(ddof=1)
+    return float(np.sqrt((draws.shape[1] - 1) / draws.shape[1] + between / within))
+
+
+if __name__ == "__main__":
+    main()

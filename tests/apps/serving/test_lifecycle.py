@@ -1,0 +1,209 @@
+"""Start, stop and accidents of `gnvpro serve` as a process."""
+
+import contextlib
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import requests
+
+from apps.serve import names_of
+from apps.serving.served import ModelFailed
+from apps.serving.solver_process import SolverProcess
+from surrogate.saved import Surrogate
+from tests.apps.serving.conftest import serving
+from tests.pde_data.toy import DecayProblem
+
+SECOND = ("--with-pde", "--problem", "tests.pde_data.toy:Second")
+ASKED = {"name": "decay-pde", "input": [[1.5, 0.5]]}
+
+
+@pytest.fixture
+def slow(model, tmp_path):
+    """A PDE of one second a sample."""
+    with serving(tmp_path / "log", model, *SECOND) as running:
+        assert requests.post(f"{running.url}/Evaluate", json=ASKED).status_code == 200
+        yield running
+
+
+def worker(server):
+    """The process that solves."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return next(child for child in children if "spawn_main" in " ".join(child.cmdline()))
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def in_work(server):
+    return requests.get(f"{server.url}/health").json()["requests_in_work"]
+
+
+def test_surrogates_answer_while_the_pde_is_solved_and_a_stop_answers_what_was_asked(slow, model):
+    expected = Surrogate.load(model).evaluate(np.array([[1.5, 0.5]])).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        solving = [pool.submit(requests.post, f"{slow.url}/Evaluate", json=ASKED) for _ in range(4)]
+        wait_until(lambda: in_work(slow) == 4)
+        for _ in range(10):
+            answer = requests.post(f"{slow.url}/Evaluate", json={**ASKED, "name": "decay"})
+            assert answer.json() == {"output": expected}
+        assert not all(future.done() for future in solving)
+        code, said = slow.stop()
+        assert [future.result().status_code for future in solving] == [200] * 4
+    assert code == 0
+    assert (said["models"], said["errors"]) == (["decay", "decay-pde"], 0)
+    assert [line["event"] for line in slow.log if line["event"] != "request"] == ["listening", "stopping", "stopped"]
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{slow.url}/health")
+
+
+def test_a_solver_that_dies_costs_its_requests_only(slow):
+    with ThreadPoolExecutor(1) as pool:
+        solving = pool.submit(requests.post, f"{slow.url}/Evaluate", json=ASKED)
+        wait_until(lambda: in_work(slow) == 1)
+        worker(slow).kill()
+        answer = solving.result()
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "InvalidOutput")
+    assert "the process that solves the PDE has ended" in answer.json()["error"]["message"]
+    assert requests.post(f"{slow.url}/Evaluate", json=ASKED).status_code == 200
+
+
+class Fussy(DecayProblem):
+    """Cannot be solved, nor differentiated, for amplitudes above 1.8."""
+
+    def solve(self, y):
+        if (y[:, 0] > 1.8).any():
+            raise FloatingPointError("diverged")
+        return super().solve(y)
+
+    def vjp(self, y, dc):
+        self.solve(y)
+        return 2 * y
+
+
+class WithoutLibrary(DecayProblem):
+    def solve(self, y):
+        raise ModuleNotFoundError("No module named 'solvers'")
+
+
+def test_one_bad_row_is_nan_and_the_others_are_computed():
+    solver = SolverProcess(Fussy())
+    try:
+        y, dc = np.array([[1.5, 0.5], [1.9, 0.5], [1.2, 0.3]]), np.ones((3, 6))
+        solved, gradient = solver.evaluate(y), solver.vjp(y, dc)
+        np.testing.assert_array_equal(solved[[0, 2]], DecayProblem().evaluate(y[[0, 2]]))
+        np.testing.assert_array_equal(gradient[[0, 2]], 2 * y[[0, 2]])
+        assert np.isnan(solved[1]).all()
+        assert np.isnan(gradient[1]).all()
+        assert not hasattr(solver, "jvp")
+    finally:
+        solver.close()
+
+
+def test_what_is_missing_is_said():
+    solver = SolverProcess(WithoutLibrary())
+    try:
+        with pytest.raises(ModelFailed, match="No module named 'solvers'"):
+            solver.evaluate(np.array([[1.5, 0.5]]))
+    finally:
+        solver.close()
+
+
+def test_the_solver_does_not_outlive_a_server_that_was_killed(slow):
+    process = worker(slow)
+    slow.process.kill()
+    process.wait(20)
+
+
+def test_a_stranger_on_the_line_changes_nothing(slow):
+    """Not HTTP, half a request, and hanging up in the middle."""
+    port = int(slow.url.rpartition(":")[2])
+    for sent in (
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET",
+        b"POST /Evaluate HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{",
+        b"POST /Evaluate HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde",
+        b"POST /Evaluate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"A" * 100_000,
+    ):
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(sent)
+            line.settimeout(0.3)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                line.recv(1000)
+    assert requests.post(f"{slow.url}/Evaluate", json={**ASKED, "name": "decay"}).status_code == 200
+
+
+def test_the_log_has_a_line_for_every_request(server):
+    requests.get(f"{server.url}/Info")
+    wait_until(lambda: server.log[-1].get("path") == "/Info")
+    before = len(server.log)
+    requests.post(f"{server.url}/Evaluate", json={"name": "smooth", "input": [[0.1, 0.2, 0.3]]})
+    requests.post(f"{server.url}/Gradient", json={"name": 'no "such\nmodel'})
+    requests.get(f"{server.url}/health")
+    wait_until(lambda: len(server.log) >= before + 3)
+    good, bad, health = server.log[before:]
+    assert (good["method"], good["path"], good["model"], good["status"]) == ("POST", "/Evaluate", "smooth", 200)
+    assert good["ms"] > 0
+    assert "error" not in good
+    assert (bad["model"], bad["status"]) == ('no "such\nmodel', 400)
+    assert bad["error"].startswith("ModelNotFound: ")
+    assert (health["path"], health["status"]) == ("/health", 200)
+
+
+def test_the_log_can_be_left_out(smooth, tmp_path):
+    with serving(tmp_path / "log", smooth, "--log", "none") as running:
+        requests.post(f"{running.url}/Evaluate", data=b"?")
+        code, said = running.stop(signal.SIGINT)
+    assert (code, said["errors"]) == (0, 1)
+    assert {line["event"] for line in running.log} == {"listening", "stopping", "stopped"}
+
+
+def test_an_address_that_is_taken_is_bad_usage(gnvpro, smooth):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = gnvpro("serve", smooth, "--port", taken.getsockname()[1])
+    assert ran.exit_code == 2
+    assert "address already in use" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "models is missing"),
+        (("nowhere",), "nowhere is not a saved model"),
+        (("a={smooth}", "a={model}"), "'a' names two models"),
+        (("{smooth}", "--with-pde"), "names no PDE"),
+        (("{smooth}", "{model}", "--with-pde", "--problem", "x:y"), "--problem names the PDE of one model"),
+        (("{model}", "--with-pde"), "unknown problem 'decay'"),
+        (("{smooth}", "--port", "70000"), "port: expected"),
+        (("{smooth}", "--log", "loud"), "loud"),
+    ],
+)
+def test_bad_usage_is_told(gnvpro, smooth, model, words, said):
+    ran = gnvpro("serve", *(word.format(smooth=smooth, model=model) for word in words))
+    assert ran.exit_code == 2
+    assert said in ran.stderr
+
+
+def test_names_in_the_server(tmp_path):
+    given = ("runs/model", "other/model", "forward=runs/model", "model-3=x", "third/model")
+    named = names_of(given)
+    assert {name: str(folder) for name, folder in named.items()} == {
+        "forward": "runs/model",
+        "model-3": "x",
+        "model": "runs/model",
+        "model-2": "other/model",
+        "model-4": "third/model",
+    }
+    odd = tmp_path / "a=b"
+    odd.mkdir()
+    assert names_of((str(odd),)) == {"a=b": Path(odd)}

@@ -1,0 +1,22 @@
+"""The script in docs/: what it says of the problem it samples is true."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+
+from pde_data.problem import registered_problem
+
+SCRIPT = Path(__file__).parents[2] / "docs" / "sample_with_umbridge.py"
+
+
+def test_its_parameters_are_those_of_the_problem():
+    constants = {}
+    for node in ast.parse(SCRIPT.read_text()).body:
+        if isinstance(node, ast.Assign):
+            exec(ast.unparse(node), {"np": np}, constants)
+    space = registered_problem("dcr").parameters
+    assert space.names == constants["NAMES"]
+    np.testing.assert_allclose(constants["LOWER"], space.lower, rtol=2e-3)
+    np.testing.assert_allclose(constants["UPPER"], space.upper, rtol=2e-3)
+    assert space.contains(np.stack([constants["LOWER"], constants["UPPER"], constants["TRUTH"]])).all()
