@@ -18,7 +18,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
@@ -131,7 +131,7 @@ def require_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[tuple[
 
 
 def _migrated(description: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers."""
+    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers, version 3 no trust."""
     if description["schema_version"] == 1:
         description = {
             **description,
@@ -143,6 +143,8 @@ def _migrated(description: dict[str, Any]) -> dict[str, Any]:
         }
     if description["schema_version"] == 2:
         description = {**description, "schema_version": 3, "kind": "surrogate"}
+    if description["schema_version"] == 3:
+        description = {**description, "schema_version": 4, "trust": None}
     if description.get("kind") not in KINDS:
         raise SavedModelError(f"expected a model of kind {' or '.join(KINDS)}, got {description.get('kind')!r}")
     return description
