@@ -121,13 +121,15 @@ def complaining_of(folder: Path) -> Iterator[None]:
 
 
 def require_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[tuple[int, ...], str]]) -> None:
-    """Shapes and dtypes agree with the description, before anything is computed with them."""
+    """Shapes and dtypes agree with the description and values are finite, before anything is computed with them."""
     for name, wanted in expected.items():
         got = tuple(tensors[name].shape), str(tensors[name].dtype).removeprefix("torch.")
         if got != wanted:
             raise SavedModelError(
                 f"the model's {name} should be {wanted[1]} of shape {wanted[0]}, got {got[1]} of {got[0]}"
             )
+        if not tensors[name].isfinite().all():
+            raise SavedModelError(f"the model's {name} holds numbers that are not finite; train the model again")
 
 
 def _migrated(description: dict[str, Any]) -> dict[str, Any]:

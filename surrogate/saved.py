@@ -333,6 +333,11 @@ class Surrogate:
         model_folder.require_tensors({name: getattr(self, name) for name in expected}, expected)
         if self.network.n_inputs != n_in or dtype not in ("float32", "float64"):
             raise SavedModelError(f"the model's network has {self.network.n_inputs} inputs of {dtype}, its data {n_in}")
+        for name in ("errors", "errors_anomalous", "provenance", "training"):
+            if not isinstance(getattr(self, name), dict):
+                raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
+        if bounds := self.training.get("bounds"):
+            self.parameters.rows([bounds["lower"], bounds["upper"]])
 
 
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")
