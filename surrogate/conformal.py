@@ -23,22 +23,22 @@ _ROUNDING = 1e-9
 _LEAST_SCALE = 1e-6
 
 
-def quantile(scores: Array, level: float, weights: Array | None = None, weight_ahead: float = 1.0) -> Array:
+def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None = None) -> Array:
     """The smallest q with P(new score <= q) >= level, for each column of scores: (n, ...) -> (...).
 
     Infinite where n samples cannot vouch for the level: fewer than `samples_needed(level)` of equal weight.
 
     Parameters
     ----------
-    weights : (n,)
-        Density of new samples over that of these; equal without.
-    weight_ahead
-        The same at the new sample; its largest value keeps the promise at every point.
+    weighting : (n,), number
+        Density of new samples over that of these, at these and at the new one: there its largest value keeps the
+        promise everywhere. Equal without.
     """
     n = len(scores)
-    if weights is None:
+    if weighting is None:
         rank = math.ceil((n + 1) * level - _ROUNDING)
         return np.sort(scores, axis=0)[rank - 1] if rank <= n else np.full(scores.shape[1:], np.inf)
+    weights, weight_ahead = weighting
     order = np.argsort(scores, axis=0)
     reached = np.cumsum(weights[order], axis=0) >= level * (weights.sum() + weight_ahead) - _ROUNDING
     found = np.take_along_axis(scores, np.take_along_axis(order, reached.argmax(axis=0)[None], 0), 0)[0]
@@ -99,8 +99,8 @@ class Bands:
         The simultaneous band is factor * scale: all observables of a sample lie in it with that probability.
     source
         The set that calibrated: `calibration` or `test` chose nothing, `validation` has also chosen the network.
-    weighted
-        Whether calibration samples were weighted for the law of the parameters.
+    weight_ahead
+        Of the new sample, where calibration samples were weighted for the law of the parameters; else 1.
     """
 
     levels: tuple[float, ...]
@@ -109,7 +109,7 @@ class Bands:
     factors: Array
     n_samples: int
     source: str
-    weighted: bool = False
+    weight_ahead: float = 1.0
 
     def __post_init__(self) -> None:
         """Shapes and values that no calibration gives are refused: bands are read from files too."""
@@ -128,6 +128,8 @@ class Bands:
             raise ValueError("the scales of the simultaneous band must be finite and positive")
         if not isinstance(self.n_samples, int) or self.n_samples < 1:
             raise ValueError(f"expected at least one calibration sample, got {self.n_samples!r}")
+        if not isinstance(self.weight_ahead, float) or not 1 <= self.weight_ahead < np.inf:
+            raise ValueError(f"expected a weight of the new sample from 1 on, got {self.weight_ahead!r}")
 
     @classmethod
     def calibrated(
@@ -146,10 +148,9 @@ class Bands:
         """
         sizes = np.abs(residuals)
         scores = (sizes / scale).max(axis=1)
-        how = () if weighting is None else weighting
-        marginal = np.stack([quantile(sizes, level, *how) for level in LEVELS])
-        factors = np.array([float(quantile(scores, level, *how)) for level in LEVELS])
-        return cls(LEVELS, marginal, scale, factors, len(residuals), source, weighting is not None)
+        marginal = np.stack([quantile(sizes, level, weighting) for level in LEVELS])
+        factors = np.array([float(quantile(scores, level, weighting)) for level in LEVELS])
+        return cls(LEVELS, marginal, scale, factors, len(residuals), source, 1.0 if weighting is None else weighting[1])
 
     def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
         """Of every observable (n_out,); infinite where there were too few calibration samples.
@@ -186,15 +187,16 @@ class Bands:
             "n_samples": self.n_samples,
             "source": self.source,
             "also_chose_the_network": self.source == "validation",
-            "weighted": self.weighted,
+            "weight_ahead": self.weight_ahead,
         }
 
     def shortage(self, level: float) -> str | None:
         """Why the band of this level is infinite, in words; None where it is not."""
         if np.isfinite(self.half_width(level)).all() and np.isfinite(self.factors[self._row(level)]):
             return None
-        least = "more than " * self.weighted + str(samples_needed(level))
-        return f"infinite: {self.n_samples} samples calibrated, {level:.0%} needs at least {least}"
+        least = samples_needed(level) if self.weight_ahead == 1 else math.ceil(level / (1 - level) * self.weight_ahead)
+        about = "" if self.weight_ahead == 1 else "about "
+        return f"infinite: {self.n_samples} samples calibrated, {level:.0%} needs at least {about}{least}"
 
 
 def spread(residuals: Array) -> Array:
@@ -205,4 +207,3 @@ def spread(residuals: Array) -> Array:
     found = 1.4826 * np.median(np.abs(residuals), axis=0)
     largest = float(found.max())
     return np.maximum(found, _LEAST_SCALE * largest) if largest > 0 else np.ones_like(found)
-

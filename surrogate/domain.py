@@ -52,7 +52,7 @@ class Domain:
         _, sizes, directions = np.linalg.svd(_with_one(fitted) / np.sqrt(len(fitted)), full_matrices=False)
         whitening = (directions.T / np.sqrt(sizes**2 + _RIDGE * sizes[0] ** 2)).astype(np.float32)
         norms = np.linalg.norm(_with_one(held_out) @ whitening.astype(np.float64), axis=1)
-        threshold = float(quantile(norms, THRESHOLD_LEVEL, *(weighting or ())))
+        threshold = float(quantile(norms, THRESHOLD_LEVEL, weighting))
         # Fewer than 99 samples cannot tell the 99 % quantile; the largest of them is what they can tell.
         return cls(whitening, threshold if np.isfinite(threshold) else float(norms.max()))
 

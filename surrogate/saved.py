@@ -134,7 +134,7 @@ class Surrogate:
         """
         inside = self.parameters.contains(y)
         if bounds := self.training.get("bounds"):
-            lower, upper = np.asarray(bounds["lower"]), np.asarray(bounds["upper"])
+            lower, upper = np.asarray(bounds["lower"], float), np.asarray(bounds["upper"], float)
             margin = BOUNDS_MARGIN * (upper - lower)
             inside &= ((y >= lower - margin) & (y <= upper + margin)).all(axis=1)
         return inside
@@ -336,8 +336,9 @@ class Surrogate:
         for name in ("errors", "errors_anomalous", "provenance", "training"):
             if not isinstance(getattr(self, name), dict):
                 raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
-        if bounds := self.training.get("bounds"):
-            self.parameters.rows([bounds["lower"], bounds["upper"]])
+        bounds = self.training.get("bounds")
+        if bounds and not np.isfinite(self.parameters.rows([bounds["lower"], bounds["upper"]])).all():
+            raise SavedModelError("the bounds of the model's training samples are not finite")
 
 
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from surrogate.conformal import Bands, law_weights, spread
 from surrogate.domain import THRESHOLD_LEVEL, Domain
+from surrogate.forward_model import Array
 from surrogate.samples import Samples, Split
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Trust:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able part; the arrays are `tensors`."""
-        bands = {name: getattr(self.bands, name) for name in ("levels", "n_samples", "source", "weighted")}
+        bands = {name: getattr(self.bands, name) for name in ("n_samples", "source", "weight_ahead")}
         return {"bands": {**bands, "levels": list(self.bands.levels)}, "threshold": self.domain.threshold}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -58,10 +59,10 @@ class Trust:
                 f"{scale.shape} and {len(whitening)}"
             )
         about = given["bands"]
-        if not isinstance(about["source"], str) or not isinstance(about["weighted"], bool):
-            raise ValueError("expected the source of the bands by its name, and whether it was weighted")
+        if about["source"] not in SOURCES:
+            raise ValueError(f"expected bands from {' or '.join(SOURCES)} samples, got {about['source']!r}")
         levels = tuple(about["levels"])
-        bands = Bands(levels, marginal, scale, factors, about["n_samples"], about["source"], about["weighted"])
+        bands = Bands(levels, marginal, scale, factors, about["n_samples"], about["source"], about["weight_ahead"])
         return cls(bands, Domain(whitening, given["threshold"]))
 
     def about(self) -> dict[str, Any]:
@@ -98,23 +99,23 @@ def calibrated_by_split(surrogate: Surrogate, split: Split, before_refit: Surrog
     scale = residuals(surrogate, split.train) if source == "validation" else residuals(of_validation, split.validation)
     if not np.isfinite(scale).all() or not np.isfinite(residuals(judged, getattr(split, source))).all():
         return surrogate  # a training that ended in infinite numbers: there is nothing to calibrate
-    return calibrated(surrogate, split.train, getattr(split, source), source, spread(scale), judged)
+    return calibrated(surrogate, split.train.parameters, getattr(split, source), source, spread(scale), judged)
 
 
 def calibrated(
     surrogate: Surrogate,
-    fitted: Samples | None,
+    fitted: Array | None,
     samples: Samples,
     source: str,
-    scale: np.ndarray,
+    scale: Array,
     judged: Surrogate | None = None,
 ) -> Surrogate:
     """The surrogate with bands and score from `samples`, which did not fit it.
 
     Parameters
     ----------
-    fitted
-        Training samples, for the in-domain score; None keeps the score that is there.
+    fitted : (m, n_in)
+        Parameters of the training samples, for the in-domain score; None keeps the score that is there.
     scale : (n_out,)
         Shape of the simultaneous band, from other samples.
     judged
@@ -123,7 +124,7 @@ def calibrated(
     weighting = law_weights(surrogate.parameters, samples.provenance.get("design"), samples.parameters)
     bands = Bands.calibrated(residuals(judged or surrogate, samples), scale, source, weighting)
     if fitted is not None:
-        features = surrogate.features(fitted.parameters[:_MOST_FITTED]), surrogate.features(samples.parameters)
+        features = surrogate.features(fitted[:_MOST_FITTED]), surrogate.features(samples.parameters)
         domain = Domain.of(*features, weighting)
     elif surrogate.trust is not None:
         domain = surrogate.trust.domain
@@ -132,7 +133,6 @@ def calibrated(
     return replace(surrogate, trust=Trust(bands, domain))
 
 
-def residuals(surrogate: Surrogate, samples: Samples) -> np.ndarray:
+def residuals(surrogate: Surrogate, samples: Samples) -> Array:
     """Prediction less observables, (n, n_out)."""
     return surrogate.evaluate(samples.parameters) - samples.observables
-

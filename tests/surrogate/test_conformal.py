@@ -23,7 +23,7 @@ def test_quantile_is_the_order_statistic_of_the_definition():
     scores = np.random.default_rng(0).permutation(19.0 * np.arange(1, 20)).reshape(19, 1)
     for level, rank in ((0.5, 10), (0.9, 18), (0.95, 19)):
         assert quantile(scores, level)[0] == 19.0 * rank
-        np.testing.assert_array_equal(quantile(scores, level, np.ones(19)), quantile(scores, level))
+        np.testing.assert_array_equal(quantile(scores, level, (np.ones(19), 1.0)), quantile(scores, level))
     assert quantile(scores[:9], 0.9)[0] == scores[:9].max()
     assert np.isinf(quantile(scores[:8], 0.9))
     assert [samples_needed(level) for level in LEVELS] == [1, 3, 4, 9, 19, 99]
@@ -79,7 +79,7 @@ def test_weights_make_up_for_another_law():
         scores, score = np.abs(errors(placed)), abs(errors(fresh)[0, 0])
         weighting = law_weights(BOX, "sobol-arcsine", placed)
         assert weighting is not None
-        weighted += score <= quantile(scores, 0.8, *weighting)[0]
+        weighted += score <= quantile(scores, 0.8, weighting)[0]
         plain += score <= quantile(scores, 0.8)[0]
     low, _ = binom.ppf([1e-4, 1 - 1e-4], trials, 0.8)
     assert weighted >= low

@@ -44,7 +44,8 @@ OF_THE_MODEL = {
     schema: [
         path
         for path in paths_of(description)
-        if path[0] not in ("sha256", "weights_sha256") and (len(path) == 1 or path[0] not in _FOR_PEOPLE or "bounds" in path)
+        if path[0] not in ("sha256", "weights_sha256")
+        and (len(path) == 1 or path[0] not in _FOR_PEOPLE or "bounds" in path)
     ]
     for schema, description in DESCRIPTIONS.items()
 }
@@ -68,8 +69,7 @@ def works_or_is_refused(schema, description=None, weights=None):
             (folder / DESCRIPTION).write_bytes(content)
         try:
             model = Surrogate.load(folder)
-        except SavedModelError as refusal:
-            assert str(refusal).strip()
+        except SavedModelError:
             return "refused"
     n_in = model.parameters.size
     y = np.full((3, n_in), 0.5)
@@ -129,7 +129,9 @@ def test_any_tensor_in_signed_weights(schema, data):
         del tensors[name]
     elif harm == "shape":
         shape = data.draw(st.lists(st.integers(1, 5), max_size=3))
-        hypothesis.assume(tuple(shape) != tuple(tensors[name].shape))
+        # The whitening may have any number of columns.
+        same = shape[:1] if name == "domain_whitening" and len(shape) == 2 else shape
+        hypothesis.assume(tuple(same) != tuple(tensors[name].shape[: len(same) or None]))
         tensors[name] = torch.ones(shape, dtype=tensors[name].dtype)
     elif harm == "dtype":
         tensors[name] = tensors[name].to(data.draw(st.sampled_from([torch.int64, torch.float16, torch.bool])))
