@@ -177,7 +177,6 @@ BAD_USAGE = [
     (("train", "four.npz", "--quick", "--budget", 5), "either quick or budget"),
     (("predict", "stranger", "--parameters", "four.npz", "--out", "x.npz"), "not a saved model"),
     (("predict", "stranger", "--parameters", "four.npz", "--out", "x.npz", "--level", "0"), "greater than 0"),
-    (("predict", "stranger", "--parameters", "four.npz", "--out", "x.npz", "--fallback", "ask"), "fallback"),
     (("calibrate", "missing", "four.npz", "--out", "x"), "not a saved model"),
     (("compare", "missing"), "not a saved model"),
     (("info", "missing"), "no data set at missing"),
