@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 from scipy.spatial import KDTree
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from apps.compare import FRESH
 from apps.console import Report
@@ -152,7 +152,7 @@ def _ranks(surrogate: Surrogate, split: Split, judged: Samples) -> dict[str, flo
         "Mahalanobis distance of parameters": mahalanobis,
         "distance to the nearest training sample": nearest,
     }
-    return {name: float(spearmanr(score, errors)[0]) for name, score in scores.items()}
+    return {name: float(np.corrcoef(rankdata(score), rankdata(errors))[0, 1]) for name, score in scores.items()}
 
 
 def _table(rows: dict[str, dict[str, float]], level: float) -> Table:
