@@ -1,4 +1,4 @@
-"""The command line: `gnvpro generate | train | predict | export | compare | serve | segment | study | info | demo`.
+"""The command line: `gnvpro generate | train | predict | calibrate | export | compare | serve | segment | study | info | demo`.
 
 Each command is a settings class, an example and a function of another module, imported when it is called: `generate`
 never loads torch, and `train` never FEniCSx.
@@ -76,7 +76,7 @@ def train(given: options.TrainOptions) -> Outcome:
 
 @command(options.PredictOptions, "predict runs/model --parameters points.csv --out observables.csv")
 def predict(given: options.PredictOptions) -> Outcome:
-    """Evaluate a surrogate at given parameters; points outside the training range are flagged."""
+    """Evaluate a surrogate at given parameters, with error bands; points not to be trusted are flagged."""
     from apps.predict import run
 
     return run(given)
@@ -86,6 +86,14 @@ def predict(given: options.PredictOptions) -> Outcome:
 def export(given: options.ExportOptions) -> Outcome:
     """Write a surrogate or classifier as an ONNX file, compared with the model before."""
     from apps.export import run
+
+    return run(given)
+
+
+@command(options.CalibrateOptions, "calibrate runs/model runs/more.zarr --out runs/calibrated")
+def calibrate(given: options.CalibrateOptions) -> Outcome:
+    """Give a surrogate error bands and an in-domain score from samples that did not train it."""
+    from apps.calibrate import run
 
     return run(given)
 

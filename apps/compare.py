@@ -12,11 +12,14 @@ from apps.comparison import Comparison, Interpolation, statistics
 from apps.console import NumericalFailure, Outcome, error_in_words, jsonable, percent, progress, seconds, table
 from apps.costs import SURROGATE_BATCH, measure_costs, one_thread
 from apps.interpolation import chebyshev_nodes, interpolate
+from apps.jacobian import check_jacobian
 from apps.options import CompareOptions
 from apps.origin import problem_of
 from apps.settings import to_dict
 from apps.sweeps import sweeps
+from apps.trust_text import coverage_rows
 from pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
+from pde_data.append import GIVEN
 from pde_data.problem import Problem, solve_block
 from pde_data.sampling import draw, place
 from surrogate.forward_model import Array
@@ -72,7 +75,9 @@ def fresh_points(surrogate: Surrogate, problem: Problem, n: int, seed: int) -> A
     """
     points = draw(problem.parameters, seed, FRESH + np.arange(n, dtype=np.int64))
     origin = surrogate.provenance
-    used = place(problem.parameters, origin.get("design", "random"), origin["seed"], np.arange(origin["n_samples"]))
+    if (design := origin.get("design", "random")) == GIVEN:
+        return points  # no law made those of the data
+    used = place(problem.parameters, design, origin["seed"], np.arange(origin["n_samples"]))
     if {row.tobytes() for row in used} & {row.tobytes() for row in points}:
         raise ValueError("a fresh sample is also in the training data: the law of the parameters repeats points")
     return points
@@ -116,6 +121,7 @@ def compare(
         except ArithmeticError as failure:  # the comparison is good without it
             no_error = str(failure)
         swept = sweeps(surrogate, problem, background)
+        jacobian = check_jacobian(surrogate, problem, points, seed)
         rival = None
         if interpolation:
             rival = Interpolation(interpolation, interpolate(problem, interpolation).evaluate(points))
@@ -135,6 +141,8 @@ def compare(
         background=background,
         sweeps=tuple(swept),
         interpolation=rival,
+        bands=None if surrogate.trust is None else surrogate.trust.bands,
+        jacobian=jacobian,
     )
 
 
@@ -155,6 +163,8 @@ def rows(comparison: Comparison) -> list[tuple[str, str]]:
         ("median, 95 %, max", ", ".join(percent(error[name]) for name in ("median", "p95", "max"))),
         *total,
         *_rival(numbers),
+        *coverage_rows(numbers["coverage"]),
+        *_derivatives(numbers["jacobian"]),
         ("the PDE's own error", error_in_words(comparison.estimated_error, comparison.no_estimate)),
         *plain,
         (
@@ -167,6 +177,17 @@ def rows(comparison: Comparison) -> list[tuple[str, str]]:
         ),
         ("faster than production", f"{costs.speedup_single:,.0f} ×, {costs.speedup_batched:,.0f} × in batches"),
         ("has paid off after", f"{comparison.payoff:,.0f} evaluations"),
+    ]
+
+
+def _derivatives(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    forward, reverse = (
+        f"{percent(found[name]['mean'])} (at most {percent(found[name]['max'])})" for name in ("jvp", "vjp")
+    )
+    return [
+        ("error of derivatives", f"along directions {forward}, of gradients {reverse}, at {found['n_points']} points")
     ]
 
 

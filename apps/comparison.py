@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from apps.costs import Costs
+from apps.jacobian import JacobianCheck
 from apps.sweeps import Sweep
+from apps.trust_text import coverage_numbers
+from surrogate.conformal import Bands
 from surrogate.forward_model import Array, Space
 
 
@@ -61,6 +64,8 @@ class Comparison:
     sweeps: tuple[Sweep, ...] = ()
     interpolation: Interpolation | None = None
     no_estimate: str | None = None
+    bands: Bands | None = None
+    jacobian: JacobianCheck | None = None
 
     @property
     def anomalous(self) -> Array:
@@ -118,6 +123,8 @@ class Comparison:
             **anomalous,
             **({} if self.interpolation is None else {"interpolation": self._interpolation()}),
             **({"sweeps": {sweep.name: sweep.error for sweep in self.sweeps}} if self.sweeps else {}),
+            "coverage": None if self.bands is None else coverage_numbers(self.bands, self.predicted - self.expected),
+            "jacobian": None if self.jacobian is None else self.jacobian.numbers(),
             "pde_error": self.pde_error,
             "estimated_error": self.estimated_error,
             **({} if self.no_estimate is None else {"estimated_error_failure": self.no_estimate}),

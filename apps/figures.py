@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from scipy.stats import betabinom
 
 from apps.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
 from apps.runs import Run, best_so_far
+from surrogate.conformal import Bands
 
 if TYPE_CHECKING:
     from apps.comparison import Comparison
@@ -44,6 +46,29 @@ def draw_convergence(axes: Axes, run: Run, abscissa: str, colour: str) -> None:
         x, error = best_so_far(run.chosen, abscissa, name)
         label = f"{run.method}, {name.removesuffix('_error').replace('train', 'training')}"
         axes.plot(x, error, style, color=colour, linewidth=1.6, label=label)
+
+
+@styled
+def coverage(found: Sequence[dict[str, Any]], bands: Bands) -> Figure:
+    """Share of fresh samples within the bands over their level; the exact promise is the diagonal."""
+    figure, (axes,) = _figure(4.6, 4.2, 1)
+    levels = np.array([one["level"] for one in found])
+    n, fresh = bands.n_samples, found[0]["n_samples"]
+    rank = np.ceil((n + 1) * levels - 1e-9)
+    # Of one calibration, the share of fresh samples is beta-binomial.
+    law = betabinom(fresh, rank, n + 1 - rank)
+    low, high = law.ppf(0.025) / fresh, law.ppf(0.975) / fresh
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
+    axes.vlines(levels, low, high, color=GREY, linewidth=5, alpha=0.35, zorder=1)
+    for name, marker, colour in (("marginal", "o", BLUE), ("simultaneous", "s", RED)):
+        label = "observables, own band" if name == "marginal" else "whole samples, simultaneous band"
+        axes.plot(levels, [one[name] for one in found], marker, color=colour, markersize=5, label=label, zorder=2)
+    axes.set_xlim(0.45, 1.01)
+    axes.set_ylim(0.35, 1.02)
+    axes.set_xlabel("level of the band")
+    axes.set_ylabel("share of fresh samples in it")
+    axes.legend(loc="lower right", fontsize=8)
+    return figure
 
 
 @styled

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.console import Outcome, error_in_words, percent, seconds, table
 from apps.options import InfoOptions
+from apps.trust_text import trust_rows
 from pde_data.dataset import describe
 from surrogate.forward_model import Space
 
@@ -26,9 +27,11 @@ def run(given: InfoOptions) -> Outcome:
 def _model(path: Path) -> Outcome:
     from surrogate.classifier import Classifier  # torch: not needed for a data set
     from surrogate.load import load_model
+    from surrogate.model_folder import complaining_of
 
     model = load_model(path)
-    return _classifier(path, model) if isinstance(model, Classifier) else _surrogate(path, model)
+    with complaining_of(path):
+        return _classifier(path, model) if isinstance(model, Classifier) else _surrogate(path, model)
 
 
 def _classifier(path: Path, model: Classifier) -> Outcome:
@@ -69,6 +72,7 @@ def _surrogate(path: Path, model: Surrogate) -> Outcome:
         "observables": model.observables.to_dict(),
         "training": training,
         "provenance": model.provenance,
+        "trust": None if model.trust is None else model.trust.about(),
     }
     rows = [
         *([("error, anomalous", _listed(model.errors_anomalous))] if model.errors_anomalous else []),
@@ -76,6 +80,7 @@ def _surrogate(path: Path, model: Surrogate) -> Outcome:
         ("maps", f"{_space(model.parameters)} → {_space(model.observables)}"),
         ("network", ", ".join(f"{key} {value}" for key, value in model.network.to_dict().items())),
         *_polynomial_rows(model),
+        *trust_rows(model.trust, model.observables, all_levels=True),
         ("trained by", f"{training['method']}, {training['work_units']:.0f} work units, {model.dtype}"),
         ("trained in", f"{seconds(training['cpu_seconds'])} of CPU"),
         *_origin_rows(model.provenance),

@@ -130,6 +130,35 @@ class PredictOptions:
     transpose: Annotated[bool, Option("--transpose", help="Samples are rows of the .mat, or columns of the .npz.")] = (
         False
     )
+    level: Annotated[float, Option("--level", help="Of the error bands: .5, .68, .8, .9, .95 or .99."), Gt(0)] = 0.9
+    fallback: Annotated[
+        Literal["none", "pde"], Option("--fallback", help="pde: solve the PDE at points that are not to be trusted.")
+    ] = "none"
+    tolerance: Annotated[
+        float | None,
+        Option("--tolerance", help="Fall back also where the band is wider, relative to the observables."),
+        Gt(0),
+    ] = None
+    append: Annotated[
+        Path | None, Option("--append", metavar="DATASET", help="Keep the solves of the fallback for training.")
+    ] = None
+    problem: Annotated[
+        str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions:
+    """Settings of `gnvpro calibrate`."""
+
+    model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
+    data: Annotated[Path, Argument(help="Its own data set, or another one that it has not seen.")]
+    out: Annotated[Path, Option("--out", "-o", help="Folder to save the calibrated surrogate in.")]
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace a surrogate that stands at --out.")] = False
+    transpose: Annotated[bool, Option("--transpose", help="Samples are rows of the .mat, or columns of the .npz.")] = (
+        False
+    )
+    seed: Annotated[int, Option("--seed", "-s", help="Seed of the samples that set the scales."), Ge(0)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +253,7 @@ class DemoOptions:
 class StudyOptions:
     """Settings of `gnvpro study`; what is particular to one study is set by `--set`."""
 
-    name: Annotated[str, Argument(help="cdr, dcr, indian-pines, ellipse, scaling or ablation.")]
+    name: Annotated[str, Argument(help="cdr, dcr, indian-pines, ellipse, scaling, ablation or coverage.")]
     out: Annotated[Path | None, Option("--out", "-o", help="New folder for numbers and figures.")] = None
     data: Annotated[Path | None, Option("--data", help="Data set of the study, where it is not the usual one.")] = None
     quick: Annotated[bool, Option("--quick", help="Seconds instead of minutes: a smaller version of everything.")] = (

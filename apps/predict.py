@@ -1,4 +1,4 @@
-"""`gnvpro predict`: observables at given parameters, and which of them lie outside the training range."""
+"""`gnvpro predict`: observables at given parameters, their error bands, and which of them are not to be trusted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from apps.console import Outcome, table
+from apps.fallback import Fallback, predicted
 from apps.options import PredictOptions
 from apps.settings import to_dict
 from pde_data.dataset import read_samples
@@ -27,44 +28,86 @@ NAMES = ("parameters", "Y", "y")
 
 
 def run(given: PredictOptions) -> Outcome:
-    """Read parameters, evaluate, write observables and flags."""
+    """Read parameters, evaluate, write observables, bands and flags."""
     if given.out.exists():
         raise FileExistsError(f"{given.out} is there already; choose another name")
     if given.out.suffix not in WRITTEN:
         raise ValueError(f"expected an output that ends in {' or '.join(WRITTEN)}, got {given.out}")
-    surrogate = load_model(given.model)
-    parameters = surrogate.parameters.rows(
-        read_parameters(given.parameters, given.transpose, surrogate.parameters.names)
-    )
+    model = load_model(given.model)
+    parameters = model.parameters.rows(read_parameters(given.parameters, given.transpose, model.parameters.names))
     if not np.isfinite(parameters).all():
         row = int(np.argmin(np.isfinite(parameters).all(axis=1)))
         raise ValueError(f"{given.parameters}: row {row} is not finite; leave such rows out")
-    observables, inside = surrogate.evaluate(parameters), surrogate.inside(parameters)
-    labels = surrogate.labels(parameters) if isinstance(surrogate, Classifier) else None
+    if isinstance(model, Classifier):
+        if given.fallback == "pde":
+            raise ValueError(f"{given.model} is a classifier, there is no PDE behind it; leave out --fallback")
+        observables, columns, about, rows = _classified(model, parameters)
+    else:
+        observables, columns, about, rows = _predicted(model, parameters, given)
+    inside = model.inside(parameters)
+    columns = {"inside_training_range": inside, **columns}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     if given.out.suffix == ".csv":
-        _write_csv(given.out, surrogate.observables, observables, inside, labels)
+        _write_csv(given.out, model.observables, observables, columns)
     else:
-        extra: dict[str, Any] = {} if labels is None else {"labels": labels}
-        np.savez(
-            given.out,
-            parameters=parameters,
-            observables=observables,
-            inside_training_range=inside,
-            settings=json.dumps(to_dict(given)),
-            **extra,
-        )
+        settings = json.dumps(to_dict(given))
+        np.savez(given.out, parameters=parameters, observables=observables, settings=settings, **columns)
     outside = int((~inside).sum())
-    expected = _expected_error(surrogate)
     numbers = {
         "out": str(given.out),
         "n_samples": len(parameters),
         "n_outside_training_range": outside,
-        "expected_error": expected,
+        "expected_error": _expected_error(model),
+        **about,
     }
     flagged = f"{outside}; the error stated for the model does not hold there" if outside else "none"
-    rows = [("samples", str(len(parameters))), ("outside the training range", flagged)]
+    rows = [("samples", str(len(parameters))), ("outside the training range", flagged), *rows]
     return Outcome(numbers, table(f"Predictions in {given.out}", rows))
+
+
+# Observables, further arrays by name, numbers, and lines for people.
+_Predictions = tuple[Array, dict[str, NDArray[Any]], dict[str, Any], list[tuple[str, str]]]
+
+
+def _classified(model: Classifier, parameters: Array) -> _Predictions:
+    labels = model.labels(parameters)
+    return model.evaluate(parameters), {"labels": labels}, {}, []
+
+
+def _predicted(model: Surrogate, parameters: Array, given: PredictOptions) -> _Predictions:
+    fallback = None
+    if given.fallback == "pde":
+        fallback = Fallback(model, given.tolerance, given.append, given.problem)
+    elif given.tolerance is not None or given.append is not None or given.problem is not None:
+        raise ValueError("--tolerance, --append and --problem belong to --fallback pde; add it, or leave them out")
+    answers = predicted(model, parameters, given.level)
+    if model.trust is None:
+        return answers.observables, {}, {"bands": None}, [("error bands", "none: see gnvpro calibrate")]
+    if fallback is not None:
+        answers = fallback.complete(parameters, answers)
+    columns: dict[str, NDArray[Any]] = {
+        "score": answers.score,
+        "trusted": answers.trusted,
+        "by_pde": answers.by_pde,
+        "lower": answers.observables - answers.half_width,
+        "upper": answers.observables + answers.half_width,
+        "lower_simultaneous": answers.observables - answers.half_width_simultaneous,
+        "upper_simultaneous": answers.observables + answers.half_width_simultaneous,
+    }
+    bands = model.trust.bands
+    about = {
+        "bands": {"level": given.level, **bands.about()},
+        "n_not_trusted": int((~answers.trusted).sum()),
+        "n_by_pde": int(answers.by_pde.sum()),
+        "n_pde_failed": int(answers.failed.sum()),
+        "n_appended": answers.n_appended,
+    }
+    said = bands.shortage(given.level) or f"{given.level:.0%} of each observable, and of all together"
+    rows = [("error bands", said), ("not to be trusted", str(about["n_not_trusted"]))]
+    if fallback is not None:
+        failed = f", {about['n_pde_failed']} more could not be solved" * bool(about["n_pde_failed"])
+        rows.append(("answered by the PDE", f"{about['n_by_pde']}{failed}"))
+    return answers.observables, columns, about, rows
 
 
 def _expected_error(model: Surrogate | Classifier) -> float | None:
@@ -138,15 +181,23 @@ def _read_csv(path: Path, names: tuple[str, ...]) -> Array:
     return table[:, [columns.index(name) for name in names]]
 
 
-def _write_csv(
-    path: Path, space: Space, observables: Array, inside: NDArray[np.bool_], labels: NDArray[np.intp] | None
-) -> None:
-    """Observables and flags; of a classifier the name of the most probable class too."""
+def _write_csv(path: Path, space: Space, observables: Array, columns: dict[str, NDArray[Any]]) -> None:
+    """Observables and flags; then a column `NAME lower` for every observable, and so on; of a classifier the class."""
+    header, blocks = list(space.names), [observables.tolist()]
+    for name, values in columns.items():
+        if name == "labels":
+            header.append("class")
+            blocks.append([[space.names[label]] for label in values])
+        elif values.ndim == 2:
+            header += [f"{observable} {name.replace('_', ' ')}" for observable in space.names]
+            blocks.append(values.tolist())
+        else:
+            header.append(name)
+            blocks.append([[int(value) if values.dtype == bool else float(value)] for value in values])
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*space.names, "inside_training_range", *([] if labels is None else ["class"])])
-        for i, (row, flag) in enumerate(zip(observables.tolist(), inside.tolist(), strict=True)):
-            writer.writerow([*row, int(flag), *([] if labels is None else [space.names[labels[i]]])])
+        writer.writerow(header)
+        writer.writerows([item for part in row for item in part] for row in zip(*blocks, strict=True))
 
 
 def _is_number(text: str) -> bool:

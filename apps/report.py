@@ -88,6 +88,7 @@ def _pictures(comparison: Comparison, runs: Sequence[Run]) -> list[dict[str, str
             figures.error_histogram(comparison),
             "Relative L2 error of the observables, sample by sample.",
         ),
+        *_coverage_picture(comparison),
         ("Parity", figures.parity(comparison), "Every dot is one observable of one fresh sample."),
     ]
     return [dict(title=title, source=as_data_uri(figure), caption=caption) for title, figure, caption in drawn]
@@ -139,6 +140,17 @@ def _sweep_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
         "Above each: the largest difference between the two, relative to the largest anomaly on the line."
     )
     return [("Sweeps", images.sweep_curves(comparison), caption)]
+
+
+def _coverage_picture(comparison: Comparison) -> list[tuple[str, Figure, str]]:
+    found = comparison.numbers()["coverage"]
+    if comparison.bands is None or not found:
+        return []
+    caption = (
+        "Share of fresh samples in the error bands over the level of the bands; on the line, they keep what they promise. "
+        "Bars: where 95 % of such shares lie if the promise is exact, for one calibration of this size."
+    )
+    return [("Coverage of the error bands", figures.coverage(found, comparison.bands), caption)]
 
 
 def _point(comparison: Comparison, sample: int) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from apps.console import Outcome, percent, progress, seconds, table
 from apps.options import TrainOptions
 from apps.settings import to_dict
+from apps.trust_text import trust_rows
 from pde_data.dataset import read_samples
 from surrogate.model_folder import require_place
 from training.train import Training, TrainSettings, train
@@ -30,7 +31,12 @@ def run(given: TrainOptions) -> Outcome:
     training = train_with_progress(split, settings, checkpoint=given.checkpoint, every=given.checkpoint_every)
     if given.out is not None:
         training.save(given.out, overwrite=given.overwrite, extra={SETTINGS_FILE: to_dict(given)})
-    numbers = {**training.summary(), "out": None if given.out is None else str(given.out)}
+    trust = training.surrogate.trust
+    numbers = {
+        **training.summary(),
+        "trust": None if trust is None else trust.about(),
+        "out": None if given.out is None else str(given.out),
+    }
     failure = None
     if training.surrogate.training["status"] == "nonfinite":
         failure = "the objective became infinite; the best weights before that were kept"
@@ -58,6 +64,7 @@ def _text(training: Training, given: TrainOptions) -> Group:
         ("cost", f"{about['work_units']:.0f} work units, {seconds(about['cpu_seconds'])} of CPU"),
         ("chosen because", about["choice"]["reason"]),
         *_polynomial(about["choice"]),
+        *trust_rows(training.surrogate.trust, training.surrogate.observables),
         ("saved", "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)),
     ]
     return Group(table(f"Surrogate of {given.data}", rows), *_candidates(about["choice"].get("candidates", [])))

@@ -51,7 +51,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
         else:
             raise ValueError("it is neither a zarr folder nor a .nc file")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # the latter two: damaged metadata
         disputed = "conflicting sizes" in str(error)
         remedy = "; a run that extended it was killed: repeat its `gnvpro generate`" if disputed else ""
         raise ValueError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
@@ -104,7 +104,10 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
     n_failed = int((status > SolveStatus.OK).sum())
     if "parameter_space" not in attributes:
         return _without_metadata(parameters, observables, provenance={"file": path.name}, n_failed=n_failed)
-    spaces = (Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space"))
+    try:
+        spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: the attributes are damaged ({error!r}); generate the data set again") from error
     provenance = {"file": path.name, **attributes}
     return Samples(parameters, observables, *spaces, provenance=provenance, n_failed=n_failed, background=background)
 

@@ -35,14 +35,18 @@ def decode_attributes(attributes: Mapping[str, Any], path: Path) -> dict[str, An
     """
     if "schema_version" not in attributes:
         raise ValueError(f"{path} was not made by `gnvpro generate` (it has no schema_version); choose another place")
-    if (found := int(attributes["schema_version"])) > SCHEMA_VERSION:
+    try:
+        found = int(attributes["schema_version"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the attributes are damaged (schema_version: {error}); generate it again") from error
+    if found > SCHEMA_VERSION:
         raise ValueError(f"{path}: expected schema_version {SCHEMA_VERSION} or older, got {found}; update gnvpro")
     try:
         decoded = {
             name: json.loads(value) if name in JSON_ATTRIBUTES else value.item() if hasattr(value, "item") else value
             for name, value in attributes.items()
         }
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, TypeError) as error:
         raise ValueError(f"{path}: the attributes are damaged ({error}); generate the data set again") from error
     return _migrated(decoded)
 

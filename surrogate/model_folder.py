@@ -18,7 +18,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
@@ -121,17 +121,19 @@ def complaining_of(folder: Path) -> Iterator[None]:
 
 
 def require_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[tuple[int, ...], str]]) -> None:
-    """Shapes and dtypes agree with the description, before anything is computed with them."""
+    """Shapes and dtypes agree with the description and values are finite, before anything is computed with them."""
     for name, wanted in expected.items():
         got = tuple(tensors[name].shape), str(tensors[name].dtype).removeprefix("torch.")
         if got != wanted:
             raise SavedModelError(
                 f"the model's {name} should be {wanted[1]} of shape {wanted[0]}, got {got[1]} of {got[0]}"
             )
+        if not tensors[name].isfinite().all():
+            raise SavedModelError(f"the model's {name} holds numbers that are not finite; train the model again")
 
 
 def _migrated(description: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers."""
+    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers, version 3 no trust."""
     if description["schema_version"] == 1:
         description = {
             **description,
@@ -143,6 +145,8 @@ def _migrated(description: dict[str, Any]) -> dict[str, Any]:
         }
     if description["schema_version"] == 2:
         description = {**description, "schema_version": 3, "kind": "surrogate"}
+    if description["schema_version"] == 3:
+        description = {**description, "schema_version": 4, "trust": None}
     if description.get("kind") not in KINDS:
         raise SavedModelError(f"expected a model of kind {' or '.join(KINDS)}, got {description.get('kind')!r}")
     return description

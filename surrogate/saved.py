@@ -6,7 +6,7 @@ Loading runs no code: the network is looked up by its kind, and a module's code 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -23,6 +23,7 @@ from surrogate.model_folder import SavedModelError
 from surrogate.networks import FeatureNetwork
 from surrogate.polynomials import Amplitude, PolynomialBasis
 from surrogate.scaling import Scaling
+from surrogate.trust import Trust
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
@@ -52,6 +53,8 @@ class Surrogate:
         Mean per-sample relative L2 error on `train`, `validation` and `test`.
     errors_anomalous
         The same relative to the observables less the background; empty where there is none.
+    trust
+        Error bands and in-domain score; None for a model that was not calibrated.
     provenance, training
         What the data set said of itself, and how the model was trained; JSON-able.
     """
@@ -70,6 +73,7 @@ class Surrogate:
     errors_anomalous: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    trust: Trust | None = None
 
     @classmethod
     def assemble(
@@ -130,10 +134,39 @@ class Surrogate:
         """
         inside = self.parameters.contains(y)
         if bounds := self.training.get("bounds"):
-            lower, upper = np.asarray(bounds["lower"]), np.asarray(bounds["upper"])
+            lower, upper = np.asarray(bounds["lower"], float), np.asarray(bounds["upper"], float)
             margin = BOUNDS_MARGIN * (upper - lower)
             inside &= ((y >= lower - margin) & (y <= upper + margin)).all(axis=1)
         return inside
+
+    def features(self, y: Array) -> Array:
+        """What the last layer sees: features and polynomial terms (n, width + n_terms) at parameters (n, n_in)."""
+        features, y = self._bound_features(torch.device("cpu")), self.parameters.rows(y)
+        with torch.inference_mode():
+            return np.concatenate([features(torch.from_numpy(part)).numpy() for part in _chunks(y) or [y]])
+
+    def score(self, y: Array) -> Array:
+        """How little points are like the training data: (n, n_in) -> (n,); 99 % of held-out samples are below 1.
+
+        Raises
+        ------
+        ValueError
+            A model that was not calibrated.
+        """
+        return self._calibrated().domain.score(self.features(y))
+
+    def trusted(self, y: Array) -> NDArray[np.bool_]:
+        """Which points are `inside` and score at most 1: only there do the error bands mean something."""
+        return self.inside(y) & (self.score(y) <= 1)
+
+    def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
+        """Half width (n_out,) of the error band of that level; raises as `score` and for a level that is not stored."""
+        return self._calibrated().bands.half_width(level, simultaneous=simultaneous)
+
+    def _calibrated(self) -> Trust:
+        if self.trust is None:
+            raise ValueError("this model has no error bands: `gnvpro calibrate MODEL DATA` makes a copy that has")
+        return self.trust
 
     @overload
     def jvp(self, y: Array, dy: Array) -> Array: ...
@@ -240,8 +273,11 @@ class Surrogate:
             "errors_anomalous": self.errors_anomalous,
             "provenance": self.provenance,
             "training": self.training,
+            "trust": None if self.trust is None else self.trust.to_dict(),
         }
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        if self.trust is not None:
+            tensors |= self.trust.tensors()
         if self.background is not None:
             tensors["background"] = self.background.contiguous()
         model_folder.write(Path(path), description, tensors, extra or {})
@@ -276,6 +312,10 @@ class Surrogate:
                 **{name: description[name] for name in ("errors", "errors_anomalous", "provenance", "training")},
             )
             model._check(description["dtype"])
+            if (trust := description["trust"]) is not None:
+                model = replace(
+                    model, trust=Trust.from_saved(trust, tensors, model.observables.size, model.weights.shape[1] - 1)
+                )
         return model
 
     def _check(self, dtype: str) -> None:
@@ -295,6 +335,12 @@ class Surrogate:
         model_folder.require_tensors({name: getattr(self, name) for name in expected}, expected)
         if self.network.n_inputs != n_in or dtype not in ("float32", "float64"):
             raise SavedModelError(f"the model's network has {self.network.n_inputs} inputs of {dtype}, its data {n_in}")
+        for name in ("errors", "errors_anomalous", "provenance", "training"):
+            if not isinstance(getattr(self, name), dict):
+                raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
+        bounds = self.training.get("bounds")
+        if bounds and not np.isfinite(self.parameters.rows([bounds["lower"], bounds["upper"]])).all():
+            raise SavedModelError("the bounds of the model's training samples are not finite")
 
 
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")

@@ -14,6 +14,7 @@ from surrogate.residual_network import ResidualNetwork
 from surrogate.samples import Split
 from surrogate.saved import Surrogate
 from surrogate.time_weights import TimeNetwork
+from surrogate.trust import calibrated_by_split
 from training.checkpoint import Checkpoint
 from training.contenders import contenders_for
 from training.ensemble import average, further_members
@@ -247,7 +248,9 @@ class Runner:
         surrogate = surrogate or self._assembled(best.network, best.best.theta, best.best.weights, frame)
         errors = self._errors(surrogate, anomalous=False)
         anomalous = {} if train.background is None else self._errors(surrogate, anomalous=True)
+        before_refit = None
         if frame.polynomials is not None:
+            before_refit = surrogate
             surrogate = replace(surrogate, weights=self._prepared.refitted_weights(best, frame))
             # What validation samples say of weights that were fitted to them would be no validation.
             errors |= self._errors(surrogate, anomalous=False, but="validation")
@@ -270,6 +273,7 @@ class Runner:
             "torch": torch.__version__,
         }
         surrogate = replace(surrogate, errors=errors, errors_anomalous=anomalous, training=training)
+        surrogate = calibrated_by_split(surrogate, self._split, before_refit)
         kept = [fit for fit in fits if fit is best or fit.network.width]
         return Training(surrogate, [record for fit in kept for record in fit.history])
 

@@ -8,4 +8,5 @@ STUDIES = {
     "ellipse": "apps.studies.ellipse",
     "scaling": "apps.studies.scaling",
     "ablation": "apps.studies.ablation",
+    "coverage": "apps.studies.coverage",
 }

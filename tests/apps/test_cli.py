@@ -15,7 +15,7 @@ from pde_data.dataset import read_samples
 from surrogate.saved import Surrogate
 from tests.apps.conftest import TOY
 
-COMMANDS = ("generate", "train", "predict", "compare", "segment", "info", "demo")
+COMMANDS = ("generate", "train", "predict", "calibrate", "compare", "segment", "info", "demo")
 PROJECT = Path(__file__).parents[2]
 
 
@@ -141,7 +141,7 @@ def test_predict_writes_observables_and_flags(gnvpro, model, tmp_path, suffix):
     assert ran.numbers["n_outside_training_range"] == 1
     if suffix == ".csv":
         table = np.genfromtxt(out, delimiter=",", skip_header=1)
-        observables, inside = table[:, :-1], table[:, -1]
+        observables, inside = table[:, :6], table[:, 6]
     else:
         with np.load(out) as stored:
             observables, inside = stored["observables"], stored["inside_training_range"]
@@ -176,6 +176,8 @@ BAD_USAGE = [
     (("train", "four.npz", "--device", "abacus"), "abacus"),
     (("train", "four.npz", "--quick", "--budget", 5), "either quick or budget"),
     (("predict", "stranger", "--parameters", "four.npz", "--out", "x.npz"), "not a saved model"),
+    (("predict", "stranger", "--parameters", "four.npz", "--out", "x.npz", "--level", "0"), "greater than 0"),
+    (("calibrate", "missing", "four.npz", "--out", "x"), "not a saved model"),
     (("compare", "missing"), "not a saved model"),
     (("info", "missing"), "no data set at missing"),
     (("demo", "--out", "stranger"), "not the folder of a demo"),

@@ -123,7 +123,8 @@ def test_command_and_report(gnvpro, model, tmp_path):
     assert ran.numbers["n_samples"] == 12
     assert json.loads((out / "comparison.json").read_text()) == ran.numbers
     page = (out / "report.html").read_text()
-    assert page.count('<img src="data:image/svg+xml;base64,') == 6
+    assert page.count('<img src="data:image/svg+xml;base64,') == 7
     assert not re.search(r"https?://|src=\"(?!data:)|<link|<script", page), "the report needs nothing from outside"
     assert "gnvpro compare" in page
+    assert "samples wholly in the simultaneous band" in page
     assert gnvpro(*arguments).exit_code == 2, "the folder is there already"

@@ -266,3 +266,39 @@ def _flip(file):
 
 def _replace(file, old, new):
     file.write_text(file.read_text().replace(old, new))
+
+
+def test_a_model_of_schema_4_is_read():
+    """With error bands and in-domain score; every later version has to read it."""
+    model = Surrogate.load(FIXTURES / "schema-4")
+    points = np.array([[0.6, 0.2], [1.0, 0.5], [1.4, 0.85], [1.6, 0.95]])
+    np.testing.assert_allclose(model.evaluate(points[:1]), [[0.484452480539787, 2.949697444066331, 1.111759800882055]])
+    np.testing.assert_allclose(
+        model.score(points), [0.8390845268053, 0.3795366744668, 0.6392739452660, 0.9590101738869], rtol=1e-6
+    )
+    assert model.trusted(points).tolist() == [True, True, True, False]
+    np.testing.assert_allclose(model.half_width(0.9), [0.013931035426396, 0.013975913378436, 0.007520328573189])
+    np.testing.assert_allclose(model.half_width(0.9, simultaneous=True)[0], 0.020161588363257)
+    assert np.isinf(model.half_width(0.99)).all()
+    assert (model.trust.bands.source, model.trust.bands.n_samples) == ("calibration", 50)
+
+
+@pytest.mark.parametrize("schema", ["schema-1", "schema-2"])
+def test_older_models_have_no_bands_and_say_so(schema):
+    model = Surrogate.load(FIXTURES / schema)
+    assert model.trust is None
+    with pytest.raises(ValueError, match="gnvpro calibrate"):
+        model.score(np.zeros((1, model.parameters.size)))
+
+
+def test_trust_survives_saving(tmp_path):
+    model = Surrogate.load(FIXTURES / "schema-4")
+    model.save(tmp_path / "copy")
+    again = Surrogate.load(tmp_path / "copy")
+    y = np.random.default_rng(0).uniform(0, 2, (50, 2))
+    np.testing.assert_array_equal(again.score(y), model.score(y))
+    for level in model.trust.bands.levels:
+        for simultaneous in (False, True):
+            np.testing.assert_array_equal(
+                again.half_width(level, simultaneous=simultaneous), model.half_width(level, simultaneous=simultaneous)
+            )

@@ -1,0 +1,82 @@
+"""Derivatives of a surrogate beside those of its PDE: what an inversion or a gradient-based sampler will live on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pde_data.problem import Problem
+from surrogate.forward_model import Array, Space
+from surrogate.saved import Surrogate
+
+# Points of the check: a PDE differentiates sample by sample and may take seconds for each.
+N_POINTS = 8
+
+
+@dataclass(frozen=True)
+class JacobianCheck:
+    """Relative errors of derivatives in random directions, one per point.
+
+    Attributes
+    ----------
+    forward : (n,)
+        ||J_s dy - J dy|| / ||J dy|| with dy normal, scaled by the ranges of the parameters.
+    reverse : (n,)
+        The same of the gradients J^T dc, in parameters scaled to their ranges; dc is normal. On a simplex both are
+        along it: sideways, neither model means anything.
+    """
+
+    forward: Array
+    reverse: Array
+
+    def numbers(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "n_points": len(self.forward),
+            **{
+                name: {"mean": float(errors.mean()), "max": float(errors.max())}
+                for name, errors in (("jvp", self.forward), ("vjp", self.reverse))
+            },
+        }
+
+
+def check_jacobian(surrogate: Surrogate, problem: Problem, points: Array, seed: int) -> JacobianCheck | None:
+    """Compare at the first `N_POINTS` of points (n, n_in); None where the problem has no derivatives.
+
+    Points where the PDE's derivatives are not finite are left out.
+    """
+    if not (hasattr(problem, "jvp") and hasattr(problem, "vjp")):
+        return None
+    y, rng = points[:N_POINTS], np.random.default_rng(seed)
+    size = _ranges(surrogate, points)
+    dy = size * along(surrogate.parameters, rng.standard_normal(y.shape))
+    dc = rng.standard_normal((len(y), surrogate.observables.size))
+    try:
+        forward = np.asarray(problem.jvp(y, dy)), surrogate.jvp(y, dy)
+        reverse = np.asarray(problem.vjp(y, dc)), surrogate.vjp(y, dc)
+    except NotImplementedError:
+        return None
+    gradients = [along(surrogate.parameters, gradient) * size for gradient in reverse]
+    errors = [_relative(*forward), _relative(*gradients)]
+    found = np.isfinite(errors).all(axis=0)
+    return JacobianCheck(errors[0][found], errors[1][found]) if found.any() else None
+
+
+def along(space: Space, directions: Array) -> Array:
+    """The part of directions (n, n_in) that stays in the space: on a simplex their components sum to zero."""
+    return directions - directions.mean(axis=1, keepdims=True) if space.constraint == "simplex" else directions
+
+
+def _ranges(surrogate: Surrogate, points: Array) -> Array:
+    """Range of every parameter in training; a common one on a simplex, so that scaling leads nowhere off it."""
+    bounds = surrogate.training.get("bounds")
+    found = np.ptp(points, axis=0) if not bounds else np.subtract(bounds["upper"], bounds["lower"])
+    return np.full_like(found, found.mean()) if surrogate.parameters.constraint == "simplex" else found
+
+
+def _relative(expected: Array, found: Array) -> Array:
+    size = np.linalg.norm(expected, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.linalg.norm(found - expected, axis=1) / size
