@@ -1,4 +1,4 @@
-"""The command line: `gnvpro generate | train | predict | calibrate | export | compare | serve | segment | study | info | demo`.
+"""The command line: `gnvpro generate | train | predict | calibrate | export | compare | serve | segment | …`.
 
 Each command is a settings class, an example and a function of another module, imported when it is called: `generate`
 never loads torch, and `train` never FEniCSx.

@@ -6,11 +6,14 @@ import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from aiohttp import web
+
 from apps.console import Outcome, table
 from apps.options import ServeOptions
 from apps.origin import problem_of
 from apps.serving.domain import Domain
 from apps.serving.lifecycle import run_until_stopped
+from apps.serving.page import page_routes
 from apps.serving.request_log import RequestLog
 from apps.serving.served import ServedModel, serve_surrogate
 from apps.serving.server import Limits, make_app
@@ -29,6 +32,7 @@ def run(given: ServeOptions) -> Outcome:
     with torch_threads(given.threads):
         models = load(given)
         app = make_app(models, Limits(body=given.max_body, requests=given.max_requests), log)
+        app.add_routes(page_of(models))
         if not _is_loopback(given.host):
             log.event(
                 "warning", message=f"{given.host} is reachable from other machines, and anyone may ask the models"
@@ -107,6 +111,17 @@ def serve_pde(name: str, surrogate: Surrogate, problem: str | None = None) -> Se
 
     return ServedModel(
         name, solver, domain=Domain.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
+    )
+
+
+def page_of(models: dict[str, ServedModel]) -> list[web.RouteDef]:
+    """The page for people: all surrogates, and the PDEs behind them; they share the threads of the protocol's models."""
+    shown = {name: served.model for name, served in models.items() if isinstance(served.model, Surrogate)}
+    behind = {name: found for name in shown if (found := models.get(f"{name}-pde")) and found.executor}
+    return page_routes(
+        shown,
+        {name: found.model for name, found in behind.items()},
+        pde_threads={name: found.executor for name, found in behind.items() if found.executor},
     )
 
 

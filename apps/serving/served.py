@@ -12,6 +12,7 @@ import numpy as np
 from apps.serving import protocol
 from apps.serving.batching import Batcher, QueueFull
 from apps.serving.domain import Domain
+from apps.serving.trust_answer import KEY, trust_answer
 from surrogate.forward_model import Array, ForwardModel
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ class ServedModel:
             raise protocol.InvalidOutput(f"model {self.name!r}: {failure}") from failure
         if not np.isfinite(result).all():
             raise protocol.InvalidOutput(f"model {self.name!r} has no finite result at this point")
-        return {"output": [result] if operation == "Evaluate" else result}
+        if operation != "Evaluate":
+            return {"output": result}
+        answer: dict[str, Any] = {"output": [result]}
+        if (config := request.get("config")) and KEY in config:
+            answer[KEY] = trust_answer(self.name, self.model, rows[0], config[KEY])
+        return answer
 
     def _rows(self, operation: str, request: dict[str, Any]) -> tuple[Array, ...]:
         """Arguments of the operation, each a vector, in the order in which it takes them."""

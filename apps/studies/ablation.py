@@ -26,7 +26,6 @@ from surrogate.networks import DenseNetwork
 from surrogate.samples import Split
 from training.methods import METHODS
 
-
 # Who is timed on the way to an error: all that see the whole gradient. Levenberg-Marquardt, whose matrix of these 2,500
 # weights takes a second to factorise, by name only; stochastic methods are compared by `cdr`, where their rates are tuned.
 GOAL_METHODS = tuple(name for name in METHODS if METHODS[name].objective != "batches" and name != "varpro-lm")
