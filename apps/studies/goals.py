@@ -105,7 +105,7 @@ def goal_figure(found: dict[str, Any]) -> Figure:
             costs = np.array(method[cost])
             middle = np.median(costs, axis=1)
             there = np.isfinite(middle)
-            height = goals * (1.06 ** (i - len(found["methods"]) / 2))  # apart, so that ranges do not cover each other
+            height = goals * (1.015 ** (i - len(found["methods"]) / 2))  # apart, so that ranges do not cover each other
             colour, dash = COLOURS[i % len(COLOURS)], "-" if METHODS[key].eliminates else "--"
             axes.plot(middle[there], height[there], "o", ls=dash, color=colour, ms=4, label=method["label"])
             for y, values in zip(height, costs, strict=True):
