@@ -5,7 +5,7 @@ Loading runs no code: the network is looked up by its kind, and a module's code 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,18 @@ from surrogate.trust import Trust
 _CHUNK = 2048
 # Of the length of each parameter's range in training.
 BOUNDS_MARGIN = 0.1
+
+
+def training_range(training: Mapping[str, Any], margin: float = BOUNDS_MARGIN) -> tuple[Array, Array] | None:
+    """Lower and upper ends (n_in,) of where training samples were, each moved out by `margin` of the length between.
+
+    None where `training`, the record of a model, does not tell.
+    """
+    if not (bounds := training.get("bounds")):
+        return None
+    lower, upper = np.asarray(bounds["lower"], float), np.asarray(bounds["upper"], float)
+    beyond = margin * (upper - lower)
+    return lower - beyond, upper + beyond
 
 
 @dataclass(frozen=True)
@@ -133,10 +145,8 @@ class Surrogate:
         parameters, most new samples leave it by a little.
         """
         inside = self.parameters.contains(y)
-        if bounds := self.training.get("bounds"):
-            lower, upper = np.asarray(bounds["lower"], float), np.asarray(bounds["upper"], float)
-            margin = BOUNDS_MARGIN * (upper - lower)
-            inside &= ((y >= lower - margin) & (y <= upper + margin)).all(axis=1)
+        if (trained := training_range(self.training)) is not None:
+            inside &= ((y >= trained[0]) & (y <= trained[1])).all(axis=1)
         return inside
 
     def features(self, y: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from surrogate.forward_model import SIMPLEX_TOLERANCE, Array, ForwardModel, Space
-from surrogate.saved import BOUNDS_MARGIN
+from surrogate.saved import training_range
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Domain:
     ----------
     lower, upper : (n_in,)
         Of the space; infinite where it has none.
-    trained : (2, n_in) or None
+    trained : two of (n_in,), or None
         Range of the training samples with its margin.
     """
 
     space: Space
     lower: Array
     upper: Array
-    trained: Array | None
+    trained: tuple[Array, Array] | None
 
     @classmethod
     def of(cls, model: ForwardModel) -> Domain:
@@ -36,13 +36,7 @@ class Domain:
         space = model.parameters
         lower = np.full(space.size, -np.inf) if space.lower is None else np.array(space.lower, float)
         upper = np.full(space.size, np.inf) if space.upper is None else np.array(space.upper, float)
-        training: dict[str, Any] = getattr(model, "training", {})
-        trained = None
-        if bounds := training.get("bounds"):
-            low, high = np.asarray(bounds["lower"], float), np.asarray(bounds["upper"], float)
-            margin = BOUNDS_MARGIN * (high - low)
-            trained = np.stack([low - margin, high + margin])
-        return cls(space, lower, upper, trained)
+        return cls(space, lower, upper, training_range(getattr(model, "training", {})))
 
     def why_outside(self, point: Array) -> str | None:
         """What is wrong with a point (n_in,), or None where nothing is."""

@@ -10,7 +10,7 @@ from apps.admissible import box
 from apps.console import percent
 from apps.images import are_images, image_names
 from surrogate.forward_model import Array, ForwardModel, Space
-from surrogate.saved import BOUNDS_MARGIN
+from surrogate.saved import training_range
 
 # So many sliders are seen at once; more are put in groups.
 _UNGROUPED, _GROUP = 12, 10
@@ -58,7 +58,7 @@ def _parameters(model: ForwardModel) -> dict[str, Any]:
 
 def slider_range(model: ForwardModel) -> tuple[Array, Array]:
     """Where the sliders end, (n_in,) twice: the bounds of the space, or around the training samples on a simplex."""
-    space, trained = model.parameters, _training_bounds(model)
+    space, trained = model.parameters, training_range(getattr(model, "training", None) or {}, margin=0.0)
     if space.constraint == "simplex":
         highest = _BEYOND_SHARE / space.size if trained is None else _BEYOND_TRAINING * float(trained[1].max())
         return np.zeros(space.size), np.full(space.size, min(1.0, highest))
@@ -117,11 +117,6 @@ def _shown(unit: str) -> str:
     return {"1": "", "unknown": "", "m3": "m³", "m2": "m²"}.get(unit, unit)
 
 
-def _training_bounds(model: ForwardModel) -> tuple[Array, Array] | None:
-    bounds = (getattr(model, "training", None) or {}).get("bounds")
-    return None if not bounds else (np.asarray(bounds["lower"], float), np.asarray(bounds["upper"], float))
-
-
 def outside(model: ForwardModel, y: Array) -> list[str]:
     """Why a point (n_in,) lies outside the training range, in words; empty where it is inside."""
     space = model.parameters
@@ -134,9 +129,8 @@ def outside(model: ForwardModel, y: Array) -> list[str]:
     low, high = (np.full(space.size, end) for end in (-np.inf, np.inf))
     if space.lower is not None and space.upper is not None:
         low, high = np.asarray(space.lower, float), np.asarray(space.upper, float)
-    if (trained := _training_bounds(model)) is not None:
-        margin = BOUNDS_MARGIN * (trained[1] - trained[0])
-        low, high = np.maximum(low, trained[0] - margin), np.minimum(high, trained[1] + margin)
+    if (trained := training_range(getattr(model, "training", None) or {})) is not None:
+        low, high = np.maximum(low, trained[0]), np.minimum(high, trained[1])
     found = [
         f"{space.names[j].replace('_', ' ')} = {y[j]:.4g}, expected {low[j]:.4g} to {high[j]:.4g}"
         for j in np.flatnonzero((y < low) | (y > high))

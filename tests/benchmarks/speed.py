@@ -12,7 +12,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from surrogate.networks import DenseNetwork
 from surrogate.reduced import ReducedObjective
 from surrogate.residual_network import ResidualNetwork
 from tests.benchmarks import operations as by_hand
+from training.device import torch_threads
 
 N_INPUTS, N_TARGETS = 55, 72
 NETWORKS = {
@@ -37,7 +37,7 @@ def speed(seconds: float = 0.3) -> list[dict[str, Any]]:
     rows = []
     cases = [("cpu", threads) for threads in THREADS] + [("cuda", 1)] * torch.cuda.is_available()
     for device, threads in cases:
-        with _threads(threads):
+        with torch_threads(threads):
             peak = _peak(device, seconds)
             for name, network in NETWORKS.items():
                 for n in SAMPLES:
@@ -117,16 +117,6 @@ def _least(run: Callable[[], object], device: str, seconds: float) -> float:
     while time.perf_counter() < end:
         times.append(once())
     return min(times)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
