@@ -9,7 +9,7 @@ import numpy as np
 
 from pde_data.problem import Problem
 from surrogate.forward_model import Array, Space
-from surrogate.saved import Surrogate
+from surrogate.saved import Surrogate, training_range
 
 # Points of the check: a PDE differentiates sample by sample and may take seconds for each.
 N_POINTS = 8
@@ -71,8 +71,8 @@ def along(space: Space, directions: Array) -> Array:
 
 def _ranges(surrogate: Surrogate, points: Array) -> Array:
     """Range of every parameter in training; a common one on a simplex, so that scaling leads nowhere off it."""
-    bounds = surrogate.training.get("bounds")
-    found = np.ptp(points, axis=0) if not bounds else np.subtract(bounds["upper"], bounds["lower"])
+    trained = training_range(surrogate.training, margin=0.0)
+    found = np.ptp(points, axis=0) if trained is None else trained[1] - trained[0]
     return np.full_like(found, found.mean()) if surrogate.parameters.constraint == "simplex" else found
 
 

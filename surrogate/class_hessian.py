@@ -78,10 +78,12 @@ class ClassHessian(NamedTuple):
         direction = preconditioned = inverse.apply(residual)
         remaining = first = float((residual * preconditioned).sum())
         for products in range(1, most + 1):
+            if not remaining > 0:  # nothing to solve, or rounding
+                return Solved(solution.to(right.dtype), products - 1)
             curved = self.apply(direction)
             curvature = float((direction * curved).sum())
-            if not (remaining > 0 and curvature > 0):  # nothing to solve, or rounding, underflow included
-                return Solved(solution.to(right.dtype), products - 1)
+            if not curvature > 0:  # underflow
+                return Solved(solution.to(right.dtype), products)
             length = remaining / curvature
             solution = solution.add(direction, alpha=length)
             residual = residual.sub(curved, alpha=length)
