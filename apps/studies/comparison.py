@@ -1,8 +1,8 @@
 """Comparison of training methods on one kind of problem: tuned alike, several seeds, against work units and seconds.
 
-Protocol (also in docs/studies.md): every method is tuned over the same number of settings on a seed apart, by validation
-alone; then it runs on every seed from the same split and initial weights; test samples are looked at once, at the iterate
-that validation chose.
+Protocol (also in docs/studies.md): every method is tuned on a seed apart, by validation alone, over nine settings (the
+stochastic baselines over twice as many); then it runs on every seed from the same split and initial weights; test samples
+are looked at once, at the iterate that validation chose.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import numpy as np
 
 from apps.console import Report
 from apps.studies.paired import Interval, first_reach, paired_interval
-from apps.studies.trials import Metric, Task, Trial, Tuned, run_trial, tune
+from apps.studies.trials import GRID, Metric, Task, Trial, Tuned, run_trial, tune
 from surrogate.forward_model import Array
 from training.methods import METHODS
 
 REFERENCE = "adam"
-# Settings of a grid that are tried: all of them.
-GRID = 9
 
 
 class Reach(NamedTuple):

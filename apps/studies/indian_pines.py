@@ -20,12 +20,12 @@ from apps.console import Report
 from apps.cubes import Scene, indian_pines, read_scene
 from apps.options import StudyOptions
 from apps.segment_figures import confusions, maps
-from apps.studies.comparison import GRID, Comparison, compare
+from apps.studies.comparison import Comparison, compare
 from apps.studies.comparison_figure import curves
 from apps.studies.comparison_tables import tables
 from apps.studies.result import StudyResult
 from apps.studies.surrogate_comparison import TUNING_SEED
-from apps.studies.trials import Metric, Task
+from apps.studies.trials import GRID, Metric, Task
 from pde_data.options import make
 from surrogate.label_splits import SPLITS, PixelSplit
 from surrogate.labelled import LabelledSplit
@@ -57,7 +57,7 @@ class Settings:
     cap
         Pixels of a class for training and test together.
     grid
-        Settings that every method is tuned over, of nine.
+        Settings that every method is tuned over, of nine; stochastic baselines over twice as many.
     """
 
     labels: str | None = None

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from apps.console import Report
 from apps.options import StudyOptions
-from apps.studies.comparison import GRID, Comparison, compare
+from apps.studies.comparison import Comparison, compare
 from apps.studies.comparison_figure import curves
 from apps.studies.comparison_tables import tables
 from apps.studies.regression import Recipe, RegressionTasks
 from apps.studies.result import StudyResult
-from apps.studies.trials import Metric
+from apps.studies.trials import GRID, Metric
 from surrogate.samples import Samples
 from training.methods import METHODS
 
@@ -35,7 +35,7 @@ class Settings:
     methods
         Names of `training.methods.METHODS`.
     grid
-        Settings that every method is tuned over, of nine.
+        Settings that every method is tuned over, of nine; stochastic baselines over twice as many.
     seeds
         Number of them.
     """

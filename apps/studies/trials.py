@@ -139,12 +139,16 @@ class _Chosen:
         self.network_weights, self.outer = iterate.theta, iterate.outer
 
 
+# The settings of one grid; baselines have two such grids, see `training.methods`.
+GRID = 9
+
+
 def tried(method: str, count: int) -> list[Setting]:
-    """So many settings of a method's grid, spread evenly over it; its usual one for one."""
+    """So many of every nine settings of a method's grid, spread evenly over it; its usual one for one."""
     grid = METHODS[method].grid
     if count == 1:
         return [METHODS[method].usual]
-    return [grid[j] for j in np.linspace(0, len(grid) - 1, count).round().astype(int)]
+    return [grid[j] for j in np.linspace(0, len(grid) - 1, count * len(grid) // GRID).round().astype(int)]
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def test_the_protocol(compared):
         chosen.pop("solved", None)
         assert chosen in METHODS[name].grid
         # A start from W solved for is tried besides, where W is kept.
-        assert len(compared.tuned[name].values) == 2 + (not METHODS[name].eliminates)
+        assert len(compared.tuned[name].values) == len(tried(name, 2)) + (not METHODS[name].eliminates)
         for one in trials:
             assert max(one.looks.work) <= compared.budget
             assert one.best.work_units <= compared.budget
@@ -146,10 +146,15 @@ def test_numbers_tables_and_figure_agree(compared):
 
 
 def test_settings_tried_are_spread_over_the_grid():
-    grid = METHODS["adam"].grid
-    assert tried("adam", 9) == list(grid)
-    assert tried("adam", 1) == [METHODS["adam"].usual]
-    assert tried("adam", 3) == [grid[0], grid[4], grid[8]]
+    grid = METHODS["varpro-adam"].grid
+    assert tried("varpro-adam", 9) == list(grid)
+    assert tried("varpro-adam", 1) == [METHODS["varpro-adam"].usual]
+    assert tried("varpro-adam", 3) == [grid[0], grid[4], grid[8]]
+
+
+def test_baselines_on_batches_get_twice_the_settings():
+    assert tried("adam", 9) == list(METHODS["adam"].grid)
+    assert len(tried("adam", 3)) == 6
 
 
 def test_the_start_is_tuned_where_w_is_kept():
@@ -164,10 +169,10 @@ def test_tuning_prefers_the_better_setting_and_refuses_a_divergent_one(monkeypat
     task, metric = tasks()(3), Metric()
     found = tune("adam", task, 60.0, metric, 9, 3)
     assert found.value == min(value for _, value in found.values)
-    grid = ({"rate": 1e300, "batch": 8}, {"rate": 1e-2, "batch": 8})
+    grid = 9 * ({"rate": 1e300, "batch": 8}, {"rate": 1e-2, "batch": 8})
     monkeypatch.setitem(METHODS, "sgd", replace(METHODS["sgd"], grid=grid))
     found = tune("sgd", task, 30.0, metric, 2, 3)
-    assert found.values[0][1] == math.inf
+    assert {value for setting, value in found.values if setting["rate"] == 1e300} == {math.inf}
     assert found.setting["rate"] == 1e-2
 
 
