@@ -200,14 +200,20 @@ class Resistivity(Rebuilt):
 
         Of the discrete equations, from the factors of the solve: three right-hand sides more.
         """
+        return self.linearize(y)[1]
+
+    def linearize(self, y: Array) -> tuple[Array, Array]:
+        """Observables (n, n_out) and Jacobian (n, n_out, n_in) from one solve."""
         y = self.parameters.require(y)
-        jacobian = np.empty((len(y), self.observables.size, 3))
-        for out, row in zip(jacobian, y, strict=True):
+        observables = np.empty((len(y), self.observables.size))
+        jacobian = np.empty((*observables.shape, 3))
+        for data, out, row in zip(observables, jacobian, y, strict=True):
             depth, volume, azimuth = row.tolist()
             size = self.size(volume)
-            _, derivatives = self._solver.with_derivatives(depth, size, azimuth)
+            potentials, derivatives = self._solver.with_derivatives(depth, size, azimuth)
+            data[:] = self.background + self.survey.data(potentials)
             out[:] = self.survey.data(derivatives) * np.array([1.0, size / (3 * volume), 1.0])
-        return jacobian
+        return observables, jacobian
 
     def jvp(self, y: Array, dy: Array) -> Array:
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""

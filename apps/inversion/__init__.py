@@ -1,0 +1,1 @@
+"""Parameters from observations: maximum a posteriori point, posterior by sampling, and their confirmation by the PDE."""

@@ -1,0 +1,244 @@
+"""Maximum a posteriori points by Gauss-Newton from several starts, within bounds or on the simplex.
+
+Minimised is half the squared residuals in units of the noise plus that of the prior, over the parameters: a uniform
+prior adds nothing, a normal one its residual, and the law of parameters on a simplex counts as the normal one of the same
+mean and covariance. Every step is a linear least-squares problem with bounds, damped as Levenberg and Marquardt do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import lsq_linear
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from apps.inversion.posterior import Posterior
+from apps.inversion.prior import Prior
+from surrogate.forward_model import Array
+
+MAX_ITERATIONS = 60
+# Ends where the quadratic model promises less than this: the misfit is in units where one is a standard deviation.
+TOLERANCE = 1e-10
+_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-12, 1e12
+# Less than this to be gained is the rounding of a forward model.
+_ROUNDING = 1e-4
+# Weight of "the step keeps the sum" beside the other equations, relative to the largest of them.
+_ON_SIMPLEX = 1e5
+# Minima nearer than this, in posterior standard deviations, are one.
+SAME = 0.1
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """A local minimum of misfit and prior together.
+
+    Attributes
+    ----------
+    parameters : (n_in,)
+        Where it is.
+    value
+        Of the objective.
+    misfit
+        Half the squared residuals in units of the noise; about half the number of observations for a good fit.
+    covariance : (n_in, n_in)
+        Laplace's: of the normal law with the curvature of the Gauss-Newton approximation there, bounds not
+        considered, but along the simplex.
+    at_bound : (n_in,)
+        Parameters that are held by a bound.
+    starts
+        How many starts led here.
+    iterations
+        Of the start that got lowest.
+    converged
+        Whether that one ended by its tolerance.
+    """
+
+    parameters: Array
+    value: float
+    misfit: float
+    covariance: Array
+    at_bound: np.ndarray
+    starts: int
+    iterations: int
+    converged: bool
+
+    @property
+    def standard_deviations(self) -> Array:
+        """Laplace's (n_in,)."""
+        return np.sqrt(np.diagonal(self.covariance))
+
+
+def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None = None) -> list[Minimum]:
+    """All minima found, lowest first.
+
+    Parameters
+    ----------
+    n_starts
+        Points of a Sobol design by the prior.
+    at : (k, n_in)
+        Further starts.
+
+    Raises
+    ------
+    ValueError
+        No start.
+    ArithmeticError
+        The forward model could be solved at no start.
+    """
+    starts = np.zeros((0, posterior.prior.size))
+    if n_starts:
+        u = qmc.Sobol(posterior.prior.size, rng=seed).random(n_starts)
+        starts = posterior.prior.parameters(ndtri(np.clip(u, 1e-6, 1 - 1e-6)))
+    if at is not None:
+        starts = np.concatenate([at, starts])
+    if not len(starts):
+        raise ValueError("expected at least one start")
+    found = [one for one in (_descend(posterior, start) for start in starts) if one is not None]
+    if not found:
+        raise ArithmeticError(f"the forward model could be solved at none of {len(starts)} starts")
+    return _distinct(found)
+
+
+def _distinct(found: list[Minimum]) -> list[Minimum]:
+    """One for each place, with the number of starts that led there."""
+    kept: list[Minimum] = []
+    counts: list[int] = []
+    for one in sorted(found, key=lambda minimum: minimum.value):
+        for i, lower in enumerate(kept):
+            apart = (one.parameters - lower.parameters) / np.maximum(lower.standard_deviations, 1e-300)
+            if np.abs(apart).max() < SAME:
+                counts[i] += 1
+                break
+        else:
+            kept.append(one)
+            counts.append(1)
+    return [replace(one, starts=n) for one, n in zip(kept, counts, strict=True)]
+
+
+class _Equations:
+    """Residuals of observations and prior, stacked, and their derivative, at one point."""
+
+    def __init__(self, posterior: Posterior) -> None:
+        self._posterior, self.prior = posterior, posterior.prior
+        prior = self.prior
+        if prior.simplex:
+            mean, covariance = prior.moments
+            # The covariance is singular across the simplex, where no step goes.
+            values, vectors = np.linalg.eigh(covariance)
+            kept = values > 1e-10 * values.max()
+            self._centre, self._rows = mean, (vectors[:, kept] / np.sqrt(values[kept])).T
+        else:
+            self._centre = np.where(prior.normal, prior.mean, 0.0)
+            self._rows = np.diag(np.where(prior.normal, 1 / np.where(prior.normal, prior.standard_deviation, 1), 0))
+            self._rows = self._rows[prior.normal]
+
+    def at(self, y: Array) -> tuple[Array, Array, float] | None:
+        """Residuals (m,), derivative (m, n_in), and the part of the misfit; None where it cannot be computed."""
+        observables, jacobian = self._posterior.solves.linearize(y[None])
+        if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
+            return None
+        data = self._posterior.residuals(observables)[0]
+        residuals = np.concatenate([data, self._rows @ (y - self._centre)])
+        derivative = np.concatenate([self._posterior.sensitivity(jacobian[0]), self._rows])
+        return residuals, derivative, float(0.5 * data @ data)
+
+    def value(self, y: Array) -> float:
+        misfit = float(self._posterior.misfit(self._posterior.solves.evaluate(y[None]))[0])
+        apart = self._rows @ (y - self._centre)
+        return misfit + 0.5 * float(apart @ apart)
+
+
+def _descend(posterior: Posterior, start: Array) -> Minimum | None:
+    """Gauss-Newton from one start; None where the forward model cannot be solved on the way."""
+    equations, prior = _Equations(posterior), posterior.prior
+    y = np.clip(start, prior.lower, prior.upper)
+    if (here := equations.at(y)) is None:
+        return None
+    residuals, derivative, misfit = here
+    size, damping, converged, iterations = _sizes(prior), _FIRST_DAMPING, False, 0
+    while iterations < MAX_ITERATIONS:
+        iterations += 1
+        # The equations brought to n_in rows: the observations are many.
+        q, r = np.linalg.qr(derivative * size)
+        found = _lower(equations, r, q.T @ residuals, y, 0.5 * float(residuals @ residuals), damping, size)
+        if found.y is None:
+            converged = found.converged
+            break
+        y, damping = found.y, found.damping
+        if (here := equations.at(y)) is None:
+            return None
+        residuals, derivative, misfit = here
+    value, covariance = 0.5 * float(residuals @ residuals), _covariance(derivative, prior.simplex)
+    return Minimum(y, value, misfit, covariance, _held(y, prior.lower, prior.upper), 1, iterations, converged)
+
+
+def _sizes(prior: Prior) -> Array:
+    """Steps are in units of the ranges of the parameters, or of what the prior knows: (n_in,)."""
+    if prior.simplex:
+        return np.full(prior.size, 1.0 / prior.size)
+    width = prior.upper - prior.lower
+    bounded = np.isfinite(width) & (width > 0)
+    return np.where(bounded, width, np.where(prior.normal, prior.standard_deviation, 1.0))
+
+
+class _Step(NamedTuple):
+    """Where the objective is lower, and the damping to go on with; or None, and whether nothing is left to be gained."""
+
+    y: Array | None
+    damping: float
+    converged: bool = False
+
+
+def _lower(
+    equations: _Equations, triangle: Array, reduced: Array, y: Array, value: float, damping: float, size: Array
+) -> _Step:
+    """Damp the step until the objective falls as the linear equations say, about."""
+    prior, promised = equations.prior, np.inf
+    while damping <= _MOST_DAMPING:
+        low, high = (prior.lower - y) / size, (prior.upper - y) / size
+        step = _bounded_step(triangle, reduced, damping, low, high, prior.simplex)
+        change = triangle @ step
+        promised = -float(reduced @ change) - 0.5 * float(change @ change)
+        if promised <= TOLERANCE * max(1.0, 1e-6 * value):
+            return _Step(None, damping, True)
+        trial = _within(y + size * step, prior.lower, prior.upper, prior.simplex)
+        gained = value - equations.value(trial)
+        if gained > 1e-4 * promised:
+            return _Step(trial, max(damping / (8 if gained > 0.75 * promised else 2), _LEAST_DAMPING))
+        damping *= 8
+    return _Step(None, damping, promised < _ROUNDING)  # the model's rounding is larger than what is to be gained
+
+
+def _bounded_step(triangle: Array, reduced: Array, damping: float, low: Array, high: Array, simplex: bool) -> Array:
+    """The step s between bounds that minimises |R s + q|² + damping |D s|², on the simplex with components that sum to 0."""
+    columns = np.sqrt(damping) * np.maximum(np.linalg.norm(triangle, axis=0), 1e-12 * np.linalg.norm(triangle) + 1e-300)
+    rows, right = [triangle, np.diag(columns)], [-reduced, np.zeros(len(columns))]
+    if simplex:
+        rows.append(np.full((1, len(columns)), _ON_SIMPLEX * np.linalg.norm(triangle)))
+        right.append(np.zeros(1))
+    # Bounds that meet leave no room; the solver wants some.
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    high = np.where(high - low > 1e-14, high, low + 1e-14)
+    return lsq_linear(np.concatenate(rows), np.concatenate(right), (low, high), method="bvls", tol=1e-14).x
+
+
+def _within(y: Array, low: Array, high: Array, simplex: bool) -> Array:
+    y = np.clip(y, low, high)
+    return y / y.sum() if simplex else y
+
+
+def _held(y: Array, low: Array, high: Array) -> np.ndarray:
+    room = 1e-9 * np.where(np.isfinite(high - low), high - low, 1.0)
+    return (y <= low + room) | (y >= high - room)
+
+
+def _covariance(derivative: Array, simplex: bool) -> Array:
+    """Inverse of the Gauss-Newton Hessian, in directions that keep the sum if they must."""
+    n = derivative.shape[1]
+    if not simplex:
+        return np.linalg.pinv(derivative.T @ derivative, hermitian=True)
+    basis = np.linalg.svd(np.ones((1, n)))[2][1:].T
+    return basis @ np.linalg.pinv((derivative @ basis).T @ (derivative @ basis), hermitian=True) @ basis.T
