@@ -1,4 +1,4 @@
-"""The command line: `gnvpro generate | train | predict | calibrate | export | compare | serve | segment | …`.
+"""The command line: `gnvpro generate | train | predict | calibrate | export | compare | invert | serve | …`.
 
 Each command is a settings class, an example and a function of another module, imported when it is called: `generate`
 never loads torch, and `train` never FEniCSx.
@@ -102,6 +102,14 @@ def calibrate(given: options.CalibrateOptions) -> Outcome:
 def compare(given: options.CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
     from apps.compare import run
+
+    return run(given)
+
+
+@command(options.InvertOptions, "invert runs/dcr-model --observations field.csv --noise 2% --out runs/inversion")
+def invert(given: options.InvertOptions) -> Outcome:
+    """Find parameters from observations: most probable point, posterior, and both confirmed by the PDE."""
+    from apps.invert import run
 
     return run(given)
 

@@ -159,7 +159,9 @@ def seconds(value: float) -> str:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return f'{error.name} is not installed; data and PDEs need pip install "gnvpro[pde]" (see the README)'
+        extra = "invert" if error.name in ("nutpie", "arviz_base", "arviz_stats", "corner", "umbridge") else "pde"
+        needs = "inversion needs" if extra == "invert" else "data and PDEs need"
+        return f'{error.name} is not installed; {needs} pip install "gnvpro[{extra}]" (see the README)'
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -200,6 +200,61 @@ class CompareOptions:
     repeats: Annotated[int, Option("--repeats", help="Timings taken; the median is reported."), Ge(1)] = 5
 
 
+Route = Literal["surrogate", "delayed", "pde"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvertOptions:
+    """Settings of `gnvpro invert`."""
+
+    model: Annotated[
+        str, Argument(help="Folder of a saved surrogate, or http://HOST:PORT/NAME, a model of a UM-Bridge server.")
+    ]
+    observations: Annotated[
+        Path, Option("--observations", "-d", help="Measured values: .csv (value, observable), .npz or .npy.")
+    ]
+    noise: Annotated[
+        str,
+        Option("--noise", help="2%, 0.001 or 2%+0.001; data, where the file has it; or a file, also of a covariance."),
+    ]
+    out: Annotated[Path | None, Option("--out", "-o", help="New folder for report, numbers and draws.")] = None
+    routes: Annotated[
+        tuple[Route, ...] | None,
+        Option(
+            "--routes",
+            help="surrogate, delayed (accepted by the PDE) and pde; without, the first, and the second if there is a PDE.",
+        ),
+        Comma,
+    ] = None
+    prior: Annotated[
+        dict[str, Any] | None,
+        Option("--prior", metavar="NAME=[MEAN,SD]", help="Normal prior of a parameter, else uniform; repeatable."),
+        Assignments,
+    ] = None
+    like: Annotated[
+        Path | None, Option("--like", help="Saved model whose names and bounds those of a server's model are.")
+    ] = None
+    chains: Annotated[int, Option("--chains", help="Chains of every route."), Ge(2)] = 4
+    draws: Annotated[int, Option("--draws", help="Of every chain on the surrogate; 0 for the point alone."), Ge(0)] = (
+        1500
+    )
+    tune: Annotated[int, Option("--tune", help="Draws before these that are thrown away."), Ge(10)] = 300
+    pde_draws: Annotated[int, Option("--pde-draws", help="Of every chain that the PDE accepts or makes."), Ge(10)] = 250
+    pde_tune: Annotated[int, Option("--pde-tune", help="PDE solves before these, a chain."), Ge(1)] = 30
+    starts: Annotated[int, Option("--starts", help="Of the search for the most probable point."), Ge(1)] = 16
+    seed: Annotated[int, Option("--seed", "-s", help="Of starts and chains."), Ge(0)] = 0
+    checkpoint: Annotated[
+        Path | None, Option("--checkpoint", help="File that keeps every PDE solve; the same command goes on with it.")
+    ] = None
+    truth: Annotated[
+        Path | None, Option("--truth", help="Parameters that made the observations, where known: .csv, .npz or .npy.")
+    ] = None
+    problem: Annotated[
+        str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
+    ] = None
+    force: Annotated[bool, Option("--force", help="Also with a surrogate whose error is above the noise.")] = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
     """Settings of `gnvpro serve`."""

@@ -1,0 +1,135 @@
+"""The answer to the question of an inversion, by every route that was asked for, and its confirmation by the PDE."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from apps.console import NumericalFailure, Report
+from apps.inversion.chains import Chains
+from apps.inversion.delayed_acceptance import sample_delayed
+from apps.inversion.gate import Gate, advice, gate_from_bands, gate_from_solves
+from apps.inversion.maximum import Minimum, find_minima
+from apps.inversion.metropolis import sample_metropolis
+from apps.inversion.nuts import sample_nuts
+from apps.inversion.question import Question
+from apps.inversion.result import Fit, Inversion
+from apps.inversion.whitening import Whitening
+from apps.options import InvertOptions, Route
+from surrogate.saved import Surrogate
+
+# PDE solves that the error of the surrogate is measured by.
+GATE_SOLVES = 8
+# From what is trusted most.
+_ORDER: tuple[Route, ...] = ("pde", "delayed", "surrogate")
+
+
+def invert(question: Question, given: InvertOptions, report: Report | None = None) -> Inversion:
+    """Answer by every route that was asked for.
+
+    Raises
+    ------
+    NumericalFailure
+        A surrogate whose error is above the noise, without `force`; a model that could not be solved.
+    """
+
+    def stage(what: str) -> Report:
+        def say(done: float, total: float | None, note: str) -> None:
+            if report is not None:
+                report(done, total, f"{what}: {note}")
+
+        say(0, None, "begins")
+        return say
+
+    began, cheap, accurate = time.monotonic(), question.cheap, question.accurate
+    try:
+        stage("most probable point")
+        minima = find_minima(cheap, given.starts, given.seed)
+        whitening = Whitening.at_mode(cheap, minima[0].parameters)
+        stage("error of the surrogate")
+        gate = _gate(question, minima[0], whitening, given.seed)
+        if gate is not None and gate.refused and not given.force:
+            raise NumericalFailure(
+                f"the surrogate is not fit for this inversion: {gate.text()}. {_advised(question, gate)}. With --force it is "
+                "used all the same; --routes delayed and pde are right even then"
+            )
+        corrected = None
+        if accurate is not None:
+            stage("most probable point by the PDE")
+            corrected = find_minima(accurate, 0, given.seed, at=minima[0].parameters[None])[0]
+        chains = _sample(question, given, whitening, stage) if given.draws else {}
+    except ArithmeticError as error:
+        raise NumericalFailure(str(error)) from error
+    best = corrected or minima[0]
+    by = accurate or cheap
+    observables = by.solves.evaluate(best.parameters[None])
+    fit = Fit(
+        "most probable point, by the " + ("PDE" if accurate is not None else "surrogate"),
+        best.parameters, observables[0], by.whitened(observables)[0],
+    )  # fmt: skip
+    ordered = {route: chains[route] for route in _ORDER if route in chains}
+    return Inversion(
+        question.name, cheap, minima, corrected, ordered, fit, gate, question.truth, question.problem,
+        time.monotonic() - began,
+    )  # fmt: skip
+
+
+def _gate(question: Question, minimum: Minimum, whitening: Whitening, seed: int) -> Gate | None:
+    cheap = question.cheap
+    if question.accurate is not None:
+        z = (
+            whitening.centre
+            + np.random.default_rng(seed).standard_normal((GATE_SOLVES, cheap.prior.size)) @ whitening.factor.T
+        )
+        y = cheap.prior.parameters(z)
+        return gate_from_solves(cheap, y, question.accurate.solves.evaluate(y), minimum.covariance)
+    if isinstance(question.model, Surrogate):
+        return gate_from_bands(cheap, question.model, minimum.parameters[None], minimum.covariance)
+    return None
+
+
+def _advised(question: Question, gate: Gate) -> str:
+    model = question.model
+    return advice(model, gate) if isinstance(model, Surrogate) else "ask who serves it for a better one"
+
+
+def _sample(
+    question: Question, given: InvertOptions, whitening: Whitening, stage: Callable[[str], Report]
+) -> dict[Route, Chains]:
+    chains: dict[Route, Chains] = {}
+    cheap, accurate = question.cheap, question.accurate
+    normal = np.random.default_rng(given.seed).standard_normal((given.chains, cheap.prior.size))
+    start = whitening.centre + normal @ whitening.factor.T
+    if "surrogate" in question.routes:
+        say = stage("sampling on the surrogate")
+        chains["surrogate"] = sample_nuts(
+            cheap,
+            chains=given.chains,
+            draws=given.draws,
+            tune=given.tune,
+            seed=given.seed,
+            whitening=whitening,
+            report=say,
+        )
+        start = chains["surrogate"].latent[:, -1]
+    draws, tune = given.pde_draws, given.pde_tune
+    if accurate is not None and "delayed" in question.routes:
+        say = stage("sampling accepted by the PDE")
+        chains["delayed"] = sample_delayed(
+            cheap, accurate, draws=draws, tune=tune, seed=given.seed, start=start, factor=whitening.factor, report=say
+        )
+    if accurate is not None and "pde" in question.routes:
+        say = stage("sampling on the PDE")
+        if hasattr(question.problem, "jvp"):
+            chains["pde"] = sample_nuts(
+                accurate, chains=given.chains, draws=draws, tune=tune, seed=given.seed, whitening=whitening,
+                accurate=True, report=say,
+            )  # fmt: skip
+        else:
+            chains["pde"] = sample_metropolis(
+                accurate, draws=draws, tune=tune, seed=given.seed, start=start, factor=whitening.factor,
+                accurate=True, report=say,
+            )  # fmt: skip
+    return chains
