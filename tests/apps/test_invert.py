@@ -1,0 +1,212 @@
+"""`gnvpro invert` on a problem that is cheap to solve: what it answers, writes and refuses."""
+
+import json
+import sqlite3
+
+import arviz as az
+import numpy as np
+import pytest
+
+from apps.inversion.observations import read_observations, write_observations
+from surrogate.saved import Surrogate
+from tests.apps.conftest import TOY
+from tests.apps.serving.conftest import serving
+from tests.pde_data.toy import DecayProblem
+
+TRUTH = np.array([[1.4, 0.45]])
+SPREAD = 0.01
+PROBLEM = ("--problem", TOY)
+SHORT = ("--draws", 400, "--tune", 100, "--pde-draws", 60, "--pde-tune", 10, "--starts", 4)
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    """Observations of the problem itself, one of them missing, with their noise and the truth beside them."""
+    folder, problem = tmp_path_factory.mktemp("field"), DecayProblem()
+    clean = problem.evaluate(TRUTH)[0]
+    values = clean + SPREAD * np.random.default_rng(0).standard_normal(len(clean))
+    values[2] = np.nan
+    write_observations(folder / "field.csv", problem.observables, values, np.full(len(clean), SPREAD))
+    np.save(folder / "truth.npy", TRUTH)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answered(gnvpro, model, field, tmp_path_factory):
+    out = tmp_path_factory.mktemp("inversion") / "out"
+    ran = gnvpro(
+        "invert", model, "-d", field / "field.csv", "--noise", "data", "--truth", field / "truth.npy",
+        "--routes", "surrogate,delayed,pde", "--out", out, *PROBLEM, *SHORT, "--json",
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    return ran.numbers, out
+
+
+def test_the_truth_is_in_the_posterior_of_every_route(answered):
+    numbers, _ = answered
+    assert list(numbers["posterior"]) == ["pde", "delayed", "surrogate"]
+    for route in numbers["posterior"].values():
+        for name, true in zip(("rate", "amplitude"), TRUTH[0], strict=False):
+            found = route["parameters"].get(name) or next(iter(route["parameters"].values()))
+            assert abs(found["mean"] - true) < 4 * found["standard_deviation"] or name not in route["parameters"]
+
+
+def test_the_routes_agree(answered):
+    numbers, _ = answered
+    for apart in numbers["shifts"].values():
+        assert np.abs(apart["means"]).max() < 0.5
+        np.testing.assert_allclose(apart["standard_deviations"], 1, atol=0.4)
+
+
+def test_costs_are_counted_by_route(answered):
+    posterior = answered[0]["posterior"]
+    assert posterior["surrogate"]["pde_solves"] == 0
+    assert posterior["surrogate"]["surrogate_evaluations"] > 4 * 500
+    # One solve where every chain begins, then one a proposal.
+    assert posterior["delayed"]["pde_solves"] <= 4 * (1 + 60 + 10)
+    assert posterior["delayed"]["pde_solves"] > 4 * 35
+    assert posterior["pde"]["pde_solves"] > 4 * 70
+    assert posterior["delayed"]["effective_per_pde_solve"] > posterior["pde"]["effective_per_pde_solve"]
+
+
+def test_numbers_report_and_draws_are_written(answered):
+    numbers, out = answered
+    assert json.loads((out / "inversion.json").read_text())["map"] == numbers["map"]
+    page = (out / "report.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    tree = az.from_netcdf(out / "posterior-delayed.nc")
+    summary = az.summary(tree, var_names=["y"])
+    assert len(summary) == 2
+    assert tree["observed_data"]["d"].isnull().sum() == 1
+
+
+def test_people_read_a_table(gnvpro, model, field):
+    ran = gnvpro("invert", model, "-d", field / "field.csv", "--noise", SPREAD, "--draws", 0, *PROBLEM)
+    assert ran.exit_code == 0, ran.stderr
+    assert "most probable" in ran.stdout
+    assert "by the PDE" in ran.stdout
+
+
+def test_an_interrupted_run_goes_on_with_its_solves(gnvpro, model, field, tmp_path):
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", "--routes", "delayed", *PROBLEM, *SHORT)
+    kept = ("--checkpoint", tmp_path / "solves.db", "--json")
+    first = gnvpro(*ask, *kept).numbers
+    with sqlite3.connect(tmp_path / "solves.db") as solves:
+        (n,) = solves.execute("SELECT count(*) FROM answers").fetchone()
+        solves.execute("DELETE FROM answers WHERE rowid > ?", (n // 2,))
+    again = gnvpro(*ask, *kept).numbers
+    assert 0 < again["posterior"]["delayed"]["pde_solves"] < first["posterior"]["delayed"]["pde_solves"]
+    assert again["posterior"]["delayed"]["parameters"] == first["posterior"]["delayed"]["parameters"]
+    assert again["map"] == first["map"]
+
+
+def test_a_surrogate_worse_than_the_noise_is_refused(gnvpro, model, field, tmp_path):
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "1e-7", "--draws", 0, *PROBLEM)
+    ran = gnvpro(*ask)
+    assert ran.exit_code == 1
+    assert "not fit for this inversion" in ran.stderr
+    assert "samples" in ran.stderr
+    assert "--force" in ran.stderr
+    assert gnvpro(*ask, "--force").exit_code == 0
+
+
+def test_without_the_pde_it_says_so_and_uses_the_surrogate(gnvpro, model, field):
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", *SHORT)
+    ran = gnvpro(*ask, "--json")
+    assert ran.exit_code == 0, ran.stderr
+    assert list(ran.numbers["posterior"]) == ["surrogate"]
+    assert not ran.numbers["corrected_by_pde"]
+    assert "residuals of" in ran.numbers["gate"]["source"]
+    refused = gnvpro(*ask, "--routes", "delayed")
+    assert refused.exit_code == 2
+    assert "--problem" in refused.stderr
+
+
+def test_a_served_model_is_inverted_by_the_same_code(gnvpro, model, field):
+    surrogate = Surrogate.load(model)
+    with serving({"decay": surrogate}) as server:
+        ran = gnvpro(
+            "invert", f"{server.url}/decay", "--like", model, "-d", field / "field.csv", "--noise", "data", *SHORT, "--json"
+        )
+        assert ran.exit_code == 0, ran.stderr
+        wrong = gnvpro("invert", f"{server.url}/other", "-d", field / "field.csv", "--noise", "data")
+    direct = gnvpro("invert", model, "-d", field / "field.csv", "--noise", "data", *SHORT, "--json")
+    for name, value in ran.numbers["map"]["parameters"].items():
+        assert value == pytest.approx(direct.numbers["map"]["parameters"][name], rel=1e-8)
+    assert wrong.exit_code == 2
+    assert "it has decay" in wrong.stderr
+    gone = gnvpro("invert", f"{server.url}/decay", "-d", field / "field.csv", "--noise", "data")
+    assert gone.exit_code == 2
+    assert "is it running?" in gone.stderr
+
+
+def test_a_normal_prior_pulls(gnvpro, model, field):
+    name = Surrogate.load(model).parameters.names[0]
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", "--draws", 0, "--json")
+    free = gnvpro(*ask).numbers["map"]["parameters"][name]
+    pulled = gnvpro(*ask, "--prior", f"{name}=[1.8, 0.001]").numbers["map"]["parameters"][name]
+    assert abs(pulled - 1.8) < 0.01 < abs(free - 1.8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--noise", "much"), "expected noise such as 2%"),
+        (("--noise", "2%", "--prior", "nothing=[1, 1]"), "no parameter 'nothing'"),
+        (("--noise", "2%", "--prior", "rate=wide"), "mean and standard deviation"),
+        (("--noise", "2%", "--like", "x"), "--like is for a server's model"),
+        (("--noise", "2%", "--checkpoint", "x.db"), "there are none"),
+        (("--noise", "missing.npy"), "no noise at"),
+        (("--noise", "2%", "--routes", "guess"), "routes"),
+        (("--noise", "2%", "--chains", "1"), "chains"),
+    ],
+)
+def test_wrong_options_are_one_sentence(gnvpro, model, field, arguments, said):
+    ran = gnvpro("invert", model, "-d", field / "field.csv", *arguments)
+    assert ran.exit_code == 2
+    assert said in " ".join(ran.stderr.split())
+
+
+def test_nothing_is_overwritten(gnvpro, model, field, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("kept")
+    ran = gnvpro("invert", model, "-d", field / "field.csv", "--noise", "data", "--out", tmp_path / "out")
+    assert ran.exit_code == 2
+    assert (tmp_path / "out" / "mine").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "value\n1\n2\n", "expected 6 lines"),
+        ("b.csv", "name,number\nx,1\n", "expected a header with value"),
+        ("c.csv", "observable,value\nnothing,1\n", "no observable 'nothing'"),
+        ("d.csv", "value\n" + 6 * "x\n", "expected a number, got 'x'"),
+        ("e.csv", "value\n" + 6 * "nan\n", "all values are missing"),
+        ("f.txt", "1", "expected a .csv"),
+        ("g.npy", "not numpy", ""),
+        ("h.csv", "value\n1\n2\n3\ninf\n5\n6\n", "is infinite"),
+        ("none.csv", None, "no observations at"),
+    ],
+)
+def test_wrong_observations_say_what_was_expected(gnvpro, model, tmp_path, name, text, said):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    ran = gnvpro("invert", model, "-d", tmp_path / name, "--noise", "2%")
+    assert ran.exit_code == 2, ran.stderr
+    assert said in " ".join(ran.stderr.split())
+
+
+def test_observations_by_name_in_any_order(tmp_path):
+    space = DecayProblem().observables
+    lines = [f'"{name}",{k},0.1' for k, name in enumerate(space.names)][::-1][:-1]
+    (tmp_path / "some.csv").write_text("\n".join(["observable, value, standard_deviation", *lines]))
+    found = read_observations(tmp_path / "some.csv", space)
+    np.testing.assert_array_equal(found.values[1:], np.arange(1, space.size))
+    assert np.isnan(found.values[0])
+    (tmp_path / "twice.csv").write_text("\n".join(["observable,value", lines[0], lines[0]]).replace(",0.1", ""))
+    with pytest.raises(ValueError, match="is there twice"):
+        read_observations(tmp_path / "twice.csv", space)
+    for suffix, save in ((".npy", np.save), (".npz", lambda p, v: np.savez(p, observations=v))):
+        save(tmp_path / f"row{suffix}", np.arange(space.size)[None])
+        np.testing.assert_array_equal(read_observations(tmp_path / f"row{suffix}", space).values, np.arange(space.size))
