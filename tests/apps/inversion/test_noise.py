@@ -38,8 +38,28 @@ def test_parts_are_added(text, relative, absolute):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "%", "two", "0", "0%", "-1", "2%-1", "2%+", "+", "2%%", "1e", "1e+", "nan", "inf", "1e999", "1,5", "2%+e+2", "noise.txt"]
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "%",
+        "two",
+        "0",
+        "0%",
+        "-1",
+        "2%-1",
+        "2%+",
+        "+",
+        "2%%",
+        "1e",
+        "1e+",
+        "nan",
+        "inf",
+        "1e999",
+        "1,5",
+        "2%+e+2",
+        "n.txt",
+    ],
+)
 def test_what_is_no_noise_is_refused_with_what_was_expected(text):
     with pytest.raises(ValueError, match=rf"expected noise such as 2%, 0.001.*got {re.escape(repr(text))}"):
         parse_noise(text, VALUES)
