@@ -13,6 +13,8 @@ from scipy.linalg import cholesky, solve_triangular
 from surrogate.forward_model import Array
 
 _PART = re.compile(r"([0-9.eE+-]+?)\s*(%?)")
+# A plus sign that is not of an exponent.
+_PLUS = re.compile(r"(?<![0-9.][eE])\+")
 EXPECTED = "expected noise such as 2%, 0.001, 2%+0.001 (relative and absolute, added) or a .npy or .csv file"
 
 
@@ -51,13 +53,13 @@ class Noise:
         """Residuals (n, m) in units of the noise: independent, of variance one, if they are noise."""
         if self.factor.ndim == 1:
             return residuals / self.factor
-        return solve_triangular(self.factor, residuals.T, lower=True).T
+        return solve_triangular(self.factor, residuals.T, lower=True, check_finite=False).T  # a failed solve is NaN
 
     def whiten_transposed(self, weights: Array) -> Array:
         """The transpose of `whiten`, (n, m) -> (n, m): takes a gradient by whitened residuals back."""
         if self.factor.ndim == 1:
             return weights / self.factor
-        return solve_triangular(self.factor, weights.T, lower=True, trans=1).T
+        return solve_triangular(self.factor, weights.T, lower=True, trans=1, check_finite=False).T
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """Realisations (n, m)."""
@@ -98,7 +100,7 @@ def parse_noise(text: str, values: Array, given: Array | None = None) -> Noise:
     if (path := Path(text)).suffix in (".npy", ".csv"):
         return _checked(_read(path), values)
     relative = absolute = 0.0
-    for part in text.split("+") if "e+" not in text.lower() else [text]:
+    for part in _PLUS.split(text):
         found = _PART.fullmatch(part.strip())
         try:
             size = float(found[1]) if found else -1.0
@@ -123,7 +125,10 @@ def _checked(spread: Array, values: Array) -> Noise:
     if spread.ndim == 1:
         return Noise(np.where(measured, spread, 1.0))
     spread = np.where(np.outer(measured, measured), spread, np.eye(m))
-    if not np.allclose(spread, spread.T, rtol=1e-10, atol=0):
+    if not np.isfinite(spread).all():
+        raise ValueError("the covariance of the noise is not finite where there are observations")
+    size = np.sqrt(np.abs(np.diagonal(spread)))
+    if not (np.abs(spread - spread.T) <= 1e-10 * np.outer(size, size)).all():
         raise ValueError("the covariance of the noise is not symmetric")
     try:
         return Noise(cholesky(spread, lower=True))
@@ -136,6 +141,6 @@ def _read(path: Path) -> Array:
         raise FileNotFoundError(f"no noise at {path}; check the name")
     try:
         read = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",")
-    except ValueError as error:
+        return np.atleast_1d(np.asarray(read, float))
+    except (ValueError, TypeError, EOFError) as error:
         raise ValueError(f"{path}: expected numbers, standard deviations or a covariance ({error})") from None
-    return np.asarray(read, float)

@@ -58,6 +58,9 @@ class Prior:
         if wrong.any():
             name = space.names[int(np.argmax(wrong))]
             raise ValueError(f"expected a mean and a positive standard deviation for the prior of {name}")
+        if not (self._mass > 0).all():
+            name = np.array(space.names)[normal][int(np.argmin(self._mass > 0))]
+            raise ValueError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
 
     @classmethod
     def of(cls, space: Space, normal: Mapping[str, tuple[float, float]] | None = None) -> Prior:
@@ -72,6 +75,11 @@ class Prior:
         for name, (centre, spread) in (normal or {}).items():
             if name not in space.names:
                 raise ValueError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
+            if not (np.isfinite(centre) and 0 < spread < np.inf):
+                raise ValueError(
+                    f"expected a mean and a positive standard deviation for the prior of {name}, "
+                    f"got {centre:g} and {spread:g}"
+                )
             j = space.names.index(name)
             mean[j], deviation[j] = centre, spread
         return cls(space, mean, deviation)
@@ -139,11 +147,13 @@ class Prior:
             return np.clip(ndtri(u), -_FAR, _FAR)
         u = np.empty_like(y)
         flat, cut = ~self.normal, self.normal
-        u[:, flat] = (y - self.lower)[:, flat] / (self.upper - self.lower)[flat]
+        width = (self.upper - self.lower)[flat]
+        u[:, flat] = np.where(width > 0, (y - self.lower)[:, flat] / np.where(width > 0, width, 1), 0.5)
+        z = ndtri(np.clip(u, 0, 1))
         if cut.any():
-            low, high = self._ends
-            u[:, cut] = (ndtr((y[:, cut] - self._mean) / self._spread) - low) / (high - low)
-        return np.clip(ndtri(np.clip(u, 0, 1)), -_FAR, _FAR)
+            x, (below, above) = (y[:, cut] - self._mean) / self._spread, self._outside
+            z[:, cut] = _quantile((ndtr(x) - below) / self._mass, (ndtr(-x) - above) / self._mass)
+        return np.clip(z, -_FAR, _FAR)
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """Parameters (n, n_in) by the law."""
@@ -158,7 +168,7 @@ class Prior:
         """
         u = qmc.Sobol(self.size, rng=0).random_base2(14)
         y = self.parameters(ndtri(np.clip(u, 1e-12, 1 - 1e-12)))
-        if self.simplex and np.ptp(self.upper) == 0 and np.ptp(self.lower) == 0:
+        if self.simplex and (self.upper == self.upper[0]).all() and (self.lower == self.lower[0]).all():
             # All alike: only two numbers are to be found.
             n, variance = self.size, float(y.var(axis=0).mean())
             return np.full(n, 1 / n), variance * (np.eye(n) * n - 1) / (n - 1)
@@ -181,20 +191,22 @@ class Prior:
         return self.standard_deviation[self.normal]
 
     @cached_property
-    def _ends(self) -> tuple[Array, Array]:
-        """Normal probabilities below the bounds of the parameters with a normal law."""
-        low = ndtr((self.lower[self.normal] - self._mean) / self._spread)
-        high = ndtr((self.upper[self.normal] - self._mean) / self._spread)
-        if not (high > low).all():
-            name = [n for n, cut in zip(self.space.names, self.normal, strict=True) if cut][int(np.argmin(high > low))]
-            raise ValueError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
-        return low, high
+    def _outside(self) -> tuple[Array, Array]:
+        """Normal probabilities below and above the bounds of the parameters with a normal law."""
+        low, high = ((bound[self.normal] - self._mean) / self._spread for bound in (self.lower, self.upper))
+        return ndtr(low), ndtr(-high)
+
+    @cached_property
+    def _mass(self) -> Array:
+        """Normal probability between these bounds, without cancellation where both are on one side of the mean."""
+        low, high = ((bound[self.normal] - self._mean) / self._spread for bound in (self.lower, self.upper))
+        return np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
 
     def _cut(self, z: Array) -> tuple[Array, Array]:
         """Standardised values of cut-off normal variables and their slopes."""
-        low, high = self._ends
-        x = ndtri(np.clip(low + (high - low) * ndtr(z), 1e-300, 1 - 1e-16))
-        return x, (high - low) * np.exp(0.5 * (x**2 - z**2))
+        (below, above), mass = self._outside, self._mass
+        x = _quantile(below + mass * ndtr(z), above + mass * ndtr(-z))
+        return x, mass * np.exp(0.5 * (x**2 - z**2))
 
     def _parts(self, z: Array) -> tuple[Array, Array]:
         """Positive parts that are divided by their sum, and their slopes by z."""
@@ -203,6 +215,12 @@ class Prior:
         # Standard exponential variables make the uniform law on the simplex.
         survival = log_ndtr(-z)
         return -survival, np.exp(-0.5 * z**2 - survival) / np.sqrt(2 * np.pi)
+
+
+def _quantile(below: Array, above: Array) -> Array:
+    """Standard normal quantile of a probability `below`, by `above` = 1 - below where that is the smaller one."""
+    least = np.clip(np.minimum(below, above), 1e-300, 0.5)
+    return np.where(below < above, 1, -1) * ndtri(least)
 
 
 def _density(z: Array) -> Array:

@@ -86,7 +86,7 @@ class Solves:
         """As the model; NaN in the rows that could not be computed."""
         with self._lock:
             found = self._recalled("evaluate", (y,), lambda some: (np.asarray(self.model.evaluate(*some), float),))[0]
-            self.failed += int((~np.isfinite(found).all(axis=1)).sum())
+            self.failed += _failures(found)
             return found
 
     def jvp(self, y: Array, dy: Array) -> Array:
@@ -103,7 +103,7 @@ class Solves:
         """Observables (n, n_out) and Jacobian (n, n_out, n_in); NaN in the rows that could not be computed."""
         with self._lock:
             observables, jacobian = self._recalled("linearize", (y,), lambda some: self._linearized(*some))
-            self.failed += int((~np.isfinite(observables).all(axis=1)).sum())
+            self.failed += _failures(observables)
             return observables, jacobian
 
     def pulled_back(self, y: Array, weights: Callable[[Array], Array]) -> tuple[Array, Array]:
@@ -119,12 +119,16 @@ class Solves:
                 self.evaluated += len(y)
                 self.differentiated += len(y)
                 observables, pull = self.model.pullback(y)
+                self.failed += _failures(observables)
                 return observables, pull(weights(observables))
         if isinstance(self.model, Linearizable):
             observables, jacobian = self.linearize(y)
             return observables, np.einsum("noi,no->ni", jacobian, weights(observables))
         observables = self.evaluate(y)
-        return observables, self.vjp(y, weights(observables))
+        gradient, solved = np.full(y.shape, np.nan), np.isfinite(observables).all(axis=1)
+        if solved.any():
+            gradient[solved] = self.vjp(y[solved], weights(observables)[solved])
+        return observables, gradient
 
     def _linearized(self, y: Array) -> tuple[Array, Array]:
         n, n_in = y.shape
@@ -170,6 +174,10 @@ class Solves:
             self.differentiated += n
 
 
+def _failures(observables: Array) -> int:
+    return int((~np.isfinite(observables).all(axis=1)).sum())
+
+
 def _key(what: str, rows: list[Array]) -> bytes:
     digest = hashlib.sha256(what.encode())
     for row in rows:
@@ -182,8 +190,8 @@ class _Memory:
 
     def __init__(self, path: Path, definition: str) -> None:
         self._path = path
-        self._connection = sqlite3.connect(path, check_same_thread=False)
         try:
+            self._connection = sqlite3.connect(path, check_same_thread=False)
             with self._connection as open_file:
                 open_file.execute("CREATE TABLE IF NOT EXISTS about (definition TEXT)")
                 open_file.execute(
