@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 import umbridge
 
+from apps.inversion.differences import difference_jacobian
 from surrogate.forward_model import Array, Space
-
-# Relative to the range of a parameter, or to its size: balances the truncation and rounding of a central difference.
-_DIFFERENCE = 1e-5
 
 
 class RemoteModel:
     """A `ForwardModel` that asks a UM-Bridge server; points it does not answer are NaN.
 
-    Where the server gives no derivatives they are central differences, of two evaluations a parameter.
+    Where the server gives no derivatives they are differences, of two evaluations a parameter.
     """
 
     def __init__(self, url: str, name: str, parameters: Space | None = None, observables: Space | None = None) -> None:
@@ -88,21 +86,7 @@ class RemoteModel:
         if self._model.supports_apply_jacobian():
             columns = self.jvp(np.repeat(y, n_in, axis=0), np.tile(np.eye(n_in), (n, 1)))
             return columns.reshape(n, n_in, -1).transpose(0, 2, 1)
-        found = np.empty((n, self.observables.size, n_in))
-        for j, (ahead, behind) in enumerate(zip(*self._neighbours(y), strict=True)):
-            apart = (ahead - behind)[:, j : j + 1]
-            found[:, :, j] = (self.evaluate(ahead) - self.evaluate(behind)) / apart
-        return found
-
-    def _neighbours(self, y: Array) -> tuple[list[Array], list[Array]]:
-        """Points (n, n_in) ahead and behind along every parameter, inside the bounds."""
-        space, n_in = self.parameters, y.shape[1]
-        lower = np.full(n_in, -np.inf) if space.lower is None else np.asarray(space.lower)
-        upper = np.full(n_in, np.inf) if space.upper is None else np.asarray(space.upper)
-        width = upper - lower
-        step = _DIFFERENCE * np.where(np.isfinite(width), width, np.maximum(np.abs(y).max(axis=0, initial=0), 1.0))
-        moves = [np.where(np.arange(n_in) == j, step, 0.0) for j in range(n_in)]
-        return [np.minimum(y + move, upper) for move in moves], [np.maximum(y - move, lower) for move in moves]
+        return difference_jacobian(self.evaluate, self.parameters, y)
 
     def _one(self, row: Array) -> Array:
         answer = self._asked(self._model, [row.tolist()])

@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from apps.inversion.differences import difference_jacobian
 from surrogate.forward_model import Array, ForwardModel, Space
 
 
@@ -140,11 +141,25 @@ class Solves:
                     observables[i : i + 1], jacobian[i : i + 1] = self.model.linearize(y[i : i + 1])
             return observables, jacobian
         observables = np.asarray(self.model.evaluate(y), float)
+        jacobian, solved = np.full((*observables.shape, n_in), np.nan), np.isfinite(observables).all(axis=1)
+        if solved.any():
+            jacobian[solved] = self._jacobian(y[solved])
+        return observables, jacobian
+
+    def _jacobian(self, y: Array) -> Array:
+        n, n_in = y.shape
         if isinstance(self.model, Differentiable):
-            return observables, np.asarray(self.model.jacobian(y), float)
-        directions = np.tile(np.eye(n_in), (n, 1))
-        derivatives = np.asarray(self.model.jvp(np.repeat(y, n_in, axis=0), directions), float)
-        return observables, derivatives.reshape(n, n_in, -1).transpose(0, 2, 1)
+            return np.asarray(self.model.jacobian(y), float)
+        if hasattr(self.model, "jvp"):  # a problem of one's own may have none
+            with contextlib.suppress(NotImplementedError):
+                columns = self.model.jvp(np.repeat(y, n_in, axis=0), np.tile(np.eye(n_in), (n, 1)))
+                return np.asarray(columns, float).reshape(n, n_in, -1).transpose(0, 2, 1)
+
+        def counted(points: Array) -> Array:
+            self.evaluated += len(points)
+            return np.asarray(self.model.evaluate(points), float)
+
+        return difference_jacobian(counted, self.parameters, y)
 
     def _recalled(
         self, what: str, asked: tuple[Array, ...], compute: Callable[[tuple[Array, ...]], tuple[Array, ...]]
