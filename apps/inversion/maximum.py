@@ -27,6 +27,8 @@ _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-12, 1e12
 _ROUNDING = 1e-4
 # Weight of "the step keeps the sum" beside the other equations, relative to the largest of them.
 _ON_SIMPLEX = 1e5
+# Standard deviation, in ranges, of what nothing is known of.
+_WIDEST = 1e3
 # Minima nearer than this, in posterior standard deviations, are one.
 SAME = 0.1
 
@@ -45,7 +47,7 @@ class Minimum:
         Half the squared residuals in units of the noise; about half the number of observations for a good fit.
     covariance : (n_in, n_in)
         Laplace's: of the normal law with the curvature of the Gauss-Newton approximation there, bounds not
-        considered, but along the simplex.
+        considered, but along the simplex. What nothing is known of has a thousand ranges as standard deviation.
     at_bound : (n_in,)
         Parameters that are held by a bound.
     starts
@@ -90,7 +92,7 @@ def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None
     """
     starts = np.zeros((0, posterior.prior.size))
     if n_starts:
-        u = qmc.Sobol(posterior.prior.size, rng=seed).random(n_starts)
+        u = qmc.Sobol(posterior.prior.size, rng=seed).random_base2((n_starts - 1).bit_length())[:n_starts]
         starts = posterior.prior.parameters(ndtri(np.clip(u, 1e-6, 1 - 1e-6)))
     if at is not None:
         starts = np.concatenate([at, starts])
@@ -171,7 +173,7 @@ def _descend(posterior: Posterior, start: Array) -> Minimum | None:
         if (here := equations.at(y)) is None:
             return None
         residuals, derivative, misfit = here
-    value, covariance = 0.5 * float(residuals @ residuals), _covariance(derivative, prior.simplex)
+    value, covariance = 0.5 * float(residuals @ residuals), _covariance(derivative, size, prior.simplex)
     return Minimum(y, value, misfit, covariance, _held(y, prior.lower, prior.upper), 1, iterations, converged)
 
 
@@ -235,10 +237,12 @@ def _held(y: Array, low: Array, high: Array) -> np.ndarray:
     return (y <= low + room) | (y >= high - room)
 
 
-def _covariance(derivative: Array, simplex: bool) -> Array:
+def _covariance(derivative: Array, size: Array, simplex: bool) -> Array:
     """Inverse of the Gauss-Newton Hessian, in directions that keep the sum if they must."""
     n = derivative.shape[1]
-    if not simplex:
-        return np.linalg.pinv(derivative.T @ derivative, hermitian=True)
-    basis = np.linalg.svd(np.ones((1, n)))[2][1:].T
-    return basis @ np.linalg.pinv((derivative @ basis).T @ (derivative @ basis), hermitian=True) @ basis.T
+    basis = np.linalg.svd(np.ones((1, n)))[2][1:].T if simplex else np.eye(n)
+    _, values, rows = np.linalg.svd(np.linalg.qr((derivative * size) @ basis, mode="r"))
+    known = np.zeros(len(rows))
+    known[: len(values)] = values
+    root = size[:, None] * (basis @ (rows.T / np.maximum(known, 1 / _WIDEST)))
+    return root @ root.T

@@ -52,13 +52,13 @@ def sample_nuts(
 
     def make_log_density() -> Callable[[Array], tuple[float, Array]]:
         def log_density(x: Array) -> tuple[float, Array]:
-            if failure:  # the sampler swallows what is raised here: end soon, and raise it outside
+            if failure:  # what is raised here makes the sampler panic: end soon, and raise it outside
                 return -np.inf, np.zeros(n)
             try:
                 value, gradient = posterior.log_density_and_gradient((centre + factor @ x)[None])
             except BaseException as error:
                 failure.append(error)
-                raise
+                return -np.inf, np.zeros(n)
             if not np.isfinite(value[0]) or not np.isfinite(gradient).all():
                 return -np.inf, np.zeros(n)
             return float(value[0]), gradient[0] @ factor
@@ -79,10 +79,15 @@ def sample_nuts(
             report(done, total, f"{done} of {total} draws")
 
     try:
-        trace = nutpie.sample(
+        sampler = nutpie.sample(
             model, chains=chains, cores=chains, draws=draws, tune=tune, seed=seed, save_warmup=False,
-            progress_bar=False, progress_callback=follow,
+            progress_bar=False, progress_callback=follow, blocking=False,
         )  # fmt: skip
+        try:
+            trace = sampler.wait()
+        except KeyboardInterrupt:  # were it waited for in `sample`, what there is would be taken for all
+            sampler.cancel()
+            raise
     except RuntimeError as error:
         if failure:
             raise failure[0] from None

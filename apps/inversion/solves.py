@@ -221,7 +221,11 @@ class _Memory:
             raise ValueError(f"{path} holds solves of another model; give another folder")
 
     def get(self, key: bytes) -> list[Array] | None:
-        row: Any = self._connection.execute("SELECT shapes, answer FROM answers WHERE question = ?", (key,)).fetchone()
+        question = "SELECT shapes, answer FROM answers WHERE question = ?"
+        try:
+            row: Any = self._connection.execute(question, (key,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{self._path} is damaged ({error}); move it away, what it held is solved again") from None
         if row is None:
             return None
         values, parts = np.frombuffer(row[1]), []

@@ -70,6 +70,8 @@ class Mortal:
     def __init__(self, model, rows):
         self.model, self.left = model, rows
         self.parameters, self.observables = model.parameters, model.observables
+        if hasattr(model, "linearize"):
+            self.linearize = lambda y: self._while_alive(y, model.linearize, y)
 
     def evaluate(self, y):
         return self._while_alive(y, self.model.evaluate, y)
