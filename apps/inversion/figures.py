@@ -1,0 +1,193 @@
+"""Figures of a posterior: every parameter in its prior, marginals and pairs by route, and the chains themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import corner
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from apps.figure_style import BLUE, COLOURS, GREEN, GREY, ORANGE, RED, styled
+from apps.inversion.chains import Chains
+from apps.inversion.marginals import (
+    LEVEL,
+    interval,
+    labelled_parameter,
+    prior_density,
+    prior_interval,
+    prior_spread,
+    relative_spread,
+)
+from apps.inversion.result import Inversion
+from surrogate.forward_model import Array
+
+ROUTE_COLOURS = {"surrogate": BLUE, "delayed": ORANGE, "pde": GREEN}
+# Probability within the contours of a pair.
+_CONTOURS = (0.5, 0.95)
+# Contours of fewer draws are noise: then there are dots.
+_FEWEST_FOR_CONTOURS = 200
+_BINS = 28
+# Of chains: all but the colour of the truth.
+_CHAIN_COLOURS = tuple(colour for colour in COLOURS if colour != RED)
+
+
+def route_colour(route: str) -> str:
+    """Of a route, the same in all figures."""
+    return ROUTE_COLOURS.get(route, COLOURS[4])
+
+
+@styled
+def in_prior(inversion: Inversion) -> Figure:
+    """What was learned of every parameter: intervals by route in the prior's own, and how much narrower they are."""
+    prior, names = inversion.posterior.prior, inversion.names
+    mean, deviation = prior.moments[0], prior_spread(prior)
+    rows, routes = np.arange(prior.size), list(inversion.chains.items())
+    height = max(1.6, 0.9 + (0.16 + 0.075 * max(len(routes), 1)) * prior.size)
+    figure = Figure(figsize=(9.2, height), layout="constrained")
+    where, learned = figure.subplots(1, 2, sharey=True, width_ratios=(2.4, 1))
+    bounds = (prior_interval(prior) - mean[:, None]) / deviation[:, None]
+    where.barh(rows, np.ptp(bounds, axis=1), left=bounds[:, 0], height=0.8, color=GREY, alpha=0.25)
+    handles: list[Patch | Line2D] = [Patch(color=GREY, alpha=0.25, label=f"prior, {LEVEL:.0%} interval")]
+    step = 0.6 / max(len(routes), 1)
+    for i, (route, chains) in enumerate(routes):
+        tail = (1 - LEVEL) / 2
+        ends = (chains.quantiles(tail, 1 - tail) - mean) / deviation
+        at = rows + step * (i - (len(routes) - 1) / 2)
+        where.hlines(at, *ends, color=route_colour(route), linewidth=2.5)
+        handles.append(Line2D([], [], color=route_colour(route), linewidth=2.5, label=chains.route))
+    if not routes:
+        ends = (interval(inversion).T - mean) / deviation
+        where.hlines(rows, *ends, color=BLUE, linewidth=2.5)
+        handles.append(Line2D([], [], color=BLUE, linewidth=2.5, label="Laplace approximation"))
+    handles += _marks(where, rows, inversion, mean, deviation)
+    where.set_yticks(rows, names)
+    where.set_ylim(prior.size - 0.4, -0.6)
+    where.set_xlabel("(parameter − prior mean) / prior standard deviation")
+    learned.barh(rows, relative_spread(inversion), height=0.6, color=route_colour(routes[0][0]) if routes else BLUE)
+    learned.axvline(1, color=GREY, linewidth=0.8)
+    learned.set_xlim(0, max(1.05, 1.05 * float(relative_spread(inversion).max())))
+    learned.set_xlabel("posterior / prior standard deviation")
+    learned.tick_params(left=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def _marks(axes: Axes, rows: Array, inversion: Inversion, mean: Array, deviation: Array) -> list[Line2D]:
+    """Most probable point and truth among the intervals; what the legend says of them."""
+    points = [("most probable point", inversion.best.parameters, "|", "black")]
+    if inversion.truth is not None:
+        points.append(("truth", inversion.truth, "d", RED))
+    handles = []
+    for name, values, marker, colour in points:
+        style = dict(marker=marker, color=colour, linestyle="none", markersize=8 if marker == "|" else 4)
+        axes.plot((values - mean) / deviation, rows, zorder=3, **style)
+        handles.append(Line2D([], [], label=name, **style))
+    return handles
+
+
+@styled
+def pairs(inversion: Inversion, shown: Sequence[int]) -> Figure:
+    """Marginals and pairs of some parameters, the posterior of every route over the others, with prior and truth."""
+    space, n = inversion.posterior.prior.space, len(shown)
+    ranges = _ranges(inversion, shown)
+    side = max(3.2, min(1.55 * n + 0.9, 9.2))
+    figure = Figure(figsize=(side, side))
+    labels = [labelled_parameter(space, j).replace(" (", "\n(") for j in shown]
+    # The answer is drawn last, over the others.
+    for route, chains in reversed(inversion.chains.items()):
+        few = len(chains.pooled) < _FEWEST_FOR_CONTOURS
+        corner.corner(
+            chains.pooled[:, shown], bins=_BINS, range=ranges, color=route_colour(route), labels=labels, fig=figure,
+            levels=_CONTOURS, smooth=None if few else 1.0, plot_datapoints=few, plot_contours=not few, plot_density=False,
+            no_fill_contours=True, max_n_ticks=4, label_kwargs={"fontsize": 8}, hist_kwargs={"density": True}, quiet=True,
+        )  # fmt: skip
+    grid = np.array(figure.axes).reshape(n, n)
+    for k, j in enumerate(shown):
+        _dress_marginal(grid[k, k], inversion, j, ranges[k])
+    corner.overplot_points(figure, inversion.best.parameters[None, shown], marker="x", color="black", markersize=5)
+    if inversion.truth is not None:
+        corner.overplot_lines(figure, inversion.truth[shown], color=RED, linewidth=0.8)
+    for axes in figure.axes:
+        axes.grid(visible=False)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(True)
+    _place_legend(figure, inversion, n)
+    return figure
+
+
+def _dress_marginal(axes: Axes, inversion: Inversion, parameter: int, shown: tuple[float, float]) -> None:
+    """The prior under a marginal; most probable point; the prior's range above."""
+    prior = inversion.posterior.prior
+    at = np.linspace(*shown, 200)
+    axes.plot(at, prior_density(prior, parameter, at), "--", color=GREY, linewidth=1)
+    axes.axvline(inversion.best.parameters[parameter], color="black", linewidth=0.8)
+    low, high = prior_interval(prior)[parameter]
+    what = f"prior {LEVEL:.0%}"
+    if not (prior.simplex or prior.normal[parameter]):
+        low, high, what = prior.lower[parameter], prior.upper[parameter], "prior"
+    axes.set_title(f"{what}: {low:.3g} to {high:.3g}", fontsize=7, color="#555555")
+    # Room for the highest of the curves, that of the prior among them.
+    heights = [np.max(line.get_ydata()) for line in axes.get_lines()[:1]]
+    heights += [patch.get_xy()[:, 1].max() for patch in axes.patches]
+    axes.set_ylim(0, 1.15 * max(heights))
+
+
+def _ranges(inversion: Inversion, shown: Sequence[int]) -> list[tuple[float, float]]:
+    """Of the axes: all routes' draws but a few, best point and truth, within the bounds of the prior."""
+    prior, ranges = inversion.posterior.prior, []
+    for j in shown:
+        ends = [one.quantiles(0.001, 0.999)[:, j] for one in inversion.chains.values()]
+        points = [inversion.best.parameters[j]] + ([] if inversion.truth is None else [inversion.truth[j]])
+        values = np.concatenate([*ends, points])
+        low, high = float(values.min()), float(values.max())
+        room = 0.08 * (high - low) or 0.05 * float(prior_spread(prior)[j])
+        # A little beyond a bound, so that what piles up there is seen.
+        edge = 0.2 * room
+        ranges.append((max(low - room, prior.lower[j] - edge), min(high + room, prior.upper[j] + edge)))
+    return ranges
+
+
+def _place_legend(figure: Figure, inversion: Inversion, n: int) -> None:
+    handles = [Line2D([], [], color=route_colour(route), label=one.route) for route, one in inversion.chains.items()]
+    handles += [
+        Line2D([], [], color=GREY, linestyle="--", label="prior"),
+        Line2D([], [], color="black", marker="x", linewidth=0.8, label="most probable point"),
+    ]
+    if inversion.truth is not None:
+        handles.append(Line2D([], [], color=RED, linewidth=0.8, label="truth"))
+    if n == 1:  # no corner is free
+        figure.subplots_adjust(top=0.62, bottom=0.24, left=0.1, right=0.95)
+        figure.legend(handles=handles, loc="upper center", fontsize=8, ncols=2)
+    else:
+        figure.legend(handles=handles, loc="upper right", fontsize=8 if n < 4 else 9, bbox_to_anchor=(0.98, 0.98))
+
+
+@styled
+def traces(inversion: Inversion, shown: Sequence[int]) -> Figure:
+    """Draws of every chain in their order: a column for every route, a row for every parameter."""
+    space, routes = inversion.posterior.prior.space, list(inversion.chains.items())
+    n = len(shown)
+    figure = Figure(figsize=(9.2, 0.6 + 1.25 * n), layout="constrained")
+    grid = figure.subplots(n, len(routes), squeeze=False, sharex="col", sharey="row")
+    for column, (_, chains) in enumerate(routes):
+        for row, j in enumerate(shown):
+            _draw_trace(grid[row, column], chains, j)
+            if inversion.truth is not None:
+                grid[row, column].axhline(inversion.truth[j], color=RED, linewidth=0.8, zorder=3)
+        grid[0, column].set_title(f"{chains.route}\n{grid[0, column].get_title()}", fontsize=8)
+        grid[-1, column].set_xlabel("draw of the chain")
+    for row, j in enumerate(shown):
+        grid[row, 0].set_ylabel(labelled_parameter(space, j).replace(" (", "\n("), fontsize=8)
+    return figure
+
+
+def _draw_trace(axes: Axes, chains: Chains, parameter: int) -> None:
+    for number, chain in enumerate(chains.draws[:, :, parameter]):
+        axes.plot(chain, color=_CHAIN_COLOURS[number % len(_CHAIN_COLOURS)], linewidth=0.5, alpha=0.8, rasterized=True)
+    rhat, effective = chains.split_rhat[parameter], chains.effective[parameter]
+    axes.set_title(f"split R-hat {rhat:.3f}, {effective:,.0f} effective samples", fontsize=8)
+    axes.margins(x=0.01)
