@@ -9,4 +9,6 @@ STUDIES = {
     "scaling": "apps.studies.scaling",
     "ablation": "apps.studies.ablation",
     "coverage": "apps.studies.coverage",
+    "invert-dcr": "apps.studies.invert_dcr",
+    "invert-cdr": "apps.studies.invert_cdr",
 }
