@@ -10,10 +10,10 @@ import numpy as np
 
 from apps.console import Outcome, table
 from apps.options import CalibrateOptions
+from apps.origin import own_parameters
 from apps.trust_text import trust_rows
 from pde_data.append import GIVEN
 from pde_data.dataset import read_samples
-from pde_data.sampling import DESIGNS, place
 from surrogate.conformal import spread
 from surrogate.forward_model import Array
 from surrogate.model_folder import SavedModelError, require_place
@@ -81,7 +81,14 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
             "the samples of this data set were asked for one by one and follow no law, so that bands made from them "
             "would promise nothing for others; calibrate on data of the law"
         )
-    return _own_split(surrogate, samples) if _is_own(origin, now) else _others(surrogate, samples, seed)
+    if _is_own(origin, now):
+        return _own_split(surrogate, samples)
+    if now.get("design") == GIVEN:
+        raise ValueError(
+            "model and data set are both of samples that were given one by one: nothing tells which of them the model "
+            "has seen; calibrate on the data set it was trained on, or on data of the law"
+        )
+    return _others(surrogate, samples, seed)
 
 
 def _is_own(origin: dict[str, Any], now: dict[str, Any]) -> bool:
@@ -111,7 +118,7 @@ def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
 
 
 def _others(surrogate: Surrogate, samples: Samples, seed: int) -> HeldOut:
-    own = _own_parameters(surrogate)
+    own = own_parameters(surrogate)
     if own is not None:
         seen = {row.tobytes() for row in own}
         fresh = [i for i, row in enumerate(samples.parameters) if row.tobytes() not in seen]
@@ -126,15 +133,6 @@ def _others(surrogate: Surrogate, samples: Samples, seed: int) -> HeldOut:
     order = np.random.default_rng(seed).permutation(len(samples))
     n_scale = max(1, int(_SCALE_SHARE * len(samples)))
     return HeldOut(samples.subset(order[n_scale:]), samples.subset(order[:n_scale]), "calibration", own)
-
-
-def _own_parameters(surrogate: Surrogate) -> Array | None:
-    """Parameters (n, n_in) of all samples of the model's own data set; None where nothing says how to place them."""
-    origin = surrogate.provenance
-    design = origin.get("design", "random")
-    if not {"seed", "n_samples"} <= origin.keys() or design not in DESIGNS or surrogate.parameters.law == "unknown":
-        return None
-    return place(surrogate.parameters, design, origin["seed"], np.arange(origin["n_samples"]))
 
 
 def _documents(model: Path) -> dict[str, Any]:

@@ -14,14 +14,13 @@ from apps.costs import SURROGATE_BATCH, measure_costs, one_thread
 from apps.interpolation import chebyshev_nodes, interpolate
 from apps.jacobian import check_jacobian
 from apps.options import CompareOptions
-from apps.origin import problem_of
+from apps.origin import own_parameters, problem_of
 from apps.settings import to_dict
 from apps.sweeps import sweeps
 from apps.trust_text import coverage_rows
 from pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
-from pde_data.append import GIVEN
 from pde_data.problem import Problem, solve_block
-from pde_data.sampling import draw, place
+from pde_data.sampling import draw
 from surrogate.forward_model import Array
 from surrogate.model_folder import kind_of
 from surrogate.saved import Surrogate
@@ -74,11 +73,8 @@ def fresh_points(surrogate: Surrogate, problem: Problem, n: int, seed: int) -> A
         One of them is among the surrogate's data all the same: the problem's law draws repeated points.
     """
     points = draw(problem.parameters, seed, FRESH + np.arange(n, dtype=np.int64))
-    origin = surrogate.provenance
-    if (design := origin.get("design", "random")) == GIVEN:
-        return points  # no law made those of the data
-    used = place(problem.parameters, design, origin["seed"], np.arange(origin["n_samples"]))
-    if {row.tobytes() for row in used} & {row.tobytes() for row in points}:
+    used = own_parameters(surrogate)
+    if used is not None and {row.tobytes() for row in used} & {row.tobytes() for row in points}:
         raise ValueError("a fresh sample is also in the training data: the law of the parameters repeats points")
     return points
 

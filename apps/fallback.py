@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from apps.console import progress, stderr
 from apps.origin import problem_of
-from pde_data.append import append, require_appendable
-from pde_data.problem import Problem, SolveStatus, solve_block
+from pde_data.append import BLOCK_SIZE, append, require_appendable
+from pde_data.problem import Problem, SolvedBlock, SolveStatus, solve_block
 from surrogate.forward_model import Array
 from surrogate.saved import Surrogate
 
@@ -55,8 +55,7 @@ def predicted(surrogate: Surrogate, parameters: Array, level: float) -> Answers:
     n = len(parameters)
     half, together = (np.tile(surrogate.half_width(level, simultaneous=s), (n, 1)) for s in (False, True))
     score = surrogate.score(parameters)
-    trusted = surrogate.inside(parameters) & (score <= 1)
-    return Answers(observables, half, together, score, trusted, none, none.copy(), level)
+    return Answers(observables, half, together, score, surrogate.trusted(parameters, score), none, none.copy(), level)
 
 
 def doubtful(surrogate: Surrogate, answers: Answers, tolerance: float | None) -> NDArray[np.bool_]:
@@ -107,14 +106,10 @@ class Fallback:
         rows = np.flatnonzero(doubtful(self._surrogate, answers, self._tolerance))
         if not len(rows):
             return answers
-        began = time.perf_counter()
-        with progress(f"solving {self._problem.name} at {len(rows)} points"):
-            solved = solve_block(self._problem, parameters[rows])
-        spent = time.perf_counter() - began
+        solved, total = self._solve(parameters[rows])
         ok = solved.status == SolveStatus.OK
-        self._log(rows, answers, ok, solved.messages)
+        self._log(rows, self._surrogate.inside(parameters[rows]), answers, ok, solved.messages)
         if self._data is not None:
-            total = append(self._problem, self._data, parameters[rows], solved, spent)
             _say(f"{len(rows)} solves added to {self._data}, {total} there now")
         observables, half, together = (
             array.copy() for array in (answers.observables, answers.half_width, answers.half_width_simultaneous)
@@ -128,9 +123,36 @@ class Fallback:
             observables, half, together, answers.score, answers.trusted, by_pde, failed, answers.level, added
         )
 
-    def _log(self, rows: NDArray[np.intp], answers: Answers, ok: NDArray[np.bool_], messages: tuple[str, ...]) -> None:
+    def _solve(self, y: Array) -> tuple[SolvedBlock, int]:
+        """Block by block, each kept before the next is begun; and how many samples the data set has then."""
+        size, total, blocks = getattr(self._problem, "block_size", BLOCK_SIZE), 0, []
+        try:
+            with progress(f"solving {self._problem.name} at {len(y)} points") as report:
+                for first in range(0, len(y), size):
+                    report(first, len(y), "")
+                    part, began = y[first : first + size], time.perf_counter()
+                    blocks.append(solve_block(self._problem, part))
+                    if self._data is not None:
+                        spent = time.perf_counter() - began
+                        total = append(self._problem, self._data, part, blocks[-1], spent)
+        except KeyboardInterrupt:
+            kept = f"; {total} solves are in {self._data}" * bool(total)
+            raise KeyboardInterrupt(f"no predictions were written{kept}") from None
+        status = np.concatenate([block.status for block in blocks])
+        messages = tuple(message for block in blocks for message in block.messages)
+        return SolvedBlock(np.concatenate([block.observables for block in blocks]), status, messages), total
+
+    def _log(
+        self,
+        rows: NDArray[np.intp],
+        inside: NDArray[np.bool_],
+        answers: Answers,
+        ok: NDArray[np.bool_],
+        messages: tuple[str, ...],
+    ) -> None:
         for i, row in list(enumerate(rows))[:_SHOWN]:
-            why = "band too wide" if answers.trusted[row] else f"score {answers.score[row]:.3g}"
+            beyond = "" if inside[i] else "outside the training range, "
+            why = "band too wide" if answers.trusted[row] else f"{beyond}score {answers.score[row]:.3g}"
             how = "solved" if ok[i] else f"could not be solved {messages[i]}".rstrip()
             _say(f"row {row} ({why}): {self._problem.name} {how}")
         if len(rows) > _SHOWN:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pde_data.problem import Problem
+from pde_data.problem import Problem, derivative_block
 from surrogate.forward_model import Array, Space
 from surrogate.saved import Surrogate, training_range
 
@@ -45,7 +45,8 @@ class JacobianCheck:
 def check_jacobian(surrogate: Surrogate, problem: Problem, points: Array, seed: int) -> JacobianCheck | None:
     """Compare at the first `N_POINTS` of points (n, n_in); None where the problem has no derivatives.
 
-    Points where the PDE's derivatives are not finite are left out.
+    Points where the PDE has no finite derivatives, or they are zero, are left out; where the surrogate has none, its
+    error is infinite.
     """
     if not (hasattr(problem, "jvp") and hasattr(problem, "vjp")):
         return None
@@ -54,14 +55,17 @@ def check_jacobian(surrogate: Surrogate, problem: Problem, points: Array, seed: 
     dy = size * along(surrogate.parameters, rng.standard_normal(y.shape))
     dc = rng.standard_normal((len(y), surrogate.observables.size))
     try:
-        forward = np.asarray(problem.jvp(y, dy)), surrogate.jvp(y, dy)
-        reverse = np.asarray(problem.vjp(y, dc)), surrogate.vjp(y, dc)
+        forward = derivative_block(problem.jvp, (y, dy), dc.shape[1]), surrogate.jvp(y, dy)
+        reverse = derivative_block(problem.vjp, (y, dc), y.shape[1]), surrogate.vjp(y, dc)
     except NotImplementedError:
         return None
-    gradients = [along(surrogate.parameters, gradient) * size for gradient in reverse]
-    errors = [_relative(*forward), _relative(*gradients)]
-    found = np.isfinite(errors).all(axis=0)
-    return JacobianCheck(errors[0][found], errors[1][found]) if found.any() else None
+    expected, found = zip(forward, [along(surrogate.parameters, gradient) * size for gradient in reverse], strict=True)
+    sizes = [np.linalg.norm(derivative, axis=1) for derivative in expected]
+    known = np.logical_and.reduce([np.isfinite(s) & (s > 0) for s in sizes])
+    if not known.any():
+        return None
+    errors = (_relative(*pair) for pair in zip(expected, found, sizes, strict=True))
+    return JacobianCheck(*(error[known] for error in errors))
 
 
 def along(space: Space, directions: Array) -> Array:
@@ -76,7 +80,7 @@ def _ranges(surrogate: Surrogate, points: Array) -> Array:
     return np.full_like(found, found.mean()) if surrogate.parameters.constraint == "simplex" else found
 
 
-def _relative(expected: Array, found: Array) -> Array:
-    size = np.linalg.norm(expected, axis=1)
+def _relative(expected: Array, found: Array, size: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.linalg.norm(found - expected, axis=1) / size
+        error = np.linalg.norm(found - expected, axis=1) / size
+    return np.where(np.isnan(error), np.inf, error)

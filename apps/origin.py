@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pde_data.problem import REGISTERED, Problem, load_problem, registered_problem
 from pde_data.provenance import definition_hash
+from pde_data.sampling import DESIGNS, place
+from surrogate.forward_model import Array
 from surrogate.saved import Surrogate
 
 
@@ -40,6 +44,18 @@ def problem_of(surrogate: Surrogate, given: str | None = None) -> Problem:
         if difference := mine.difference(theirs):
             raise ValueError(f"problem and surrogate disagree on {mine.axes[0].name}: {difference}")
     return problem
+
+
+def own_parameters(surrogate: Surrogate) -> Array | None:
+    """Parameters (n, n_in) of all samples of the data set a surrogate was trained on, placed again.
+
+    None where nothing says how: files without metadata, points that were given one by one, an unknown law.
+    """
+    origin, space = surrogate.provenance, surrogate.parameters
+    if not {"seed", "n_samples"} <= origin.keys() or space.law == "unknown":
+        return None
+    design = origin.get("design", "random")
+    return place(space, design, origin["seed"], np.arange(origin["n_samples"])) if design in DESIGNS else None
 
 
 def _made_again(origin: dict[str, Any], given: str | None) -> Problem:

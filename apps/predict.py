@@ -166,8 +166,11 @@ def _name(path: Path, there: list[str]) -> str:
 
 
 def _read_csv(path: Path, names: tuple[str, ...]) -> Array:
-    with path.open(newline="") as file:
-        lines = [line for line in csv.reader(file) if line]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in csv.reader(file) if line]
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected a table of numbers, one sample a line ({error})") from None
     header = bool(lines) and not _is_number(lines[0][0])
     try:
         table = np.array(lines[header:], dtype=float)

@@ -54,12 +54,19 @@ def load(given: ServeOptions) -> dict[str, ServedModel]:
     Raises
     ------
     ValueError
-        Two models that were given the same name, a PDE of a model that has none, or `--problem` for several models.
+        Two models that were given the same name, or the name of another's PDE; a PDE of a model that has none, or
+        `--problem` for several models.
     """
     if given.problem is not None and (len(given.models) > 1 or not given.with_pde):
         raise ValueError("--problem names the PDE of one model: give it one model, and --with-pde")
     served: dict[str, ServedModel] = {}
-    for name, folder in names_of(given.models).items():
+    named = names_of(given.models)
+    if given.with_pde and (taken := [name for name in named if f"{name}-pde" in named]):
+        raise ValueError(
+            f"{taken[0]}-pde would be the PDE of {taken[0]!r}, and is the name of another model; give it another name, "
+            "as in NAME=FOLDER"
+        )
+    for name, folder in named.items():
         model = load_model(folder)
         if isinstance(model, Surrogate):
             served[name] = serve_surrogate(name, model, extrapolate=given.extrapolate)
@@ -78,7 +85,7 @@ def names_of(given: tuple[str, ...]) -> dict[str, Path]:
     Raises
     ------
     ValueError
-        The same NAME twice.
+        The same NAME twice, or NAME=FOLDER with one of them empty.
     """
     named: dict[str, Path] = {}
     unnamed: list[Path] = []
@@ -86,6 +93,8 @@ def names_of(given: tuple[str, ...]) -> dict[str, Path]:
         name, equals, folder = text.partition("=")
         if not equals or Path(text).exists():
             unnamed.append(Path(text))
+        elif not name or not folder:
+            raise ValueError(f"expected a folder, or NAME=FOLDER with both, got {text!r}")
         elif name in named:
             raise ValueError(f"{name!r} names two models, {named[name]} and {folder}; give each its own")
         else:
@@ -106,8 +115,9 @@ def serve_pde(name: str, surrogate: Surrogate, problem: str | None = None) -> Se
     thread.submit(solver.warm_up)
 
     def close() -> None:
+        thread.shutdown(wait=False, cancel_futures=True)  # first, so that nothing that waits is begun
         solver.close()
-        thread.shutdown(wait=True, cancel_futures=True)
+        thread.shutdown(wait=True)
 
     return ServedModel(
         name, solver, domain=Domain.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING

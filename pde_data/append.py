@@ -15,7 +15,7 @@ from surrogate.forward_model import Array
 
 # In place of a design in the attributes: the parameters were given, no law or sequence makes them again.
 GIVEN = "given"
-_BLOCK_SIZE = 32
+BLOCK_SIZE = 32
 
 
 def append(
@@ -72,7 +72,7 @@ def require_appendable(problem: Problem, path: Path) -> None:
 
 
 def _recipe(problem: Problem, n: int) -> Recipe:
-    return Recipe.of(problem, n, seed=0, block_size=_BLOCK_SIZE, design=GIVEN)
+    return Recipe.of(problem, n, seed=0, block_size=BLOCK_SIZE, design=GIVEN)
 
 
 def _background(problem: Problem) -> Array | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pde_data.formats import read_arrays
 from pde_data.problem import SolveStatus
-from pde_data.schema import count_by_status, decode_attributes
+from pde_data.schema import SENSELESS, count_by_status, decode_attributes, making_sense_of
 from surrogate.forward_model import Array, Space
 from surrogate.samples import Samples
 
@@ -51,7 +51,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
         else:
             raise ValueError("it is neither a zarr folder nor a .nc file")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # the latter two: damaged metadata
+    except (OSError, ValueError, *SENSELESS) as error:
         disputed = "conflicting sizes" in str(error)
         remedy = "; a run that extended it was killed: repeat its `gnvpro generate`" if disputed else ""
         raise ValueError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
@@ -130,7 +130,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             "observable_space": samples.observable_space.to_dict(),
         }
         return {**about, "n_samples": len(samples), "counts": {"ok": len(samples)}, "failures": [], **spaces}
-    with open_dataset(path) as dataset:
+    with open_dataset(path) as dataset, making_sense_of(path):
         attributes = _attributes(dataset, path)
         if _is_own(path, attributes):
             status, messages, damaged = _checked(path)
@@ -173,7 +173,8 @@ def _require_sound(path: Path) -> None:
 def _naming_damage(path: Path) -> Iterator[None]:
     """An error while values are read is told as the damage it comes from."""
     try:
-        yield
+        with making_sense_of(path):
+            yield
     except (ValueError, OSError, RuntimeError):
         if path.is_dir():
             _require_sound(path)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pde_data import layout, store
 from pde_data.problem import SolveStatus
+from pde_data.schema import making_sense_of
 from surrogate.forward_model import Array
 
 # Chunks checked with one read; only a read that fails is looked at chunk by chunk.
@@ -57,6 +58,11 @@ def find_damage(path: Path) -> list[Damage]:
     ValueError
         A whole variable is gone: that is not made good block by block.
     """
+    with making_sense_of(path):
+        return _found(path)
+
+
+def _found(path: Path) -> list[Damage]:
     group = store.open_group(path, "r")
     if gone := [name for name in _NEEDED if name not in group]:
         raise ValueError(
@@ -89,7 +95,12 @@ def require_sound(path: Path) -> None:
 
 def read_sound(path: Path, name: str, fill: Any) -> NDArray[Any]:
     """A variable, with `fill` in the chunks that are damaged."""
-    array = store.variable(store.open_group(path, "r"), name)
+    with making_sense_of(path):
+        array = store.variable(store.open_group(path, "r"), name)
+        return _sound(array, fill)
+
+
+def _sound(array: zarr.Array, fill: Any) -> NDArray[Any]:
     try:
         return np.asarray(array[:])
     except (ValueError, OSError, RuntimeError):

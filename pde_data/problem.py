@@ -215,6 +215,30 @@ def solve_block(problem: Problem, y: Array) -> SolvedBlock:
     )
 
 
+def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, ...], size: int) -> Array:
+    """`jvp` or `vjp` of a problem, (n, size), so that a bad sample costs one sample.
+
+    All rows at once; where that raises or gives another shape, each alone, NaN for those that fail.
+
+    Raises
+    ------
+    ImportError, NotImplementedError
+        A missing library, or no such derivative: no sample is at fault.
+    """
+    try:
+        found = np.asarray(derivative(*arguments), dtype=np.float64)
+        if found.shape != (len(arguments[0]), size):
+            raise ValueError(f"expected derivatives {(len(arguments[0]), size)}, got {found.shape}")
+        return found
+    except (ImportError, NotImplementedError):
+        raise
+    except Exception:
+        if len(arguments[0]) == 1:
+            return np.full((1, size), np.nan)
+    rows = zip(*arguments, strict=True)
+    return np.concatenate([derivative_block(derivative, tuple(part[None] for part in row), size) for row in rows])
+
+
 def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
     observables, status = problem.solve(y)
     observables, status = np.array(observables, dtype=np.float64), np.array(status, dtype=np.int8)

@@ -163,6 +163,11 @@ class Bands:
         row = self._row(level)
         return self.factors[row] * self.scale if simultaneous else self.marginal[row]
 
+    def finite_half_width(self, level: float, *, simultaneous: bool = False) -> Array | None:
+        """What `half_width` gives, or None where too few samples calibrated to give every observable a band."""
+        found = self.half_width(level, simultaneous=simultaneous)
+        return found if np.isfinite(found).all() else None
+
     def coverage(self, residuals: Array, level: float) -> Coverage:
         """Of the residuals (n, n_out) of fresh samples."""
         sizes = np.abs(residuals)
@@ -192,7 +197,7 @@ class Bands:
 
     def shortage(self, level: float) -> str | None:
         """Why the band of this level is infinite, in words; None where it is not."""
-        if np.isfinite(self.half_width(level)).all() and np.isfinite(self.factors[self._row(level)]):
+        if all(self.finite_half_width(level, simultaneous=together) is not None for together in (False, True)):
             return None
         least = samples_needed(level) if self.weight_ahead == 1 else math.ceil(level / (1 - level) * self.weight_ahead)
         about = "" if self.weight_ahead == 1 else "about "

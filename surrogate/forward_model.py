@@ -6,9 +6,11 @@ and inverting are written once. Samples are rows throughout (papers on the metho
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ Array = NDArray[np.float64]
 
 # The data of the original CDR study sum to one within 6e-7; nothing is renormalised silently.
 SIMPLEX_TOLERANCE = 1e-5
+# Integers in a file may be longer than any float; infinity is not meant: a bound may be that.
+_LARGEST = sys.float_info.max
 
 Constraint = Literal["box", "simplex"]
 Law = Literal["uniform", "normalised_uniform", "unknown"]
@@ -78,6 +82,16 @@ class Space:
         if np.any(self._lower > self._upper):
             j = int(np.argmax(self._lower > self._upper))
             raise ValueError(f"{self.names[j]}: lower bound {self._lower[j]} exceeds upper bound {self._upper[j]}")
+        if np.isnan(self._lower).any() or np.isnan(self._upper).any():
+            raise ValueError(
+                "the bounds of a space must be numbers; give infinity, or None for all, where there is none"
+            )
+        for what, given, known in (
+            ("constraint", self.constraint, get_args(Constraint)),
+            ("law", self.law, get_args(Law)),
+        ):
+            if given not in known:
+                raise ValueError(f"space: expected the {what} {' or '.join(known)}, got {shortened(repr(given))}")
 
     @classmethod
     def vector(
@@ -208,18 +222,45 @@ class Space:
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> Space:
-        """Inverse of `to_dict`, also after a round trip through JSON."""
-        axes = tuple(
-            Axis(
-                axis["name"],
-                tuple(axis["labels"]),
-                axis["unit"],
-                tuple(Coordinate(c["name"], tuple(c["values"]), c["unit"]) for c in axis["coordinates"]),
-            )
-            for axis in given["axes"]
+        """Inverse of `to_dict`, also after a round trip through JSON.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            Not what `to_dict` gives.
+        """
+        lower, upper = (
+            None
+            if given[side] is None
+            else tuple(map(float, _of_kind(given[side], (int, float), f"numbers as {side} bounds")))
+            for side in ("lower", "upper")
         )
-        lower, upper = (None if given[side] is None else tuple(given[side]) for side in ("lower", "upper"))
-        return cls(axes, tuple(given["units"]), lower, upper, given["constraint"], given["law"])
+        units = _of_kind(given["units"], (str,), "texts as units")
+        return cls(tuple(map(_axis, given["axes"])), units, lower, upper, given["constraint"], given["law"])
+
+
+def _axis(given: dict[str, Any]) -> Axis:
+    name, unit = _of_kind((given["name"], given["unit"]), (str,), "texts as name and unit of an axis")
+    labels = tuple(given["labels"])
+    kind, said = ((str,), "texts") if labels and isinstance(labels[0], str) else ((int, float), "texts or numbers")
+    coordinates = tuple(map(_coordinate, given["coordinates"]))
+    if wrong := [c.name for c in coordinates if len(c.values) != len(labels)]:
+        raise ValueError(f"axis {name!r} has {len(labels)} labels, and its coordinate {wrong[0]!r} another number")
+    return Axis(name, _of_kind(labels, kind, f"{said} as labels of axis {name!r}"), unit, coordinates)
+
+
+def _coordinate(given: dict[str, Any]) -> Coordinate:
+    name, unit = _of_kind((given["name"], given["unit"]), (str,), "texts as name and unit of a coordinate")
+    return Coordinate(name, _of_kind(given["values"], (int, float), f"numbers as coordinate {name!r}"), unit)
+
+
+def _of_kind(values: Any, kind: tuple[type, ...], expected: str) -> tuple[Any, ...]:
+    found = tuple(values)
+    if wrong := [value for value in found if not isinstance(value, kind) or isinstance(value, bool)]:
+        raise TypeError(f"expected {expected}, got {shortened(repr(wrong[0]))}")
+    if int in kind and any(_LARGEST < abs(value) < math.inf for value in found):
+        raise ValueError(f"expected {expected}, got one beyond {_LARGEST:.3g}")
+    return found
 
 
 def _text(label: str | float) -> str:

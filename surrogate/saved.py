@@ -165,9 +165,15 @@ class Surrogate:
         """
         return self._calibrated().domain.score(self.features(y))
 
-    def trusted(self, y: Array) -> NDArray[np.bool_]:
-        """Which points are `inside` and score at most 1: only there do the error bands mean something."""
-        return self.inside(y) & (self.score(y) <= 1)
+    def trusted(self, y: Array, score: Array | None = None) -> NDArray[np.bool_]:
+        """Which points are `inside` and score at most 1: only there do the error bands mean something.
+
+        Parameters
+        ----------
+        score : (n,)
+            What `score` gives at these points, where that is known already.
+        """
+        return self.inside(y) & ((self.score(y) if score is None else score) <= 1)
 
     def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
         """Half width (n_out,) of the error band of that level; raises as `score` and for a level that is not stored."""

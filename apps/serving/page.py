@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
+from apps.serving.body import READ_SECONDS, BodyRefused, read_body
 from apps.serving.page_description import describe, outside
 from apps.serving.page_trust import Band, band_of
 from surrogate.forward_model import Array, ForwardModel
@@ -41,6 +42,7 @@ def page_routes(
     *,
     bands: Bands = band_of,
     pde_threads: Mapping[str, Executor] | None = None,
+    read_seconds: float = READ_SECONDS,
 ) -> list[web.RouteDef]:
     """GET `/` and `/page/models`, POST `/page/evaluate` and `/page/solve`.
 
@@ -55,10 +57,12 @@ def page_routes(
     pde_threads
         Executors of one thread by the names in `pde`, where something else in the process solves them too; without, one
         thread solves all.
+    read_seconds
+        Until the body of a request has arrived.
     """
     alone = ThreadPoolExecutor(1, thread_name_prefix="pde")  # starts no thread before it has work
     threads = {name: (pde_threads or {}).get(name, alone) for name in pde}
-    page = _Page(models, pde, bands, threads)
+    page = _Page(models, pde, bands, threads, read_seconds)
     return [
         web.get("/", page.html),
         web.get("/page/models", page.models),
@@ -97,8 +101,10 @@ class _Page:
         pde: Mapping[str, ForwardModel],
         bands: Bands,
         threads: Mapping[str, Executor],
+        read_seconds: float,
     ) -> None:
         self._models, self._pde, self._bands, self._threads = models, pde, bands, threads
+        self._read_seconds = read_seconds
         self._solves, self._solved_before = 0, set[int]()
         self._text = files("apps.serving").joinpath("page.html").read_text(encoding="utf-8")
         self._described = {"models": [describe(name, model, name in pde) for name, model in models.items()]}
@@ -176,7 +182,9 @@ class _Page:
     async def _asked(self, request: web.Request) -> tuple[str, Array]:
         """Model and point (1, n_in) of a request, or the refusal that says what was expected."""
         try:
-            asked = json.loads(await request.read())
+            asked = json.loads(await read_body(request, self._read_seconds))
+        except BodyRefused as refused:
+            raise _Refused(refused.status, str(refused)) from None
         except (ValueError, RecursionError) as error:
             raise _Refused(400, f"expected JSON, got something else ({error})") from None
         if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from surrogate.forward_model import Array, ForwardModel
 
 LEVEL = 0.9
@@ -28,7 +26,7 @@ def band_of(model: ForwardModel, y: Array, observables: Array) -> Band | None:
     trust = getattr(model, "trust", None)
     if trust is None:
         return None
-    half = np.asarray(trust.bands.half_width(LEVEL))
-    if not np.isfinite(half).all():
+    half = trust.bands.finite_half_width(LEVEL)
+    if half is None:
         return None
     return Band(observables - half, observables + half, f"{100 * LEVEL:g} % band of each observable")

@@ -12,7 +12,7 @@ import numpy as np
 from apps.serving import protocol
 from apps.serving.batching import Batcher, QueueFull
 from apps.serving.domain import Domain
-from apps.serving.trust_answer import KEY, trust_answer
+from apps.serving.trust_answer import KEY, trust_answer, trust_asked
 from surrogate.forward_model import Array, ForwardModel
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class ServedModel:
         rows = self._rows(operation, request)
         if self.domain is not None and (why := self.domain.why_outside(rows[0])):
             raise protocol.InvalidInput(f"the point is outside of what model {self.name!r} answers for: {why}")
+        # Before anything is computed: a solve may take seconds.
+        level = trust_asked(self.name, self.model, request.get("config")) if operation == "Evaluate" else None
         try:
             result = await self.batcher(operation, *rows)
         except QueueFull as full:
@@ -91,8 +93,8 @@ class ServedModel:
         if operation != "Evaluate":
             return {"output": result}
         answer: dict[str, Any] = {"output": [result]}
-        if (config := request.get("config")) and KEY in config:
-            answer[KEY] = trust_answer(self.name, self.model, rows[0], config[KEY])
+        if level is not None:
+            answer[KEY] = trust_answer(self.model, rows[0], level)
         return answer
 
     def _rows(self, operation: str, request: dict[str, Any]) -> tuple[Array, ...]:

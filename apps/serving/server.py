@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from apps.serving import protocol
+from apps.serving.body import READ_SECONDS, BodyRefused, read_body
 from apps.serving.request_log import RequestLog
 from apps.serving.served import ServedModel
 
@@ -38,7 +39,7 @@ class Limits:
 
     body: int = 1_000_000
     requests: int = 256
-    read_seconds: float = 30.0
+    read_seconds: float = READ_SECONDS
 
 
 @dataclass
@@ -121,8 +122,6 @@ def _refusal(error: protocol.ProtocolError) -> web.Response:
 def _in_protocol(request: web.Request, error: web.HTTPException) -> protocol.ProtocolError:
     if error.status in (404, 405):
         return protocol.UnsupportedFeature(f"{request.method} {request.path[:100]} is not offered here", error.status)
-    if error.status == 413:
-        return protocol.InvalidInput(f"expected at most {request.app[LIMITS].body} bytes; see --max-body", 413)
     return protocol.InvalidInput(str(error.reason), error.status)
 
 
@@ -130,21 +129,11 @@ def _json(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, headers={"Content-Type": "application/json"})
 
 
-async def _body(request: web.Request) -> bytes:
-    limits = request.app[LIMITS]
-    if (request.content_length or 0) > limits.body:  # said beforehand: not a byte is read
-        raise web.HTTPRequestEntityTooLarge(limits.body, request.content_length or 0)
-    try:
-        async with asyncio.timeout(limits.read_seconds):
-            return await request.read()
-    except TimeoutError:
-        raise protocol.InvalidInput(f"the request did not arrive within {limits.read_seconds:g} s", 408) from None
-    except (web.RequestPayloadError, ConnectionError) as error:
-        raise protocol.InvalidInput(f"the body cannot be read: {error}") from None
-
-
 async def _asked(request: web.Request) -> tuple[ServedModel, dict]:
-    content = protocol.parse(await _body(request))
+    try:
+        content = protocol.parse(await read_body(request, request.app[LIMITS].read_seconds))
+    except BodyRefused as refused:
+        raise protocol.InvalidInput(str(refused), refused.status) from None
     name = protocol.model_name(content)
     request[_ASKED] = name
     models = request.app[MODELS]

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -18,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from apps.serving.served import ModelFailed
-from pde_data.problem import Problem, solve_block
+from pde_data.problem import Problem, derivative_block, solve_block
 from surrogate.forward_model import Array
 
 
@@ -33,6 +32,8 @@ class SolverProcess:
         self.parameters, self.observables = problem.parameters, problem.observables
         self._problem = problem
         self._pool: ProcessPoolExecutor | None = None
+        # Closed from another thread than the one that calls.
+        self._lock, self._closed = threading.Lock(), False
         # As attributes, so that what the problem lacks is missing here too.
         if hasattr(problem, "jvp"):
             self.jvp = lambda y, dy: self._call("jvp", y, dy)
@@ -48,21 +49,29 @@ class SolverProcess:
         self.evaluate(np.empty((0, self.parameters.size)))
 
     def close(self) -> None:
-        """End the process; a solve under way is not waited for."""
-        if self._pool is not None:
-            for process in list(self._pool._processes.values()):
+        """End the process for good; a solve under way is not waited for, and no later call starts another."""
+        with self._lock:
+            self._closed, pool, self._pool = True, self._pool, None
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):  # None once it has broken
                 process.terminate()
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _call(self, operation: str, *arguments: Array) -> Array:
-        if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, spawn, _begin, (self._problem,))
         try:
-            return self._pool.submit(_compute, operation, *arguments).result()
+            with self._lock:
+                if self._closed:
+                    raise ModelFailed("the server stops, and solves nothing more")
+                if self._pool is None:
+                    spawn = multiprocessing.get_context("spawn")
+                    self._pool = ProcessPoolExecutor(1, spawn, _begin, (self._problem,))
+                solving = self._pool.submit(_compute, operation, *arguments)
+            return solving.result()
+        except ModelFailed:
+            raise
         except BrokenProcessPool:
-            self._pool = None
+            with self._lock:
+                self._pool = None
             raise ModelFailed("the process that solves the PDE has ended; ask again, and another is started") from None
         except Exception as error:
             raise ModelFailed(f"{operation} failed ({type(error).__name__}: {error})") from error
@@ -92,17 +101,4 @@ def _compute(operation: str, *arguments: Array) -> Array:
         if operation == "evaluate":
             return solve_block(_problem, arguments[0]).observables
         space = _problem.observables if operation == "jvp" else _problem.parameters
-        return _row_by_row(getattr(_problem, operation), arguments, space.size)
-
-
-def _row_by_row(derivative: Callable[..., Array], arguments: tuple[Array, ...], size: int) -> Array:
-    """All rows at once; where that raises, each alone, NaN for those that fail, as `solve_block` does."""
-    try:
-        return np.asarray(derivative(*arguments), dtype=np.float64)
-    except ImportError:
-        raise
-    except Exception:
-        if len(arguments[0]) == 1:
-            return np.full((1, size), np.nan)
-    rows = zip(*arguments, strict=True)
-    return np.concatenate([_row_by_row(derivative, tuple(part[None] for part in row), size) for row in rows])
+        return derivative_block(getattr(_problem, operation), arguments, space.size)

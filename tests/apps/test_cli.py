@@ -236,6 +236,20 @@ def test_infinite_numbers_are_null_in_json():
     assert json.dumps(jsonable({"a": [float("nan"), 1.0], "b": float("inf")})) == '{"a": [null, 1.0], "b": null}'
 
 
+def test_a_csv_of_a_spreadsheet_keeps_its_first_line(gnvpro, model, tmp_path):
+    """It begins with a byte order mark, which is no header."""
+    (tmp_path / "points.csv").write_text("1.5,0.5\n1.2,0.3\n", encoding="utf-8-sig")
+    ran = gnvpro("predict", model, "-p", tmp_path / "points.csv", "-o", tmp_path / "out.npz", "--json")
+    assert ran.numbers["n_samples"] == 2
+
+
+def test_a_csv_that_is_none_is_one_sentence(gnvpro, model, tmp_path):
+    (tmp_path / "points.csv").write_text("1.5," + "5" * 200_000 + "\n")
+    ran = gnvpro("predict", model, "-p", tmp_path / "points.csv", "-o", tmp_path / "out.npz")
+    assert ran.exit_code == 2
+    assert "expected a table of numbers" in ran.stderr
+
+
 def test_columns_of_a_csv_go_by_their_names(gnvpro, model, tmp_path):
     names = Surrogate.load(model).parameters.names
     point = dict(zip(names, Surrogate.load(model).training["bounds"]["lower"], strict=True))

@@ -13,7 +13,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+from surrogate.forward_model import Space
 from tests.apps.conftest import TOY
+from tests.pde_data.toy import DecayProblem
 from tests.surrogate.test_damaged_models import DESCRIPTIONS, VALUES, paths_of, signed
 
 FIXTURE = Path(__file__).parents[1] / "surrogate" / "fixtures" / "schema-4"
@@ -122,3 +124,85 @@ def test_any_damage_to_the_bytes_of_a_data_set(gnvpro, sound, place, data):
         content[at] ^= data.draw(st.integers(1, 255))
     file.write_bytes(bytes(content))
     use(gnvpro, damaged)
+
+
+# zarr.json of the group and of every array; what the group holds as JSON text is changed inside too.
+ENCODED = ("definition", "parameter_space", "observable_space", "versions", "git", "estimated_error")
+# Copies of the metadata of the arrays, which no reader here looks at.
+_COPIES = "consolidated_metadata"
+
+
+@hypothesis.settings(SOME, max_examples=25)
+@hypothesis.given(st.data())
+def test_any_change_to_the_metadata_of_a_data_set(gnvpro, sound, place, data):
+    file = data.draw(st.sampled_from(sorted(str(file.relative_to(sound)) for file in sound.rglob("zarr.json"))))
+    document = json.loads((sound / file).read_text())
+    texts = [name for name in ENCODED if name in document["attributes"]]
+    for name in texts:
+        document["attributes"][name] = json.loads(document["attributes"][name])
+    *way, last = data.draw(st.sampled_from(list(paths_of({k: v for k, v in document.items() if k != _COPIES}))))
+    inside = document
+    for key in way:
+        inside = inside[key]
+    if data.draw(st.booleans()):
+        del inside[last]
+    else:
+        inside[last] = data.draw(VALUES)
+    if isinstance(document.get("attributes"), dict):
+        for name in set(texts) & document["attributes"].keys():
+            document["attributes"][name] = json.dumps(document["attributes"][name])
+    damaged = place / "d.zarr"
+    shutil.rmtree(damaged, ignore_errors=True)
+    shutil.copytree(sound, damaged)
+    (damaged / file).write_text(json.dumps(document))
+    use(gnvpro, damaged)
+    assert {path.name for path in place.iterdir()} == {"points.npz", "data.npz", "d.zarr"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("seed", ..., "seed: expected an integer, it is missing"),
+        ("seed", "1", "seed: expected an integer, got '1'"),
+        ("n_samples", 0, "n_samples: expected at least 1, got 0"),
+        ("parameter_space", "{}", "parameter_space: 'lower' is missing"),
+        ("estimated_error", '{"relative_l2": "small"}', "expected a number relative_l2"),
+        ("versions", "[1]", "versions: expected values by name, got [1]"),
+    ],
+)
+def test_what_is_wrong_with_an_attribute_is_named(gnvpro, sound, place, name, value, said):
+    damaged = place / "d.zarr"
+    shutil.copytree(sound, damaged)
+    document = json.loads((damaged / "zarr.json").read_text())
+    document["attributes"][name] = value
+    if value is ...:
+        del document["attributes"][name]
+    (damaged / "zarr.json").write_text(json.dumps(document))
+    for ran in (gnvpro("info", damaged), gnvpro("train", damaged, "--out", place / "model")):
+        assert ran.exit_code == 2
+        assert said in ran.stderr
+    assert not (place / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("constraint",), "sphere", "expected the constraint box or simplex"),
+        (("law",), None, "expected the law uniform or"),
+        (("lower", 0), "1.0", "expected numbers as lower bounds, got '1.0'"),
+        (("upper", 1), float("nan"), "must be numbers"),
+        (("upper", 1), 10**400, "got one beyond"),
+        (("units", 0), 3, "expected texts as units"),
+        (("axes", 0, "labels", 1), None, "labels of axis 'parameter', got None"),
+    ],
+)
+def test_what_is_wrong_with_a_space_is_named(path, value, said):
+    described = json.loads(json.dumps(DecayProblem.parameters.to_dict()))
+    assert Space.from_dict(described) == DecayProblem.parameters
+    *way, last = path
+    inside = described
+    for key in way:
+        inside = inside[key]
+    inside[last] = value
+    with pytest.raises((ValueError, TypeError), match=said):
+        Space.from_dict(described)

@@ -15,6 +15,7 @@ import pytest
 from apps.serving.page import MOST_SOLVES, page_routes
 from apps.serving.page_description import describe, groups, outside, slider_range
 from apps.serving.page_trust import Band, band_of
+from surrogate.conformal import Bands
 from surrogate.forward_model import Space
 from surrogate.saved import Surrogate
 from tests.apps.page_models import BOX, IMAGES, LINE, MIXTURE, Smooth, models, serving
@@ -79,20 +80,17 @@ def test_without_bands_the_answer_has_none():
     assert found.keys() == {"observables", "seconds", "outside"}
 
 
-class Widths:
-    def __init__(self, half):
-        self.half = np.array(half)
-
-    def half_width(self, level):
-        assert level == 0.9
-        return self.half
+def bands_of(half):
+    """At 90 % these half widths, others at other levels."""
+    marginal = np.outer([0.5, 1.0, 2.0], half)
+    return Bands((0.5, 0.9, 0.99), marginal, np.ones(len(half)), np.arange(3.0), 10, "test")
 
 
 @pytest.mark.parametrize(("half", "drawn"), [((0.1, 0.2, 0.3), True), ((0.1, np.inf, 0.3), False)])
 def test_the_band_is_that_of_the_models_trust(half, drawn):
     model, y = models()["line"], np.array([[0.5, 1.5]])
     assert band_of(model, y, model.evaluate(y)) is None
-    model.trust = SimpleNamespace(bands=Widths(half))
+    model.trust = SimpleNamespace(bands=bands_of(half))
     with serving(page_routes({"line": model}, {})) as address:
         _, found = ask(address, "/page/evaluate", {"model": "line", "parameters": y[0].tolist()})
     if drawn:
@@ -136,6 +134,7 @@ REFUSED = {
     "text": ({"model": "line", "parameters": ["1", 1]}, 400, "expected 2 finite numbers"),
     "logical": ({"model": "line", "parameters": [True, 1]}, 400, "expected 2 finite numbers"),
     "not finite": ('{"model": "line", "parameters": [NaN, 1]}', 400, "expected 2 finite numbers"),
+    "large": (" " * 2_000_000, 413, "expected at most 1048576 bytes"),
     "huge": ('{"model": "line", "parameters": [1, 1' + "0" * 400 + "]}", 400, "expected 2 finite numbers"),
 }
 
@@ -147,6 +146,25 @@ def test_bad_requests_are_told_what_was_expected(address, path, name):
     status, found = ask(address, path, body)
     assert status == expected
     assert says in found["error"]
+
+
+def test_a_body_that_cannot_be_read_is_no_defect_of_the_server(address):
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection.request("POST", "/page/evaluate", b"abcde", {"Content-Encoding": "gzip"})
+    answer = connection.getresponse()
+    assert answer.status == 400
+    assert "the body cannot be read" in json.loads(answer.read())["error"]
+
+
+def test_who_sends_nothing_holds_no_place():
+    with serving(page_routes(models(), {}, read_seconds=0.05)) as address:
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+        connection.putrequest("POST", "/page/evaluate")
+        connection.putheader("Content-Length", "50")
+        connection.endheaders(b"{")
+        answer = connection.getresponse()
+        assert answer.status == 408
+        assert "did not arrive within 0.05 s" in json.loads(answer.read())["error"]
 
 
 def test_points_that_the_pde_cannot_have(address):

@@ -3,14 +3,16 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from apps.calibrate import held_out_samples
-from apps.compare import compare, rows
+from apps.compare import compare, fresh_points, rows
 from apps.fallback import Fallback, doubtful, predicted
 from apps.jacobian import check_jacobian
+from apps.origin import own_parameters
 from pde_data.append import append
 from pde_data.dataset import describe, read_samples
 from pde_data.problem import solve_block
@@ -67,7 +69,7 @@ def test_the_pde_answers_where_the_score_says_so(gnvpro, model, points, tmp_path
     ran = gnvpro(*arguments, "-o", tmp_path / "out.npz", "--append", tmp_path / "asked.zarr")
     assert ran.exit_code == 0, ran.stderr
     assert (ran.numbers["n_by_pde"], ran.numbers["n_appended"], ran.numbers["n_pde_failed"]) == (2, 2, 0)
-    assert "row 1 (score" in ran.stderr
+    assert "row 1 (outside the training range, score" in ran.stderr
     with np.load(tmp_path / "out.npz") as out:
         assert out["by_pde"].tolist() == [False, True, True]
         np.testing.assert_array_equal(out["observables"][1:], DecayProblem().evaluate(np.array(OUTSIDE)))
@@ -118,8 +120,6 @@ def test_fallback_needs_bands_and_its_options_need_a_fallback(gnvpro, model, poi
 
 
 def without_trust(model, place):
-    from dataclasses import replace
-
     replace(Surrogate.load(model), trust=None).save(place)
     return place
 
@@ -215,6 +215,56 @@ def test_data_that_cannot_calibrate_are_refused(gnvpro, model, data, tmp_path):
     assert (ran.exit_code, "data of the same problem" in ran.stderr) == (2, True)
 
 
+def test_solves_that_were_asked_for_do_not_calibrate_what_they_may_have_trained(gnvpro, tmp_path):
+    """The data set has grown since: the model's own samples are among those that are there now."""
+    y, asked = np.random.default_rng(0).uniform([1.0, 0.1], [2.0, 0.9], (80, 2)), tmp_path / "asked.zarr"
+    append(DecayProblem(), asked, y[:60], solve_block(DecayProblem(), y[:60]), 1.0)
+    quick = ("--widths", 4, "--budget", 30, "--polynomial", "off")
+    assert gnvpro("train", asked, "--out", tmp_path / "model", *quick).exit_code == 0
+    assert gnvpro("calibrate", tmp_path / "model", asked, "--out", tmp_path / "own").exit_code == 0
+    append(DecayProblem(), asked, y[60:], solve_block(DecayProblem(), y[60:]), 1.0)
+    ran = gnvpro("calibrate", tmp_path / "model", asked, "--out", tmp_path / "new")
+    assert (ran.exit_code, "nothing tells which of them the model has seen" in ran.stderr) == (2, True)
+
+
+def test_its_own_samples_are_those_of_the_data_set_where_something_says_how(model, data):
+    surrogate = Surrogate.load(model)
+    np.testing.assert_array_equal(own_parameters(surrogate), read_samples(data).parameters)
+    for change in ({"design": "given"}, {"design": "by hand"}, {"seed": ...}):
+        left = {k: v for k, v in {**surrogate.provenance, **change}.items() if v is not ...}
+        without = replace(surrogate, provenance=left)
+        assert own_parameters(without) is None
+        assert fresh_points(without, DecayProblem(), 3, seed=0).shape == (3, 2)
+
+
+class DiesAt(DecayProblem):
+    """Interrupted in its second block."""
+
+    blocks = 0
+
+    def solve(self, y):
+        self.blocks += 1
+        if self.blocks == 2:
+            raise KeyboardInterrupt
+        return super().solve(y)
+
+
+def test_solves_are_kept_before_the_next_are_begun(gnvpro, model, tmp_path, monkeypatch):
+    y = np.random.default_rng(0).uniform([2.5, 0.1], [3.0, 0.9], (10, 2))
+    np.savez(tmp_path / "far.npz", parameters=y)
+    monkeypatch.setattr("apps.fallback.problem_of", lambda *_: DiesAt())
+    asked, out = tmp_path / "asked.zarr", tmp_path / "out.npz"
+    ran = gnvpro("predict", model, "-p", tmp_path / "far.npz", "--fallback", "pde", "--append", asked, "-o", out)
+    assert ran.exit_code == 130
+    assert f"no predictions were written; 4 solves are in {asked}" in " ".join(ran.stderr.split())
+    assert not out.exists()
+    np.testing.assert_array_equal(read_samples(asked).parameters, y[:4])
+    monkeypatch.undo()
+    fallback = Fallback(Surrogate.load(model), problem=TOY)
+    answers = fallback.complete(y, predicted(Surrogate.load(model), y, 0.8))
+    np.testing.assert_allclose(answers.observables, DecayProblem().evaluate(y), rtol=1e-14)
+
+
 def test_coverage_is_counted_on_fresh_solves(model):
     surrogate = Surrogate.load(model)
     comparison = compare(surrogate, DecayProblem(), n=40, seed=3, repeats=1)
@@ -255,6 +305,40 @@ def test_derivatives_are_compared_with_those_of_the_pde(model):
     for name in ("jvp", "vjp"):
         assert 0 < right[name]["mean"] < 0.1
         assert wrong[name]["mean"] == pytest.approx(1 / 3, abs=0.1)
+
+
+class Stiff(Differentiable):
+    """Not differentiable for large amplitudes; of zero derivative nowhere."""
+
+    def jvp(self, y, dy):
+        if (y[:, 0] > 1.6).any():
+            raise FloatingPointError("diverged")
+        return super().jvp(y, dy)
+
+
+class Broken:
+    """A surrogate whose derivatives are not finite in the last point."""
+
+    def __init__(self, surrogate):
+        self._surrogate = surrogate
+
+    def __getattr__(self, name):
+        return getattr(self._surrogate, name)
+
+    def jvp(self, y, dy):
+        found = self._surrogate.jvp(y, dy)
+        found[-1] = np.nan
+        return found
+
+
+def test_a_point_without_derivatives_costs_that_point(model):
+    surrogate, y = Surrogate.load(model), np.array([[1.2, 0.3], [1.9, 0.5], [1.5, 0.8]])
+    everywhere = check_jacobian(surrogate, Differentiable(), y, 0)
+    found = check_jacobian(surrogate, Stiff(), y, 0)
+    np.testing.assert_allclose(found.forward, everywhere.forward[[0, 2]])
+    np.testing.assert_allclose(found.reverse, everywhere.reverse[[0, 2]])
+    broken = check_jacobian(Broken(surrogate), Differentiable(), y, 0)
+    assert np.isinf(broken.forward).tolist() == [False, False, True]
 
 
 def test_info_shows_the_bands(gnvpro, model):

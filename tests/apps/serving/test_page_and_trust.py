@@ -1,5 +1,6 @@
 """The page on the server that the command starts, and answers that say how far to trust them."""
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
@@ -7,6 +8,8 @@ import urllib.request
 import numpy as np
 import pytest
 
+from apps.serving.protocol import ProtocolError
+from apps.serving.served import ServedModel
 from surrogate.saved import Surrogate
 from tests.apps.serving.conftest import points
 
@@ -65,6 +68,30 @@ def test_a_level_that_is_not_there_is_refused(server, level):
     assert status == 400
     assert answer["error"]["type"] == "InvalidInput"
     assert "0.5, 0.68" in answer["error"]["message"]
+
+
+def test_a_level_is_meant_and_not_its_bits(server):
+    status, answer = evaluate(server, {"trust": 1 - 0.1 - 0.1})
+    assert status == 200
+    assert answer["trust"]["half_width"] == evaluate(server, {"trust": 0.8})[1]["trust"]["half_width"]
+
+
+@pytest.mark.parametrize("level", [0.9, 0.42])
+def test_what_cannot_be_answered_is_not_computed(surrogate, level):
+    class Counted:
+        parameters, observables, calls = surrogate.parameters, surrogate.observables, 0
+
+        def evaluate(self, y):
+            self.calls += 1
+            return surrogate.evaluate(y)
+
+    served = ServedModel("counted", Counted())
+    request = {"input": [points(1)[0].tolist()]}
+    with pytest.raises(ProtocolError, match="has no error bands"):
+        asyncio.run(served.answer("Evaluate", {**request, "config": {"trust": level}}))
+    assert served.model.calls == 0
+    assert asyncio.run(served.answer("Evaluate", request)).keys() == {"output"}
+    assert served.model.calls == 1
 
 
 def test_the_pde_has_no_bands(with_pde, model):
