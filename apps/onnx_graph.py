@@ -57,13 +57,28 @@ class Graph:
         """The value in another precision."""
         return self.add("Cast", value, to=_TYPES[dtype])
 
-    def affine(self, value: str, weights: ArrayLike, bias: ArrayLike) -> str:
-        """value (n, a) times weights (a, b) plus bias (b,)."""
-        return self.add("Gemm", value, self.constant(weights), self.constant(bias))
+    def affine(
+        self, value: str, weights: ArrayLike, bias: str | ArrayLike | None = None, *, columns: bool = False
+    ) -> str:
+        """value (n, a) times weights (a, b) plus bias, which is (b,) or a value (n, b).
+
+        Parameters
+        ----------
+        columns
+            Samples are columns: value is (a, n).
+        """
+        inputs = [value, self.constant(weights)]
+        if bias is not None:
+            inputs.append(bias if isinstance(bias, str) else self.constant(bias))
+        return self.add("Gemm", *inputs, transA=int(columns))
 
     def concatenated(self, values: Sequence[str]) -> str:
         """Columns side by side."""
         return values[0] if len(values) == 1 else self.add("Concat", *values, axis=1)
+
+    def stacked(self, values: Sequence[str]) -> str:
+        """Rows below each other."""
+        return values[0] if len(values) == 1 else self.add("Concat", *values, axis=0)
 
     def centred(self, value: str, centre: ArrayLike) -> tuple[str, np.ndarray]:
         """value - centre, and what of centre this leaves out: its rounding to the graph's dtype.

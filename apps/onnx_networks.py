@@ -28,7 +28,10 @@ Opening = Callable[[Array], str]
 
 def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
     """Observables (n, n_out) at parameters `y`: background + amplitude(y) W [F, P, 1]."""
-    columns = []
+    weights = model.weights.numpy().T
+    factors = low_rank(weights)
+    into, out_of = factors or (weights, None)
+    result: str | Array = into[-1]
     if model.network.width:
         shift, scale = model.input_shift.numpy(), model.input_scale.numpy()
         centred, remainder = graph.centred(y, shift)
@@ -37,18 +40,32 @@ def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
             weights = scale[:, None] * layer[:-1]
             return graph.affine(centred, weights, layer[-1] - remainder @ weights)
 
-        columns.append(add_network(graph, model.network, model.theta, opening))
+        features = add_network(graph, model.network, model.theta, opening)
+        result = graph.affine(features, into[: model.network.width], result)
     if model.polynomials is not None:
-        columns.append(add_polynomials(graph, model.polynomials, y))
-    if not columns:
+        terms = add_polynomials(graph, model.polynomials, y)
+        result = graph.affine(terms, into[model.network.width : -1], result, columns=True)
+    if not isinstance(result, str):
         raise ValueError("this surrogate has neither features nor polynomials: it is a constant, which needs no file")
-    weights, offset = model.weights[:, :-1].numpy().T, model.weights[:, -1].numpy()
+    if model.amplitude is not None:
+        result = graph.add("Mul", result, _add_amplitude(graph, model.amplitude, y))
     background = None if model.background is None else model.background.numpy()
-    if model.amplitude is None:
-        return graph.affine(graph.concatenated(columns), weights, offset if background is None else offset + background)
-    shape = graph.affine(graph.concatenated(columns), weights, offset)
-    scaled = graph.add("Mul", shape, _add_amplitude(graph, model.amplitude, y))
-    return scaled if background is None else graph.add("Add", scaled, graph.constant(background))
+    if out_of is not None:
+        return graph.affine(result, out_of, background)
+    return result if background is None else graph.add("Add", result, graph.constant(background))
+
+
+def low_rank(weights: Array) -> tuple[Array, Array] | None:
+    """Two factors (k, r), (r, n_out) whose product is `weights` (k, n_out) up to rounding; None where they are no less.
+
+    Training compresses many observables to the directions their samples have (`surrogate.inner`), and the last layer
+    has the rank of these, known by a gap in its singular values. The second factor has orthonormal rows.
+    """
+    left, sizes, right = np.linalg.svd(weights, full_matrices=False)
+    rank = int((sizes > max(weights.shape) * np.finfo(np.float64).eps * sizes[0]).sum())
+    if not 0 < rank * sum(weights.shape) < weights.size:
+        return None
+    return left[:, :rank] * sizes[:rank], right[:rank]
 
 
 def add_classifier(graph: Graph, model: Classifier, y: str) -> str:
@@ -134,17 +151,21 @@ def _plus(graph: Graph, state: str, factor: float, change: str) -> str:
 
 
 def add_polynomials(graph: Graph, basis: PolynomialBasis, y: str) -> str:
-    """Chebyshev terms (n, n_terms) of parameters `y`; the table by the same recursion as in `surrogate.polynomials`."""
+    """Chebyshev terms (n_terms, n) of parameters `y`, samples in columns; the table as in `surrogate.polynomials`.
+
+    A term's factors are rows of the table: taken as rows they are copied whole, as columns number by number.
+    """
     powers = np.asarray(basis.powers)
     lower, upper = np.asarray(basis.lower) ** powers, np.asarray(basis.upper) ** powers
     raised = y if (powers == 1).all() else graph.add("Pow", y, graph.constant(powers))
     centred, remainder = graph.centred(raised, (lower + upper) / 2)
     scale = 2 / (upper - lower)
     x = graph.add("Sub", graph.add("Mul", centred, graph.constant(scale)), graph.constant(remainder * scale))
+    x = graph.add("Transpose", x, perm=[1, 0])
     exponents, n = basis.exponents, len(basis.weights)
-    table = graph.concatenated(_chebyshev(graph, x, int(exponents.max(initial=0))))
+    table = graph.stacked(_chebyshev(graph, x, int(exponents.max(initial=0))))
     factors = [
-        graph.add("Gather", table, graph.integers(exponents[:, j] * n + j), axis=1)
+        graph.add("Gather", table, graph.integers(exponents[:, j] * n + j), axis=0)
         for j in range(n)
         if exponents[:, j].any() or (j == 0 and not exponents.any())
     ]
@@ -155,7 +176,7 @@ def add_polynomials(graph: Graph, basis: PolynomialBasis, y: str) -> str:
 
 
 def _chebyshev(graph: Graph, x: str, degree: int) -> list[str]:
-    """T_0 to T_degree at x (n, d), each (n, d), by T_{m+j} = 2 T_m T_j - T_{m-j}."""
+    """T_0 to T_degree at x (d, n), each (d, n), by T_{m+j} = 2 T_m T_j - T_{m-j}."""
     table = [graph.add("Add", graph.add("Mul", x, graph.constant(0)), graph.constant(1)), x]
     while len(table) <= degree:
         m = len(table) - 1
@@ -168,7 +189,7 @@ def _chebyshev(graph: Graph, x: str, degree: int) -> list[str]:
 def _add_amplitude(graph: Graph, amplitude: Amplitude, y: str) -> str:
     constant, *slopes = amplitude.coefficients
     terms = add_polynomials(graph, amplitude.basis, y)
-    return graph.add("Exp", graph.affine(terms, np.reshape(slopes, (-1, 1)), [constant]))
+    return graph.add("Exp", graph.affine(terms, np.reshape(slopes, (-1, 1)), [constant], columns=True))
 
 
 def _add_spectra(graph: Graph, features: SpectralFeatures, y: str) -> str:

@@ -12,6 +12,7 @@ import torch
 import apps.export
 from apps.console import NumericalFailure
 from apps.export import build, difference, export
+from apps.onnx_networks import low_rank
 from surrogate.concatenated import ConcatenatedNetwork
 from surrogate.forward_model import Space
 from surrogate.hamiltonian_network import HamiltonianNetwork
@@ -74,6 +75,16 @@ SURROGATES = {
     "polynomials alone": surrogate(NoFeatures(3), polynomials=BASIS),
     "float32 network": surrogate(NETWORKS["dense"], dtype=torch.float32),
 }
+
+
+def compressed(model, rank):
+    """The model with a last layer of that rank, as training on many observables leaves it."""
+    return replace(model, weights=model.weights[:, :rank] @ model.weights[:rank])
+
+
+for _name in ("all", "polynomials", "background"):
+    _many = surrogate(NETWORKS["dense"], n_out=90, **PARTS[_name])
+    SURROGATES[f"compressed, {_name}"] = compressed(_many, 2)
 SPECTRA = np.random.default_rng(0).uniform(1, 5, (30, 7))
 FEATURES = {
     "per pixel, per band, brightness": SpectralFeatures(7).fitted(SPECTRA),
@@ -151,6 +162,29 @@ def test_a_file_that_is_not_the_model_is_not_written(monkeypatch, gnvpro, model,
             export(SURROGATES["dense"], dtype)
     assert gnvpro("export", model, "--out", tmp_path / "model.onnx").exit_code == 1
     assert not any(tmp_path.iterdir())
+
+
+def test_a_last_layer_of_low_rank_is_two_factors_in_the_file():
+    model = surrogate(NETWORKS["dense"], n_out=90, **PARTS["all"])
+    largest = {
+        name: max(np.prod(part.dims) for part in export(one).proto.graph.initializer)
+        for name, one in (("full", model), ("compressed", compressed(model, 3)))
+    }
+    assert largest == {"full": 90 * BASIS.n_terms, "compressed": 90 * 3}
+
+
+@pytest.mark.parametrize("rank", [1, 5, 8])
+def test_factors_give_the_matrix_back(rank):
+    weights = surrogate(NETWORKS["dense"], polynomials=BASIS, n_out=60).weights.numpy().T
+    of_rank = weights[:, :rank] @ weights[:rank]
+    factors = low_rank(of_rank)
+    assert factors is not None
+    assert [part.shape for part in factors] == [(len(weights), rank), (rank, 60)]
+    np.testing.assert_allclose(
+        factors[0] @ factors[1], of_rank, rtol=0, atol=1e-14 * np.abs(of_rank).max() * len(weights)
+    )
+    assert low_rank(weights) is None
+    assert low_rank(np.zeros_like(weights)) is None
 
 
 def test_the_file_says_what_its_numbers_mean():
