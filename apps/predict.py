@@ -33,6 +33,9 @@ def run(given: PredictOptions) -> Outcome:
         raise FileExistsError(f"{given.out} is there already; choose another name")
     if given.out.suffix not in WRITTEN:
         raise ValueError(f"expected an output that ends in {' or '.join(WRITTEN)}, got {given.out}")
+    above = next(folder for folder in given.out.absolute().parents if folder.exists())
+    if not above.is_dir():  # before anything is solved
+        raise ValueError(f"{above} is a file, so that {given.out} cannot be in it; choose another place")
     model = load_model(given.model)
     parameters = model.parameters.rows(read_parameters(given.parameters, given.transpose, model.parameters.names))
     if not np.isfinite(parameters).all():

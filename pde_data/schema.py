@@ -36,7 +36,7 @@ _NEEDED: dict[str, tuple[type, str]] = {
 
 
 # What zarr, xarray and numpy raise where metadata mean nothing: values of another type, sizes beyond any memory.
-SENSELESS = (TypeError, AttributeError, LookupError, OverflowError, NotImplementedError, MemoryError, RecursionError)
+SENSELESS = (TypeError, AttributeError, LookupError, OverflowError, RuntimeError, MemoryError)
 
 
 @contextmanager

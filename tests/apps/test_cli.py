@@ -243,6 +243,13 @@ def test_a_csv_of_a_spreadsheet_keeps_its_first_line(gnvpro, model, tmp_path):
     assert ran.numbers["n_samples"] == 2
 
 
+def test_a_place_that_cannot_be_is_refused_before_anything_is_computed(gnvpro, tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = gnvpro("predict", tmp_path / "none", "-p", tmp_path / "none.csv", "-o", tmp_path / "file" / "out.npz")
+    assert ran.exit_code == 2
+    assert f"{tmp_path / 'file'} is a file" in ran.stderr
+
+
 def test_a_csv_that_is_none_is_one_sentence(gnvpro, model, tmp_path):
     (tmp_path / "points.csv").write_text("1.5," + "5" * 200_000 + "\n")
     ran = gnvpro("predict", model, "-p", tmp_path / "points.csv", "-o", tmp_path / "out.npz")

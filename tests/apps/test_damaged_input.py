@@ -206,3 +206,29 @@ def test_what_is_wrong_with_a_space_is_named(path, value, said):
     inside[last] = value
     with pytest.raises((ValueError, TypeError), match=said):
         Space.from_dict(described)
+
+
+@pytest.mark.parametrize(
+    ("file", "way", "value"),
+    [
+        ("observables", ("shape", 0), 2**70),
+        ("observables", ("chunk_grid", "configuration", "chunk_shape", 1), [1, 2]),
+        ("time", ("codecs", 2), ...),
+        ("status", ("dimension_names",), None),
+    ],
+)
+def test_metadata_of_an_array_that_zarr_cannot_make_sense_of(gnvpro, sound, place, file, way, value):
+    damaged = place / "d.zarr"
+    shutil.copytree(sound, damaged)
+    document = json.loads((damaged / file / "zarr.json").read_text())
+    *path, last = way
+    inside = document
+    for key in path:
+        inside = inside[key]
+    inside[last] = value
+    if value is ...:
+        del inside[last]
+    (damaged / file / "zarr.json").write_text(json.dumps(document))
+    ran = gnvpro("info", damaged)
+    assert (ran.exit_code, str(damaged) in ran.stderr) == (2, True)
+    use(gnvpro, damaged)

@@ -92,7 +92,7 @@ def test_a_tolerance_asks_the_pde_where_the_band_is_wider(model):
     assert doubtful(surrogate, few, 1e9).tolist() == [True]
 
 
-def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp_path):
+def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp_path, capsys):
     data, model = tmp_path / "fragile.zarr", tmp_path / "model"
     assert gnvpro("generate", FRAGILE, "--samples", 80, "--seed", 3, "--out", data).exit_code == 0
     assert gnvpro("train", data, "--out", model, "--widths", 6, "--budget", 60, "--polynomial", "off").exit_code == 0
@@ -102,6 +102,12 @@ def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp
     assert answers.by_pde.tolist() == [False, True, False]
     assert answers.failed.tolist() == [True, False, False]
     np.testing.assert_array_equal(answers.observables[0], surrogate.evaluate(y)[0])
+    said = capsys.readouterr().err
+    assert "row 0 (outside the training range, score" in said
+    assert "could not be solved (FloatingPointError: amplitude 2.500: Newton diverged)" in said
+    y = np.array([[1.55, 1.8]])
+    Fallback(surrogate, problem=FRAGILE).complete(y, predicted(surrogate, y, 0.5))
+    assert "could not be solved (range exceeded)" in capsys.readouterr().err
     about = describe(tmp_path / "asked.zarr")
     assert about["counts"] == {"ok": 1, "exception": 1}
     assert "Newton diverged" in about["failures"][0]["message"]
