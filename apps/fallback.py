@@ -108,7 +108,7 @@ class Fallback:
             return answers
         solved, total = self._solve(parameters[rows])
         ok = solved.status == SolveStatus.OK
-        self._log(rows, self._surrogate.inside(parameters[rows]), answers, ok, solved.messages)
+        self._log(rows, self._surrogate.inside(parameters[rows]), answers, solved)
         if self._data is not None:
             _say(f"{len(rows)} solves added to {self._data}, {total} there now")
         observables, half, together = (
@@ -147,16 +147,22 @@ class Fallback:
         rows: NDArray[np.intp],
         inside: NDArray[np.bool_],
         answers: Answers,
-        ok: NDArray[np.bool_],
-        messages: tuple[str, ...],
+        solved: SolvedBlock,
     ) -> None:
         for i, row in list(enumerate(rows))[:_SHOWN]:
             beyond = "" if inside[i] else "outside the training range, "
             why = "band too wide" if answers.trusted[row] else f"{beyond}score {answers.score[row]:.3g}"
-            how = "solved" if ok[i] else f"could not be solved {messages[i]}".rstrip()
-            _say(f"row {row} ({why}): {self._problem.name} {how}")
+            _say(f"row {row} ({why}): {self._problem.name} {_outcome(solved.status[i], solved.messages[i])}")
         if len(rows) > _SHOWN:
-            _say(f"and {len(rows) - _SHOWN} rows more, {int((~ok).sum())} failed in all")
+            failed = int((solved.status != SolveStatus.OK).sum())
+            _say(f"and {len(rows) - _SHOWN} rows more, {failed} failed in all")
+
+
+def _outcome(status: int, message: str) -> str:
+    """What became of a solve, in words: its message, else its status."""
+    if status == SolveStatus.OK:
+        return "solved"
+    return f"could not be solved: {message or SolveStatus(status).name.lower().replace('_', ' ')}"
 
 
 def _say(text: str) -> None:
