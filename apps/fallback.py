@@ -149,15 +149,20 @@ class Fallback:
         answers: Answers,
         solved: SolvedBlock,
     ) -> None:
-        ok = solved.status == SolveStatus.OK
         for i, row in list(enumerate(rows))[:_SHOWN]:
             beyond = "" if inside[i] else "outside the training range, "
             why = "band too wide" if answers.trusted[row] else f"{beyond}score {answers.score[row]:.3g}"
-            reason = solved.messages[i] or SolveStatus(int(solved.status[i])).name.lower().replace("_", " ")
-            how = "solved" if ok[i] else f"could not be solved ({reason})"
-            _say(f"row {row} ({why}): {self._problem.name} {how}")
+            _say(f"row {row} ({why}): {self._problem.name} {_outcome(solved.status[i], solved.messages[i])}")
         if len(rows) > _SHOWN:
-            _say(f"and {len(rows) - _SHOWN} rows more, {int((~ok).sum())} failed in all")
+            failed = int((solved.status != SolveStatus.OK).sum())
+            _say(f"and {len(rows) - _SHOWN} rows more, {failed} failed in all")
+
+
+def _outcome(status: int, message: str) -> str:
+    """What became of a solve, in words: its message, else its status."""
+    if status == SolveStatus.OK:
+        return "solved"
+    return f"could not be solved: {message or SolveStatus(status).name.lower().replace('_', ' ')}"
 
 
 def _say(text: str) -> None:

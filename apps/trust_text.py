@@ -26,7 +26,7 @@ def trust_rows(trust: Trust | None, observables: Space, *, all_levels: bool = Fa
         return [("error bands", "none; gnvpro calibrate makes them")]
     bands = trust.bands
     source = _SOURCES[bands.source]
-    law = ", weighted for the law of the parameters" if bands.weight_ahead > 1 else ""
+    law = ", placed by a design and weighted for the law: rather wide" if bands.weight_ahead > 1 else ""
     rows = [("error bands", f"from {bands.n_samples} {source}{law}")]
     for level in bands.levels:
         if level < LEVEL or (level > LEVEL and not all_levels):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 
+import arviz as az
 import numpy as np
 import pymc as pm
 import umbridge
@@ -53,16 +54,12 @@ def main() -> None:
 
     steps = int(trace.sample_stats["n_steps"].sum())
     print(f"{2 * given.draws} draws in {seconds:.0f} s, {steps} evaluations with gradients after tuning")
-    print(f"{'':>8} {'truth':>8} {'mean':>8} {'std':>8}  R-hat")
+    print(f"{'':>8} {'truth':>8} {'mean':>8} {'std':>8}  R-hat  effective draws")
     for name, truth in zip(NAMES, TRUTH, strict=True):
         draws = trace.posterior[name].values  # (chain, draw)
-        print(f"{name:>8} {truth:8.4f} {draws.mean():8.4f} {draws.std():8.4f}  {_r_hat(draws):.3f}")
-
-
-def _r_hat(draws: np.ndarray) -> float:
-    """Gelman and Rubin's ratio of the spread of all chains together to that of each, (chain, draw); 1 when mixed."""
-    within, between = draws.var(axis=1, ddof=1).mean(), draws.mean(axis=1).var(ddof=1)
-    return float(np.sqrt((draws.shape[1] - 1) / draws.shape[1] + between / within))
+        print(
+            f"{name:>8} {truth:8.4f} {draws.mean():8.4f} {draws.std():8.4f}  {az.rhat(draws):.3f}  {az.ess(draws):.0f}"
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from apps.jacobian import check_jacobian
 from apps.origin import own_parameters
 from pde_data.append import append
 from pde_data.dataset import describe, read_samples
-from pde_data.problem import solve_block
+from pde_data.problem import SolvedBlock, SolveStatus, solve_block
 from surrogate.saved import Surrogate
 from tests.apps.conftest import TOY
 from tests.pde_data.toy import Decay, DecayProblem, Fragile, OnBackground
@@ -104,13 +104,28 @@ def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp
     np.testing.assert_array_equal(answers.observables[0], surrogate.evaluate(y)[0])
     said = capsys.readouterr().err
     assert "row 0 (outside the training range, score" in said
-    assert "could not be solved (FloatingPointError: amplitude 2.500: Newton diverged)" in said
+    assert "could not be solved: FloatingPointError: amplitude 2.500: Newton diverged" in said
     y = np.array([[1.55, 1.8]])
     Fallback(surrogate, problem=FRAGILE).complete(y, predicted(surrogate, y, 0.5))
-    assert "could not be solved (range exceeded)" in capsys.readouterr().err
+    assert "could not be solved: range exceeded" in capsys.readouterr().err
     about = describe(tmp_path / "asked.zarr")
     assert about["counts"] == {"ok": 1, "exception": 1}
     assert "Newton diverged" in about["failures"][0]["message"]
+
+
+def test_the_log_says_why_a_point_was_asked_and_what_became_of_it(model, monkeypatch):
+    """A point outside of the training range whose score is low, and one that the parameter space does not have."""
+    said: list[str] = []
+    monkeypatch.setattr("apps.fallback._say", said.append)
+    surrogate, y = Surrogate.load(model), np.array([[3.0, 0.5]])
+    answers = replace(predicted(surrogate, y, 0.5), score=np.array([0.5]))
+    Fallback(surrogate, problem=TOY).complete(y, answers)
+    outside = np.full((1, 1), np.nan), np.array([SolveStatus.OUTSIDE_PARAMETER_SPACE], np.int8), ("",)
+    monkeypatch.setattr("apps.fallback.solve_block", lambda *_: SolvedBlock(*outside))
+    Fallback(surrogate, problem=TOY).complete(y, answers)
+    assert "row 0 (outside the training range, score 0.5): " in said[0]
+    assert said[0].endswith(" solved")
+    assert said[1].endswith("could not be solved: outside parameter space")
 
 
 def test_fallback_needs_bands_and_its_options_need_a_fallback(gnvpro, model, points, tmp_path):
