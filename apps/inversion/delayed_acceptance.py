@@ -55,7 +55,7 @@ def sample_delayed(
     Raises
     ------
     ArithmeticError
-        The accurate model could not be solved where a chain begins.
+        One of the models could not be solved where a chain begins.
     """
     rng, walk, prior = np.random.default_rng(seed), RandomWalk(factor), cheap.prior
     steps = steps or STEPS_PER_PARAMETER * prior.size
@@ -66,9 +66,12 @@ def sample_delayed(
     high = _log_density(accurate, solved, z)
     if not np.isfinite(high).all():
         raise ArithmeticError("the PDE could not be solved where a chain begins")
+    low = cheap.log_density(z)
+    if not np.isfinite(low).all():  # a proposal would never lead back, and so none be accepted
+        raise ArithmeticError("the surrogate could not be evaluated where a chain begins")
     if learn:
         cheap = cheap.with_error(learned.error())
-    low = cheap.log_density(z)
+        low = cheap.log_density(z)
     latent, accepted, walked = np.empty((len(z), draws, prior.size)), np.zeros((len(z), draws), bool), []
     for k in range(tune + draws):
         proposed, new_low, rate = walk.walk(cheap.log_density, z, low, steps, rng, adapt=k < tune)
