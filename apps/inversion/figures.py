@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import corner
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Polygon
 
 from apps.figure_style import BLUE, COLOURS, GREEN, GREY, ORANGE, RED, styled
 from apps.inversion.chains import Chains
@@ -45,7 +46,7 @@ def in_prior(inversion: Inversion) -> Figure:
     """What was learned of every parameter: intervals by route in the prior's own, and how much narrower they are."""
     prior, names = inversion.posterior.prior, inversion.names
     mean, deviation = prior.moments[0], prior_spread(prior)
-    rows, routes = np.arange(prior.size), list(inversion.chains.items())
+    rows, routes = np.arange(prior.size, dtype=float), list(inversion.chains.items())
     height = max(1.6, 0.9 + (0.16 + 0.075 * max(len(routes), 1)) * prior.size)
     figure = Figure(figsize=(9.2, height), layout="constrained")
     where, learned = figure.subplots(1, 2, sharey=True, width_ratios=(2.4, 1))
@@ -83,7 +84,9 @@ def _marks(axes: Axes, rows: Array, inversion: Inversion, mean: Array, deviation
         points.append(("truth", inversion.truth, "d", RED))
     handles = []
     for name, values, marker, colour in points:
-        style = dict(marker=marker, color=colour, linestyle="none", markersize=8 if marker == "|" else 4)
+        style: dict[str, Any] = dict(
+            marker=marker, color=colour, linestyle="none", markersize=8 if marker == "|" else 4
+        )
         axes.plot((values - mean) / deviation, rows, zorder=3, **style)
         handles.append(Line2D([], [], label=name, **style))
     return handles
@@ -94,8 +97,8 @@ def pairs(inversion: Inversion, shown: Sequence[int]) -> Figure:
     """Marginals and pairs of some parameters, the posterior of every route over the others, with prior and truth."""
     space, n = inversion.posterior.prior.space, len(shown)
     ranges = _ranges(inversion, shown)
-    side = max(3.2, min(1.55 * n + 0.9, 9.2))
-    figure = Figure(figsize=(side, side))
+    side = min(1.55 * n + 0.9, 9.2)
+    figure = Figure(figsize=(6.4, 3.2) if n == 1 else (side, side))
     labels = [labelled_parameter(space, j).replace(" (", "\n(") for j in shown]
     # The answer is drawn last, over the others.
     for route, chains in reversed(inversion.chains.items()):
@@ -123,7 +126,8 @@ def _dress_marginal(axes: Axes, inversion: Inversion, parameter: int, shown: tup
     """The prior under a marginal; most probable point; the prior's range above."""
     prior = inversion.posterior.prior
     at = np.linspace(*shown, 200)
-    axes.plot(at, prior_density(prior, parameter, at), "--", color=GREY, linewidth=1)
+    density = prior_density(prior, parameter, at)
+    axes.plot(at, density, "--", color=GREY, linewidth=1)
     axes.axvline(inversion.best.parameters[parameter], color="black", linewidth=0.8)
     low, high = prior_interval(prior)[parameter]
     what = f"prior {LEVEL:.0%}"
@@ -131,9 +135,8 @@ def _dress_marginal(axes: Axes, inversion: Inversion, parameter: int, shown: tup
         low, high, what = prior.lower[parameter], prior.upper[parameter], "prior"
     axes.set_title(f"{what}: {low:.3g} to {high:.3g}", fontsize=7, color="#555555")
     # Room for the highest of the curves, that of the prior among them.
-    heights = [np.max(line.get_ydata()) for line in axes.get_lines()[:1]]
-    heights += [patch.get_xy()[:, 1].max() for patch in axes.patches]
-    axes.set_ylim(0, 1.15 * max(heights))
+    heights = [patch.get_xy()[:, 1].max() for patch in axes.patches if isinstance(patch, Polygon)]
+    axes.set_ylim(0, 1.15 * max(*heights, float(density.max())))
 
 
 def _ranges(inversion: Inversion, shown: Sequence[int]) -> list[tuple[float, float]]:

@@ -229,8 +229,8 @@ def _pairs_caption(inversion: Inversion, shown: Sequence[int]) -> str:
     some = f"The {len(shown)} of {len(inversion.names)} parameters that the data tell most of. "
     return (
         (some if len(shown) < len(inversion.names) else "")
-        + "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the range of "
-        "the prior is above each marginal."
+        + "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the "
+        "range of the prior is above each marginal."
     )
 
 
@@ -253,8 +253,8 @@ def _fit_pictures(inversion: Inversion) -> list[tuple[str, Figure, str]]:
         return [("Data fit", fit_figures.curves(inversion), of + text), left]
     shown, all_of = fit_figures.telling_images(inversion), len(images.image_names(space))
     text = (
-        "Absolute values on a logarithmic scale of four decades; dark lines are changes of sign. Residuals are in standard "
-        "deviations of the noise; a pattern in them is what the model does not explain."
+        "Absolute values on a logarithmic scale of four decades; dark lines are changes of sign. A pattern in the "
+        "residuals is what the model does not explain. Grey is where nothing was observed."
     )
     some = f" The {len(shown)} images of {all_of} with the largest residuals." if len(shown) < all_of else ""
     return [("Data fit", fit_figures.images(inversion), of + text + some), left]
