@@ -58,7 +58,7 @@ def invert(
     data[:missing] = np.nan
     model = LinearModel(parameters, observables, matrix)
     posterior = Posterior(Solves(model), data, Noise(np.full(observables.size, NOISE)), prior)
-    minima = find_minima(posterior, 3, 0)
+    minima = find_minima(posterior, 4, 0)
     best = minima[0]
     chains = {}
     for k, route in enumerate(routes):
