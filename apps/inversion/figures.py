@@ -55,7 +55,7 @@ def in_prior(inversion: Inversion) -> Figure:
     where, learned = figure.subplots(1, 2, sharey=True, width_ratios=(2.4, 1))
     bounds = (prior_interval(prior) - mean[:, None]) / deviation[:, None]
     where.barh(rows, np.ptp(bounds, axis=1), left=bounds[:, 0], height=0.8, color=GREY, alpha=0.25)
-    handles: list[Patch | Line2D] = [Patch(color=GREY, alpha=0.25, label=f"prior, {LEVEL:.0%} interval")]
+    handles: list[Patch | Line2D] = [Patch(color=GREY, alpha=0.25, label=f"prior, {100 * LEVEL:g} % interval")]
     step = 0.6 / max(len(routes), 1)
     for i, (route, chains) in enumerate(routes):
         tail = (1 - LEVEL) / 2
@@ -168,7 +168,7 @@ def _dress_marginal(axes: Axes, inversion: Inversion, parameter: int, shown: tup
     density = prior_density(prior, parameter, at)
     axes.plot(at, density, "--", color=GREY, linewidth=1)
     low, high = prior_interval(prior)[parameter]
-    what = f"prior {LEVEL:.0%}"
+    what = f"prior, {100 * LEVEL:g} %"
     if not (prior.simplex or prior.normal[parameter]):
         low, high, what = prior.lower[parameter], prior.upper[parameter], "prior"
     axes.set_title(f"{what}\n{low:.3g} to {high:.3g}", fontsize=7, color="#555555")
