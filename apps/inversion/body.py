@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,28 +73,30 @@ def body(inversion: Inversion) -> Figure:
     figure = Figure(figsize=(9.2, 5.2), layout="constrained")
     above, section = figure.subplots(1, 2, width_ratios=(1, 1.05))
     _draw_survey(above, problem)
-    handles = [*above.get_legend_handles_labels()[0]]
-    for axes, outline in (
-        (above, lambda y: outline_from_above(problem, y)),
-        (section, lambda y: outline_in_section(problem, y, direction)),
-    ):
-        made = _draw_outlines(axes, inversion, outline)
+    survey = [*above.get_legend_handles_labels()[0]]
+    bodies = _draw_outlines(above, inversion, lambda y: outline_from_above(problem, y))
+    _draw_outlines(section, inversion, lambda y: outline_in_section(problem, y, direction))
+    for axes in (above, section):
         axes.set_aspect("equal")
     _dress_section(section, problem, direction)
     above.plot(
-        [-np.cos(direction), np.cos(direction)], [-np.sin(direction), np.sin(direction)], ":", color=GREY, zorder=0
+        [-np.cos(direction), np.cos(direction)],
+        [-np.sin(direction), np.sin(direction)],
+        ":",
+        color="black",
+        linewidth=0.9,
     )
     above.set_xlabel("x1 (m)")
     above.set_ylabel("x2 (m)")
-    above.set_title("from above; dotted: where the section is", fontsize=9)
-    figure.legend(handles=[*made, *handles], loc="outside lower center", ncols=3, fontsize=8)
+    above.set_title("from above", fontsize=9)
+    figure.legend(handles=[*bodies, *survey], loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
-def _draw_outlines(axes: Axes, inversion: Inversion, outline) -> list[Line2D]:
+def _draw_outlines(axes: Axes, inversion: Inversion, outline: Callable[[Array], Array]) -> list[Line2D]:
     """Prior and posterior draws, the most probable body, the true one; what the legend says of them."""
     rng = np.random.default_rng(_SEED)
-    prior_style = dict(color=GREY, linewidth=0.5, alpha=0.35)
+    prior_style: dict[str, Any] = dict(color=GREY, linewidth=0.5, alpha=0.35)
     for y in inversion.posterior.prior.draw(rng, _PRIOR_OUTLINES):
         axes.plot(*outline(y).T, **prior_style)
     handles = [Line2D([], [], color=GREY, linewidth=0.8, label="draws of the prior")]
@@ -121,23 +124,23 @@ def _draw_survey(axes: Axes, problem: Resistivity) -> None:
 def _dress_section(axes: Axes, problem: Resistivity, direction: float) -> None:
     """The ground's surface with the electrodes, as far as the bodies go."""
     along = np.array([np.cos(direction), np.sin(direction)])
-    low, high = axes.get_xlim()
-    bottom = axes.get_ylim()[0]
-    reach = 1.25 * max(-low, high)
+    reach, bottom = 1.25 * max(np.abs(axes.get_xlim())), axes.get_ylim()[0]
     survey = problem.survey
-    for positions, style in (
+    styles: tuple[tuple[Array, dict[str, Any]], ...] = (
         (survey.receivers.electrodes, dict(marker=".", color=GREY, markersize=3)),
         (survey.electrodes, dict(marker="v", color="black", markersize=6)),
-    ):
+    )
+    for positions, style in styles:
         # Electrodes off the plane are not in the section.
-        near = positions[np.abs(positions @ (-along[1], along[0])) < _NEAR * reach]
-        axes.plot(near @ along, np.zeros(len(near)), linestyle="none", clip_on=False, **style)
+        place, off = positions @ along, positions @ (-along[1], along[0])
+        near = (np.abs(off) < _NEAR * reach) & (np.abs(place) <= reach)
+        axes.plot(place[near], np.zeros(near.sum()), linestyle="none", **style)
     axes.axhline(0, color="black", linewidth=1)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(bottom, 0.12 * -bottom)
-    axes.set_xlabel(f"distance along the dotted line, {np.degrees(direction):.3g}° from x1 (m)")
+    axes.set_xlabel("distance along the dotted line (m)")
     axes.set_ylabel("x3 (m)")
-    axes.set_title("vertical section", fontsize=9)
+    axes.set_title(f"vertical section, {np.degrees(direction):.3g}° from x1", fontsize=9)
 
 
 # Electrodes this near the plane of the section, in units of its half width, count as standing in it.

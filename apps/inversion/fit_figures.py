@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
 from apps.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
@@ -16,6 +19,7 @@ from surrogate.forward_model import Array, Space
 MOST_IMAGES, MOST_CURVES = 4, 6
 # Residual images end here, in standard deviations; a histogram at least.
 _RESIDUAL_RANGE = 4.0
+_MISSING = "#d0d0d0"
 
 
 def standardised(inversion: Inversion) -> Array:
@@ -53,24 +57,25 @@ def images(inversion: Inversion) -> Figure:
     figure = Figure(figsize=(9.2, 2.45 * len(shown) + 0.6), layout="constrained")
     grid = figure.subplots(len(shown), 3, squeeze=False, sharex=True, sharey=True)
     top = float(np.log10(max(np.nanmax(np.abs(observed[shown])), np.finfo(float).tiny)))
-    value = residual = None
+    values = [draw_image(row[0], space, observed[i], top) for row, i in zip(grid, shown, strict=True)]
+    left = [_draw_residuals(row[2], space, residuals[i]) for row, i in zip(grid, shown, strict=True)]
     for row, i in zip(grid, shown, strict=True):
-        value = draw_image(row[0], space, observed[i], top)
         draw_image(row[1], space, fitted[i], top)
-        residual = _draw_residuals(row[2], space, residuals[i])
         row[0].set_ylabel(f"{names[i]}\n{labelled(space.axes[-1])}")
+        for axes in row:
+            axes.set_facecolor(_MISSING)
     for axes, title in zip(grid[0], (f"observed{what}", f"fitted{what}", "fitted − observed"), strict=True):
         axes.set_title(title, fontsize=9)
     for axes in grid[-1]:
         axes.set_xlabel(labelled(space.axes[-2]))
-    figure.colorbar(value, ax=grid[:, :2].ravel().tolist(), shrink=0.8, label=f"log10 |·|{in_units(space)}")
+    figure.colorbar(values[0], ax=grid[:, :2].ravel().tolist(), shrink=0.8, label=f"log10 |·|{in_units(space)}")
     figure.colorbar(
-        residual, ax=grid[:, 2].tolist(), shrink=0.8, extend="both", label="standard deviations of the noise"
+        left[0], ax=grid[:, 2].tolist(), shrink=0.8, extend="both", label="standard deviations of the noise"
     )
     return figure
 
 
-def _draw_residuals(axes: Axes, space: Space, values: Array):
+def _draw_residuals(axes: Axes, space: Space, values: Array) -> Any:
     x, y = (np.asarray(axis.labels, float) for axis in space.axes[-2:])
     picture = axes.pcolormesh(
         x, y, values.T, vmin=-_RESIDUAL_RANGE, vmax=_RESIDUAL_RANGE, cmap="RdBu_r", rasterized=True
@@ -120,6 +125,7 @@ def residuals(inversion: Inversion) -> Figure:
     size = 16 if len(values) < 200 else 4
     places.scatter(np.arange(len(values)), values, s=size, color=BLUE, linewidths=0, alpha=0.8, rasterized=True)
     places.set_xlabel("number of the observable")
+    places.xaxis.set_major_locator(MaxNLocator(integer=True))
     places.set_ylabel("(fitted − observed) / noise")
     found = inversion.fit.residuals
     far = max(_RESIDUAL_RANGE, 1.05 * float(np.abs(found).max()))

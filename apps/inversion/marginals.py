@@ -67,8 +67,8 @@ def prior_density(prior: Prior, parameter: int, at: Array) -> Array:
         density[inside] = gaussian_kde(_draws(prior)[:, parameter])(at[inside])
         return density
     if prior.normal[parameter]:
-        law = norm(prior.mean[parameter], prior.standard_deviation[parameter])
-        density[inside] = law.pdf(at[inside]) / (law.cdf(high) - law.cdf(low))
+        law = dict(loc=prior.mean[parameter], scale=prior.standard_deviation[parameter])
+        density[inside] = norm.pdf(at[inside], **law) / (norm.cdf(high, **law) - norm.cdf(low, **law))
     else:
         density[inside] = 1 / (high - low)
     return density

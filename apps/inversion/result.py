@@ -67,8 +67,6 @@ class Inversion:
         Of synthetic observations.
     problem
         The PDE behind the model.
-    costs
-        Solves by route or stage, for the table of costs.
     seconds
         Wall seconds of everything.
     """

@@ -45,7 +45,9 @@ def curves():
     return Space((Axis("time", tuple(np.arange(6) / 10), "s"), Axis("sensor", ("a", "b", "c"))), units=("K",))
 
 
-def invert(parameters=None, observables=None, *, routes=(), truth=True, problem=None, normal=None, missing=0, gate=None):
+def invert(
+    parameters=None, observables=None, *, routes=(), truth=True, problem=None, normal=None, missing=0, gate=None
+):
     """An inversion of a random linear model, the data of parameter j less telling than those of j - 1."""
     parameters, observables = parameters or box(3), observables or curves()
     rng = np.random.default_rng(0)
@@ -56,7 +58,7 @@ def invert(parameters=None, observables=None, *, routes=(), truth=True, problem=
     data[:missing] = np.nan
     model = LinearModel(parameters, observables, matrix)
     posterior = Posterior(Solves(model), data, Noise(np.full(observables.size, NOISE)), prior)
-    minima = find_minima(posterior, 3, 0)
+    minima = find_minima(posterior, 4, 0)
     best = minima[0]
     chains = {}
     for k, route in enumerate(routes):
