@@ -142,7 +142,7 @@ def _between(ends: tuple[float, float]) -> str:
 
 @styled
 def rank_figure(rows: dict[str, Calibration], pooled: bool = False) -> Figure:
-    """Histograms of the ranks by observations (rows) and parameters; shaded, where a bin of a uniform law is in 95 % of cases."""
+    """Histograms of ranks by observations (rows) and parameters; shaded, where 95 % of the bins of a uniform law are."""
     names = ("all parameters",) if pooled else next(iter(rows.values())).names
     figure = Figure(figsize=(2.6 * len(names) + 1.2, 1.9 * len(rows) + 0.6), layout="constrained")
     grid = figure.subplots(len(rows), len(names), squeeze=False, sharex=True)

@@ -1,0 +1,96 @@
+"""The studies of inversion as a whole, on a problem that costs nothing; and what they refuse."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from apps.options import StudyOptions
+from apps.studies import STUDIES, invert_cdr, invert_dcr
+from apps.studies.inversion_models import pde_of, samples_of, trained
+from apps.studies.invert_dcr import Models
+from surrogate.samples import Samples
+from tests.apps.studies.inversion_toy import Smooth
+
+
+def silent(*_):
+    pass
+
+
+@pytest.fixture
+def on_toys(monkeypatch):
+    simplex = Smooth(constraint="simplex")
+    samples = Samples(np.full((8, 3), 1 / 3), np.ones((8, 24)), simplex.parameters, simplex.observables)
+    models = Models(Smooth(), Smooth(1e-5, errors={"train": 1e-5}), Smooth(3e-3))
+    monkeypatch.setattr(invert_dcr, "_models", lambda *_: (models, "toys"))
+    monkeypatch.setattr(invert_cdr, "samples_of", lambda *_: (samples, "toys"))
+    monkeypatch.setattr(invert_cdr, "trained", lambda *_: Smooth(1e-4, "simplex"))
+    monkeypatch.setattr(invert_cdr, "pde_of", lambda *_: simplex)
+
+
+def test_dcr_answers_all_four_questions(on_toys):
+    lengths = dict(walk=1500, gradient=80, delayed=150)
+    sizes = dict(coverage_truths=12, minima=3, draws=1100, tune=200, lengths=lengths)
+    result = invert_dcr.run(StudyOptions(name="invert-dcr", set=sizes), silent)
+    found = json.loads(json.dumps(result.numbers))
+    assert found["posterior_on_the_surrogate"]["effective_of_a_chain_min"] > 300
+    assert found["routes"]["delayed acceptance"]["fewer_solves_than_random_walk"] > 3
+    assert found["minima"]["distance_max"] < 1e-3
+    assert len(found["minima"]["problems"]) == 3
+    assert {row["truths"] for row in found["coverage"].values()} == {12}
+    assert found["coverage"]["by the PDE"]["pooled"] > 0.75
+    assert 0 < found["error_in_noise"]["surrogate against the PDE"]["max"] < 0.01
+    assert set(result.figures) == {"routes", "ranks"}
+    # The goals: a row for the seconds, two for the solves, three for coverage, one for the most probable point.
+    assert result.tables[-1].row_count == 7
+
+
+def test_cdr_tells_what_is_informed(on_toys):
+    sizes = dict(seeds=2, truths=2, chains=2, draws=100, tune=50, points=4)
+    result = invert_cdr.run(StudyOptions(name="invert-cdr", set=sizes), silent)
+    found = json.loads(json.dumps(result.numbers))
+    assert len(found["posteriors"]) == 2 * 2 * 2
+    for row in found["posteriors"]:
+        # Three parameters that sum to one have two directions; the third normal variable moves nothing.
+        assert row["informed_by_pde"] == 2
+        assert row["eigenvalues_by_pde"][2] < 1e-9 * row["eigenvalues_by_pde"][0]
+        assert row["against_pde"]["eigenvalues_max"] < 0.01
+        assert row["variance_ratio_by_direction"][0] < 0.1
+        assert row["variance_ratio_by_direction"][2] > 0.5
+    two, one = ([row["nats"] for row in found["posteriors"] if row["noise"] == size] for size in ("2%", "1%"))
+    assert np.mean(one) > np.mean(two) + 1
+    assert set(result.figures) == {"spectrum", "parameters", "directions", "ranks"}
+    assert set(found["coverage"]) == {"noise 2%", "noise 1%"}
+
+
+@pytest.mark.parametrize("module", [invert_dcr, invert_cdr])
+def test_an_unknown_setting_and_wrong_noise_are_refused(module, on_toys):
+    given = StudyOptions(name="invert", quick=True)
+    with pytest.raises(ValueError, match="unknown option 'noize'; did you mean noise"):
+        module.run(replace(given, set={"noize": "2%"}), silent)
+    wrong = "two" if module is invert_dcr else ["two"]
+    with pytest.raises(ValueError, match="expected noise such as 2%"):
+        module.run(replace(given, set={"noise": wrong}), silent)
+
+
+def test_they_are_among_the_studies():
+    assert {"invert-dcr", "invert-cdr"} <= set(STUDIES)
+
+
+def test_data_of_another_problem_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("apps.studies.inversion_models.problem_of", lambda _: Smooth())
+    with pytest.raises(ValueError, match="of the problem dcr, and .* of smooth; give a data set of dcr"):
+        pde_of("dcr", tmp_path / "other.zarr", Smooth())
+
+
+def test_a_surrogate_of_a_data_set(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.random((80, 3))
+    np.savez(tmp_path / "some.npz", parameters=y, observables=Smooth().evaluate(y))
+    samples, source = samples_of("dcr", tmp_path / "some.npz", 0, silent)
+    surrogate = trained(samples, 40, 20, 0, 60.0, silent)
+    assert source.endswith("some.npz")
+    assert surrogate.errors["test"] < 0.05
+    with pytest.raises(ValueError, match="names no PDE"):
+        pde_of("dcr", tmp_path / "some.npz", surrogate)
