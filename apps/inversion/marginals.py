@@ -29,9 +29,13 @@ def interval(inversion: Inversion) -> Array:
 
 
 def spread(inversion: Inversion) -> Array:
-    """Posterior standard deviations (n_in,): of the draws, or Laplace's where nothing was drawn."""
-    answer = inversion.answer
-    return inversion.best.standard_deviations if answer is None else answer.standard_deviation
+    """Posterior standard deviations (n_in,): of the draws.
+
+    Where nothing was drawn, Laplace's or the prior's, whichever is smaller: Laplace's knows no bounds.
+    """
+    if inversion.answer is not None:
+        return inversion.answer.standard_deviation
+    return np.minimum(inversion.best.standard_deviations, prior_spread(inversion.posterior.prior))
 
 
 def relative_spread(inversion: Inversion) -> Array:

@@ -61,10 +61,10 @@ def parameters(inversion: Inversion) -> list[dict[str, Any]]:
     box = ~prior.normal & (not prior.simplex)
     before[box] = np.stack([prior.lower, prior.upper], axis=1)[box]
     rows = []
-    for j in np.argsort(learned, kind="stable"):
+    for j in np.argsort(learned, kind="stable").tolist():
         low, high = credible[j]
         row = dict(
-            name=labelled_parameter(prior.space, int(j)),
+            name=labelled_parameter(prior.space, j),
             best=rounded(best.parameters[j], deviations[j]) + (" (at a bound)" if best.at_bound[j] else ""),
             deviation=f"{deviations[j]:.2g}",
             interval=f"{rounded(low, deviations[j])} to {rounded(high, deviations[j])}",

@@ -10,11 +10,13 @@ from scipy.stats import kstest, norm
 from apps.inversion import figures, fit_figures
 from apps.inversion.body import body, body_problem, outline_from_above, outline_in_section
 from apps.inversion.marginals import best_informed, interval, prior_density, prior_interval, relative_spread
+from apps.inversion.maximum import find_minima
 from apps.inversion.noise import Noise
 from apps.inversion.prior import Prior
+from apps.inversion.solves import Solves
 from pde_data.resistivity import Resistivity
 from surrogate.forward_model import Space
-from tests.apps.inversion.linear import NOISE, box, curves, images, invert
+from tests.apps.inversion.linear import NOISE, LinearModel, box, curves, images, invert
 
 SIMPLEX = Space.vector(
     [f"w{j}" for j in range(4)], lower=(0.0,) * 4, upper=(1.0,) * 4, constraint="simplex", law="normalised_uniform"
@@ -44,6 +46,17 @@ def test_the_best_informed_are_those_with_the_least_spread_in_their_prior():
     np.testing.assert_allclose(ratios, many.chains["surrogate"].standard_deviation / np.sqrt(1 / 12), rtol=1e-2)
     assert best_informed(many, 3) == sorted(np.argsort(ratios)[:3])
     assert best_informed(many, 20) == list(range(9))
+
+
+def test_a_parameter_the_data_say_nothing_of_is_as_wide_as_its_prior():
+    inversion = invert(box(6))
+    model = inversion.posterior.solves.model
+    blind = LinearModel(box(6), curves(), model.matrix * (np.arange(6) != 2))
+    posterior = dataclasses.replace(inversion.posterior, solves=Solves(blind))
+    inversion = dataclasses.replace(inversion, minima=find_minima(posterior, 1, 0), truth=None)
+    assert relative_spread(inversion)[2] == pytest.approx(1)
+    np.testing.assert_allclose(interval(inversion)[2], [0, 1])
+    assert 2 not in best_informed(inversion, 5)
 
 
 @pytest.mark.parametrize("case", ["uniform", "normal", "simplex"])
