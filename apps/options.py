@@ -308,7 +308,9 @@ class DemoOptions:
 class StudyOptions:
     """Settings of `gnvpro study`; what is particular to one study is set by `--set`."""
 
-    name: Annotated[str, Argument(help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr or invert-cdr.")]
+    name: Annotated[
+        str, Argument(help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr or invert-cdr.")
+    ]
     out: Annotated[Path | None, Option("--out", "-o", help="New folder for numbers and figures.")] = None
     data: Annotated[Path | None, Option("--data", help="Data set of the study, where it is not the usual one.")] = None
     quick: Annotated[bool, Option("--quick", help="Seconds instead of minutes: a smaller version of everything.")] = (

@@ -19,6 +19,7 @@ from apps.console import Report
 from apps.inversion.chains import Chains
 from apps.inversion.gate import Gate, gate_from_solves
 from apps.inversion.nuts import sample_nuts
+from apps.inversion.prior import Prior
 from apps.inversion.solves import Solves
 from apps.inversion.whitening import Whitening
 from apps.options import StudyOptions
@@ -29,7 +30,7 @@ from apps.studies.informed_figure import directions, ratios, spectrum
 from apps.studies.inversion_models import pde_of, samples_of, trained
 from apps.studies.result import StudyResult
 from apps.studies.stages import Stages
-from apps.studies.synthetic import Synthetic, observed, truths
+from apps.studies.synthetic import Synthetic, observed, reference_of, truths
 from pde_data.options import make
 from pde_data.problem import Problem
 from surrogate.forward_model import Array
@@ -121,7 +122,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
         with stages.stage("training"):
             surrogate = trained(samples, settings.train, settings.validation, seed, settings.budget, report)
             problem, errors[seed] = pde_of("cdr", given.data, surrogate), surrogate.errors
-        reference, solve = next(iter(problem.references().items()))
+        reference, solve = reference_of(problem)
         at = truths(problem, settings.truths, seed)
         for noise in settings.noise:
             with stages.stage("observations"):
@@ -154,7 +155,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
         ),
         "directions": directions(
             inverted[0].by_pde, samples.parameter_space, samples.observable_space,
-            np.sqrt(np.diagonal(inverted[0].case.posterior(Solves(problem)).prior.moments[1])),
+            np.sqrt(np.diagonal(Prior.of(samples.parameter_space).moments[1])),
         ),
         "ranks": calibration.rank_figure(covered, pooled=True),
     }  # fmt: skip

@@ -29,7 +29,7 @@ from apps.studies.inversion_models import pde_of, samples_of, trained
 from apps.studies.inversion_routes import GOOD, POOR, WALK, Lengths
 from apps.studies.result import StudyResult
 from apps.studies.stages import Stages
-from apps.studies.synthetic import Synthetic, observed, truths
+from apps.studies.synthetic import Synthetic, observed, reference_of, truths
 from pde_data.options import make
 from pde_data.problem import Problem
 from surrogate.saved import Surrogate
@@ -101,7 +101,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     with stages.stage("observations"):
         at = truths(models.problem, max(n, settings.minima, 1), seed)
         by_pde = observed(models.problem.evaluate, at, settings.noise, seed, report)
-        oracle_name, oracle = next(iter(models.problem.references().items()))
+        oracle_name, oracle = reference_of(models.problem)
         by_oracle = observed(oracle, at[:n], settings.noise, seed, report)
     with stages.stage("posterior on the surrogate"):
         fast = _speed(by_pde[0], models.good, settings, seed, report)

@@ -14,7 +14,7 @@ from apps.studies import calibration, inversion_minima, inversion_routes
 from apps.studies.calibration import Calibration, limits, placed
 from apps.studies.informed import agreement, informed
 from apps.studies.inversion_routes import GOOD, POOR, UNLEARNED, WALK, Lengths
-from apps.studies.synthetic import observed, truths
+from apps.studies.synthetic import observed, reference_of, truths
 from surrogate.forward_model import Space
 from tests.apps.studies.inversion_toy import Smooth
 
@@ -150,3 +150,11 @@ def test_calibration_of_the_right_model_and_of_none(case):
     assert not found.covered[1].any()
     assert found.numbers()["truths"] == 2
     assert calibration.table({"one": found}).row_count == 1
+
+
+def test_a_problem_without_reference_is_refused():
+    name, solve = reference_of(Smooth(0.2))
+    assert name == "itself"
+    np.testing.assert_array_equal(solve(np.full((1, 3), 0.5)), Smooth().evaluate(np.full((1, 3), 0.5)))
+    with pytest.raises(ValueError, match="the problem bare has no reference"):
+        reference_of(SimpleNamespace(name="bare"))
