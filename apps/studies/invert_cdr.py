@@ -171,21 +171,17 @@ def _inverted(
     report: Report,
 ) -> Inverted:  # fmt: skip
     posterior = case.posterior(Solves(surrogate))
-    prior = posterior.prior
-    mean, covariance = prior.moments
+    mean, covariance = posterior.prior.moments
     whitening = Whitening.at_mode(posterior, mean)
     chains = sample_nuts(
         posterior, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=1000 * seed + i,
         whitening=whitening, report=report,
     )  # fmt: skip
-    latent = chains.latent.reshape(-1, prior.size)
-    some = np.linspace(0, len(latent) - 1, settings.points).astype(int)
-    by_surrogate = informed(posterior, latent[some])
-    accurate: Callable[[Array], Informed] = lambda z: informed(case.posterior(Solves(problem)), z)  # noqa: E731
-    y = prior.parameters(latent[some])
+    y = chains.pooled[np.linspace(0, len(chains.pooled) - 1, settings.points).astype(int)]
+    by_surrogate, by_pde = informed(posterior, y), informed(case.posterior(Solves(problem)), y)
     gate = gate_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T))
     return Inverted(
-        noise, seed, case, chains, by_surrogate, accurate(latent[some]), gate,
+        noise, seed, case, chains, by_surrogate, by_pde, gate,
         chains.standard_deviation / np.sqrt(np.diagonal(covariance)),
     )  # fmt: skip
 
