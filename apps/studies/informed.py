@@ -1,9 +1,10 @@
 """Which directions of the parameters the observations inform: the likelihood-informed subspace.
 
-In the normal variables behind the parameters the prior is standard normal, so the Gauss-Newton Hessian H of the misfit
-there is in units of the prior. Its eigenvalue along a direction is how much more the observations know of it than the
-prior; the posterior variance is 1 / (1 + eigenvalue) of the prior's, were the model linear. H is averaged over draws from
-the posterior (Cui, Martin, Marzouk, Solonen and Spantini 2014).
+In units of the prior, parameters being prior mean plus root x with root root^T the prior's covariance, the eigenvalue of
+the Gauss-Newton Hessian of the misfit along a direction is how much more the observations know of it than the prior; the
+posterior variance is 1 / (1 + eigenvalue) of the prior's, were model and prior normal. The Hessian is averaged over draws
+from the posterior (Cui, Martin, Marzouk, Solonen and Spantini 2014). Not the normal variables that samplers see: on the
+simplex these have one more direction, which moves nothing but is another one at every point.
 """
 
 from __future__ import annotations
@@ -21,24 +22,27 @@ from surrogate.forward_model import Array
 
 @dataclass(frozen=True)
 class Informed:
-    """Directions in the normal variables, from the best informed.
+    """Directions in units of the prior, from the best informed; on a simplex k = n_in - 1 of them, else n_in.
 
     Attributes
     ----------
-    eigenvalues : (n_in,)
+    eigenvalues : (k,)
         Of the mean Gauss-Newton Hessian of the misfit, falling.
-    directions : (n_in, n_in)
+    directions : (k, k)
         Its eigenvectors, one a column.
-    parameters : (n_in, n_in)
-        What a unit step along every direction does to the parameters, a column each, on average.
-    response : (n_data, n_in)
-        And to the observables, in units of the noise.
+    parameters : (n_in, k)
+        What a unit step along every direction does to the parameters, a column each.
+    response : (n_data, k)
+        And to the observables, in units of the noise, on average.
+    coordinates : (k, n_in)
+        Takes differences of parameters to steps along the directions.
     """
 
     eigenvalues: Array
     directions: Array
     parameters: Array
     response: Array
+    coordinates: Array
 
     @property
     def count(self) -> int:
@@ -51,32 +55,33 @@ class Informed:
         return float(0.5 * np.log1p(self.eigenvalues).sum())
 
     def variance_ratios(self, chains: Chains) -> Array:
-        """Posterior variance (n_in,) of draws along every direction; the prior's is one."""
-        latent = chains.latent.reshape(-1, chains.latent.shape[-1])
-        return (latent @ self.directions).var(axis=0, ddof=1)
+        """Posterior variance (k,) of draws along every direction; the prior's is one."""
+        return (chains.pooled @ self.coordinates.T).var(axis=0, ddof=1)
 
 
-def informed(posterior: Posterior, z: Array) -> Informed:
-    """From normal variables (n, n_in), such as draws from the posterior.
+def informed(posterior: Posterior, y: Array) -> Informed:
+    """From parameters (n, n_in), such as draws from the posterior.
 
     Raises
     ------
     ArithmeticError
         The forward model could be solved at none of them.
     """
-    prior, k = posterior.prior, posterior.prior.size
-    observables, jacobians = posterior.solves.linearize(prior.parameters(z))
+    observables, jacobians = posterior.solves.linearize(y)
     ok = np.isfinite(observables).all(axis=1) & np.isfinite(jacobians).all(axis=(1, 2))
     if not ok.any():
-        raise ArithmeticError(f"the forward model could be solved at none of {len(z)} draws from the posterior")
-    slopes = [prior.pull_back(np.tile(row, (k, 1)), np.eye(k)) for row in z[ok]]
-    derivatives = [posterior.sensitivity(j) @ s for j, s in zip(jacobians[ok], slopes, strict=True)]
+        raise ArithmeticError(f"the forward model could be solved at none of {len(y)} draws from the posterior")
+    variances, axes = np.linalg.eigh(posterior.prior.moments[1])
+    kept = variances > 1e-10 * variances.max()  # not across a simplex
+    root, inverse = axes[:, kept] * np.sqrt(variances[kept]), (axes[:, kept] / np.sqrt(variances[kept])).T
+    derivatives = [posterior.sensitivity(j) @ root for j in jacobians[ok]]
     values, vectors = np.linalg.eigh(np.mean([d.T @ d for d in derivatives], axis=0))
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     # The sign of an eigenvector is arbitrary: that in which most observables rise.
     response = np.mean(derivatives, axis=0) @ vectors
     sign = np.where(response.sum(axis=0) < 0, -1.0, 1.0)
-    return Informed(values, vectors * sign, np.mean(slopes, axis=0) @ vectors * sign, response * sign)
+    vectors = vectors * sign
+    return Informed(values, vectors, root @ vectors, response * sign, vectors.T @ inverse)
 
 
 def agreement(one: Informed, other: Informed) -> dict[str, Any]:

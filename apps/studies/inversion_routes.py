@@ -178,8 +178,9 @@ def figure(routes: Routes, truth: Array) -> Figure:
     chains = routes.chains
     space = chains[WALK].space
     figure = Figure(figsize=(3.0 * space.size + 0.4, 6.0), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.25, 1))
-    for j, axes in enumerate(np.atleast_1d(upper.subplots(1, space.size, sharey=True))):
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.25, 1))[:, 0]
+    marginals = upper.subplots(1, space.size, sharey=True, squeeze=False)[0]
+    for j, axes in enumerate(marginals):
         for name, colour in zip(chains, COLOURS, strict=False):
             values = np.sort(chains[name].pooled[:, j])
             axes.plot(values, (np.arange(len(values)) + 0.5) / len(values), color=colour, linewidth=1.2, label=name)
@@ -187,10 +188,8 @@ def figure(routes: Routes, truth: Array) -> Figure:
         unit = space.units[j if len(space.units) > 1 else 0]
         axes.set_xlabel(space.names[j] + ("" if unit in ("1", "unknown") else f" ({unit})"))
         axes.locator_params(axis="x", nbins=4)
-        if j == 0:
-            axes.set_ylabel("share of draws below")
-            handles, labels = axes.get_legend_handles_labels()
-    upper.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    marginals[0].set_ylabel("share of draws below")
+    upper.legend(*marginals[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     shown = {name: one.accurate / one.effective.min() for name, one in chains.items() if one.accurate}
     axes = lower.subplots()
     colours = [COLOURS[list(chains).index(name)] for name in shown]

@@ -19,6 +19,7 @@ from apps.console import Report
 from apps.inversion.chains import Chains
 from apps.inversion.gate import Gate, gate_from_solves
 from apps.inversion.nuts import sample_nuts
+from apps.inversion.prior import Prior
 from apps.inversion.solves import Solves
 from apps.inversion.whitening import Whitening
 from apps.options import StudyOptions
@@ -29,7 +30,7 @@ from apps.studies.informed_figure import directions, ratios, spectrum
 from apps.studies.inversion_models import pde_of, samples_of, trained
 from apps.studies.result import StudyResult
 from apps.studies.stages import Stages
-from apps.studies.synthetic import Synthetic, observed, truths
+from apps.studies.synthetic import Synthetic, observed, reference_of, truths
 from pde_data.options import make
 from pde_data.problem import Problem
 from surrogate.forward_model import Array
@@ -121,7 +122,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
         with stages.stage("training"):
             surrogate = trained(samples, settings.train, settings.validation, seed, settings.budget, report)
             problem, errors[seed] = pde_of("cdr", given.data, surrogate), surrogate.errors
-        reference, solve = next(iter(problem.references().items()))
+        reference, solve = reference_of(problem)
         at = truths(problem, settings.truths, seed)
         for noise in settings.noise:
             with stages.stage("observations"):
@@ -154,7 +155,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
         ),
         "directions": directions(
             inverted[0].by_pde, samples.parameter_space, samples.observable_space,
-            np.sqrt(np.diagonal(inverted[0].case.posterior(Solves(problem)).prior.moments[1])),
+            np.sqrt(np.diagonal(Prior.of(samples.parameter_space).moments[1])),
         ),
         "ranks": calibration.rank_figure(covered, pooled=True),
     }  # fmt: skip
@@ -170,21 +171,17 @@ def _inverted(
     report: Report,
 ) -> Inverted:  # fmt: skip
     posterior = case.posterior(Solves(surrogate))
-    prior = posterior.prior
-    mean, covariance = prior.moments
+    mean, covariance = posterior.prior.moments
     whitening = Whitening.at_mode(posterior, mean)
     chains = sample_nuts(
         posterior, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=1000 * seed + i,
         whitening=whitening, report=report,
     )  # fmt: skip
-    latent = chains.latent.reshape(-1, prior.size)
-    some = np.linspace(0, len(latent) - 1, settings.points).astype(int)
-    by_surrogate = informed(posterior, latent[some])
-    accurate: Callable[[Array], Informed] = lambda z: informed(case.posterior(Solves(problem)), z)  # noqa: E731
-    y = prior.parameters(latent[some])
+    y = chains.pooled[np.linspace(0, len(chains.pooled) - 1, settings.points).astype(int)]
+    by_surrogate, by_pde = informed(posterior, y), informed(case.posterior(Solves(problem)), y)
     gate = gate_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T))
     return Inverted(
-        noise, seed, case, chains, by_surrogate, accurate(latent[some]), gate,
+        noise, seed, case, chains, by_surrogate, by_pde, gate,
         chains.standard_deviation / np.sqrt(np.diagonal(covariance)),
     )  # fmt: skip
 

@@ -57,6 +57,21 @@ def truths(problem: Problem, n: int, seed: int) -> Array:
     return draw(problem.parameters, seed, _TRUTHS + np.arange(n, dtype=np.int64))
 
 
+def reference_of(problem: Problem) -> tuple[str, Callable[[Array], Array]]:
+    """The more accurate model that the error of a problem is stated against first, and its name.
+
+    Raises
+    ------
+    ValueError
+        The problem has none.
+    """
+    offered = getattr(problem, "references", None)
+    found = offered() if offered is not None else {}
+    if not found:
+        raise ValueError(f"the problem {problem.name} has no reference to make observations by; give it `references()`")
+    return next(iter(found.items()))
+
+
 def observed(
     solve: Callable[[Array], Array], at: Array, noise: str, seed: int, report: Report | None = None
 ) -> list[Synthetic]:

@@ -30,16 +30,19 @@ def on_toys(monkeypatch):
 
 
 def test_dcr_answers_all_four_questions(on_toys):
-    lengths = dict(walk=1500, gradient=80, delayed=150)
-    sizes = dict(coverage_truths=12, minima=3, draws=1100, tune=200, lengths=lengths)
+    lengths = dict(walk=800, gradient=30, delayed=80, cheap=50, cheap_tune=50)
+    sizes = dict(
+        coverage_truths=4, coverage_draws=30, coverage_tune=30, minima=2, scipy_starts=2, draws=150, tune=50, starts=4,
+        lengths=lengths,
+    )  # fmt: skip
     result = invert_dcr.run(StudyOptions(name="invert-dcr", set=sizes), silent)
     found = json.loads(json.dumps(result.numbers))
-    assert found["posterior_on_the_surrogate"]["effective_of_a_chain_min"] > 300
+    assert found["posterior_on_the_surrogate"]["effective_of_a_chain_min"] > 30
     assert found["routes"]["delayed acceptance"]["fewer_solves_than_random_walk"] > 3
     assert found["minima"]["distance_max"] < 1e-3
-    assert len(found["minima"]["problems"]) == 3
-    assert {row["truths"] for row in found["coverage"].values()} == {12}
-    assert found["coverage"]["by the PDE"]["pooled"] > 0.75
+    assert len(found["minima"]["problems"]) == 2
+    assert [row["truths"] for row in found["coverage"].values()] == [4, 4, 2]
+    assert found["coverage"]["by the PDE"]["pooled"] > 0.6
     assert 0 < found["error_in_noise"]["surrogate against the PDE"]["max"] < 0.01
     assert set(result.figures) == {"routes", "ranks"}
     # The goals: a row for the seconds, two for the solves, three for coverage, one for the most probable point.
@@ -47,17 +50,14 @@ def test_dcr_answers_all_four_questions(on_toys):
 
 
 def test_cdr_tells_what_is_informed(on_toys):
-    sizes = dict(seeds=2, truths=2, chains=2, draws=100, tune=50, points=4)
+    sizes = dict(seeds=2, truths=1, chains=2, draws=60, tune=40, points=4)
     result = invert_cdr.run(StudyOptions(name="invert-cdr", set=sizes), silent)
     found = json.loads(json.dumps(result.numbers))
-    assert len(found["posteriors"]) == 2 * 2 * 2
+    assert len(found["posteriors"]) == 2 * 2
     for row in found["posteriors"]:
-        # Three parameters that sum to one have two directions; the third normal variable moves nothing.
-        assert row["informed_by_pde"] == 2
-        assert row["eigenvalues_by_pde"][2] < 1e-9 * row["eigenvalues_by_pde"][0]
+        assert row["informed_by_pde"] == len(row["eigenvalues_by_pde"]) == 2, "three parameters that sum to one"
         assert row["against_pde"]["eigenvalues_max"] < 0.01
         assert row["variance_ratio_by_direction"][0] < 0.1
-        assert row["variance_ratio_by_direction"][2] > 0.5
     two, one = ([row["nats"] for row in found["posteriors"] if row["noise"] == size] for size in ("2%", "1%"))
     assert np.mean(one) > np.mean(two) + 1
     assert set(result.figures) == {"spectrum", "parameters", "directions", "ranks"}
