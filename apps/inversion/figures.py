@@ -129,7 +129,7 @@ def pairs(inversion: Inversion, shown: Sequence[int]) -> Figure:
     grid = np.array(figure.axes).reshape(n, n)
     for k, j in enumerate(shown):
         _dress_marginal(grid[k, k], inversion, j, ranges[k])
-    for i, k in ((i, k) for i in range(n) for k in range(i + 1)):
+    for i, k in zip(*np.tril_indices(n), strict=True):
         _mark_points(grid[i, k], inversion, shown[k], None if i == k else shown[i])
     for axes in figure.axes:
         axes.grid(visible=False)
