@@ -21,7 +21,7 @@ from apps.options import InvertOptions
 from apps.output import require_new_folder
 from apps.settings import to_dict
 
-NUMBERS, REPORT = "inversion.json", "report.html"
+NUMBERS, REPORT, OBSERVATIONS = "inversion.json", "report.html", "observations.npz"
 # Chains with a larger split R-hat have not found the same posterior; above 1.01 they may not have.
 _DISAGREE = 1.05
 
@@ -101,8 +101,11 @@ def _write(given: InvertOptions, inversion: Inversion, numbers: dict[str, Any]) 
     assert out is not None
     out.mkdir(parents=True, exist_ok=True)
     (out / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1))
+    posterior = inversion.posterior
+    deviations = np.where(posterior.measured, posterior.noise.standard_deviations, np.nan)
+    np.savez(out / OBSERVATIONS, observations=posterior.data, standard_deviation=deviations)
     for route, chains in inversion.chains.items():
-        tree = chains.tree(inversion.posterior.data, inversion.posterior.solves.observables.names)
+        tree = chains.tree(posterior.data, posterior.solves.observables.names)
         tree.to_netcdf(Path(out / f"posterior-{route}.nc"), engine="h5netcdf")
     write_report(out / REPORT, inversion, [_command(given)])
 
