@@ -129,8 +129,9 @@ def pairs(inversion: Inversion, shown: Sequence[int]) -> Figure:
     grid = np.array(figure.axes).reshape(n, n)
     for k, j in enumerate(shown):
         _dress_marginal(grid[k, k], inversion, j, ranges[k])
-    for i, k in zip(*np.tril_indices(n), strict=True):
-        _mark_points(grid[i, k], inversion, shown[k], None if i == k else shown[i])
+    for i, up in enumerate(shown):
+        for k, across in enumerate(shown[: i + 1]):
+            _mark_points(grid[i, k], inversion, across, None if i == k else up)
     for axes in figure.axes:
         axes.grid(visible=False)
         axes.tick_params(labelsize=7)

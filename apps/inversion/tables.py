@@ -62,20 +62,21 @@ def parameters(inversion: Inversion) -> list[dict[str, Any]]:
     before[box] = np.stack([prior.lower, prior.upper], axis=1)[box]
     rows = []
     for j in np.argsort(learned, kind="stable").tolist():
-        low, high = credible[j]
+        low, high = credible[j].tolist()
+        deviation = float(deviations[j])
         row = dict(
             name=labelled_parameter(prior.space, j),
-            best=rounded(best.parameters[j], deviations[j]) + (" (at a bound)" if best.at_bound[j] else ""),
-            deviation=f"{deviations[j]:.2g}",
-            interval=f"{rounded(low, deviations[j])} to {rounded(high, deviations[j])}",
+            best=rounded(float(best.parameters[j]), deviation) + (" (at a bound)" if best.at_bound[j] else ""),
+            deviation=f"{deviation:.2g}",
+            interval=f"{rounded(low, deviation)} to {rounded(high, deviation)}",
             prior=f"{before[j, 0]:.3g} to {before[j, 1]:.3g}",
             learned=f"{learned[j]:.2g}",
         )
         if answer is not None:
             row |= dict(rhat=f"{answer.split_rhat[j]:.3f}", effective=f"{answer.effective[j]:,.0f}")
         if inversion.truth is not None:
-            truth = inversion.truth[j]
-            row |= dict(truth=rounded(truth, deviations[j]) + ("" if low <= truth <= high else " (outside)"))
+            truth = float(inversion.truth[j])
+            row |= dict(truth=rounded(truth, deviation) + ("" if low <= truth <= high else " (outside)"))
         rows.append(row)
     return rows
 
