@@ -31,8 +31,16 @@ def run(given: InvertOptions) -> Outcome:
     require_new_folder(given.out, "inversion")
     began = time.monotonic()
     question = ask(given)
-    with progress("inverting") as report, one_thread():
-        inversion = invert(question, given, report)
+    try:
+        with progress("inverting") as report, one_thread():
+            inversion = invert(question, given, report)
+    except KeyboardInterrupt:
+        kept = (
+            ""
+            if given.checkpoint is None
+            else f"; the PDE solves are in {given.checkpoint}, and the same command goes on"
+        )
+        raise KeyboardInterrupt(f"nothing was written{kept}") from None
     numbers = {**inversion.numbers(), "wall_seconds": time.monotonic() - began, "settings": to_dict(given)}
     if given.out is not None:
         _write(given, inversion, numbers)
