@@ -236,7 +236,7 @@ class InvertOptions:
     ] = None
     chains: Annotated[int, Option("--chains", help="Chains of every route."), Ge(2)] = 4
     draws: Annotated[int, Option("--draws", help="Of every chain on the surrogate; 0 for the point alone."), Ge(0)] = (
-        1500
+        1600
     )
     tune: Annotated[int, Option("--tune", help="Draws before these that are thrown away."), Ge(10)] = 300
     pde_draws: Annotated[int, Option("--pde-draws", help="Of every chain that the PDE accepts or makes."), Ge(10)] = 250
