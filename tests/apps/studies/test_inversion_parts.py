@@ -113,6 +113,16 @@ def test_minima_are_scipys_and_cost_less(case):
     assert inversion_minima.table(found).row_count == 4
 
 
+def test_a_search_that_ends_higher_is_counted_and_not_measured():
+    same = inversion_minima.Problemwise(1e-6, 1e-3, 1e-12, 3, 2, 30, 15, 60, 30)
+    stuck = inversion_minima.Problemwise(1e3, 1e3, 17.0, 5, 3, 40, 20, 80, 40)
+    found = inversion_minima.numbers([same, stuck])
+    assert (found["reference_higher"], found["distance_max"]) == (1, 1e-6)
+    worse = inversion_minima.Problemwise(1e3, 1e3, -17.0, 5, 3, 40, 20, 80, 40)  # ours is the higher: that counts
+    assert inversion_minima.numbers([same, worse])["distance_max"] == 1e3
+    assert "in 1 all of scipy's" in str(inversion_minima.table(found).title)
+
+
 def test_routes_agree_and_the_poor_surrogate_alone_does_not(case):
     lengths = Lengths(
         walk=6000,
