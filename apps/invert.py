@@ -50,12 +50,12 @@ def run(given: InvertOptions) -> Outcome:
 def rows(inversion: Inversion) -> list[tuple[str, str]]:
     """For people: point, posterior, how far both can be relied on, what they cost."""
     best, answer = inversion.best, inversion.answer
-    space, units = inversion.posterior.prior.space, inversion.posterior.prior.space.units
+    space = inversion.posterior.prior.space
     by = "the PDE" if inversion.corrected is not None else "the model that was given"
     found = [("observations", f"{inversion.posterior.n_data}"), ("minima found", _minima(inversion.minima))]
     shown = range(space.size) if space.size <= _MOST_SHOWN else np.argsort(best.standard_deviations)[:_MOST_SHOWN]
     for j in shown:
-        unit = units[j if len(units) > 1 else 0]
+        unit = space.unit(j)
         text = f"most probable {best.parameters[j]:.5g}" + f" {unit}" * (unit not in ("1", "unknown"))
         if answer is not None:
             low, high = answer.quantiles(0.025, 0.975)[:, j]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pde_data.problem import Problem, solve_block
-from surrogate.forward_model import Array, Space
+from surrogate.forward_model import Array
 from surrogate.saved import Surrogate
 
 # Above this many parameters a line through the middle says little of the space, and costs as many lines of solves.
@@ -65,14 +65,10 @@ def _sweep(
     size = np.linalg.norm(expected if background is None else expected - background, axis=1)
     return Sweep(
         problem.parameters.names[j],
-        _unit_of(problem.parameters, j),
+        problem.parameters.unit(j),
         dense[:, j],
         surrogate.evaluate(dense),
         solved[:, j],
         expected,
         float(np.nanmax(difference) / np.nanmax(size)) if np.isfinite(size).any() else float("nan"),
     )
-
-
-def _unit_of(space: Space, j: int) -> str:
-    return space.units[0] if len(space.units) == 1 else space.units[j]

@@ -79,10 +79,12 @@ class Space:
             allowed = (1, self.size) if what == "units" else (self.size,)
             if given is not None and len(given) not in allowed:
                 raise ValueError(f"space of {self.size} components: expected {allowed[-1]} {what}, got {len(given)}")
-        if np.any(self._lower > self._upper):
-            j = int(np.argmax(self._lower > self._upper))
-            raise ValueError(f"{self.names[j]}: lower bound {self._lower[j]} exceeds upper bound {self._upper[j]}")
-        if np.isnan(self._lower).any() or np.isnan(self._upper).any():
+        if np.any(self.lower_bounds > self.upper_bounds):
+            j = int(np.argmax(self.lower_bounds > self.upper_bounds))
+            raise ValueError(
+                f"{self.names[j]}: lower bound {self.lower_bounds[j]} exceeds upper bound {self.upper_bounds[j]}"
+            )
+        if np.isnan(self.lower_bounds).any() or np.isnan(self.upper_bounds).any():
             raise ValueError(
                 "the bounds of a space must be numbers; give infinity, or None for all, where there is none"
             )
@@ -150,17 +152,23 @@ class Space:
         )
 
     @cached_property
-    def _lower(self) -> Array:
+    def lower_bounds(self) -> Array:
+        """(size,); -inf where there is none."""
         return np.full(self.size, -np.inf) if self.lower is None else np.asarray(self.lower, float)
 
     @cached_property
-    def _upper(self) -> Array:
+    def upper_bounds(self) -> Array:
+        """(size,); inf where there is none."""
         return np.full(self.size, np.inf) if self.upper is None else np.asarray(self.upper, float)
+
+    def unit(self, j: int) -> str:
+        """Of component j."""
+        return self.units[0] if len(self.units) == 1 else self.units[j]
 
     def contains(self, points: Array) -> NDArray[np.bool_]:
         """Which rows are finite, within the bounds and on the constraint: (n, size) -> (n,)."""
         points = self.rows(points)
-        inside = ((points >= self._lower) & (points <= self._upper)).all(axis=1)
+        inside = ((points >= self.lower_bounds) & (points <= self.upper_bounds)).all(axis=1)
         if self.constraint == "simplex":
             inside &= np.abs(points.sum(axis=1) - 1) <= SIMPLEX_TOLERANCE
         return inside
@@ -200,10 +208,10 @@ class Space:
     def _why(self, point: Array) -> str:
         if not np.isfinite(point).all():
             return f"{self.names[int(np.argmin(np.isfinite(point)))]} is not finite"
-        off = np.flatnonzero((point < self._lower) | (point > self._upper))
+        off = np.flatnonzero((point < self.lower_bounds) | (point > self.upper_bounds))
         if len(off):
             j = int(off[0])
-            return f"{self.names[j]} = {point[j]:g}, expected {self._lower[j]:g} to {self._upper[j]:g}"
+            return f"{self.names[j]} = {point[j]:g}, expected {self.lower_bounds[j]:g} to {self.upper_bounds[j]:g}"
         return f"components sum to {point.sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
 
     def difference(self, other: Space) -> str | None:

@@ -79,11 +79,7 @@ def invert(question: Question, given: InvertOptions, report: Report | None = Non
 def _gate(question: Question, minimum: Minimum, whitening: Whitening, seed: int) -> Gate | None:
     cheap = question.cheap
     if question.accurate is not None:
-        z = (
-            whitening.centre
-            + np.random.default_rng(seed).standard_normal((GATE_SOLVES, cheap.prior.size)) @ whitening.factor.T
-        )
-        y = cheap.prior.parameters(z)
+        y = cheap.prior.parameters(whitening.draw(np.random.default_rng(seed), GATE_SOLVES))
         return gate_from_solves(cheap, y, question.accurate.solves.evaluate(y), minimum.covariance)
     if isinstance(question.model, Surrogate):
         return gate_from_bands(cheap, question.model, minimum.parameters[None], minimum.covariance)
@@ -100,8 +96,7 @@ def _sample(
 ) -> dict[Route, Chains]:
     chains: dict[Route, Chains] = {}
     cheap, accurate = question.cheap, question.accurate
-    normal = np.random.default_rng(given.seed).standard_normal((given.chains, cheap.prior.size))
-    start = whitening.centre + normal @ whitening.factor.T
+    start = whitening.draw(np.random.default_rng(given.seed), given.chains)
     if "surrogate" in question.routes:
         say = stage("sampling on the surrogate")
         chains["surrogate"] = sample_nuts(

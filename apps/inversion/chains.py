@@ -13,6 +13,9 @@ from xarray import DataTree
 
 from surrogate.forward_model import Array, Space
 
+# The usual mark of chains that agree.
+RHAT = 1.01
+
 
 @dataclass(frozen=True)
 class Chains:
@@ -88,8 +91,8 @@ class Chains:
 
     @property
     def converged(self) -> bool:
-        """Whether split R-hat is below 1.01 for all parameters, the usual mark."""
-        return bool((self.split_rhat < 1.01).all())
+        """Whether split R-hat is below `RHAT` for all parameters."""
+        return bool((self.split_rhat < RHAT).all())
 
     def tree(self, observed: Array | None = None, names: tuple[str, ...] = ()) -> DataTree:
         """What ArviZ reads: groups posterior, sample_stats and, of observations (n_out,), observed_data."""
@@ -115,7 +118,7 @@ class Chains:
         """JSON-able."""
         least = float(self.effective.min())
         low, median, high = self.quantiles(0.025, 0.5, 0.975)
-        units = self.space.units * (self.space.size if len(self.space.units) == 1 else 1)
+        units = [self.space.unit(j) for j in range(self.space.size)]
         columns = zip(
             self.space.names, units, self.mean, self.standard_deviation, low, median, high, self.split_rhat,
             self.effective, self.monte_carlo_error, strict=True,

@@ -19,8 +19,7 @@ def difference_jacobian(evaluate: Callable[[Array], Array], space: Space, y: Arr
     towards its corner e_j, which is as good as that along e_j for all that stays on the simplex.
     """
     n, n_in = y.shape
-    lower = np.full(n_in, -np.inf) if space.lower is None else np.asarray(space.lower)
-    upper = np.full(n_in, np.inf) if space.upper is None else np.asarray(space.upper)
+    lower, upper = space.lower_bounds, space.upper_bounds
     width = upper - lower
     step = _STEP * np.where(np.isfinite(width), width, np.maximum(np.abs(y).max(axis=0, initial=0), 1.0))
     here: Array | None = None

@@ -89,15 +89,15 @@ class Prior:
         """Number of parameters, and of normal variables."""
         return self.space.size
 
-    @cached_property
+    @property
     def lower(self) -> Array:
         """Bounds (n_in,); -inf where there is none."""
-        return np.full(self.size, -np.inf) if self.space.lower is None else np.asarray(self.space.lower, float)
+        return self.space.lower_bounds
 
-    @cached_property
+    @property
     def upper(self) -> Array:
         """Bounds (n_in,); inf where there is none."""
-        return np.full(self.size, np.inf) if self.space.upper is None else np.asarray(self.space.upper, float)
+        return self.space.upper_bounds
 
     @cached_property
     def normal(self) -> np.ndarray:

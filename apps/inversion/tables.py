@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 
 from apps.console import seconds
-from apps.inversion.chains import shift
+from apps.inversion.chains import RHAT, shift
 from apps.inversion.gate import REFUSE, WARN
 from apps.inversion.marginals import interval, labelled_parameter, prior_interval, relative_spread, spread
 from apps.inversion.maximum import Minimum
 from apps.inversion.result import Inversion
-
-# The usual mark of chains that agree.
-RHAT = 1.01
 
 
 def headlines(inversion: Inversion) -> list[tuple[str, str]]:
@@ -160,7 +157,7 @@ def notes(inversion: Inversion) -> list[str]:
     """What a reader has to know before relying on the numbers."""
     notes, gate = [], inversion.gate
     for chains in inversion.chains.values():
-        if not chains.split_rhat.max() < RHAT:
+        if not chains.converged:
             notes.append(
                 f"{chains.route}: split R-hat {chains.split_rhat.max():.3f} is not below {RHAT}; its chains have not drawn "
                 "long enough, or there are several minima."

@@ -31,6 +31,10 @@ class Whitening:
     centre: Array
     factor: Array
 
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
+        """Normal variables (n, n_in) by the approximation."""
+        return self.centre + rng.standard_normal((n, len(self.centre))) @ self.factor.T
+
     @classmethod
     def at_mode(cls, posterior: Posterior, start: Array) -> Whitening:
         """Around the mode nearest to parameters (n_in,).

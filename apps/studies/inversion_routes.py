@@ -6,7 +6,6 @@ acceptance with a good surrogate, and with a poor one, whose error it does or do
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from apps.console import Report
 from apps.figure_style import COLOURS, styled
+from apps.inversion.answer import GATE_SOLVES
 from apps.inversion.chains import Chains, shift
 from apps.inversion.delayed_acceptance import sample_delayed
 from apps.inversion.gate import Gate, gate_from_solves
@@ -34,7 +34,6 @@ from surrogate.saved import Surrogate
 WALK, GRADIENT = "random walk on the PDE", "NUTS on the PDE"
 GOOD, POOR, UNLEARNED = "delayed acceptance", "the same, poor surrogate", "the same, error not learned"
 ALONE = "NUTS on the poor surrogate"
-_GATE_SOLVES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +117,16 @@ def compare_routes(
     def say(route: str) -> Report:
         return lambda done, total, note: report(done, total, f"{route}: {note}")
 
-    accurate: Callable[[], Posterior] = lambda: case.posterior(Solves(problem))  # noqa: E731
+    def accurate() -> Posterior:
+        return case.posterior(Solves(problem))  # each route counts its own
+
     chains, gates, tuned = {}, {}, {}
     for name, surrogate in (("good", good), ("poor", poor)):
         posterior = case.posterior(Solves(surrogate))
         minimum = find_minima(posterior, 4, seed)[0]
         whitening = Whitening.at_mode(posterior, minimum.parameters)
         rng = np.random.default_rng(seed)
-        z = whitening.centre + rng.standard_normal((_GATE_SOLVES, posterior.prior.size)) @ whitening.factor.T
-        y = posterior.prior.parameters(z)
+        y = posterior.prior.parameters(whitening.draw(rng, GATE_SOLVES))
         gates[name] = gate_from_solves(posterior, y, problem.evaluate(y), minimum.covariance)
         alone = sample_nuts(
             posterior, chains=lengths.chains, draws=lengths.cheap, tune=lengths.cheap_tune, seed=seed, whitening=whitening,
@@ -185,7 +185,7 @@ def figure(routes: Routes, truth: Array) -> Figure:
             values = np.sort(chains[name].pooled[:, j])
             axes.plot(values, (np.arange(len(values)) + 0.5) / len(values), color=colour, linewidth=1.2, label=name)
         axes.axvline(truth[j], color="black", linewidth=0.8, linestyle=":")
-        unit = space.units[j if len(space.units) > 1 else 0]
+        unit = space.unit(j)
         axes.set_xlabel(space.names[j] + ("" if unit in ("1", "unknown") else f" ({unit})"))
         axes.locator_params(axis="x", nbins=4)
     marginals[0].set_ylabel("share of draws below")
