@@ -6,7 +6,8 @@ With Phi = [Z, 1] (n, width + 1), S = softmax(Phi W) and weights omega of mean o
 
 smooth and strongly convex. Newton's method in float64, each step by conjugate gradients to the accuracy it deserves and
 safeguarded by backtracking, which converges from anywhere (Nocedal & Wright 2006, Sec. 7.1). The preconditioner is the
-explicit inverse of an earlier Hessian (`surrogate.class_hessian`), made anew when iterations add up.
+explicit inverse of an earlier Hessian (`surrogate.class_hessian`), made anew when iterations add up and before it is
+believed that nothing is left to gain. Whether W was found is said with it: the envelope theorem holds only there.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from surrogate.class_hessian import ClassHessian, ClassInverse, Solved
+from surrogate.class_hessian import ClassHessian, ClassInverse, Solved, is_resolved
 
-MAX_NEWTON_STEPS = 60
+# Where classes are separable each step adds about one to the logits, until they are the logarithm of 1/alpha_w.
+MAX_NEWTON_STEPS = 200
 MAX_CG_STEPS = 200
 SUFFICIENT_DECREASE = 1e-4
 # Conjugate-gradient iterations after which the inverse is made anew: about what making it costs; from half to twice that many
@@ -30,6 +32,11 @@ SUFFICIENT_DECREASE = 1e-4
 REFRESH_AFTER = 80
 # Reductions below this part of the value drown in its rounding; from there on the gradient judges.
 _ROUNDING = 1e-12
+# W is found where a further step changes it by less than this part, or where the gradient is below so many roundings of
+# the sums that it is the difference of.
+_FOUND = 1e-6
+_ROUNDINGS = 64
+_EPSILON = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,9 @@ class ClassSolution:
         Phi.
     newton_steps, products
         What the solve took, products being those with the Hessian.
+    converged
+        Whether the value is within the accuracy asked for and, where that was zero, W found to six digits or the gradient
+        is rounding. Where not, the envelope theorem does not hold and the gradient by the features is wrong.
     """
 
     weights: Tensor
@@ -60,6 +70,7 @@ class ClassSolution:
     columns: Tensor
     newton_steps: int = 0
     products: int = 0
+    converged: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,11 @@ class _State:
     @cached_property
     def value(self) -> float:
         return float(self.objective)
+
+    @cached_property
+    def rounding(self) -> Tensor:
+        """Of every sample's loss, (n,)."""
+        return _EPSILON * (1 + self.predictions.abs().amax(1))
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -142,12 +158,14 @@ class CrossEntropyLayer:
             shape = columns.shape[1], self.targets.shape[1]
             if start is not None and start.shape != shape:
                 raise ValueError(f"expected a start of shape {shape}, got {tuple(start.shape)}")
-            at = self._at(columns, features.new_zeros(shape) if start is None else start)
-            if math.isfinite(at.value):
-                return self._newton(at, accuracy)
-            if start is not None and bool(torch.isfinite(features).all()):  # a hopeless start: without it
-                return self.solve(features, None, accuracy)
-            return self._solution(at, self._gradient(at), 0, 0)
+            zeros = features.new_zeros(shape)
+            at = self._at(columns, zeros if start is None else _centred(start))
+            # Every class alike costs log K. From where it costs more, logits would have to be brought back first.
+            if start is not None and not at.value <= math.log(shape[1]):
+                at = self._at(columns, zeros)
+            if not math.isfinite(at.value):
+                return self._solution(at, self._gradient(at), 0, 0, False)
+            return self._newton(at, accuracy)
 
     def hessian(self, solution: ClassSolution, dtype: torch.dtype = torch.float64) -> ClassHessian:
         """The Hessian by W at a solution, its products in this dtype if that resolves alpha_w beside the rest."""
@@ -166,32 +184,56 @@ class CrossEntropyLayer:
     def _newton(self, at: _State, accuracy: float) -> ClassSolution:
         gradient = self._gradient(at)
         steps = products = 0
+        converged = False
+        if self._inverse is None or self._products_since >= REFRESH_AFTER or not self._fits(at):
+            self._invert(self._hessian(at.columns, at.probabilities))
         while steps < MAX_NEWTON_STEPS:
+            is_new = not self._products_since
             found = self._direction(at, gradient, accuracy)
             products += found.products
             # Of the quadratic model, at the minimiser within the Krylov space: half the Newton decrement.
             reduction = -0.5 * float((gradient * found.solution).sum())
-            if not reduction > accuracy:
+            better = self._step(at, gradient, found.solution, reduction) if reduction > accuracy else None
+            if better is None and not is_new:
+                # By an inverse of another W nothing is left to gain; that is believed of its own only.
+                self._invert(self._hessian(at.columns, at.probabilities))
+                continue
+            if better is None:
+                converged = self._is_found(at, gradient, found.solution, reduction, accuracy)
                 break
             steps += 1
-            if reduction < _ROUNDING * abs(at.value):
-                trial = self._at(at.columns, at.weights + found.solution)
-                there = self._gradient(trial)
-                before, after = (float(torch.linalg.vector_norm(g)) for g in (gradient, there))
-                if after < before:
-                    at, gradient = trial, there
-                if not after < 0.5 * before:
-                    break
-            else:
-                lower = self._search(at, found.solution, reduction)
-                if lower is None:
-                    break
-                at, gradient = lower, self._gradient(lower)
-        return self._solution(at, gradient, steps, products)
+            at, gradient = better
+            if self._products_since >= REFRESH_AFTER:
+                self._invert(self._hessian(at.columns, at.probabilities))
+        return self._solution(at, gradient, steps, products, converged)
+
+    def _step(self, at: _State, gradient: Tensor, direction: Tensor, reduction: float) -> tuple[_State, Tensor] | None:
+        """The next W and the gradient there; None where no length of the direction gains anything."""
+        # Logits are as exact as they are large, and so is the sum of their logarithms.
+        if reduction < _ROUNDING * abs(at.value) + _ROUNDINGS * float((self.row_scale[:, 0] * at.rounding).sum()):
+            trial = self._at(at.columns, at.weights + direction)
+            there = self._gradient(trial)
+            return (trial, there) if float(_norm(there)) < 0.5 * float(_norm(gradient)) else None
+        lower = self._search(at, direction, reduction)
+        return None if lower is None else (lower, self._gradient(lower))
+
+    def _is_found(self, at: _State, gradient: Tensor, direction: Tensor, reduction: float, accuracy: float) -> bool:
+        columns, weights = at.columns.abs(), at.weights.abs()
+        # A probability is as exact as its logit, which is a sum of products.
+        logits = 1 + (columns @ weights).amax(1, keepdim=True)
+        terms = (columns.t() @ (at.probabilities * self.row_scale * logits)).amax(1, keepdim=True)
+        terms += self.alpha_w * weights.max()
+        if bool((gradient.abs() <= _ROUNDINGS * _EPSILON * terms).all()):
+            return True
+        if not bool(direction.any()):  # rounding left none
+            return False
+        if accuracy:
+            return reduction <= accuracy
+        moved = bool((_predictions(at.columns, direction).abs() > _FOUND * logits).any())
+        is_small = bool((gradient.abs() <= _FOUND * terms).all())
+        return is_small and not moved and float(_norm(direction)) <= _FOUND * float(_norm(at.weights))
 
     def _direction(self, at: _State, gradient: Tensor, accuracy: float) -> Solved:
-        if self._inverse is None or self._products_since >= REFRESH_AFTER or not self._fits(at):
-            self._invert(self._hessian(at.columns, at.probabilities))
         assert self._inverse is not None
 
         def small_enough(remaining: float, first: float) -> bool:
@@ -202,7 +244,7 @@ class CrossEntropyLayer:
         hessian = self._hessian(at.columns, at.probabilities, torch.float32)
         found = hessian.descend(-gradient, self._inverse, small_enough, MAX_CG_STEPS)
         self._products_since += found.products
-        return found
+        return found._replace(solution=_centred(found.solution))
 
     def _search(self, at: _State, direction: Tensor, reduction: float) -> _State | None:
         """The first point along the direction with sufficient decrease, by interpolation; None if rounding hides it.
@@ -222,8 +264,8 @@ class CrossEntropyLayer:
         return None
 
     def _hessian(self, columns: Tensor, probabilities: Tensor, dtype: torch.dtype = torch.float64) -> ClassHessian:
-        hessian = ClassHessian(columns, probabilities, self.row_scale, self.alpha_w)
-        resolved = self._inverse is not None and self._inverse.condition * torch.finfo(dtype).eps < 1e-2
+        hessian = ClassHessian.at(columns, probabilities, self.row_scale, self.alpha_w)
+        resolved = self._inverse is not None and is_resolved(self._inverse.condition, dtype)
         return hessian.to(dtype) if resolved else hessian
 
     def _invert(self, hessian: ClassHessian) -> ClassInverse:
@@ -250,9 +292,10 @@ class CrossEntropyLayer:
     def _residual(self, at: _State) -> Tensor:
         return at.probabilities.mul(self.row_scale).sub_(self._weighted_targets)
 
-    def _solution(self, at: _State, gradient: Tensor, steps: int, products: int) -> ClassSolution:
+    def _solution(self, at: _State, gradient: Tensor, steps: int, products: int, converged: bool) -> ClassSolution:
+        residual = self._residual(at)
         return ClassSolution(
-            at.weights, at.probabilities, self._residual(at), gradient, at.objective, at.columns, steps, products
+            at.weights, at.probabilities, residual, gradient, at.objective, at.columns, steps, products, converged
         )
 
     @contextmanager
@@ -267,6 +310,15 @@ class CrossEntropyLayer:
         finally:
             self.cpu_seconds += time.process_time() - began
             self._running = False
+
+
+def _centred(weights: Tensor) -> Tensor:
+    """Without what is the same for all classes: it moves no probability, and is zero at the minimiser."""
+    return weights - weights.mean(1, keepdim=True)
+
+
+def _norm(values: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(values)
 
 
 def _predictions(columns: Tensor, weights: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ proportion to ||dW||, while the value is off by its square. Two curvatures are a
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from functools import cached_property
 from typing import Literal, get_args
@@ -113,7 +114,10 @@ class ClassPoint:
 
     @property
     def value(self) -> float:
-        """The reduced objective; not finite where the features are not."""
+        """The reduced objective; not finite where the features are not, or where W was not found.
+
+        A solver steps back from such a point: its gradient by the envelope theorem would be wrong.
+        """
         return self._value
 
     @property
@@ -123,6 +127,8 @@ class ClassPoint:
 
     @cached_property
     def _value(self) -> float:
+        if not self.inner.converged:
+            return math.nan
         return float(self.inner.value + self.objective.regulariser.value(self.theta))
 
     @cached_property

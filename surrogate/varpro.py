@@ -53,6 +53,8 @@ def varpro_loss(
     -----
     UserWarning
         Fewer samples than features and bias: W can fit the batch perfectly, and the features learn nothing.
+    RuntimeWarning
+        For classes: W was not found (features or alpha_w of extreme size), so that the gradient may be wrong.
 
     Notes
     -----
@@ -173,6 +175,12 @@ class VarPro(nn.Module):
             raise RuntimeError("there is no W yet; call the module on features and targets in training mode, or refit")
 
 
+_NOT_FOUND = (
+    "the best last layer was not found to the accuracy of float64, and the gradient by the features may be wrong; "
+    "scale the features to about one, or take a larger alpha_w"
+)
+
+
 class _Solved(NamedTuple):
     value: Tensor
     weights: Tensor
@@ -230,6 +238,8 @@ class _Problem(NamedTuple):
             return _Solved(lost, lost.expand(shape), lost.expand(features.shape))
         if self.classes:
             inner = CrossEntropyLayer(self.targets, self.row_weights, self.alpha_w).solve(features, start)
+            if not inner.converged:
+                warnings.warn(_NOT_FOUND, RuntimeWarning, stacklevel=2)
             return _Solved(inner.value, inner.weights, inner.residual @ inner.weights[:-1].t())
         layer = LeastSquaresLayer(self.targets, self.row_weights, self.alpha_w)
         found = layer.solve(features)

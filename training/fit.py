@@ -110,7 +110,10 @@ class Fit:
         with self._timed():
             self.point = objective.at(theta)
             if not math.isfinite(self.point.value):
-                raise ValueError("the objective is not finite at the initial weights; check the scaling of the inputs")
+                raise ValueError(
+                    "the objective is not finite at the initial weights; check the scaling of the inputs, and for classes "
+                    "that alpha_w is not below rounding beside the squares of the features"
+                )
             self.best = Iterate.of(self.point, math.inf, 0)
             self._look(Step(self.point, 0.0, True))
 

@@ -157,6 +157,81 @@ def test_a_class_is_as_likely_as_it_is_frequent_where_features_tell_nothing():
     torch.testing.assert_close(solved.probabilities[0], torch.tensor([0.6, 0.3, 0.1]), rtol=1e-6, atol=0)
 
 
+def features_of(kind, n=40):
+    generator = torch.Generator().manual_seed(5)
+    drawn = torch.randn(n, 3, generator=generator)
+    return {
+        "zero": torch.zeros(n, 2),
+        "ones": torch.ones(n, 2),
+        "dead units beside others": torch.cat([drawn, torch.full((n, 1), -0.964), torch.zeros(n, 1)], 1),
+        "twice": torch.cat([drawn, drawn, drawn[:, :1] + drawn[:, 1:2]], 1),
+        "nearly twice": torch.cat([drawn, drawn + 1e-9 * torch.randn(n, 3, generator=generator)], 1),
+        "saturated": torch.tanh(20 * drawn),
+        "of all sizes": drawn * torch.tensor([1e-2, 1.0, 1e2]),
+        "more than samples": torch.randn(n, 60, generator=generator),
+    }[kind]
+
+
+KINDS = (
+    "zero",
+    "ones",
+    "dead units beside others",
+    "twice",
+    "nearly twice",
+    "saturated",
+    "of all sizes",
+    "more than samples",
+)
+
+
+def relative_gradient(solved, layer):
+    """What is left of the gradient, relative to the sums that it is the difference of."""
+    terms = solved.columns.abs().t() @ (layer.row_scale * (solved.probabilities + layer.targets))
+    return float((solved.gradient.abs() / (terms.amax(1, keepdim=True) + 1e-8)).max())
+
+
+@pytest.mark.parametrize("alpha", [1e3, 1e-3, 1e-7, 1e-10, 1e-13])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", ["random labels", "separable", "one class only"])
+def test_w_is_found_for_any_features_and_regularisation(kind, alpha, case):
+    if kind == "of all sizes" and alpha < 1e-10:
+        return  # beside features of 100 that is below rounding, and whether W is found is chance
+    features = features_of(kind)
+    n = len(features)
+    labels = {
+        "random labels": torch.randint(0, 3, (n,), generator=torch.Generator().manual_seed(1)),
+        "separable": (features[:, 0] > 0).long(),
+        "one class only": torch.zeros(n, dtype=torch.int64),
+    }[case]
+    layer = CrossEntropyLayer(one_hot(labels, 4), torch.ones(n), alpha)
+    far = 3 * torch.randn(features.shape[1] + 1, 4, generator=torch.Generator().manual_seed(2))
+    first, second = layer.solve(features), layer.solve(features, far)
+    for solved in (first, second):
+        assert solved.converged
+        assert relative_gradient(solved, layer) < 1e-10
+    assert float(second.value) == pytest.approx(float(first.value), rel=1e-9, abs=1e-13)
+
+
+def test_the_inverse_of_other_features_does_not_end_a_solve():
+    labels = torch.arange(40) % 3
+    layer = CrossEntropyLayer(one_hot(labels, 3), torch.ones(40), 1e-10)
+    alive = features_of("twice")
+    layer.solve(torch.zeros_like(alive))
+    again = layer.solve(alive)
+    fresh = CrossEntropyLayer(one_hot(labels, 3), torch.ones(40), 1e-10).solve(alive)
+    assert again.converged
+    assert float(again.value) == pytest.approx(float(fresh.value), rel=1e-12)
+
+
+def test_where_w_cannot_be_found_it_is_said():
+    layer, features, _ = problem()
+    assert layer.solve(features).converged
+    lost = CrossEntropyLayer(layer.targets, layer.row_weights, 1e-30).solve(1e150 * features)
+    assert not lost.converged
+    features[3, 1] = math.inf
+    assert not layer.solve(features).converged
+
+
 def test_features_that_overflowed_give_a_value_that_is_not_finite():
     layer, features, _ = problem()
     features[3, 1] = math.inf

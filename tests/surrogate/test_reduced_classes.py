@@ -268,3 +268,15 @@ def test_wrong_input_is_refused_before_the_first_step(wrong):
     message = "disagree on samples|not finite|positive row weights|expected alpha_w|expected curvature|probabilities"
     with pytest.raises(ValueError, match=message):
         ReducedClasses(network, inputs, targets, **options)
+
+
+def test_a_point_whose_outer_layer_was_not_found_is_no_point():
+    class Enormous(torch.nn.Module):
+        def forward(self, x):
+            return 1e150 * x
+
+    network = ModuleNetwork(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), Enormous()), 4)
+    objective, theta, _ = problem(network, alpha_w=1e-30)
+    point = objective.at(theta)
+    assert not point.inner.converged
+    assert math.isnan(point.value)

@@ -240,6 +240,12 @@ def test_overflow_is_a_loss_that_is_not_a_number_and_costs_nothing(classes):
     assert torch.equal(varpro.weights, kept)
 
 
+def test_where_w_was_not_found_there_is_a_warning():
+    features, labels = 1e150 * torch.randn(20, 3, dtype=torch.float64), torch.arange(20) % 2
+    with pytest.warns(RuntimeWarning, match="larger alpha_w"):
+        varpro_loss(features, labels, alpha_w=1e-30, n_classes=2)
+
+
 def test_bad_input_is_answered():
     inputs, outputs, labels, omega = data()
     features = module()(inputs).detach()

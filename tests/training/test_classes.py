@@ -36,11 +36,11 @@ def rings(n=90):
     return torch.stack([radii * angles.cos(), radii * angles.sin()], 1), labels
 
 
-def problem(network, **options):
-    points, labels = rings()
-    given = dict(alpha_w=1e-4, alpha_theta=1e-4) | options
-    objective = ReducedClasses(network, points[:60], one_hot(labels[:60], 3), **given)
-    return objective, ClassValidation(network, points[60:], labels[60:])
+def problem(network, n=90, **options):
+    points, labels = rings(n)
+    given, train = dict(alpha_w=1e-4, alpha_theta=1e-4) | options, 2 * n // 3
+    objective = ReducedClasses(network, points[:train], one_hot(labels[:train], 3), **given)
+    return objective, ClassValidation(network, points[train:], labels[train:])
 
 
 def test_all_solvers_find_a_stationary_point(solver):
@@ -56,10 +56,11 @@ def test_all_solvers_find_a_stationary_point(solver):
 
 @pytest.mark.parametrize("curvature", ["schur", "paper"])
 @pytest.mark.parametrize(
-    "network", [DenseNetwork(2, (6, 4)), ResidualNetwork(2, 5, steps=1)], ids=["dense", "residual"]
+    "network", [DenseNetwork(2, (16, 8)), ResidualNetwork(2, 8, steps=2)], ids=["dense", "residual"]
 )
 def test_rings_are_told_apart(network, curvature):
-    objective, validation = problem(network, curvature=curvature)
+    # Wide enough that no start ends in a poor minimum: seeds 0 to 11 all end without an error, on validation data too.
+    objective, validation = problem(network, n=300, curvature=curvature)
     fit = Fit(objective, network.initial(0), TrustRegionKrylov(), validation)
     start = fit.best.validation_error
     fit.advance(800)
@@ -78,20 +79,22 @@ def test_an_accepted_step_never_raises_the_objective(solver):
 
 
 def test_float32_network_ends_where_float64_does():
-    network = DenseNetwork(2, (4,))
-    values = []
-    for dtype in (torch.float64, torch.float32):
-        points, labels = rings()
-        objective = ReducedClasses(network, points.to(dtype), one_hot(labels, 3), alpha_w=1e-2, alpha_theta=1e-2)
-        fit = Fit(
-            objective,
-            network.initial(0).to(dtype),
-            TrustRegionKrylov(),
-            ClassValidation(network, points.to(dtype), labels),
-        )
+    network, (points, labels) = DenseNetwork(2, (4,)), rings()
+
+    def fitted(theta):
+        inputs = points.to(theta)
+        objective = ReducedClasses(network, inputs, one_hot(labels, 3), alpha_w=1e-2, alpha_theta=1e-2)
+        fit = Fit(objective, theta, TrustRegionKrylov(), ClassValidation(network, inputs, labels))
         fit.advance(3000)
-        values.append(fit.point.value)
-    assert values[1] == pytest.approx(values[0], rel=1e-5)
+        return fit
+
+    # From near one minimum: there are several, and from afar rounding decides between them.
+    found = fitted(network.initial(0))
+    near = found.point.theta + 0.05 * torch.randn(network.n_theta, generator=torch.Generator().manual_seed(0))
+    again = [fitted(near.to(dtype)) for dtype in (torch.float64, torch.float32)]
+    assert all(fit.history[0].objective > 1.0001 * found.point.value for fit in again)
+    for fit in again:
+        assert fit.point.value == pytest.approx(found.point.value, rel=1e-5)
 
 
 @pytest.mark.parametrize("make", SOLVERS.values(), ids=SOLVERS)
