@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pde_data.sampling import draw
-from surrogate.forward_model import Array, Space
+from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.forward_model import Array, Space
 
 
 def admissible_points(space: Space, n: int, seed: int) -> Array:

@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from apps.console import Outcome, table
-from apps.options import CalibrateOptions
-from apps.origin import own_parameters
-from apps.trust_text import trust_rows
-from pde_data.append import GIVEN
-from pde_data.dataset import read_samples
-from surrogate.conformal import spread
-from surrogate.forward_model import Array
-from surrogate.model_folder import SavedModelError, require_place
-from surrogate.samples import Samples
-from surrogate.saved import Surrogate
-from surrogate.trust import SOURCES, calibrated, residuals
-from training.outcome import mean_relative_error
+from gnvpro.apps.console import Outcome, table
+from gnvpro.apps.options import CalibrateOptions
+from gnvpro.apps.origin import own_parameters
+from gnvpro.apps.trust_text import trust_rows
+from gnvpro.pde_data.append import GIVEN
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.surrogate.conformal import spread
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.model_folder import SavedModelError, require_place
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.trust import SOURCES, calibrated, residuals
+from gnvpro.training.outcome import mean_relative_error
 
 # Of samples the model has not seen, the share that sets the scales of the simultaneous band.
 _SCALE_SHARE = 0.25

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from apps import options, settings
-from apps.console import Outcome, present
+from gnvpro.apps import options, settings
+from gnvpro.apps.console import Outcome, present
 
 app = typer.Typer(
     name="gnvpro",
@@ -61,7 +61,7 @@ def command[S](options_class: type[S], example: str) -> Callable[[Callable[[S], 
 @command(options.GenerateOptions, "generate cdr --samples 800 --seed 0 --out runs/cdr.zarr")
 def generate(given: options.GenerateOptions) -> Outcome:
     """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
-    from apps.generate import run
+    from gnvpro.apps.generate import run
 
     return run(given)
 
@@ -69,7 +69,7 @@ def generate(given: options.GenerateOptions) -> Outcome:
 @command(options.TrainOptions, "train runs/cdr.zarr --out runs/model --seed 0")
 def train(given: options.TrainOptions) -> Outcome:
     """Train a surrogate on a data set and save it with its errors."""
-    from apps.train import run
+    from gnvpro.apps.train import run
 
     return run(given)
 
@@ -77,7 +77,7 @@ def train(given: options.TrainOptions) -> Outcome:
 @command(options.PredictOptions, "predict runs/model --parameters points.csv --out observables.csv")
 def predict(given: options.PredictOptions) -> Outcome:
     """Evaluate a surrogate at given parameters, with error bands; points not to be trusted are flagged."""
-    from apps.predict import run
+    from gnvpro.apps.predict import run
 
     return run(given)
 
@@ -85,7 +85,7 @@ def predict(given: options.PredictOptions) -> Outcome:
 @command(options.ExportOptions, "export runs/model --out model.onnx --dtype float32")
 def export(given: options.ExportOptions) -> Outcome:
     """Write a surrogate or classifier as an ONNX file, compared with the model before."""
-    from apps.export import run
+    from gnvpro.apps.export import run
 
     return run(given)
 
@@ -93,7 +93,7 @@ def export(given: options.ExportOptions) -> Outcome:
 @command(options.CalibrateOptions, "calibrate runs/model runs/more.zarr --out runs/calibrated")
 def calibrate(given: options.CalibrateOptions) -> Outcome:
     """Give a surrogate error bands and an in-domain score from samples that did not train it."""
-    from apps.calibrate import run
+    from gnvpro.apps.calibrate import run
 
     return run(given)
 
@@ -101,7 +101,7 @@ def calibrate(given: options.CalibrateOptions) -> Outcome:
 @command(options.CompareOptions, "compare runs/model --samples 64 --seed 1 --out runs/comparison")
 def compare(given: options.CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
-    from apps.compare import run
+    from gnvpro.apps.compare import run
 
     return run(given)
 
@@ -109,7 +109,7 @@ def compare(given: options.CompareOptions) -> Outcome:
 @command(options.InvertOptions, "invert runs/dcr-model --observations field.csv --noise 2% --out runs/inversion")
 def invert(given: options.InvertOptions) -> Outcome:
     """Find parameters from observations: most probable point, posterior, and both confirmed by the PDE."""
-    from apps.invert import run
+    from gnvpro.apps.invert import run
 
     return run(given)
 
@@ -117,7 +117,7 @@ def invert(given: options.InvertOptions) -> Outcome:
 @command(options.ServeOptions, "serve runs/model --with-pde --port 4242")
 def serve(given: options.ServeOptions) -> Outcome:
     """Answer clients of the UM-Bridge protocol with saved models, and with the PDE, until told to stop."""
-    from apps.serve import run
+    from gnvpro.apps.serve import run
 
     return run(given)
 
@@ -125,7 +125,7 @@ def serve(given: options.ServeOptions) -> Outcome:
 @command(options.SegmentOptions, "segment cube.mat --labels labels.mat --out runs/segmentation")
 def segment(given: options.SegmentOptions) -> Outcome:
     """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
-    from apps.segment import run
+    from gnvpro.apps.segment import run
 
     return run(given)
 
@@ -133,7 +133,7 @@ def segment(given: options.SegmentOptions) -> Outcome:
 @command(options.StudyOptions, "study cdr --quick --out runs/study-cdr")
 def study(given: options.StudyOptions) -> Outcome:
     """Measure one of the method's results anew: a table, figures and numbers."""
-    from apps.study import run
+    from gnvpro.apps.study import run
 
     return run(given)
 
@@ -141,7 +141,7 @@ def study(given: options.StudyOptions) -> Outcome:
 @command(options.InfoOptions, "info runs/model")
 def info(given: options.InfoOptions) -> Outcome:
     """Say what a data set or a saved surrogate holds and where it came from."""
-    from apps.info import run
+    from gnvpro.apps.info import run
 
     return run(given)
 
@@ -149,7 +149,7 @@ def info(given: options.InfoOptions) -> Outcome:
 @command(options.DemoOptions, "demo --out runs/demo")
 def demo(given: options.DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
-    from apps.demo import run
+    from gnvpro.apps.demo import run
 
     return run(given)
 

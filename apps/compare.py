@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from apps.comparison import Comparison, Interpolation, statistics
-from apps.console import NumericalFailure, Outcome, error_in_words, jsonable, percent, progress, seconds, table
-from apps.costs import SURROGATE_BATCH, measure_costs, one_thread
-from apps.interpolation import chebyshev_nodes, interpolate
-from apps.jacobian import check_jacobian
-from apps.options import CompareOptions
-from apps.origin import own_parameters, problem_of
-from apps.settings import to_dict
-from apps.sweeps import sweeps
-from apps.trust_text import coverage_rows
-from pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
-from pde_data.problem import Problem, solve_block
-from pde_data.sampling import draw
-from surrogate.forward_model import Array
-from surrogate.model_folder import kind_of
-from surrogate.saved import Surrogate
+from gnvpro.apps.comparison import Comparison, Interpolation, statistics
+from gnvpro.apps.console import NumericalFailure, Outcome, error_in_words, jsonable, percent, progress, seconds, table
+from gnvpro.apps.costs import SURROGATE_BATCH, measure_costs, one_thread
+from gnvpro.apps.interpolation import chebyshev_nodes, interpolate
+from gnvpro.apps.jacobian import check_jacobian
+from gnvpro.apps.options import CompareOptions
+from gnvpro.apps.origin import own_parameters, problem_of
+from gnvpro.apps.settings import to_dict
+from gnvpro.apps.sweeps import sweeps
+from gnvpro.apps.trust_text import coverage_rows
+from gnvpro.pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
+from gnvpro.pde_data.problem import Problem, solve_block
+from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.model_folder import kind_of
+from gnvpro.surrogate.saved import Surrogate
 
 # Data sets hold samples 0, 1, 2, … of their seed; fresh ones begin here, so they are in no data set of any seed.
 FRESH = 2**62
@@ -34,7 +34,7 @@ def run(given: CompareOptions) -> Outcome:
     if given.out is not None and given.out.exists():
         raise FileExistsError(f"{given.out} is there already; choose a new folder")
     if kind_of(given.model) == "classifier":
-        from apps.compare_classes import compare_with_labels
+        from gnvpro.apps.compare_classes import compare_with_labels
 
         return compare_with_labels(given)
     if given.cube is not None or given.labels is not None:
@@ -47,7 +47,7 @@ def run(given: CompareOptions) -> Outcome:
         )
     numbers = {**comparison.numbers(), "settings": to_dict(given)}
     if given.out is not None:
-        from apps.report import Run, write_report
+        from gnvpro.apps.report import Run, write_report
 
         given.out.mkdir(parents=True)
         (given.out / "comparison.json").write_text(json.dumps(jsonable(numbers), indent=1))

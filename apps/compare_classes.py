@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from apps.class_metrics import ClassMetrics
-from apps.console import Outcome, jsonable, percent, table
-from apps.cubes import INDIAN_PINES, Scene, indian_pines, read_scene, require
-from apps.options import CompareOptions
-from apps.settings import to_dict
-from surrogate.classifier import Classifier
+from gnvpro.apps.class_metrics import ClassMetrics
+from gnvpro.apps.console import Outcome, jsonable, percent, table
+from gnvpro.apps.cubes import INDIAN_PINES, Scene, indian_pines, read_scene, require
+from gnvpro.apps.options import CompareOptions
+from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.classifier import Classifier
 
 NUMBERS, MAPS, CONFUSION = "comparison.json", "maps.png", "confusion.png"
 
@@ -78,8 +78,8 @@ def compare_with_labels(given: CompareOptions) -> Outcome:
     comparison = LabelComparison(model, _scene(given, model))
     numbers = {**comparison.numbers(), "settings": to_dict(given)}
     if given.out is not None:
-        from apps import segment_figures
-        from apps.figure_style import save_png
+        from gnvpro.apps import segment_figures
+        from gnvpro.apps.figure_style import save_png
 
         given.out.mkdir(parents=True)
         scene, names = comparison.scene, model.class_names

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from apps.costs import Costs
-from apps.jacobian import JacobianCheck
-from apps.sweeps import Sweep
-from apps.trust_text import coverage_numbers
-from surrogate.conformal import Bands
-from surrogate.forward_model import Array, Space
+from gnvpro.apps.costs import Costs
+from gnvpro.apps.jacobian import JacobianCheck
+from gnvpro.apps.sweeps import Sweep
+from gnvpro.apps.trust_text import coverage_numbers
+from gnvpro.surrogate.conformal import Bands
+from gnvpro.surrogate.forward_model import Array, Space
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Comparison:
     expected, predicted : (n, n_out)
         Observables by the PDE and by the surrogate.
     estimated_error
-        Of the PDE's own observables, against more accurate ones (`pde_data.accuracy`), at the first few of the
+        Of the PDE's own observables, against more accurate ones (`gnvpro.pde_data.accuracy`), at the first few of the
         parameters; None where the problem names no reference.
     n_generated, training_seconds
         What the surrogate cost to make: PDE solves, and CPU seconds of training.

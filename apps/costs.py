@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from threadpoolctl import threadpool_limits
 
-from pde_data.problem import Problem
-from surrogate.forward_model import Array, ForwardModel
-from training.device import torch_threads
+from gnvpro.pde_data.problem import Problem
+from gnvpro.surrogate.forward_model import Array, ForwardModel
+from gnvpro.training.device import torch_threads
 
 SURROGATE_BATCH = 10_000
 # Samples of a median over single evaluations: one evaluation is too short for the clock.

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pde_data.formats import load_mat, load_npz
-from surrogate.forward_model import Array
-from surrogate.label_splits import PixelSplit
-from surrogate.labelled import LabelledSamples, LabelledSplit
+from gnvpro.pde_data.formats import load_mat, load_npz
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.label_splits import PixelSplit
+from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 
 READ = (".mat", ".npz", ".npy", ".hdr")
 # Fewer pixels of a class cannot be trained, chosen and judged.

@@ -10,22 +10,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from apps import figures
-from apps.compare import Comparison, compare, problem_of, rows, save_samples
-from apps.console import Outcome, jsonable, progress, seconds, stderr, table
-from apps.figure_style import save_png
-from apps.options import DemoOptions
-from apps.report import write_report
-from apps.runs import Run
-from apps.settings import to_dict
-from apps.train import train_with_progress
-from pde_data.dataset import open_dataset, read_samples
-from pde_data.generate import generate
-from pde_data.problem import registered_problem
-from surrogate.model_folder import SavedModelError
-from surrogate.samples import Samples
-from surrogate.saved import Surrogate
-from training.train import TrainSettings
+from gnvpro.apps import figures
+from gnvpro.apps.compare import Comparison, compare, problem_of, rows, save_samples
+from gnvpro.apps.console import Outcome, jsonable, progress, seconds, stderr, table
+from gnvpro.apps.figure_style import save_png
+from gnvpro.apps.options import DemoOptions
+from gnvpro.apps.report import write_report
+from gnvpro.apps.runs import Run
+from gnvpro.apps.settings import to_dict
+from gnvpro.apps.train import train_with_progress
+from gnvpro.pde_data.dataset import open_dataset, read_samples
+from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.problem import registered_problem
+from gnvpro.surrogate.model_folder import SavedModelError
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.train import TrainSettings
 
 PROBLEM = "cdr"
 DATA, MODEL, KRYLOV_MODEL = "data.zarr", "model", "model-krylov"

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.admissible import admissible_points
-from apps.console import NumericalFailure, Outcome, table
-from apps.options import ExportOptions
-from apps.settings import to_dict
-from surrogate.classifier import Classifier
-from surrogate.forward_model import Array
-from surrogate.load import load_model
-from surrogate.saved import Surrogate
+from gnvpro.apps.admissible import admissible_points
+from gnvpro.apps.console import NumericalFailure, Outcome, table
+from gnvpro.apps.options import ExportOptions
+from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.classifier import Classifier
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.load import load_model
+from gnvpro.surrogate.saved import Surrogate
 
 if TYPE_CHECKING:
     import onnx
 
-    from apps.onnx_graph import Dtype
+    from gnvpro.apps.onnx_graph import Dtype
 
 # Of the metadata of an exported file.
 SCHEMA_VERSION = 1
@@ -126,8 +126,8 @@ def export(model: Surrogate | Classifier, dtype: Dtype = "float64") -> Exported:
 def build(model: Surrogate | Classifier, dtype: Dtype, computes_in: Dtype) -> onnx.ModelProto:
     """The model as a graph, not yet compared; raises as `export` does."""
     try:
-        from apps.onnx_graph import INPUT, Graph
-        from apps.onnx_networks import add_classifier, add_surrogate
+        from gnvpro.apps.onnx_graph import INPUT, Graph
+        from gnvpro.apps.onnx_networks import add_classifier, add_surrogate
     except ModuleNotFoundError as missing:
         raise _missing(missing) from None
     graph = Graph(computes_in)

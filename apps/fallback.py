@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.console import progress, stderr
-from apps.origin import problem_of
-from pde_data.append import BLOCK_SIZE, append, require_appendable
-from pde_data.problem import Problem, SolvedBlock, SolveStatus, solve_block
-from surrogate.forward_model import Array
-from surrogate.saved import Surrogate
+from gnvpro.apps.console import progress, stderr
+from gnvpro.apps.origin import problem_of
+from gnvpro.pde_data.append import BLOCK_SIZE, append, require_appendable
+from gnvpro.pde_data.problem import Problem, SolvedBlock, SolveStatus, solve_block
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.saved import Surrogate
 
 _SHOWN = 10
 

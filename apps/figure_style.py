@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from surrogate.forward_model import Axis, Space
+from gnvpro.surrogate.forward_model import Axis, Space
 
 # Distinct also for colour-blind readers (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8a8a"

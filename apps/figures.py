@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import betabinom
 
-from apps.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
-from apps.runs import Run, best_so_far
-from surrogate.conformal import Bands
+from gnvpro.apps.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
+from gnvpro.apps.runs import Run, best_so_far
+from gnvpro.surrogate.conformal import Bands
 
 if TYPE_CHECKING:
-    from apps.comparison import Comparison
+    from gnvpro.apps.comparison import Comparison
 
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g} %")
 # Points of a scatter beyond which more are not seen, and dots beyond which a curve is cluttered.

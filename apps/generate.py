@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from apps.console import Outcome, Pace, error_in_words, progress, seconds, table
-from apps.options import GenerateOptions
-from pde_data.engines import Engine, in_process, local_workers, running_scheduler
-from pde_data.generate import generate
-from pde_data.problem import load_problem
+from gnvpro.apps.console import Outcome, Pace, error_in_words, progress, seconds, table
+from gnvpro.apps.options import GenerateOptions
+from gnvpro.pde_data.engines import Engine, in_process, local_workers, running_scheduler
+from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.problem import load_problem
 
 
 def run(given: GenerateOptions) -> Outcome:

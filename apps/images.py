@@ -11,12 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from apps.figure_style import COLOURS, GREY, in_units, labelled, styled
-from apps.sweeps import Sweep
-from surrogate.forward_model import Array, Space
+from gnvpro.apps.figure_style import COLOURS, GREY, in_units, labelled, styled
+from gnvpro.apps.sweeps import Sweep
+from gnvpro.surrogate.forward_model import Array, Space
 
 if TYPE_CHECKING:
-    from apps.comparison import Comparison
+    from gnvpro.apps.comparison import Comparison
 
 # Decades shown below the largest value: what is smaller is crossed on the way through zero.
 _DECADES = 4

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.console import Outcome, error_in_words, percent, seconds, table
-from apps.options import InfoOptions
-from apps.trust_text import trust_rows
-from pde_data.dataset import describe
-from surrogate.forward_model import Space
+from gnvpro.apps.console import Outcome, error_in_words, percent, seconds, table
+from gnvpro.apps.options import InfoOptions
+from gnvpro.apps.trust_text import trust_rows
+from gnvpro.pde_data.dataset import describe
+from gnvpro.surrogate.forward_model import Space
 
 if TYPE_CHECKING:
-    from surrogate.classifier import Classifier
-    from surrogate.saved import Surrogate
+    from gnvpro.surrogate.classifier import Classifier
+    from gnvpro.surrogate.saved import Surrogate
 
 
 def run(given: InfoOptions) -> Outcome:
@@ -25,9 +25,9 @@ def run(given: InfoOptions) -> Outcome:
 
 
 def _model(path: Path) -> Outcome:
-    from surrogate.classifier import Classifier  # torch: not needed for a data set
-    from surrogate.load import load_model
-    from surrogate.model_folder import complaining_of
+    from gnvpro.surrogate.classifier import Classifier  # torch: not needed for a data set
+    from gnvpro.surrogate.load import load_model
+    from gnvpro.surrogate.model_folder import complaining_of
 
     model = load_model(path)
     with complaining_of(path):

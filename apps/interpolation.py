@@ -14,7 +14,7 @@ from functools import reduce
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from surrogate.forward_model import Array, ForwardModel, Space
+from gnvpro.surrogate.forward_model import Array, ForwardModel, Space
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from apps.console import Outcome, jsonable, progress, seconds, table
-from apps.costs import one_thread
-from apps.inversion.answer import invert
-from apps.inversion.maximum import Minimum
-from apps.inversion.question import ask
-from apps.inversion.result import Inversion
-from apps.options import InvertOptions
-from apps.output import require_new_folder
-from apps.settings import to_dict
+from gnvpro.apps.console import Outcome, jsonable, progress, seconds, table
+from gnvpro.apps.costs import one_thread
+from gnvpro.apps.inversion.answer import invert
+from gnvpro.apps.inversion.maximum import Minimum
+from gnvpro.apps.inversion.question import ask
+from gnvpro.apps.inversion.result import Inversion
+from gnvpro.apps.options import InvertOptions
+from gnvpro.apps.output import require_new_folder
+from gnvpro.apps.settings import to_dict
 
 NUMBERS, REPORT, OBSERVATIONS = "inversion.json", "report.html", "observations.npz"
 # Chains with a larger split R-hat have not found the same posterior; above 1.01 they may not have.
@@ -103,7 +103,7 @@ def _doubt(inversion: Inversion) -> str | None:
 
 
 def _write(given: InvertOptions, inversion: Inversion, numbers: dict[str, Any]) -> None:
-    from apps.inversion.report import write_report
+    from gnvpro.apps.inversion.report import write_report
 
     out = given.out
     assert out is not None

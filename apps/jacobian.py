@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pde_data.problem import Problem, derivative_block
-from surrogate.forward_model import Array, Space
-from surrogate.saved import Surrogate, training_range
+from gnvpro.pde_data.problem import Problem, derivative_block
+from gnvpro.surrogate.forward_model import Array, Space
+from gnvpro.surrogate.saved import Surrogate, training_range
 
 # Points of the check: a PDE differentiates sample by sample and may take seconds for each.
 N_POINTS = 8

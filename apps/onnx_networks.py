@@ -10,17 +10,17 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from apps.onnx_graph import Graph
-from surrogate.classifier import Classifier
-from surrogate.concatenated import ConcatenatedNetwork
-from surrogate.forward_model import Array
-from surrogate.hamiltonian_network import HamiltonianNetwork
-from surrogate.module_network import ModuleNetwork
-from surrogate.networks import DenseNetwork, FeatureNetwork
-from surrogate.polynomials import Amplitude, PolynomialBasis
-from surrogate.residual_network import ResidualNetwork
-from surrogate.saved import Surrogate
-from surrogate.spectra import SpectralFeatures
+from gnvpro.apps.onnx_graph import Graph
+from gnvpro.surrogate.classifier import Classifier
+from gnvpro.surrogate.concatenated import ConcatenatedNetwork
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
+from gnvpro.surrogate.module_network import ModuleNetwork
+from gnvpro.surrogate.networks import DenseNetwork, FeatureNetwork
+from gnvpro.surrogate.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.spectra import SpectralFeatures
 
 # Opening layer (n_in + 1, width), bias last -> the name of its values before tanh.
 Opening = Callable[[Array], str]
@@ -58,7 +58,7 @@ def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
 def low_rank(weights: Array) -> tuple[Array, Array] | None:
     """Two factors (k, r), (r, n_out) whose product is `weights` (k, n_out) up to rounding; None where they are no less.
 
-    Training compresses many observables to the directions their samples have (`surrogate.inner`), and the last layer
+    Training compresses many observables to the directions their samples have (`gnvpro.surrogate.inner`), and the last layer
     has the rank of these, known by a gap in its singular values. The second factor has orthonormal rows.
     """
     left, sizes, right = np.linalg.svd(weights, full_matrices=False)
@@ -151,7 +151,7 @@ def _plus(graph: Graph, state: str, factor: float, change: str) -> str:
 
 
 def add_polynomials(graph: Graph, basis: PolynomialBasis, y: str) -> str:
-    """Chebyshev terms (n_terms, n) of parameters `y`, samples in columns; the table as in `surrogate.polynomials`.
+    """Chebyshev terms (n_terms, n) of parameters `y`, samples in columns; the table as in `gnvpro.surrogate.polynomials`.
 
     A term's factors are rows of the table: taken as rows they are copied whole, as columns number by number.
     """

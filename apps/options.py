@@ -1,4 +1,4 @@
-"""Every option of every command, once: `apps.settings` makes the command line and the TOML keys of these."""
+"""Every option of every command, once: `gnvpro.apps.settings` makes the command line and the TOML keys of these."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 from typer import Argument, Option
 
-from apps.settings import Assignments, Comma
+from gnvpro.apps.settings import Assignments, Comma
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class GenerateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Settings of `gnvpro train`; from `network` on they are those of `training.train.TrainSettings`."""
+    """Settings of `gnvpro train`; from `network` on they are those of `gnvpro.training.train.TrainSettings`."""
 
     data: Annotated[Path, Argument(help="Data set: zarr, .nc, .mat (Y, C; columns are samples) or .npz.")]
     out: Annotated[
@@ -331,7 +331,7 @@ class StudyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentOptions:
-    """Settings of `gnvpro segment`; from `method` on they are those of `training.classes.ClassSettings`."""
+    """Settings of `gnvpro segment`; from `method` on they are those of `gnvpro.training.classes.ClassSettings`."""
 
     cube: Annotated[
         str | None,

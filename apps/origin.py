@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pde_data.problem import REGISTERED, Problem, load_problem, registered_problem
-from pde_data.provenance import definition_hash
-from pde_data.sampling import DESIGNS, place
-from surrogate.forward_model import Array
-from surrogate.saved import Surrogate
+from gnvpro.pde_data.problem import REGISTERED, Problem, load_problem, registered_problem
+from gnvpro.pde_data.provenance import definition_hash
+from gnvpro.pde_data.sampling import DESIGNS, place
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.saved import Surrogate
 
 
 def problem_of(surrogate: Surrogate, given: str | None = None) -> Problem:

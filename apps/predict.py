@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from apps.console import Outcome, table
-from apps.fallback import Fallback, predicted
-from apps.options import PredictOptions
-from apps.settings import to_dict
-from pde_data.dataset import read_samples
-from surrogate.classifier import Classifier
-from surrogate.forward_model import Array, Space
-from surrogate.load import load_model
-from surrogate.saved import Surrogate
+from gnvpro.apps.console import Outcome, table
+from gnvpro.apps.fallback import Fallback, predicted
+from gnvpro.apps.options import PredictOptions
+from gnvpro.apps.settings import to_dict
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.surrogate.classifier import Classifier
+from gnvpro.surrogate.forward_model import Array, Space
+from gnvpro.surrogate.load import load_model
+from gnvpro.surrogate.saved import Surrogate
 
 WRITTEN = (".npz", ".csv")
 # Names under which files hold parameters; Y is that of the method's papers.

@@ -11,13 +11,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from apps import figures, images
-from apps.comparison import Comparison
-from apps.console import percent, seconds
-from apps.costs import SURROGATE_BATCH
-from apps.figure_style import as_data_uri
-from apps.runs import Run
-from pde_data.provenance import git_revision, library_versions
+from gnvpro.apps import figures, images
+from gnvpro.apps.comparison import Comparison
+from gnvpro.apps.console import percent, seconds
+from gnvpro.apps.costs import SURROGATE_BATCH
+from gnvpro.apps.figure_style import as_data_uri
+from gnvpro.apps.runs import Run
+from gnvpro.pde_data.provenance import git_revision, library_versions
 
 
 def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], commands: Sequence[str]) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from surrogate.saved import Surrogate
+from gnvpro.surrogate.saved import Surrogate
 
-# One line of history: the fields of `training.fit.Record`.
+# One line of history: the fields of `gnvpro.training.fit.Record`.
 Record = dict[str, Any]
 
 

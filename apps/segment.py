@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from apps.class_metrics import ClassMetrics
-from apps.console import Outcome, progress, seconds, table
-from apps.cubes import Scene, indian_pines, read_scene, require
-from apps.options import SegmentOptions
-from apps.output import require_new_folder
-from apps.settings import to_dict
-from surrogate.forward_model import Array
-from surrogate.label_splits import SPLITS, PixelSplit
-from training.classes import ClassSettings, ClassTraining, train_classes
+from gnvpro.apps.class_metrics import ClassMetrics
+from gnvpro.apps.console import Outcome, progress, seconds, table
+from gnvpro.apps.cubes import Scene, indian_pines, read_scene, require
+from gnvpro.apps.options import SegmentOptions
+from gnvpro.apps.output import require_new_folder
+from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.label_splits import SPLITS, PixelSplit
+from gnvpro.training.classes import ClassSettings, ClassTraining, train_classes
 
 SETS = ("train", "validation", "test")
 # The largest set; it also chose when to stop, which the small test set of a capped split did not.
@@ -105,7 +105,7 @@ def run(given: SegmentOptions) -> Outcome:
         "out": None if given.out is None else str(given.out),
     }
     if given.out is not None:
-        from apps.segment_output import write_folder
+        from gnvpro.apps.segment_output import write_folder
 
         write_folder(given.out, made, numbers, given)
     failure = None

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from apps.class_metrics import ClassMetrics
-from apps.figure_style import styled
+from gnvpro.apps.class_metrics import ClassMetrics
+from gnvpro.apps.figure_style import styled
 
 UNLABELLED = "#bdbdbd"
 AGREES, DIFFERS = "#dfe8df", "#111111"

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from apps import segment_figures
-from apps.console import jsonable
-from apps.figure_style import as_data_uri, save_png
-from apps.options import SegmentOptions
-from apps.report import render
-from apps.segment import JUDGED_ON, SETS, Segmentation, share
-from apps.settings import to_dict
-from pde_data.provenance import git_revision, library_versions
+from gnvpro.apps import segment_figures
+from gnvpro.apps.console import jsonable
+from gnvpro.apps.figure_style import as_data_uri, save_png
+from gnvpro.apps.options import SegmentOptions
+from gnvpro.apps.report import render
+from gnvpro.apps.segment import JUDGED_ON, SETS, Segmentation, share
+from gnvpro.apps.settings import to_dict
+from gnvpro.pde_data.provenance import git_revision, library_versions
 
 REPORT, NUMBERS, MAPS, CONFUSION = "report.html", "segmentation.json", "maps.png", "confusion.png"
 PROBABILITIES, MODEL, SETTINGS = "probabilities.zarr", "model", "settings.json"

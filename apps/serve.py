@@ -8,19 +8,19 @@ from pathlib import Path
 
 from aiohttp import web
 
-from apps.console import Outcome, table
-from apps.options import ServeOptions
-from apps.origin import problem_of
-from apps.serving.domain import Domain
-from apps.serving.lifecycle import run_until_stopped
-from apps.serving.page import page_routes
-from apps.serving.request_log import RequestLog
-from apps.serving.served import ServedModel, serve_surrogate
-from apps.serving.server import Limits, make_app
-from apps.settings import to_dict
-from surrogate.load import load_model
-from surrogate.saved import Surrogate
-from training.device import torch_threads
+from gnvpro.apps.console import Outcome, table
+from gnvpro.apps.options import ServeOptions
+from gnvpro.apps.origin import problem_of
+from gnvpro.apps.serving.domain import Domain
+from gnvpro.apps.serving.lifecycle import run_until_stopped
+from gnvpro.apps.serving.page import page_routes
+from gnvpro.apps.serving.request_log import RequestLog
+from gnvpro.apps.serving.served import ServedModel, serve_surrogate
+from gnvpro.apps.serving.server import Limits, make_app
+from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.load import load_model
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.device import torch_threads
 
 # Solves take long: whoever comes after so many is told to come back.
 PDE_MOST_WAITING = 64
@@ -108,7 +108,7 @@ def names_of(given: tuple[str, ...]) -> dict[str, Path]:
 
 def serve_pde(name: str, surrogate: Surrogate, problem: str | None = None) -> ServedModel:
     """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused."""
-    from apps.serving.solver_process import SolverProcess
+    from gnvpro.apps.serving.solver_process import SolverProcess
 
     solver = SolverProcess(problem_of(surrogate, problem))
     thread = ThreadPoolExecutor(1, thread_name_prefix=name)

@@ -7,14 +7,14 @@ import json
 
 from rich.console import Group
 
-from apps.console import Outcome, jsonable, progress
-from apps.figure_style import save_png
-from apps.options import StudyOptions
-from apps.output import require_new_folder
-from apps.settings import to_dict
-from apps.studies import STUDIES
-from apps.studies.result import StudyResult
-from training.device import torch_threads
+from gnvpro.apps.console import Outcome, jsonable, progress
+from gnvpro.apps.figure_style import save_png
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.output import require_new_folder
+from gnvpro.apps.settings import to_dict
+from gnvpro.apps.studies import STUDIES
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.training.device import torch_threads
 
 NUMBERS = "study.json"
 

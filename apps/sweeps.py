@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pde_data.problem import Problem, solve_block
-from surrogate.forward_model import Array
-from surrogate.saved import Surrogate
+from gnvpro.pde_data.problem import Problem, solve_block
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.saved import Surrogate
 
 # Above this many parameters a line through the middle says little of the space, and costs as many lines of solves.
 MOST_PARAMETERS = 5

@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from apps.console import Outcome, percent, progress, seconds, table
-from apps.options import TrainOptions
-from apps.settings import to_dict
-from apps.trust_text import trust_rows
-from pde_data.dataset import read_samples
-from surrogate.model_folder import require_place
-from training.train import Training, TrainSettings, train
+from gnvpro.apps.console import Outcome, percent, progress, seconds, table
+from gnvpro.apps.options import TrainOptions
+from gnvpro.apps.settings import to_dict
+from gnvpro.apps.trust_text import trust_rows
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.surrogate.model_folder import require_place
+from gnvpro.training.train import Training, TrainSettings, train
 
 SETTINGS_FILE = "settings.json"
 
@@ -44,7 +44,7 @@ def run(given: TrainOptions) -> Outcome:
 
 
 def train_with_progress(split, settings: TrainSettings, what: str = "training", **checkpoint: Any) -> Training:
-    """Train with a bar on stderr; `checkpoint` and `every` as in `training.train.train`."""
+    """Train with a bar on stderr; `checkpoint` and `every` as in `gnvpro.training.train.train`."""
     with progress(what) as report:
         return train(
             split,

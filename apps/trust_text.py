@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from surrogate.conformal import Bands, Coverage
-from surrogate.forward_model import Space
-from surrogate.trust import Trust
+from gnvpro.surrogate.conformal import Bands, Coverage
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.trust import Trust
 
 # The level that is shown where one has to do.
 LEVEL = 0.9

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 # Of a data set or a comparison: a reference costs far more than what it judges.
 ERROR_ESTIMATE_SAMPLES = 8

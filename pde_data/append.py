@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pde_data import layout, store
-from pde_data.lock import sole_writer
-from pde_data.problem import Problem, SolvedBlock, SolveStatus
-from pde_data.recipe import Recipe
-from surrogate.forward_model import Array
+from gnvpro.pde_data import layout, store
+from gnvpro.pde_data.lock import sole_writer
+from gnvpro.pde_data.problem import Problem, SolvedBlock, SolveStatus
+from gnvpro.pde_data.recipe import Recipe
+from gnvpro.surrogate.forward_model import Array
 
 # In place of a design in the attributes: the parameters were given, no law or sequence makes them again.
 GIVEN = "given"

@@ -14,13 +14,13 @@ import scipy.linalg  # noqa: F401  loads scipy's own BLAS, so that the limit of 
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pde_data import store
-from pde_data.problem import Problem, SolvedBlock, SolveStatus, solve_block
-from pde_data.recipe import Recipe
-from pde_data.sampling import place
-from pde_data.shipped import ShippedProblem
-from pde_data.store import Block
-from surrogate.forward_model import Array, Space
+from gnvpro.pde_data import store
+from gnvpro.pde_data.problem import Problem, SolvedBlock, SolveStatus, solve_block
+from gnvpro.pde_data.recipe import Recipe
+from gnvpro.pde_data.sampling import place
+from gnvpro.pde_data.shipped import ShippedProblem
+from gnvpro.pde_data.store import Block
+from gnvpro.surrogate.forward_model import Array, Space
 
 # A running scheduler may have workers of several threads; solvers are made for one.
 _ONE_AT_A_TIME = threading.Lock()

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from pde_data.reference_mesh import ReferenceMesh
-from surrogate.forward_model import Array
+from gnvpro.pde_data.reference_mesh import ReferenceMesh
+from gnvpro.surrogate.forward_model import Array
 
 # Reflections of (x1, x2), and parities in the same order: even or odd in x1, in x2.
 SIGNS = np.array([(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)])

@@ -23,7 +23,7 @@ from functools import cache
 
 import numpy as np
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 # Points per degree of the grids that resolve the kernels: about a point, and of the image and the receivers.
 _SINGULAR, _NEARBY = 3, 3

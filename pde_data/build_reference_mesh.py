@@ -1,10 +1,10 @@
 """Builds the reference meshes that ship with the package; needs gmsh (`pip install "gnvpro[mesh]"`).
 
-    python -m pde_data.build_reference_mesh coarse
-    python -m pde_data.build_reference_mesh fine
+    python -m gnvpro.pde_data.build_reference_mesh coarse
+    python -m gnvpro.pde_data.build_reference_mesh fine
 
 The domain is a quarter of a half-ball, 0 <= x1, 0 <= x2, x3 <= 0, with a quarter of a sphere in it: the body, which
-`pde_data.reference_mesh` maps to ellipsoids. Elements grow in proportion to their distance from the body; those
+`gnvpro.pde_data.reference_mesh` maps to ellipsoids. Elements grow in proportion to their distance from the body; those
 towards the surface start smaller, since the gap above a shallow body is squeezed by the map.
 
 What was tried, by the error against the boundary elements times unknowns^(4/3), 10 samples and the corners of the
@@ -22,7 +22,7 @@ from pathlib import Path
 import gmsh
 import numpy as np
 
-from pde_data.reference_mesh import MESHES, ReferenceMesh
+from gnvpro.pde_data.reference_mesh import MESHES, ReferenceMesh
 
 
 @dataclass(frozen=True)

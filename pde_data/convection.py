@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pde_data._fenicsx import fenicsx
-from pde_data.convection_coefficients import ConvectionModel
-from pde_data.options import options_of
-from pde_data.problem import SolveStatus
-from pde_data.reactions import Reactions, ReactionTable
-from pde_data.sampling import draw
-from surrogate.forward_model import Array
+from gnvpro.pde_data._fenicsx import fenicsx
+from gnvpro.pde_data.convection_coefficients import ConvectionModel
+from gnvpro.pde_data.options import options_of
+from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.pde_data.reactions import Reactions, ReactionTable
+from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.forward_model import Array
 
 if TYPE_CHECKING:
-    from pde_data.convection_imex import ImexSolver
-    from pde_data.convection_newton import PlainConvectionDiffusionReaction
+    from gnvpro.pde_data.convection_imex import ImexSolver
+    from gnvpro.pde_data.convection_newton import PlainConvectionDiffusionReaction
 
 # Up to this many samples are evaluated at a narrow width: one sample should not pay for a whole batch.
 _FEW = 8
@@ -154,7 +154,7 @@ class ConvectionDiffusionReaction(ConvectionModel):
 
     def plain_route(self) -> PlainConvectionDiffusionReaction:
         """The same equation as one would write it in FEniCSx and trust: what speed-ups are measured from."""
-        from pde_data.convection_newton import PlainConvectionDiffusionReaction  # imports this module
+        from gnvpro.pde_data.convection_newton import PlainConvectionDiffusionReaction  # imports this module
 
         return PlainConvectionDiffusionReaction(self.coefficients)
 
@@ -163,7 +163,7 @@ class ConvectionDiffusionReaction(ConvectionModel):
         """Of the tier; a reduced one is made of solutions by the full one, always the same."""
         fenicsx()  # first: where the extra is not installed, it says so
         try:
-            from pde_data.convection_imex import ImexSolver
+            from gnvpro.pde_data.convection_imex import ImexSolver
         except ModuleNotFoundError as missing:
             if missing.name != "numba":
                 raise
@@ -172,7 +172,7 @@ class ConvectionDiffusionReaction(ConvectionModel):
         full = ImexSolver(self.coefficients, self.settings)
         if self.tier == "full":
             return full
-        from pde_data.convection_reduced import ReducedSolver
+        from gnvpro.pde_data.convection_reduced import ReducedSolver
 
         y = draw(self.parameters, 0, _FOR_MODES + np.arange(self.reduction.samples, dtype=np.int64))
         return ReducedSolver(full, y, self.reduction.modes)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pde_data.imex_scheme import STAGE_SLOTS, K, multistep_weights, stage_weights
-from surrogate.forward_model import Array
+from gnvpro.pde_data.imex_scheme import STAGE_SLOTS, K, multistep_weights, stage_weights
+from gnvpro.surrogate.forward_model import Array
 
 if TYPE_CHECKING:
-    from pde_data.convection_imex import ImexSolver
-    from pde_data.imex_march import Block
+    from gnvpro.pde_data.convection_imex import ImexSolver
+    from gnvpro.pde_data.imex_march import Block
 
 
 def sweep_back(solver: ImexSolver, y: Array, weights: Array) -> Array:

@@ -14,9 +14,9 @@ from functools import cached_property
 
 import numpy as np
 
-from pde_data.problem import Rebuilt
-from pde_data.reactions import Reactions
-from surrogate.forward_model import Axis, Coordinate, Space
+from gnvpro.pde_data.problem import Rebuilt
+from gnvpro.pde_data.reactions import Reactions
+from gnvpro.surrogate.forward_model import Axis, Coordinate, Space
 
 
 @dataclass(frozen=True)

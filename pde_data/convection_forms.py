@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pde_data._fenicsx import fenicsx, geometry_part
-from pde_data.convection_coefficients import ConvectionCoefficients
-from surrogate.forward_model import Array
+from gnvpro.pde_data._fenicsx import fenicsx, geometry_part
+from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients
+from gnvpro.surrogate.forward_model import Array
 
 
 @dataclass(frozen=True)

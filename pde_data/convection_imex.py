@@ -14,18 +14,18 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
 
-from pde_data.convection_adjoint import sweep_back
-from pde_data.convection_coefficients import ConvectionCoefficients
-from pde_data.convection_forms import SemiDiscrete, assemble
-from pde_data.imex_kernels import advance, retreat
-from pde_data.imex_march import Block, March
-from pde_data.imex_scheme import A0, K
-from pde_data.problem import SolveStatus
-from pde_data.propagator import DENSE_LIMIT, DensePropagator, Parity, Propagator, SparsePropagator
-from surrogate.forward_model import Array
+from gnvpro.pde_data.convection_adjoint import sweep_back
+from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients
+from gnvpro.pde_data.convection_forms import SemiDiscrete, assemble
+from gnvpro.pde_data.imex_kernels import advance, retreat
+from gnvpro.pde_data.imex_march import Block, March
+from gnvpro.pde_data.imex_scheme import A0, K
+from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.pde_data.propagator import DENSE_LIMIT, DensePropagator, Parity, Propagator, SparsePropagator
+from gnvpro.surrogate.forward_model import Array
 
 if TYPE_CHECKING:
-    from pde_data.convection import ImexSettings
+    from gnvpro.pde_data.convection import ImexSettings
 
 # Bytes of trajectory that a backward sweep may keep, by which the samples swept at once are bounded.
 TRAJECTORY_BYTES = 2**26

@@ -12,10 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
-from pde_data._fenicsx import fenicsx
-from pde_data.convection_coefficients import ConvectionCoefficients, ConvectionModel
-from pde_data.convection_forms import function_space, point_values, source, transport_form
-from surrogate.forward_model import Array
+from gnvpro.pde_data._fenicsx import fenicsx
+from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients, ConvectionModel
+from gnvpro.pde_data.convection_forms import function_space, point_values, source, transport_form
+from gnvpro.surrogate.forward_model import Array
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PlainConvectionDiffusionReaction(ConvectionModel):
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """What its own error is measured against: the refined production route, which shares no solver with it."""
-        from pde_data.convection import ConvectionDiffusionReaction  # names this class for its speed-ups
+        from gnvpro.pde_data.convection import ConvectionDiffusionReaction  # names this class for its speed-ups
 
         return {"refined production route": ConvectionDiffusionReaction(self.coefficients).refined().evaluate}
 

@@ -17,12 +17,12 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from pde_data.convection_imex import ImexSolver, propagator
-from pde_data.imex_kernels import advance, retreat
-from pde_data.imex_march import Block
-from pde_data.imex_scheme import A0
-from pde_data.propagator import Parity
-from surrogate.forward_model import Array
+from gnvpro.pde_data.convection_imex import ImexSolver, propagator
+from gnvpro.pde_data.imex_kernels import advance, retreat
+from gnvpro.pde_data.imex_march import Block
+from gnvpro.pde_data.imex_scheme import A0
+from gnvpro.pde_data.propagator import Parity
+from gnvpro.surrogate.forward_model import Array
 
 _NO_WEIGHTS = np.zeros(0)
 

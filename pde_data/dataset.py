@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pde_data.formats import read_arrays
-from pde_data.problem import SolveStatus
-from pde_data.schema import SENSELESS, count_by_status, decode_attributes, making_sense_of
-from surrogate.forward_model import Array, Space
-from surrogate.samples import Samples
+from gnvpro.pde_data.formats import read_arrays
+from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.pde_data.schema import SENSELESS, count_by_status, decode_attributes, making_sense_of
+from gnvpro.surrogate.forward_model import Array, Space
+from gnvpro.surrogate.samples import Samples
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -157,14 +157,14 @@ def _is_own(path: Path, attributes: dict[str, Any]) -> bool:
 
 
 def _checked(path: Path) -> tuple[NDArray[np.int8], NDArray[Any], list[dict[str, Any]]]:
-    from pde_data.integrity import find_damage, read_sound  # zarr: not needed for .mat and .npz
+    from gnvpro.pde_data.integrity import find_damage, read_sound  # zarr: not needed for .mat and .npz
 
     status, messages = read_sound(path, "status", SolveStatus.PENDING), read_sound(path, "failure", "")
     return status.astype(np.int8), messages, [damage.to_dict() for damage in find_damage(path)]
 
 
 def _require_sound(path: Path) -> None:
-    from pde_data.integrity import require_sound  # zarr: not needed for .mat and .npz
+    from gnvpro.pde_data.integrity import require_sound  # zarr: not needed for .mat and .npz
 
     require_sound(path)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pde_data.blocks import FinishedBlock
+from gnvpro.pde_data.blocks import FinishedBlock
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster

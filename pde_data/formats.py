@@ -11,7 +11,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 # Names of parameters and observables, most telling first; Y and C are those of the method's papers.
 NAMES = (("parameters", "observables"), ("Y", "C"))

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pde_data import integrity, layout, store
-from pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
-from pde_data.blocks import BlockTask
-from pde_data.engines import Engine, in_process
-from pde_data.lock import sole_writer
-from pde_data.problem import Problem, SolveStatus, as_problem
-from pde_data.recipe import Recipe
-from pde_data.sampling import default_design, place
-from pde_data.schema import count_by_status
-from surrogate.forward_model import Array
+from gnvpro.pde_data import integrity, layout, store
+from gnvpro.pde_data.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
+from gnvpro.pde_data.blocks import BlockTask
+from gnvpro.pde_data.engines import Engine, in_process
+from gnvpro.pde_data.lock import sole_writer
+from gnvpro.pde_data.problem import Problem, SolveStatus, as_problem
+from gnvpro.pde_data.recipe import Recipe
+from gnvpro.pde_data.sampling import default_design, place
+from gnvpro.pde_data.schema import count_by_status
+from gnvpro.surrogate.forward_model import Array
 
 # What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
 DEFAULT_BLOCK_SIZE = 32
@@ -69,7 +69,7 @@ def generate(
     on_progress
         Called with the samples done, those of them that failed, and all, at the start and after every block.
     run
-        The engine, see `pde_data.engines`.
+        The engine, see `gnvpro.pde_data.engines`.
 
     Returns
     -------

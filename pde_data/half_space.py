@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class HalfSpace:
 
     def collect(self, receivers: Array, points: Array, normals: Array, values: Array) -> Array:
         """sum_q values_q  normals_q · grad G(receiver, points_q): (n, 2), (m, 3), (m, 3), (m, k) -> (n, k)."""
-        from pde_data.half_space_kernels import collect
+        from gnvpro.pde_data.half_space_kernels import collect
 
         out = np.empty((len(receivers), values.shape[1]))
         collect(*_contiguous(receivers, points, normals, values.T), out)
@@ -69,7 +69,7 @@ class HalfSpace:
         all of them by t is moving the receivers by -t, and stretching them about c (normals by the square) is
         shrinking the receivers about c.
         """
-        from pde_data.half_space_kernels import collect_with_gradient
+        from gnvpro.pde_data.half_space_kernels import collect_with_gradient
 
         out = np.empty((len(receivers), values.shape[1]))
         gradient = np.empty((len(receivers), 3, columns))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pde_data.imex_scheme import STAGE_SLOTS, STAGE_TIMES, K, multistep_weights, stage_weights
-from surrogate.forward_model import Array
+from gnvpro.pde_data.imex_scheme import STAGE_SLOTS, STAGE_TIMES, K, multistep_weights, stage_weights
+from gnvpro.surrogate.forward_model import Array
 
 if TYPE_CHECKING:
-    from pde_data.convection_imex import ImexSolver
+    from gnvpro.pde_data.convection_imex import ImexSolver
 
 
 @dataclass(frozen=True)

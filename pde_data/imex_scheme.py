@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 # SBDF4: a_0 multiplies the new state, a_1 … a_4 and b_1 … b_4 the last four states and their reactions.
 A0, _A = 25 / 12, np.array([-4.0, 3.0, -4 / 3, 1 / 4])

@@ -11,10 +11,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from pde_data import layout, store
-from pde_data.problem import SolveStatus
-from pde_data.schema import making_sense_of
-from surrogate.forward_model import Array
+from gnvpro.pde_data import layout, store
+from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.pde_data.schema import making_sense_of
+from gnvpro.surrogate.forward_model import Array
 
 # Chunks checked with one read; only a read that fails is looked at chunk by chunk.
 _TOGETHER = 64

@@ -16,11 +16,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from pde_data.problem import SolveStatus
-from pde_data.provenance import definition_hash, git_revision, library_versions
-from pde_data.recipe import Recipe
-from pde_data.schema import SCHEMA_VERSION, encode_attributes
-from surrogate.forward_model import Array, Axis, Space
+from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.pde_data.provenance import definition_hash, git_revision, library_versions
+from gnvpro.pde_data.recipe import Recipe
+from gnvpro.pde_data.schema import SCHEMA_VERSION, encode_attributes
+from gnvpro.surrogate.forward_model import Array, Axis, Space
 
 
 def create(path: Path, recipe: Recipe, background: Array | None = None) -> None:

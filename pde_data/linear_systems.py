@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from pde_data._fenicsx import fenicsx
-from surrogate.forward_model import Array
+from gnvpro.pde_data._fenicsx import fenicsx
+from gnvpro.surrogate.forward_model import Array
 
 LinearSolver = Literal["auto", "mumps", "cg"]
 # Above this many unknowns of a 3-D problem, a factorisation costs more than multigrid with its iterations.

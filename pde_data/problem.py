@@ -19,12 +19,12 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from pde_data.options import make
-from surrogate.forward_model import Array, ForwardModel, Space
+from gnvpro.pde_data.options import make
+from gnvpro.surrogate.forward_model import Array, ForwardModel, Space
 
 REGISTERED = {
-    "cdr": "pde_data.convection:ConvectionDiffusionReaction",
-    "dcr": "pde_data.resistivity:Resistivity",
+    "cdr": "gnvpro.pde_data.convection:ConvectionDiffusionReaction",
+    "dcr": "gnvpro.pde_data.resistivity:Resistivity",
 }
 
 

@@ -17,8 +17,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
 
-from pde_data.convection_forms import SemiDiscrete
-from surrogate.forward_model import Array
+from gnvpro.pde_data.convection_forms import SemiDiscrete
+from gnvpro.surrogate.forward_model import Array
 
 # Above this many unknowns the dense products cost more than triangular solves with a sparse factor.
 DENSE_LIMIT = 2500

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, ndtri
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 FAMILIES = ("michaelis_menten", "hill", "autocatalysis", "haldane", "ignition")
 _SIGNS = (-1.0, 1.0, -1.0, -1.0, 1.0)

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pde_data.problem import Problem
-from pde_data.provenance import canonical_json
-from surrogate.forward_model import Space, shortened
+from gnvpro.pde_data.problem import Problem
+from gnvpro.pde_data.provenance import canonical_json
+from gnvpro.surrogate.forward_model import Space, shortened
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 MESHES = Path(__file__).parent / "meshes"
 # In radii of the body. Nearer saves moving cells, further allows longer bodies.

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pde_data._fenicsx import fenicsx
-from pde_data.half_space import HalfSpace
-from pde_data.options import options_of
-from pde_data.problem import Problem, Rebuilt, SolveStatus, solve_block
-from pde_data.reference_mesh import ReferenceMesh
-from pde_data.survey import Survey
-from surrogate.forward_model import Array, Space
+from gnvpro.pde_data._fenicsx import fenicsx
+from gnvpro.pde_data.half_space import HalfSpace
+from gnvpro.pde_data.options import options_of
+from gnvpro.pde_data.problem import Problem, Rebuilt, SolveStatus, solve_block
+from gnvpro.pde_data.reference_mesh import ReferenceMesh
+from gnvpro.pde_data.survey import Survey
+from gnvpro.surrogate.forward_model import Array, Space
 
 if TYPE_CHECKING:
-    from pde_data.boundary_elements import EllipsoidOracle
-    from pde_data.resistivity_plain import PlainResistivity
-    from pde_data.resistivity_solver import ResistivitySolver
+    from gnvpro.pde_data.boundary_elements import EllipsoidOracle
+    from gnvpro.pde_data.resistivity_plain import PlainResistivity
+    from gnvpro.pde_data.resistivity_solver import ResistivitySolver
 
 Range = tuple[float, float]
 # Of a body with semi-axes 2b, b, b and b = 0.15 to 0.30 m.
@@ -161,7 +161,7 @@ class Resistivity(Rebuilt):
     @cached_property
     def _solver(self) -> ResistivitySolver:
         fenicsx()  # first: where the extra is not installed, it says so
-        from pde_data.resistivity_solver import ResistivitySolver
+        from gnvpro.pde_data.resistivity_solver import ResistivitySolver
 
         return ResistivitySolver(
             self.survey,
@@ -239,7 +239,7 @@ class Resistivity(Rebuilt):
     @cached_property
     def _oracle(self) -> EllipsoidOracle:
         """Boundary elements of a degree that is high enough for the worst body: the largest, nearest the surface."""
-        from pde_data.boundary_elements import EllipsoidOracle
+        from gnvpro.pde_data.boundary_elements import EllipsoidOracle
 
         previous, error = None, math.inf
         for degree in _ORACLE_DEGREES:
@@ -282,7 +282,7 @@ class Resistivity(Rebuilt):
 
     def plain_route(self) -> PlainResistivity:
         """The same problem as one would write it first, without a mesh that follows the body."""
-        from pde_data.resistivity_plain import PlainResistivity  # imports this module
+        from gnvpro.pde_data.resistivity_plain import PlainResistivity  # imports this module
 
         return PlainResistivity(self, h=0.05 * self.length)
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pde_data._fenicsx import fenicsx, geometry_part
-from pde_data.problem import Rebuilt
-from pde_data.resistivity import Resistivity
-from surrogate.forward_model import Array, Space
+from gnvpro.pde_data._fenicsx import fenicsx, geometry_part
+from gnvpro.pde_data.problem import Rebuilt
+from gnvpro.pde_data.resistivity import Resistivity
+from gnvpro.surrogate.forward_model import Array, Space
 
 _GROWTH, _FAR = 1.4, 600.0  # cells grow by this, up to a box as many edges away
 # About 40 times the default grid: what is larger is a survey too wide for cells that fit its body.

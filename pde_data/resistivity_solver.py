@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from pde_data._fenicsx import fenicsx
-from pde_data.body_surface import BodySurface, fold, unfold
-from pde_data.half_space import HalfSpace
-from pde_data.linear_systems import LinearSolver
-from pde_data.reference_mesh import ReferenceMesh
-from pde_data.resistivity_system import QuarterSystem
-from pde_data.survey import Survey
-from surrogate.forward_model import Array
+from gnvpro.pde_data._fenicsx import fenicsx
+from gnvpro.pde_data.body_surface import BodySurface, fold, unfold
+from gnvpro.pde_data.half_space import HalfSpace
+from gnvpro.pde_data.linear_systems import LinearSolver
+from gnvpro.pde_data.reference_mesh import ReferenceMesh
+from gnvpro.pde_data.resistivity_system import QuarterSystem
+from gnvpro.pde_data.survey import Survey
+from gnvpro.surrogate.forward_model import Array
 
 # Four points more than six change the observables by a hundredth of their error.
 _SURFACE_QUADRATURE = 4

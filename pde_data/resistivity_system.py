@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from pde_data._fenicsx import fenicsx, geometry_part
-from pde_data.body_surface import SIGNS
-from pde_data.linear_systems import LinearSolver, SymmetricSystem
-from pde_data.reference_mesh import ReferenceMesh
-from surrogate.forward_model import Array
+from gnvpro.pde_data._fenicsx import fenicsx, geometry_part
+from gnvpro.pde_data.body_surface import SIGNS
+from gnvpro.pde_data.linear_systems import LinearSolver, SymmetricSystem
+from gnvpro.pde_data.reference_mesh import ReferenceMesh
+from gnvpro.surrogate.forward_model import Array
 
 _BODY, _MOVING, _FIXED = 1, 2, 3
 # Exact for straight elements; one more changes the observables by a twentieth of their error.

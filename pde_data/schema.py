@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pde_data.problem import SolveStatus
-from surrogate.forward_model import Space, shortened
+from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.surrogate.forward_model import Space, shortened
 
 # 1: the first. 2: every chunk ends with its checksum and is written even if it is empty, so that a lost one is
 # noticed; `design` says how the parameters were placed; `background` and `anomalous` where the problem names one.

@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pde_data.problem import Problem, load_problem
-from pde_data.provenance import definition_hash
+from gnvpro.pde_data.problem import Problem, load_problem
+from gnvpro.pde_data.provenance import definition_hash
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from pde_data.layout import consolidate
-from pde_data.problem import SolvedBlock
-from pde_data.recipe import Recipe
-from pde_data.schema import decode_attributes, encode_attributes
-from surrogate.forward_model import Array
+from gnvpro.pde_data.layout import consolidate
+from gnvpro.pde_data.problem import SolvedBlock
+from gnvpro.pde_data.recipe import Recipe
+from gnvpro.pde_data.schema import decode_attributes, encode_attributes
+from gnvpro.surrogate.forward_model import Array
 
 # What is told of the data set as a whole, and holds no longer when it has grown.
 _OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")

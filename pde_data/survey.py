@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogate.forward_model import Array, Axis, Coordinate, Space
+from gnvpro.surrogate.forward_model import Array, Axis, Coordinate, Space
 
 Position = tuple[float, float]
 

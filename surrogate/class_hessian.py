@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from surrogate.losses import hessian_at
+from gnvpro.surrogate.losses import hessian_at
 
 # Unknowns up to which the inverse is one matrix; above, one block a class. 2048² floats are 16 MB.
 DENSE_LIMIT = 2048

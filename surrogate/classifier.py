@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from surrogate import model_folder
-from surrogate.feature_networks import network_of
-from surrogate.forward_model import Array, Space
-from surrogate.model_folder import SavedModelError
-from surrogate.networks import FeatureNetwork
-from surrogate.spectra import SpectralFeatures
+from gnvpro.surrogate import model_folder
+from gnvpro.surrogate.feature_networks import network_of
+from gnvpro.surrogate.forward_model import Array, Space
+from gnvpro.surrogate.model_folder import SavedModelError
+from gnvpro.surrogate.networks import FeatureNetwork
+from gnvpro.surrogate.spectra import SpectralFeatures
 
 _CHUNK = 4096
 _TENSORS = ("theta", "weights")
@@ -107,7 +107,7 @@ class Classifier:
         return probabilities
 
     def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
-        """Write the model folder, all of it or nothing; see `surrogate.saved.Surrogate.save`."""
+        """Write the model folder, all of it or nothing; see `gnvpro.surrogate.saved.Surrogate.save`."""
         model_folder.require_place(Path(path), overwrite)
         description: dict[str, Any] = {
             "kind": "classifier",
@@ -125,7 +125,7 @@ class Classifier:
 
     @classmethod
     def load(cls, path: str | Path, module: nn.Module | None = None) -> Classifier:
-        """Read a model folder; runs no code from it. Raises as `surrogate.saved.Surrogate.load` does."""
+        """Read a model folder; runs no code from it. Raises as `gnvpro.surrogate.saved.Surrogate.load` does."""
         description, tensors = model_folder.read(Path(path), kind="classifier")
         with model_folder.complaining_of(Path(path)):
             model = cls(

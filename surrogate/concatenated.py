@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogate.networks import DenseNetwork, Linearization
+from gnvpro.surrogate.networks import DenseNetwork, Linearization
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class ConcatenatedNetwork:
         return torch.cat([member.initial(seed + j) for j, member in enumerate(self.members)])
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
         bound = [m.bind(part) for m, part in zip(self.members, theta.split(self._sizes), strict=True)]
         return lambda inputs: torch.cat([features(inputs) for features in bound], 1)
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> _Concatenated:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
         parts = theta.split(self._sizes)
         return _Concatenated([m.linearize(part, inputs) for m, part in zip(self.members, parts, strict=True)], self)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `surrogate.saved`."""
+        """JSON-able description, read back by `gnvpro.surrogate.saved`."""
         return {"kind": "concatenated", "members": [member.to_dict() for member in self.members]}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from surrogate.forward_model import Array, Space
+from gnvpro.surrogate.forward_model import Array, Space
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
 # What a level times a count may be off an integer by rounding: 0.9 * 10 has to be 9.

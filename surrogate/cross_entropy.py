@@ -6,7 +6,7 @@ With Phi = [Z, 1] (n, width + 1), S = softmax(Phi W) and weights omega of mean o
 
 smooth and strongly convex. Newton's method in float64, each step by conjugate gradients to the accuracy it deserves and
 safeguarded by backtracking, which converges from anywhere (Nocedal & Wright 2006, Sec. 7.1). The preconditioner is the
-explicit inverse of an earlier Hessian (`surrogate.class_hessian`), made anew when iterations add up and before it is
+explicit inverse of an earlier Hessian (`gnvpro.surrogate.class_hessian`), made anew when iterations add up and before it is
 believed that nothing is left to gain. Whether W was found is said with it: the envelope theorem holds only there.
 """
 
@@ -21,7 +21,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from surrogate.class_hessian import ClassHessian, ClassInverse, Solved, is_resolved
+from gnvpro.surrogate.class_hessian import ClassHessian, ClassInverse, Solved, is_resolved
 
 # Where classes are separable each step adds about one to the logits, until they are the logarithm of 1/alpha_w.
 MAX_NEWTON_STEPS = 200
@@ -106,7 +106,7 @@ class CrossEntropyLayer:
     Parameters
     ----------
     targets : (n, K)
-        Probabilities of the classes: one-hot rows, smoothed or not (`surrogate.labels.one_hot`).
+        Probabilities of the classes: one-hot rows, smoothed or not (`gnvpro.surrogate.labels.one_hot`).
     row_weights : (n,)
         omega, positive; scaled to mean one.
     alpha_w

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from surrogate.module_network import ModuleLinearization
-from surrogate.networks import Layer, LayeredLinearization, Linearization
-from surrogate.work import WorkMeter
+from gnvpro.surrogate.module_network import ModuleLinearization
+from gnvpro.surrogate.networks import Layer, LayeredLinearization, Linearization
+from gnvpro.surrogate.work import WorkMeter
 
 
 def charged_layers(linearization: Linearization, seed: Tensor, meter: WorkMeter) -> list[Layer] | None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surrogate.conformal import quantile
-from surrogate.forward_model import Array
+from gnvpro.surrogate.conformal import quantile
+from gnvpro.surrogate.forward_model import Array
 
 THRESHOLD_LEVEL = 0.99
 # Of the largest eigenvalue of FᵀF: directions that training hardly saw count, those of rounding do not.
@@ -47,7 +47,7 @@ class Domain:
         Parameters
         ----------
         weighting
-            Of the others, as `surrogate.conformal.law_weights` gives it.
+            Of the others, as `gnvpro.surrogate.conformal.law_weights` gives it.
         """
         _, sizes, directions = np.linalg.svd(_with_one(fitted) / np.sqrt(len(fitted)), full_matrices=False)
         whitening = (directions.T / np.sqrt(sizes**2 + _RIDGE * sizes[0] ** 2)).astype(np.float32)

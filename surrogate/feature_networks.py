@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from surrogate.concatenated import ConcatenatedNetwork
-from surrogate.hamiltonian_network import HamiltonianNetwork
-from surrogate.model_folder import SavedModelError
-from surrogate.module_network import ModuleNetwork
-from surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.concatenated import ConcatenatedNetwork
+from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
+from gnvpro.surrogate.model_folder import SavedModelError
+from gnvpro.surrogate.module_network import ModuleNetwork
+from gnvpro.surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
+from gnvpro.surrogate.residual_network import ResidualNetwork
 
 
 def network_of(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:

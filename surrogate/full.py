@@ -17,14 +17,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from surrogate.curvature import charged_layers
-from surrogate.losses import LeastSquares, Loss
-from surrogate.networks import Layer, Linearization
-from surrogate.objective import OuterLayer, Point
-from surrogate.reduced import ReducedObjective
-from surrogate.reduced_classes import ReducedClasses
-from surrogate.regularisation import Regulariser
-from surrogate.work import WorkMeter
+from gnvpro.surrogate.curvature import charged_layers
+from gnvpro.surrogate.losses import LeastSquares, Loss
+from gnvpro.surrogate.networks import Layer, Linearization
+from gnvpro.surrogate.objective import OuterLayer, Point
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.surrogate.regularisation import Regulariser
+from gnvpro.surrogate.work import WorkMeter
 
 Start = Literal["solved", "random"]
 
@@ -156,7 +156,7 @@ class FullPoint:
         return self._pull_back(seed) + objective.regulariser.apply(direction)
 
     def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
-        """The network's layers and W as one more; see `surrogate.objective.Point`."""
+        """The network's layers and W as one more; see `gnvpro.surrogate.objective.Point`."""
         objective = self.objective
         signs = 2.0 * torch.randint(0, 2, self._predictions.shape, generator=generator) - 1.0
         root = objective.loss.root(self._predictions, signs.to(self._predictions)) * objective.sample_weights.sqrt()

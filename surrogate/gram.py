@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from surrogate.regularisation import Regulariser
+from gnvpro.surrogate.regularisation import Regulariser
 
 # Products of two layers are (chunk, width²) matrices: at width 48 this is 20 MB.
 CHUNK = 1024
@@ -47,7 +47,7 @@ class LayerSum(Protocol):
 
     @property
     def features(self) -> Tensor:
-        """See `surrogate.networks.Linearization`."""
+        """See `gnvpro.surrogate.networks.Linearization`."""
         ...
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:

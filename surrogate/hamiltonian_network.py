@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from surrogate.gram import Evaluation
-from surrogate.networks import Layer
-from surrogate.time_weights import TimeNetwork
+from gnvpro.surrogate.gram import Evaluation
+from gnvpro.surrogate.networks import Layer
+from gnvpro.surrogate.time_weights import TimeNetwork
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class HamiltonianNetwork(TimeNetwork):
         return self.half
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
         opening, layers = self.opening_layer(theta), self.layers_in_time(theta)
 
         def features(inputs: Tensor) -> Tensor:
@@ -62,11 +62,11 @@ class HamiltonianNetwork(TimeNetwork):
         return features
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> _HamiltonianLinearization:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
         return _HamiltonianLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `surrogate.saved`."""
+        """JSON-able description, read back by `gnvpro.surrogate.saved`."""
         return {
             "kind": "hamiltonian",
             "n_inputs": self.n_inputs,
@@ -150,7 +150,7 @@ class _HamiltonianLinearization:
         return self._network.fold(torch.cat(parts).unsqueeze(0))[0]
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `surrogate.gram.LayerSum`."""
+        """See `gnvpro.surrogate.gram.LayerSum`."""
         network, found = self._network, []
         size, stop = (network.half + 1) * network.half, network.n_theta
         y, z = seeds.split(network.half, -1)
@@ -167,7 +167,7 @@ class _HamiltonianLinearization:
         return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
 
     def layers(self, seed: Tensor) -> list[Layer]:
-        """See `surrogate.networks.LayeredLinearization`: one dense layer at every time."""
+        """See `gnvpro.surrogate.networks.LayeredLinearization`: one dense layer at every time."""
         found: list[Layer] = []
         for time, (where, inputs, sensitivities) in enumerate(self.evaluations(seed), start=-1):
             places: slice | Tensor = where
@@ -178,5 +178,5 @@ class _HamiltonianLinearization:
         return found
 
     def fold(self, rows: Tensor) -> Tensor:
-        """See `surrogate.gram.LayerSum`."""
+        """See `gnvpro.surrogate.gram.LayerSum`."""
         return self._network.fold(rows)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from surrogate.classifier import Classifier
-from surrogate.model_folder import kind_of
-from surrogate.saved import Surrogate
+from gnvpro.surrogate.classifier import Classifier
+from gnvpro.surrogate.model_folder import kind_of
+from gnvpro.surrogate.saved import Surrogate
 
 
 def load_model(folder: str | Path) -> Surrogate | Classifier:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from surrogate.networks import Layer
+from gnvpro.surrogate.networks import Layer
 
 # Of a gradient: above this the layers do not explain it, so the weights are used outside of them too.
 _UNEXPLAINED = 1e-4

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
 
-from surrogate.module_layers import ModuleLayers
-from surrogate.networks import Layer
+from gnvpro.surrogate.module_layers import ModuleLayers
+from gnvpro.surrogate.networks import Layer
 
 
 class ModuleNetwork:
@@ -58,7 +58,7 @@ class ModuleNetwork:
         return self._start.clone()
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
         parts = torch.split(theta, [shape.numel() for shape in self._shapes.values()])
         state: dict[str, Tensor] = {
             name: part.view(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
@@ -68,7 +68,7 @@ class ModuleNetwork:
         return lambda inputs: functional_call(self.module, state, (inputs,))
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> ModuleLinearization:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
         return ModuleLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,14 +91,14 @@ class ModuleLinearization:
         return self._features
 
     def jvp(self, direction: Tensor) -> Tensor:
-        """See `surrogate.networks.Linearization`."""
+        """See `gnvpro.surrogate.networks.Linearization`."""
         return jvp(self._map, (self._theta,), (direction,))[1]
 
     def vjp(self, seed: Tensor) -> Tensor:
-        """See `surrogate.networks.Linearization`."""
+        """See `gnvpro.surrogate.networks.Linearization`."""
         return self._pull_back(seed)[0]
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
-        """See `surrogate.networks.LayeredLinearization`; costs a forward pass besides the backward pass."""
+        """See `gnvpro.surrogate.networks.LayeredLinearization`; costs a forward pass besides the backward pass."""
         known = getattr(self._network, "module_layers", None)
         return known.at(self._network.bind, self._theta, self._inputs, seed) if known else None

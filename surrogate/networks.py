@@ -2,7 +2,7 @@
 
 A network is a description without state: its weights are one flat vector `theta`, so that solvers see plain
 vectors. `DenseNetwork` differentiates by hand, which is what small networks need (a dispatch through
-`torch.func` costs several times the arithmetic at a few hundred samples); `surrogate.module_network` is the
+`torch.func` costs several times the arithmetic at a few hundred samples); `gnvpro.surrogate.module_network` is the
 general path that defines what is correct.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from surrogate.gram import Evaluation
+from gnvpro.surrogate.gram import Evaluation
 
 
 class Linearization(Protocol):
@@ -69,7 +69,7 @@ class FeatureNetwork(Protocol):
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `surrogate.saved`."""
+        """JSON-able description, read back by `gnvpro.surrogate.saved`."""
         ...
 
 
@@ -172,7 +172,7 @@ class DenseNetwork:
         return _DenseLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `surrogate.saved`."""
+        """JSON-able description, read back by `gnvpro.surrogate.saved`."""
         return {"kind": "dense", "n_inputs": self.n_inputs, "widths": list(self.widths)}
 
 
@@ -197,7 +197,7 @@ class NoFeatures:
         return _NoLinearization(inputs[:, :0], theta)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `surrogate.saved`."""
+        """JSON-able description, read back by `gnvpro.surrogate.saved`."""
         return {"kind": "none", "n_inputs": self.n_inputs}
 
 
@@ -258,12 +258,12 @@ class _DenseLinearization:
         return found[::-1]
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `surrogate.gram.LayerSum`."""
+        """See `gnvpro.surrogate.gram.LayerSum`."""
         slices, inputs = self._network.slices, self._activations
         return [Evaluation(slices[j], inputs[j], found) for j, found in self._backward(seeds)]
 
     def fold(self, rows: Tensor) -> Tensor:
-        """See `surrogate.gram.LayerSum`; nothing to fold."""
+        """See `gnvpro.surrogate.gram.LayerSum`; nothing to fold."""
         return rows
 
     def _backward(self, seed: Tensor):

@@ -1,8 +1,8 @@
 """The contract between solvers and what they minimise: an objective, and its points.
 
 Solvers see a flat vector `theta`, a value, a gradient and products with a positive semidefinite curvature; they never see
-the loss. The reduced objectives (`surrogate.reduced`, `surrogate.reduced_classes`) eliminate W; the full objective
-(`surrogate.full`) keeps it in theta. Points are evaluated on demand, and the meter is charged where that happens.
+the loss. The reduced objectives (`gnvpro.surrogate.reduced`, `gnvpro.surrogate.reduced_classes`) eliminate W; the full objective
+(`gnvpro.surrogate.full`) keeps it in theta. Points are evaluated on demand, and the meter is charged where that happens.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from surrogate.networks import FeatureNetwork, Layer
-from surrogate.regularisation import Regulariser
-from surrogate.work import WorkMeter
+from gnvpro.surrogate.networks import FeatureNetwork, Layer
+from gnvpro.surrogate.regularisation import Regulariser
+from gnvpro.surrogate.work import WorkMeter
 
 
 class OuterLayer(NamedTuple):

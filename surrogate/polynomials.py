@@ -3,7 +3,7 @@
 A term is the product over parameters of T_k(x_j), x_j a power of parameter j mapped to [-1, 1] (a volume may call for
 its root, a distance for its inverse); the terms kept are those of weighted degree sum_j weight_j k_j <= degree. They
 do not depend on theta: variable projection solves for their coefficients exactly, and projects them out of the
-network's features by a factorisation made once (`surrogate.inner`).
+network's features by a factorisation made once (`gnvpro.surrogate.inner`).
 """
 
 from __future__ import annotations

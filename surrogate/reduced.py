@@ -16,13 +16,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from surrogate.curvature import charged_layers
-from surrogate.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
-from surrogate.inner import InnerSolution, LeastSquaresLayer
-from surrogate.networks import FeatureNetwork, Layer, Linearization
-from surrogate.objective import OuterLayer, Point
-from surrogate.regularisation import Regulariser, as_regulariser
-from surrogate.work import WorkMeter
+from gnvpro.surrogate.curvature import charged_layers
+from gnvpro.surrogate.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
+from gnvpro.surrogate.inner import InnerSolution, LeastSquaresLayer
+from gnvpro.surrogate.networks import FeatureNetwork, Layer, Linearization
+from gnvpro.surrogate.objective import OuterLayer, Point
+from gnvpro.surrogate.regularisation import Regulariser, as_regulariser
+from gnvpro.surrogate.work import WorkMeter
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
@@ -46,7 +46,7 @@ class ReducedObjective:
         singular value are dropped. Rotating outputs changes nothing, so zero is exact and still brings the
         number of targets down to their numerical rank.
     alpha_theta
-        Regularisation of theta: a number for a ridge, or any `surrogate.regularisation.Regulariser`.
+        Regularisation of theta: a number for a ridge, or any `gnvpro.surrogate.regularisation.Regulariser`.
     curvature
         What Gauss-Newton products are of: the full derivative of the reduced residual, or Kaufman's approximation.
 
@@ -111,7 +111,7 @@ class ReducedObjective:
         return other
 
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> ReducedPoint:
-        """The objective at theta, W exact; see `surrogate.objective.Objective`."""
+        """The objective at theta, W exact; see `gnvpro.surrogate.objective.Objective`."""
         self.meter.forward += 1
         return ReducedPoint(self, theta)
 
@@ -171,7 +171,7 @@ class ReducedPoint:
     def gauss_newton_matrix(self, kind: GaussNewtonKind = "kaufman") -> Tensor:
         """J'J with its regularisation as a matrix, (n_theta, n_theta) in float64, for few weights.
 
-        Structured where the network shows its layers (`surrogate.gram`): one forward pass and as many backward passes
+        Structured where the network shows its layers (`gnvpro.surrogate.gram`): one forward pass and as many backward passes
         as seeds are pulled back, which are rank(W), and for Golub-Pereyra the rank of the features besides.
         Otherwise by products with the identity.
         """
@@ -201,7 +201,7 @@ class ReducedPoint:
     def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
         """Layers with sensitivities to E W', E random signs: their covariance is the Gauss-Newton operator's.
 
-        See `surrogate.objective.Point`.
+        See `gnvpro.surrogate.objective.Point`.
         """
         shape = self.inner.residual.shape
         signs = 2.0 * torch.randint(0, 2, shape, generator=generator) - 1.0
@@ -210,7 +210,7 @@ class ReducedPoint:
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Layers with sensitivities to `seed` (n, width), a change of the weighted residual; None if unknown.
 
-        Charged as `surrogate.curvature.charged_layers` says.
+        Charged as `gnvpro.surrogate.curvature.charged_layers` says.
         """
         weighted = (seed * self.objective.layer.row_scale).to(self.theta)
         return charged_layers(self._linearization, weighted, self.objective.meter)

@@ -20,14 +20,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from surrogate.class_hessian import ClassHessian, ClassInverse
-from surrogate.cross_entropy import ClassSolution, CrossEntropyLayer
-from surrogate.curvature import charged_layers
-from surrogate.losses import CrossEntropy
-from surrogate.networks import FeatureNetwork, Layer, Linearization
-from surrogate.objective import OuterLayer, Point
-from surrogate.regularisation import Regulariser, as_regulariser
-from surrogate.work import WorkMeter
+from gnvpro.surrogate.class_hessian import ClassHessian, ClassInverse
+from gnvpro.surrogate.cross_entropy import ClassSolution, CrossEntropyLayer
+from gnvpro.surrogate.curvature import charged_layers
+from gnvpro.surrogate.losses import CrossEntropy
+from gnvpro.surrogate.networks import FeatureNetwork, Layer, Linearization
+from gnvpro.surrogate.objective import OuterLayer, Point
+from gnvpro.surrogate.regularisation import Regulariser, as_regulariser
+from gnvpro.surrogate.work import WorkMeter
 
 ClassCurvature = Literal["schur", "paper"]
 
@@ -45,13 +45,13 @@ class ReducedClasses:
     inputs : (n, n_inputs)
         Scaled features of the samples; their dtype and device are those of the network passes.
     targets : (n, K)
-        Probabilities of the classes (`surrogate.labels.one_hot`).
+        Probabilities of the classes (`gnvpro.surrogate.labels.one_hot`).
     row_weights : (n,)
-        omega, scaled to mean one (`surrogate.labels.class_weights`); ones where not given.
+        omega, scaled to mean one (`gnvpro.surrogate.labels.class_weights`); ones where not given.
     alpha_w
         Regularisation of W, positive.
     alpha_theta
-        Regularisation of theta: a number for a ridge, or any `surrogate.regularisation.Regulariser`.
+        Regularisation of theta: a number for a ridge, or any `gnvpro.surrogate.regularisation.Regulariser`.
     curvature
         What `gauss_newton` is a product with.
 
@@ -59,7 +59,7 @@ class ReducedClasses:
     ------
     ValueError
         Inputs and targets that disagree on samples or are not finite; targets, weights or alpha_w as in
-        `surrogate.cross_entropy.CrossEntropyLayer`; an unknown curvature.
+        `gnvpro.surrogate.cross_entropy.CrossEntropyLayer`; an unknown curvature.
 
     Notes
     -----
@@ -95,7 +95,7 @@ class ReducedClasses:
         self.meter = WorkMeter() if meter is None else meter
 
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> ClassPoint:
-        """The objective at theta; W starts from what `near` predicts for it, see `surrogate.objective.Objective`."""
+        """The objective at theta; W starts from what `near` predicts for it, see `gnvpro.surrogate.objective.Objective`."""
         self.meter.forward += 1
         start = near.predicted_outer(theta) if isinstance(near, ClassPoint) else None
         return ClassPoint(self, theta, start, accuracy)
@@ -199,7 +199,7 @@ class ClassPoint:
     def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
         """Layers with sensitivities to sqrt(omega/n) B e W', B B' the Hessian by the predictions, e random signs.
 
-        Their covariance is the generalised Gauss-Newton matrix of theta at fixed W. See `surrogate.objective.Point`.
+        Their covariance is the generalised Gauss-Newton matrix of theta at fixed W. See `gnvpro.surrogate.objective.Point`.
         """
         inner, scale = self.inner, self.objective.layer.row_scale
         signs = 2.0 * torch.randint(0, 2, inner.residual.shape, generator=generator) - 1.0

@@ -3,7 +3,7 @@
 After Z_0 = tanh(Y K_0 + b_0), integrate dZ/dt = tanh(Z M(t) + b(t)) on [0, final_time] with RK4, where M is
 K - K' - gamma I (antisymmetric) or K itself (plain). K and b are piecewise linear in time, given at the nodes and
 midpoints of the steps, which is where RK4 asks for them (Haber & Ruthotto 2017; Newman et al. 2021, Sec. 5).
-Derivatives by hand, as in `surrogate.networks`.
+Derivatives by hand, as in `gnvpro.surrogate.networks`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from surrogate.antisymmetric import antisymmetric, antisymmetric_adjoint
-from surrogate.gram import Evaluation
-from surrogate.networks import Layer
-from surrogate.time_weights import TimeNetwork
+from gnvpro.surrogate.antisymmetric import antisymmetric, antisymmetric_adjoint
+from gnvpro.surrogate.gram import Evaluation
+from gnvpro.surrogate.networks import Layer
+from gnvpro.surrogate.time_weights import TimeNetwork
 
 # Keeps the real parts of the eigenvalues slightly negative: the forward propagation is stable.
 DAMPING = 1e-4
@@ -53,7 +53,7 @@ class ResidualNetwork(TimeNetwork):
         return self.width
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
         opening, matrices, biases = self.unpack(theta)
         matrices = self.damped(matrices)
 
@@ -69,11 +69,11 @@ class ResidualNetwork(TimeNetwork):
         return features
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> _ResidualLinearization:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
         return _ResidualLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `surrogate.saved`."""
+        """JSON-able description, read back by `gnvpro.surrogate.saved`."""
         return {
             "kind": "residual",
             "n_inputs": self.n_inputs,
@@ -174,7 +174,7 @@ class _ResidualLinearization:
         return network.pack_gradient(opening, matrices, biases)
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `surrogate.gram.LayerSum`; unfolded, every time has a matrix (width + 1, width), bias last."""
+        """See `gnvpro.surrogate.gram.LayerSum`; unfolded, every time has a matrix (width + 1, width), bias last."""
         network, found = self._network, []
         size = (network.width + 1) * network.width
 
@@ -186,7 +186,7 @@ class _ResidualLinearization:
         return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *found]
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
-        """See `surrogate.networks.LayeredLinearization`: the opening layer, and one block for every time.
+        """See `gnvpro.surrogate.networks.LayeredLinearization`: the opening layer, and one block for every time.
 
         The stages of RK4 that use a time's weights are positions of one layer. The matrix of an antisymmetric one does
         not factorise, but has few free entries: its block is that of the samples' whole gradients.
@@ -210,7 +210,7 @@ class _ResidualLinearization:
         return found
 
     def fold(self, rows: Tensor) -> Tensor:
-        """See `surrogate.gram.LayerSum`."""
+        """See `gnvpro.surrogate.gram.LayerSum`."""
         network = self._network
         if network.kind == "plain":
             return rows

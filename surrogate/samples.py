@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogate.forward_model import Array, Space
+from gnvpro.surrogate.forward_model import Array, Space
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from surrogate import model_folder
-from surrogate.feature_networks import network_of
-from surrogate.forward_model import Array, Space
-from surrogate.model_folder import SavedModelError
-from surrogate.networks import FeatureNetwork
-from surrogate.polynomials import Amplitude, PolynomialBasis
-from surrogate.scaling import Scaling
-from surrogate.trust import Trust
+from gnvpro.surrogate import model_folder
+from gnvpro.surrogate.feature_networks import network_of
+from gnvpro.surrogate.forward_model import Array, Space
+from gnvpro.surrogate.model_folder import SavedModelError
+from gnvpro.surrogate.networks import FeatureNetwork
+from gnvpro.surrogate.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.scaling import Scaling
+from gnvpro.surrogate.trust import Trust
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from surrogate.forward_model import Array
-from surrogate.polynomials import Amplitude
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.polynomials import Amplitude
 
 
 @dataclass(frozen=True)

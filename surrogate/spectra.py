@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 _NAMES = ("per_pixel", "per_band", "brightness")
 _PRESETS = {"scaled": ["per-pixel", "per-band", "brightness"], "paper": ["per-pixel"], "raw": []}

@@ -15,12 +15,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from surrogate.networks import Linearization
+from gnvpro.surrogate.networks import Linearization
 
 
 @dataclass(frozen=True)
 class TimeNetwork(ABC):
-    """What these networks share; `surrogate.networks.FeatureNetwork` says the rest.
+    """What these networks share; `gnvpro.surrogate.networks.FeatureNetwork` says the rest.
 
     In theta: the opening matrix (n_inputs + 1, width), bias last; then for every time t = 0, h/2, h, ... the weights of
     that time, bias last.
@@ -50,15 +50,15 @@ class TimeNetwork(ABC):
 
     @abstractmethod
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
 
     @abstractmethod
     def linearize(self, theta: Tensor, inputs: Tensor) -> Linearization:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """See `surrogate.networks.FeatureNetwork`."""
+        """See `gnvpro.surrogate.networks.FeatureNetwork`."""
 
     @property
     def n_opening(self) -> int:

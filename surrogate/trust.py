@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogate.conformal import Bands, law_weights, spread
-from surrogate.domain import THRESHOLD_LEVEL, Domain
-from surrogate.forward_model import Array
-from surrogate.samples import Samples, Split
+from gnvpro.surrogate.conformal import Bands, law_weights, spread
+from gnvpro.surrogate.domain import THRESHOLD_LEVEL, Domain
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.samples import Samples, Split
 
 if TYPE_CHECKING:
-    from surrogate.saved import Surrogate
+    from gnvpro.surrogate.saved import Surrogate
 
 # In order of preference: the first two chose nothing.
 SOURCES = ("calibration", "test", "validation")

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from surrogate.cross_entropy import CrossEntropyLayer
-from surrogate.inner import LeastSquaresLayer
-from surrogate.labels import one_hot
-from surrogate.losses import CrossEntropy, LeastSquares
+from gnvpro.surrogate.cross_entropy import CrossEntropyLayer
+from gnvpro.surrogate.inner import LeastSquaresLayer
+from gnvpro.surrogate.labels import one_hot
+from gnvpro.surrogate.losses import CrossEntropy, LeastSquares
 
 
 def varpro_loss(

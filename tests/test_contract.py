@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from surrogate.forward_model import ForwardModel, Space
+from gnvpro.surrogate.forward_model import ForwardModel, Space
+from gnvpro.training.train import TrainSettings, train
 from tests.calculus import assert_adjoint, assert_taylor
 from tests.training.problems import smooth_samples
-from training.train import TrainSettings, train
 
 
 class AnalyticModel:
@@ -44,19 +44,19 @@ def classifier():
 
 
 def convection():
-    from pde_data.convection import ConvectionDiffusionReaction
+    from gnvpro.pde_data.convection import ConvectionDiffusionReaction
 
     return ConvectionDiffusionReaction()
 
 
 def reduced_convection():
-    from pde_data.convection import ConvectionDiffusionReaction
+    from gnvpro.pde_data.convection import ConvectionDiffusionReaction
 
     return ConvectionDiffusionReaction(tier="reduced")
 
 
 def resistivity():
-    from pde_data.resistivity import Resistivity
+    from gnvpro.pde_data.resistivity import Resistivity
 
     return Resistivity()
 

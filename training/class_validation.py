@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from surrogate.networks import FeatureNetwork
-from surrogate.objective import Point
+from gnvpro.surrogate.networks import FeatureNetwork
+from gnvpro.surrogate.objective import Point
 
 
 def predicted_logits(network: FeatureNetwork, theta: Tensor, outer: Tensor, inputs: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def average_accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 class ClassValidation:
-    """A `training.fit.Validation` for classes.
+    """A `gnvpro.training.fit.Validation` for classes.
 
     Parameters
     ----------

@@ -16,24 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogate.classifier import Classifier
-from surrogate.forward_model import Array, Space
-from surrogate.full import FullObjective
-from surrogate.labelled import LabelledSamples, LabelledSplit
-from surrogate.labels import class_weights, one_hot
-from surrogate.networks import DenseNetwork, FeatureNetwork
-from surrogate.reduced_classes import ClassCurvature, ReducedClasses
-from surrogate.regularisation import LayerRidge, Regulariser, TimeDerivative
-from surrogate.residual_network import ResidualNetwork
-from surrogate.spectra import SpectralFeatures
-from training.class_validation import ClassValidation
-from training.device import device_named, torch_threads
-from training.first_order import MinibatchDescent, Rule
-from training.fit import Fit
-from training.methods import METHODS, set_up
-from training.outcome import Progress
-from training.records import Record
-from training.solver import Status
+from gnvpro.surrogate.classifier import Classifier
+from gnvpro.surrogate.forward_model import Array, Space
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
+from gnvpro.surrogate.labels import class_weights, one_hot
+from gnvpro.surrogate.networks import DenseNetwork, FeatureNetwork
+from gnvpro.surrogate.reduced_classes import ClassCurvature, ReducedClasses
+from gnvpro.surrogate.regularisation import LayerRidge, Regulariser, TimeDerivative
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.spectra import SpectralFeatures
+from gnvpro.training.class_validation import ClassValidation
+from gnvpro.training.device import device_named, torch_threads
+from gnvpro.training.first_order import MinibatchDescent, Rule
+from gnvpro.training.fit import Fit
+from gnvpro.training.methods import METHODS, set_up
+from gnvpro.training.outcome import Progress
+from gnvpro.training.records import Record
+from gnvpro.training.solver import Status
 
 # Work units: where the validation accuracy of Indian Pines stops rising, and epochs of the finish at two units each.
 DEFAULT_BUDGET, FINISH_BUDGET = 130.0, 120.0
@@ -49,7 +49,7 @@ class ClassSettings:
     Attributes
     ----------
     method
-        A name of `training.methods.METHODS`, which trains by its usual setting.
+        A name of `gnvpro.training.methods.METHODS`, which trains by its usual setting.
     features
         `scaled`: spectra normalised, every feature standardised, brightness beside them. `paper`: normalised only.
         Others by name, as `SpectralFeatures.named` takes them.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from training.race import Candidate, candidates, polynomial_candidates, small_candidates
-from training.settings import QUICK, TrainSettings
+from gnvpro.training.race import Candidate, candidates, polynomial_candidates, small_candidates
+from gnvpro.training.settings import QUICK, TrainSettings
 
 
 def contenders_for(settings: TrainSettings, n_samples: int, n_inputs: int, polynomials: bool) -> list[Candidate]:

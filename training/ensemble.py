@@ -12,11 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from surrogate.concatenated import ConcatenatedNetwork, mean_of
-from surrogate.networks import DenseNetwork
-from training.fit import Fit
-from training.race import Candidate, Entry
-from training.solver import Status
+from gnvpro.surrogate.concatenated import ConcatenatedNetwork, mean_of
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.training.fit import Fit
+from gnvpro.training.race import Candidate, Entry
+from gnvpro.training.solver import Status
 
 
 class Averaged(NamedTuple):

@@ -22,18 +22,18 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from surrogate.forward_model import Space
-from surrogate.labels import one_hot
-from surrogate.losses import CrossEntropy, LeastSquares, Loss
-from surrogate.networks import DenseNetwork, FeatureNetwork
-from surrogate.objective import Objective, Point
-from surrogate.reduced import ReducedObjective
-from surrogate.reduced_classes import ReducedClasses
-from surrogate.saved import Surrogate
-from training.device import device_named
-from training.fit import Fit, Validation
-from training.lbfgs import LimitedMemoryBFGS
-from training.trust_region import TrustRegionKrylov
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.labels import one_hot
+from gnvpro.surrogate.losses import CrossEntropy, LeastSquares, Loss
+from gnvpro.surrogate.networks import DenseNetwork, FeatureNetwork
+from gnvpro.surrogate.objective import Objective, Point
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.device import device_named
+from gnvpro.training.fit import Fit, Validation
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.trust_region import TrustRegionKrylov
 
 SOLVERS = {"lbfgs": LimitedMemoryBFGS, "krylov": TrustRegionKrylov}
 
@@ -195,7 +195,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
 
     Attributes
     ----------
-    surrogate_ : surrogate.saved.Surrogate
+    surrogate_ : gnvpro.surrogate.saved.Surrogate
         The trained model, with derivatives, saved and loaded without pickle.
     n_iter_ : int
         Iterations to the model that is kept.

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from surrogate.full import FullObjective
-from surrogate.objective import Point
-from training.solver import INNER_SHARE, Status, Step, judge
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.objective import Point
+from gnvpro.training.solver import INNER_SHARE, Status, Step, judge
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class _Momentum:
 
 
 class MinibatchDescent:
-    """Adam or SGD on a `FullObjective` as a `training.solver.Solver`: a step is an epoch, or so many batches.
+    """Adam or SGD on a `FullObjective` as a `gnvpro.training.solver.Solver`: a step is an epoch, or so many batches.
 
     Samples are drawn without replacement, in a new order every epoch. What is paid are the passes over the batches: give
     it an objective whose points are only watched.

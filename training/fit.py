@@ -10,13 +10,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from surrogate.networks import FeatureNetwork
-from surrogate.objective import Objective, OuterLayer, Point
-from surrogate.reduced import ReducedObjective
-from training.clock import Clock
-from training.records import End, Iterate, Record
-from training.solver import Solver, Status, Step
-from training.state import Resumable, State
+from gnvpro.surrogate.networks import FeatureNetwork
+from gnvpro.surrogate.objective import Objective, OuterLayer, Point
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.training.clock import Clock
+from gnvpro.training.records import End, Iterate, Record
+from gnvpro.training.solver import Solver, Status, Step
+from gnvpro.training.state import Resumable, State
 
 
 class Validation(Protocol):

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from surrogate.networks import Layer
-from surrogate.objective import Point
-from training.state import State
+from gnvpro.surrogate.networks import Layer
+from gnvpro.surrogate.objective import Point
+from gnvpro.training.state import State
 
 # Relative to the mean of D over all layers; larger damping suits noisy data.
 DAMPING = 1e-5
@@ -57,7 +57,7 @@ class KroneckerMetric:
         )
 
     def state(self) -> State:
-        """The blocks; see `training.state`."""
+        """The blocks; see `gnvpro.training.state`."""
         state = State({"n_blocks": len(self._blocks)})
         for j, block in enumerate(self._blocks):
             where = block.where

@@ -14,22 +14,22 @@ import torch
 from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
-from surrogate.objective import Point
-from training.kronecker import KroneckerMetric
-from training.solver import Status, Step, judge
-from training.state import State, as_tensor
+from gnvpro.surrogate.objective import Point
+from gnvpro.training.kronecker import KroneckerMetric
+from gnvpro.training.solver import Status, Step, judge
+from gnvpro.training.state import State, as_tensor
 
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
 MAX_TRIALS = 20
-# See `training.solver.INNER_SHARE`. A search along one line asks less of W than the ratio of a trust region: Indian Pines
+# See `gnvpro.training.solver.INNER_SHARE`. A search along one line asks less of W than the ratio of a trust region: Indian Pines
 # ends alike from 1e-3 to 1e-1 (docs/method.md), and the solves cost less.
 INNER_SHARE = 0.05
 (_trtrs,) = get_lapack_funcs(("trtrs",), dtype=np.float64)
 
 
 class LimitedMemoryBFGS:
-    """L-BFGS as a `training.solver.Solver`.
+    """L-BFGS as a `gnvpro.training.solver.Solver`.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ class LimitedMemoryBFGS:
         return Step(found.point, found.length, True)
 
     def state(self) -> State:
-        """See `training.state.Resumable`."""
+        """See `gnvpro.training.state.Resumable`."""
         state = State({"iteration": self._iteration, "first_gradient": self._first_gradient})
         state.add("pairs", None if self._pairs is None else self._pairs.state())
         state.add("metric", None if self._metric is None else self._metric.state())
         return state
 
     def restore(self, state: State) -> None:
-        """See `training.state.Resumable`."""
+        """See `gnvpro.training.state.Resumable`."""
         self._iteration, self._first_gradient = state.values["iteration"], state.values["first_gradient"]
         pairs, metric = state.part("pairs"), state.part("metric")
         self._pairs = None if pairs is None else _Pairs.of(pairs)

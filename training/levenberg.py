@@ -11,10 +11,10 @@ import math
 import torch
 from torch import Tensor
 
-from surrogate.gram import gram_by_products
-from surrogate.objective import Point
-from training.solver import INNER_SHARE, Status, Step, judge
-from training.state import State
+from gnvpro.surrogate.gram import gram_by_products
+from gnvpro.surrogate.objective import Point
+from gnvpro.training.solver import INNER_SHARE, Status, Step, judge
+from gnvpro.training.state import State
 
 # The matrix of 4000 weights has 128 MB and takes seconds to factorise.
 MAX_WEIGHTS = 4000
@@ -23,7 +23,7 @@ FIRST_DAMPING, SMALLEST_DAMPING, LARGEST_DAMPING = 1e-3, 1e-14, 1e12
 
 
 class LevenbergMarquardt:
-    """Levenberg-Marquardt as a `training.solver.Solver`.
+    """Levenberg-Marquardt as a `gnvpro.training.solver.Solver`.
 
     The curvature is the point's own `gauss_newton_matrix()`, where it has one (Kaufman's, from a structured Gram matrix, for
     least squares); otherwise products with the identity.
@@ -78,12 +78,12 @@ class LevenbergMarquardt:
         return Step(trial, length, True)
 
     def state(self) -> State:
-        """See `training.state.Resumable`."""
+        """See `gnvpro.training.state.Resumable`."""
         values = {"damping": self._damping, "growth": self._growth, "first_gradient": self._first_gradient}
         return State(values, {} if self._matrix is None else {"matrix": self._matrix})
 
     def restore(self, state: State) -> None:
-        """See `training.state.Resumable`."""
+        """See `gnvpro.training.state.Resumable`."""
         self._damping, self._growth = state.values["damping"], state.values["growth"]
         self._first_gradient, self._matrix = state.values["first_gradient"], state.tensors.get("matrix")
 

@@ -20,21 +20,21 @@ from typing import Literal
 
 from torch import Tensor
 
-from surrogate.cross_entropy import CrossEntropyLayer
-from surrogate.full import FullObjective
-from surrogate.gram import LayerSum
-from surrogate.objective import Objective
-from surrogate.reduced import ReducedObjective
-from surrogate.reduced_classes import ReducedClasses
-from surrogate.regularisation import Regulariser
-from surrogate.work import WorkMeter
-from training.first_order import GradientDescent, MinibatchDescent, Rule
-from training.fit import Fit, Validation
-from training.kronecker import KroneckerMetric
-from training.lbfgs import LimitedMemoryBFGS
-from training.levenberg import MAX_WEIGHTS, LevenbergMarquardt
-from training.solver import Solver
-from training.trust_region import TrustRegionKrylov
+from gnvpro.surrogate.cross_entropy import CrossEntropyLayer
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.gram import LayerSum
+from gnvpro.surrogate.objective import Objective
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.surrogate.regularisation import Regulariser
+from gnvpro.surrogate.work import WorkMeter
+from gnvpro.training.first_order import GradientDescent, MinibatchDescent, Rule
+from gnvpro.training.fit import Fit, Validation
+from gnvpro.training.kronecker import KroneckerMetric
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.levenberg import MAX_WEIGHTS, LevenbergMarquardt
+from gnvpro.training.solver import Solver
+from gnvpro.training.trust_region import TrustRegionKrylov
 
 Reduced = ReducedObjective | ReducedClasses
 Setting = Mapping[str, float]

@@ -1,6 +1,6 @@
 """Coarse to fine: train a network of few steps in depth, prolong its weights to twice the steps, train on.
 
-The weights are a function of time, so halving the step hardly changes the map (`surrogate.time_weights`). alpha_theta is
+The weights are a function of time, so halving the step hardly changes the map (`gnvpro.surrogate.time_weights`). alpha_theta is
 halved with it, as in the original study: theta has twice the entries, and alpha h sum ||theta_j||² stands for an integral.
 """
 
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from surrogate.time_weights import TimeNetwork
-from training.fit import Fit
-from training.solver import Status
+from gnvpro.surrogate.time_weights import TimeNetwork
+from gnvpro.training.fit import Fit
+from gnvpro.training.solver import Status
 
 
 class Level(NamedTuple):

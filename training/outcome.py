@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from surrogate.samples import Samples
-from surrogate.saved import Surrogate
-from training.records import Record
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.records import Record
 
 
 @dataclass(frozen=True)

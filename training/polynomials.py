@@ -15,8 +15,8 @@ from functools import cache
 import numpy as np
 import torch
 
-from surrogate.forward_model import Array
-from surrogate.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.polynomials import Amplitude, PolynomialBasis
 
 # Polynomials of more parameters need more terms than there are samples.
 MAX_PARAMETERS = 5

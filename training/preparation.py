@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogate.forward_model import Array
-from surrogate.networks import FeatureNetwork
-from surrogate.polynomials import PolynomialBasis
-from surrogate.reduced import ReducedObjective
-from surrogate.samples import Samples, Split
-from surrogate.scaling import Scaling
-from training.device import device_named
-from training.fit import Fit, ValidationSet
-from training.polynomials import PolynomialFeatures, choose_polynomials
-from training.settings import COMPRESSION, POLYNOMIAL_ALPHA_W, POLYNOMIAL_COMPRESSION, TrainSettings
-from training.solver import Solver
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.networks import FeatureNetwork
+from gnvpro.surrogate.polynomials import PolynomialBasis
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.surrogate.scaling import Scaling
+from gnvpro.training.device import device_named
+from gnvpro.training.fit import Fit, ValidationSet
+from gnvpro.training.polynomials import PolynomialFeatures, choose_polynomials
+from gnvpro.training.settings import COMPRESSION, POLYNOMIAL_ALPHA_W, POLYNOMIAL_COMPRESSION, TrainSettings
+from gnvpro.training.solver import Solver
 
 
 @dataclass(frozen=True)

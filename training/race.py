@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from training.fit import Fit
-from training.solver import Status
+from gnvpro.training.fit import Fit
+from gnvpro.training.solver import Status
 
 # Shares of the budget: all candidates together, then the best three together, then the winner.
 FIRST_HEAT, SECOND_HEAT = 0.25, 0.25

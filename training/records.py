@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from surrogate.objective import OuterLayer, Point
-from training.solver import Status
+from gnvpro.surrogate.objective import OuterLayer, Point
+from gnvpro.training.solver import Status
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
-from surrogate.residual_network import ResidualNetwork
-from surrogate.samples import Split
-from surrogate.saved import Surrogate
-from surrogate.time_weights import TimeNetwork
-from surrogate.trust import calibrated_by_split
-from training.checkpoint import Checkpoint
-from training.contenders import contenders_for
-from training.ensemble import average, further_members
-from training.fit import Fit
-from training.lbfgs import LimitedMemoryBFGS
-from training.levenberg import LevenbergMarquardt
-from training.multilevel import Level, coarse_to_fine, coarsest
-from training.outcome import Progress, Training, mean_relative_error
-from training.polynomials import MAX_PARAMETERS
-from training.preparation import Frame, Preparation
-from training.race import Candidate, Entry, race
-from training.settings import (
+from gnvpro.surrogate.networks import DenseNetwork, FeatureNetwork, NoFeatures
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.samples import Split
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.time_weights import TimeNetwork
+from gnvpro.surrogate.trust import calibrated_by_split
+from gnvpro.training.checkpoint import Checkpoint
+from gnvpro.training.contenders import contenders_for
+from gnvpro.training.ensemble import average, further_members
+from gnvpro.training.fit import Fit
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.levenberg import LevenbergMarquardt
+from gnvpro.training.multilevel import Level, coarse_to_fine, coarsest
+from gnvpro.training.outcome import Progress, Training, mean_relative_error
+from gnvpro.training.polynomials import MAX_PARAMETERS
+from gnvpro.training.preparation import Frame, Preparation
+from gnvpro.training.race import Candidate, Entry, race
+from gnvpro.training.settings import (
     DEFAULT_BUDGET,
     KRYLOV_SIZE_IN_METRIC,
     PAPER_BUDGET,
@@ -37,8 +37,8 @@ from training.settings import (
     RESIDUAL_LEVELS,
     TrainSettings,
 )
-from training.solver import Solver, Status
-from training.trust_region import TrustRegionKrylov
+from gnvpro.training.solver import Solver, Status
+from gnvpro.training.trust_region import TrustRegionKrylov
 
 
 class Runner:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from surrogate.objective import Point
+from gnvpro.surrogate.objective import Point
 
 
 class Status(StrEnum):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.solver import Solver
+from gnvpro.training.solver import Solver
 
 
 @dataclass

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from surrogate.module_network import ModuleNetwork
-from surrogate.samples import Split
-from training.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
-from training.device import torch_threads
-from training.outcome import Progress, Training, mean_relative_error
-from training.runner import Runner
-from training.settings import TrainSettings
+from gnvpro.surrogate.module_network import ModuleNetwork
+from gnvpro.surrogate.samples import Split
+from gnvpro.training.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
+from gnvpro.training.device import torch_threads
+from gnvpro.training.outcome import Progress, Training, mean_relative_error
+from gnvpro.training.runner import Runner
+from gnvpro.training.settings import TrainSettings
 
 __all__ = ["CheckpointError", "Progress", "TrainSettings", "Training", "mean_relative_error", "train"]
 

@@ -14,11 +14,11 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from surrogate.objective import Point
-from training.kronecker import KroneckerMetric
-from training.krylov import KrylovBasis, lanczos
-from training.solver import INNER_SHARE, Status, Step, judge
-from training.state import State, as_tensor
+from gnvpro.surrogate.objective import Point
+from gnvpro.training.kronecker import KroneckerMetric
+from gnvpro.training.krylov import KrylovBasis, lanczos
+from gnvpro.training.solver import INNER_SHARE, Status, Step, judge
+from gnvpro.training.state import State, as_tensor
 
 ACCEPT = 1e-4
 SHRINK_BELOW, GROW_ABOVE = 0.1, 0.75
@@ -26,7 +26,7 @@ SMALLEST_RADIUS = 1e-13
 
 
 class TrustRegionKrylov:
-    """Trust-region Gauss-Newton-Krylov as a `training.solver.Solver`.
+    """Trust-region Gauss-Newton-Krylov as a `gnvpro.training.solver.Solver`.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class TrustRegionKrylov:
         return Step(trial, self._radius, True)
 
     def state(self) -> State:
-        """See `training.state.Resumable`."""
+        """See `gnvpro.training.state.Resumable`."""
         state = State(
             {"iteration": self._iteration, "radius": self._radius, "first_gradient": self._first_gradient},
         )
@@ -92,7 +92,7 @@ class TrustRegionKrylov:
         return state
 
     def restore(self, state: State) -> None:
-        """See `training.state.Resumable`."""
+        """See `gnvpro.training.state.Resumable`."""
         values, model = state.values, state.part("model")
         self._iteration, self._radius = values["iteration"], values["radius"]
         self._first_gradient = values["first_gradient"]

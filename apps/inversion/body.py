@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from apps.figure_style import GREY, RED, styled
-from apps.inversion.figures import route_colour
-from apps.inversion.result import Inversion
-from surrogate.forward_model import Array
+from gnvpro.apps.figure_style import GREY, RED, styled
+from gnvpro.apps.inversion.figures import route_colour
+from gnvpro.apps.inversion.result import Inversion
+from gnvpro.surrogate.forward_model import Array
 
 if TYPE_CHECKING:
-    from pde_data.resistivity import Resistivity
+    from gnvpro.pde_data.resistivity import Resistivity
 
 # Outlines of the posterior, and of the prior beside them.
 _POSTERIOR_OUTLINES, _PRIOR_OUTLINES, _SEED = 60, 25, 0
@@ -26,7 +26,7 @@ def body_problem(inversion: Inversion) -> Resistivity | None:
     """The resistivity problem behind an inversion, or None where it is of something else."""
     if inversion.problem is None or inversion.problem.name != "dcr":
         return None
-    from pde_data.resistivity import Resistivity
+    from gnvpro.pde_data.resistivity import Resistivity
 
     return inversion.problem if isinstance(inversion.problem, Resistivity) else None
 

@@ -11,7 +11,7 @@ from arviz_base import from_dict
 from arviz_stats import ess, rhat
 from xarray import DataTree
 
-from surrogate.forward_model import Array, Space
+from gnvpro.surrogate.forward_model import Array, Space
 
 # The usual mark of chains that agree.
 RHAT = 1.01

@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 
-from apps.console import Report
-from apps.inversion.chains import Chains
-from apps.inversion.error_model import ErrorModel
-from apps.inversion.metropolis import RandomWalk
-from apps.inversion.posterior import Posterior
-from surrogate.forward_model import Array
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.error_model import ErrorModel
+from gnvpro.apps.inversion.metropolis import RandomWalk
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.surrogate.forward_model import Array
 
 # Steps of the cheap chain from proposal to proposal, per parameter: then it has about forgotten where it began.
 STEPS_PER_PARAMETER = 10

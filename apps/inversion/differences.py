@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from surrogate.forward_model import Array, Space
+from gnvpro.surrogate.forward_model import Array, Space
 
 # Relative to the range of a parameter, or to its size: balances the truncation of a second-order difference and rounding.
 _STEP = 1e-5

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 # Fewer differences than this say nothing of their spread.
 LEAST = 4

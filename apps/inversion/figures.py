@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 from matplotlib.ticker import MaxNLocator
 
-from apps.figure_style import BLUE, COLOURS, GREEN, GREY, RED, styled
-from apps.inversion.chains import Chains
-from apps.inversion.marginals import (
+from gnvpro.apps.figure_style import BLUE, COLOURS, GREEN, GREY, RED, styled
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.marginals import (
     LEVEL,
     interval,
     labelled_parameter,
@@ -25,8 +25,8 @@ from apps.inversion.marginals import (
     relative_spread,
     unit,
 )
-from apps.inversion.result import Inversion
-from surrogate.forward_model import Array
+from gnvpro.apps.inversion.result import Inversion
+from gnvpro.surrogate.forward_model import Array
 
 # None near that of the truth.
 ROUTE_COLOURS = {"surrogate": BLUE, "delayed": GREEN, "pde": COLOURS[4]}

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
-from apps.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
-from apps.images import draw_image, image_names, stacked
-from apps.inversion.result import Inversion
-from surrogate.forward_model import Array, Space
+from gnvpro.apps.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
+from gnvpro.apps.images import draw_image, image_names, stacked
+from gnvpro.apps.inversion.result import Inversion
+from gnvpro.surrogate.forward_model import Array, Space
 
 # Images and curves that are shown of many.
 MOST_IMAGES, MOST_CURVES = 4, 6

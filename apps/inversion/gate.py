@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from apps.inversion.posterior import Posterior
-from surrogate.forward_model import Array
-from surrogate.saved import Surrogate
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.saved import Surrogate
 
 WARN, REFUSE = 0.3, 1.0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import gaussian_kde, norm
 
-from apps.inversion.prior import Prior
-from apps.inversion.result import Inversion
-from surrogate.forward_model import Array, Space
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.result import Inversion
+from gnvpro.surrogate.forward_model import Array, Space
 
 # Draws of the prior that its quantiles are taken from, and their seed.
 _PRIOR_DRAWS, _SEED = 1 << 14, 0

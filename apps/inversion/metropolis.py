@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apps.console import Report
-from apps.inversion.chains import Chains
-from apps.inversion.posterior import Posterior
-from surrogate.forward_model import Array
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.surrogate.forward_model import Array
 
 # Share of proposals that is best to accept, between that of one dimension and of many (Gelman, Roberts and Gilks 1996).
 TARGET = 0.3

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 _PART = re.compile(r"([0-9.eE+-]+?)\s*(%?)")
 # A plus sign that is not of an exponent.

@@ -10,11 +10,11 @@ import numpy as np
 import nutpie
 from nutpie.compiled_pyfunc import from_pyfunc
 
-from apps.console import Report
-from apps.inversion.chains import Chains
-from apps.inversion.posterior import Posterior
-from apps.inversion.whitening import Whitening
-from surrogate.forward_model import Array
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.whitening import Whitening
+from gnvpro.surrogate.forward_model import Array
 
 
 def sample_nuts(

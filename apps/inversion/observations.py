@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from surrogate.forward_model import Array, Space, shortened
+from gnvpro.surrogate.forward_model import Array, Space, shortened
 
 NAME, VALUE, DEVIATION = "observable", "value", "standard_deviation"
 EXPECTED = f".csv with a column {VALUE} (and {NAME}, {DEVIATION}), .npz with `observations`, or .npy"

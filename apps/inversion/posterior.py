@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from apps.inversion.error_model import ErrorModel
-from apps.inversion.noise import Noise
-from apps.inversion.prior import Prior
-from apps.inversion.solves import Solves
-from surrogate.forward_model import Array
+from gnvpro.apps.inversion.error_model import ErrorModel
+from gnvpro.apps.inversion.noise import Noise
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.surrogate.forward_model import Array
 
 
 @dataclass(frozen=True)

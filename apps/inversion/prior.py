@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import qmc
 
-from surrogate.forward_model import Array, Space
+from gnvpro.surrogate.forward_model import Array, Space
 
 # Normal variables beyond this are on the bound in double precision.
 _FAR = 8.0

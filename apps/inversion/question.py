@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from apps.inversion.noise import parse_noise
-from apps.inversion.observations import read_observations
-from apps.inversion.posterior import Posterior
-from apps.inversion.prior import Prior
-from apps.inversion.remote import RemoteModel
-from apps.inversion.solves import Solves
-from apps.options import InvertOptions, Route
-from apps.origin import problem_of
-from apps.predict import read_parameters
-from pde_data.problem import Problem
-from pde_data.provenance import definition_hash
-from surrogate.forward_model import Array, ForwardModel
-from surrogate.saved import Surrogate
+from gnvpro.apps.inversion.noise import parse_noise
+from gnvpro.apps.inversion.observations import read_observations
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.remote import RemoteModel
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.options import InvertOptions, Route
+from gnvpro.apps.origin import problem_of
+from gnvpro.apps.predict import read_parameters
+from gnvpro.pde_data.problem import Problem
+from gnvpro.pde_data.provenance import definition_hash
+from gnvpro.surrogate.forward_model import Array, ForwardModel
+from gnvpro.surrogate.saved import Surrogate
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import umbridge
 
-from apps.inversion.differences import difference_jacobian
-from surrogate.forward_model import Array, Space
+from gnvpro.apps.inversion.differences import difference_jacobian
+from gnvpro.surrogate.forward_model import Array, Space
 
 
 class RemoteModel:

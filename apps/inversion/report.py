@@ -9,13 +9,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from apps import images
-from apps.figure_style import as_data_uri
-from apps.inversion import body, figures, fit_figures, tables
-from apps.inversion.marginals import best_informed
-from apps.inversion.result import Inversion
-from apps.report import render
-from pde_data.provenance import git_revision, library_versions
+from gnvpro.apps import images
+from gnvpro.apps.figure_style import as_data_uri
+from gnvpro.apps.inversion import body, figures, fit_figures, tables
+from gnvpro.apps.inversion.marginals import best_informed
+from gnvpro.apps.inversion.result import Inversion
+from gnvpro.apps.report import render
+from gnvpro.pde_data.provenance import git_revision, library_versions
 
 # Parameters with marginals, pairs and chains; with a column of a table; with a row that is open; minima that are listed.
 MOST_PARAMETERS, MOST_COLUMNS, MOST_ROWS, MOST_MINIMA = 6, 3, 12, 10

@@ -16,8 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from apps.inversion.differences import difference_jacobian
-from surrogate.forward_model import Array, ForwardModel, Space
+from gnvpro.apps.inversion.differences import difference_jacobian
+from gnvpro.surrogate.forward_model import Array, ForwardModel, Space
 
 
 @runtime_checkable

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from apps.console import seconds
-from apps.inversion.chains import RHAT, shift
-from apps.inversion.gate import REFUSE, WARN
-from apps.inversion.marginals import interval, labelled_parameter, prior_interval, relative_spread, spread
-from apps.inversion.maximum import Minimum
-from apps.inversion.result import Inversion
+from gnvpro.apps.console import seconds
+from gnvpro.apps.inversion.chains import RHAT, shift
+from gnvpro.apps.inversion.gate import REFUSE, WARN
+from gnvpro.apps.inversion.marginals import interval, labelled_parameter, prior_interval, relative_spread, spread
+from gnvpro.apps.inversion.maximum import Minimum
+from gnvpro.apps.inversion.result import Inversion
 
 
 def headlines(inversion: Inversion) -> list[tuple[str, str]]:

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import least_squares
 
-from apps.inversion.posterior import Posterior
-from surrogate.forward_model import Array
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.surrogate.forward_model import Array
 
 # A parameter on its bound is infinitely far in its normal variable; the search for the mode begins this near.
 _NEAR = 2.0

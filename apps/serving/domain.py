@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from surrogate.forward_model import SIMPLEX_TOLERANCE, Array, ForwardModel, Space
-from surrogate.saved import training_range
+from gnvpro.surrogate.forward_model import SIMPLEX_TOLERANCE, Array, ForwardModel, Space
+from gnvpro.surrogate.saved import training_range
 
 
 @dataclass(frozen=True)

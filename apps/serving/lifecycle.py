@@ -8,7 +8,7 @@ import signal
 
 from aiohttp import web
 
-from apps.serving.server import COUNTS, LOG, MODELS, Counts
+from gnvpro.apps.serving.server import COUNTS, LOG, MODELS, Counts
 
 # Seconds that requests in work get once the server is told to stop.
 GRACE = 60.0

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from apps.serving.body import READ_SECONDS, BodyRefused, read_body
-from apps.serving.page_description import describe, outside
-from apps.serving.page_trust import Band, band_of
-from surrogate.forward_model import Array, ForwardModel
+from gnvpro.apps.serving.body import READ_SECONDS, BodyRefused, read_body
+from gnvpro.apps.serving.page_description import describe, outside
+from gnvpro.apps.serving.page_trust import Band, band_of
+from gnvpro.surrogate.forward_model import Array, ForwardModel
 
 # Solves that may wait for the one under way; whoever comes later is told to try again.
 MOST_SOLVES = 4
@@ -106,7 +106,7 @@ class _Page:
         self._models, self._pde, self._bands, self._threads = models, pde, bands, threads
         self._read_seconds = read_seconds
         self._solves, self._solved_before = 0, set[int]()
-        self._text = files("apps.serving").joinpath("page.html").read_text(encoding="utf-8")
+        self._text = files("gnvpro.apps.serving").joinpath("page.html").read_text(encoding="utf-8")
         self._described = {"models": [describe(name, model, name in pde) for name, model in models.items()]}
 
     async def html(self, request: web.Request) -> web.Response:

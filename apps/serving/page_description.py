@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from apps.admissible import box
-from apps.console import percent
-from apps.images import are_images, image_names
-from surrogate.forward_model import Array, ForwardModel, Space
-from surrogate.saved import training_range
+from gnvpro.apps.admissible import box
+from gnvpro.apps.console import percent
+from gnvpro.apps.images import are_images, image_names
+from gnvpro.surrogate.forward_model import Array, ForwardModel, Space
+from gnvpro.surrogate.saved import training_range
 
 # So many sliders are seen at once; more are put in groups.
 _UNGROUPED, _GROUP = 12, 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from surrogate.forward_model import Array, ForwardModel
+from gnvpro.surrogate.forward_model import Array, ForwardModel
 
 LEVEL = 0.9
 

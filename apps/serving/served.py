@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.serving import protocol
-from apps.serving.batching import Batcher, QueueFull
-from apps.serving.domain import Domain
-from apps.serving.trust_answer import KEY, trust_answer, trust_asked
-from surrogate.forward_model import Array, ForwardModel
+from gnvpro.apps.serving import protocol
+from gnvpro.apps.serving.batching import Batcher, QueueFull
+from gnvpro.apps.serving.domain import Domain
+from gnvpro.apps.serving.trust_answer import KEY, trust_answer, trust_asked
+from gnvpro.surrogate.forward_model import Array, ForwardModel
 
 if TYPE_CHECKING:
-    from surrogate.saved import Surrogate
+    from gnvpro.surrogate.saved import Surrogate
 
 
 class ModelFailed(RuntimeError):

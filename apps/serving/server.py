@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from apps.serving import protocol
-from apps.serving.body import READ_SECONDS, BodyRefused, read_body
-from apps.serving.request_log import RequestLog
-from apps.serving.served import ServedModel
+from gnvpro.apps.serving import protocol
+from gnvpro.apps.serving.body import READ_SECONDS, BodyRefused, read_body
+from gnvpro.apps.serving.request_log import RequestLog
+from gnvpro.apps.serving.served import ServedModel
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -16,9 +16,9 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from apps.serving.served import ModelFailed
-from pde_data.problem import Problem, derivative_block, solve_block
-from surrogate.forward_model import Array
+from gnvpro.apps.serving.served import ModelFailed
+from gnvpro.pde_data.problem import Problem, derivative_block, solve_block
+from gnvpro.surrogate.forward_model import Array
 
 
 class SolverProcess:

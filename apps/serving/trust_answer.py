@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from apps.serving import protocol
-from surrogate.forward_model import Array, ForwardModel, shortened
-from surrogate.saved import Surrogate
+from gnvpro.apps.serving import protocol
+from gnvpro.surrogate.forward_model import Array, ForwardModel, shortened
+from gnvpro.surrogate.saved import Surrogate
 
 KEY = "trust"
 

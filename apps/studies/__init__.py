@@ -2,13 +2,13 @@
 
 # Where each study's `run` is, imported when it is asked for.
 STUDIES = {
-    "cdr": "apps.studies.cdr",
-    "dcr": "apps.studies.dcr",
-    "indian-pines": "apps.studies.indian_pines",
-    "ellipse": "apps.studies.ellipse",
-    "scaling": "apps.studies.scaling",
-    "ablation": "apps.studies.ablation",
-    "coverage": "apps.studies.coverage",
-    "invert-dcr": "apps.studies.invert_dcr",
-    "invert-cdr": "apps.studies.invert_cdr",
+    "cdr": "gnvpro.apps.studies.cdr",
+    "dcr": "gnvpro.apps.studies.dcr",
+    "indian-pines": "gnvpro.apps.studies.indian_pines",
+    "ellipse": "gnvpro.apps.studies.ellipse",
+    "scaling": "gnvpro.apps.studies.scaling",
+    "ablation": "gnvpro.apps.studies.ablation",
+    "coverage": "gnvpro.apps.studies.coverage",
+    "invert-dcr": "gnvpro.apps.studies.invert_dcr",
+    "invert-cdr": "gnvpro.apps.studies.invert_cdr",
 }

@@ -1,6 +1,6 @@
 """What each part of the method is worth: one factor at a time around the default, on the CDR data.
 
-Beside the factors (`apps.studies.variants`): the condition of the Gauss-Newton matrix with and without elimination, how
+Beside the factors (`gnvpro.apps.studies.variants`): the condition of the Gauss-Newton matrix with and without elimination, how
 far apart trainings from different initial weights end, and variable projection on small batches.
 """
 
@@ -12,19 +12,19 @@ from typing import Any
 
 from rich.table import Table
 
-from apps.console import Report, percent, seconds
-from apps.options import StudyOptions
-from apps.studies import ablation_figure as figures
-from apps.studies.batches import measure_batches
-from apps.studies.cdr_data import cdr_samples, sizes_for
-from apps.studies.conditioning import spectra
-from apps.studies.goals import goal_figure, goal_table, measure_goals
-from apps.studies.result import StudyResult
-from apps.studies.variants import ALPHA_THETA, DEFAULT, FACTORS, Measured, Problem, Variant, measure
-from pde_data.options import make
-from surrogate.networks import DenseNetwork
-from surrogate.samples import Split
-from training.methods import METHODS
+from gnvpro.apps.console import Report, percent, seconds
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies import ablation_figure as figures
+from gnvpro.apps.studies.batches import measure_batches
+from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
+from gnvpro.apps.studies.conditioning import spectra
+from gnvpro.apps.studies.goals import goal_figure, goal_table, measure_goals
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.variants import ALPHA_THETA, DEFAULT, FACTORS, Measured, Problem, Variant, measure
+from gnvpro.pde_data.options import make
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.samples import Split
+from gnvpro.training.methods import METHODS
 
 # Who is timed on the way to an error: all that see the whole gradient. Levenberg-Marquardt, whose matrix of these 2,500
 # weights takes a second to factorise, by name only; stochastic methods are compared by `cdr`, where their rates are tuned.
@@ -40,13 +40,13 @@ class Settings:
     budget
         Work units of every training.
     factors
-        Of `apps.studies.variants.FACTORS`.
+        Of `gnvpro.apps.studies.variants.FACTORS`.
     initialisations
         Initial weights whose ends are compared, on the first split, with W eliminated and kept.
     condition_widths
         Of the small network whose matrices are made.
     goals, goal_budget, goal_methods, goal_initialisations, goal_splits
-        Validation errors; what is spent on the way; who goes there, of `training.methods.METHODS`; and from how many initial
+        Validation errors; what is spent on the way; who goes there, of `gnvpro.training.methods.METHODS`; and from how many initial
         weights on how many of the splits.
     batches, batch_budget, batch_rate
         Sizes, work units and rate of Adam for variable projection on minibatches.

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from apps.figure_style import BLUE, GREEN, GREY, ORANGE, RED, styled
+from gnvpro.apps.figure_style import BLUE, GREEN, GREY, ORANGE, RED, styled
 
 MATRICES = {
     "full": "W kept",

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import torch
 
-from apps.studies.variants import DEFAULT, Problem
-from surrogate.networks import DenseNetwork
-from surrogate.reduced import ReducedObjective
-from surrogate.samples import Split
-from training.first_order import Rule
+from gnvpro.apps.studies.variants import DEFAULT, Problem
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.samples import Split
+from gnvpro.training.first_order import Rule
 
 # Points over which the errors at the end are averaged: batches differ.
 _LAST = 10

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from scipy.stats import binom, kstest
 
-from apps.console import Report
-from apps.figure_style import BLUE, GREY, styled
-from apps.inversion.chains import Chains
-from apps.inversion.posterior import Posterior
-from surrogate.forward_model import Array
+from gnvpro.apps.console import Report
+from gnvpro.apps.figure_style import BLUE, GREY, styled
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.surrogate.forward_model import Array
 
 LEVEL = 0.95
 _BINS = 10

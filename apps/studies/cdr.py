@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apps.console import Report
-from apps.options import StudyOptions
-from apps.studies.cdr_data import SIZES, cdr_samples
-from apps.studies.result import StudyResult
-from apps.studies.surrogate_comparison import Settings as Common
-from apps.studies.surrogate_comparison import result, run_comparison
-from pde_data.options import make
+from gnvpro.apps.console import Report
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies.cdr_data import SIZES, cdr_samples
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.surrogate_comparison import Settings as Common
+from gnvpro.apps.studies.surrogate_comparison import result, run_comparison
+from gnvpro.pde_data.options import make
 
 QUICK = dict(budget=120.0, train=120, validation=60, test=20, seeds=2, grid=1, steps=1)
 

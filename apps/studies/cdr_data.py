@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from apps.console import Report
-from apps.studies.study_data import SEED, solved_samples
-from pde_data.dataset import read_samples
-from surrogate.samples import Samples
+from gnvpro.apps.console import Report
+from gnvpro.apps.studies.study_data import SEED, solved_samples
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.surrogate.samples import Samples
 
 FILE, VARIABLE = "CDR_Data.mat", "GNVPRO_PAPER_DATA"
 # The sizes of the original study's sets.

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from apps.console import Report
-from apps.studies.paired import Interval, first_reach, paired_interval
-from apps.studies.trials import GRID, Metric, Task, Trial, Tuned, run_trial, tune
-from surrogate.forward_model import Array
-from training.methods import METHODS
+from gnvpro.apps.console import Report
+from gnvpro.apps.studies.paired import Interval, first_reach, paired_interval
+from gnvpro.apps.studies.trials import GRID, Metric, Task, Trial, Tuned, run_trial, tune
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.training.methods import METHODS
 
 REFERENCE = "adam"
 

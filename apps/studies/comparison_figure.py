@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from apps.figure_style import COLOURS, styled
-from apps.studies.comparison import Comparison
-from apps.studies.paired import Band
-from apps.studies.trials import Trial
-from surrogate.forward_model import Array
-from training.methods import METHODS
+from gnvpro.apps.figure_style import COLOURS, styled
+from gnvpro.apps.studies.comparison import Comparison
+from gnvpro.apps.studies.paired import Band
+from gnvpro.apps.studies.trials import Trial
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.training.methods import METHODS
 
 
 @styled

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from rich.table import Table
 
-from apps.studies.comparison import Comparison
-from apps.studies.paired import Interval
-from surrogate.forward_model import Array
-from training.methods import METHODS, Setting
+from gnvpro.apps.studies.comparison import Comparison
+from gnvpro.apps.studies.paired import Interval
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.training.methods import METHODS, Setting
 
 
 def tables(comparison: Comparison) -> list[Table]:

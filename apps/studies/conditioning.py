@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from surrogate.full import FullObjective
-from surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.reduced import ReducedObjective
 
 
 class Spectra(NamedTuple):

@@ -17,21 +17,21 @@ from rich.table import Table
 from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
-from apps.compare import FRESH
-from apps.console import Report
-from apps.options import StudyOptions
-from apps.origin import problem_of
-from apps.studies.cdr_data import cdr_samples, sizes_for
-from apps.studies.result import StudyResult
-from pde_data.options import make
-from pde_data.problem import REGISTERED, solve_block
-from pde_data.sampling import draw
-from surrogate.conformal import Bands, law_weights, spread
-from surrogate.forward_model import Array
-from surrogate.samples import Samples, Split
-from surrogate.saved import Surrogate
-from surrogate.trust import residuals
-from training.train import TrainSettings, train
+from gnvpro.apps.compare import FRESH
+from gnvpro.apps.console import Report
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.origin import problem_of
+from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.pde_data.options import make
+from gnvpro.pde_data.problem import REGISTERED, solve_block
+from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.conformal import Bands, law_weights, spread
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.trust import residuals
+from gnvpro.training.train import TrainSettings, train
 
 Weighting = tuple[Array, float]
 

@@ -17,21 +17,21 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from apps.console import Report
-from apps.options import StudyOptions
-from apps.studies.ellipse_data import draw_points
-from apps.studies.ellipse_figure import FrameImage, animation, strip
-from apps.studies.result import StudyResult
-from pde_data.options import make
-from surrogate.full import FullObjective
-from surrogate.labels import one_hot
-from surrogate.networks import DenseNetwork
-from surrogate.objective import Objective, Point
-from surrogate.reduced_classes import ReducedClasses
-from training.class_validation import ClassValidation, predicted_logits
-from training.first_order import Rule
-from training.lbfgs import LimitedMemoryBFGS
-from training.solver import Status
+from gnvpro.apps.console import Report
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies.ellipse_data import draw_points
+from gnvpro.apps.studies.ellipse_figure import FrameImage, animation, strip
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.pde_data.options import make
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.labels import one_hot
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.objective import Objective, Point
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.training.class_validation import ClassValidation, predicted_logits
+from gnvpro.training.first_order import Rule
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solver import Status
 
 DRAWN = ("gradient steps", "eliminated")
 METHODS = (*DRAWN, "eliminated, L-BFGS")

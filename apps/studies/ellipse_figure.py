@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from apps.figure_style import BLUE, RED, STYLE, styled
-from apps.studies.ellipse_data import outline
+from gnvpro.apps.figure_style import BLUE, RED, STYLE, styled
+from gnvpro.apps.studies.ellipse_data import outline
 
 _TITLES = {"gradient steps": "W by gradient steps", "eliminated": "W eliminated"}
 _COLUMNS = 6

@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from apps.console import Report
-from apps.figure_style import COLOURS, styled
-from apps.studies.paired import first_reach
-from apps.studies.variants import DEFAULT, Problem
-from surrogate.networks import DenseNetwork
-from surrogate.samples import Split
-from training.fit import Fit
-from training.methods import METHODS, set_up
+from gnvpro.apps.console import Report
+from gnvpro.apps.figure_style import COLOURS, styled
+from gnvpro.apps.studies.paired import first_reach
+from gnvpro.apps.studies.variants import DEFAULT, Problem
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.samples import Split
+from gnvpro.training.fit import Fit
+from gnvpro.training.methods import METHODS, set_up
 
 # Work units between two questions whether the last goal is reached.
 _CHUNK = 20.0

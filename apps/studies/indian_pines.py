@@ -15,23 +15,23 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.svm import SVC
 
-from apps.class_metrics import ClassMetrics
-from apps.console import Report
-from apps.cubes import Scene, indian_pines, read_scene
-from apps.options import StudyOptions
-from apps.segment_figures import confusions, maps
-from apps.studies.comparison import Comparison, compare
-from apps.studies.comparison_figure import curves
-from apps.studies.comparison_tables import tables
-from apps.studies.result import StudyResult
-from apps.studies.surrogate_comparison import TUNING_SEED
-from apps.studies.trials import GRID, Metric, Task
-from pde_data.options import make
-from surrogate.label_splits import SPLITS, PixelSplit
-from surrogate.labelled import LabelledSplit
-from training.class_validation import ClassValidation, predicted_logits
-from training.classes import ClassProblem, ClassSettings
-from training.methods import METHODS
+from gnvpro.apps.class_metrics import ClassMetrics
+from gnvpro.apps.console import Report
+from gnvpro.apps.cubes import Scene, indian_pines, read_scene
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.segment_figures import confusions, maps
+from gnvpro.apps.studies.comparison import Comparison, compare
+from gnvpro.apps.studies.comparison_figure import curves
+from gnvpro.apps.studies.comparison_tables import tables
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.surrogate_comparison import TUNING_SEED
+from gnvpro.apps.studies.trials import GRID, Metric, Task
+from gnvpro.pde_data.options import make
+from gnvpro.surrogate.label_splits import SPLITS, PixelSplit
+from gnvpro.surrogate.labelled import LabelledSplit
+from gnvpro.training.class_validation import ClassValidation, predicted_logits
+from gnvpro.training.classes import ClassProblem, ClassSettings
+from gnvpro.training.methods import METHODS
 
 QUICK = dict(
     budget=30.0, seeds=2, grid=1, network="dense", widths=(8, 8), cap=40,
@@ -49,9 +49,9 @@ class Settings:
     Attributes
     ----------
     labels
-        Label image of the cube that is given as data; both as `apps.cubes.read_scene` takes them.
+        Label image of the cube that is given as data; both as `gnvpro.apps.cubes.read_scene` takes them.
     features, network, widths
-        See `training.classes.ClassSettings`.
+        See `gnvpro.training.classes.ClassSettings`.
     split
         `class-capped` (the original study's), `random` (what its script does), or `blocks` that share no neighbours.
     cap

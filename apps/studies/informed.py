@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import subspace_angles
 
-from apps.inversion.chains import Chains
-from apps.inversion.posterior import Posterior
-from surrogate.forward_model import Array
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.surrogate.forward_model import Array
 
 
 @dataclass(frozen=True)

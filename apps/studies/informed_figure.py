@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from apps.figure_style import BLUE, COLOURS, GREY, ORANGE, styled
-from apps.studies.informed import Informed
-from surrogate.forward_model import Array, Space
+from gnvpro.apps.figure_style import BLUE, COLOURS, GREY, ORANGE, styled
+from gnvpro.apps.studies.informed import Informed
+from gnvpro.surrogate.forward_model import Array, Space
 
 _LEADING = 4
 

@@ -9,14 +9,14 @@ import numpy as np
 from rich.table import Table
 from scipy.optimize import OptimizeResult, least_squares
 
-from apps.console import Report
-from apps.inversion.maximum import find_minima
-from apps.inversion.posterior import Posterior
-from apps.inversion.solves import Solves
-from apps.studies.synthetic import Synthetic
-from pde_data.problem import Problem
-from surrogate.forward_model import Array
-from surrogate.saved import Surrogate
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.studies.synthetic import Synthetic
+from gnvpro.pde_data.problem import Problem
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.saved import Surrogate
 
 # Tolerances of scipy's search, relative.
 _TOLERANCE = 1e-14

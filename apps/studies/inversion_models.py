@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apps.console import Report
-from apps.origin import problem_of
-from apps.studies.study_data import solved_samples
-from pde_data.dataset import read_samples
-from pde_data.problem import Problem, registered_problem
-from surrogate.samples import Samples
-from surrogate.saved import Surrogate
-from training.train import TrainSettings, train
+from gnvpro.apps.console import Report
+from gnvpro.apps.origin import problem_of
+from gnvpro.apps.studies.study_data import solved_samples
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.pde_data.problem import Problem, registered_problem
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.train import TrainSettings, train
 
 
 def samples_of(name: str, data: Path | None, n: int, report: Report) -> tuple[Samples, str]:

@@ -14,22 +14,22 @@ from arviz_stats import mcse
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from apps.console import Report
-from apps.figure_style import COLOURS, styled
-from apps.inversion.answer import GATE_SOLVES
-from apps.inversion.chains import Chains, shift
-from apps.inversion.delayed_acceptance import sample_delayed
-from apps.inversion.gate import Gate, gate_from_solves
-from apps.inversion.maximum import find_minima
-from apps.inversion.metropolis import sample_metropolis
-from apps.inversion.nuts import sample_nuts
-from apps.inversion.posterior import Posterior
-from apps.inversion.solves import Solves
-from apps.inversion.whitening import Whitening
-from apps.studies.synthetic import Synthetic
-from pde_data.problem import Problem
-from surrogate.forward_model import Array
-from surrogate.saved import Surrogate
+from gnvpro.apps.console import Report
+from gnvpro.apps.figure_style import COLOURS, styled
+from gnvpro.apps.inversion.answer import GATE_SOLVES
+from gnvpro.apps.inversion.chains import Chains, shift
+from gnvpro.apps.inversion.delayed_acceptance import sample_delayed
+from gnvpro.apps.inversion.gate import Gate, gate_from_solves
+from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.metropolis import sample_metropolis
+from gnvpro.apps.inversion.nuts import sample_nuts
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.inversion.whitening import Whitening
+from gnvpro.apps.studies.synthetic import Synthetic
+from gnvpro.pde_data.problem import Problem
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.saved import Surrogate
 
 WALK, GRADIENT = "random walk on the PDE", "NUTS on the PDE"
 GOOD, POOR, UNLEARNED = "delayed acceptance", "the same, poor surrogate", "the same, error not learned"

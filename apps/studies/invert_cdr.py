@@ -15,26 +15,26 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from apps.console import Report
-from apps.inversion.chains import Chains
-from apps.inversion.gate import Gate, gate_from_solves
-from apps.inversion.nuts import sample_nuts
-from apps.inversion.prior import Prior
-from apps.inversion.solves import Solves
-from apps.inversion.whitening import Whitening
-from apps.options import StudyOptions
-from apps.studies import calibration
-from apps.studies.calibration import Calibration
-from apps.studies.informed import Informed, agreement, informed
-from apps.studies.informed_figure import directions, ratios, spectrum
-from apps.studies.inversion_models import pde_of, samples_of, trained
-from apps.studies.result import StudyResult
-from apps.studies.stages import Stages
-from apps.studies.synthetic import Synthetic, observed, reference_of, truths
-from pde_data.options import make
-from pde_data.problem import Problem
-from surrogate.forward_model import Array
-from surrogate.saved import Surrogate
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.gate import Gate, gate_from_solves
+from gnvpro.apps.inversion.nuts import sample_nuts
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.inversion.whitening import Whitening
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies import calibration
+from gnvpro.apps.studies.calibration import Calibration
+from gnvpro.apps.studies.informed import Informed, agreement, informed
+from gnvpro.apps.studies.informed_figure import directions, ratios, spectrum
+from gnvpro.apps.studies.inversion_models import pde_of, samples_of, trained
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.stages import Stages
+from gnvpro.apps.studies.synthetic import Synthetic, observed, reference_of, truths
+from gnvpro.pde_data.options import make
+from gnvpro.pde_data.problem import Problem
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.saved import Surrogate
 
 QUICK: dict[str, Any] = dict(
     noise=["2%"], train=150, validation=50, budget=60.0, seeds=1, truths=2, chains=2, draws=10, tune=10, points=2

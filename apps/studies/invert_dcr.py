@@ -15,24 +15,24 @@ import numpy as np
 from arviz_stats import ess
 from rich.table import Table
 
-from apps.console import Report
-from apps.inversion.chains import Chains
-from apps.inversion.maximum import find_minima
-from apps.inversion.nuts import sample_nuts
-from apps.inversion.posterior import Posterior
-from apps.inversion.solves import Solves
-from apps.inversion.whitening import Whitening
-from apps.options import StudyOptions
-from apps.studies import calibration, inversion_minima, inversion_routes
-from apps.studies.calibration import Calibration
-from apps.studies.inversion_models import pde_of, samples_of, trained
-from apps.studies.inversion_routes import GOOD, POOR, WALK, Lengths
-from apps.studies.result import StudyResult
-from apps.studies.stages import Stages
-from apps.studies.synthetic import Synthetic, observed, reference_of, truths
-from pde_data.options import make
-from pde_data.problem import Problem
-from surrogate.saved import Surrogate
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.nuts import sample_nuts
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.inversion.whitening import Whitening
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies import calibration, inversion_minima, inversion_routes
+from gnvpro.apps.studies.calibration import Calibration
+from gnvpro.apps.studies.inversion_models import pde_of, samples_of, trained
+from gnvpro.apps.studies.inversion_routes import GOOD, POOR, WALK, Lengths
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.stages import Stages
+from gnvpro.apps.studies.synthetic import Synthetic, observed, reference_of, truths
+from gnvpro.pde_data.options import make
+from gnvpro.pde_data.problem import Problem
+from gnvpro.surrogate.saved import Surrogate
 
 QUICK: dict[str, Any] = dict(
     train=60, validation=20, poor_train=30, budget=60.0, draws=30, tune=20, starts=2, coverage_truths=2, coverage_draws=10,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from surrogate.forward_model import Array
+from gnvpro.surrogate.forward_model import Array
 
 
 @dataclass(frozen=True)

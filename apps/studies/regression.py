@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from apps.studies.trials import Task
-from surrogate.forward_model import Array
-from surrogate.networks import DenseNetwork, FeatureNetwork
-from surrogate.objective import OuterLayer
-from surrogate.reduced import ReducedObjective
-from surrogate.residual_network import ResidualNetwork
-from surrogate.samples import Samples, Split
-from surrogate.scaling import Scaling
-from training.fit import ValidationSet
+from gnvpro.apps.studies.trials import Task
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.networks import DenseNetwork, FeatureNetwork
+from gnvpro.surrogate.objective import OuterLayer
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.surrogate.scaling import Scaling
+from gnvpro.training.fit import ValidationSet
 
 
 @dataclass(frozen=True)

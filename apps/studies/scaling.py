@@ -1,6 +1,6 @@
 """How cost grows with samples, width, outputs and depth: per step, and to a fixed validation error.
 
-Data are synthetic (`apps.studies.teacher`), since no PDE at hand has 100,000 solves; one factor is varied at a time.
+Data are synthetic (`gnvpro.apps.studies.teacher`), since no PDE at hand has 100,000 solves; one factor is varied at a time.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, NamedTuple
 import torch
 from rich.table import Table
 
-from apps.console import Report, seconds
-from apps.options import StudyOptions
-from apps.studies.result import StudyResult
-from apps.studies.scaling_figure import FACTORS, draw, slope
-from apps.studies.teacher import Teacher
-from pde_data.options import make
-from surrogate.full import FullObjective
-from surrogate.networks import DenseNetwork
-from surrogate.objective import Objective
-from surrogate.reduced import ReducedObjective
-from training.device import device_named
-from training.fit import Fit, ValidationSet
-from training.methods import METHODS
-from training.solver import Status
+from gnvpro.apps.console import Report, seconds
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.scaling_figure import FACTORS, draw, slope
+from gnvpro.apps.studies.teacher import Teacher
+from gnvpro.pde_data.options import make
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.objective import Objective
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.training.device import device_named
+from gnvpro.training.fit import Fit, ValidationSet
+from gnvpro.training.methods import METHODS
+from gnvpro.training.solver import Status
 
 # Work units between two looks at whether the goal is reached.
 CHUNK = 10.0

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from apps.figure_style import COLOURS, styled
+from gnvpro.apps.figure_style import COLOURS, styled
 
 # The factors, in the order of the columns.
 FACTORS = ("samples", "width", "outputs", "depth")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from apps.console import Report
-from pde_data.problem import SolveStatus, registered_problem
-from pde_data.sampling import default_design, place
-from surrogate.samples import Samples
+from gnvpro.apps.console import Report
+from gnvpro.pde_data.problem import SolveStatus, registered_problem
+from gnvpro.pde_data.sampling import default_design, place
+from gnvpro.surrogate.samples import Samples
 
 # Seed of the parameters that a study draws itself.
 SEED = 0

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from apps.console import Report
-from apps.options import StudyOptions
-from apps.studies.comparison import Comparison, compare
-from apps.studies.comparison_figure import curves
-from apps.studies.comparison_tables import tables
-from apps.studies.regression import Recipe, RegressionTasks
-from apps.studies.result import StudyResult
-from apps.studies.trials import GRID, Metric
-from surrogate.samples import Samples
-from training.methods import METHODS
+from gnvpro.apps.console import Report
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies.comparison import Comparison, compare
+from gnvpro.apps.studies.comparison_figure import curves
+from gnvpro.apps.studies.comparison_tables import tables
+from gnvpro.apps.studies.regression import Recipe, RegressionTasks
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.trials import GRID, Metric
+from gnvpro.surrogate.samples import Samples
+from gnvpro.training.methods import METHODS
 
 # The seed that methods are tuned on lies this far from the first one reported.
 TUNING_SEED = 1000
@@ -27,13 +27,13 @@ class Settings:
     Attributes
     ----------
     network, width, steps, widths, gain
-        See `apps.studies.regression.Recipe`.
+        See `gnvpro.apps.studies.regression.Recipe`.
     budget
         Work units of every training, tuning included.
     train, validation, test
         Samples; all of them are solved where no data are given.
     methods
-        Names of `training.methods.METHODS`.
+        Names of `gnvpro.training.methods.METHODS`.
     grid
         Settings that every method is tuned over, of nine; stochastic baselines over twice as many.
     seeds

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apps.compare import FRESH
-from apps.console import Report
-from apps.inversion.noise import Noise, parse_noise
-from apps.inversion.posterior import Posterior
-from apps.inversion.prior import Prior
-from apps.inversion.solves import Solves
-from pde_data.problem import Problem
-from pde_data.sampling import draw
-from surrogate.forward_model import Array, ForwardModel
+from gnvpro.apps.compare import FRESH
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.noise import Noise, parse_noise
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.pde_data.problem import Problem
+from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.forward_model import Array, ForwardModel
 
 # Truths are samples that neither a data set nor a comparison has.
 _TRUTHS = FRESH + 2**20

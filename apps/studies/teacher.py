@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from surrogate.networks import DenseNetwork
+from gnvpro.surrogate.networks import DenseNetwork
 
 
 @dataclass(frozen=True)

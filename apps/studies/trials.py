@@ -12,12 +12,12 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 from torch import Tensor
 
-from surrogate.forward_model import Array
-from surrogate.objective import Point
-from training.fit import Fit, Validation
-from training.methods import METHODS, SOLVED, Reduced, Setting, run_method
-from training.records import Iterate
-from training.solver import Status
+from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.objective import Point
+from gnvpro.training.fit import Fit, Validation
+from gnvpro.training.methods import METHODS, SOLVED, Reduced, Setting, run_method
+from gnvpro.training.records import Iterate
+from gnvpro.training.solver import Status
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Metric:
     name
         As shown.
     of
-        Which of the two numbers of `training.fit.Validation` it is.
+        Which of the two numbers of `gnvpro.training.fit.Validation` it is.
     complement
         Shown as one minus the number: accuracy from the share misclassified.
     ratio
@@ -139,7 +139,7 @@ class _Chosen:
         self.network_weights, self.outer = iterate.theta, iterate.outer
 
 
-# The settings of one grid; baselines have two such grids, see `training.methods`.
+# The settings of one grid; baselines have two such grids, see `gnvpro.training.methods`.
 GRID = 9
 
 

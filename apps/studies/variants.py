@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surrogate.full import FullObjective
-from surrogate.networks import DenseNetwork, FeatureNetwork
-from surrogate.objective import Objective
-from surrogate.reduced import GaussNewtonKind, ReducedObjective
-from surrogate.residual_network import ResidualNetwork
-from surrogate.samples import Samples, Split
-from surrogate.scaling import Scaling
-from training.fit import Fit, ValidationSet
-from training.lbfgs import LimitedMemoryBFGS
-from training.multilevel import Level, coarse_to_fine, coarsest
-from training.settings import COMPRESSION, KRYLOV_SIZE_IN_METRIC, PAPER_WIDTH
-from training.solver import Solver
-from training.trust_region import TrustRegionKrylov
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.networks import DenseNetwork, FeatureNetwork
+from gnvpro.surrogate.objective import Objective
+from gnvpro.surrogate.reduced import GaussNewtonKind, ReducedObjective
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.surrogate.scaling import Scaling
+from gnvpro.training.fit import Fit, ValidationSet
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.multilevel import Level, coarse_to_fine, coarsest
+from gnvpro.training.settings import COMPRESSION, KRYLOV_SIZE_IN_METRIC, PAPER_WIDTH
+from gnvpro.training.solver import Solver
+from gnvpro.training.trust_region import TrustRegionKrylov
 
 ALPHA_W, ALPHA_THETA = 1e-10, 1e-9
 # RK4 steps on the finest level: three levels are 1, 2, 4.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from apps.cli import app
+from gnvpro.apps.cli import app
 
 TOY = "tests.pde_data.toy:DecayProblem"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from apps.cli import app
+from gnvpro.apps.cli import app
 from tests.surrogate.test_classifier import FIXTURES, SPECTRA, classifier
 
 MODEL = FIXTURES / "schema-3"

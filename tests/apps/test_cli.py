@@ -10,9 +10,9 @@ import pytest
 import typer.main
 from scipy.io import savemat
 
-from apps.cli import app
-from pde_data.dataset import read_samples
-from surrogate.saved import Surrogate
+from gnvpro.apps.cli import app
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.surrogate.saved import Surrogate
 from tests.apps.conftest import TOY
 
 COMMANDS = ("generate", "train", "predict", "calibrate", "compare", "segment", "info", "demo")
@@ -231,7 +231,7 @@ def test_debug_shows_where_it_went_wrong(gnvpro):
 
 
 def test_infinite_numbers_are_null_in_json():
-    from apps.console import jsonable
+    from gnvpro.apps.console import jsonable
 
     assert json.dumps(jsonable({"a": [float("nan"), 1.0], "b": float("inf")})) == '{"a": [null, 1.0], "b": null}'
 

@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from apps import compare as comparing
-from apps.comparison import Comparison
-from apps.costs import Costs, median_cpu_seconds
-from pde_data.dataset import read_samples
-from surrogate.saved import Surrogate
+from gnvpro.apps import compare as comparing
+from gnvpro.apps.comparison import Comparison
+from gnvpro.apps.costs import Costs, median_cpu_seconds
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.surrogate.saved import Surrogate
 from tests.apps.conftest import TOY
 from tests.pde_data.toy import DecayProblem
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from apps.options import StudyOptions
-from apps.studies import cdr, dcr
-from apps.studies.comparison import Comparison, advantage, compare
-from apps.studies.comparison_figure import curves
-from apps.studies.comparison_tables import tables
-from apps.studies.paired import Band, first_reach, paired_interval, stepwise
-from apps.studies.regression import Recipe, RegressionTasks
-from apps.studies.trials import Looks, Metric, Trial, Tuned, run_trial, tried, tune
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies import cdr, dcr
+from gnvpro.apps.studies.comparison import Comparison, advantage, compare
+from gnvpro.apps.studies.comparison_figure import curves
+from gnvpro.apps.studies.comparison_tables import tables
+from gnvpro.apps.studies.paired import Band, first_reach, paired_interval, stepwise
+from gnvpro.apps.studies.regression import Recipe, RegressionTasks
+from gnvpro.apps.studies.trials import Looks, Metric, Trial, Tuned, run_trial, tried, tune
+from gnvpro.training.methods import METHODS
 from tests.training.problems import smooth_samples
-from training.methods import METHODS
 
 METHODS_HERE = ("varpro-lbfgs", "varpro-kf-lbfgs", "lbfgs", "adam")
 SIZES = dict(train=40, validation=20, calibration=0, test=20)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pde_data.convection import ConvectionDiffusionReaction
+from gnvpro.pde_data.convection import ConvectionDiffusionReaction
 
 
 @pytest.fixture

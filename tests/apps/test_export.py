@@ -9,19 +9,18 @@ import onnxruntime
 import pytest
 import torch
 
-import apps.export
-from apps.console import NumericalFailure
-from apps.export import build, difference, export
-from apps.onnx_networks import low_rank
-from surrogate.concatenated import ConcatenatedNetwork
-from surrogate.forward_model import Space
-from surrogate.hamiltonian_network import HamiltonianNetwork
-from surrogate.module_network import ModuleNetwork
-from surrogate.networks import DenseNetwork, NoFeatures
-from surrogate.polynomials import Amplitude, PolynomialBasis
-from surrogate.residual_network import ResidualNetwork
-from surrogate.saved import Surrogate
-from surrogate.spectra import SpectralFeatures
+from gnvpro.apps.console import NumericalFailure
+from gnvpro.apps.export import build, difference, export
+from gnvpro.apps.onnx_networks import low_rank
+from gnvpro.surrogate.concatenated import ConcatenatedNetwork
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
+from gnvpro.surrogate.module_network import ModuleNetwork
+from gnvpro.surrogate.networks import DenseNetwork, NoFeatures
+from gnvpro.surrogate.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.spectra import SpectralFeatures
 from tests.surrogate.test_classifier import classifier
 
 LOWER, UPPER = (0.45, 0.1, 0.0), (0.75, 0.3, 1.5)

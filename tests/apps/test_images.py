@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from apps import images
-from apps.comparison import Comparison, Interpolation
-from apps.costs import Costs
-from apps.sweeps import sweeps
-from surrogate.forward_model import Axis, Space
+from gnvpro.apps import images
+from gnvpro.apps.comparison import Comparison, Interpolation
+from gnvpro.apps.costs import Costs
+from gnvpro.apps.sweeps import sweeps
+from gnvpro.surrogate.forward_model import Axis, Space
 
 GRID = Space(
     (Axis("difference", ("x1", "x2")), Axis("x1", (0.0, 0.1, 0.2, 0.3), "m"), Axis("x2", (0.0, 0.5, 1.0), "m")),

@@ -25,7 +25,7 @@ def python(code, blocked=frozenset(), *arguments):
 def test_reading_training_and_predicting_need_no_fenicsx(data, tmp_path):
     code = """
 import sys
-from apps.cli import app
+from gnvpro.apps.cli import app
 data, model, out = sys.argv[1:]
 for words in (["train", data, "--out", model, "--widths", "4", "--budget", "20"],
               ["predict", model, "--parameters", data, "--out", out], ["info", model]):
@@ -39,7 +39,7 @@ for words in (["train", data, "--out", model, "--widths", "4", "--budget", "20"]
 def test_solving_without_fenicsx_says_what_to_install(tmp_path):
     code = """
 import sys
-from apps.cli import app
+from gnvpro.apps.cli import app
 app(["generate", "cdr", "--samples", "4", "--out", sys.argv[1]])
 """
     ran = python(code, FENICSX, tmp_path / "d.zarr")
@@ -50,7 +50,10 @@ app(["generate", "cdr", "--samples", "4", "--out", sys.argv[1]])
 
 @pytest.mark.parametrize(
     "modules",
-    ["pde_data.generate, pde_data.dataset, pde_data.problem, pde_data.convection, pde_data.sampling", "apps.generate"],
+    [
+        "gnvpro.pde_data.generate, gnvpro.pde_data.dataset, gnvpro.pde_data.problem, gnvpro.pde_data.convection, gnvpro.pde_data.sampling",
+        "gnvpro.apps.generate",
+    ],
 )
 def test_data_generation_loads_no_torch(modules):
     ran = python(f"import {modules}", {"torch"})
@@ -61,7 +64,7 @@ def test_torch_computes_with_its_own_blas_also_when_fenicsx_was_first(fenicsx):
     """dolfinx's helpers for numba put OpenBLAS in the place of torch's BLAS: a crash in batched products."""
     code = """
 import numba
-from pde_data._fenicsx import fenicsx
+from gnvpro.pde_data._fenicsx import fenicsx
 fenicsx()
 import torch
 a, b = torch.eye(9, dtype=torch.float64), torch.ones(30, 9, 55, dtype=torch.float64)
@@ -74,5 +77,5 @@ assert sys.modules["numba"] is numba
 
 
 def test_the_command_line_itself_loads_nothing_heavy():
-    ran = python("import apps.cli, sys; print(sorted({'torch', 'numpy', 'zarr', 'dolfinx'} & set(sys.modules)))")
+    ran = python("import gnvpro.apps.cli, sys; print(sorted({'torch', 'numpy', 'zarr', 'dolfinx'} & set(sys.modules)))")
     assert ran.stdout.strip() == "[]", ran.stderr

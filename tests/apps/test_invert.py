@@ -7,8 +7,8 @@ import arviz as az
 import numpy as np
 import pytest
 
-from apps.inversion.observations import read_observations, write_observations
-from surrogate.saved import Surrogate
+from gnvpro.apps.inversion.observations import read_observations, write_observations
+from gnvpro.surrogate.saved import Surrogate
 from tests.apps.conftest import TOY
 from tests.apps.serving.conftest import serving
 from tests.pde_data.toy import DecayProblem
@@ -216,7 +216,7 @@ def test_an_interruption_says_where_the_solves_are(gnvpro, model, field, tmp_pat
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("apps.inversion.answer.Whitening.at_mode", interrupted)
+    monkeypatch.setattr("gnvpro.apps.inversion.answer.Whitening.at_mode", interrupted)
     ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", *PROBLEM)
     ran = gnvpro(*ask, "--checkpoint", tmp_path / "solves.db", "--out", tmp_path / "out")
     assert ran.exit_code == 130

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from apps.origin import problem_of
-from pde_data import problem as problems
-from pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-from pde_data.problem import load_problem, registered_problem
-from pde_data.provenance import definition_hash
+from gnvpro.apps.origin import problem_of
+from gnvpro.pde_data import problem as problems
+from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
+from gnvpro.pde_data.problem import load_problem, registered_problem
+from gnvpro.pde_data.provenance import definition_hash
 from tests.pde_data.toy import Decay
 
 

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from apps.serving.page import MOST_SOLVES, page_routes
-from apps.serving.page_description import describe, groups, outside, slider_range
-from apps.serving.page_trust import Band, band_of
-from surrogate.conformal import Bands
-from surrogate.forward_model import Space
-from surrogate.saved import Surrogate
+from gnvpro.apps.serving.page import MOST_SOLVES, page_routes
+from gnvpro.apps.serving.page_description import describe, groups, outside, slider_range
+from gnvpro.apps.serving.page_trust import Band, band_of
+from gnvpro.surrogate.conformal import Bands
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.saved import Surrogate
 from tests.apps.page_models import BOX, IMAGES, LINE, MIXTURE, Smooth, models, serving
 
 
@@ -228,8 +228,8 @@ def test_a_thread_of_the_server_is_used_where_one_is_given():
 
 
 def test_fenicsx_solves_in_the_thread_of_the_page(fenicsx):
-    from pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-    from pde_data.sampling import draw
+    from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
+    from gnvpro.pde_data.sampling import draw
 
     problem = ConvectionDiffusionReaction(settings=ImexSettings(width=4))
     points = draw(problem.parameters, 0, range(2))
@@ -285,6 +285,6 @@ def test_groups_hold_every_parameter_once():
 
 
 def test_the_page_asks_nobody_else():
-    text = files("apps.serving").joinpath("page.html").read_text()
+    text = files("gnvpro.apps.serving").joinpath("page.html").read_text()
     assert "http://" not in text
     assert "https://" not in text

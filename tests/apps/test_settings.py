@@ -12,8 +12,8 @@ import typer
 from annotated_types import Ge
 from typer.testing import CliRunner
 
-from apps import options, settings
-from training.train import TrainSettings
+from gnvpro.apps import options, settings
+from gnvpro.training.train import TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from typing import Any
 import onnxruntime
 import torch
 
-from apps.admissible import admissible_points
-from apps.export import export
-from surrogate.classifier import Classifier
-from surrogate.load import load_model
-from surrogate.saved import Surrogate
+from gnvpro.apps.admissible import admissible_points
+from gnvpro.apps.export import export
+from gnvpro.surrogate.classifier import Classifier
+from gnvpro.surrogate.load import load_model
+from gnvpro.surrogate.saved import Surrogate
 
 BATCHES, REPEATS = (1, 10_000), 15
 

@@ -17,19 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.costs import measure_costs, median_cpu_seconds, one_thread
-from pde_data.accuracy import estimated_error
-from pde_data.convection import ConvectionDiffusionReaction
-from pde_data.dataset import read_samples
-from pde_data.problem import registered_problem
-from pde_data.provenance import git_revision, library_versions
-from pde_data.sampling import draw
-from surrogate.forward_model import Space
-from surrogate.samples import Samples
+from gnvpro.apps.costs import measure_costs, median_cpu_seconds, one_thread
+from gnvpro.pde_data.accuracy import estimated_error
+from gnvpro.pde_data.convection import ConvectionDiffusionReaction
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.pde_data.problem import registered_problem
+from gnvpro.pde_data.provenance import git_revision, library_versions
+from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.samples import Samples
+from gnvpro.training.train import TrainSettings, train
 from tests.benchmarks.onnx_runtime import onnx_speed
 from tests.benchmarks.serving import serving
 from tests.benchmarks.speed import as_table, speed
-from training.train import TrainSettings, train
 
 N_SAMPLES, SEEDS = 800, range(5)
 PROTOCOLS = {
@@ -44,8 +44,8 @@ def generation(out: Path) -> dict:
     """Seconds for the data set in a process of its own, set-up included, imports apart."""
     code = f"""
 import json, time
-from pde_data.generate import generate
-from pde_data.problem import load_problem
+from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.problem import load_problem
 began = time.process_time()
 made = generate(load_problem("cdr"), {str(out)!r}, {N_SAMPLES}, 0)
 print(json.dumps(dict(cpu_seconds=time.process_time() - began, wall_seconds=made["wall_seconds"])))
@@ -89,8 +89,8 @@ def resistivity() -> dict:
 ENGINES = """
 import json, time
 import numpy as np
-from pde_data.engines import in_process, local_workers
-from pde_data.generate import generate
+from gnvpro.pde_data.engines import in_process, local_workers
+from gnvpro.pde_data.generate import generate
 from tests.pde_data.toy import Second
 
 def measure(out, n_samples, seed, run):

@@ -26,8 +26,8 @@ import numpy as np
 import orjson
 import psutil
 
-from pde_data.sampling import draw
-from surrogate.saved import Surrogate
+from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.saved import Surrogate
 
 CLIENTS, MALFORMED = 32, 0.01
 # Each with the type of error that has to come back.
@@ -56,7 +56,7 @@ def running(model: Path, *options: str) -> Iterator[tuple[str, psutil.Process]]:
             process.wait(30)
 
 
-_MAIN = "from apps.cli import main; main()"
+_MAIN = "from gnvpro.apps.cli import main; main()"
 
 
 def _address(process: subprocess.Popen, log: Any) -> str:

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from surrogate.module_network import ModuleLinearization
-from surrogate.networks import DenseNetwork
-from surrogate.reduced import ReducedObjective
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.module_network import ModuleLinearization
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.training.device import torch_threads
 from tests.benchmarks import operations as by_hand
-from training.device import torch_threads
 
 N_INPUTS, N_TARGETS = 55, 72
 NETWORKS = {

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pde_data.dataset import read_samples
-from pde_data.generate import generate
-from pde_data.problem import load_problem
-from surrogate.forward_model import ForwardModel
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.problem import load_problem
+from gnvpro.surrogate.forward_model import ForwardModel
 from tests.calculus import assert_adjoint, assert_taylor
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-pde.md"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-from pde_data.convection_coefficients import ConvectionCoefficients
-from pde_data.convection_newton import PlainConvectionDiffusionReaction
+from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
+from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients
+from gnvpro.pde_data.convection_newton import PlainConvectionDiffusionReaction
 
 SHORT = ConvectionCoefficients(times=(0.05, 0.1), final_time=0.1)
 Y = np.random.default_rng(12).dirichlet(np.ones(55), size=1)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import zarr
 
-from pde_data import store
-from pde_data.blocks import BlockTask
-from pde_data.convection import ConvectionDiffusionReaction
-from pde_data.dataset import describe
-from pde_data.engines import local_workers, running_scheduler
-from pde_data.generate import generate
-from pde_data.problem import SolveStatus, load_problem
-from pde_data.shipped import ShippedProblem
+from gnvpro.pde_data import store
+from gnvpro.pde_data.blocks import BlockTask
+from gnvpro.pde_data.convection import ConvectionDiffusionReaction
+from gnvpro.pde_data.dataset import describe
+from gnvpro.pde_data.engines import local_workers, running_scheduler
+from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.problem import SolveStatus, load_problem
+from gnvpro.pde_data.shipped import ShippedProblem
 from tests.pde_data.test_generate import assert_same_bits
 from tests.pde_data.toy import Built, Deadly, DeadlyOnce, Decay, DecayProblem, Flaky, Fragile
 
@@ -51,7 +51,7 @@ def scheduler():
 def start(out, n=MANY):
     """`gnvpro generate --workers 2` in a process group of its own, once it has committed a few blocks."""
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # as from a terminal
-    code += "if __name__ == '__main__':\n    from apps.cli import main; main()"
+    code += "if __name__ == '__main__':\n    from gnvpro.apps.cli import main; main()"
     words = ["generate", "tests.pde_data.toy:Slow", "-n", n, "-s", 5, "-o", out, "--workers", 2]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)],
@@ -204,7 +204,7 @@ def test_the_script_for_slurm_runs_with_jobs_of_this_machine(tmp_path):
 
 
 def test_no_scheduler_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("pde_data.engines.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("gnvpro.pde_data.engines.CONNECT_SECONDS", 0.5)
     with pytest.raises(OSError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9' .* give the address"):
         generate(DecayProblem(), tmp_path / "d.zarr", 4, 1, run=running_scheduler("tcp://127.0.0.1:9"))
 

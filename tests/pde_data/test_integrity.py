@@ -8,11 +8,11 @@ import pytest
 import xarray as xr
 import zarr
 
-from pde_data import store
-from pde_data.dataset import describe, read_samples
-from pde_data.generate import generate
-from pde_data.integrity import find_damage
-from pde_data.problem import SolveStatus
+from gnvpro.pde_data import store
+from gnvpro.pde_data.dataset import describe, read_samples
+from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.integrity import find_damage
+from gnvpro.pde_data.problem import SolveStatus
 from tests.pde_data.test_extension import SCHEMA_1
 from tests.pde_data.test_generate import assert_same_bits
 from tests.pde_data.toy import Fragile, OnBackground

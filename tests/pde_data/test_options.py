@@ -6,12 +6,12 @@ from functools import cached_property
 import numpy as np
 import pytest
 
-from pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-from pde_data.convection_coefficients import ConvectionCoefficients
-from pde_data.options import make, options_of
-from pde_data.problem import Rebuilt, load_problem, registered_problem
-from pde_data.provenance import definition_hash
-from pde_data.reactions import Reactions
+from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
+from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients
+from gnvpro.pde_data.options import make, options_of
+from gnvpro.pde_data.problem import Rebuilt, load_problem, registered_problem
+from gnvpro.pde_data.provenance import definition_hash
+from gnvpro.pde_data.reactions import Reactions
 from tests.pde_data.toy import Decay
 
 

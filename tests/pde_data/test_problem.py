@@ -5,9 +5,9 @@ import textwrap
 import numpy as np
 import pytest
 
-from pde_data import problem as problems
-from pde_data.problem import SolveStatus, as_problem, load_problem, registered_problem, solve_block
-from surrogate.forward_model import ForwardModel
+from gnvpro.pde_data import problem as problems
+from gnvpro.pde_data.problem import SolveStatus, as_problem, load_problem, registered_problem, solve_block
+from gnvpro.surrogate.forward_model import ForwardModel
 from tests.pde_data.toy import Decay, DecayProblem, Fragile
 
 AMPLITUDES = np.array([1.2, 1.55, 1.95, 1.4, 1.85, 1.3])

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from surrogate.classifier import Classifier
-from surrogate.forward_model import Space
-from surrogate.model_folder import DESCRIPTION, SavedModelError, canonical, kind_of, sha256
-from surrogate.networks import DenseNetwork
-from surrogate.saved import Surrogate
-from surrogate.spectra import SpectralFeatures
+from gnvpro.surrogate.classifier import Classifier
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.model_folder import DESCRIPTION, SavedModelError, canonical, kind_of, sha256
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.spectra import SpectralFeatures
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SPECTRA = np.random.default_rng(0).uniform(1, 5, (30, 7))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from surrogate.conformal import LEVELS, Bands, law_weights, quantile, samples_needed, spread
-from surrogate.forward_model import Space
-from surrogate.samples import Samples
-from surrogate.trust import calibrated_by_split, residuals
-from training.train import TrainSettings, train
+from gnvpro.surrogate.conformal import LEVELS, Bands, law_weights, quantile, samples_needed, spread
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.trust import calibrated_by_split, residuals
+from gnvpro.training.train import TrainSettings, train
 
 BOX = Space.vector(["a", "b"], lower=(0.0, -1.0), upper=(2.0, 3.0), law="uniform")
 

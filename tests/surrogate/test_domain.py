@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from surrogate.domain import Domain
-from surrogate.forward_model import Space
-from surrogate.samples import Samples
-from training.train import TrainSettings, train
+from gnvpro.surrogate.domain import Domain
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.samples import Samples
+from gnvpro.training.train import TrainSettings, train
 
 RNG = np.random.default_rng(2)
 FITTED, HELD_OUT = RNG.standard_normal((300, 4)), RNG.standard_normal((200, 4))

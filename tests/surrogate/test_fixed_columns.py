@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from surrogate.networks import DenseNetwork, NoFeatures
-from surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.networks import DenseNetwork, NoFeatures
+from gnvpro.surrogate.reduced import ReducedObjective
 
 ALPHA_W, ALPHA_THETA = 1e-3, 1e-3
 NETWORK = DenseNetwork(2, (4, 3))

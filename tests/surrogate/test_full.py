@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from surrogate.full import FullObjective
-from surrogate.labels import one_hot
-from surrogate.networks import DenseNetwork
-from surrogate.reduced import ReducedObjective
-from surrogate.reduced_classes import ReducedClasses
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.labels import one_hot
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.training.kronecker import KroneckerMetric
 from tests.calculus import assert_taylor
-from training.kronecker import KroneckerMetric
 
 torch.set_default_dtype(torch.float64)
 

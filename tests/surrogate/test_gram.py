@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from surrogate import gram
-from surrogate.gram import gram_by_products, regulariser_matrix
-from surrogate.hamiltonian_network import HamiltonianNetwork
-from surrogate.networks import DenseNetwork
-from surrogate.regularisation import LayerRidge, Ridge, TimeDerivative
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate import gram
+from gnvpro.surrogate.gram import gram_by_products, regulariser_matrix
+from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.regularisation import LayerRidge, Ridge, TimeDerivative
+from gnvpro.surrogate.residual_network import ResidualNetwork
 from tests.surrogate.test_reduced import NETWORKS, augmented_residual, problem
 
 NETWORKS = {

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
-from surrogate.module_network import ModuleLinearization, ModuleNetwork
-from surrogate.networks import LayeredLinearization
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.module_network import ModuleLinearization, ModuleNetwork
+from gnvpro.surrogate.networks import LayeredLinearization
+from gnvpro.surrogate.residual_network import ResidualNetwork
 
 torch.set_default_dtype(torch.float64)
 

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from surrogate.hamiltonian_network import HamiltonianNetwork
-from surrogate.module_network import ModuleLinearization, ModuleNetwork
-from surrogate.networks import DenseNetwork, LayeredLinearization
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
+from gnvpro.surrogate.module_network import ModuleLinearization, ModuleNetwork
+from gnvpro.surrogate.networks import DenseNetwork, LayeredLinearization
+from gnvpro.surrogate.residual_network import ResidualNetwork
 
 torch.set_default_dtype(torch.float64)
 

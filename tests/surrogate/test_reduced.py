@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from surrogate.inner import LeastSquaresLayer
-from surrogate.module_network import ModuleNetwork
-from surrogate.networks import DenseNetwork
-from surrogate.reduced import ReducedObjective
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.inner import LeastSquaresLayer
+from gnvpro.surrogate.module_network import ModuleNetwork
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.residual_network import ResidualNetwork
 
 torch.set_default_dtype(torch.float64)
 

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from surrogate.labels import class_weights, one_hot
-from surrogate.module_network import ModuleNetwork
-from surrogate.networks import DenseNetwork
-from surrogate.reduced_classes import ReducedClasses
-from surrogate.regularisation import TimeDerivative
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.labels import class_weights, one_hot
+from gnvpro.surrogate.module_network import ModuleNetwork
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.surrogate.regularisation import TimeDerivative
+from gnvpro.surrogate.residual_network import ResidualNetwork
 from tests.calculus import assert_taylor
 
 torch.set_default_dtype(torch.float64)

@@ -7,8 +7,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from surrogate.forward_model import Axis, Coordinate, Space
-from surrogate.samples import Samples
+from gnvpro.surrogate.forward_model import Axis, Coordinate, Space
+from gnvpro.surrogate.samples import Samples
 
 FIELD = Space(
     (

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from surrogate.forward_model import Space
-from surrogate.model_folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
-from surrogate.networks import DenseNetwork
-from surrogate.residual_network import ResidualNetwork
-from surrogate.saved import Surrogate
-from surrogate.scaling import Scaling
+from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.model_folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.scaling import Scaling
+from gnvpro.training.train import TrainSettings, train
 from tests.training.problems import smooth_samples
-from training.train import TrainSettings, train
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # Of the fixture of schema 2, when it was written.

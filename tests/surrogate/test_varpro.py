@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from surrogate.labels import one_hot
-from surrogate.networks import DenseNetwork
-from surrogate.reduced import ReducedObjective
-from surrogate.reduced_classes import ReducedClasses
-from surrogate.varpro import VarPro, varpro_loss
+from gnvpro.surrogate.labels import one_hot
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.surrogate.varpro import VarPro, varpro_loss
 from tests.calculus import assert_taylor
 
 N, WIDTH, M = 40, 5, 3

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from surrogate.networks import NoFeatures
-from surrogate.samples import Samples
-from surrogate.saved import Surrogate
+from gnvpro.surrogate.networks import NoFeatures
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.train import TrainSettings, train
 from tests.training.problems import smooth_samples
-from training.train import TrainSettings, train
 
 SMOOTH = smooth_samples(200)
 BACKGROUND = np.linspace(50.0, 80.0, SMOOTH.observables.shape[1])

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from surrogate.networks import DenseNetwork
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.training.checkpoint import INDEX, Checkpoint, CheckpointError, _read_state, _serialised, identity_of
+from gnvpro.training.fit import Fit
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.levenberg import LevenbergMarquardt
+from gnvpro.training.solver import Step
+from gnvpro.training.state import State
+from gnvpro.training.train import TrainSettings, train
+from gnvpro.training.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
-from training.checkpoint import INDEX, Checkpoint, CheckpointError, _read_state, _serialised, identity_of
-from training.fit import Fit
-from training.lbfgs import LimitedMemoryBFGS
-from training.levenberg import LevenbergMarquardt
-from training.solver import Step
-from training.state import State
-from training.train import TrainSettings, train
-from training.trust_region import TrustRegionKrylov
 
 SPLIT = smooth_samples(200).split(0)
 RACE = TrainSettings(budget=420, polynomial="off")
@@ -95,7 +95,7 @@ def test_module_is_resumed(tmp_path):
 SCRIPT = """
 import os, signal, sys
 from tests.training.test_checkpoint import SPLIT, RACE
-from training.train import train
+from gnvpro.training.train import train
 left = [int(sys.argv[2])]
 def callback(_):
     left[0] -= 1

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from surrogate.labelled import LabelledSamples, LabelledSplit
+from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
+from gnvpro.training.classes import ClassProblem, ClassSettings, train_classes
 from tests.calculus import assert_adjoint, assert_taylor
-from training.classes import ClassProblem, ClassSettings, train_classes
 
 NAMES = ("low", "middle", "high")
 SHORT = ClassSettings(widths=(8, 6), budget=25, seed=1)

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from surrogate.labels import one_hot
-from surrogate.networks import DenseNetwork
-from surrogate.reduced_classes import ReducedClasses
-from surrogate.residual_network import ResidualNetwork
-from training.class_validation import ClassValidation, accuracy, average_accuracy, predicted_logits
-from training.fit import Fit
-from training.lbfgs import LimitedMemoryBFGS
-from training.solver import Status
-from training.trust_region import TrustRegionKrylov
+from gnvpro.surrogate.labels import one_hot
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.training.class_validation import ClassValidation, accuracy, average_accuracy, predicted_logits
+from gnvpro.training.fit import Fit
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solver import Status
+from gnvpro.training.trust_region import TrustRegionKrylov
 
 torch.set_default_dtype(torch.float64)
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.func import jvp, vjp
 
-from surrogate.concatenated import ConcatenatedNetwork, mean_of
-from surrogate.networks import DenseNetwork
-from surrogate.saved import Surrogate
+from gnvpro.surrogate.concatenated import ConcatenatedNetwork, mean_of
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.train import TrainSettings, train
 from tests.training.problems import smooth_samples
-from training.train import TrainSettings, train
 
 MEMBERS = (DenseNetwork(3, (4, 5)), DenseNetwork(3, (6,)))
 NETWORK = ConcatenatedNetwork(MEMBERS)

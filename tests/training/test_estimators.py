@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from surrogate.saved import Surrogate
-from training.estimators import GNvproClassifier, GNvproRegressor
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.estimators import GNvproClassifier, GNvproRegressor
 
 
 def expected_failures(estimator):
@@ -140,5 +140,5 @@ def test_bad_settings_are_answered():
 
 
 def test_only_the_estimators_import_scikit_learn():
-    code = "import sys, training.train, surrogate.varpro; assert 'sklearn' not in sys.modules"
+    code = "import sys, gnvpro.training.train, gnvpro.surrogate.varpro; assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

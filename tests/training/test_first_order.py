@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from surrogate.full import FullObjective
-from surrogate.networks import DenseNetwork
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.training.first_order import GradientDescent, MinibatchDescent, Rule
+from gnvpro.training.fit import Fit
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solver import Status
 from tests.training.problems import objective_and_validation
-from training.first_order import GradientDescent, MinibatchDescent, Rule
-from training.fit import Fit
-from training.lbfgs import LimitedMemoryBFGS
-from training.solver import Status
 
 NETWORK = DenseNetwork(3, (4,))
 

@@ -5,15 +5,15 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
-from surrogate.hamiltonian_network import HamiltonianNetwork
-from surrogate.module_network import ModuleNetwork
-from surrogate.networks import DenseNetwork
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
+from gnvpro.surrogate.module_network import ModuleNetwork
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.training.fit import Fit
+from gnvpro.training.kronecker import DAMPING, KroneckerMetric
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation
-from training.fit import Fit
-from training.kronecker import DAMPING, KroneckerMetric
-from training.lbfgs import LimitedMemoryBFGS
-from training.trust_region import TrustRegionKrylov
 
 
 def convolutions():

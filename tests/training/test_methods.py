@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from surrogate.labels import one_hot
-from surrogate.networks import DenseNetwork
-from surrogate.reduced_classes import ReducedClasses
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.labels import one_hot
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.training.class_validation import ClassValidation
+from gnvpro.training.methods import METHODS, run_method, set_up
 from tests.training.problems import objective_and_validation
-from training.class_validation import ClassValidation
-from training.methods import METHODS, run_method, set_up
 
 NETWORK = DenseNetwork(3, (4,))
 

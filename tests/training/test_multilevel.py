@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from surrogate.feature_networks import network_of
-from surrogate.hamiltonian_network import HamiltonianNetwork
-from surrogate.residual_network import ResidualNetwork
-from surrogate.saved import Surrogate
+from gnvpro.surrogate.feature_networks import network_of
+from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.fit import Fit
+from gnvpro.training.multilevel import coarse_to_fine, coarsest
+from gnvpro.training.preparation import Preparation
+from gnvpro.training.solver import Status
+from gnvpro.training.train import TrainSettings, train
+from gnvpro.training.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
-from training.fit import Fit
-from training.multilevel import coarse_to_fine, coarsest
-from training.preparation import Preparation
-from training.solver import Status
-from training.train import TrainSettings, train
-from training.trust_region import TrustRegionKrylov
 
 SPLIT = smooth_samples(150).split(0)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pde_data.dataset import read_samples
-from training.train import TrainSettings, train
+from gnvpro.pde_data.dataset import read_samples
+from gnvpro.training.train import TrainSettings, train
 
 FOLDER = Path(os.environ.get("GNVPRO_PAPER_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILE = FOLDER / "CDR_Data.mat"

@@ -5,14 +5,14 @@ import pytest
 import scipy.optimize
 import torch
 
-from surrogate.networks import DenseNetwork
-from surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.training.fit import Fit
+from gnvpro.training.lbfgs import LimitedMemoryBFGS, _Pairs
+from gnvpro.training.levenberg import LevenbergMarquardt, curvature_matrix
+from gnvpro.training.solver import Status
+from gnvpro.training.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
-from training.fit import Fit
-from training.lbfgs import LimitedMemoryBFGS, _Pairs
-from training.levenberg import LevenbergMarquardt, curvature_matrix
-from training.solver import Status
-from training.trust_region import TrustRegionKrylov
 
 SOLVERS = {
     "lbfgs": lambda: LimitedMemoryBFGS(),

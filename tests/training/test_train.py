@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from surrogate.networks import DenseNetwork
-from surrogate.reduced import ReducedObjective
-from surrogate.residual_network import ResidualNetwork
-from surrogate.saved import Surrogate
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.fit import Fit, ValidationSet
+from gnvpro.training.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.race import Candidate, candidates, race
+from gnvpro.training.solver import Status
+from gnvpro.training.train import Progress, TrainSettings, train
+from gnvpro.training.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
-from training.fit import Fit, ValidationSet
-from training.lbfgs import LimitedMemoryBFGS
-from training.race import Candidate, candidates, race
-from training.solver import Status
-from training.train import Progress, TrainSettings, train
-from training.trust_region import TrustRegionKrylov
 
 SPLIT = smooth_samples(200).split(0)
 SHORT = TrainSettings(widths=(6, 8), gain=1.0, budget=60)

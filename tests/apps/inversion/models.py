@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.inversion.noise import Noise
-from apps.inversion.posterior import Posterior
-from apps.inversion.prior import Prior
-from apps.inversion.solves import Solves
-from surrogate.forward_model import Space
+from gnvpro.apps.inversion.noise import Noise
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.surrogate.forward_model import Space
 
 
 class Analytic:

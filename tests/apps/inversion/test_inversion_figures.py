@@ -7,15 +7,15 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import kstest, norm
 
-from apps.inversion import figures, fit_figures
-from apps.inversion.body import body, body_problem, outline_from_above, outline_in_section
-from apps.inversion.marginals import best_informed, interval, prior_density, prior_interval, relative_spread
-from apps.inversion.maximum import find_minima
-from apps.inversion.noise import Noise
-from apps.inversion.prior import Prior
-from apps.inversion.solves import Solves
-from pde_data.resistivity import Resistivity
-from surrogate.forward_model import Space
+from gnvpro.apps.inversion import figures, fit_figures
+from gnvpro.apps.inversion.body import body, body_problem, outline_from_above, outline_in_section
+from gnvpro.apps.inversion.marginals import best_informed, interval, prior_density, prior_interval, relative_spread
+from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.noise import Noise
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.pde_data.resistivity import Resistivity
+from gnvpro.surrogate.forward_model import Space
 from tests.apps.inversion.linear import NOISE, LinearModel, box, curves, images, invert
 
 SIMPLEX = Space.vector(

@@ -7,11 +7,11 @@ from html import unescape
 import numpy as np
 import pytest
 
-from apps.inversion.gate import Gate
-from apps.inversion.noise import Noise
-from apps.inversion.report import MOST_PARAMETERS, write_report
-from apps.inversion.tables import costs, headlines, minimum, notes, parameters, rounded, shifts
-from pde_data.resistivity import Resistivity
+from gnvpro.apps.inversion.gate import Gate
+from gnvpro.apps.inversion.noise import Noise
+from gnvpro.apps.inversion.report import MOST_PARAMETERS, write_report
+from gnvpro.apps.inversion.tables import costs, headlines, minimum, notes, parameters, rounded, shifts
+from gnvpro.pde_data.resistivity import Resistivity
 from tests.apps.inversion.linear import FIT, box, images, invert
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from apps.inversion.delayed_acceptance import sample_delayed
-from apps.inversion.maximum import find_minima
-from apps.inversion.metropolis import RandomWalk, sample_metropolis
-from apps.inversion.nuts import sample_nuts
-from apps.inversion.posterior import Posterior
-from apps.inversion.prior import Prior
-from apps.inversion.solves import Solves
-from apps.inversion.whitening import Whitening
-from surrogate.forward_model import Space
+from gnvpro.apps.inversion.delayed_acceptance import sample_delayed
+from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.metropolis import RandomWalk, sample_metropolis
+from gnvpro.apps.inversion.nuts import sample_nuts
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.inversion.whitening import Whitening
+from gnvpro.surrogate.forward_model import Space
 from tests.apps.inversion.models import (
     Analytic,
     Backwards,

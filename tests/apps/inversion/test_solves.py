@@ -6,14 +6,14 @@ import threading
 import numpy as np
 import pytest
 
-from apps.inversion.delayed_acceptance import sample_delayed
-from apps.inversion.maximum import find_minima
-from apps.inversion.metropolis import sample_metropolis
-from apps.inversion.nuts import sample_nuts
-from apps.inversion.posterior import Posterior
-from apps.inversion.prior import Prior
-from apps.inversion.solves import Solves
-from apps.inversion.whitening import Whitening
+from gnvpro.apps.inversion.delayed_acceptance import sample_delayed
+from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.metropolis import sample_metropolis
+from gnvpro.apps.inversion.nuts import sample_nuts
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.inversion.whitening import Whitening
 from tests.apps.inversion.models import (
     Analytic,
     Backwards,

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surrogate.saved import Surrogate
+from gnvpro.surrogate.saved import Surrogate
+from gnvpro.training.train import TrainSettings, train
 from tests.apps.conftest import TOY
 from tests.training.problems import smooth_samples
-from training.train import TrainSettings, train
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +25,7 @@ class Server:
     """A running `gnvpro serve`; its log is in a file, so that it never waits for a reader."""
 
     def __init__(self, log: Path, *words: object):
-        code = "from apps.cli import main; main()"
+        code = "from gnvpro.apps.cli import main; main()"
         self.log_file = log
         with log.open("wb") as stderr, log.with_suffix(".out").open("wb") as stdout:
             self.process = subprocess.Popen(

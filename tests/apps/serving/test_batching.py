@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from apps.serving.batching import Batcher, QueueFull
+from gnvpro.apps.serving.batching import Batcher, QueueFull
 
 
 class Recorder:

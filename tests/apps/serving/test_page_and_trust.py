@@ -8,9 +8,9 @@ import urllib.request
 import numpy as np
 import pytest
 
-from apps.serving.protocol import ProtocolError
-from apps.serving.served import ServedModel
-from surrogate.saved import Surrogate
+from gnvpro.apps.serving.protocol import ProtocolError
+from gnvpro.apps.serving.served import ServedModel
+from gnvpro.surrogate.saved import Surrogate
 from tests.apps.serving.conftest import points
 
 

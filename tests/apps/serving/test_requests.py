@@ -10,11 +10,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.serving.domain import Domain
-from apps.serving.protocol import OPERATIONS
-from apps.serving.served import ServedModel, serve_surrogate
-from apps.serving.server import MODELS, Limits, make_app
-from surrogate.forward_model import Space
+from gnvpro.apps.serving.domain import Domain
+from gnvpro.apps.serving.protocol import OPERATIONS
+from gnvpro.apps.serving.served import ServedModel, serve_surrogate
+from gnvpro.apps.serving.server import MODELS, Limits, make_app
+from gnvpro.surrogate.forward_model import Space
 from tests.apps.serving.conftest import points
 
 TYPES = {"InvalidInput", "ModelNotFound", "UnsupportedFeature", "InvalidOutput"}

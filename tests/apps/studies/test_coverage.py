@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from apps.options import StudyOptions
-from apps.studies import coverage
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies import coverage
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from apps.options import StudyOptions
-from apps.studies import ellipse
-from apps.studies.ellipse_data import draw_points, level, outline
-from apps.studies.ellipse_figure import FrameImage, draw_features
-from surrogate.full import FullObjective
-from surrogate.labels import one_hot
-from surrogate.networks import DenseNetwork
-from surrogate.reduced_classes import ReducedClasses
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies import ellipse
+from gnvpro.apps.studies.ellipse_data import draw_points, level, outline
+from gnvpro.apps.studies.ellipse_figure import FrameImage, draw_features
+from gnvpro.surrogate.full import FullObjective
+from gnvpro.surrogate.labels import one_hot
+from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.surrogate.reduced_classes import ReducedClasses
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from apps.cubes import indian_pines as real_scene
-from apps.options import StudyOptions
-from apps.studies import indian_pines
-from training.methods import METHODS
+from gnvpro.apps.cubes import indian_pines as real_scene
+from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.studies import indian_pines
+from gnvpro.training.methods import METHODS
 
 
 def run(**more):

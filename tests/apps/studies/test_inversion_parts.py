@@ -5,17 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from apps.inversion.chains import Chains
-from apps.inversion.noise import Noise
-from apps.inversion.posterior import Posterior
-from apps.inversion.prior import Prior
-from apps.inversion.solves import Solves
-from apps.studies import calibration, inversion_minima, inversion_routes
-from apps.studies.calibration import Calibration, limits, placed
-from apps.studies.informed import agreement, informed
-from apps.studies.inversion_routes import GOOD, POOR, UNLEARNED, WALK, Lengths
-from apps.studies.synthetic import observed, reference_of, truths
-from surrogate.forward_model import Space
+from gnvpro.apps.inversion.chains import Chains
+from gnvpro.apps.inversion.noise import Noise
+from gnvpro.apps.inversion.posterior import Posterior
+from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.studies import calibration, inversion_minima, inversion_routes
+from gnvpro.apps.studies.calibration import Calibration, limits, placed
+from gnvpro.apps.studies.informed import agreement, informed
+from gnvpro.apps.studies.inversion_routes import GOOD, POOR, UNLEARNED, WALK, Lengths
+from gnvpro.apps.studies.synthetic import observed, reference_of, truths
+from gnvpro.surrogate.forward_model import Space
 from tests.apps.studies.inversion_toy import Smooth
 
 NAMES = ("a", "b", "c")
