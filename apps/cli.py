@@ -14,8 +14,20 @@ from typing import Annotated, Any
 
 import typer
 
-from gnvpro.apps import options, settings
+from gnvpro.apps import settings
+from gnvpro.apps.commands.calibrate import CalibrateOptions
+from gnvpro.apps.commands.compare import CompareOptions
+from gnvpro.apps.commands.demo import DemoOptions
+from gnvpro.apps.commands.export import ExportOptions
+from gnvpro.apps.commands.generate import GenerateOptions
+from gnvpro.apps.commands.info import InfoOptions
+from gnvpro.apps.commands.invert import InvertOptions
+from gnvpro.apps.commands.predict import PredictOptions
+from gnvpro.apps.commands.segment import SegmentOptions
+from gnvpro.apps.commands.serve import ServeOptions
+from gnvpro.apps.commands.train import TrainOptions
 from gnvpro.apps.console import Outcome, present
+from gnvpro.apps.studies.options import StudyOptions
 
 app = typer.Typer(
     name="gnvpro",
@@ -58,98 +70,98 @@ def command[S](options_class: type[S], example: str) -> Callable[[Callable[[S], 
     return register
 
 
-@command(options.GenerateOptions, "generate cdr --samples 800 --seed 0 --out runs/cdr.zarr")
-def generate(given: options.GenerateOptions) -> Outcome:
+@command(GenerateOptions, "generate cdr --samples 800 --seed 0 --out runs/cdr.zarr")
+def generate(given: GenerateOptions) -> Outcome:
     """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
-    from gnvpro.apps.generate import run
+    from gnvpro.apps.commands.generate import run
 
     return run(given)
 
 
-@command(options.TrainOptions, "train runs/cdr.zarr --out runs/model --seed 0")
-def train(given: options.TrainOptions) -> Outcome:
+@command(TrainOptions, "train runs/cdr.zarr --out runs/model --seed 0")
+def train(given: TrainOptions) -> Outcome:
     """Train a surrogate on a data set and save it with its errors."""
-    from gnvpro.apps.train import run
+    from gnvpro.apps.commands.train import run
 
     return run(given)
 
 
-@command(options.PredictOptions, "predict runs/model --parameters points.csv --out observables.csv")
-def predict(given: options.PredictOptions) -> Outcome:
+@command(PredictOptions, "predict runs/model --parameters points.csv --out observables.csv")
+def predict(given: PredictOptions) -> Outcome:
     """Evaluate a surrogate at given parameters, with error bands; points not to be trusted are flagged."""
-    from gnvpro.apps.predict import run
+    from gnvpro.apps.commands.predict import run
 
     return run(given)
 
 
-@command(options.ExportOptions, "export runs/model --out model.onnx --dtype float32")
-def export(given: options.ExportOptions) -> Outcome:
+@command(ExportOptions, "export runs/model --out model.onnx --dtype float32")
+def export(given: ExportOptions) -> Outcome:
     """Write a surrogate or classifier as an ONNX file, compared with the model before."""
-    from gnvpro.apps.export import run
+    from gnvpro.apps.commands.export import run
 
     return run(given)
 
 
-@command(options.CalibrateOptions, "calibrate runs/model runs/more.zarr --out runs/calibrated")
-def calibrate(given: options.CalibrateOptions) -> Outcome:
+@command(CalibrateOptions, "calibrate runs/model runs/more.zarr --out runs/calibrated")
+def calibrate(given: CalibrateOptions) -> Outcome:
     """Give a surrogate error bands and an in-domain score from samples that did not train it."""
-    from gnvpro.apps.calibrate import run
+    from gnvpro.apps.commands.calibrate import run
 
     return run(given)
 
 
-@command(options.CompareOptions, "compare runs/model --samples 64 --seed 1 --out runs/comparison")
-def compare(given: options.CompareOptions) -> Outcome:
+@command(CompareOptions, "compare runs/model --samples 64 --seed 1 --out runs/comparison")
+def compare(given: CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
-    from gnvpro.apps.compare import run
+    from gnvpro.apps.commands.compare import run
 
     return run(given)
 
 
-@command(options.InvertOptions, "invert runs/dcr-model --observations field.csv --noise 2% --out runs/inversion")
-def invert(given: options.InvertOptions) -> Outcome:
+@command(InvertOptions, "invert runs/dcr-model --observations field.csv --noise 2% --out runs/inversion")
+def invert(given: InvertOptions) -> Outcome:
     """Find parameters from observations: most probable point, posterior, and both confirmed by the PDE."""
-    from gnvpro.apps.invert import run
+    from gnvpro.apps.commands.invert import run
 
     return run(given)
 
 
-@command(options.ServeOptions, "serve runs/model --with-pde --port 4242")
-def serve(given: options.ServeOptions) -> Outcome:
+@command(ServeOptions, "serve runs/model --with-pde --port 4242")
+def serve(given: ServeOptions) -> Outcome:
     """Answer clients of the UM-Bridge protocol with saved models, and with the PDE, until told to stop."""
-    from gnvpro.apps.serve import run
+    from gnvpro.apps.commands.serve import run
 
     return run(given)
 
 
-@command(options.SegmentOptions, "segment cube.mat --labels labels.mat --out runs/segmentation")
-def segment(given: options.SegmentOptions) -> Outcome:
+@command(SegmentOptions, "segment cube.mat --labels labels.mat --out runs/segmentation")
+def segment(given: SegmentOptions) -> Outcome:
     """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
-    from gnvpro.apps.segment import run
+    from gnvpro.apps.commands.segment import run
 
     return run(given)
 
 
-@command(options.StudyOptions, "study cdr --quick --out runs/study-cdr")
-def study(given: options.StudyOptions) -> Outcome:
+@command(StudyOptions, "study cdr --quick --out runs/study-cdr")
+def study(given: StudyOptions) -> Outcome:
     """Measure one of the method's results anew: a table, figures and numbers."""
-    from gnvpro.apps.study import run
+    from gnvpro.apps.commands.study import run
 
     return run(given)
 
 
-@command(options.InfoOptions, "info runs/model")
-def info(given: options.InfoOptions) -> Outcome:
+@command(InfoOptions, "info runs/model")
+def info(given: InfoOptions) -> Outcome:
     """Say what a data set or a saved surrogate holds and where it came from."""
-    from gnvpro.apps.info import run
+    from gnvpro.apps.commands.info import run
 
     return run(given)
 
 
-@command(options.DemoOptions, "demo --out runs/demo")
-def demo(given: options.DemoOptions) -> Outcome:
+@command(DemoOptions, "demo --out runs/demo")
+def demo(given: DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
-    from gnvpro.apps.demo import run
+    from gnvpro.apps.commands.demo import run
 
     return run(given)
 

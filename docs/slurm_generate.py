@@ -15,9 +15,9 @@ from dask_jobqueue import SLURMCluster
 from dask_jobqueue.core import JobQueueCluster
 from dask_jobqueue.local import LocalCluster
 
-from gnvpro.pde_data.engines import WORKER_ENVIRONMENT, running_scheduler
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.problem import load_problem
+from gnvpro.pde_data.generation.engines import WORKER_ENVIRONMENT, running_scheduler
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.loading import load_problem
 
 # One process with one thread a solver, and one block at a time: a block is not blamed for another's dead worker.
 ONE_SOLVER = {"cores": 1, "processes": 1, "memory": "4GB", "python": sys.executable}

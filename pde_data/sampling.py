@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gnvpro.surrogate.forward_model import Array, Space
+from gnvpro.surrogate.spaces import Array, Space
 
 Design = Literal["random", "sobol-arcsine"]
 DESIGNS: tuple[Design, ...] = get_args(Design)

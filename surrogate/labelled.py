@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.spaces import Array
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.surrogate.forward_model import Array, Space
+from gnvpro.surrogate.spaces import Array, Space
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from gnvpro.surrogate.forward_model import Array
-from gnvpro.surrogate.polynomials import Amplitude
+from gnvpro.surrogate.networks.polynomials import Amplitude
+from gnvpro.surrogate.spaces import Array
 
 
 @dataclass(frozen=True)

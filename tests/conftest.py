@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture(scope="session")
 def fenicsx():
     """Skips, visibly, a test that needs FEniCSx where it is missing."""
-    from gnvpro.pde_data import _fenicsx
+    from gnvpro.pde_data.problems import fenicsx as _fenicsx
 
     try:
         return _fenicsx.fenicsx()

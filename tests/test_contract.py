@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gnvpro.surrogate.forward_model import ForwardModel, Space
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.spaces import Space
 from gnvpro.training.train import TrainSettings, train
 from tests.calculus import assert_adjoint, assert_taylor
 from tests.training.problems import smooth_samples
@@ -44,19 +45,19 @@ def classifier():
 
 
 def convection():
-    from gnvpro.pde_data.convection import ConvectionDiffusionReaction
+    from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 
     return ConvectionDiffusionReaction()
 
 
 def reduced_convection():
-    from gnvpro.pde_data.convection import ConvectionDiffusionReaction
+    from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 
     return ConvectionDiffusionReaction(tier="reduced")
 
 
 def resistivity():
-    from gnvpro.pde_data.resistivity import Resistivity
+    from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 
     return Resistivity()
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced import ReducedObjective
-from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from tests.benchmarks import operations as by_hand
 
 NETWORKS = {

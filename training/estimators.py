@@ -22,18 +22,19 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from gnvpro.surrogate.forward_model import Space
-from gnvpro.surrogate.labels import one_hot
-from gnvpro.surrogate.losses import CrossEntropy, LeastSquares, Loss
-from gnvpro.surrogate.networks import DenseNetwork, FeatureNetwork
-from gnvpro.surrogate.objective import Objective, Point
-from gnvpro.surrogate.reduced import ReducedObjective
-from gnvpro.surrogate.reduced_classes import ReducedClasses
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.elimination.losses import CrossEntropy, LeastSquares, Loss
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.objectives.protocol import Objective, Point
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
-from gnvpro.training.fit import Fit, Validation
-from gnvpro.training.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.trust_region import TrustRegionKrylov
+from gnvpro.training.fitting.fit import Fit, Validation
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 SOLVERS = {"lbfgs": LimitedMemoryBFGS, "krylov": TrustRegionKrylov}
 
@@ -195,7 +196,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
 
     Attributes
     ----------
-    surrogate_ : gnvpro.surrogate.saved.Surrogate
+    surrogate_ : gnvpro.surrogate.model.surrogate.Surrogate
         The trained model, with derivatives, saved and loaded without pickle.
     n_iter_ : int
         Iterations to the model that is kept.

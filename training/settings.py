@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.surrogate.time_weights import TimeNetwork
-from gnvpro.training.multilevel import coarsest
-from gnvpro.training.race import Candidate
+from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
+from gnvpro.training.candidates import Candidate
+from gnvpro.training.choice.multilevel import coarsest
 
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
 DEFAULT_BUDGET = 3200.0
@@ -41,7 +41,7 @@ class TrainSettings:
         `paper`: the original study's residual network, inputs and levels.
     width, steps, levels
         Of a residual network: features, steps in depth on the last level, and levels of training, each of twice the
-        steps of the one before (see `gnvpro.training.multilevel`).
+        steps of the one before (see `gnvpro.training.choice.multilevel`).
     solver
         `lbfgs`: VarPro + L-BFGS. `krylov`: trust-region Gauss-Newton-Krylov. `lm`: Levenberg-Marquardt with a dense
         matrix, for small networks.

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch import nn
 
-from gnvpro.surrogate.module_network import ModuleNetwork
+from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.samples import Split
-from gnvpro.training.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
 from gnvpro.training.device import torch_threads
-from gnvpro.training.outcome import Progress, Training, mean_relative_error
-from gnvpro.training.runner import Runner
+from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
+from gnvpro.training.fitting.outcome import Progress, Training, mean_relative_error
+from gnvpro.training.regression import Runner
 from gnvpro.training.settings import TrainSettings
 
 __all__ = ["CheckpointError", "Progress", "TrainSettings", "Training", "mean_relative_error", "train"]

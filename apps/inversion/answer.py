@@ -7,18 +7,19 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gnvpro.apps.commands.invert import InvertOptions
 from gnvpro.apps.console import NumericalFailure, Report
-from gnvpro.apps.inversion.chains import Chains
-from gnvpro.apps.inversion.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.gate import Gate, advice, gate_from_bands, gate_from_solves
 from gnvpro.apps.inversion.maximum import Minimum, find_minima
-from gnvpro.apps.inversion.metropolis import sample_metropolis
-from gnvpro.apps.inversion.nuts import sample_nuts
+from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.question import Question
 from gnvpro.apps.inversion.result import Fit, Inversion
-from gnvpro.apps.inversion.whitening import Whitening
-from gnvpro.apps.options import InvertOptions, Route
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.apps.inversion.routes import Route
+from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
+from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
+from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.surrogate.model.surrogate import Surrogate
 
 # PDE solves that the error of the surrogate is measured by.
 GATE_SOLVES = 8

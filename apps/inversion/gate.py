@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.surrogate.forward_model import Array
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array
 
 WARN, REFUSE = 0.3, 1.0
 

@@ -15,9 +15,9 @@ from scipy.optimize import lsq_linear
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.surrogate.forward_model import Array
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.surrogate.spaces import Array
 
 MAX_ITERATIONS = 60
 # Ends where the quadratic model promises less than this: the misfit is in units where one is a standard deviation.

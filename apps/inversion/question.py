@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gnvpro.apps.inversion.noise import parse_noise
-from gnvpro.apps.inversion.observations import read_observations
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.apps.inversion.remote import RemoteModel
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.apps.options import InvertOptions, Route
-from gnvpro.apps.origin import problem_of
-from gnvpro.apps.predict import read_parameters
-from gnvpro.pde_data.problem import Problem
-from gnvpro.pde_data.provenance import definition_hash
-from gnvpro.surrogate.forward_model import Array, ForwardModel
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.apps.commands.invert import InvertOptions
+from gnvpro.apps.inversion.posterior.noise import parse_noise
+from gnvpro.apps.inversion.posterior.observations import read_observations
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.remote import RemoteModel
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.routes import Route
+from gnvpro.apps.trust.origin import problem_of
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.pde_data.storage.tables import read_parameters
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.inversion.chains import Chains, shift
 from gnvpro.apps.inversion.gate import Gate
 from gnvpro.apps.inversion.maximum import Minimum
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.pde_data.problem import Problem
-from gnvpro.surrogate.forward_model import Array
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.sampling.chains import Chains, shift
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.surrogate.spaces import Array
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.spaces import Array
 
 
 class QueueFull(Exception):

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.surrogate.forward_model import SIMPLEX_TOLERANCE, Array, ForwardModel, Space
-from gnvpro.surrogate.saved import training_range
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.model.surrogate import training_range
+from gnvpro.surrogate.spaces import SIMPLEX_TOLERANCE, Array, Space
 
 
 @dataclass(frozen=True)

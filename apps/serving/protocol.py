@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from gnvpro.surrogate.forward_model import Array, shortened
+from gnvpro.surrogate.spaces import Array, shortened
 
 VERSION = 1.0
 OPERATIONS = ("Evaluate", "Gradient", "ApplyJacobian", "ApplyHessian")

@@ -13,10 +13,11 @@ from gnvpro.apps.serving import protocol
 from gnvpro.apps.serving.batching import Batcher, QueueFull
 from gnvpro.apps.serving.domain import Domain
 from gnvpro.apps.serving.trust_answer import KEY, trust_answer, trust_asked
-from gnvpro.surrogate.forward_model import Array, ForwardModel
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.spaces import Array
 
 if TYPE_CHECKING:
-    from gnvpro.surrogate.saved import Surrogate
+    from gnvpro.surrogate.model.surrogate import Surrogate
 
 
 class ModelFailed(RuntimeError):

@@ -17,8 +17,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gnvpro.apps.serving.served import ModelFailed
-from gnvpro.pde_data.problem import Problem, derivative_block, solve_block
-from gnvpro.surrogate.forward_model import Array
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.solving import derivative_block, solve_block
+from gnvpro.surrogate.spaces import Array
 
 
 class SolverProcess:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from gnvpro.apps.serving import protocol
-from gnvpro.surrogate.forward_model import Array, ForwardModel, shortened
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array, shortened
 
 KEY = "trust"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gnvpro.apps.console import Report
 from gnvpro.apps.studies.study_data import SEED, solved_samples
-from gnvpro.pde_data.dataset import read_samples
+from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.samples import Samples
 
 FILE, VARIABLE = "CDR_Data.mat", "GNVPRO_PAPER_DATA"

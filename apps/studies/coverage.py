@@ -17,20 +17,21 @@ from rich.table import Table
 from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
-from gnvpro.apps.compare import FRESH
+from gnvpro.apps.comparison.compare import FRESH
 from gnvpro.apps.console import Report
-from gnvpro.apps.options import StudyOptions
-from gnvpro.apps.origin import problem_of
 from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
+from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
-from gnvpro.pde_data.options import make
-from gnvpro.pde_data.problem import REGISTERED, solve_block
+from gnvpro.apps.trust.origin import problem_of
+from gnvpro.pde_data.problems.loading import REGISTERED
+from gnvpro.pde_data.problems.options import make
+from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.sampling import draw
-from gnvpro.surrogate.conformal import Bands, law_weights, spread
-from gnvpro.surrogate.forward_model import Array
+from gnvpro.surrogate.model.calibration import residuals
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples, Split
-from gnvpro.surrogate.saved import Surrogate
-from gnvpro.surrogate.trust import residuals
+from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.trust.bands import Bands, law_weights, spread
 from gnvpro.training.train import TrainSettings, train
 
 Weighting = tuple[Array, float]

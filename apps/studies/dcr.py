@@ -14,17 +14,17 @@ import torch
 from matplotlib.figure import Figure
 
 from gnvpro.apps.console import Report
-from gnvpro.apps.figure_style import styled
-from gnvpro.apps.images import draw_image, image_names, stacked
-from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.reports.figure_style import styled
+from gnvpro.apps.reports.images import draw_image, image_names, stacked
+from gnvpro.apps.studies.comparison.methods import METHODS
+from gnvpro.apps.studies.comparison.on_surrogates import Compared, result, run_comparison
+from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
+from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.study_data import solved_samples
-from gnvpro.apps.studies.surrogate_comparison import Compared, result, run_comparison
-from gnvpro.apps.studies.surrogate_comparison import Settings as Common
-from gnvpro.pde_data.dataset import read_samples
-from gnvpro.pde_data.options import make
+from gnvpro.pde_data.problems.options import make
+from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.samples import Samples
-from gnvpro.training.methods import METHODS
 
 QUICK = dict(budget=150.0, train=40, validation=20, test=5, seeds=2, grid=1, width=8, steps=1)
 

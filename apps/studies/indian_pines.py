@@ -15,23 +15,23 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.svm import SVC
 
-from gnvpro.apps.class_metrics import ClassMetrics
 from gnvpro.apps.console import Report
-from gnvpro.apps.cubes import Scene, indian_pines, read_scene
-from gnvpro.apps.options import StudyOptions
-from gnvpro.apps.segment_figures import confusions, maps
-from gnvpro.apps.studies.comparison import Comparison, compare
-from gnvpro.apps.studies.comparison_figure import curves
-from gnvpro.apps.studies.comparison_tables import tables
+from gnvpro.apps.segmentation.class_metrics import ClassMetrics
+from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
+from gnvpro.apps.segmentation.figures import confusions, maps
+from gnvpro.apps.segmentation.label_splits import SPLITS, PixelSplit
+from gnvpro.apps.studies.comparison.comparison import Comparison, compare
+from gnvpro.apps.studies.comparison.figure import curves
+from gnvpro.apps.studies.comparison.methods import METHODS
+from gnvpro.apps.studies.comparison.on_surrogates import TUNING_SEED
+from gnvpro.apps.studies.comparison.tables import tables
+from gnvpro.apps.studies.comparison.trials import GRID, Metric, Task
+from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
-from gnvpro.apps.studies.surrogate_comparison import TUNING_SEED
-from gnvpro.apps.studies.trials import GRID, Metric, Task
-from gnvpro.pde_data.options import make
-from gnvpro.surrogate.label_splits import SPLITS, PixelSplit
+from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.labelled import LabelledSplit
-from gnvpro.training.class_validation import ClassValidation, predicted_logits
-from gnvpro.training.classes import ClassProblem, ClassSettings
-from gnvpro.training.methods import METHODS
+from gnvpro.training.classification import ClassProblem, ClassSettings
+from gnvpro.training.fitting.class_validation import ClassValidation, predicted_logits
 
 QUICK = dict(
     budget=30.0, seeds=2, grid=1, network="dense", widths=(8, 8), cap=40,
@@ -49,9 +49,9 @@ class Settings:
     Attributes
     ----------
     labels
-        Label image of the cube that is given as data; both as `gnvpro.apps.cubes.read_scene` takes them.
+        Label image of the cube that is given as data; both as `gnvpro.apps.segmentation.cubes.read_scene` takes them.
     features, network, widths
-        See `gnvpro.training.classes.ClassSettings`.
+        See `gnvpro.training.classification.ClassSettings`.
     split
         `class-capped` (the original study's), `random` (what its script does), or `blocks` that share no neighbours.
     cap

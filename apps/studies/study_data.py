@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gnvpro.apps.console import Report
-from gnvpro.pde_data.problem import SolveStatus, registered_problem
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.sampling import default_design, place
 from gnvpro.surrogate.samples import Samples
 

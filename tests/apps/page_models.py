@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from aiohttp import web
 
-from gnvpro.surrogate.forward_model import Axis, Space
+from gnvpro.surrogate.spaces import Axis, Space
 
 MIXTURE = Space.vector(
     [f"{kind}_K{k}" for k in (5, 9, 13, 17) for kind in ("hill", "haldane", "ignition", "decay")],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
 
-from gnvpro.apps.class_metrics import ClassMetrics
+from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 
 
 def test_numbers_of_a_small_table():

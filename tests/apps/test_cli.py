@@ -11,8 +11,8 @@ import typer.main
 from scipy.io import savemat
 
 from gnvpro.apps.cli import app
-from gnvpro.pde_data.dataset import read_samples
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
 
 COMMANDS = ("generate", "train", "predict", "calibrate", "compare", "segment", "info", "demo")

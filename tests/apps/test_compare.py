@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from gnvpro.apps import compare as comparing
-from gnvpro.apps.comparison import Comparison
-from gnvpro.apps.costs import Costs, median_cpu_seconds
-from gnvpro.pde_data.dataset import read_samples
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.apps.comparison import compare as comparing
+from gnvpro.apps.comparison.comparison import Comparison
+from gnvpro.apps.comparison.costs import Costs, median_cpu_seconds
+from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
 from tests.pde_data.toy import DecayProblem
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.apps.options import StudyOptions
 from gnvpro.apps.studies import cdr, dcr
-from gnvpro.apps.studies.comparison import Comparison, advantage, compare
-from gnvpro.apps.studies.comparison_figure import curves
-from gnvpro.apps.studies.comparison_tables import tables
-from gnvpro.apps.studies.paired import Band, first_reach, paired_interval, stepwise
-from gnvpro.apps.studies.regression import Recipe, RegressionTasks
-from gnvpro.apps.studies.trials import Looks, Metric, Trial, Tuned, run_trial, tried, tune
-from gnvpro.training.methods import METHODS
+from gnvpro.apps.studies.comparison.comparison import Comparison, advantage, compare
+from gnvpro.apps.studies.comparison.figure import curves
+from gnvpro.apps.studies.comparison.methods import METHODS
+from gnvpro.apps.studies.comparison.paired import Band, first_reach, paired_interval, stepwise
+from gnvpro.apps.studies.comparison.tables import tables
+from gnvpro.apps.studies.comparison.tasks import Recipe, RegressionTasks
+from gnvpro.apps.studies.comparison.trials import Looks, Metric, Trial, Tuned, run_trial, tried, tune
+from gnvpro.apps.studies.options import StudyOptions
 from tests.training.problems import smooth_samples
 
 METHODS_HERE = ("varpro-lbfgs", "varpro-kf-lbfgs", "lbfgs", "adam")

@@ -8,7 +8,7 @@ import pytest
 import spectral.io.envi as envi
 from scipy.io import savemat
 
-from gnvpro.apps.cubes import indian_pines, read_scene, scene
+from gnvpro.apps.segmentation.cubes import indian_pines, read_scene, scene
 
 RNG = np.random.default_rng(0)
 CUBE = RNG.integers(100, 4000, (6, 7, 5)).astype(np.uint16)

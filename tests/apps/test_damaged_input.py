@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.spaces import Space
 from tests.apps.conftest import TOY
 from tests.pde_data.toy import DecayProblem
 from tests.surrogate.test_damaged_models import DESCRIPTIONS, VALUES, paths_of, signed

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 
 
 @pytest.fixture

@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from gnvpro.apps.console import NumericalFailure
-from gnvpro.apps.export import build, difference, export
-from gnvpro.apps.onnx_networks import low_rank
-from gnvpro.surrogate.concatenated import ConcatenatedNetwork
-from gnvpro.surrogate.forward_model import Space
-from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
-from gnvpro.surrogate.module_network import ModuleNetwork
-from gnvpro.surrogate.networks import DenseNetwork, NoFeatures
-from gnvpro.surrogate.polynomials import Amplitude, PolynomialBasis
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.surrogate.saved import Surrogate
-from gnvpro.surrogate.spectra import SpectralFeatures
+from gnvpro.surrogate.model.onnx.export import build, difference, export
+from gnvpro.surrogate.model.onnx.networks import low_rank
+from gnvpro.surrogate.model.spectra import SpectralFeatures
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.surrogate.networks.none import NoFeatures
+from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.spaces import Space
 from tests.surrogate.test_classifier import classifier
 
 LOWER, UPPER = (0.45, 0.1, 0.0), (0.75, 0.3, 1.5)
@@ -155,7 +156,7 @@ def test_a_file_that_is_not_the_model_is_not_written(monkeypatch, gnvpro, model,
     def wrong(surrogate, *args):
         return build(replace(surrogate, weights=1.00001 * surrogate.weights), *args)
 
-    monkeypatch.setattr(apps.export, "build", wrong)
+    monkeypatch.setattr("gnvpro.surrogate.model.onnx.export.build", wrong)
     for dtype in ("float64", "float32"):
         with pytest.raises(NumericalFailure, match=r"differs from the model by 1\.0e-05"):
             export(SURROGATES["dense"], dtype)

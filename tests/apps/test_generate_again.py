@@ -13,8 +13,8 @@ from rich.console import Console
 
 from gnvpro.apps import console
 from gnvpro.apps.console import Pace
-from gnvpro.pde_data.dataset import read_samples
-from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.storage.dataset import read_samples
 from tests.apps.conftest import TOY
 from tests.pde_data.test_generate import assert_same_bits
 from tests.pde_data.test_integrity import flip_a_bit
@@ -43,7 +43,7 @@ def test_damage_is_told_and_repaired(gnvpro, tmp_path):
 def test_failed_samples_are_retried_when_asked(gnvpro, tmp_path, monkeypatch):
     trouble, failed = tmp_path / "trouble", tmp_path / "d.zarr"
     trouble.touch()
-    monkeypatch.setattr("gnvpro.apps.generate.load_problem", lambda name, options: Flaky(trouble))
+    monkeypatch.setattr("gnvpro.apps.commands.generate.load_problem", lambda name, options: Flaky(trouble))
     arguments = ("generate", "flaky", "--samples", 42, "--seed", 5, "--out", failed, "--json")
     assert gnvpro(*arguments).exit_code == 0
     trouble.unlink()
@@ -122,7 +122,7 @@ def _mounts_tmpfs():
 
 FULL_DISK = """
 import shutil, subprocess, sys
-from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.generation.run import generate
 from tests.pde_data.toy import Fragile
 for room in ("24k", "200k"):
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "none", "disk"], check=True)

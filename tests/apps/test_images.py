@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from gnvpro.apps import images
-from gnvpro.apps.comparison import Comparison, Interpolation
-from gnvpro.apps.costs import Costs
-from gnvpro.apps.sweeps import sweeps
-from gnvpro.surrogate.forward_model import Axis, Space
+from gnvpro.apps.comparison.comparison import Comparison, Interpolation
+from gnvpro.apps.comparison.costs import Costs
+from gnvpro.apps.comparison.sweeps import sweeps
+from gnvpro.apps.reports import images
+from gnvpro.surrogate.spaces import Axis, Space
 
 GRID = Space(
     (Axis("difference", ("x1", "x2")), Axis("x1", (0.0, 0.1, 0.2, 0.3), "m"), Axis("x2", (0.0, 0.5, 1.0), "m")),

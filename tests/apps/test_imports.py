@@ -51,8 +51,8 @@ app(["generate", "cdr", "--samples", "4", "--out", sys.argv[1]])
 @pytest.mark.parametrize(
     "modules",
     [
-        "gnvpro.pde_data.generate, gnvpro.pde_data.dataset, gnvpro.pde_data.problem, gnvpro.pde_data.convection, gnvpro.pde_data.sampling",
-        "gnvpro.apps.generate",
+        "gnvpro.pde_data.generation.run, gnvpro.pde_data.storage.dataset, gnvpro.pde_data.problems.loading, gnvpro.pde_data.problems.convection.problem, gnvpro.pde_data.sampling",
+        "gnvpro.apps.commands.generate",
     ],
 )
 def test_data_generation_loads_no_torch(modules):
@@ -64,7 +64,7 @@ def test_torch_computes_with_its_own_blas_also_when_fenicsx_was_first(fenicsx):
     """dolfinx's helpers for numba put OpenBLAS in the place of torch's BLAS: a crash in batched products."""
     code = """
 import numba
-from gnvpro.pde_data._fenicsx import fenicsx
+from gnvpro.pde_data.problems.fenicsx import fenicsx
 fenicsx()
 import torch
 a, b = torch.eye(9, dtype=torch.float64), torch.ones(30, 9, 55, dtype=torch.float64)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from gnvpro.apps.interpolation import ChebyshevInterpolant, chebyshev_nodes, interpolate
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.apps.comparison.interpolation import ChebyshevInterpolant, chebyshev_nodes, interpolate
+from gnvpro.surrogate.spaces import Space
 
 BOX = Space.vector(["a", "b", "c"], lower=(0.5, -1.0, 2.0), upper=(1.5, 3.0, 2.5), law="uniform")
 OUT = Space.vector(["u", "v"], axis="observable")

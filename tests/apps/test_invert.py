@@ -7,8 +7,8 @@ import arviz as az
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.observations import read_observations, write_observations
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.apps.inversion.posterior.observations import read_observations, write_observations
+from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
 from tests.apps.serving.conftest import serving
 from tests.pde_data.toy import DecayProblem

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from gnvpro.apps.origin import problem_of
-from gnvpro.pde_data import problem as problems
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-from gnvpro.pde_data.problem import load_problem, registered_problem
-from gnvpro.pde_data.provenance import definition_hash
+from gnvpro.apps.trust.origin import problem_of
+from gnvpro.pde_data.problems import loading as problems
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.settings import ImexSettings
+from gnvpro.pde_data.problems.loading import load_problem, registered_problem
+from gnvpro.pde_data.storage.provenance import definition_hash
 from tests.pde_data.toy import Decay
 
 

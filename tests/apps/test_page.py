@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from gnvpro.apps.serving.page import MOST_SOLVES, page_routes
-from gnvpro.apps.serving.page_description import describe, groups, outside, slider_range
-from gnvpro.apps.serving.page_trust import Band, band_of
-from gnvpro.surrogate.conformal import Bands
-from gnvpro.surrogate.forward_model import Space
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.apps.serving.page.description import describe, groups, outside, slider_range
+from gnvpro.apps.serving.page.page import MOST_SOLVES, page_routes
+from gnvpro.apps.serving.page.trust import Band, band_of
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Space
+from gnvpro.surrogate.trust.bands import Bands
 from tests.apps.page_models import BOX, IMAGES, LINE, MIXTURE, Smooth, models, serving
 
 
@@ -228,7 +228,8 @@ def test_a_thread_of_the_server_is_used_where_one_is_given():
 
 
 def test_fenicsx_solves_in_the_thread_of_the_page(fenicsx):
-    from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
+    from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+    from gnvpro.pde_data.problems.convection.settings import ImexSettings
     from gnvpro.pde_data.sampling import draw
 
     problem = ConvectionDiffusionReaction(settings=ImexSettings(width=4))

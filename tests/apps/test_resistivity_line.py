@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.dataset import open_dataset
+from gnvpro.pde_data.storage.dataset import open_dataset
 
 
 @pytest.mark.usefixtures("fenicsx")
 def test_from_generation_to_report(gnvpro, tmp_path, monkeypatch):
-    from gnvpro.pde_data.resistivity import Resistivity
-    from gnvpro.pde_data.resistivity_plain import PlainResistivity
+    from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
+    from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 
     # The plain route on coarse cells: here its time does not matter.
     monkeypatch.setattr(Resistivity, "plain_route", lambda self: PlainResistivity(self, 0.25))

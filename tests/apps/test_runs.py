@@ -2,7 +2,7 @@
 
 import pytest
 
-from gnvpro.apps.runs import Run, best_so_far
+from gnvpro.apps.reports.runs import Run, best_so_far
 
 
 def test_the_best_so_far_never_rises_and_skips_what_was_not_measured():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gnvpro.apps.cubes import indian_pines
-from gnvpro.surrogate.classifier import Classifier
-from gnvpro.training.classes import ClassTraining
+from gnvpro.apps.segmentation.cubes import indian_pines
+from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.training.classification import ClassTraining
 
 QUICK = ("--budget", 15, "--finish", "none", "--widths", "12")
 FILES = {"report.html", "segmentation.json", "maps.png", "confusion.png", "probabilities.zarr", "model", "blocks"}
@@ -109,7 +109,7 @@ def test_a_failed_training_is_said_and_its_best_kept(gnvpro, corner, monkeypatch
         made.classifier.training["status"] = "nonfinite"
         return ClassTraining(made.classifier, made.history)
 
-    from gnvpro.apps import segment
+    from gnvpro.apps.segmentation import segment
 
     train = segment.train_classes
     monkeypatch.setattr(segment, "train_classes", broken)

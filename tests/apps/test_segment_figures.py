@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from gnvpro.apps.class_metrics import ClassMetrics
-from gnvpro.apps.segment_figures import class_colours, confusions, maps
+from gnvpro.apps.segmentation.class_metrics import ClassMetrics
+from gnvpro.apps.segmentation.figures import class_colours, confusions, maps
 
 
 @pytest.mark.parametrize("n", [2, 16, 20, 40])

@@ -12,7 +12,8 @@ import typer
 from annotated_types import Ge
 from typer.testing import CliRunner
 
-from gnvpro.apps import options, settings
+from gnvpro.apps import settings
+from gnvpro.apps.commands.train import TrainOptions
 from gnvpro.training.train import TrainSettings
 
 
@@ -116,6 +117,6 @@ def test_wrong_assignments_are_said(typed, message):
 
 
 def test_train_options_repeat_the_settings_of_training_exactly():
-    mine = {field.name: field.default for field in dataclasses.fields(options.TrainOptions)}
+    mine = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
     for field in dataclasses.fields(TrainSettings):
         assert mine[field.name] == field.default, field.name

@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gnvpro.apps.calibrate import held_out_samples
-from gnvpro.apps.compare import compare, fresh_points, rows
-from gnvpro.apps.fallback import Fallback, doubtful, predicted
-from gnvpro.apps.jacobian import check_jacobian
-from gnvpro.apps.origin import own_parameters
-from gnvpro.pde_data.append import append
-from gnvpro.pde_data.dataset import describe, read_samples
-from gnvpro.pde_data.problem import SolvedBlock, SolveStatus, solve_block
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.apps.commands.compare import rows
+from gnvpro.apps.comparison.compare import compare, fresh_points
+from gnvpro.apps.comparison.jacobian import check_jacobian
+from gnvpro.apps.trust.fallback import Fallback, doubtful, predicted
+from gnvpro.apps.trust.held_out import held_out_samples
+from gnvpro.apps.trust.origin import own_parameters
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
+from gnvpro.pde_data.storage.append import append
+from gnvpro.pde_data.storage.dataset import describe, read_samples
+from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
 from tests.pde_data.toy import Decay, DecayProblem, Fragile, OnBackground
 
@@ -116,12 +118,12 @@ def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp
 def test_the_log_says_why_a_point_was_asked_and_what_became_of_it(model, monkeypatch):
     """A point outside of the training range whose score is low, and one that the parameter space does not have."""
     said: list[str] = []
-    monkeypatch.setattr("gnvpro.apps.fallback._say", said.append)
+    monkeypatch.setattr("gnvpro.apps.trust.fallback._say", said.append)
     surrogate, y = Surrogate.load(model), np.array([[3.0, 0.5]])
     answers = replace(predicted(surrogate, y, 0.5), score=np.array([0.5]))
     Fallback(surrogate, problem=TOY).complete(y, answers)
     outside = np.full((1, 1), np.nan), np.array([SolveStatus.OUTSIDE_PARAMETER_SPACE], np.int8), ("",)
-    monkeypatch.setattr("gnvpro.apps.fallback.solve_block", lambda *_: SolvedBlock(*outside))
+    monkeypatch.setattr("gnvpro.apps.trust.fallback.solve_block", lambda *_: SolvedBlock(*outside))
     Fallback(surrogate, problem=TOY).complete(y, answers)
     assert "row 0 (outside the training range, score 0.5): " in said[0]
     assert said[0].endswith(" solved")
@@ -184,7 +186,7 @@ def test_appended_solves_train(gnvpro, tmp_path):
 
 
 def test_an_append_that_was_killed_is_taken_over(tmp_path, monkeypatch):
-    from gnvpro.pde_data import store
+    from gnvpro.pde_data.storage import store
 
     y = np.random.default_rng(0).uniform([1.0, 0.1], [2.0, 0.9], (9, 2))
     kept, solved = tmp_path / "asked.zarr", solve_block(DecayProblem(), y)
@@ -273,7 +275,7 @@ class DiesAt(DecayProblem):
 def test_solves_are_kept_before_the_next_are_begun(gnvpro, model, tmp_path, monkeypatch):
     y = np.random.default_rng(0).uniform([2.5, 0.1], [3.0, 0.9], (10, 2))
     np.savez(tmp_path / "far.npz", parameters=y)
-    monkeypatch.setattr("gnvpro.apps.fallback.problem_of", lambda *_: DiesAt())
+    monkeypatch.setattr("gnvpro.apps.trust.fallback.problem_of", lambda *_: DiesAt())
     asked, out = tmp_path / "asked.zarr", tmp_path / "out.npz"
     ran = gnvpro("predict", model, "-p", tmp_path / "far.npz", "--fallback", "pde", "--append", asked, "-o", out)
     assert ran.exit_code == 130

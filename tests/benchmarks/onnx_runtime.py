@@ -16,11 +16,11 @@ from typing import Any
 import onnxruntime
 import torch
 
-from gnvpro.apps.admissible import admissible_points
-from gnvpro.apps.export import export
-from gnvpro.surrogate.classifier import Classifier
-from gnvpro.surrogate.load import load_model
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.admissible import admissible_points
+from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.load import load_model
+from gnvpro.surrogate.model.onnx.export import export
+from gnvpro.surrogate.model.surrogate import Surrogate
 
 BATCHES, REPEATS = (1, 10_000), 15
 

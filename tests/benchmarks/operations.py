@@ -14,8 +14,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 
 Gemm = tuple[int, int, int]
 _PRODUCTS = {"mm": 0, "addmm": 1, "bmm": 0}  # where the first factor stands among the arguments

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.apps.costs import measure_costs, median_cpu_seconds, one_thread
-from gnvpro.pde_data.accuracy import estimated_error
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction
-from gnvpro.pde_data.dataset import read_samples
-from gnvpro.pde_data.problem import registered_problem
-from gnvpro.pde_data.provenance import git_revision, library_versions
+from gnvpro.apps.comparison.costs import measure_costs, median_cpu_seconds, one_thread
+from gnvpro.pde_data.problems.accuracy import estimated_error
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.sampling import draw
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.pde_data.storage.provenance import git_revision, library_versions
 from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Space
 from gnvpro.training.train import TrainSettings, train
 from tests.benchmarks.onnx_runtime import onnx_speed
 from tests.benchmarks.serving import serving
@@ -44,8 +44,8 @@ def generation(out: Path) -> dict:
     """Seconds for the data set in a process of its own, set-up included, imports apart."""
     code = f"""
 import json, time
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.problem import load_problem
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.loading import load_problem
 began = time.process_time()
 made = generate(load_problem("cdr"), {str(out)!r}, {N_SAMPLES}, 0)
 print(json.dumps(dict(cpu_seconds=time.process_time() - began, wall_seconds=made["wall_seconds"])))
@@ -89,8 +89,8 @@ def resistivity() -> dict:
 ENGINES = """
 import json, time
 import numpy as np
-from gnvpro.pde_data.engines import in_process, local_workers
-from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.generation.engines import in_process, local_workers
+from gnvpro.pde_data.generation.run import generate
 from tests.pde_data.toy import Second
 
 def measure(out, n_samples, seed, run):

@@ -27,7 +27,7 @@ import orjson
 import psutil
 
 from gnvpro.pde_data.sampling import draw
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.model.surrogate import Surrogate
 
 CLIENTS, MALFORMED = 32, 0.01
 # Each with the type of error that has to come back.

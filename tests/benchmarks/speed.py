@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from gnvpro.surrogate.module_network import ModuleLinearization
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced import ReducedObjective
-from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.module import ModuleLinearization
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from gnvpro.training.device import torch_threads
 from tests.benchmarks import operations as by_hand
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.pde_data.problem import registered_problem
+from gnvpro.pde_data.problems.loading import registered_problem
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "sample_with_umbridge.py"
 

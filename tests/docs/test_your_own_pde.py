@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.dataset import read_samples
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.problem import load_problem
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.loading import load_problem
+from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.forward_model import ForwardModel
 from tests.calculus import assert_adjoint, assert_taylor
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.accuracy import estimated_error
+from gnvpro.pde_data.problems.accuracy import estimated_error
 
 Y = np.arange(8.0).reshape(4, 2)
 EXACT = np.array([[3.0, 4.0], [6.0, 8.0], [0.3, 0.4], [30.0, 40.0]])

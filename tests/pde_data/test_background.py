@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gnvpro.pde_data.dataset import open_dataset, read_samples
-from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
 from tests.pde_data.toy import Fragile, OnBackground
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import elliprd, eval_legendre
 
-from gnvpro.pde_data.boundary_elements import EllipsoidOracle, _sphere_grid, spherical_harmonics
+from gnvpro.pde_data.problems.resistivity.oracle import EllipsoidOracle, _sphere_grid, spherical_harmonics
 
 ELECTRODES = np.array([[-1.5, 0.0], [0.4, 0.9]])
 RECEIVERS = np.random.default_rng(0).uniform(-1, 1, (12, 2))

@@ -7,10 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.accuracy import estimated_error
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients, GaussianSource
-from gnvpro.pde_data.problem import Problem, SolveStatus
+from gnvpro.pde_data.problems.accuracy import estimated_error
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients, GaussianSource
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.settings import ImexSettings
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.forward_model import ForwardModel
 from tests.calculus import assert_adjoint, assert_taylor
@@ -43,8 +44,8 @@ def test_spaces_need_no_fenicsx():
     script = (
         "import sys; sys.modules.update(dict.fromkeys(['dolfinx', 'dolfinx_solver', 'ufl', 'petsc4py', 'numba']))\n"
         "import numpy as np\n"
-        "from gnvpro.pde_data._fenicsx import MissingFEniCSx, fenicsx\n"
-        "from gnvpro.pde_data.convection import ConvectionDiffusionReaction\n"
+        "from gnvpro.pde_data.problems.fenicsx import MissingFEniCSx, fenicsx\n"
+        "from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction\n"
         "problem = ConvectionDiffusionReaction()\n"
         "assert problem.definition and problem.observables.size == 72 and 'torch' not in sys.modules\n"
         "try: fenicsx()\n"

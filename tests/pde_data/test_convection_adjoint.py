@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients, GaussianSource
-from gnvpro.pde_data.reactions import Reactions, ReactionTable
+from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients, GaussianSource
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.reactions import Reactions, ReactionTable
+from gnvpro.pde_data.problems.convection.settings import ImexSettings
 from gnvpro.pde_data.sampling import draw
 from tests.calculus import assert_adjoint, assert_taylor
 
@@ -43,7 +44,7 @@ def test_sweep_is_the_transpose_of_the_tangents(problem):
 
 
 def test_without_parity(monkeypatch):
-    from gnvpro.pde_data import convection_imex
+    from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
 
     monkeypatch.setattr(convection_imex.Parity, "of", convection_imex._no_parity)
     problem = ConvectionDiffusionReaction(settings=SMALL)
@@ -52,7 +53,7 @@ def test_without_parity(monkeypatch):
 
 
 def test_sparse_route(monkeypatch):
-    from gnvpro.pde_data import convection_imex
+    from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
 
     monkeypatch.setattr(convection_imex, "DENSE_LIMIT", 10)
     problem = ConvectionDiffusionReaction(settings=SMALL)
@@ -76,7 +77,7 @@ def test_sweep_is_adjoint_to_the_tangent():
 
 
 def test_a_bounded_trajectory_gives_the_same(monkeypatch):
-    from gnvpro.pde_data import convection_imex
+    from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
 
     y, weights = parameters(7), np.random.default_rng(7).standard_normal((7, 72))
     whole = PROBLEM.vjp(y, weights)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from gnvpro.pde_data.convection import ImexSettings
-from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients
-from gnvpro.pde_data.reactions import ReactionTable
+from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
+from gnvpro.pde_data.problems.convection.reactions import ReactionTable
+from gnvpro.pde_data.problems.convection.settings import ImexSettings
 
 pytestmark = pytest.mark.usefixtures("fenicsx")
 
@@ -34,7 +34,7 @@ def forcing(x, y, t):
 
 def error(**settings):
     """Relative L2 error at the final time."""
-    from gnvpro.pde_data.convection_imex import ImexSolver
+    from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 
     solver = ImexSolver(COEFFICIENTS, ImexSettings(table_upper=100.0, table_step=0.25, **settings))
     x, y = solver.system.nodes.T
@@ -72,7 +72,7 @@ def test_order_in_space(element, degree, cells, expected):
 
 @pytest.fixture(scope="module")
 def system():
-    from gnvpro.pde_data.convection_forms import assemble
+    from gnvpro.pde_data.problems.convection.forms import assemble
 
     return assemble(ConvectionCoefficients(), 3, 3, "quadrilateral")
 
@@ -83,7 +83,7 @@ def shifted(system):
 
 class TestParity:
     def test_half_turn_is_found(self, system):
-        from gnvpro.pde_data.propagator import Parity
+        from gnvpro.pde_data.problems.convection.imex.propagator import Parity
 
         parity = Parity.of(system)
         assert parity.pairs == 50
@@ -95,13 +95,13 @@ class TestParity:
     def test_a_flow_without_it_is_recognised(self, system):
         from dataclasses import replace
 
-        from gnvpro.pde_data.propagator import Parity
+        from gnvpro.pde_data.problems.convection.imex.propagator import Parity
 
         tilted = replace(system, transport=system.transport + sp.diags_array(1e-3 * system.nodes[:, 0], format="csr"))
         assert Parity.of(tilted).pairs == 0
 
     def test_all_propagators_solve_the_system(self, system):
-        from gnvpro.pde_data.propagator import DensePropagator, Parity, SparsePropagator
+        from gnvpro.pde_data.problems.convection.imex.propagator import DensePropagator, Parity, SparsePropagator
 
         W = np.random.default_rng(8).standard_normal((5, 100))
         expected = np.linalg.solve(shifted(system).toarray(), system.mass @ W.T).T
@@ -120,7 +120,7 @@ class TestParity:
 
 
 def test_large_systems_take_the_sparse_route(monkeypatch):
-    from gnvpro.pde_data import convection_imex
+    from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
 
     coefficients, settings = ConvectionCoefficients(times=(0.1, 0.2)), ImexSettings(cells=3, degree=6)
     dense = convection_imex.ImexSolver(coefficients, settings).solve(Y)[0]
@@ -130,7 +130,7 @@ def test_large_systems_take_the_sparse_route(monkeypatch):
 
 def test_undershoots_stay_within_the_table():
     """Discrete solutions may turn slightly negative; the table reaches below zero further than they do."""
-    from gnvpro.pde_data.convection_imex import ImexSolver
+    from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 
     solver = ImexSolver(ConvectionCoefficients(times=(0.05,)), ImexSettings())
     state = solver.final_state(Y)

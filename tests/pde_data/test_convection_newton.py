@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients
-from gnvpro.pde_data.convection_newton import PlainConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
+from gnvpro.pde_data.problems.convection.plain import PlainConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.settings import ImexSettings
 
 SHORT = ConvectionCoefficients(times=(0.05, 0.1), final_time=0.1)
 Y = np.random.default_rng(12).dirichlet(np.ones(55), size=1)

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from gnvpro.pde_data.accuracy import estimated_error
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings, ReducedSettings
-from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients
-from gnvpro.pde_data.dataset import read_samples
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.problem import SolveStatus, registered_problem
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.accuracy import estimated_error
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.settings import ImexSettings, ReducedSettings
+from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.sampling import draw
+from gnvpro.pde_data.storage.dataset import read_samples
 from tests.calculus import assert_adjoint, assert_taylor
 
 FULL, REDUCED = registered_problem("cdr"), registered_problem("cdr", {"tier": "reduced"})
@@ -117,7 +119,7 @@ class TestSolve:
         np.testing.assert_array_equal(observables[status == 0], clean[status == 0])
 
     def test_without_parity(self, monkeypatch):
-        from gnvpro.pde_data import convection_imex
+        from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
 
         y = parameters(4)
         expected = ConvectionDiffusionReaction(settings=SMALL).evaluate(y)

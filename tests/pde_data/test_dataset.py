@@ -11,10 +11,10 @@ import xarray as xr
 import zarr
 from scipy.io import savemat
 
-from gnvpro.pde_data.dataset import describe, open_dataset, read_samples
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.problem import SolveStatus
-from gnvpro.pde_data.provenance import definition_hash
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage.dataset import describe, open_dataset, read_samples
+from gnvpro.pde_data.storage.provenance import definition_hash
 from tests.pde_data.toy import Decay, DecayProblem, Fragile
 
 PROJECT = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ def test_netcdf_holds_the_same(stored, tmp_path):
 def test_netcdf_is_read_beside_fenicsx(fenicsx, tmp_path):
     """Both bring an HDF5 library, and h5py failed where FEniCSx was first."""
     code = (
-        "from gnvpro.pde_data._fenicsx import fenicsx; fenicsx()\n"
+        "from gnvpro.pde_data.problems.fenicsx import fenicsx; fenicsx()\n"
         "import numpy as np, xarray as xr\n"
         f"file = {str(tmp_path / 'one.nc')!r}\n"
         "xr.Dataset({'a': ('x', np.arange(3.0))}).to_netcdf(file, engine='h5netcdf')\n"
@@ -291,7 +291,7 @@ def test_describe_bare_arrays(matrices, tmp_path):
 def test_reading_needs_neither_fenicsx_nor_torch(stored, matrices, tmp_path):
     np.savez(tmp_path / "rows.npz", Y=matrices[0], C=matrices[1])
     blocked = "import sys\nfor name in {names}: sys.modules[name] = None\n"
-    read = "from gnvpro.pde_data.dataset import read_samples, describe\nread_samples({path!r}), describe({path!r})\n"
+    read = "from gnvpro.pde_data.storage.dataset import read_samples, describe\nread_samples({path!r}), describe({path!r})\n"
     fenicsx_torch = ["torch", "dolfinx", "dolfinx_solver", "petsc4py", "mpi4py", "numba", "threadpoolctl"]
     for path, names in ((stored, fenicsx_torch), (tmp_path / "rows.npz", [*fenicsx_torch, "xarray", "zarr"])):
         script = blocked.format(names=names) + read.format(path=str(path))

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import zarr
 
-from gnvpro.pde_data import store
-from gnvpro.pde_data.blocks import BlockTask
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction
-from gnvpro.pde_data.dataset import describe
-from gnvpro.pde_data.engines import local_workers, running_scheduler
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.problem import SolveStatus, load_problem
-from gnvpro.pde_data.shipped import ShippedProblem
+from gnvpro.pde_data.generation.blocks import BlockTask
+from gnvpro.pde_data.generation.engines import local_workers, running_scheduler
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.generation.shipped import ShippedProblem
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.loading import load_problem
+from gnvpro.pde_data.storage import store
+from gnvpro.pde_data.storage.dataset import describe
 from tests.pde_data.test_generate import assert_same_bits
 from tests.pde_data.toy import Built, Deadly, DeadlyOnce, Decay, DecayProblem, Flaky, Fragile
 
@@ -204,7 +205,7 @@ def test_the_script_for_slurm_runs_with_jobs_of_this_machine(tmp_path):
 
 
 def test_no_scheduler_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("gnvpro.pde_data.engines.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("gnvpro.pde_data.generation.engines.CONNECT_SECONDS", 0.5)
     with pytest.raises(OSError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9' .* give the address"):
         generate(DecayProblem(), tmp_path / "d.zarr", 4, 1, run=running_scheduler("tcp://127.0.0.1:9"))
 

@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 import zarr
 
-from gnvpro.pde_data import store
-from gnvpro.pde_data.dataset import describe, read_samples
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage import store
+from gnvpro.pde_data.storage.dataset import describe, read_samples
 from tests.pde_data.test_generate import assert_same_bits, stop_after
 from tests.pde_data.toy import Decay, Fragile
 

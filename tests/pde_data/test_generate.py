@@ -11,12 +11,12 @@ import pytest
 import xarray as xr
 import zarr
 
-from gnvpro.pde_data.dataset import describe
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.lock import sole_writer
-from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.sampling import place
-from gnvpro.pde_data.store import read_status
+from gnvpro.pde_data.storage.dataset import describe
+from gnvpro.pde_data.storage.lock import sole_writer
+from gnvpro.pde_data.storage.store import read_status
 from tests.pde_data.toy import Decay, DecayProblem, Fragile, Slow
 
 PROJECT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def test_an_interrupted_run_says_how_to_resume_and_ends_with_the_same_bits(undis
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_ends_with_the_same_bits(undisturbed, tmp_path, blow):
     out = tmp_path / "killed.zarr"
-    imports = "from gnvpro.pde_data.generate import generate; from tests.pde_data.toy import Slow; "
+    imports = "from gnvpro.pde_data.generation.run import generate; from tests.pde_data.toy import Slow; "
     process = subprocess.Popen([sys.executable, "-c", f"{imports} generate(Slow(), {str(out)!r}, 42, 5)"], cwd=PROJECT)
     committed = out / "status" / "c"
     while process.poll() is None and not (committed.exists() and len(list(committed.iterdir())) >= 2):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.half_space import HalfSpace
+from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
 from tests.calculus import assert_taylor
 
 GROUND = HalfSpace(0.7)

@@ -8,11 +8,11 @@ import pytest
 import xarray as xr
 import zarr
 
-from gnvpro.pde_data import store
-from gnvpro.pde_data.dataset import describe, read_samples
-from gnvpro.pde_data.generate import generate
-from gnvpro.pde_data.integrity import find_damage
-from gnvpro.pde_data.problem import SolveStatus
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage import store
+from gnvpro.pde_data.storage.dataset import describe, read_samples
+from gnvpro.pde_data.storage.integrity import find_damage
 from tests.pde_data.test_extension import SCHEMA_1
 from tests.pde_data.test_generate import assert_same_bits
 from tests.pde_data.toy import Fragile, OnBackground

@@ -14,7 +14,7 @@ def laplacian(n=12, shift=0.0):
 
 
 def system_of(matrix, free, solver):
-    from gnvpro.pde_data.linear_systems import SymmetricSystem
+    from gnvpro.pde_data.problems.linear_systems import SymmetricSystem
 
     pattern = sp.csr_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
     system = SymmetricSystem(pattern, free, solver)
@@ -50,7 +50,7 @@ class TestSymmetricSystem:
 
     @pytest.mark.parametrize("solver", ["mumps", "cg"])
     def test_a_singular_matrix_is_an_error(self, solver):
-        from gnvpro.pde_data.linear_systems import SolverFailure
+        from gnvpro.pde_data.problems.linear_systems import SolverFailure
 
         singular = laplacian()
         singular.data[:] = 0.0
@@ -58,7 +58,7 @@ class TestSymmetricSystem:
             system_of(singular, np.arange(144), solver).solve(np.ones((144, 1)))
 
     def test_a_wrong_answer_is_found_by_its_residual(self):
-        from gnvpro.pde_data.linear_systems import SolverFailure
+        from gnvpro.pde_data.problems.linear_systems import SolverFailure
 
         system = system_of(laplacian(), np.arange(144), "mumps")
         system.solve(np.ones((144, 1)))

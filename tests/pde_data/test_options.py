@@ -6,12 +6,13 @@ from functools import cached_property
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.convection import ConvectionDiffusionReaction, ImexSettings
-from gnvpro.pde_data.convection_coefficients import ConvectionCoefficients
-from gnvpro.pde_data.options import make, options_of
-from gnvpro.pde_data.problem import Rebuilt, load_problem, registered_problem
-from gnvpro.pde_data.provenance import definition_hash
-from gnvpro.pde_data.reactions import Reactions
+from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.reactions import Reactions
+from gnvpro.pde_data.problems.convection.settings import ImexSettings
+from gnvpro.pde_data.problems.loading import Rebuilt, load_problem, registered_problem
+from gnvpro.pde_data.problems.options import make, options_of
+from gnvpro.pde_data.storage.provenance import definition_hash
 from tests.pde_data.toy import Decay
 
 

@@ -5,8 +5,10 @@ import textwrap
 import numpy as np
 import pytest
 
-from gnvpro.pde_data import problem as problems
-from gnvpro.pde_data.problem import SolveStatus, as_problem, load_problem, registered_problem, solve_block
+from gnvpro.pde_data.problems import loading as problems
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.loading import as_problem, load_problem, registered_problem
+from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.surrogate.forward_model import ForwardModel
 from tests.pde_data.toy import Decay, DecayProblem, Fragile
 

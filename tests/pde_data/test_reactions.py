@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.reactions import Reactions, ReactionTable
+from gnvpro.pde_data.problems.convection.reactions import Reactions, ReactionTable
 from tests.calculus import assert_taylor
 
 REACTIONS = Reactions()
@@ -67,7 +67,7 @@ def test_table_is_linear_in_the_parameters():
 
 
 def test_compiled_table_agrees_and_counts_what_lies_outside():
-    kernels = pytest.importorskip("gnvpro.pde_data.imex_kernels")
+    kernels = pytest.importorskip("gnvpro.pde_data.problems.convection.imex.kernels")
     table, y = ReactionTable(REACTIONS, -2.0, 100.0, 1.0), np.full(55, 1 / 55)
     stack, outside = np.zeros((2, 1, 6)), np.zeros(1, dtype=np.int64)
     stack[0] = [-1.5, 0.0, 33.3, 100.0, 100.5, np.nan]

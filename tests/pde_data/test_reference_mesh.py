@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.body_surface import BodySurface, fold, unfold
-from gnvpro.pde_data.reference_mesh import ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.surface import BodySurface, fold, unfold
 from tests.calculus import assert_taylor
 
 # Points and weights on the triangle, exact for quadratic polynomials.
@@ -94,7 +94,7 @@ def test_unknown_mesh():
 
 def test_script_builds_a_mesh_that_is_fitted_and_can_be_moved():
     pytest.importorskip("gmsh", reason='gmsh is not installed: pip install "gnvpro[mesh]"')
-    from gnvpro.pde_data.build_reference_mesh import MeshSize, build
+    from gnvpro.pde_data.problems.resistivity.build_mesh import MeshSize, build
 
     mesh = build(MeshSize(at_body=0.15, growth=0.5))
     assert mesh.in_body.any()

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.problem import Problem, SolveStatus, registered_problem
-from gnvpro.pde_data.resistivity import Resistivity
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.loading import registered_problem
+from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
 from gnvpro.pde_data.sampling import draw
-from gnvpro.pde_data.survey import ReceiverPairs, Source, Survey
 from gnvpro.surrogate.forward_model import ForwardModel
 from tests.calculus import assert_adjoint, assert_taylor
 
@@ -178,7 +179,7 @@ class TestDerivatives:
 
 
 def test_another_mesh_is_named_as_such_where_a_data_set_is_refused():
-    from gnvpro.pde_data.recipe import Recipe
+    from gnvpro.pde_data.storage.recipe import Recipe
 
     coarse, fine = (Recipe.of(Resistivity(mesh=mesh), 10, 0, 32, "random") for mesh in ("coarse", "fine"))
     assert "options.mesh coarse there, fine asked" in str(coarse.difference(fine))
@@ -186,9 +187,9 @@ def test_another_mesh_is_named_as_such_where_a_data_set_is_refused():
 
 @pytest.mark.usefixtures("fenicsx")
 def test_a_system_that_is_not_solved_costs_one_row(monkeypatch):
-    from gnvpro.pde_data.linear_systems import SolverFailure
-    from gnvpro.pde_data.problem import solve_block
-    from gnvpro.pde_data.resistivity_solver import ResistivitySolver
+    from gnvpro.pde_data.problems.linear_systems import SolverFailure
+    from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
+    from gnvpro.pde_data.problems.solving import solve_block
 
     solve = ResistivitySolver.anomalous
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.accuracy import estimated_error
-from gnvpro.pde_data.resistivity import Resistivity
-from gnvpro.pde_data.resistivity_plain import PlainResistivity
+from gnvpro.pde_data.problems.accuracy import estimated_error
+from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
+from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
 from gnvpro.pde_data.sampling import draw
-from gnvpro.pde_data.survey import ReceiverPairs, Source, Survey
 
 pytestmark = pytest.mark.usefixtures("fenicsx")
 
@@ -96,7 +96,7 @@ class TestPlainRoute:
 def test_boundary_elements_of_the_degree_that_is_needed(monkeypatch):
     assert Resistivity()._oracle.degree == 13
     assert Resistivity(Survey((Source((0.5, 0.0)),)))._oracle.degree > 13, "current enters right above the body"
-    monkeypatch.setattr("gnvpro.pde_data.resistivity._ORACLE_ERROR", 1e-13)
-    monkeypatch.setattr("gnvpro.pde_data.resistivity._ORACLE_DEGREES", (4, 6))
+    monkeypatch.setattr("gnvpro.pde_data.problems.resistivity.problem._ORACLE_ERROR", 1e-13)
+    monkeypatch.setattr("gnvpro.pde_data.problems.resistivity.problem._ORACLE_DEGREES", (4, 6))
     with pytest.raises(ArithmeticError, match="too long, or too near an electrode"):
         estimated_error(Resistivity(), ENDS, np.ones((2, 882)))

@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 import zarr
 
-from gnvpro.pde_data import store
-from gnvpro.pde_data.dataset import describe
-from gnvpro.pde_data.generate import generate
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.storage import store
+from gnvpro.pde_data.storage.dataset import describe
 from tests.pde_data.test_generate import assert_same_bits
 from tests.pde_data.toy import DecayProblem, Flaky, Fragile
 

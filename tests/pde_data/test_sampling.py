@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 
 from gnvpro.pde_data.sampling import default_design, draw, place
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.spaces import Space
 
 BOX = Space.vector(["depth", "volume", "azimuth"], lower=(0.45, -1.0, 0.0), upper=(0.75, 3.0, 1.5), law="uniform")
 SIMPLEX = Space.vector(

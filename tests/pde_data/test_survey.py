@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.problem import registered_problem
-from gnvpro.pde_data.survey import ReceiverGrid, ReceiverPairs, Source, Survey
+from gnvpro.pde_data.problems.loading import registered_problem
+from gnvpro.pde_data.problems.resistivity.survey import ReceiverGrid, ReceiverPairs, Source, Survey
 
 
 def test_default_survey_is_two_images():

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.pde_data.problem import SolveStatus
-from gnvpro.surrogate.forward_model import Axis, Coordinate, Space
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.surrogate.spaces import Axis, Coordinate, Space
 
 TIMES = (0.5, 1.0, 1.5)
 

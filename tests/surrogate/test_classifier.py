@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.classifier import Classifier
-from gnvpro.surrogate.forward_model import Space
-from gnvpro.surrogate.model_folder import DESCRIPTION, SavedModelError, canonical, kind_of, sha256
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.saved import Surrogate
-from gnvpro.surrogate.spectra import SpectralFeatures
+from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.folder import DESCRIPTION, SavedModelError, canonical, kind_of, sha256
+from gnvpro.surrogate.model.spectra import SpectralFeatures
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.spaces import Space
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SPECTRA = np.random.default_rng(0).uniform(1, 5, (30, 7))

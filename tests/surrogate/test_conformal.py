@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from gnvpro.surrogate.conformal import LEVELS, Bands, law_weights, quantile, samples_needed, spread
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.model.calibration import calibrated_by_split, residuals
 from gnvpro.surrogate.samples import Samples
-from gnvpro.surrogate.trust import calibrated_by_split, residuals
+from gnvpro.surrogate.spaces import Space
+from gnvpro.surrogate.trust.bands import LEVELS, Bands, law_weights, quantile, samples_needed, spread
 from gnvpro.training.train import TrainSettings, train
 
 BOX = Space.vector(["a", "b"], lower=(0.0, -1.0), upper=(2.0, 3.0), law="uniform")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from gnvpro.surrogate import class_hessian
-from gnvpro.surrogate.cross_entropy import CrossEntropyLayer
-from gnvpro.surrogate.labels import class_weights, one_hot
+from gnvpro.surrogate.elimination import class_hessian
+from gnvpro.surrogate.elimination.cross_entropy import CrossEntropyLayer
+from gnvpro.surrogate.elimination.labels import class_weights, one_hot
 
 torch.set_default_dtype(torch.float64)
 ALPHA = 1e-2

@@ -13,8 +13,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from gnvpro.surrogate.model_folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.model.folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
+from gnvpro.surrogate.model.surrogate import Surrogate
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SCHEMAS = ("schema-2", "schema-4")

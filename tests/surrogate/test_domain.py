@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gnvpro.surrogate.domain import Domain
-from gnvpro.surrogate.forward_model import Space
 from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Space
+from gnvpro.surrogate.trust.domain import Domain
 from gnvpro.training.train import TrainSettings, train
 
 RNG = np.random.default_rng(2)

@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from gnvpro.surrogate.networks import DenseNetwork, NoFeatures
-from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.none import NoFeatures
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 
 ALPHA_W, ALPHA_THETA = 1e-3, 1e-3
 NETWORK = DenseNetwork(2, (4, 3))

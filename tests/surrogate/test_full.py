@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.full import FullObjective
-from gnvpro.surrogate.labels import one_hot
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced import ReducedObjective
-from gnvpro.surrogate.reduced_classes import ReducedClasses
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.training.kronecker import KroneckerMetric
+from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives.full import FullObjective
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.training.solvers.kronecker_metric import KroneckerMetric
 from tests.calculus import assert_taylor
 
 torch.set_default_dtype(torch.float64)

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from gnvpro.surrogate import gram
-from gnvpro.surrogate.gram import gram_by_products, regulariser_matrix
-from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.regularisation import LayerRidge, Ridge, TimeDerivative
-from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives import gram
+from gnvpro.surrogate.objectives.gram import gram_by_products, regulariser_matrix
+from gnvpro.surrogate.objectives.regularisation import LayerRidge, Ridge, TimeDerivative
 from tests.surrogate.test_reduced import NETWORKS, augmented_residual, problem
 
 NETWORKS = {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnvpro.surrogate.label_splits import class_capped, plain_random, spatial_blocks
+from gnvpro.apps.segmentation.label_splits import class_capped, plain_random, spatial_blocks
 
 SPLITS = (class_capped, plain_random, spatial_blocks)
 

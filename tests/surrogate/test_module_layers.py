@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
-from gnvpro.surrogate.module_network import ModuleLinearization, ModuleNetwork
-from gnvpro.surrogate.networks import LayeredLinearization
-from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.module import ModuleLinearization, ModuleNetwork
+from gnvpro.surrogate.networks.protocol import LayeredLinearization
 
 torch.set_default_dtype(torch.float64)
 

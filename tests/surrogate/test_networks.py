@@ -6,10 +6,11 @@ import math
 import pytest
 import torch
 
-from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
-from gnvpro.surrogate.module_network import ModuleLinearization, ModuleNetwork
-from gnvpro.surrogate.networks import DenseNetwork, LayeredLinearization
-from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.module import ModuleLinearization, ModuleNetwork
+from gnvpro.surrogate.networks.protocol import LayeredLinearization
 
 torch.set_default_dtype(torch.float64)
 

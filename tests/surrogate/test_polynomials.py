@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.polynomial.chebyshev import chebval
 
-from gnvpro.surrogate.polynomials import Amplitude, PolynomialBasis, chebyshev
+from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis, chebyshev
 
 LOWER, UPPER = (0.5, 0.1, -1.0), (1.5, 0.9, 2.0)
 PLAIN = PolynomialBasis(LOWER, UPPER, (1.0, 1.5, 2.0), 5.0, (1.0, 1.0, 1.0))

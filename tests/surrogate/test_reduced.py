@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from gnvpro.surrogate.inner import LeastSquaresLayer
-from gnvpro.surrogate.module_network import ModuleNetwork
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced import ReducedObjective
-from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 
 torch.set_default_dtype(torch.float64)
 

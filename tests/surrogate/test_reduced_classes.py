@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from gnvpro.surrogate.labels import class_weights, one_hot
-from gnvpro.surrogate.module_network import ModuleNetwork
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced_classes import ReducedClasses
-from gnvpro.surrogate.regularisation import TimeDerivative
-from gnvpro.surrogate.residual_network import ResidualNetwork
+from gnvpro.surrogate.elimination.labels import class_weights, one_hot
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.regularisation import TimeDerivative
 from tests.calculus import assert_taylor
 
 torch.set_default_dtype(torch.float64)

@@ -7,8 +7,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from gnvpro.surrogate.forward_model import Axis, Coordinate, Space
 from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Axis, Coordinate, Space
 
 FIELD = Space(
     (

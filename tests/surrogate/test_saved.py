@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.forward_model import Space
-from gnvpro.surrogate.model_folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.model.folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.scaling import Scaling
+from gnvpro.surrogate.spaces import Space
 from gnvpro.training.train import TrainSettings, train
 from tests.training.problems import smooth_samples
 

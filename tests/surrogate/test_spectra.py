@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.spectra import SpectralFeatures
+from gnvpro.surrogate.model.spectra import SpectralFeatures
 
 RNG = np.random.default_rng(0)
 SPECTRA = RNG.uniform(1, 5, (30, 7)) * RNG.uniform(0.5, 2, (30, 1))

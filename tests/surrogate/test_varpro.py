@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from gnvpro.surrogate.labels import one_hot
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced import ReducedObjective
-from gnvpro.surrogate.reduced_classes import ReducedClasses
-from gnvpro.surrogate.varpro import VarPro, varpro_loss
+from gnvpro.surrogate.elimination.drop_in import VarPro, varpro_loss
+from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from tests.calculus import assert_taylor
 
 N, WIDTH, M = 40, 5, 3

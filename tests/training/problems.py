@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from gnvpro.surrogate.forward_model import Space
-from gnvpro.surrogate.reduced import ReducedObjective
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from gnvpro.surrogate.samples import Samples
-from gnvpro.training.fit import ValidationSet
+from gnvpro.surrogate.spaces import Space
+from gnvpro.training.fitting.fit import ValidationSet
 
 torch.set_default_dtype(torch.float64)
 

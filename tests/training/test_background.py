@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.networks import NoFeatures
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.samples import Samples
-from gnvpro.surrogate.saved import Surrogate
 from gnvpro.training.train import TrainSettings, train
 from tests.training.problems import smooth_samples
 

@@ -12,15 +12,22 @@ import pytest
 import torch
 from torch import nn
 
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.training.checkpoint import INDEX, Checkpoint, CheckpointError, _read_state, _serialised, identity_of
-from gnvpro.training.fit import Fit
-from gnvpro.training.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.levenberg import LevenbergMarquardt
-from gnvpro.training.solver import Step
-from gnvpro.training.state import State
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.training.fitting.checkpoint import (
+    INDEX,
+    Checkpoint,
+    CheckpointError,
+    _read_state,
+    _serialised,
+    identity_of,
+)
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solvers.levenberg import LevenbergMarquardt
+from gnvpro.training.solvers.protocol import Step
+from gnvpro.training.solvers.state import State
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 from gnvpro.training.train import TrainSettings, train
-from gnvpro.training.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
 
 SPLIT = smooth_samples(200).split(0)

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from gnvpro.surrogate.labels import one_hot
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced_classes import ReducedClasses
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.training.class_validation import ClassValidation, accuracy, average_accuracy, predicted_logits
-from gnvpro.training.fit import Fit
-from gnvpro.training.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.solver import Status
-from gnvpro.training.trust_region import TrustRegionKrylov
+from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.training.fitting.class_validation import ClassValidation, accuracy, average_accuracy, predicted_logits
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solvers.protocol import Status
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 torch.set_default_dtype(torch.float64)
 

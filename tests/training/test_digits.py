@@ -6,13 +6,13 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from gnvpro.surrogate.labels import one_hot
-from gnvpro.surrogate.module_network import ModuleNetwork
-from gnvpro.surrogate.reduced_classes import ReducedClasses
-from gnvpro.training.class_validation import ClassValidation
-from gnvpro.training.fit import Fit
-from gnvpro.training.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.trust_region import TrustRegionKrylov
+from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.training.fitting.class_validation import ClassValidation
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 # Held-out accuracy of seeds 0, 1, 2: L-BFGS .985 .987 .985, Krylov .977 .977 .982; linear softmax .965 .968 .966.
 CASES = {"lbfgs": (LimitedMemoryBFGS, 80, 0.98), "krylov": (TrustRegionKrylov, 160, 0.972)}

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.func import jvp, vjp
 
-from gnvpro.surrogate.concatenated import ConcatenatedNetwork, mean_of
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork, mean_of
+from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.training.train import TrainSettings, train
 from tests.training.problems import smooth_samples
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.training.estimators import GNvproClassifier, GNvproRegressor
 
 
@@ -140,5 +140,7 @@ def test_bad_settings_are_answered():
 
 
 def test_only_the_estimators_import_scikit_learn():
-    code = "import sys, gnvpro.training.train, gnvpro.surrogate.varpro; assert 'sklearn' not in sys.modules"
+    code = (
+        "import sys, gnvpro.training.train, gnvpro.surrogate.elimination.drop_in; assert 'sklearn' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from gnvpro.surrogate.full import FullObjective
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.training.first_order import GradientDescent, MinibatchDescent, Rule
-from gnvpro.training.fit import Fit
-from gnvpro.training.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.solver import Status
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.objectives.full import FullObjective
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.solvers.first_order import GradientDescent, MinibatchDescent, Rule
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solvers.protocol import Status
 from tests.training.problems import objective_and_validation
 
 NETWORK = DenseNetwork(3, (4,))

@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
-from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
-from gnvpro.surrogate.module_network import ModuleNetwork
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.training.fit import Fit
-from gnvpro.training.kronecker import DAMPING, KroneckerMetric
-from gnvpro.training.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.trust_region import TrustRegionKrylov
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.solvers.kronecker_metric import DAMPING, KroneckerMetric
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.training.krylov import lanczos
-from gnvpro.training.trust_region import _Model
+from gnvpro.training.solvers.lanczos import lanczos
+from gnvpro.training.solvers.trust_region import _Model
 
 torch.set_default_dtype(torch.float64)
 

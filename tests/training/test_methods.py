@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from gnvpro.surrogate.labels import one_hot
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced_classes import ReducedClasses
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.training.class_validation import ClassValidation
-from gnvpro.training.methods import METHODS, run_method, set_up
+from gnvpro.apps.studies.comparison.methods import METHODS, run_method, set_up
+from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.training.fitting.class_validation import ClassValidation
 from tests.training.problems import objective_and_validation
 
 NETWORK = DenseNetwork(3, (4,))

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from gnvpro.surrogate.feature_networks import network_of
-from gnvpro.surrogate.hamiltonian_network import HamiltonianNetwork
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.surrogate.saved import Surrogate
-from gnvpro.training.fit import Fit
-from gnvpro.training.multilevel import coarse_to_fine, coarsest
-from gnvpro.training.preparation import Preparation
-from gnvpro.training.solver import Status
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.registry import network_of
+from gnvpro.training.choice.multilevel import coarse_to_fine, coarsest
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.preparation import Preparation
+from gnvpro.training.solvers.protocol import Status
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 from gnvpro.training.train import TrainSettings, train
-from gnvpro.training.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
 
 SPLIT = smooth_samples(150).split(0)

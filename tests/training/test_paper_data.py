@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gnvpro.pde_data.dataset import read_samples
+from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.training.train import TrainSettings, train
 
 FOLDER = Path(os.environ.get("GNVPRO_PAPER_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.polynomials import PolynomialBasis
-from gnvpro.training.polynomials import choose_polynomials, fit_amplitude, leave_one_out_errors
+from gnvpro.surrogate.networks.polynomials import PolynomialBasis
+from gnvpro.training.choice.polynomials import choose_polynomials, fit_amplitude, leave_one_out_errors
 
 RNG = np.random.default_rng(4)
 Y = RNG.uniform([1.0, 0.2], [2.0, 1.6], (60, 2))

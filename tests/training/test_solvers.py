@@ -5,13 +5,13 @@ import pytest
 import scipy.optimize
 import torch
 
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.training.fit import Fit
-from gnvpro.training.lbfgs import LimitedMemoryBFGS, _Pairs
-from gnvpro.training.levenberg import LevenbergMarquardt, curvature_matrix
-from gnvpro.training.solver import Status
-from gnvpro.training.trust_region import TrustRegionKrylov
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS, _Pairs
+from gnvpro.training.solvers.levenberg import LevenbergMarquardt, curvature_matrix
+from gnvpro.training.solvers.protocol import Status
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
 
 SOLVERS = {

@@ -9,16 +9,17 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced import ReducedObjective
-from gnvpro.surrogate.residual_network import ResidualNetwork
-from gnvpro.surrogate.saved import Surrogate
-from gnvpro.training.fit import Fit, ValidationSet
-from gnvpro.training.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.race import Candidate, candidates, race
-from gnvpro.training.solver import Status
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.training.candidates import Candidate, candidates
+from gnvpro.training.choice.race import race
+from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solvers.protocol import Status
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 from gnvpro.training.train import Progress, TrainSettings, train
-from gnvpro.training.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
 
 SPLIT = smooth_samples(200).split(0)

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from gnvpro.apps.inversion.chains import Chains
 from gnvpro.apps.inversion.gate import Gate
 from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.noise import Noise
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.result import Fit, Inversion
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.surrogate.forward_model import Axis, Space
+from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.surrogate.spaces import Axis, Space
 
 NOISE = 0.05
 

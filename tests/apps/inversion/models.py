@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.apps.inversion.noise import Noise
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.surrogate.spaces import Space
 
 
 class Analytic:

@@ -9,17 +9,17 @@ from arviz_stats import summary
 from xarray import open_datatree
 
 from gnvpro.apps.console import jsonable
-from gnvpro.apps.inversion.chains import Chains, shift
-from gnvpro.apps.inversion.error_model import LEAST, ErrorModel
 from gnvpro.apps.inversion.gate import REFUSE, WARN, Gate, advice, gate_from_bands, gate_from_solves
 from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.noise import Noise
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
+from gnvpro.apps.inversion.posterior.error_model import LEAST, ErrorModel
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.result import Fit, Inversion
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.surrogate.forward_model import Space
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.apps.inversion.sampling.chains import Chains, shift
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.models import Analytic, box, correlated, exact, matrix, normal_prior, synthetic, unbounded
 
 SPACE = Space.vector(["depth", "size"], units=("m", "m3"), lower=(0.0, 0.0), upper=(9.0, 9.0))

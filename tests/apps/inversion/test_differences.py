@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gnvpro.apps.inversion.differences import difference_jacobian
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.apps.inversion.posterior.differences import difference_jacobian
+from gnvpro.surrogate.spaces import Space
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.standard_normal((5, 3))

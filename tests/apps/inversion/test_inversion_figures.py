@@ -7,15 +7,21 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import kstest, norm
 
-from gnvpro.apps.inversion import figures, fit_figures
-from gnvpro.apps.inversion.body import body, body_problem, outline_from_above, outline_in_section
-from gnvpro.apps.inversion.marginals import best_informed, interval, prior_density, prior_interval, relative_spread
 from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.noise import Noise
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.pde_data.resistivity import Resistivity
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.report import figures, fit_figures
+from gnvpro.apps.inversion.report.body import body, body_problem, outline_from_above, outline_in_section
+from gnvpro.apps.inversion.report.marginals import (
+    best_informed,
+    interval,
+    prior_density,
+    prior_interval,
+    relative_spread,
+)
+from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.linear import NOISE, LinearModel, box, curves, images, invert
 
 SIMPLEX = Space.vector(

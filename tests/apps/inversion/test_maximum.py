@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares, minimize
 
-from gnvpro.apps.inversion.error_model import ErrorModel
 from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.apps.inversion.posterior.error_model import ErrorModel
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.models import (
     Analytic,
     Together,

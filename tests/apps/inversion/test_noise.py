@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.noise import Noise, parse_noise
+from gnvpro.apps.inversion.posterior.noise import Noise, parse_noise
 from tests.apps.inversion.models import correlated, covariance, independent
 from tests.calculus import assert_adjoint
 

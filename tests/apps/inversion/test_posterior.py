@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.error_model import ErrorModel
-from gnvpro.apps.inversion.noise import Noise
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.apps.inversion.solves import Solves
+from gnvpro.apps.inversion.posterior.error_model import ErrorModel
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
 from tests.apps.inversion.models import (
     Analytic,
     Backwards,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.models import box, simplex, unbounded
 from tests.calculus import assert_adjoint, assert_taylor
 

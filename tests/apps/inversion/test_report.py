@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from gnvpro.apps.inversion.gate import Gate
-from gnvpro.apps.inversion.noise import Noise
-from gnvpro.apps.inversion.report import MOST_PARAMETERS, write_report
-from gnvpro.apps.inversion.tables import costs, headlines, minimum, notes, parameters, rounded, shifts
-from gnvpro.pde_data.resistivity import Resistivity
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.report.report import MOST_PARAMETERS, write_report
+from gnvpro.apps.inversion.report.tables import costs, headlines, minimum, notes, parameters, rounded, shifts
+from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from tests.apps.inversion.linear import FIT, box, images, invert
 
 

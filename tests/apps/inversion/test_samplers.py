@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gnvpro.apps.inversion.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.metropolis import RandomWalk, sample_metropolis
-from gnvpro.apps.inversion.nuts import sample_nuts
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.apps.inversion.whitening import Whitening
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.posterior.whitening import Whitening
+from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
+from gnvpro.apps.inversion.sampling.metropolis import RandomWalk, sample_metropolis
+from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.models import (
     Analytic,
     Backwards,

@@ -6,14 +6,14 @@ import threading
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.metropolis import sample_metropolis
-from gnvpro.apps.inversion.nuts import sample_nuts
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.apps.inversion.whitening import Whitening
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.posterior.whitening import Whitening
+from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
+from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
+from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from tests.apps.inversion.models import (
     Analytic,
     Backwards,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.training.train import TrainSettings, train
 from tests.apps.conftest import TOY
 from tests.training.problems import smooth_samples

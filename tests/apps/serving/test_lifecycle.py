@@ -12,10 +12,10 @@ import psutil
 import pytest
 import requests
 
-from gnvpro.apps.serve import names_of
+from gnvpro.apps.commands.serve import names_of
 from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.apps.serving.solver_process import SolverProcess
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.serving.conftest import serving
 from tests.pde_data.toy import DecayProblem
 

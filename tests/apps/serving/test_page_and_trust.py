@@ -10,7 +10,7 @@ import pytest
 
 from gnvpro.apps.serving.protocol import ProtocolError
 from gnvpro.apps.serving.served import ServedModel
-from gnvpro.surrogate.saved import Surrogate
+from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.serving.conftest import points
 
 

@@ -14,7 +14,7 @@ from gnvpro.apps.serving.domain import Domain
 from gnvpro.apps.serving.protocol import OPERATIONS
 from gnvpro.apps.serving.served import ServedModel, serve_surrogate
 from gnvpro.apps.serving.server import MODELS, Limits, make_app
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.spaces import Space
 from tests.apps.serving.conftest import points
 
 TYPES = {"InvalidInput", "ModelNotFound", "UnsupportedFeature", "InvalidOutput"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.surrogate.spaces import Space
 
 _MATRIX = np.random.default_rng(0).standard_normal((24, 3))
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.apps.options import StudyOptions
-from gnvpro.apps.studies import ablation
-from gnvpro.apps.studies.batches import measure_batches
+from gnvpro.apps.studies.ablation import ablation
+from gnvpro.apps.studies.ablation.batches import measure_batches
+from gnvpro.apps.studies.ablation.conditioning import spectra
+from gnvpro.apps.studies.ablation.variants import DEFAULT, FACTORS, Problem, Variant, measure
 from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
-from gnvpro.apps.studies.conditioning import spectra
-from gnvpro.apps.studies.variants import DEFAULT, FACTORS, Problem, Variant, measure
-from gnvpro.surrogate.full import FullObjective
-from gnvpro.surrogate.networks import DenseNetwork
+from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.objectives.full import FullObjective
 from tests.training.problems import smooth_samples
 
 SAMPLES = smooth_samples(n=160, n_in=4, n_out=9)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gnvpro.apps.options import StudyOptions
 from gnvpro.apps.studies import coverage
+from gnvpro.apps.studies.options import StudyOptions
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gnvpro.apps.options import StudyOptions
-from gnvpro.apps.studies import ellipse
-from gnvpro.apps.studies.ellipse_data import draw_points, level, outline
-from gnvpro.apps.studies.ellipse_figure import FrameImage, draw_features
-from gnvpro.surrogate.full import FullObjective
-from gnvpro.surrogate.labels import one_hot
-from gnvpro.surrogate.networks import DenseNetwork
-from gnvpro.surrogate.reduced_classes import ReducedClasses
+from gnvpro.apps.studies.ellipse import ellipse
+from gnvpro.apps.studies.ellipse.data import draw_points, level, outline
+from gnvpro.apps.studies.ellipse.figure import FrameImage, draw_features
+from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.objectives.full import FullObjective
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
 
 
 @pytest.fixture(scope="module")

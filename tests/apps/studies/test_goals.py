@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from gnvpro.apps.studies.goals import goal_figure, goal_table, measure_goals, reach
+from gnvpro.apps.studies.ablation.goals import goal_figure, goal_table, measure_goals, reach
 from tests.training.problems import smooth_samples
 
 SPLIT = smooth_samples(n=160, n_in=4, n_out=9).split(0, train=80, validation=40, test=40)

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from gnvpro.apps.cubes import indian_pines as real_scene
-from gnvpro.apps.options import StudyOptions
+from gnvpro.apps.segmentation.cubes import indian_pines as real_scene
 from gnvpro.apps.studies import indian_pines
-from gnvpro.training.methods import METHODS
+from gnvpro.apps.studies.comparison.methods import METHODS
+from gnvpro.apps.studies.options import StudyOptions
 
 
 def run(**more):

@@ -5,17 +5,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.chains import Chains
-from gnvpro.apps.inversion.noise import Noise
-from gnvpro.apps.inversion.posterior import Posterior
-from gnvpro.apps.inversion.prior import Prior
-from gnvpro.apps.inversion.solves import Solves
-from gnvpro.apps.studies import calibration, inversion_minima, inversion_routes
-from gnvpro.apps.studies.calibration import Calibration, limits, placed
-from gnvpro.apps.studies.informed import agreement, informed
-from gnvpro.apps.studies.inversion_routes import GOOD, POOR, UNLEARNED, WALK, Lengths
-from gnvpro.apps.studies.synthetic import observed, reference_of, truths
-from gnvpro.surrogate.forward_model import Space
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.studies.inversion import calibration
+from gnvpro.apps.studies.inversion import minima as inversion_minima
+from gnvpro.apps.studies.inversion import routes as inversion_routes
+from gnvpro.apps.studies.inversion.calibration import Calibration, limits, placed
+from gnvpro.apps.studies.inversion.informed import agreement, informed
+from gnvpro.apps.studies.inversion.routes import GOOD, POOR, UNLEARNED, WALK, Lengths
+from gnvpro.apps.studies.inversion.synthetic import observed, reference_of, truths
+from gnvpro.surrogate.spaces import Space
 from tests.apps.studies.inversion_toy import Smooth
 
 NAMES = ("a", "b", "c")

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from gnvpro.apps.options import StudyOptions
-from gnvpro.apps.studies import scaling
-from gnvpro.apps.studies.scaling_figure import FACTORS, slope
-from gnvpro.apps.studies.teacher import Teacher
+from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.scaling import scaling
+from gnvpro.apps.studies.scaling.figure import FACTORS, slope
+from gnvpro.apps.studies.scaling.teacher import Teacher
 
 SMALL = dict(
     samples=[100, 200], width=[4, 8], outputs=[72, 144, 300], depth=[1, 2], base=[150, 6, 72, 2], budget=20, goal=0.3

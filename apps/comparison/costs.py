@@ -1,0 +1,125 @@
+"""CPU seconds per sample, of the PDE and of the surrogate, each one at a time and in batches.
+
+All on one thread and measured with `time.process_time`: a clock on the wall would measure whoever else uses the
+machine. Every figure is the median of several runs after one that warms up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from threadpoolctl import threadpool_limits
+
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.spaces import Array
+from gnvpro.training.device import torch_threads
+
+SURROGATE_BATCH = 10_000
+# Samples of a median over single evaluations: one evaluation is too short for the clock.
+_SINGLES, _PDE_SINGLES, _PLAIN_SINGLES = 200, 5, 3
+# CPU seconds after which a measurement ends with the runs it has.
+_ENOUGH = 10.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """CPU seconds per sample; the plain route is None where the problem has none.
+
+    Attributes
+    ----------
+    plain
+        The PDE as one would write it without care for speed, one sample at a time.
+    production_batch
+        Samples in a batch of the production route.
+    """
+
+    plain: float | None
+    production_single: float
+    production_batched: float
+    production_batch: int
+    surrogate_single: float
+    surrogate_batched: float
+
+    @property
+    def speedup_single(self) -> float:
+        """Surrogate against production route, both one sample at a time."""
+        return self.production_single / self.surrogate_single
+
+    @property
+    def speedup_batched(self) -> float:
+        """Surrogate against production route, both in batches."""
+        return self.production_batched / self.surrogate_batched
+
+    @property
+    def speedup_plain(self) -> float | None:
+        """Surrogate against plain route, both one sample at a time."""
+        return None if self.plain is None else self.plain / self.surrogate_single
+
+    def payoff(self, n_generated: int, training: float) -> float:
+        """Evaluations after which the surrogate has cost less than the production route in batches.
+
+        (n_generated · production + training) / (production − surrogate), in CPU seconds; infinite where the
+        surrogate is not the faster of the two.
+        """
+        gained = self.production_batched - self.surrogate_batched
+        return (n_generated * self.production_batched + training) / gained if gained > 0 else float("inf")
+
+
+def measure_costs(problem: Problem, surrogate: ForwardModel, points: Callable[[int], Array], repeats: int) -> Costs:
+    """Time a problem and its surrogate at `points(n)`, n parameters that both accept."""
+    batch = int(getattr(problem, "block_size", 32))
+    block, many = points(batch), points(SURROGATE_BATCH)
+    with one_thread():
+        plain = None
+        if hasattr(problem, "plain_route"):
+            with contextlib.suppress(ValueError):  # a route that cannot be made for these settings is none
+                plain = _one_at_a_time(problem.plain_route(), block[:_PLAIN_SINGLES])  # pyright: ignore[reportAttributeAccessIssue]
+        return Costs(
+            plain=plain,
+            production_single=_one_at_a_time(problem, block[:_PDE_SINGLES]),
+            production_batched=median_cpu_seconds(lambda: problem.solve(block), repeats) / batch,
+            production_batch=batch,
+            surrogate_single=median_cpu_seconds(lambda: _each(surrogate, many[:_SINGLES]), repeats) / _SINGLES,
+            surrogate_batched=median_cpu_seconds(lambda: surrogate.evaluate(many), repeats) / SURROGATE_BATCH,
+        )
+
+
+def median_cpu_seconds(action: Callable[[], object], repeats: int) -> float:
+    """Median CPU seconds of an action, after one run that is not counted."""
+    action()
+    times = []
+    while len(times) < repeats and sum(times) < _ENOUGH:
+        began = time.process_time()
+        action()
+        times.append(time.process_time() - began)
+    return statistics.median(times)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch and for the linear algebra under numpy."""
+    with torch_threads(1), threadpool_limits(limits=1):
+        yield
+
+
+def _one_at_a_time(model: ForwardModel, points: Array) -> float:
+    """Median over samples; the first solve builds the solver and is not counted."""
+    model.evaluate(points[:1])
+    times = []
+    for i in range(len(points)):
+        began = time.process_time()
+        model.evaluate(points[i : i + 1])
+        times.append(time.process_time() - began)
+        if sum(times) > _ENOUGH:
+            break
+    return statistics.median(times)
+
+
+def _each(model: ForwardModel, points: Array) -> None:
+    for i in range(len(points)):
+        model.evaluate(points[i : i + 1])

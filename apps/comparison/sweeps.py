@@ -1,0 +1,75 @@
+"""One parameter varied through its range, the others in the middle of theirs: PDE beside surrogate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array
+
+# Above this many parameters a line through the middle says little of the space, and costs as many lines of solves.
+MOST_PARAMETERS = 5
+_SOLVES, _EVALUATIONS = 9, 101
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Observables along a line through the middle of the parameter space.
+
+    Attributes
+    ----------
+    name, unit
+        Of the parameter that varies.
+    at, predicted
+        Its values (m,) and the surrogate's observables there (m, n_out).
+    solved_at, expected
+        Its values (k,) and the PDE's observables there (k, n_out); NaN where it could not be solved.
+    error
+        Largest norm of a difference, relative to the largest norm of the anomalous observables on the line.
+    """
+
+    name: str
+    unit: str
+    at: Array
+    predicted: Array
+    solved_at: Array
+    expected: Array
+    error: float
+
+
+def sweeps(surrogate: Surrogate, problem: Problem, background: Array | None) -> list[Sweep]:
+    """A sweep of every parameter; none for simplices, unbounded spaces and more than `MOST_PARAMETERS`."""
+    space = problem.parameters
+    if space.constraint != "box" or space.size > MOST_PARAMETERS or space.lower is None or space.upper is None:
+        return []
+    lower, upper = np.array(space.lower), np.array(space.upper)
+    if not np.isfinite([lower, upper]).all():
+        return []
+    return [_sweep(surrogate, problem, background, j, lower, upper) for j in range(space.size) if lower[j] < upper[j]]
+
+
+def _sweep(
+    surrogate: Surrogate, problem: Problem, background: Array | None, j: int, lower: Array, upper: Array
+) -> Sweep:
+    def along(n: int) -> Array:
+        points = np.tile((lower + upper) / 2, (n, 1))
+        points[:, j] = np.linspace(lower[j], upper[j], n)
+        return points
+
+    solved, dense = along(_SOLVES), along(_EVALUATIONS)
+    expected = solve_block(problem, solved).observables
+    difference = np.linalg.norm(surrogate.evaluate(solved) - expected, axis=1)
+    size = np.linalg.norm(expected if background is None else expected - background, axis=1)
+    return Sweep(
+        problem.parameters.names[j],
+        problem.parameters.unit(j),
+        dense[:, j],
+        surrogate.evaluate(dense),
+        solved[:, j],
+        expected,
+        float(np.nanmax(difference) / np.nanmax(size)) if np.isfinite(size).any() else float("nan"),
+    )

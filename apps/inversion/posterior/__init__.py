@@ -1,0 +1,1 @@
+"""Prior, noise and observations; the posterior by surrogate and PDE; the PDE solves it takes."""

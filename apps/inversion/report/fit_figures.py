@@ -1,0 +1,142 @@
+"""Figures of the data fit: observed beside fitted, and what is left in units of the noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy.stats import norm
+
+from gnvpro.apps.inversion.result import Inversion
+from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
+from gnvpro.apps.reports.images import draw_image, image_names, stacked
+from gnvpro.surrogate.spaces import Array, Space
+
+# Images and curves that are shown of many.
+MOST_IMAGES, MOST_CURVES = 4, 6
+# Residual images end here, in standard deviations; a histogram at least.
+_RESIDUAL_RANGE = 4.0
+_MISSING = "#d0d0d0"
+
+
+def standardised(inversion: Inversion) -> Array:
+    """Fitted less observed in standard deviations of each observation (n_out,); NaN where there is none.
+
+    Where the noise is correlated these are not independent, as `Fit.residuals` are.
+    """
+    posterior = inversion.posterior
+    return (inversion.fit.observables - posterior.data) / posterior.noise.standard_deviations
+
+
+def background_of(inversion: Inversion) -> Array | None:
+    """The observables without what the parameters describe (n_out,), where the PDE tells them."""
+    background = getattr(inversion.problem, "background", None)
+    return background if background is not None and background.shape == inversion.posterior.data.shape else None
+
+
+def telling_images(inversion: Inversion) -> list[int]:
+    """Which images are shown: those with the largest residuals, in their order."""
+    stack = stacked(inversion.posterior.solves.observables, standardised(inversion) ** 2)
+    size = np.nan_to_num(stack).sum(axis=(1, 2)) / np.maximum(np.isfinite(stack).sum(axis=(1, 2)), 1)
+    return sorted(np.argsort(-size, kind="stable")[:MOST_IMAGES].tolist())
+
+
+@styled
+def images(inversion: Inversion) -> Figure:
+    """Observed and fitted images as log10 |·|, of the anomaly where there is a background, and the residuals."""
+    space = inversion.posterior.solves.observables
+    background = background_of(inversion)
+    base = np.zeros(space.size) if background is None else background
+    what = "" if background is None else " anomaly"
+    observed = stacked(space, inversion.posterior.data - base)
+    fitted = stacked(space, inversion.fit.observables - base)
+    residuals, names, shown = stacked(space, standardised(inversion)), image_names(space), telling_images(inversion)
+    figure = Figure(figsize=(9.2, 2.45 * len(shown) + 0.6), layout="constrained")
+    grid = figure.subplots(len(shown), 3, squeeze=False, sharex=True, sharey=True)
+    top = float(np.log10(max(np.nanmax(np.abs(observed[shown])), np.finfo(float).tiny)))
+    values = [draw_image(row[0], space, observed[i], top) for row, i in zip(grid, shown, strict=True)]
+    left = [_draw_residuals(row[2], space, residuals[i]) for row, i in zip(grid, shown, strict=True)]
+    for row, i in zip(grid, shown, strict=True):
+        draw_image(row[1], space, fitted[i], top)
+        row[0].set_ylabel(f"{names[i]}\n{labelled(space.axes[-1])}")
+        for axes in row:
+            axes.set_facecolor(_MISSING)
+    for axes, title in zip(grid[0], (f"observed{what}", f"fitted{what}", "fitted − observed"), strict=True):
+        axes.set_title(title, fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel(labelled(space.axes[-2]))
+    figure.colorbar(values[0], ax=grid[:, :2].ravel().tolist(), shrink=0.8, label=f"log10 |·|{in_units(space)}")
+    figure.colorbar(
+        left[0], ax=grid[:, 2].tolist(), shrink=0.8, extend="both", label="standard deviations of the noise"
+    )
+    return figure
+
+
+def _draw_residuals(axes: Axes, space: Space, values: Array) -> Any:
+    x, y = (np.asarray(axis.labels, float) for axis in space.axes[-2:])
+    picture = axes.pcolormesh(
+        x, y, values.T, vmin=-_RESIDUAL_RANGE, vmax=_RESIDUAL_RANGE, cmap="RdBu_r", rasterized=True
+    )
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    return picture
+
+
+@styled
+def curves(inversion: Inversion) -> Figure:
+    """Observed (dots with bars of one standard deviation) and fitted (lines) over the first axis of the observables."""
+    space, posterior = inversion.posterior.solves.observables, inversion.posterior
+    first, rest = space.axes[0], space.axes[1:]
+    numeric = not isinstance(first.labels[0], str)
+    x = np.asarray(first.labels, float) if numeric else np.arange(len(first.labels))
+    observed, fitted, spread = (
+        values.reshape(len(x), -1)
+        for values in (posterior.data, inversion.fit.observables, posterior.noise.standard_deviations)
+    )
+    n = observed.shape[1]
+    shown = np.unique(np.linspace(0, n - 1, min(MOST_CURVES, n)).astype(int))
+    figure = Figure(figsize=(9.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for j, colour in zip(shown, COLOURS, strict=False):
+        label = f"{rest[0].name} {rest[0].labels[j]}" if len(rest) == 1 else f"series {j}" if rest else "fitted"
+        style = dict(fmt="o", markersize=3, elinewidth=0.8, color=colour)
+        axes.errorbar(x, observed[:, j], yerr=spread[:, j], **style)  # pyright: ignore[reportArgumentType]
+        axes.plot(x, fitted[:, j], color=colour, linewidth=1.2, label=label)
+    axes.errorbar([], [], yerr=[], fmt="o", markersize=3, elinewidth=0.8, color=GREY, label="observed ± noise")
+    if not numeric and len(x) <= 12:
+        axes.set_xticks(x, [str(label) for label in first.labels])
+    axes.set_xlabel(labelled(first) if numeric or len(x) <= 12 else f"{first.name}, by number")
+    axes.set_ylabel(f"observable{in_units(space)}")
+    figure.legend(loc="outside right center", fontsize=8)
+    return figure
+
+
+@styled
+def residuals(inversion: Inversion) -> Figure:
+    """Residuals in units of the noise: over the number of the observable, and their law beside the standard normal."""
+    figure = Figure(figsize=(9.2, 3.1), layout="constrained")
+    places, law = figure.subplots(1, 2, width_ratios=(1.6, 1))
+    values = standardised(inversion)
+    places.axhspan(-2, 2, color=GREY, alpha=0.12, linewidth=0)
+    places.axhline(0, color=GREY, linewidth=0.8)
+    size = 16 if len(values) < 200 else 4
+    places.scatter(np.arange(len(values)), values, s=size, color=BLUE, linewidths=0, alpha=0.8, rasterized=True)
+    places.set_xlabel("number of the observable")
+    places.xaxis.set_major_locator(MaxNLocator(integer=True))
+    places.set_ylabel("(fitted − observed) / noise")
+    found = inversion.fit.residuals
+    far = max(_RESIDUAL_RANGE, 1.05 * float(np.abs(found).max()))
+    bins = np.linspace(-far, far, int(np.clip(2 * np.sqrt(len(found)), 8, 60)) + 1)
+    law.hist(found, bins=bins.tolist(), density=True, color=BLUE, alpha=0.6, label=f"{len(found):,} residuals")
+    x = np.linspace(-far, far, 300)
+    law.plot(x, norm.pdf(x), color=RED, linewidth=1.4, label="standard normal")
+    law.set_xlabel(
+        "residual / noise" if inversion.posterior.noise.factor.ndim == 1 else "decorrelated residual / noise"
+    )
+    law.set_ylabel("density")
+    law.set_ylim(top=1.3 * law.get_ylim()[1])  # room for the legend
+    law.legend(loc="upper right", fontsize=8)
+    return figure

@@ -1,0 +1,1 @@
+"""Chains: NUTS, random walk, delayed acceptance."""

@@ -1,0 +1,159 @@
+"""Draws from a posterior, what they cost, and how far they can be relied on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from arviz_base import from_dict
+from arviz_stats import ess, rhat
+from xarray import DataTree
+
+from gnvpro.surrogate.spaces import Array, Space
+
+# The usual mark of chains that agree.
+RHAT = 1.01
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Draws of several chains after warm-up.
+
+    Attributes
+    ----------
+    space
+        Of the parameters.
+    draws : (n_chains, n_draws, n_in)
+        Parameters.
+    latent : (n_chains, n_draws, n_in)
+        The normal variables behind them (`prior`).
+    route
+        In words, what sampled from what.
+    cheap, accurate
+        Evaluations of the surrogate and PDE solves, warm-up included; derivatives are counted apart.
+    wall_seconds, cpu_seconds
+        Of everything, warm-up included.
+    statistics : name -> (n_chains, n_draws)
+        Of the sampler, such as its acceptance.
+    about
+        JSON-able: what is particular to the sampler.
+    """
+
+    space: Space
+    draws: Array
+    latent: Array
+    route: str
+    cheap: int = 0
+    accurate: int = 0
+    derivatives: int = 0
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    statistics: dict[str, Array] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pooled(self) -> Array:
+        """All draws (n_chains * n_draws, n_in)."""
+        return self.draws.reshape(-1, self.space.size)
+
+    @property
+    def mean(self) -> Array:
+        """Of the posterior (n_in,)."""
+        return self.pooled.mean(axis=0)
+
+    @property
+    def standard_deviation(self) -> Array:
+        """Of the posterior (n_in,)."""
+        return self.pooled.std(axis=0, ddof=1)
+
+    def quantiles(self, *levels: float) -> Array:
+        """Of every parameter: (n_levels, n_in)."""
+        return np.quantile(self.pooled, levels, axis=0)
+
+    @cached_property
+    def split_rhat(self) -> Array:
+        """Rank-normalised split R-hat (n_in,) of Vehtari et al. (2021); near one where the chains agree."""
+        return np.array([float(rhat(self.draws[:, :, j])) for j in range(self.space.size)])
+
+    @cached_property
+    def effective(self) -> Array:
+        """Effective samples (n_in,) for the mean and, if fewer, the tails of every parameter."""
+        columns = [self.draws[:, :, j] for j in range(self.space.size)]
+        return np.array([float(min(ess(one), ess(one, method="tail", prob=(0.05, 0.95)))) for one in columns])
+
+    @cached_property
+    def monte_carlo_error(self) -> Array:
+        """Standard error of `mean` (n_in,)."""
+        means = [float(ess(self.draws[:, :, j], method="mean")) for j in range(self.space.size)]
+        return self.standard_deviation / np.sqrt(means)
+
+    @property
+    def converged(self) -> bool:
+        """Whether split R-hat is below `RHAT` for all parameters."""
+        return bool((self.split_rhat < RHAT).all())
+
+    def tree(self, observed: Array | None = None, names: tuple[str, ...] = ()) -> DataTree:
+        """What ArviZ reads: groups posterior, sample_stats and, of observations (n_out,), observed_data."""
+        parameter, n_chains = self.space.axes[0].name, len(self.draws)
+        groups: dict[str, Any] = {"posterior": {"y": self.draws}, "unconstrained_posterior": {"z": self.latent}}
+        if self.statistics:
+            groups["sample_stats"] = self.statistics
+        dims = {"y": [parameter], "z": [parameter]}
+        coords: dict[str, list[Any]] = {parameter: list(self.space.names)}
+        if observed is not None:
+            groups["observed_data"] = {"d": observed}
+            dims["d"], coords["observable"] = ["observable"], list(names) or list(range(len(observed)))
+        tree = from_dict(groups, dims=dims, coords=coords)
+        tree.attrs |= {
+            "route": self.route,
+            "n_chains": n_chains,
+            "evaluations": self.cheap,
+            "pde_solves": self.accurate,
+        }
+        return tree
+
+    def numbers(self) -> dict[str, Any]:
+        """JSON-able."""
+        least = float(self.effective.min())
+        low, median, high = self.quantiles(0.025, 0.5, 0.975)
+        units = [self.space.unit(j) for j in range(self.space.size)]
+        columns = zip(
+            self.space.names, units, self.mean, self.standard_deviation, low, median, high, self.split_rhat,
+            self.effective, self.monte_carlo_error, strict=True,
+        )  # fmt: skip
+        return {
+            "route": self.route,
+            "chains": self.draws.shape[0],
+            "draws": self.draws.shape[1],
+            "parameters": {
+                name: {
+                    "unit": unit, "mean": float(mean), "standard_deviation": float(sd), "q025": float(a), "median": float(b),
+                    "q975": float(c), "split_rhat": float(r), "effective": float(e), "monte_carlo_error": float(m),
+                }
+                for name, unit, mean, sd, a, b, c, r, e, m in columns
+            },
+            "split_rhat_max": float(self.split_rhat.max()),
+            "effective_min": least,
+            "surrogate_evaluations": self.cheap,
+            "pde_solves": self.accurate,
+            "derivatives": self.derivatives,
+            "wall_seconds": self.wall_seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "effective_per_second": least / self.wall_seconds if self.wall_seconds else None,
+            "effective_per_pde_solve": least / self.accurate if self.accurate else None,
+            **self.about,
+        }  # fmt: skip
+
+
+def shift(chains: Chains, reference: Chains) -> tuple[Array, Array]:
+    """How far a posterior is from another: differences of means in its standard deviations, and ratios of these.
+
+    Returns
+    -------
+    (n_in,), (n_in,)
+        (mean - reference mean) / reference standard deviation, and standard deviation / reference one.
+    """
+    spread = reference.standard_deviation
+    return (chains.mean - reference.mean) / spread, chains.standard_deviation / spread

@@ -1,0 +1,1 @@
+"""Pages and figures: style, runs of training, images of observables."""

@@ -1,0 +1,1 @@
+"""Classes for the pixels of an image cube."""

@@ -1,0 +1,1 @@
+"""The page with sliders, and what it asks of the server."""

@@ -1,0 +1,145 @@
+"""What the page for people has to know of a model before it draws: sliders, groups, and the kind of picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gnvpro.apps.console import percent
+from gnvpro.apps.reports.images import are_images, image_names
+from gnvpro.surrogate.admissible import box
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.model.surrogate import training_range
+from gnvpro.surrogate.spaces import Array, Space
+
+# So many sliders are seen at once; more are put in groups.
+_UNGROUPED, _GROUP = 12, 10
+# On a simplex the bounds 0 and 1 say nothing: sliders reach so far beyond the training samples, or the equal share.
+_BEYOND_TRAINING, _BEYOND_SHARE = 2.0, 4.0
+# Outside components named in a warning.
+_NAMED = 5
+
+
+def describe(name: str, model: ForwardModel, with_pde: bool) -> dict[str, Any]:
+    """JSON-able description of one model."""
+    return {
+        "name": name,
+        "parameters": _parameters(model),
+        "observables": _observables(model),
+        "error": _error(model),
+        "pde": with_pde,
+    }
+
+
+def _error(model: ForwardModel) -> str:
+    """What was found on data that neither trained nor chose the model, if there were any, in words."""
+    anomalous = getattr(model, "errors_anomalous", None)
+    errors = anomalous or getattr(model, "errors", None) or {}
+    for data in ("test", "validation"):
+        if data in errors:
+            return f"mean error {percent(errors[data])}{' of the anomaly' if anomalous else ''} on {data} data"
+    return ""
+
+
+def _parameters(model: ForwardModel) -> dict[str, Any]:
+    space = model.parameters
+    low, high = slider_range(model)
+    start = np.full(space.size, 1 / space.size) if space.constraint == "simplex" else (low + high) / 2
+    return {
+        "names": [name.replace("_", " ") for name in space.names],
+        "units": _unit_each(space),
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "start": start.tolist(),
+        "simplex": space.constraint == "simplex",
+        "groups": groups(space),
+    }
+
+
+def slider_range(model: ForwardModel) -> tuple[Array, Array]:
+    """Where the sliders end, (n_in,) twice: the bounds of the space, or around the training samples on a simplex."""
+    space, trained = model.parameters, training_range(getattr(model, "training", None) or {}, margin=0.0)
+    if space.constraint == "simplex":
+        highest = _BEYOND_SHARE / space.size if trained is None else _BEYOND_TRAINING * float(trained[1].max())
+        return np.zeros(space.size), np.full(space.size, min(1.0, highest))
+    low, high = box(space)
+    if trained is not None:  # where the space has no bound
+        open_below = np.ones(space.size, bool) if space.lower is None else ~np.isfinite(space.lower)
+        open_above = np.ones(space.size, bool) if space.upper is None else ~np.isfinite(space.upper)
+        low, high = np.where(open_below, trained[0], low), np.where(open_above, trained[1], high)
+    return low, high
+
+
+def groups(space: Space) -> list[dict[str, Any]]:
+    """Parameters under titles: by what their names begin with, or ten at a time; one without title where they are few."""
+    everything = list(range(space.size))
+    if space.size <= _UNGROUPED:
+        return [{"title": "", "members": everything}]
+    by_start: dict[str, list[int]] = {}
+    for j, name in enumerate(space.names):
+        start = name.rpartition(", ")[0] or name.rpartition("_")[0]
+        by_start.setdefault(start.replace("_", " "), []).append(j)
+    if "" not in by_start and 2 <= len(by_start) <= space.size // 2:
+        return [{"title": title, "members": members} for title, members in by_start.items()]
+    parts = [everything[i : i + _GROUP] for i in range(0, space.size, _GROUP)]
+    return [{"title": f"{part[0] + 1} to {part[-1] + 1}", "members": part} for part in parts]
+
+
+def _observables(model: ForwardModel) -> dict[str, Any]:
+    """`images`: the last two axes are numbers, several pictures; `curves`: over the first axis, one for each of the rest."""
+    space = model.observables
+    background = getattr(model, "background", None)
+    about: dict[str, Any] = {
+        "names": list(space.names),
+        "unit": "" if len(set(space.units)) > 1 else _shown(space.units[0]),
+        "background": None if background is None else np.asarray(background).tolist(),
+    }
+    if are_images(space):
+        x, y = space.axes[-2:]
+        return {**about, "kind": "images", "titles": image_names(space), "x": _axis(x), "y": _axis(y)}
+    first, *rest = space.axes
+    if not rest:
+        return {**about, "kind": "curves", "x": _axis(first), "series": [""]}
+    series = Space(tuple(rest)).names if len(rest) > 1 else [f"{rest[0].name} {label}" for label in rest[0].labels]
+    return {**about, "kind": "curves", "x": _axis(first), "series": list(series)}
+
+
+def _axis(axis: Any) -> dict[str, Any]:
+    return {"name": axis.name, "unit": _shown(axis.unit), "labels": list(axis.labels)}
+
+
+def _unit_each(space: Space) -> list[str]:
+    units = space.units if len(space.units) == space.size else space.units * space.size
+    return [_shown(unit) for unit in units]
+
+
+def _shown(unit: str) -> str:
+    return {"1": "", "unknown": "", "m3": "m³", "m2": "m²"}.get(unit, unit)
+
+
+def outside(model: ForwardModel, y: Array) -> list[str]:
+    """Why a point (n_in,) lies outside the training range, in words; empty where it is inside."""
+    space = model.parameters
+    inside = getattr(model, "inside", space.contains)
+    if inside(y[None])[0]:
+        # A model that was calibrated also knows how far a point is from its training samples in its features.
+        if getattr(model, "trust", None) is None or getattr(model, "trusted", inside)(y[None])[0]:
+            return []
+        return ["the network's features are unlike those of the training samples"]
+    low, high = (np.full(space.size, end) for end in (-np.inf, np.inf))
+    if space.lower is not None and space.upper is not None:
+        low, high = np.asarray(space.lower, float), np.asarray(space.upper, float)
+    if (trained := training_range(getattr(model, "training", None) or {})) is not None:
+        low, high = np.maximum(low, trained[0]), np.minimum(high, trained[1])
+    found = [
+        f"{space.names[j].replace('_', ' ')} = {y[j]:.4g}, expected {low[j]:.4g} to {high[j]:.4g}"
+        for j in np.flatnonzero((y < low) | (y > high))
+    ]
+    if not found:
+        return [
+            f"the components sum to {y.sum():.6g}, expected 1"
+            if space.constraint == "simplex"
+            else "by the model's own rule"
+        ]
+    return found[:_NAMED] + ([f"and {len(found) - _NAMED} more"] if len(found) > _NAMED else [])

@@ -1,0 +1,235 @@
+"""The page for people: sliders, the predicted observables as a picture, and the PDE at the same point.
+
+The routes are added to any aiohttp application. Surrogates are evaluated in a pool of threads; PDEs in one thread of
+their own, since FEniCSx objects belong to the thread they were made in and a solve may take seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from aiohttp import web
+
+from gnvpro.apps.serving.body import READ_SECONDS, BodyRefused, read_body
+from gnvpro.apps.serving.page.description import describe, outside
+from gnvpro.apps.serving.page.trust import Band, band_of
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.spaces import Array
+
+# Solves that may wait for the one under way; whoever comes later is told to try again.
+MOST_SOLVES = 4
+# The page needs nothing from elsewhere, and the browser is told so.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_log = logging.getLogger(__name__)
+
+# (model, parameters (1, n_in), its observables (1, n_out)) -> the error band around them, or None where there is none.
+Bands = Callable[[ForwardModel, Array, Array], Band | None]
+
+
+def page_routes(
+    models: Mapping[str, ForwardModel],
+    pde: Mapping[str, ForwardModel],
+    *,
+    bands: Bands = band_of,
+    pde_threads: Mapping[str, Executor] | None = None,
+    read_seconds: float = READ_SECONDS,
+) -> list[web.RouteDef]:
+    """GET `/` and `/page/models`, POST `/page/evaluate` and `/page/solve`.
+
+    Parameters
+    ----------
+    models
+        By the name they are shown under.
+    pde
+        The PDE behind some of them, by the same names: those get the button that solves it.
+    bands
+        Where error bands come from.
+    pde_threads
+        Executors of one thread by the names in `pde`, where something else in the process solves them too; without, one
+        thread solves all.
+    read_seconds
+        Until the body of a request has arrived.
+    """
+    alone = ThreadPoolExecutor(1, thread_name_prefix="pde")  # starts no thread before it has work
+    threads = {name: (pde_threads or {}).get(name, alone) for name in pde}
+    page = _Page(models, pde, bands, threads, read_seconds)
+    return [
+        web.get("/", page.html),
+        web.get("/page/models", page.models),
+        web.post("/page/evaluate", _refusing(page.evaluate)),
+        web.post("/page/solve", _refusing(page.solve)),
+    ]
+
+
+class _Refused(Exception):
+    """A request that is not done; the text says why."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def _refusing(handler: Handler) -> Handler:
+    """Refusals are answers and not aiohttp's exceptions, which a server around this may put into words of its own."""
+
+    async def answered(request: web.Request) -> web.Response:
+        try:
+            return await handler(request)
+        except _Refused as refused:
+            return web.json_response({"error": str(refused)}, status=refused.status)
+
+    return answered
+
+
+class _Page:
+    def __init__(
+        self,
+        models: Mapping[str, ForwardModel],
+        pde: Mapping[str, ForwardModel],
+        bands: Bands,
+        threads: Mapping[str, Executor],
+        read_seconds: float,
+    ) -> None:
+        self._models, self._pde, self._bands, self._threads = models, pde, bands, threads
+        self._read_seconds = read_seconds
+        self._solves, self._solved_before = 0, set[int]()
+        self._text = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+        self._described = {"models": [describe(name, model, name in pde) for name, model in models.items()]}
+
+    async def html(self, request: web.Request) -> web.Response:
+        """The page, one file."""
+        headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
+        return web.Response(text=self._text, content_type="text/html", charset="utf-8", headers=headers)
+
+    async def models(self, request: web.Request) -> web.Response:
+        """What there is to draw."""
+        return web.json_response(self._described)
+
+    async def evaluate(self, request: web.Request) -> web.Response:
+        """Observables at a point, its band, and whether it is in the training range."""
+        name, y = await self._asked(request)
+        return web.json_response(await self._run(self._models[name], self._evaluated, self._models[name], y))
+
+    async def solve(self, request: web.Request) -> web.Response:
+        """Observables by the PDE and how far the surrogate is from them."""
+        name, y = await self._asked(request)
+        if name not in self._pde:
+            raise _Refused(404, f"there is no PDE for {name!r}")
+        problem, model = self._pde[name], self._models[name]
+        try:
+            problem.parameters.require(y)
+        except ValueError as error:
+            why = str(error).partition("not in the space: ")[2] or str(error)
+            raise _Refused(422, f"the PDE is not defined here: {why}") from None
+        if self._solves >= MOST_SOLVES:
+            raise _Refused(503, "the PDE is busy with others' points; try again in a moment")
+        first = id(problem) not in self._solved_before
+        # Shielded below: a solve that began goes on when the browser leaves, and is counted as long as it runs.
+        solving = self._run(problem, _timed, problem, y)
+        self._solves += 1
+        solving.add_done_callback(self._one_less)
+        try:
+            solved, seconds = await asyncio.shield(solving)
+        except Exception:
+            _log.exception("the PDE of %s failed at %s", name, y.tolist())
+            raise _Refused(422, "the PDE could not be solved here; the log says why") from None
+        if not np.isfinite(solved).all():
+            raise _Refused(422, "the PDE has no solution here that the solver finds")
+        self._solved_before.add(id(problem))
+        predicted, surrogate_seconds = await self._run(model, _timed, model, y)
+        return web.json_response(
+            {
+                "observables": solved[0].tolist(),
+                "seconds": seconds,
+                "with_setup": first,
+                "surrogate_seconds": surrogate_seconds,
+                "difference": _difference(predicted[0], solved[0], getattr(model, "background", None)),
+            }
+        )
+
+    def _run[T](self, model: ForwardModel, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Off the event loop: a PDE's work in the thread of the PDEs, also where it is shown as a model of its own."""
+        thread = next((self._threads[name] for name, problem in self._pde.items() if problem is model), None)
+        return asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
+
+    def _one_less(self, _: Any) -> None:
+        self._solves -= 1
+
+    def _evaluated(self, model: ForwardModel, y: Array) -> dict[str, Any]:
+        observables, seconds = _timed(model, y)
+        found: dict[str, Any] = {
+            "observables": _numbers(observables[0]),
+            "seconds": seconds,
+            "outside": outside(model, y[0]),
+        }
+        if (band := self._bands(model, y, observables)) is not None:
+            found |= {"lower": _numbers(band.lower[0]), "upper": _numbers(band.upper[0]), "band": band.label}
+        return found
+
+    async def _asked(self, request: web.Request) -> tuple[str, Array]:
+        """Model and point (1, n_in) of a request, or the refusal that says what was expected."""
+        try:
+            asked = json.loads(await read_body(request, self._read_seconds))
+        except BodyRefused as refused:
+            raise _Refused(refused.status, str(refused)) from None
+        except (ValueError, RecursionError) as error:
+            raise _Refused(400, f"expected JSON, got something else ({error})") from None
+        if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):
+            raise _Refused(400, 'expected {"model": name, "parameters": [numbers]}')
+        name, values = asked["model"], asked.get("parameters")
+        if name not in self._models:
+            raise _Refused(404, f"no model {name!r}; there are {', '.join(self._models)}")
+        size = self._models[name].parameters.size
+        if not isinstance(values, list) or len(values) != size or not all(map(_is_number, values)):
+            got = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
+            raise _Refused(400, f"expected {size} finite numbers for parameters, got {got}")
+        return name, np.array([values], dtype=np.float64)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return bool(np.isfinite(float(value)))
+    except OverflowError:
+        return False
+
+
+def _timed(model: ForwardModel, y: Array) -> tuple[Array, float]:
+    began = time.perf_counter()
+    observables = model.evaluate(y)
+    return np.asarray(observables), time.perf_counter() - began
+
+
+def _difference(predicted: Array, solved: Array, background: Any) -> dict[str, Any]:
+    """Relative in the Euclidean norm, to all observables and to the anomaly; and the largest one, by its place."""
+    rest, size = predicted - solved, float(np.linalg.norm(solved))
+    worst = int(np.abs(rest).argmax())
+    found: dict[str, Any] = {
+        "relative": float(np.linalg.norm(rest)) / size if size else None,
+        "largest": float(abs(rest[worst])),
+        "largest_at": worst,
+    }
+    if background is not None:
+        anomaly = float(np.linalg.norm(solved - np.asarray(background)))
+        found["relative_to_anomaly"] = float(np.linalg.norm(rest)) / anomaly if anomaly else None
+    return found
+
+
+def _numbers(values: Array) -> list[float | None]:
+    """JSON has no NaN."""
+    return [value if np.isfinite(value) else None for value in np.asarray(values, float).tolist()]

@@ -1,0 +1,1 @@
+"""Methods of training side by side, tuned alike."""

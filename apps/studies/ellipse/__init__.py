@@ -1,0 +1,1 @@
+"""Variable projection on the smallest problem that can be drawn."""

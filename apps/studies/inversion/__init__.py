@@ -1,0 +1,1 @@
+"""Posteriors by surrogate and PDE: accuracy, coverage, cost."""

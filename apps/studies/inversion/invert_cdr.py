@@ -1,0 +1,225 @@
+"""Study `invert-cdr`: what 72 noisy observables know of 55 parameters that sum to one.
+
+For several surrogates (seeds of split and training), truths and sizes of the noise: the directions that the observations
+inform, by the surrogate and by the PDE at the same draws, the posterior against the prior by direction and by parameter,
+and whether credible intervals cover where most parameters are hardly informed at all. Observations are made by the
+refined discretisation of the PDE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.gate import Gate, gate_from_solves
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.posterior.whitening import Whitening
+from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.studies.inversion import calibration
+from gnvpro.apps.studies.inversion.calibration import Calibration
+from gnvpro.apps.studies.inversion.informed import Informed, agreement, informed
+from gnvpro.apps.studies.inversion.informed_figure import directions, ratios, spectrum
+from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
+from gnvpro.apps.studies.inversion.stages import Stages
+from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
+from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array
+
+QUICK: dict[str, Any] = dict(
+    noise=["2%"], train=150, validation=50, budget=60.0, seeds=1, truths=2, chains=2, draws=10, tune=10, points=2
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How much of everything.
+
+    Attributes
+    ----------
+    noise
+        Sizes, each as `gnvpro invert --noise`.
+    train, validation, budget
+        Of every surrogate; the default budget of `gnvpro train` without.
+    seeds
+        Surrogates, each with a split of its own.
+    truths
+        Of every surrogate, by the prior.
+    chains, draws, tune
+        Of every posterior.
+    points
+        Draws from it over which the Hessian is averaged.
+    """
+
+    noise: tuple[str, ...] = ("2%", "1%")
+    train: int = 400
+    validation: int = 200
+    budget: float | None = None
+    seeds: int = 3
+    truths: int = 8
+    chains: int = 4
+    draws: int = 300
+    tune: int = 200
+    points: int = 8
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """One posterior.
+
+    Attributes
+    ----------
+    by_surrogate, by_pde
+        Directions that are informed.
+    standard_deviation_ratios : (n_in,)
+        Of the parameters, posterior over prior.
+    """
+
+    noise: str
+    seed: int
+    case: Synthetic
+    chains: Chains
+    by_surrogate: Informed
+    by_pde: Informed
+    gate: Gate
+    standard_deviation_ratios: Array
+
+    def numbers(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "noise": self.noise, "seed": self.seed, "truth": self.case.truth.tolist(),
+            "informed_by_surrogate": self.by_surrogate.count, "informed_by_pde": self.by_pde.count,
+            "nats": self.by_pde.nats, "against_pde": agreement(self.by_surrogate, self.by_pde),
+            "eigenvalues_by_surrogate": self.by_surrogate.eigenvalues.tolist(),
+            "eigenvalues_by_pde": self.by_pde.eigenvalues.tolist(),
+            "variance_ratio_by_direction": self.by_surrogate.variance_ratios(self.chains).tolist(),
+            "standard_deviation_ratio_by_parameter": self.standard_deviation_ratios.tolist(),
+            "split_rhat_max": float(self.chains.split_rhat.max()), "effective_min": float(self.chains.effective.min()),
+            "divergences": self.chains.about["divergences"], "evaluations": self.chains.cheap,
+            "cpu_seconds": self.chains.cpu_seconds, "gate": self.gate.numbers(),
+        }  # fmt: skip
+
+
+def run(given: StudyOptions, report: Report) -> StudyResult:
+    """Train, invert, look at the directions, count."""
+    settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
+    stages, seeds = Stages(), range(given.seed, given.seed + (given.seeds or settings.seeds))
+    with stages.stage("samples"):
+        samples, source = samples_of("cdr", given.data, settings.train + settings.validation, report)
+    inverted: list[Inverted] = []
+    errors, reference = {}, ""
+    for seed in seeds:
+        with stages.stage("training"):
+            surrogate = trained(samples, settings.train, settings.validation, seed, settings.budget, report)
+            problem, errors[seed] = pde_of("cdr", given.data, surrogate), surrogate.errors
+        reference, solve = reference_of(problem)
+        at = truths(problem, settings.truths, seed)
+        for noise in settings.noise:
+            with stages.stage("observations"):
+                cases = observed(solve, at, noise, seed, report)
+            with stages.stage("posteriors"):
+                done = len(inverted), len(seeds) * len(settings.noise) * settings.truths
+                inverted += [
+                    _inverted(
+                        case, i, noise, seed, surrogate, problem, settings, _counted(report, done[0] + i, done[1])
+                    )
+                    for i, case in enumerate(cases)
+                ]
+    covered = {f"noise {noise}": _covered([one for one in inverted if one.noise == noise]) for noise in settings.noise}
+    numbers = {
+        "data": source, "observations_by": reference, "errors": {str(seed): found for seed, found in errors.items()},
+        "names": list(samples.parameter_space.names), "n_data": samples.observable_space.size,
+        "posteriors": [one.numbers() for one in inverted],
+        "coverage": {name: row.numbers() for name, row in covered.items()}, "cpu_seconds": stages.seconds,
+    }  # fmt: skip
+    tables = [_table(numbers["posteriors"], settings.noise), calibration.table(covered)]
+    named = {noise: [one for one in inverted if one.noise == noise] for noise in settings.noise}
+    figures = {
+        "spectrum": spectrum({
+            noise: [(one.by_surrogate, one.by_pde, one.by_surrogate.variance_ratios(one.chains)) for one in some]
+            for noise, some in named.items()
+        }),
+        "parameters": ratios(
+            samples.parameter_space.names,
+            {noise: np.array([one.standard_deviation_ratios for one in some]) for noise, some in named.items()},
+        ),
+        "directions": directions(
+            inverted[0].by_pde, samples.parameter_space, samples.observable_space,
+            np.sqrt(np.diagonal(Prior.of(samples.parameter_space).moments[1])),
+        ),
+        "ranks": calibration.rank_figure(covered, pooled=True),
+    }  # fmt: skip
+    return StudyResult(numbers, tables, figures)
+
+
+def _counted(report: Report, done: int, total: int) -> Report:
+    return lambda _done, _total, note: report(done, total, f"posterior {done + 1} of {total}: {note}")
+
+
+def _inverted(
+    case: Synthetic, i: int, noise: str, seed: int, surrogate: Surrogate, problem: Problem, settings: Settings,
+    report: Report,
+) -> Inverted:  # fmt: skip
+    posterior = case.posterior(Solves(surrogate))
+    mean, covariance = posterior.prior.moments
+    whitening = Whitening.at_mode(posterior, mean)
+    chains = sample_nuts(
+        posterior, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=1000 * seed + i,
+        whitening=whitening, report=report,
+    )  # fmt: skip
+    y = chains.pooled[np.linspace(0, len(chains.pooled) - 1, settings.points).astype(int)]
+    by_surrogate, by_pde = informed(posterior, y), informed(case.posterior(Solves(problem)), y)
+    gate = gate_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T))
+    return Inverted(
+        noise, seed, case, chains, by_surrogate, by_pde, gate,
+        chains.standard_deviation / np.sqrt(np.diagonal(covariance)),
+    )  # fmt: skip
+
+
+def _covered(inverted: list[Inverted]) -> Calibration:
+    placed = [calibration.placed(one.chains.pooled, one.case.truth) for one in inverted]
+    return Calibration(
+        inverted[0].chains.space.names, np.array([inside for inside, _ in placed]), np.array([rank for _, rank in placed]),
+        np.array([one.chains.split_rhat.max() for one in inverted]),
+        np.array([one.chains.effective.min() for one in inverted]),
+    )  # fmt: skip
+
+
+def _table(rows: list[dict[str, Any]], noises: tuple[str, ...]) -> Table:
+    """Of every size of the noise: median, smallest and largest over surrogates and truths."""
+    table = Table(
+        "", *(f"noise {noise}" for noise in noises), title=f"{len(rows) // len(noises)} posteriors each", box=None
+    )
+    shown: dict[str, tuple[Callable[[dict[str, Any]], float], str]] = {
+        "directions informed, by the surrogate": (lambda row: row["informed_by_surrogate"], ".0f"),
+        "directions informed, by the PDE": (lambda row: row["informed_by_pde"], ".0f"),
+        "information of the observations, nats": (lambda row: row["nats"], ".1f"),
+        "largest eigenvalue": (lambda row: row["eigenvalues_by_pde"][0], ".2g"),
+        "largest relative difference of an informed eigenvalue": (lambda row: row["against_pde"]["eigenvalues_max"], ".1e"),
+        "angle between informed subspaces, degrees": (lambda row: row["against_pde"]["angle"], ".2g"),
+        "sd of a parameter, posterior / prior: mean": (
+            lambda row: float(np.mean(row["standard_deviation_ratio_by_parameter"])), ".2f"),
+        "the same of the best informed": (lambda row: min(row["standard_deviation_ratio_by_parameter"]), ".2f"),
+        "error of the surrogate, in noise": (lambda row: row["gate"]["error_in_noise"], ".1e"),
+        "shift of a parameter by it, in sd": (lambda row: row["gate"]["shift_in_standard_deviations"], ".1e"),
+        "split R-hat": (lambda row: row["split_rhat_max"], ".3f"),
+        "effective samples": (lambda row: row["effective_min"], ".0f"),
+        "CPU seconds": (lambda row: row["cpu_seconds"], ".1f"),
+    }  # fmt: skip
+    for name, (value, form) in shown.items():
+        cells = []
+        for noise in noises:
+            of = [value(row) for row in rows if row["noise"] == noise]
+            cells.append(f"{np.median(of):{form}} ({min(of):{form}} to {max(of):{form}})")
+        table.add_row(name, *cells)
+    return table

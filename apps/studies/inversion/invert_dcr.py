@@ -1,0 +1,235 @@
+"""Study `invert-dcr`: depth, volume and azimuth of a body from noisy potential differences, by every route.
+
+Four questions: what a posterior by the surrogate costs, how many PDE solves delayed acceptance saves, whether credible
+intervals cover, and whether the most probable point is that of the PDE. All observations are made by the PDE or by
+boundary elements, which share nothing with it but the equation.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from arviz_stats import ess
+from rich.table import Table
+
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.posterior.whitening import Whitening
+from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.studies.inversion import calibration
+from gnvpro.apps.studies.inversion import minima as inversion_minima
+from gnvpro.apps.studies.inversion import routes as inversion_routes
+from gnvpro.apps.studies.inversion.calibration import Calibration
+from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
+from gnvpro.apps.studies.inversion.routes import GOOD, POOR, WALK, Lengths
+from gnvpro.apps.studies.inversion.stages import Stages
+from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
+from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.model.surrogate import Surrogate
+
+QUICK: dict[str, Any] = dict(
+    train=60, validation=20, poor_train=30, budget=60.0, draws=30, tune=20, starts=2, coverage_truths=2, coverage_draws=10,
+    coverage_tune=10, minima=1, scipy_starts=1,
+    lengths=dict(chains=2, walk=20, gradient=4, delayed=6, walk_tune=4, gradient_tune=2, delayed_tune=4, cheap=10,
+                 cheap_tune=10),
+)  # fmt: skip
+# Goals: seconds of a posterior, PDE solves saved, and distance of the most probable points in standard deviations.
+SECONDS, EFFECTIVE, FEWER, DISTANCE = 60.0, 1000, 5.0, 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How much of everything.
+
+    Attributes
+    ----------
+    noise
+        Of every datum, as `gnvpro invert --noise`.
+    train, validation, budget
+        Of the good surrogate; the default budget of `gnvpro train` without.
+    poor_train
+        Samples of the deliberately poor one; a quarter as many choose it.
+    chains, draws, tune
+        Of the posterior whose seconds are measured.
+    coverage_truths, coverage_draws, coverage_tune
+        Truths by the prior, half of them for noise that is taken from the data, and draws and warm-up of each of four chains.
+    minima, scipy_starts
+        Problems whose most probable points are compared, and starts of scipy's search of each.
+    lengths
+        Of the chains whose PDE solves are compared.
+    """
+
+    noise: str = "2%"
+    train: int = 480
+    validation: int = 160
+    budget: float | None = None
+    poor_train: int = 100
+    chains: int = 4
+    draws: int = 1500
+    tune: int = 300
+    coverage_truths: int = 100
+    coverage_draws: int = 75
+    coverage_tune: int = 40
+    minima: int = 20
+    scipy_starts: int = 2
+    starts: int = 16
+    lengths: Lengths = field(default_factory=Lengths)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The PDE, a surrogate that is good enough and one that is not."""
+
+    problem: Problem
+    good: Surrogate
+    poor: Surrogate
+
+
+def run(given: StudyOptions, report: Report) -> StudyResult:
+    """Train, invert, count."""
+    settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
+    seed, n, stages = given.seed, settings.coverage_truths, Stages()
+    with stages.stage("training"):
+        models, source = _models(settings, given, report)
+    with stages.stage("observations"):
+        at = truths(models.problem, max(n, settings.minima, 1), seed)
+        by_pde = observed(models.problem.evaluate, at, settings.noise, seed, report)
+        oracle_name, oracle = reference_of(models.problem)
+        by_oracle = observed(oracle, at[:n], settings.noise, seed, report)
+    with stages.stage("posterior on the surrogate"):
+        fast = _speed(by_pde[0], models.good, settings, seed, report)
+    with stages.stage("routes"):
+        routes = inversion_routes.compare_routes(
+            by_pde[0], models.problem, models.good, models.poor, settings.lengths, seed, report
+        )
+    with stages.stage("most probable points"):
+        minima = inversion_minima.numbers(inversion_minima.compare_minima(
+            by_pde[: settings.minima], models.good, models.problem, 4, settings.scipy_starts, seed, report
+        ))  # fmt: skip
+    with stages.stage("coverage"):
+        covered = {
+            "by the PDE": _covered(by_pde[:n], models.good, settings, seed, "by the PDE", report),
+            "by boundary elements": _covered(by_oracle, models.good, settings, seed, "by the oracle", report),
+            "noise from data": _covered(
+                by_pde[: (n + 1) // 2], models.good, settings, seed, "noise from data", report, estimated=True
+            ),
+        }
+    numbers = {
+        "data": source, "noise": settings.noise, "oracle": oracle_name, "truth": by_pde[0].truth.tolist(),
+        "errors": {"good": models.good.errors, "poor": models.poor.errors},
+        "error_in_noise": {
+            "surrogate against the PDE": _in_noise(by_pde[:n], models.good),
+            "PDE against the oracle": _in_noise(by_oracle, models.problem),
+        },
+        "posterior_on_the_surrogate": fast, **routes.numbers(), "minima": minima,
+        "coverage": {name: row.numbers() for name, row in covered.items()}, "cpu_seconds": stages.seconds,
+    }  # fmt: skip
+    gates = numbers["gates"]
+    title = f"poor surrogate: error {gates['poor']['error_in_noise']:.2g} of the noise, shift " + (
+        f"{gates['poor']['shift_in_standard_deviations']:.2g} sd; good one: {gates['good']['error_in_noise']:.2g}, "
+        f"{gates['good']['shift_in_standard_deviations']:.2g}"
+    )
+    tables = [
+        inversion_routes.table(numbers, title), inversion_minima.table(minima), calibration.table(covered),
+        _goals(numbers),
+    ]  # fmt: skip
+    figures = {
+        "routes": inversion_routes.figure(routes, by_pde[0].truth),
+        "ranks": calibration.rank_figure(covered),
+    }
+    return StudyResult(numbers, tables, figures)
+
+
+def _models(settings: Settings, given: StudyOptions, report: Report) -> tuple[Models, str]:
+    samples, source = samples_of("dcr", given.data, settings.train + settings.validation, report)
+    good = trained(samples, settings.train, settings.validation, given.seed, settings.budget, report)
+    few = settings.poor_train, max(5, settings.poor_train // 4)
+    poor = trained(samples, *few, given.seed, settings.budget, report)
+    return Models(pde_of("dcr", given.data, good), good, poor), source
+
+
+def _speed(case: Synthetic, surrogate: Surrogate, settings: Settings, seed: int, report: Report) -> dict[str, Any]:
+    """Seconds of a posterior from the observations to the draws, the search for its mode included."""
+    wall, cpu = time.monotonic(), time.process_time()
+    posterior = case.posterior(Solves(surrogate))
+    chains = _sampled(posterior, settings.starts, settings.chains, settings.draws, settings.tune, seed, report)
+    seconds = {"wall_seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu}
+    least = min(
+        float(min(ess(one), ess(one, method="tail", prob=(0.05, 0.95))))
+        for draws in chains.draws for one in (draws[None, :, j] for j in range(chains.space.size))
+    )  # fmt: skip
+    return {**chains.numbers(), **seconds, "effective_of_a_chain_min": least}
+
+
+def _sampled(
+    posterior: Posterior, starts: int, chains: int, draws: int, tune: int, seed: int, report: Report | None = None
+) -> Chains:
+    minimum = find_minima(posterior, starts, seed)[0]
+    whitening = Whitening.at_mode(posterior, minimum.parameters)
+    return sample_nuts(
+        posterior, chains=chains, draws=draws, tune=tune, seed=seed, whitening=whitening, report=report
+    )  # fmt: skip
+
+
+def _covered(
+    cases: list[Synthetic], surrogate: Surrogate, settings: Settings, seed: int, what: str, report: Report,
+    estimated: bool = False,
+) -> Calibration:  # fmt: skip
+    posteriors = [(c.truth, c.posterior(Solves(surrogate), c.estimated if estimated else None)) for c in cases]
+    length = settings.coverage_draws, settings.coverage_tune
+    return calibration.judge(
+        posteriors, lambda posterior, i: _sampled(posterior, 4, 4, *length, seed + i), f"coverage, {what}", report
+    )
+
+
+def _in_noise(cases: list[Synthetic], model: Any) -> dict[str, float]:
+    """Of the errors at the truths: root mean square over data, median and largest over truths, and the largest datum."""
+    errors = np.array([case.error_in_noise(model) for case in cases])
+    sizes = np.sqrt((errors**2).mean(axis=1))
+    return {"median": float(np.median(sizes)), "max": float(sizes.max()), "largest_datum": float(np.abs(errors).max())}
+
+
+def _goals(numbers: dict[str, Any]) -> Table:
+    """What was to be reached, and what was."""
+    fast, routes = numbers["posterior_on_the_surrogate"], numbers["routes"]
+    minima, coverage = numbers["minima"], numbers["coverage"]
+    table = Table("what", "goal", "measured", "reached", title="goals", box=None)
+    effective = fast["effective_of_a_chain_min"]
+    table.add_row(
+        f"{fast['chains']} chains, effective samples of the least {effective:.0f}",
+        f"≤ {SECONDS:g} s for {EFFECTIVE} each",
+        f"{fast['wall_seconds']:.1f} s, {fast['cpu_seconds']:.1f} s of CPU",
+        _reached(fast["wall_seconds"] <= SECONDS and effective >= EFFECTIVE),
+    )
+    for name in (GOOD, POOR):
+        row = routes[name]
+        apart = max(np.abs(row[f"{of}_in_monte_carlo_errors"]).max() for of in ("means", "standard_deviations"))
+        table.add_row(
+            f"{name} against {WALK}", f"≥ {FEWER:g} × fewer PDE solves",
+            f"{row['fewer_solves_than_random_walk']:.1f} ×, within {apart:.1f} Monte Carlo errors",
+            _reached(row["fewer_solves_than_random_walk"] >= FEWER),
+        )  # fmt: skip
+    for name, row in coverage.items():
+        low, high = row["limits"]
+        table.add_row(
+            f"coverage, observations {name}", f"{low:.1%} to {high:.1%}", f"{row['pooled']:.1%}",
+            _reached(low <= row["pooled"] <= high),
+        )  # fmt: skip
+    table.add_row(
+        "most probable point", f"≤ {DISTANCE:g} sd from scipy's on the PDE", f"{minima['distance_max']:.1e} sd",
+        _reached(minima["distance_max"] <= DISTANCE),
+    )  # fmt: skip
+    return table
+
+
+def _reached(yes: bool) -> str:
+    return "yes" if yes else "no"

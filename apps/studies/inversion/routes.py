@@ -1,0 +1,202 @@
+"""One posterior of the PDE by several routes: PDE solves per effective sample, and whether they agree.
+
+The PDE alone samples by a random walk with steps of the shape of Laplace's approximation, and by the gradient; delayed
+acceptance with a good surrogate, and with a poor one, whose error it does or does not learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from arviz_stats import mcse
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from gnvpro.apps.console import Report
+from gnvpro.apps.inversion.answer import GATE_SOLVES
+from gnvpro.apps.inversion.gate import Gate, gate_from_solves
+from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.posterior.whitening import Whitening
+from gnvpro.apps.inversion.sampling.chains import Chains, shift
+from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
+from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
+from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.reports.figure_style import COLOURS, styled
+from gnvpro.apps.studies.inversion.synthetic import Synthetic
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array
+
+WALK, GRADIENT = "random walk on the PDE", "NUTS on the PDE"
+GOOD, POOR, UNLEARNED = "delayed acceptance", "the same, poor surrogate", "the same, error not learned"
+ALONE = "NUTS on the poor surrogate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """Draws of every chain by route, and those before them that are thrown away.
+
+    Attributes
+    ----------
+    walk, gradient, delayed
+        By the random walk, by NUTS, both on the PDE, and by delayed acceptance. A draw is one solve, of NUTS about four
+        with derivatives; effective samples are about alike if the random walk has a good ten times as many draws.
+    """
+
+    chains: int = 4
+    walk: int = 1200
+    gradient: int = 60
+    delayed: int = 120
+    walk_tune: int = 100
+    gradient_tune: int = 20
+    delayed_tune: int = 20
+    cheap: int = 500
+    cheap_tune: int = 150
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Chains by route; those of the random walk are the reference.
+
+    Attributes
+    ----------
+    gates
+        Error of the good and of the poor surrogate.
+    """
+
+    chains: dict[str, Chains]
+    gates: dict[str, Gate]
+
+    def numbers(self) -> dict[str, Any]:
+        """JSON-able: for every route its costs, and how it agrees with the random walk."""
+        reference, found = self.chains[WALK], {}
+        for name, chains in self.chains.items():
+            least = float(chains.effective.min())
+            moved, ratio = shift(chains, reference)
+            means, deviations = disagreement(chains, reference)
+            found[name] = {
+                "pde_solves": chains.accurate, "of_these_with_derivatives": chains.derivatives if chains.accurate else 0,
+                "effective_min": least, "split_rhat_max": float(chains.split_rhat.max()),
+                "solves_per_effective": chains.accurate / least, "cpu_seconds": chains.cpu_seconds,
+                "cpu_seconds_per_effective": chains.cpu_seconds / least,
+                "mean_shift": moved.tolist(), "standard_deviation_ratio": ratio.tolist(),
+                "means_in_monte_carlo_errors": means.tolist(),
+                "standard_deviations_in_monte_carlo_errors": deviations.tolist(), **chains.about,
+            }  # fmt: skip
+        walk = found[WALK]["solves_per_effective"]
+        for row in found.values():
+            row["fewer_solves_than_random_walk"] = walk / row["solves_per_effective"] if row["pde_solves"] else None
+        return {"routes": found, "gates": {name: gate.numbers() for name, gate in self.gates.items()}}
+
+
+def disagreement(chains: Chains, reference: Chains) -> tuple[Array, Array]:
+    """Differences of means and of standard deviations (n_in,) in units of their Monte Carlo errors together."""
+    between = []
+    for method in ("mean", "sd"):
+        errors = [
+            np.array([float(mcse(draws, method=method)) for draws in _columns(one)]) for one in (chains, reference)
+        ]
+        between.append(np.hypot(*errors))
+    apart = chains.mean - reference.mean, chains.standard_deviation - reference.standard_deviation
+    return apart[0] / between[0], apart[1] / between[1]
+
+
+def _columns(chains: Chains) -> list[Array]:
+    return [chains.draws[:, :, j] for j in range(chains.space.size)]
+
+
+def compare_routes(
+    case: Synthetic, problem: Problem, good: Surrogate, poor: Surrogate, lengths: Lengths, seed: int, report: Report
+) -> Routes:
+    """Sample one posterior by every route, each with solves of its own."""
+
+    def say(route: str) -> Report:
+        return lambda done, total, note: report(done, total, f"{route}: {note}")
+
+    def accurate() -> Posterior:
+        return case.posterior(Solves(problem))  # each route counts its own
+
+    chains, gates, tuned = {}, {}, {}
+    for name, surrogate in (("good", good), ("poor", poor)):
+        posterior = case.posterior(Solves(surrogate))
+        minimum = find_minima(posterior, 4, seed)[0]
+        whitening = Whitening.at_mode(posterior, minimum.parameters)
+        rng = np.random.default_rng(seed)
+        y = posterior.prior.parameters(whitening.draw(rng, GATE_SOLVES))
+        gates[name] = gate_from_solves(posterior, y, problem.evaluate(y), minimum.covariance)
+        alone = sample_nuts(
+            posterior, chains=lengths.chains, draws=lengths.cheap, tune=lengths.cheap_tune, seed=seed, whitening=whitening,
+            report=say(f"NUTS on the {name} surrogate"),
+        )  # fmt: skip
+        tuned[name] = posterior, whitening, alone
+    posterior, whitening, alone = tuned["good"]
+    start, factor = alone.latent[:, -1], whitening.factor
+    chains[WALK] = sample_metropolis(
+        accurate(), draws=lengths.walk, tune=lengths.walk_tune, seed=seed, start=start, factor=factor, accurate=True,
+        report=say(WALK),
+    )  # fmt: skip
+    chains[GRADIENT] = sample_nuts(
+        accurate(), chains=lengths.chains, draws=lengths.gradient, tune=lengths.gradient_tune, seed=seed,
+        whitening=whitening, accurate=True, report=say(GRADIENT),
+    )  # fmt: skip
+    for route, name, learn in ((GOOD, "good", True), (POOR, "poor", True), (UNLEARNED, "poor", False)):
+        posterior, whitening, alone = tuned[name]
+        chains[route] = sample_delayed(
+            posterior, accurate(), draws=lengths.delayed, tune=lengths.delayed_tune, seed=seed, start=alone.latent[:, -1],
+            factor=whitening.factor, learn=learn, report=say(route),
+        )  # fmt: skip
+    chains[ALONE] = tuned["poor"][2]
+    return Routes(chains, gates)
+
+
+def table(found: dict[str, Any], title: str) -> Table:
+    """Costs and agreement of the routes."""
+    shown = Table(
+        "", "solves", "effective", "solves each", "× fewer", "accepted", "R-hat", "means", "sds", "shift", title=title,
+        caption="means, sds: largest difference to the random walk in Monte Carlo errors; shift: of a mean, in sd",
+        box=None,
+    )  # fmt: skip
+    for name, row in found["routes"].items():
+        fewer, accepted = row["fewer_solves_than_random_walk"], row.get("acceptance")
+        largest = (np.abs(row[f"{of}_in_monte_carlo_errors"]).max() for of in ("means", "standard_deviations"))
+        shown.add_row(
+            name, str(row["pde_solves"]), f"{row['effective_min']:.0f}", f"{row['solves_per_effective']:.2g}",
+            "" if fewer is None else f"{fewer:.2g}", "" if accepted is None else f"{accepted:.0%}",
+            f"{row['split_rhat_max']:.3f}", *("" if name == WALK else f"{x:.1f}" for x in largest),
+            "" if name == WALK else f"{np.abs(row['mean_shift']).max():.2f}",
+        )  # fmt: skip
+    return shown
+
+
+@styled
+def figure(routes: Routes, truth: Array) -> Figure:
+    """Marginal distribution functions by route with the truth, and PDE solves per effective sample."""
+    chains = routes.chains
+    space = chains[WALK].space
+    figure = Figure(figsize=(3.0 * space.size + 0.4, 6.0), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.25, 1))[:, 0]
+    marginals = upper.subplots(1, space.size, sharey=True, squeeze=False)[0]
+    for j, axes in enumerate(marginals):
+        for name, colour in zip(chains, COLOURS, strict=False):
+            values = np.sort(chains[name].pooled[:, j])
+            axes.plot(values, (np.arange(len(values)) + 0.5) / len(values), color=colour, linewidth=1.2, label=name)
+        axes.axvline(truth[j], color="black", linewidth=0.8, linestyle=":")
+        unit = space.unit(j)
+        axes.set_xlabel(space.names[j] + ("" if unit in ("1", "unknown") else f" ({unit})"))
+        axes.locator_params(axis="x", nbins=4)
+    marginals[0].set_ylabel("share of draws below")
+    upper.legend(*marginals[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    shown = {name: one.accurate / one.effective.min() for name, one in chains.items() if one.accurate}
+    axes = lower.subplots()
+    colours = [COLOURS[list(chains).index(name)] for name in shown]
+    bars = axes.barh(list(shown), list(shown.values()), color=colours)
+    axes.bar_label(bars, [f"{value:.3g}" for value in shown.values()], padding=3)
+    axes.set_xscale("log")
+    axes.set_xlim(0.5, 2 * max(shown.values()))
+    axes.invert_yaxis()
+    axes.set_xlabel("PDE solves per effective sample, warm-up included")
+    return figure

@@ -1,0 +1,1 @@
+"""Seconds and operations by size."""

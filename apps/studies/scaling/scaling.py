@@ -1,0 +1,253 @@
+"""How cost grows with samples, width, outputs and depth: per step, and to a fixed validation error.
+
+Data are synthetic (`gnvpro.apps.studies.scaling.teacher`), since no PDE at hand has 100,000 solves; one factor is varied at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from rich.table import Table
+
+from gnvpro.apps.console import Report, seconds
+from gnvpro.apps.studies.comparison.methods import METHODS
+from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.scaling.figure import FACTORS, draw, slope
+from gnvpro.apps.studies.scaling.teacher import Teacher
+from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.objectives.full import FullObjective
+from gnvpro.surrogate.objectives.protocol import Objective
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.training.device import device_named
+from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.solvers.protocol import Status
+
+# Work units between two looks at whether the goal is reached.
+CHUNK = 10.0
+N_VALIDATION = 1000
+
+# The methods' settings, the same for every size. A step of Adam is an epoch.
+SETTINGS: dict[str, dict[str, float]] = {
+    "varpro-kf-lbfgs": {"memory": 30},
+    "varpro-lbfgs": {"memory": 30},
+    "varpro-kf-krylov": {"size": 40},
+    "varpro-krylov": {"size": 20},
+    "adam": {"rate": 1e-2, "batch": 32},
+}
+
+
+class Case(NamedTuple):
+    """One problem: sizes of the data and of the network."""
+
+    samples: int
+    width: int
+    outputs: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is varied, and around which problem.
+
+    Attributes
+    ----------
+    samples, width, outputs, depth
+        Values of each factor.
+    base
+        Samples, width, outputs and depth while another factor is varied.
+    methods
+        Of `SETTINGS`.
+    goal
+        Validation error, mean relative L2, to which cost is measured.
+    budget
+        Work units after which a method that has not reached the goal is given up.
+    compression
+        Directions of the targets below this fraction of the largest are noise, and dropped.
+    uncompressed
+        Vary the outputs a second time with every direction kept.
+    gain, noise
+        Of the teacher: how rough its field is in the parameters, and the error of a sensor.
+    """
+
+    samples: tuple[int, ...] = (400, 1_600, 6_400, 25_600, 100_000)
+    width: tuple[int, ...] = (8, 16, 32, 64, 128)
+    outputs: tuple[int, ...] = (72, 300, 1_000, 3_000, 10_000)
+    depth: tuple[int, ...] = (1, 2, 4, 8)
+    base: tuple[int, int, int, int] = (1_600, 16, 72, 2)
+    methods: tuple[str, ...] = tuple(SETTINGS)
+    goal: float = 0.05
+    budget: float = 600.0
+    compression: float = 1e-3
+    uncompressed: bool = True
+    gain: float = 0.5
+    noise: float = 1e-3
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.methods) - set(SETTINGS))
+        if unknown or not self.methods:
+            raise ValueError(f"expected methods among {', '.join(SETTINGS)}, got {', '.join(unknown) or 'none'}")
+        if not (self.goal > 0 and self.budget > 0):
+            raise ValueError(f"expected goal and budget > 0, got {self.goal} and {self.budget}")
+
+
+QUICK = dict(
+    samples=(200, 400, 800),
+    width=(8, 16),
+    outputs=(72, 300, 900),
+    depth=(1, 2),
+    base=(300, 8, 72, 2),
+    goal=0.2,
+    budget=60.0,
+)
+
+
+def run(given: StudyOptions, report: Report) -> StudyResult:
+    """Every factor with every method, the median over the seeds of the initial weights."""
+    settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
+    device = device_named(given.device)
+    seeds = range(given.seed, given.seed + (given.seeds or (1 if given.quick else 3)))
+    plan = _plan(settings)
+    measured: list[dict[str, Any]] = []
+    for i, (factor, case, compression) in enumerate(plan):
+        problem = _Problem(case, settings, compression, device)
+        for method in settings.methods:
+            report(i, len(plan), f"{factor} {getattr(case, factor)}, {method}")
+            costs = [problem.cost(method, seed) for seed in seeds]
+            measured.append(
+                dict(
+                    factor=factor, value=getattr(case, factor), method=method, compressed=compression > 0,
+                    n_theta=problem.network.n_theta, n_targets=problem.n_targets, **_medians(costs),
+                )
+            )  # fmt: skip
+    numbers = {
+        "measured": measured,
+        "slopes": {
+            f"{factor}, {method}": slope(_rows(measured, factor, method), "seconds_per_step")
+            for factor in FACTORS
+            for method in settings.methods
+        },
+        "study_settings": asdict(settings),
+        "seconds_are": "wall seconds" if device.type == "cuda" else "CPU seconds",
+    }
+    tables = [_table(factor, _rows(measured, factor), settings, numbers["seconds_are"]) for factor in FACTORS]
+    kept = _rows(measured, "outputs", compressed=False)
+    if kept:
+        tables.append(_table("outputs, all directions kept", kept, settings, numbers["seconds_are"]))
+    return StudyResult(numbers, tables, {"scaling": draw(measured, settings.goal, numbers["seconds_are"])})
+
+
+def _plan(settings: Settings) -> list[tuple[str, Case, float]]:
+    """(factor, case, compression): one factor at a time."""
+    base, plan = Case(*settings.base), []
+    for factor in FACTORS:
+        plan += [(factor, base._replace(**{factor: v}), settings.compression) for v in getattr(settings, factor)]
+    if settings.uncompressed:
+        plan += [("outputs", base._replace(outputs=v), 0.0) for v in settings.outputs]
+    return plan
+
+
+class _Cost(NamedTuple):
+    """Of one fit; None where the goal was not reached within the budget."""
+
+    seconds_per_step: float
+    units_per_step: float
+    seconds_to_goal: float | None
+    units_to_goal: float | None
+    validation_error: float
+
+
+class _Problem:
+    """Data of one case, its targets compressed once for all methods and seeds."""
+
+    def __init__(self, case: Case, settings: Settings, compression: float, device: torch.device) -> None:
+        teacher = Teacher(gain=settings.gain, noise=settings.noise)
+        self._settings, self._device = settings, device
+        self.network = DenseNetwork(teacher.n_inputs, (case.width,) * case.depth)
+        inputs, targets = (x.to(device) for x in teacher.draw(case.samples, case.outputs, seed=1))
+        seen_inputs, seen_targets = (x.to(device) for x in teacher.draw(N_VALIDATION, case.outputs, seed=2))
+        self._inputs = inputs
+        self._objective = ReducedObjective(self.network, inputs, targets, compression=compression)
+        ones = seen_targets.new_ones(N_VALIDATION)
+        self._validation = ValidationSet(self._objective, seen_inputs, seen_targets, ones)
+
+    @property
+    def n_targets(self) -> int:
+        """Targets that a step sees."""
+        return len(self._objective.rotation)
+
+    def cost(self, method: str, seed: int) -> _Cost:
+        """One fit from the initial weights of this seed, to the goal or the end of the budget."""
+        settings = self._settings
+        objective: Objective = self._objective.sibling(self.network, self._inputs, self._objective.regulariser)
+        theta, chosen = self.network.initial(seed).to(self._device), METHODS[method]
+        if not chosen.eliminates:
+            full = FullObjective(self._objective, watched=chosen.objective == "batches")
+            objective, theta = full, full.start(theta)
+        solver = chosen.solver(SETTINGS[method], settings.budget, seed)
+        fit = Fit(objective, theta, solver, self._validation, charge_looks=False)
+        while fit.best.validation_error > settings.goal and objective.meter.total < settings.budget:
+            if fit.advance(CHUNK) is not Status.budget_spent:
+                break
+        spent = fit.wall_seconds if self._device.type == "cuda" else fit.cpu_seconds
+        steps = max(1, sum(record.accepted for record in fit.history[1:]))
+        units, reached = objective.meter.total, fit.best.validation_error <= settings.goal
+        return _Cost(
+            spent / steps,
+            units / steps,
+            spent if reached else None,
+            units if reached else None,
+            fit.best.validation_error,
+        )
+
+
+def _medians(costs: list[_Cost]) -> dict[str, float | None]:
+    """Of every cost; a median to the goal is one where most seeds reached it."""
+
+    def middle(values: list[float | None]) -> float | None:
+        value = median(math.inf if v is None else v for v in values)
+        return value if math.isfinite(value) else None
+
+    return {name: middle([getattr(cost, name) for cost in costs]) for name in _Cost._fields}
+
+
+def _rows(
+    measured: list[dict[str, Any]], factor: str, method: str | None = None, compressed: bool = True
+) -> list[dict[str, Any]]:
+    return [
+        row
+        for row in measured
+        if row["factor"] == factor and method in (None, row["method"]) and row["compressed"] == compressed
+    ]
+
+
+def _table(title: str, rows: list[dict[str, Any]], settings: Settings, unit: str) -> Table:
+    """A row per value, a column per method: the cost of a step, then what it took to the goal."""
+    table = Table(title=f"{title}: {unit} a step; work units and seconds to error {settings.goal:g}", show_lines=True)
+    table.title_justify = "left"
+    for name in (
+        title.split(",")[0],
+        "targets",
+        *(method.replace("varpro-", "varpro-\n") for method in settings.methods),
+    ):
+        table.add_column(name, justify="right")
+    for value in dict.fromkeys(row["value"] for row in rows):
+        here = [row for row in rows if row["value"] == value]
+        by_method = {row["method"]: _cell(row) for row in here}
+        table.add_row(f"{value:,}", str(here[0]["n_targets"]), *(by_method[m] for m in settings.methods))
+    return table
+
+
+def _cell(row: dict[str, Any]) -> str:
+    to_goal = row["seconds_to_goal"]
+    reached = (
+        f"ends at {row['validation_error']:.2g}"
+        if to_goal is None
+        else f"{row['units_to_goal']:.0f}, {seconds(to_goal)}"
+    )
+    return f"{seconds(row['seconds_per_step'])}\n{reached}"

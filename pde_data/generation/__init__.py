@@ -1,0 +1,1 @@
+"""From parameters to a finished data set: blocks, engines, resuming."""

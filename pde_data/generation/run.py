@@ -1,0 +1,299 @@
+"""Data generation that can be killed, resumed and extended: parameters are placed, solved and committed block by block.
+
+A block always holds the same samples, however a run was cut, and its bits depend on nothing else; a resumed or
+extended data set therefore equals an undisturbed one bit for bit.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from gnvpro.pde_data.generation.blocks import BlockTask
+from gnvpro.pde_data.generation.engines import Engine, in_process
+from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.loading import as_problem
+from gnvpro.pde_data.sampling import default_design, place
+from gnvpro.pde_data.storage import integrity, layout, store
+from gnvpro.pde_data.storage.lock import sole_writer
+from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.schema import count_by_status
+from gnvpro.surrogate.spaces import Array
+
+# What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
+DEFAULT_BLOCK_SIZE = 32
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+Progress = Callable[[int, int, int], None]
+
+
+def generate(
+    problem: Any,
+    out: str | os.PathLike[str],
+    n_samples: int,
+    seed: int,
+    *,
+    block_size: int | None = None,
+    design: str | None = None,
+    retry_failed: bool = False,
+    repair: bool = False,
+    on_progress: Progress | None = None,
+    run: Engine = in_process,
+) -> dict[str, Any]:
+    """Make the data set `out`, finish the one that is there, or extend it to `n_samples`.
+
+    Parameters
+    ----------
+    problem
+        A `Problem`, or any object with `parameters`, `observables` and `evaluate`.
+    out
+        Zarr folder; missing, empty, or a data set with the same settings and at most as many samples.
+    block_size
+        Samples solved and committed at once; the problem's own choice where it has one.
+    design
+        How the parameters are placed (`sampling.DESIGNS`); else that of the data set in place, else what
+        `sampling.default_design` says.
+    retry_failed
+        Solve failed samples again; all others keep their bits.
+    repair
+        Look for damaged chunks first, and make their blocks again.
+    on_progress
+        Called with the samples done, those of them that failed, and all, at the start and after every block.
+    run
+        The engine, see `gnvpro.pde_data.generation.engines`.
+
+    Returns
+    -------
+    dict
+        JSON-able: counts by status, what this run solved itself, what it found damaged (`repaired`), its seconds
+        in all (of waiting, and of CPU with that of the workers), `samples_per_second` of the solves alone (set-up
+        included), and the estimated error of the PDE solver.
+
+    Raises
+    ------
+    ValueError
+        Sizes that are not positive; `out` holds something else, other settings or more samples (the difference
+        is named), is damaged, or is being written by another process.
+    OSError
+        `out` cannot be written; after a full disk the finished blocks stay, and the same call resumes.
+    KeyboardInterrupt
+        After Ctrl-C; the finished blocks stay, and the same call resumes.
+    """
+    wall, cpu = time.perf_counter(), time.process_time()
+    problem, out = as_problem(problem), Path(out).absolute()
+    recipe = _asked_recipe(problem, out, n_samples, seed, block_size, design)
+    done, damage, solve_seconds = _Solved(), [], 0.0
+    if repair or not _is_complete(out, recipe, retry_failed):
+        _make_last_folder(out)
+        with sole_writer(out), _saying_what_is_kept(out):
+            damage = _prepare(problem, out, recipe, repair)
+            began = time.perf_counter()
+            done = _solve_pending(BlockTask(problem, recipe, out, retry_failed), on_progress, run)
+            solve_seconds = time.perf_counter() - began
+            if "estimated_error" not in store.read_attributes(out):
+                _record_error_estimate(problem, out, recipe.seed)
+    spent = time.perf_counter() - wall, time.process_time() - cpu + done.cpu_seconds
+    return {**_summary(out, done.n_samples, solve_seconds, *spent), "repaired": [found.to_dict() for found in damage]}
+
+
+@dataclass
+class _Solved:
+    """What a run has solved itself, and the CPU seconds of other processes in it."""
+
+    n_samples: int = 0
+    cpu_seconds: float = 0.0
+
+
+def _asked_recipe(
+    problem: Problem, out: Path, n_samples: int, seed: int, block_size: int | None, design: str | None
+) -> Recipe:
+    """What is asked for, once it is known to fit what is in place."""
+    for what, size in (("samples", n_samples), ("samples per block", block_size)):
+        if size is not None and size < 1:
+            raise ValueError(f"expected at least 1 {what}, got {size}")
+    there = store.recipe_in(out) if _is_data_set(out) else None
+    usual_size = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
+    usual_design = there.design if there else default_design(problem.parameters)
+    asked = Recipe.of(problem, n_samples, seed, block_size or usual_size, design or usual_design)
+    # A design, law or seed that gives no points: before anything is written.
+    place(problem.parameters, asked.design, seed, [n_samples - 1])
+    if there and (difference := there.difference(asked)):
+        raise ValueError(
+            f"{out} was made with other settings: {difference}; repeat them to resume, or choose another place"
+        )
+    if there and n_samples < there.n_samples:
+        raise ValueError(
+            f"{out} has {there.n_samples} samples there, {n_samples} asked; none are thrown away: ask for "
+            f"{there.n_samples} or more, or choose another place"
+        )
+    return asked
+
+
+def _is_data_set(out: Path) -> bool:
+    """Whether `out` is a data set; False for nothing or an empty folder, an error for anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    store.read_attributes(out)
+    return True
+
+
+def _is_complete(out: Path, recipe: Recipe, retry_failed: bool) -> bool:
+    if not _is_data_set(out) or not store.has_size(out, recipe.n_samples):
+        return False
+    status = _status(out)
+    unfinished = (status != SolveStatus.OK) if retry_failed else (status == SolveStatus.PENDING)
+    return not unfinished.any() and "estimated_error" in store.read_attributes(out)
+
+
+def _status(out: Path) -> np.ndarray:
+    try:
+        return store.read_status(out)
+    except ValueError:
+        integrity.require_sound(out)
+        raise
+
+
+def _make_last_folder(out: Path) -> None:
+    """The last folder on the way to `out` is made if need be; a longer missing way is more likely a slip."""
+    folder = out.parent
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(f"the folder {folder.parent} does not exist; create it, or choose another place")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {folder} ({error.strerror}); choose one you may write in") from error
+
+
+def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool) -> list[integrity.Damage]:
+    """Have the data set in place, in its size, and without the damage that is to be repaired; returns that."""
+    if not _is_data_set(out):
+        layout.create(out, recipe, _background(problem))
+        return []
+    if not store.has_size(out, recipe.n_samples):
+        store.resize(out, recipe.n_samples)
+    found = integrity.find_damage(out) if repair else []
+    if found:
+        integrity.give_up(out, found, _background(problem))
+    return found
+
+
+def _background(problem: Problem) -> Array | None:
+    """The problem's background, once it is known to fit its observables."""
+    background = getattr(problem, "background", None)
+    if background is None:
+        return None
+    background = np.asarray(background, dtype=np.float64)
+    expected = (problem.observables.size,)
+    if background.shape != expected or not np.isfinite(background).all():
+        found = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
+        raise ValueError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {found}")
+    return background
+
+
+@contextmanager
+def _saying_what_is_kept(out: Path) -> Iterator[None]:
+    """Tell how to go on after Ctrl-C and after a full disk."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{_progress_in(out)}; the same command resumes there") from None
+    except OSError as error:
+        if error.errno not in _OUT_OF_SPACE:
+            raise
+        why = f"cannot write {out} ({os.strerror(error.errno)})"
+        raise OSError(f"{why}; {_progress_in(out)}: free some space, and the same command resumes there") from error
+
+
+def _progress_in(out: Path) -> str:
+    if not out.exists():
+        return "nothing is there yet"
+    status = store.read_status(out)
+    return f"{int((status != SolveStatus.PENDING).sum())} of {len(status)} samples are in {out}"
+
+
+def _solve_pending(task: BlockTask, on_progress: Progress | None, run: Engine) -> _Solved:
+    """Solve what is pending, and what failed if it is to be tried again."""
+    status, size = _status(task.out), task.recipe.block_size
+    work = _samples_to_solve(status, size, task.retry_failed)
+    again = np.concatenate([status[b * size : (b + 1) * size] for b in work]) if work else status[:0]
+    done, failed = (
+        len(status) - sum(work.values()),
+        int((status > SolveStatus.OK).sum() - (again > SolveStatus.OK).sum()),
+    )
+    if work:  # an estimate would be of samples that are about to change
+        store.forget_estimate(task.out)
+    report, solved = on_progress or (lambda done, failed, total: None), _Solved()
+    report(done, failed, len(status))
+    finished_blocks = run(task, list(work))
+    try:
+        for finished in finished_blocks:
+            done, failed = done + finished.n_samples, failed + finished.n_failed
+            solved.n_samples += finished.n_samples
+            solved.cpu_seconds += finished.cpu_seconds if finished.process != os.getpid() else 0.0
+            report(done, failed, len(status))
+    finally:
+        getattr(finished_blocks, "close", lambda: None)()  # workers of a run that was stopped here are stopped too
+    return solved
+
+
+def _samples_to_solve(status: np.ndarray, block_size: int, retry_failed: bool) -> dict[int, int]:
+    """Blocks with something to solve, and how many samples that is: all of a block with a pending one."""
+    work = {}
+    for block, first in enumerate(range(0, len(status), block_size)):
+        of_block = status[first : first + block_size]
+        if (of_block == SolveStatus.PENDING).any():
+            work[block] = len(of_block)
+        elif retry_failed and (of_block > SolveStatus.OK).any():
+            work[block] = int((of_block > SolveStatus.OK).sum())
+    return work
+
+
+def _record_error_estimate(problem: Problem, out: Path, seed: int) -> None:
+    """The error of a few solved samples, chosen at random, against the problem's references; null if it has none."""
+    solved = np.flatnonzero(store.read_status(out) == SolveStatus.OK)
+    found = None
+    if len(solved):
+        few = min(ERROR_ESTIMATE_SAMPLES, len(solved))
+        chosen = np.sort(np.random.default_rng(seed).choice(solved, few, replace=False))
+        try:
+            with threadpool_limits(limits=1):
+                found = estimated_error(
+                    problem, store.read_parameters(out, chosen), store.read_observables(out, chosen)
+                )
+        except ImportError:
+            raise
+        except Exception as failure:  # the data are good without an estimate; say why there is none
+            store.write_attribute(out, "estimated_error_failure", f"{type(failure).__name__}: {failure}")
+    store.write_attribute(out, "estimated_error", found)
+
+
+def _summary(
+    out: Path, solved_now: int, solve_seconds: float, wall_seconds: float, cpu_seconds: float
+) -> dict[str, Any]:
+    attributes, status = store.read_attributes(out), store.read_status(out)
+    return {
+        "out": str(out),
+        "problem": attributes["problem"],
+        "design": attributes["design"],
+        "n_samples": len(status),
+        "n_ok": int((status == SolveStatus.OK).sum()),
+        "n_failed": int((status > SolveStatus.OK).sum()),
+        "counts": count_by_status(status),
+        "n_solved_now": solved_now,
+        "already_complete": solved_now == 0,
+        "wall_seconds": wall_seconds,
+        "cpu_seconds": cpu_seconds,
+        "samples_per_second": solved_now / solve_seconds if solved_now else None,
+        "estimated_error": attributes["estimated_error"],
+        **{name: attributes[name] for name in ("estimated_error_failure",) if attributes.get(name)},
+    }

@@ -1,0 +1,53 @@
+"""What a problem is: a forward model with a definition, and a status for every solve."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.spaces import Array
+
+
+class SolveStatus(IntEnum):
+    """What became of one sample; the values are those of `status` in a data set."""
+
+    PENDING = -1
+    OK = 0
+    RANGE_EXCEEDED = 1
+    NOT_FINITE = 2
+    EXCEPTION = 3
+    OUTSIDE_PARAMETER_SPACE = 4
+
+
+@runtime_checkable
+class Problem(ForwardModel, Protocol):
+    """A `ForwardModel` that can be named and described, and whose samples fail one by one.
+
+    Its options are what it can be made with (options.py); a dataclass has its fields as options.
+
+    May offer besides: `references()`, a dict of named functions y (n, n_in) -> (n, n_out) that give the same
+    observables more accurately, the one its error is stated against first; `background` (n_out,), the
+    observables without what the parameters describe; and `block_size`, the number of samples it prefers to
+    solve at once.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called in data sets and reports; for registered problems the registered name."""
+        ...
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """JSON-able; everything that fixes the numbers.
+
+        `problem`, its name; `route`, in words how it is solved; `options`, which make the same problem again.
+        """
+        ...
+
+    def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
+        """Observables (n, n_out), NaN where a sample failed, and the `SolveStatus` (n,) of every sample."""
+        ...

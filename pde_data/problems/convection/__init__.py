@@ -1,0 +1,1 @@
+"""Convection-diffusion-reaction in the plane: 55 parameters, 72 observables."""

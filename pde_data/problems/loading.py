@@ -1,0 +1,178 @@
+"""A PDE that data are generated from: what it must offer, how it is found, how a block of it is solved.
+
+A user's own class needs `parameters`, `observables` and `evaluate`; what is missing beside is filled in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.spaces import Array, Space
+
+REGISTERED = {
+    "cdr": "gnvpro.pde_data.problems.convection.problem:ConvectionDiffusionReaction",
+    "dcr": "gnvpro.pde_data.problems.resistivity.problem:Resistivity",
+}
+
+
+def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
+    """The problem registered under `name`, or the one that `package.module:factory` makes, with these options.
+
+    The current directory is searched for the module as with `python -m`.
+
+    Raises
+    ------
+    ValueError
+        Nothing of that name, options it does not have, or what the factory returns is not a problem; says what
+        is missing.
+    """
+    if ":" not in name:
+        return registered_problem(name, options)
+    return as_problem(make(_factory(name), options), name, options or {})
+
+
+def registered_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
+    """The problem registered under `name`; the only look-up for names and options that come out of a file.
+
+    Raises
+    ------
+    ValueError
+        Unknown name or option; lists the known ones.
+    """
+    if name not in REGISTERED:
+        known = ", ".join(sorted(REGISTERED))
+        raise ValueError(f"unknown problem {name!r}; known: {known}, or give your own as package.module:factory")
+    return as_problem(make(_factory(REGISTERED[name]), options), name, options or {})
+
+
+def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] | None = None) -> Problem:
+    """`model` itself if it is a complete `Problem`, otherwise with `name`, `definition` and `solve` added.
+
+    Parameters
+    ----------
+    factory, options
+        What `load_problem` makes the same model of; None for an object that was handed over.
+
+    Raises
+    ------
+    ValueError
+        No `parameters`, `observables` (both a `Space`) or `evaluate`.
+    """
+    made_by = factory or f"{type(model).__module__}:{type(model).__qualname__}"
+    missing = [what for what in ("parameters", "observables", "evaluate") if not hasattr(model, what)]
+    if missing:
+        raise ValueError(
+            f"{made_by} gave a {type(model).__name__} without {', '.join(missing)}; see docs/your-own-pde.md"
+        )
+    for what in ("parameters", "observables"):
+        if not isinstance(getattr(model, what), Space):
+            raise ValueError(f"{what} of {made_by}: expected a Space, got {type(getattr(model, what)).__name__}")
+    if all(hasattr(model, what) for what in ("name", "definition", "solve")):
+        return model
+    return cast(Problem, CompletedProblem(model, made_by, options))
+
+
+class Rebuilt:
+    """Mixin: pickled, an object leaves its cached properties behind, such as a solver, and makes them again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = {name for kind in type(self).__mro__ for name, what in vars(kind).items() if _is_cached(what)}
+        return {name: value for name, value in self.__dict__.items() if name not in made}
+
+
+@dataclass(frozen=True)
+class CompletedProblem:
+    """A user's minimal model with what data generation needs besides; all else is the model's own.
+
+    Attributes
+    ----------
+    factory
+        `package.module:factory`; names the problem, and defines it together with the source of that module.
+    options
+        What the factory was called with; None where the model was not made by it, but handed over.
+    """
+
+    model: Any
+    factory: str
+    options: dict[str, Any] | None = None
+
+    def __reduce__(self) -> Any:
+        # A model may hold what cannot be pickled; its factory makes it again. Only an object can but be copied.
+        if self.options is None:
+            return CompletedProblem, (self.model, self.factory)
+        return load_problem, (self.factory, self.options)
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute == "model" or attribute.startswith("__"):  # not yet there while unpickling
+            raise AttributeError(attribute)
+        return getattr(self.model, attribute)
+
+    @property
+    def name(self) -> str:
+        """The model's own name, or the factory."""
+        return getattr(self.model, "name", self.factory)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The model's own definition, or the factory, a hash of its module's source, and any options."""
+        given = getattr(self.model, "definition", None)
+        if given is not None:
+            return given
+        return _source_definition(self.factory) | ({"options": self.options} if self.options else {})
+
+    def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
+        """The model's own `solve`, or `evaluate` with the rows that are not finite marked."""
+        if hasattr(self.model, "solve"):
+            return self.model.solve(y)
+        observables = np.asarray(self.model.evaluate(y), dtype=np.float64)
+        return observables, np.full(len(y), SolveStatus.OK, dtype=np.int8)
+
+
+def _is_cached(attribute: Any) -> bool:
+    return isinstance(attribute, cached_property)
+
+
+def _factory(path: str) -> Callable[..., Any]:
+    module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise ValueError(f"expected package.module:factory, got {path!r}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and something it imports is not
+        raise ValueError(
+            f"no module {error.name!r} (for {path!r}) in {os.getcwd()} or among the installed ones"
+        ) from error
+    if not hasattr(module, attribute):
+        raise ValueError(
+            f"module {module_name!r} ({module.__file__}) has no {attribute!r}; check the name after the colon"
+        )
+    factory = getattr(module, attribute)
+    if not callable(factory):
+        raise ValueError(f"{path}: expected something to call, got a {type(factory).__name__}")
+    return factory
+
+
+def _source_definition(factory: str) -> dict[str, Any]:
+    module = sys.modules.get(factory.partition(":")[0])
+    try:
+        source = inspect.getsource(module) if module else None
+    except (OSError, TypeError):  # typed at a prompt, or compiled
+        source = None
+    return {"factory": factory, "source_sha256": hashlib.sha256(source.encode()).hexdigest() if source else None}

@@ -1,0 +1,162 @@
+"""The layout of a data set: an empty one, every sample pending, with names, units and positions beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage.provenance import definition_hash, git_revision, library_versions
+from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.schema import SCHEMA_VERSION, encode_attributes
+from gnvpro.surrogate.spaces import Array, Axis, Space
+
+
+def create(path: Path, recipe: Recipe, background: Array | None = None) -> None:
+    """An empty data set, every sample pending; it appears under its name complete or not at all.
+
+    Parameters
+    ----------
+    background : (n_out,)
+        Observables without what the parameters describe; the data set then holds `anomalous` beside `observables`.
+    """
+    unfinished = path.parent / f".{path.name}.unfinished"
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    try:
+        _write_empty(unfinished, recipe, background)
+        os.rename(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A variable that no sample changes: labels, positions, units, the background."""
+
+    name: str
+    values: NDArray[Any]
+    dimensions: tuple[str, ...]
+    attributes: dict[str, Any]
+
+
+def constants(recipe: Recipe, background: Array | None) -> Iterator[Constant]:
+    """Everything in a data set that belongs to its axes and not to its samples."""
+    for what in ("parameter", "observable"):
+        yield from _of_axes(what, _space(recipe, what))
+    if background is not None:
+        space = _space(recipe, "observable")
+        about = {"long_name": "observables without what the parameters describe", **_one_unit(space)}
+        yield Constant("background", background.reshape(space.shape), tuple(a.name for a in space.axes), about)
+
+
+def write_constant(group: zarr.Group, constant: Constant) -> None:
+    """Write it, over what is there."""
+    array = group.create_array(
+        constant.name,
+        shape=constant.values.shape,
+        dtype="str" if constant.values.dtype.kind == "U" else "f8",
+        dimension_names=constant.dimensions,
+        attributes=constant.attributes,
+        compressors=_compressors(),
+        overwrite=True,
+    )
+    array[:] = constant.values
+
+
+def consolidate(path: Path) -> None:
+    """Gather the metadata of all variables in one file, where xarray looks for them."""
+    with warnings.catch_warnings():  # an extension of zarr 3, as it says itself
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(path)
+
+
+def _compressors() -> list[Any]:
+    return [ZstdCodec(), Crc32cCodec()]  # the checksum last, over the bytes as they lie on the disk
+
+
+def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
+    group = zarr.open_group(path, mode="w-", zarr_format=3)
+    parameters, observables = (_space(recipe, what) for what in ("parameter", "observable"))
+
+    def variable(name: str, dtype: str, fill: Any, axes: tuple[Axis, ...] = (), **attributes: Any) -> None:
+        shape = tuple(len(axis.labels) for axis in axes)
+        group.create_array(
+            name,
+            shape=(recipe.n_samples, *shape),
+            chunks=(recipe.block_size, *shape),  # the first may exceed the shape: the data set may grow
+            dtype=dtype,
+            fill_value=fill,
+            dimension_names=("sample", *(axis.name for axis in axes)),
+            attributes=attributes,
+            compressors=_compressors(),
+        )
+
+    spaces = {"parameters": parameters, "observables": observables}
+    if background is not None:
+        spaces["anomalous"] = observables
+    for name, space in spaces.items():
+        beside = " ".join(_beside("parameter" if name == "parameters" else "observable", space))
+        variable(name, "f8", np.nan, space.axes, **_one_unit(space), **({"coordinates": beside} if beside else {}))
+    meanings = {int(s): s.name.lower() for s in SolveStatus}
+    variable(
+        "status",
+        "i1",
+        int(SolveStatus.PENDING),
+        standard_name="status_flag",
+        flag_values=list(meanings),
+        flag_meanings=" ".join(meanings.values()),
+    )
+    variable("failure", "str", "", long_name="message of the solver, where it gave one")
+    variable("wall_time", "f8", np.nan, units="s", long_name="wall time of the block divided by its samples")
+    for constant in constants(recipe, background):
+        write_constant(group, constant)
+    attributes = {
+        "Conventions": "CF-1.11",
+        "schema_version": SCHEMA_VERSION,
+        **asdict(recipe),
+        "definition_hash": definition_hash(recipe.definition),
+        "law": recipe.parameter_space["law"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": library_versions(),
+        "git": git_revision(),
+    }
+    group.attrs.update(encode_attributes(attributes))
+    consolidate(path)
+
+
+def _space(recipe: Recipe, what: str) -> Space:
+    return Space.from_dict(recipe.parameter_space if what == "parameter" else recipe.observable_space)
+
+
+def _one_unit(space: Space) -> dict[str, str]:
+    return {"units": space.units[0]} if len(space.units) == 1 else {}
+
+
+def _of_axes(what: str, space: Space) -> Iterator[Constant]:
+    """Labels and coordinates of every axis, units that differ by component."""
+    for axis in space.axes:
+        labels = np.asarray(axis.labels)
+        yield Constant(axis.name, labels, (axis.name,), {} if labels.dtype.kind == "U" else {"units": axis.unit})
+        for coordinate in axis.coordinates:
+            yield Constant(coordinate.name, np.asarray(coordinate.values), (axis.name,), {"units": coordinate.unit})
+    if len(space.units) > 1:
+        units = np.asarray(space.units).reshape(space.shape)
+        yield Constant(f"{what}_units", units, tuple(axis.name for axis in space.axes), {})
+
+
+def _beside(what: str, space: Space) -> list[str]:
+    """Coordinates that xarray cannot guess from the names of the dimensions."""
+    dimensions = {axis.name for axis in space.axes}
+    return [constant.name for constant in _of_axes(what, space) if constant.name not in dimensions]

@@ -1,0 +1,204 @@
+"""The zarr store behind a data set: its attributes, blocks committed one at a time, and its growth.
+
+One block of samples is one chunk of every variable, so writers of different blocks never touch the same file, and
+zarr puts every file in place at once. `status` is written last: a block counts as done when none of its samples is
+pending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from gnvpro.pde_data.problems.solving import SolvedBlock
+from gnvpro.pde_data.storage.layout import consolidate
+from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.schema import decode_attributes, encode_attributes
+from gnvpro.surrogate.spaces import Array
+
+# What is told of the data set as a whole, and holds no longer when it has grown.
+_OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Everything a data set holds of the samples of one block.
+
+    Attributes
+    ----------
+    wall_time : (n,)
+        Seconds per sample.
+    """
+
+    parameters: Array
+    solved: SolvedBlock
+    wall_time: Array
+
+
+def recipe_in(path: Path) -> Recipe:
+    """The recipe of the data set at `path`.
+
+    Raises
+    ------
+    ValueError
+        Not a data set, or one with a newer schema.
+    """
+    attributes = read_attributes(path)
+    return Recipe(**{name: attributes[name] for name in Recipe.__dataclass_fields__})
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Attributes of the data set at `path`, decoded.
+
+    Raises
+    ------
+    ValueError
+        Not a data set, or one with a newer schema.
+    """
+    try:
+        attributes = dict(open_group(path, "r").attrs)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is there, but is not a data set; choose another place") from error
+    return decode_attributes(attributes, path)
+
+
+def read_status(path: Path) -> NDArray[np.int8]:
+    """Status (n_samples,) of every sample."""
+    return np.asarray(variable(open_group(path, "r"), "status")[:], dtype=np.int8)
+
+
+def read_parameters(path: Path, index: NDArray[np.intp]) -> Array:
+    """Parameters (len(index), n_in) of the samples at `index`."""
+    return _rows(path, "parameters", index)
+
+
+def read_observables(path: Path, index: NDArray[np.intp]) -> Array:
+    """Observables (len(index), n_out) of the samples at `index`."""
+    return _rows(path, "observables", index)
+
+
+def _rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:
+    values = variable(open_group(path, "r"), name)
+    return np.stack([np.asarray(values[int(i)], dtype=np.float64).ravel() for i in index])
+
+
+def read_background(path: Path) -> Array | None:
+    """Background (n_out,); None where the data set has none."""
+    group = open_group(path, "r")
+    return np.asarray(variable(group, "background")[:]).reshape(-1) if "background" in group else None
+
+
+def read_block(path: Path, first: int, n: int) -> Block:
+    """The n samples from number `first` on."""
+    group, rows = open_group(path, "r"), slice(first, first + n)
+    parameters, observables, status, messages, wall_time = (
+        np.asarray(variable(group, name)[rows])
+        for name in ("parameters", "observables", "status", "failure", "wall_time")
+    )
+    solved = SolvedBlock(observables.reshape(n, -1), status.astype(np.int8), tuple(map(str, messages)))
+    return Block(parameters.reshape(n, -1), solved, wall_time)
+
+
+def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
+    """Commit the block of samples that begins at number `first` of the `n_samples` there are.
+
+    Raises
+    ------
+    ValueError
+        The data set has another size by now: a worker that outlived its run would cut short a block that has
+        grown.
+    """
+    with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is a chunk that was lost
+        group = open_group(path, "r+")
+        if (found := variable(group, "status").shape[0]) != n_samples:
+            raise ValueError(f"{path} has {found} samples by now and not {n_samples}; this run has been overtaken")
+        rows = slice(first, first + len(block.parameters))
+        background = read_background(path) if "anomalous" in group else None
+        values = {"parameters": block.parameters, "observables": block.solved.observables}
+        if background is not None:
+            values["anomalous"] = block.solved.observables - background
+        for name, value in values.items():
+            array = variable(group, name)
+            array[rows] = value.reshape(-1, *array.shape[1:])
+        variable(group, "failure")[rows] = np.array(block.solved.messages, dtype=object)
+        variable(group, "wall_time")[rows] = block.wall_time
+        variable(group, "status")[rows] = block.solved.status  # last: it commits the block
+
+
+def forget_estimate(path: Path) -> None:
+    """Remove what was said of all samples together."""
+    group = zarr.open_group(path, mode="r+")
+    attributes = dict(group.attrs)
+    if set(attributes) & set(_OF_THE_WHOLE):
+        group.attrs.put({name: value for name, value in attributes.items() if name not in _OF_THE_WHOLE})
+
+
+def write_attribute(path: Path, name: str, value: Any) -> None:
+    """Add one attribute to the data set at `path`."""
+    # Opened with the consolidated metadata, which the update would drop otherwise.
+    zarr.open_group(path, mode="r+").attrs.update(encode_attributes({name: value}))
+
+
+def has_size(path: Path, n_samples: int) -> bool:
+    """Whether every variable and every copy of the metadata says so; a growth that was killed leaves them in dispute."""
+    groups = open_group(path, "r"), zarr.open_group(path, mode="r")
+    sizes = {array.shape[0] for group in groups for array in arrays_of_samples(group)}
+    return sizes == {n_samples} and read_attributes(path)["n_samples"] == n_samples
+
+
+def resize(path: Path, n_samples: int) -> None:
+    """Grow the data set, or take back a growth that was killed; new samples are pending.
+
+    The attribute `n_samples` changes last, in one step: until then no sample beyond it is solved, and the next
+    run does all of this again.
+    """
+    for array in arrays_of_samples(open_group(path, "r+")):
+        if array.shape[0] != n_samples:
+            array.resize((n_samples, *array.shape[1:]))
+    consolidate(path)
+    attributes = zarr.open_group(path, mode="r+").attrs
+    attributes.put(
+        {**{name: value for name, value in attributes.items() if name not in _OF_THE_WHOLE}, "n_samples": n_samples}
+    )
+
+
+def arrays_of_samples(group: zarr.Group) -> Iterator[zarr.Array]:
+    """The variables that have a row for every sample; `status` last."""
+    found = {name: array for name, array in group.arrays() if "sample" in (_dimensions(array) or ())}
+    yield from (array for name, array in found.items() if name != "status")
+    yield variable(group, "status")
+
+
+def _dimensions(array: zarr.Array) -> tuple[str | None, ...] | None:
+    return getattr(array.metadata, "dimension_names", None)
+
+
+def open_group(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
+    """The data set at `path` as zarr sees it."""
+    # Every block opens the group again: parsing all consolidated metadata would double the cost of a write.
+    return zarr.open_group(path, mode=mode, use_consolidated=False)
+
+
+def variable(group: zarr.Group, name: str) -> zarr.Array:
+    """One variable of it.
+
+    Raises
+    ------
+    ValueError
+        It is gone, or there is a group in its place.
+    """
+    try:
+        array = group[name]
+    except KeyError as error:
+        raise ValueError(
+            f"{group.store_path} is damaged: its variable {name!r} is gone; make the data set again in another place"
+        ) from error
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"{group.store_path}: expected {name!r} to be an array; the data set is damaged")
+    return array

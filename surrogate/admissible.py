@@ -1,0 +1,32 @@
+"""Points of a space that a command may try a model at, whatever the space says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.spaces import Array, Space
+
+
+def admissible_points(space: Space, n: int, seed: int) -> Array:
+    """Points (n, space.size) by the law of the space; where it has none, uniform in the bounds and on the simplex.
+
+    A component without bounds on both sides is placed in unit distance of the bound it has, or around zero.
+    """
+    if space.law != "unknown":
+        return draw(space, seed, np.arange(n))
+    if space.constraint == "simplex":
+        return draw(replace(space, law="normalised_uniform"), seed, np.arange(n))
+    lower, upper = box(space)
+    return draw(replace(space, law="uniform", lower=tuple(lower), upper=tuple(upper)), seed, np.arange(n))
+
+
+def box(space: Space) -> tuple[Array, Array]:
+    """Finite bounds (size,), (size,): those of the space, and unit distance where it has none."""
+    lower = np.full(space.size, -np.inf) if space.lower is None else np.asarray(space.lower, float)
+    upper = np.full(space.size, np.inf) if space.upper is None else np.asarray(space.upper, float)
+    anchor = np.where(np.isfinite(lower), lower, np.where(np.isfinite(upper), upper - 1, -1.0))
+    above = np.where(np.isfinite(lower) | np.isfinite(upper), anchor + 1, 1.0)
+    return anchor, np.where(np.isfinite(upper), upper, above)

@@ -1,0 +1,1 @@
+"""The last layer, solved for at fixed features."""

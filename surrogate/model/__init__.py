@@ -1,0 +1,1 @@
+"""The trained model: what it computes, and the folder it is saved in."""

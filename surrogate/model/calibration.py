@@ -1,0 +1,74 @@
+"""Bands and domain of a trained model, from samples that it was not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.trust.bands import Bands, law_weights, spread
+from gnvpro.surrogate.trust.domain import Domain
+from gnvpro.surrogate.trust.trust import SOURCES, Trust
+
+# A second-moment matrix needs no more samples than this.
+_MOST_FITTED = 8192
+
+
+def calibrated_by_split(surrogate: Surrogate, split: Split, before_refit: Surrogate | None = None) -> Surrogate:
+    """The surrogate with trust from the samples of its own split that chose nothing.
+
+    These are the calibration samples; else the test samples; else, where there is nothing else, the validation
+    samples, and the bands say so.
+
+    Parameters
+    ----------
+    before_refit
+        The same surrogate before its last layer was solved again on training and validation samples together. Its
+        residuals at the validation samples are those of samples that were not fitted.
+    """
+    source = next(name for name in SOURCES if len(getattr(split, name)))
+    of_validation = before_refit or surrogate
+    judged = of_validation if source == "validation" else surrogate
+    scale = residuals(surrogate, split.train) if source == "validation" else residuals(of_validation, split.validation)
+    if not np.isfinite(scale).all() or not np.isfinite(residuals(judged, getattr(split, source))).all():
+        return surrogate  # a training that ended in infinite numbers: there is nothing to calibrate
+    return calibrated(surrogate, split.train.parameters, getattr(split, source), source, spread(scale), judged)
+
+
+def calibrated(
+    surrogate: Surrogate,
+    fitted: Array | None,
+    samples: Samples,
+    source: str,
+    scale: Array,
+    judged: Surrogate | None = None,
+) -> Surrogate:
+    """The surrogate with bands and score from `samples`, which did not fit it.
+
+    Parameters
+    ----------
+    fitted : (m, n_in)
+        Parameters of the training samples, for the in-domain score; None keeps the score that is there.
+    scale : (n_out,)
+        Shape of the simultaneous band, from other samples.
+    judged
+        Whose residuals calibrate, where it is not the surrogate itself.
+    """
+    weighting = law_weights(surrogate.parameters, samples.provenance.get("design"), samples.parameters)
+    bands = Bands.calibrated(residuals(judged or surrogate, samples), scale, source, weighting)
+    if fitted is not None:
+        features = surrogate.features(fitted[:_MOST_FITTED]), surrogate.features(samples.parameters)
+        domain = Domain.of(*features, weighting)
+    elif surrogate.trust is not None:
+        domain = surrogate.trust.domain
+    else:
+        raise ValueError("the in-domain score needs the training samples")
+    return replace(surrogate, trust=Trust(bands, domain))
+
+
+def residuals(surrogate: Surrogate, samples: Samples) -> Array:
+    """Prediction less observables, (n, n_out)."""
+    return surrogate.evaluate(samples.parameters) - samples.observables

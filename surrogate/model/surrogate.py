@@ -1,0 +1,387 @@
+"""The trained surrogate: a forward model that is evaluated, differentiated, saved and loaded.
+
+Loading runs no code: the network is looked up by its kind, and a module's code must be given by who loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gnvpro.surrogate.model import folder as model_folder
+from gnvpro.surrogate.model.folder import SavedModelError
+from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.networks.registry import network_of
+from gnvpro.surrogate.scaling import Scaling
+from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.surrogate.trust.trust import Trust
+
+# Bounds the memory of one evaluation; larger batches gain nothing.
+_CHUNK = 2048
+# Of the length of each parameter's range in training.
+BOUNDS_MARGIN = 0.1
+
+
+def training_range(training: Mapping[str, Any], margin: float = BOUNDS_MARGIN) -> tuple[Array, Array] | None:
+    """Lower and upper ends (n_in,) of where training samples were, each moved out by `margin` of the length between.
+
+    None where `training`, the record of a model, does not tell.
+    """
+    if not (bounds := training.get("bounds")):
+        return None
+    lower, upper = np.asarray(bounds["lower"], float), np.asarray(bounds["upper"], float)
+    beyond = margin * (upper - lower)
+    return lower - beyond, upper + beyond
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A separable network in the units of its data.
+
+    observables = background + amplitude(y) W [F((y - shift) * scale; theta), P(y), 1],
+
+    where background, amplitude and the polynomials P may each be left out.
+
+    Attributes
+    ----------
+    theta : (n_theta,)
+        Weights of the feature network, in the dtype it was trained in.
+    weights : (n_out, width + n_terms + 1)
+        Last layer in the unit of the observables: features, polynomial terms, bias; float64.
+    polynomials, amplitude
+        Of few parameters; always evaluated in float64.
+    background : (n_out,)
+        Observables without what the parameters describe.
+    errors
+        Mean per-sample relative L2 error on `train`, `validation` and `test`.
+    errors_anomalous
+        The same relative to the observables less the background; empty where there is none.
+    trust
+        Error bands and in-domain score; None for a model that was not calibrated.
+    provenance, training
+        What the data set said of itself, and how the model was trained; JSON-able.
+    """
+
+    network: FeatureNetwork
+    theta: Tensor
+    weights: Tensor
+    input_shift: Tensor
+    input_scale: Tensor
+    parameters: Space
+    observables: Space
+    polynomials: PolynomialBasis | None = None
+    amplitude: Amplitude | None = None
+    background: Tensor | None = None
+    errors: dict[str, float] = field(default_factory=dict)
+    errors_anomalous: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    trust: Trust | None = None
+
+    @classmethod
+    def assemble(
+        cls,
+        network: FeatureNetwork,
+        theta: Tensor,
+        scaled_weights: Tensor,
+        scaling: Scaling,
+        parameters: Space,
+        observables: Space,
+        provenance: dict[str, Any],
+        polynomials: PolynomialBasis | None = None,
+    ) -> Surrogate:
+        """From theta and W of the scaled problem; both are brought to the CPU."""
+        return cls(
+            network,
+            theta.detach().cpu(),
+            # Contiguous as after loading, so that a model and its copy agree in every bit.
+            (scaled_weights.detach().cpu().double() * scaling.output_scale).contiguous(),
+            torch.as_tensor(scaling.input_shift),
+            torch.as_tensor(scaling.input_scale),
+            parameters,
+            observables,
+            polynomials,
+            scaling.amplitude,
+            None if scaling.background is None else torch.as_tensor(scaling.background),
+            provenance=provenance,
+        )
+
+    @property
+    def dtype(self) -> str:
+        """Precision of the feature network: `float64` or `float32`."""
+        return str(self.theta.dtype).removeprefix("torch.")
+
+    @overload
+    def evaluate(self, y: Array) -> Array: ...
+    @overload
+    def evaluate(self, y: Tensor) -> Tensor: ...
+    def evaluate(self, y: Array | Tensor) -> Array | Tensor:
+        """Observables (n, n_out) at parameters (n, n_in).
+
+        A tensor gives a tensor on its device, differentiable by autograd; numpy gives numpy. Points outside the
+        training bounds are computed all the same: `inside` tells them.
+        """
+        if isinstance(y, Tensor):
+            return self._map(self._columns(y, self.parameters))
+        y = self.parameters.rows(y)
+        with torch.inference_mode():
+            if len(y) <= _CHUNK:
+                return self._map(torch.from_numpy(y)).numpy()
+            return np.concatenate([self._map(torch.from_numpy(part)).numpy() for part in _chunks(y)])
+
+    def inside(self, y: Array) -> NDArray[np.bool_]:
+        """Which points lie in the parameter space and where training samples were: (n, n_in) -> (n,).
+
+        Each parameter may leave the range of the training samples by `BOUNDS_MARGIN` of its length: with many
+        parameters, most new samples leave it by a little.
+        """
+        inside = self.parameters.contains(y)
+        if (trained := training_range(self.training)) is not None:
+            inside &= ((y >= trained[0]) & (y <= trained[1])).all(axis=1)
+        return inside
+
+    def features(self, y: Array) -> Array:
+        """What the last layer sees: features and polynomial terms (n, width + n_terms) at parameters (n, n_in)."""
+        features, y = self._bound_features(torch.device("cpu")), self.parameters.rows(y)
+        with torch.inference_mode():
+            return np.concatenate([features(torch.from_numpy(part)).numpy() for part in _chunks(y) or [y]])
+
+    def score(self, y: Array) -> Array:
+        """How little points are like the training data: (n, n_in) -> (n,); 99 % of held-out samples are below 1.
+
+        Raises
+        ------
+        ValueError
+            A model that was not calibrated.
+        """
+        return self._calibrated().domain.score(self.features(y))
+
+    def trusted(self, y: Array, score: Array | None = None) -> NDArray[np.bool_]:
+        """Which points are `inside` and score at most 1: only there do the error bands mean something.
+
+        Parameters
+        ----------
+        score : (n,)
+            What `score` gives at these points, where that is known already.
+        """
+        return self.inside(y) & ((self.score(y) if score is None else score) <= 1)
+
+    def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
+        """Half width (n_out,) of the error band of that level; raises as `score` and for a level that is not stored."""
+        return self._calibrated().bands.half_width(level, simultaneous=simultaneous)
+
+    def _calibrated(self) -> Trust:
+        if self.trust is None:
+            raise ValueError("this model has no error bands: `gnvpro calibrate MODEL DATA` makes a copy that has")
+        return self.trust
+
+    @overload
+    def jvp(self, y: Array, dy: Array) -> Array: ...
+    @overload
+    def jvp(self, y: Tensor, dy: Tensor) -> Tensor: ...
+    def jvp(self, y: Array | Tensor, dy: Array | Tensor) -> Array | Tensor:
+        """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
+        at, along = self._pair(y, dy, self.parameters)
+        if isinstance(y, Tensor):
+            return torch.func.jvp(self._map, (at,), (along,))[1]
+        # The gradient is linear in its weights, and its transpose is this: for one point a third of the time of
+        # `torch.func.jvp`, whose rules for some functions are in Python.
+        at = at.clone().requires_grad_()
+        weights = at.new_zeros((len(at), self.observables.size), requires_grad=True)
+        gradient = torch.autograd.grad(self._map(at), at, weights, create_graph=True)[0]
+        return torch.autograd.grad(gradient, weights, along)[0].numpy()
+
+    @overload
+    def vjp(self, y: Array, dc: Array) -> Array: ...
+    @overload
+    def vjp(self, y: Tensor, dc: Tensor) -> Tensor: ...
+    def vjp(self, y: Array | Tensor, dc: Array | Tensor) -> Array | Tensor:
+        """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in)."""
+        at, seed = self._pair(y, dc, self.observables)
+        if isinstance(y, Tensor):
+            return torch.func.vjp(self._map, at)[1](seed)[0]
+        return self.pullback(at.numpy())[1](seed.numpy())
+
+    def pullback(self, y: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """Observables (n, n_out) at y, and what `vjp` is there: a sampler needs both, and pays for one evaluation.
+
+        Half the time of `torch.func.vjp` for one point, whose cost is that of calls.
+        """
+        at = torch.from_numpy(self.parameters.rows(y)).clone().requires_grad_()
+        observables = self._map(at)
+
+        def pull(dc: Array) -> Array:
+            seed = torch.from_numpy(np.ascontiguousarray(dc, float))
+            return torch.autograd.grad(observables, at, seed, retain_graph=True)[0].numpy()
+
+        return observables.detach().numpy(), pull
+
+    def _pair(self, y: Array | Tensor, other: Array | Tensor, space: Space) -> tuple[Tensor, Tensor]:
+        if len(y) != len(other):
+            raise ValueError(f"expected one direction per point, got {len(other)} for {len(y)} points")
+        return self._columns(y, self.parameters), self._columns(other, space)
+
+    @staticmethod
+    def _columns(values: Array | Tensor, space: Space) -> Tensor:
+        if not isinstance(values, Tensor):
+            return torch.from_numpy(space.rows(values))
+        if values.ndim != 2 or values.shape[1] != space.size:
+            raise ValueError(f"expected (n, {space.size}) values for {space.axes[0].name}, got {tuple(values.shape)}")
+        return values
+
+    def _map(self, y: Tensor) -> Tensor:
+        bound = self._on_cpu if y.is_cpu else self._on(y.device)
+        return bound(y)
+
+    @cached_property
+    def _on_cpu(self) -> Callable[[Tensor], Tensor]:
+        # Made by whichever call is first: made in inference mode, its tensors could never be differentiated through.
+        with torch.inference_mode(False):
+            return self._on(torch.device("cpu"))
+
+    def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """The map with everything that does not depend on y made once: one point costs a dozen small calls."""
+        features = self._bound_features(device)
+        weights, bias = self.weights[:, :-1].to(device).t(), self.weights[:, -1].to(device)
+        background = None if self.background is None else self.background.to(device)
+        if self.amplitude is None:
+            offset = bias if background is None else bias + background
+            return lambda y: torch.addmm(offset, features(y), weights)
+        amplitude = self.amplitude.bind(device)
+        if background is None:
+            return lambda y: amplitude(y) * torch.addmm(bias, features(y), weights)
+        return lambda y: torch.addcmul(background, amplitude(y), torch.addmm(bias, features(y), weights))
+
+    def _bound_features(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Features and polynomial terms of parameters, (n, width + n_terms) in float64."""
+        scale = self.input_scale.to(device)
+        offset = -self.input_shift.to(device) * scale
+        network, low, high = self.network.bind(self.theta.to(device)), self.theta.dtype, self.weights.dtype
+
+        def features(y: Tensor) -> Tensor:
+            return network(torch.addcmul(offset, y, scale))
+
+        def converted(y: Tensor) -> Tensor:
+            return network(torch.addcmul(offset, y, scale).to(low)).to(high)
+
+        found = features if low == high else converted
+        if self.polynomials is None:
+            return found
+        terms = self.polynomials.bind(device)
+        if not self.network.width:
+            return terms
+        return lambda y: torch.cat([found(y), terms(y)], 1)
+
+    def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
+        """Write the model folder, all of it or nothing.
+
+        Parameters
+        ----------
+        overwrite
+            Replace a model that is there. Anything else that is there is never replaced.
+        extra
+            Further JSON documents for the folder, by file name.
+
+        Raises
+        ------
+        FileExistsError
+            Something is there already.
+        """
+        model_folder.require_place(Path(path), overwrite)
+        description: dict[str, Any] = {
+            "kind": "surrogate",
+            "network": self.network.to_dict(),
+            "dtype": self.dtype,
+            "parameters": self.parameters.to_dict(),
+            "observables": self.observables.to_dict(),
+            "polynomials": None if self.polynomials is None else self.polynomials.to_dict(),
+            "amplitude": None if self.amplitude is None else self.amplitude.to_dict(),
+            "background": self.background is not None,
+            "errors": self.errors,
+            "errors_anomalous": self.errors_anomalous,
+            "provenance": self.provenance,
+            "training": self.training,
+            "trust": None if self.trust is None else self.trust.to_dict(),
+        }
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        if self.trust is not None:
+            tensors |= self.trust.tensors()
+        if self.background is not None:
+            tensors["background"] = self.background.contiguous()
+        model_folder.write(Path(path), description, tensors, extra or {})
+
+    @classmethod
+    def load(cls, path: str | Path, module: nn.Module | None = None) -> Surrogate:
+        """Read a model folder; runs no code from it.
+
+        Parameters
+        ----------
+        module
+            The feature module, for a model trained on a `torch.nn.Module`: its weights are saved, its code is not.
+
+        Raises
+        ------
+        FileNotFoundError
+            No such folder, or no model in it.
+        SavedModelError
+            Truncated, changed since it was written, newer than this version, or inconsistent.
+        """
+        description, tensors = model_folder.read(Path(path), kind="surrogate")
+        polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
+        with model_folder.complaining_of(Path(path)):
+            model = cls(
+                network=network_of(description["network"], module),
+                parameters=Space.from_dict(description["parameters"]),
+                observables=Space.from_dict(description["observables"]),
+                polynomials=None if polynomials is None else PolynomialBasis.from_dict(polynomials),
+                amplitude=None if amplitude is None else Amplitude.from_dict(amplitude),
+                background=tensors["background"] if description["background"] else None,
+                **{name: tensors[name] for name in _TENSORS},
+                **{name: description[name] for name in ("errors", "errors_anomalous", "provenance", "training")},
+            )
+            model._check(description["dtype"])
+            if (trust := description["trust"]) is not None:
+                model = replace(
+                    model, trust=Trust.from_saved(trust, tensors, model.observables.size, model.weights.shape[1] - 1)
+                )
+        return model
+
+    def _check(self, dtype: str) -> None:
+        """Sizes and types agree, before anything is computed with them."""
+        n_in, n_out = self.parameters.size, self.observables.size
+        for what, basis in (("polynomials", self.polynomials), ("amplitude", self.amplitude and self.amplitude.basis)):
+            if basis is not None and len(basis.weights) != n_in:
+                raise SavedModelError(f"the model's {what} are of {len(basis.weights)} parameters, its data of {n_in}")
+        n_terms = 0 if self.polynomials is None else self.polynomials.n_terms
+        expected = {
+            "theta": ((self.network.n_theta,), dtype),
+            "weights": ((n_out, self.network.width + n_terms + 1), "float64"),
+            "input_shift": ((n_in,), "float64"),
+            "input_scale": ((n_in,), "float64"),
+            **({} if self.background is None else {"background": ((n_out,), "float64")}),
+        }
+        model_folder.require_tensors({name: getattr(self, name) for name in expected}, expected)
+        if self.network.n_inputs != n_in or dtype not in ("float32", "float64"):
+            raise SavedModelError(f"the model's network has {self.network.n_inputs} inputs of {dtype}, its data {n_in}")
+        for name in ("errors", "errors_anomalous", "provenance", "training"):
+            if not isinstance(getattr(self, name), dict):
+                raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
+        bounds = self.training.get("bounds")
+        if bounds and not np.isfinite(self.parameters.rows([bounds["lower"], bounds["upper"]])).all():
+            raise SavedModelError("the bounds of the model's training samples are not finite")
+
+
+_TENSORS = ("theta", "weights", "input_shift", "input_scale")
+
+
+def _chunks(y: Array) -> list[Array]:
+    return [y[i : i + _CHUNK] for i in range(0, len(y), _CHUNK)]

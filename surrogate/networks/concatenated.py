@@ -1,0 +1,103 @@
+"""Several feature networks side by side: their features concatenated, one last layer on all of them.
+
+A mean of separable networks is a separable network again, W its members' W side by side: an ensemble is saved,
+evaluated and differentiated like any single network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.protocol import Linearization
+
+
+@dataclass(frozen=True)
+class ConcatenatedNetwork:
+    """Dense networks of the same inputs; in theta one after the other."""
+
+    members: tuple[DenseNetwork, ...]
+
+    def __post_init__(self) -> None:
+        if not self.members or len({member.n_inputs for member in self.members}) > 1:
+            raise ValueError("expected at least one network, all of the same number of inputs")
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs."""
+        return self.members[0].n_inputs
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return sum(member.width for member in self.members)
+
+    @property
+    def n_theta(self) -> int:
+        """Number of weights."""
+        return sum(member.n_theta for member in self.members)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return [member.n_theta for member in self.members]
+
+    def initial(self, seed: int) -> Tensor:
+        """Those of the members, each with a seed of its own."""
+        return torch.cat([member.initial(seed + j) for j, member in enumerate(self.members)])
+
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        bound = [m.bind(part) for m, part in zip(self.members, theta.split(self._sizes), strict=True)]
+        return lambda inputs: torch.cat([features(inputs) for features in bound], 1)
+
+    def linearize(self, theta: Tensor, inputs: Tensor) -> _Concatenated:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        parts = theta.split(self._sizes)
+        return _Concatenated([m.linearize(part, inputs) for m, part in zip(self.members, parts, strict=True)], self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        return {"kind": "concatenated", "members": [member.to_dict() for member in self.members]}
+
+
+class _Concatenated:
+    def __init__(self, parts: Sequence[Linearization], network: ConcatenatedNetwork) -> None:
+        self._parts = parts
+        self._widths, self._sizes = [member.width for member in network.members], network._sizes
+        self.features = torch.cat([part.features for part in parts], 1)
+
+    def jvp(self, direction: Tensor) -> Tensor:
+        moves = direction.split(self._sizes)
+        return torch.cat([part.jvp(move) for part, move in zip(self._parts, moves, strict=True)], 1)
+
+    def vjp(self, seed: Tensor) -> Tensor:
+        seeds = seed.split(self._widths, 1)
+        return torch.cat([part.vjp(one.contiguous()) for part, one in zip(self._parts, seeds, strict=True)])
+
+
+def mean_of(
+    members: Sequence[tuple[DenseNetwork, Tensor, Tensor]], gains: Sequence[float]
+) -> tuple[ConcatenatedNetwork, Tensor, Tensor]:
+    """The mean of separable networks (network, theta, W (n_out, width + 1)): network, theta and W.
+
+    Parameters
+    ----------
+    gains
+        What each member's inputs are multiplied with before they come in, taken into its first layer here.
+    """
+    thetas, weights = [], []
+    for (network, theta, _), gain in zip(members, gains, strict=True):
+        scaled = theta.clone()
+        scaled[: network.n_inputs * network.widths[0]] *= gain  # the bias row stays
+        thetas.append(scaled)
+    for _, _, outer in members:
+        weights.append(outer / len(members))
+    bias = torch.stack([outer[:, -1] for outer in weights]).sum(0)
+    together = torch.cat([*(outer[:, :-1] for outer in weights), bias[:, None]], 1)
+    return ConcatenatedNetwork(tuple(network for network, *_ in members)), torch.cat(thetas), together

@@ -1,0 +1,1 @@
+"""Networks that are the steps of a differential equation."""

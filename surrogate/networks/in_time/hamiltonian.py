@@ -1,0 +1,181 @@
+"""The Hamiltonian residual network: two halves that drive each other, integrated by the Verlet method.
+
+After [Y_0, Z_0] = tanh(inputs K_0 + b_0), split in halves, integrate on [0, final_time]
+
+    dY/dt = tanh(Z K(t) + b(t)),    dZ/dt = -tanh(Y K(t)' + b(t))
+
+(Haber & Ruthotto 2017, Sec. 4): a Hamiltonian flow, reversible and without growth or decay whatever K. Verlet kicks Z at
+the nodes, by half a step at the two ends, and moves Y at the midpoints; so every time has one evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
+from gnvpro.surrogate.networks.protocol import Evaluation, Layer
+
+
+@dataclass(frozen=True)
+class HamiltonianNetwork(TimeNetwork):
+    """Dense opening layer and `steps` Verlet steps; the width is even, K(t) of half the width, row-major in theta."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % 2:
+            raise ValueError(f"expected an even width, since the state is two halves, got {self.width}")
+
+    @property
+    def half(self) -> int:
+        """Width of Y and of Z."""
+        return self.width // 2
+
+    @property
+    def n_matrix(self) -> int:
+        """Entries of K at one time."""
+        return self.half**2
+
+    @property
+    def n_bias(self) -> int:
+        """Entries of b at one time."""
+        return self.half
+
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        opening, layers = self.opening_layer(theta), self.layers_in_time(theta)
+
+        def features(inputs: Tensor) -> Tensor:
+            y, z = torch.tanh(inputs @ opening[:-1] + opening[-1]).split(self.half, 1)
+            for length, layer in zip(self.lengths, layers, strict=True):
+                if length < 0:
+                    z = z + length * torch.tanh(y @ layer[:-1] + layer[-1])
+                else:
+                    y = y + length * torch.tanh(z @ layer[:-1] + layer[-1])
+            return torch.cat([y, z], 1)
+
+        return features
+
+    def linearize(self, theta: Tensor, inputs: Tensor) -> _HamiltonianLinearization:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        return _HamiltonianLinearization(self, theta, inputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        return {
+            "kind": "hamiltonian",
+            "n_inputs": self.n_inputs,
+            "width": self.width,
+            "steps": self.steps,
+            "final_time": self.final_time,
+        }
+
+    @property
+    def lengths(self) -> list[float]:
+        """Of the kick or move at every time: Z is kicked where negative, Y moved where positive."""
+        h = self.step_size
+        lengths = [-h if time % 2 == 0 else h for time in range(self.n_times)]
+        lengths[0] = lengths[-1] = -h / 2
+        return lengths
+
+    def layers_in_time(self, theta: Tensor) -> list[Tensor]:
+        """Of every time the layer (half + 1, half) it applies, bias last: K' at the nodes, K at the midpoints."""
+        in_time = theta[self.n_opening :].view(self.n_times, self.half + 1, self.half)
+        return [
+            layer if time % 2 else torch.cat([layer[:-1].t(), layer[-1:]])
+            for time, layer in enumerate(in_time.unbind())
+        ]
+
+    def fold(self, rows: Tensor) -> Tensor:
+        """Gradients (r, n_theta) by theta from those by the layers applied: K' at the nodes is transposed."""
+        in_time = rows[:, self.n_opening :].reshape(len(rows), self.n_times, self.half + 1, self.half).clone()
+        in_time[:, 0::2, :-1] = in_time[:, 0::2, :-1].transpose(2, 3).clone()
+        return torch.cat([rows[:, : self.n_opening], in_time.flatten(1)], 1)
+
+
+class _Stage(NamedTuple):
+    """One kick or move: its length, the half that drives it, tanh', and the layer."""
+
+    length: float
+    driver: Tensor
+    slope: Tensor
+    layer: Tensor
+
+
+class _HamiltonianLinearization:
+    def __init__(self, network: HamiltonianNetwork, theta: Tensor, inputs: Tensor) -> None:
+        self._network, self._inputs = network, inputs
+        opening = network.opening_layer(theta)
+        state = torch.addmm(opening[-1], inputs, opening[:-1]).tanh_()
+        self._opening_slope = (state * state).neg_().add_(1.0)
+        self._stages: list[_Stage] = []
+        y, z = state.split(network.half, 1)
+        for length, layer in zip(network.lengths, network.layers_in_time(theta), strict=True):
+            driver = y if length < 0 else z
+            a = torch.addmm(layer[-1], driver, layer[:-1]).tanh_()
+            self._stages.append(_Stage(length, driver, (a * a).neg_().add_(1.0), layer))
+            if length < 0:
+                z = z + length * a
+            else:
+                y = y + length * a
+        self._features = torch.cat([y, z], 1)
+
+    @property
+    def features(self) -> Tensor:
+        return self._features
+
+    def jvp(self, direction: Tensor) -> Tensor:
+        network, opening = self._network, self._network.opening_layer(direction)
+        change = torch.addmm(opening[-1], self._inputs, opening[:-1]).mul_(self._opening_slope)
+        y, z = change.split(network.half, 1)
+        for stage, move in zip(self._stages, network.layers_in_time(direction), strict=True):
+            length, driver, slope, layer = stage
+            by_theta = torch.addmm(move[-1], driver, move[:-1])
+            a = by_theta.addmm_(y if length < 0 else z, layer[:-1]).mul_(slope)
+            if length < 0:
+                z = z + length * a
+            else:
+                y = y + length * a
+        return torch.cat([y, z], 1)
+
+    def vjp(self, seed: Tensor) -> Tensor:
+        parts = []
+        for _, inputs, sensitivities in self.evaluations(seed):
+            parts += [(inputs.t() @ sensitivities).reshape(-1), sensitivities.sum(0)]
+        return self._network.fold(torch.cat(parts).unsqueeze(0))[0]
+
+    def evaluations(self, seeds: Tensor) -> list[Evaluation]:
+        """See `gnvpro.surrogate.objectives.gram.LayerSum`."""
+        network, found = self._network, []
+        size, stop = (network.half + 1) * network.half, network.n_theta
+        y, z = seeds.split(network.half, -1)
+        for length, driver, slope, layer in reversed(self._stages):
+            sensitivities = (z if length < 0 else y) * (length * slope)
+            back = sensitivities @ layer[:-1].t()
+            if length < 0:
+                y = y + back
+            else:
+                z = z + back
+            found.append(Evaluation(slice(stop - size, stop), driver, sensitivities))
+            stop -= size
+        opening = torch.cat([y, z], -1) * self._opening_slope
+        return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
+
+    def layers(self, seed: Tensor) -> list[Layer]:
+        """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: one dense layer at every time."""
+        found: list[Layer] = []
+        for time, (where, inputs, sensitivities) in enumerate(self.evaluations(seed), start=-1):
+            places: slice | Tensor = where
+            if time >= 0 and time % 2 == 0:  # the layer applied is K'
+                matrix = torch.arange(where.start, where.stop, device=inputs.device).view(-1, self._network.half)
+                places = torch.cat([matrix[:-1].t(), matrix[-1:]])
+            found.append(Layer(places, torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1), sensitivities))
+        return found
+
+    def fold(self, rows: Tensor) -> Tensor:
+        """See `gnvpro.surrogate.objectives.gram.LayerSum`."""
+        return self._network.fold(rows)

@@ -1,0 +1,105 @@
+"""Networks whose weights depend on time: a dense opening layer, then an ODE integrated in `steps` steps.
+
+The weights are piecewise linear in time and given at the nodes and midpoints of the steps, so a network of twice the
+steps with interpolated weights is nearly the same map (Haber & Ruthotto 2017; Newman et al. 2021, Sec. 5).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from gnvpro.surrogate.networks.protocol import Linearization
+
+
+@dataclass(frozen=True)
+class TimeNetwork(ABC):
+    """What these networks share; `gnvpro.surrogate.networks.protocol.FeatureNetwork` says the rest.
+
+    In theta: the opening matrix (n_inputs + 1, width), bias last; then for every time t = 0, h/2, h, ... the weights of
+    that time, bias last.
+    """
+
+    n_inputs: int
+    width: int
+    steps: int = 1
+    final_time: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.n_inputs, self.width, self.steps) < 1 or not self.final_time > 0:
+            raise ValueError(
+                "expected positive inputs, width, steps and final time, got "
+                f"{self.n_inputs}, {self.width}, {self.steps}, {self.final_time}"
+            )
+
+    @property
+    @abstractmethod
+    def n_matrix(self) -> int:
+        """Free entries of the matrix of one time."""
+
+    @property
+    @abstractmethod
+    def n_bias(self) -> int:
+        """Entries of the bias of one time."""
+
+    @abstractmethod
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+
+    @abstractmethod
+    def linearize(self, theta: Tensor, inputs: Tensor) -> Linearization:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+
+    @property
+    def n_opening(self) -> int:
+        """Weights of the opening layer."""
+        return (self.n_inputs + 1) * self.width
+
+    @property
+    def n_times(self) -> int:
+        """Times at which weights are given: nodes and midpoints."""
+        return 2 * self.steps + 1
+
+    @property
+    def n_theta(self) -> int:
+        """Number of weights."""
+        return self.n_opening + self.n_times * (self.n_matrix + self.n_bias)
+
+    @property
+    def step_size(self) -> float:
+        """Length of one step."""
+        return self.final_time / self.steps
+
+    def initial(self, seed: int) -> Tensor:
+        """Gaussian weights of variance 2/fan_in, the same matrix at every time; zero biases (the study's choice)."""
+        generator = torch.Generator().manual_seed(seed)
+        opening = torch.zeros(self.n_inputs + 1, self.width, dtype=torch.float64)
+        opening[:-1] = math.sqrt(2 / self.n_inputs) * torch.randn(
+            self.n_inputs, self.width, generator=generator, dtype=torch.float64
+        )
+        matrix = math.sqrt(2 / self.n_bias) * torch.randn(self.n_matrix, generator=generator, dtype=torch.float64)
+        at_one_time = torch.cat([matrix, matrix.new_zeros(self.n_bias)])
+        return torch.cat([opening.reshape(-1), at_one_time.repeat(self.n_times)])
+
+    def prolonged(self, theta: Tensor) -> tuple[Self, Tensor]:
+        """The network of twice the steps, its weights interpolated linearly in time: nearly the same map."""
+        finer = replace(self, steps=2 * self.steps)
+        coarse = theta[self.n_opening :].view(self.n_times, -1)
+        fine = coarse.new_empty(finer.n_times, coarse.shape[1])
+        fine[0::2] = coarse
+        fine[1::2] = 0.5 * (coarse[1:] + coarse[:-1])
+        return finer, torch.cat([theta[: self.n_opening], fine.reshape(-1)])
+
+    def opening_layer(self, theta: Tensor) -> Tensor:
+        """The opening matrix (n_inputs + 1, width), bias last."""
+        return theta[: self.n_opening].view(self.n_inputs + 1, self.width)

@@ -1,0 +1,104 @@
+"""Any `torch.nn.Module` as feature network: the general path, by `torch.func`."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp, vjp
+
+from gnvpro.surrogate.networks.module_layers import ModuleLayers
+from gnvpro.surrogate.networks.protocol import Layer
+
+
+class ModuleNetwork:
+    """Wraps a module that maps (n, n_inputs) to features (n, width).
+
+    The module is copied and put in evaluation mode (dropout and running statistics would make the objective
+    random); the module given is left alone. Its weights enter theta in the order of `named_parameters`, and
+    those frozen by `requires_grad_(False)` stay as they are; `initial` ignores the seed: the module's own weights are
+    the start.
+
+    Raises
+    ------
+    ValueError
+        No trainable weights, or an output that is not (n, width).
+    """
+
+    def __init__(self, module: nn.Module, n_inputs: int) -> None:
+        self.module = copy.deepcopy(module).eval().double()
+        self.n_inputs = n_inputs
+        parameters = {name: value for name, value in self.module.named_parameters() if value.requires_grad}
+        self._frozen = {name: p.detach() for name, p in self.module.named_parameters() if not p.requires_grad}
+        if not parameters:
+            raise ValueError("the module has no parameters to train; expected a network")
+        self._shapes = {name: value.shape for name, value in parameters.items()}
+        self._start = torch.cat([value.detach().reshape(-1) for value in parameters.values()])
+        ends = itertools.accumulate(shape.numel() for shape in self._shapes.values())
+        self.module_layers = ModuleLayers(self.module, dict(zip(self._shapes, (0, *ends), strict=False)))
+        with torch.no_grad():
+            out = self.bind(self._start)(self._start.new_zeros(2, n_inputs))
+        if out.ndim != 2 or len(out) != 2:
+            raise ValueError(
+                f"expected features (n, width) for inputs (n, {n_inputs}), got {tuple(out.shape)} for n = 2"
+            )
+        self.width = out.shape[1]
+
+    @property
+    def n_theta(self) -> int:
+        """Number of weights."""
+        return len(self._start)
+
+    def initial(self, seed: int) -> Tensor:
+        """The weights the module came with."""
+        return self._start.clone()
+
+    def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        parts = torch.split(theta, [shape.numel() for shape in self._shapes.values()])
+        state: dict[str, Tensor] = {
+            name: part.view(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
+        }
+        for name, value in [*self.module.named_buffers(), *self._frozen.items()]:
+            state[name] = value.to(theta) if value.is_floating_point() else value.to(theta.device)
+        return lambda inputs: functional_call(self.module, state, (inputs,))
+
+    def linearize(self, theta: Tensor, inputs: Tensor) -> ModuleLinearization:
+        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        return ModuleLinearization(self, theta, inputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description: weights are saved, code is not; loading needs the module given."""
+        return {"kind": "module", "n_inputs": self.n_inputs, "class": type(self.module).__qualname__}
+
+
+class ModuleLinearization:
+    """Products by `torch.func`; correct for every network whose bound map is differentiable."""
+
+    def __init__(self, network: Any, theta: Tensor, inputs: Tensor) -> None:
+        self._theta, self._network, self._inputs = theta, network, inputs
+        self._map = lambda at: network.bind(at)(inputs)
+        made = vjp(self._map, theta)
+        self._features, self._pull_back = made[0].detach(), made[1]
+
+    @property
+    def features(self) -> Tensor:
+        """Z: features, (n, width)."""
+        return self._features
+
+    def jvp(self, direction: Tensor) -> Tensor:
+        """See `gnvpro.surrogate.networks.protocol.Linearization`."""
+        return jvp(self._map, (self._theta,), (direction,))[1]
+
+    def vjp(self, seed: Tensor) -> Tensor:
+        """See `gnvpro.surrogate.networks.protocol.Linearization`."""
+        return self._pull_back(seed)[0]
+
+    def layers(self, seed: Tensor) -> list[Layer] | None:
+        """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`; costs a forward pass besides the backward pass."""
+        known = getattr(self._network, "module_layers", None)
+        return known.at(self._network.bind, self._theta, self._inputs, seed) if known else None

@@ -1,0 +1,281 @@
+"""The one contract: a map from parameters to observables, and the spaces it maps between.
+
+A PDE solver, a trained surrogate and a remote model all satisfy `ForwardModel`, so comparing, serving
+and inverting are written once. Samples are rows throughout (papers on the method use columns).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# The data of the original CDR study sum to one within 6e-7; nothing is renormalised silently.
+SIMPLEX_TOLERANCE = 1e-5
+# Integers in a file may be longer than any float; infinity is not meant: a bound may be that.
+_LARGEST = sys.float_info.max
+
+Constraint = Literal["box", "simplex"]
+Law = Literal["uniform", "normalised_uniform", "unknown"]
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """Numbers along an axis beside its labels, such as the position of each sensor."""
+
+    name: str
+    values: tuple[float, ...]
+    unit: str = "1"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of a vector that has structure, such as time or sensor."""
+
+    name: str
+    labels: tuple[str, ...] | tuple[float, ...]
+    unit: str = "1"
+    coordinates: tuple[Coordinate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the components of a parameter or observable vector mean.
+
+    Attributes
+    ----------
+    axes
+        The vector is the C-ordered flattening of an array with these axes.
+    units
+        One unit per component, or a single one shared by all.
+    lower, upper
+        Bounds per component; None where unbounded.
+    constraint
+        `box`: the bounds alone. `simplex`: besides, components sum to one within `SIMPLEX_TOLERANCE`.
+        Derivatives on a simplex are given in ambient coordinates and mean something only along it.
+    law
+        How points are drawn: `uniform` in the bounds, `normalised_uniform` (independent uniforms divided by
+        their sum), or `unknown` for data that came without a description.
+    """
+
+    axes: tuple[Axis, ...]
+    units: tuple[str, ...] = ("1",)
+    lower: tuple[float, ...] | None = None
+    upper: tuple[float, ...] | None = None
+    constraint: Constraint = "box"
+    law: Law = "unknown"
+
+    def __post_init__(self) -> None:
+        if not self.axes or self.size == 0:
+            raise ValueError("a space needs at least one component; give it an axis with labels")
+        for what, given in (("units", self.units), ("lower", self.lower), ("upper", self.upper)):
+            allowed = (1, self.size) if what == "units" else (self.size,)
+            if given is not None and len(given) not in allowed:
+                raise ValueError(f"space of {self.size} components: expected {allowed[-1]} {what}, got {len(given)}")
+        if np.any(self.lower_bounds > self.upper_bounds):
+            j = int(np.argmax(self.lower_bounds > self.upper_bounds))
+            raise ValueError(
+                f"{self.names[j]}: lower bound {self.lower_bounds[j]} exceeds upper bound {self.upper_bounds[j]}"
+            )
+        if np.isnan(self.lower_bounds).any() or np.isnan(self.upper_bounds).any():
+            raise ValueError(
+                "the bounds of a space must be numbers; give infinity, or None for all, where there is none"
+            )
+        for what, given, known in (
+            ("constraint", self.constraint, get_args(Constraint)),
+            ("law", self.law, get_args(Law)),
+        ):
+            if given not in known:
+                raise ValueError(f"space: expected the {what} {' or '.join(known)}, got {shortened(repr(given))}")
+
+    @classmethod
+    def vector(
+        cls,
+        names: list[str] | tuple[str, ...],
+        *,
+        axis: str = "parameter",
+        units: tuple[str, ...] = ("1",),
+        lower: tuple[float, ...] | None = None,
+        upper: tuple[float, ...] | None = None,
+        constraint: Constraint = "box",
+        law: Law = "unknown",
+    ) -> Space:
+        """A space without structure: one axis of named components."""
+        return cls((Axis(axis, tuple(names)),), tuple(units), lower, upper, constraint, law)
+
+    @classmethod
+    def observed(cls, values: Array, axis: str) -> Space:
+        """The space of data that came without metadata: observed bounds, unit unknown.
+
+        Rows that are not finite (failed solves) do not widen the bounds. Non-negative rows that sum to one
+        within the tolerance are recognised as a simplex.
+        """
+        rows = values[np.isfinite(values).all(axis=1)]
+        if not len(rows):
+            raise ValueError(f"no finite row among {len(values)} of {axis}: nothing to take bounds from")
+        on_simplex = values.shape[1] > 1 and rows.min() >= 0 and np.abs(rows.sum(1) - 1).max() <= SIMPLEX_TOLERANCE
+        return cls.vector(
+            [f"{axis}_{j}" for j in range(values.shape[1])],
+            axis=axis,
+            units=("unknown",),
+            lower=tuple(rows.min(0).tolist()),
+            upper=tuple(rows.max(0).tolist()),
+            constraint="simplex" if on_simplex else "box",
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return tuple(len(axis.labels) for axis in self.axes)
+
+    @property
+    def size(self) -> int:
+        """Number of components."""
+        return int(np.prod(self.shape))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """A name for every component, in order."""
+        if len(self.axes) == 1 and isinstance(self.axes[0].labels[0], str):
+            return tuple(str(label) for label in self.axes[0].labels)
+        parts = np.indices(self.shape).reshape(len(self.axes), -1).T
+        return tuple(
+            ", ".join(f"{axis.name} {_text(axis.labels[i])}" for axis, i in zip(self.axes, row, strict=True))
+            for row in parts
+        )
+
+    @cached_property
+    def lower_bounds(self) -> Array:
+        """(size,); -inf where there is none."""
+        return np.full(self.size, -np.inf) if self.lower is None else np.asarray(self.lower, float)
+
+    @cached_property
+    def upper_bounds(self) -> Array:
+        """(size,); inf where there is none."""
+        return np.full(self.size, np.inf) if self.upper is None else np.asarray(self.upper, float)
+
+    def unit(self, j: int) -> str:
+        """Of component j."""
+        return self.units[0] if len(self.units) == 1 else self.units[j]
+
+    def contains(self, points: Array) -> NDArray[np.bool_]:
+        """Which rows are finite, within the bounds and on the constraint: (n, size) -> (n,)."""
+        points = self.rows(points)
+        inside = ((points >= self.lower_bounds) & (points <= self.upper_bounds)).all(axis=1)
+        if self.constraint == "simplex":
+            inside &= np.abs(points.sum(axis=1) - 1) <= SIMPLEX_TOLERANCE
+        return inside
+
+    def rows(self, points: Any) -> Array:
+        """Check that `points` is an (n, size) array of numbers and return it as float64.
+
+        Raises
+        ------
+        ValueError
+            Not two-dimensional, or another number of columns; says when a transpose would fit.
+        """
+        points = np.asarray(points, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != self.size:
+            transposed = points.ndim == 2 and points.shape[0] == self.size
+            hint = "; it fits transposed: samples are rows here" if transposed else "; give one row per sample"
+            raise ValueError(f"expected (n, {self.size}) values for {self.axes[0].name}, got {points.shape}{hint}")
+        return points
+
+    def require(self, points: Any) -> Array:
+        """Like `rows`, and every row must lie in the space.
+
+        Raises
+        ------
+        ValueError
+            Naming the first row that is not finite, out of bounds or off the simplex.
+        """
+        points = self.rows(points)
+        outside = np.flatnonzero(~self.contains(points))
+        if len(outside):
+            i = int(outside[0])
+            raise ValueError(
+                f"row {i} ({len(outside)} of {len(points)} in all) is not in the space: {self._why(points[i])}"
+            )
+        return points
+
+    def _why(self, point: Array) -> str:
+        if not np.isfinite(point).all():
+            return f"{self.names[int(np.argmin(np.isfinite(point)))]} is not finite"
+        off = np.flatnonzero((point < self.lower_bounds) | (point > self.upper_bounds))
+        if len(off):
+            j = int(off[0])
+            return f"{self.names[j]} = {point[j]:g}, expected {self.lower_bounds[j]:g} to {self.upper_bounds[j]:g}"
+        return f"components sum to {point.sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
+
+    def difference(self, other: Space) -> str | None:
+        """The first difference to `other` in words, or None where the two mean the same vector."""
+        if self.shape != other.shape:
+            return f"{self.shape} components, and {other.shape}"
+        for name in ("names", "units", "constraint", "lower", "upper"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                return f"{name} {shortened(mine)}, and {shortened(theirs)}"
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able description, read back by `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, given: dict[str, Any]) -> Space:
+        """Inverse of `to_dict`, also after a round trip through JSON.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            Not what `to_dict` gives.
+        """
+        lower, upper = (
+            None
+            if given[side] is None
+            else tuple(map(float, _of_kind(given[side], (int, float), f"numbers as {side} bounds")))
+            for side in ("lower", "upper")
+        )
+        units = _of_kind(given["units"], (str,), "texts as units")
+        return cls(tuple(map(_axis, given["axes"])), units, lower, upper, given["constraint"], given["law"])
+
+
+def _axis(given: dict[str, Any]) -> Axis:
+    name, unit = _of_kind((given["name"], given["unit"]), (str,), "texts as name and unit of an axis")
+    labels = tuple(given["labels"])
+    kind, said = ((str,), "texts") if labels and isinstance(labels[0], str) else ((int, float), "texts or numbers")
+    coordinates = tuple(map(_coordinate, given["coordinates"]))
+    if wrong := [c.name for c in coordinates if len(c.values) != len(labels)]:
+        raise ValueError(f"axis {name!r} has {len(labels)} labels, and its coordinate {wrong[0]!r} another number")
+    return Axis(name, _of_kind(labels, kind, f"{said} as labels of axis {name!r}"), unit, coordinates)
+
+
+def _coordinate(given: dict[str, Any]) -> Coordinate:
+    name, unit = _of_kind((given["name"], given["unit"]), (str,), "texts as name and unit of a coordinate")
+    return Coordinate(name, _of_kind(given["values"], (int, float), f"numbers as coordinate {name!r}"), unit)
+
+
+def _of_kind(values: Any, kind: tuple[type, ...], expected: str) -> tuple[Any, ...]:
+    found = tuple(values)
+    if wrong := [value for value in found if not isinstance(value, kind) or isinstance(value, bool)]:
+        raise TypeError(f"expected {expected}, got {shortened(repr(wrong[0]))}")
+    if int in kind and any(_LARGEST < abs(value) < math.inf for value in found):
+        raise ValueError(f"expected {expected}, got one beyond {_LARGEST:.3g}")
+    return found
+
+
+def _text(label: str | float) -> str:
+    return label if isinstance(label, str) else f"{label:g}"
+
+
+def shortened(value: Any) -> str:
+    """The value as text, at most 60 characters of it: for messages."""
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,214 @@
+"""Split-conformal error bands: how far the truth may lie from a prediction, from samples that neither fitted nor chose it.
+
+Of n + 1 exchangeable scores, the last is at most the ceil((n + 1) level)-th smallest of the others with probability at
+least `level` (Vovk et al. 2005; Lei et al. 2018). The probability is over the calibration samples and one new sample
+drawn as they were: it is no statement at one fixed point. Calibration samples that were placed by another law than new
+ones are weighted by the ratio of the densities (Tibshirani et al. 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gnvpro.surrogate.spaces import Array, Space
+
+LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
+# What a level times a count may be off an integer by rounding: 0.9 * 10 has to be 9.
+_ROUNDING = 1e-9
+# Of the largest scale: an observable that validation finds exact does not decide the simultaneous band alone.
+_LEAST_SCALE = 1e-6
+
+
+def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None = None) -> Array:
+    """The smallest q with P(new score <= q) >= level, for each column of scores: (n, ...) -> (...).
+
+    Infinite where n samples cannot vouch for the level: fewer than `samples_needed(level)` of equal weight.
+
+    Parameters
+    ----------
+    weighting : (n,), number
+        Density of new samples over that of these, at these and at the new one: there its largest value keeps the
+        promise everywhere. Equal without.
+    """
+    n = len(scores)
+    if weighting is None:
+        rank = math.ceil((n + 1) * level - _ROUNDING)
+        return np.sort(scores, axis=0)[rank - 1] if rank <= n else np.full(scores.shape[1:], np.inf)
+    weights, weight_ahead = weighting
+    order = np.argsort(scores, axis=0)
+    reached = np.cumsum(weights[order], axis=0) >= level * (weights.sum() + weight_ahead) - _ROUNDING
+    found = np.take_along_axis(scores, np.take_along_axis(order, reached.argmax(axis=0)[None], 0), 0)[0]
+    return np.where(reached[-1], found, np.inf)
+
+
+def samples_needed(level: float) -> int:
+    """The fewest calibration samples, of equal weight, that give a finite band."""
+    return math.ceil(level / (1 - level) - _ROUNDING)
+
+
+def law_weights(space: Space, design: str | None, points: Array) -> tuple[Array, float] | None:
+    """Density of the space's law over that of a design at points (n, n_in), and its largest value.
+
+    None where samples are placed by the law itself. The design `sobol-arcsine` has the density
+    prod_j 1 / (pi sqrt(u_j (1 - u_j))) in the box scaled to u in (0, 1); the law `uniform` has 1.
+    """
+    if design != "sobol-arcsine" or space.lower is None or space.upper is None:
+        return None
+    lower, upper = np.asarray(space.lower), np.asarray(space.upper)
+    varies = upper > lower
+    u = np.clip((points - lower)[:, varies] / (upper - lower)[varies], 0, 1)
+    return np.prod(np.pi * np.sqrt(u * (1 - u)), axis=1), (np.pi / 2) ** int(varies.sum())
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which share of fresh observables and of whole fresh samples lay in their bands.
+
+    Attributes
+    ----------
+    marginal
+        Mean over observables and samples of: the residual is within the marginal band.
+    marginal_least
+        The lowest of the observables.
+    simultaneous
+        Share of samples all of whose observables are within the simultaneous band.
+    """
+
+    level: float
+    n_samples: int
+    marginal: float
+    marginal_least: float
+    simultaneous: float
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Half widths of error bands in the units of the observables, at the levels that are stored.
+
+    Attributes
+    ----------
+    marginal : (n_levels, n_out)
+        For each observable by itself: it holds with the probability of the level, over parameters drawn by their law.
+    scale : (n_out,)
+        Spread of the residuals, from samples that do not calibrate: the shape of the simultaneous band.
+    factors : (n_levels,)
+        The simultaneous band is factor * scale: all observables of a sample lie in it with that probability.
+    source
+        The set that calibrated: `calibration` or `test` chose nothing, `validation` has also chosen the network.
+    weight_ahead
+        Of the new sample, where calibration samples were weighted for the law of the parameters; else 1.
+    """
+
+    levels: tuple[float, ...]
+    marginal: Array
+    scale: Array
+    factors: Array
+    n_samples: int
+    source: str
+    weight_ahead: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Shapes and values that no calibration gives are refused: bands are read from files too."""
+        n, n_out = len(self.levels), len(self.scale)
+        if n == 0 or not all(isinstance(level, float) and 0 < level < 1 for level in self.levels):
+            raise ValueError(f"expected levels between 0 and 1, got {self.levels}")
+        if list(self.levels) != sorted(set(self.levels)):
+            raise ValueError(f"expected levels that increase, got {self.levels}")
+        if self.marginal.shape != (n, n_out) or self.factors.shape != (n,):
+            found = f"{self.marginal.shape} and {self.factors.shape}"
+            raise ValueError(f"expected bands of shape {(n, n_out)} and factors of {(n,)}, got {found}")
+        widths = [self.marginal, self.factors[:, None]]
+        if any(np.isnan(w).any() or (w < 0).any() or (w[1:] < w[:-1]).any() for w in widths):
+            raise ValueError("the half widths of bands must be numbers >= 0 that increase with the level")
+        if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise ValueError("the scales of the simultaneous band must be finite and positive")
+        if not isinstance(self.n_samples, int) or self.n_samples < 1:
+            raise ValueError(f"expected at least one calibration sample, got {self.n_samples!r}")
+        if not isinstance(self.weight_ahead, float) or not 1 <= self.weight_ahead < np.inf:
+            raise ValueError(f"expected a weight of the new sample from 1 on, got {self.weight_ahead!r}")
+
+    @classmethod
+    def calibrated(
+        cls,
+        residuals: Array,
+        scale: Array,
+        source: str,
+        weighting: tuple[Array, float] | None = None,
+    ) -> Bands:
+        """From residuals (n, n_out) of samples that did not fit; `scale` (n_out,) from other samples.
+
+        Parameters
+        ----------
+        weighting
+            What `law_weights` gives for these samples.
+        """
+        sizes = np.abs(residuals)
+        scores = (sizes / scale).max(axis=1)
+        marginal = np.stack([quantile(sizes, level, weighting) for level in LEVELS])
+        factors = np.array([float(quantile(scores, level, weighting)) for level in LEVELS])
+        return cls(LEVELS, marginal, scale, factors, len(residuals), source, 1.0 if weighting is None else weighting[1])
+
+    def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
+        """Of every observable (n_out,); infinite where there were too few calibration samples.
+
+        Raises
+        ------
+        ValueError
+            A level that is not stored.
+        """
+        row = self._row(level)
+        return self.factors[row] * self.scale if simultaneous else self.marginal[row]
+
+    def finite_half_width(self, level: float, *, simultaneous: bool = False) -> Array | None:
+        """What `half_width` gives, or None where too few samples calibrated to give every observable a band."""
+        found = self.half_width(level, simultaneous=simultaneous)
+        return found if np.isfinite(found).all() else None
+
+    def coverage(self, residuals: Array, level: float) -> Coverage:
+        """Of the residuals (n, n_out) of fresh samples."""
+        sizes = np.abs(residuals)
+        within = sizes <= self.half_width(level)
+        everywhere = (sizes <= self.half_width(level, simultaneous=True)).all(axis=1)
+        by_observable = within.mean(axis=0)
+        return Coverage(
+            level, len(residuals), float(within.mean()), float(by_observable.min()), float(everywhere.mean())
+        )
+
+    def _row(self, level: float) -> int:
+        found = np.flatnonzero(np.abs(np.array(self.levels) - level) < _ROUNDING)
+        if not len(found):
+            known = ", ".join(f"{one:g}" for one in self.levels)
+            raise ValueError(f"the model's error bands have the levels {known}; {level:g} is none of them")
+        return int(found[0])
+
+    def about(self) -> dict[str, Any]:
+        """JSON-able, without the widths themselves."""
+        return {
+            "levels": list(self.levels),
+            "n_samples": self.n_samples,
+            "source": self.source,
+            "also_chose_the_network": self.source == "validation",
+            "weight_ahead": self.weight_ahead,
+        }
+
+    def shortage(self, level: float) -> str | None:
+        """Why the band of this level is infinite, in words; None where it is not."""
+        if all(self.finite_half_width(level, simultaneous=together) is not None for together in (False, True)):
+            return None
+        least = samples_needed(level) if self.weight_ahead == 1 else math.ceil(level / (1 - level) * self.weight_ahead)
+        about = "" if self.weight_ahead == 1 else "about "
+        return f"infinite: {self.n_samples} samples calibrated, {level:.0%} needs at least {about}{least}"
+
+
+def spread(residuals: Array) -> Array:
+    """Robust size of each observable's residuals: (n, n_out) -> (n_out,), positive.
+
+    The median of the absolute values, in units of a standard deviation if they were normal.
+    """
+    found = 1.4826 * np.median(np.abs(residuals), axis=0)
+    largest = float(found.max())
+    return np.maximum(found, _LEAST_SCALE * largest) if largest > 0 else np.ones_like(found)

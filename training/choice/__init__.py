@@ -1,0 +1,1 @@
+"""Which model: the race of networks, polynomials, ensembles, coarse to fine."""

@@ -1,0 +1,92 @@
+"""The mean of several networks: more seeds of the best candidates, averaged as long as validation gains.
+
+Networks whose training is limited by the data err in different directions, so their mean is better than the best of
+them: on the original study's CDR data six networks reach 0.00035 where one reaches 0.00042.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork, mean_of
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.training.candidates import Candidate
+from gnvpro.training.choice.race import Entry
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.solvers.protocol import Status
+
+
+class Averaged(NamedTuple):
+    """The mean of the best networks: what `Surrogate.assemble` wants, and how it was chosen.
+
+    Attributes
+    ----------
+    validation_errors
+        Of the mean of the best network, the best two, and so on.
+    """
+
+    network: ConcatenatedNetwork
+    theta: Tensor
+    weights: Tensor
+    validation_errors: list[float]
+
+
+def further_members(
+    winner: Entry,
+    entries: Sequence[Entry],
+    members: int,
+    start: Callable[[Candidate, int], Fit],
+    on_step: Callable[[Fit], None] | None,
+) -> list[Entry]:
+    """The winner and further networks from other seeds, each trained with the winner's work.
+
+    Parameters
+    ----------
+    start
+        Makes the fit of a candidate from the seed that is so many after the first.
+    """
+    rivals = [entry.candidate for entry in entries if not entry.candidate.polynomial]
+    runner_up = next((candidate for candidate in rivals if candidate != winner.candidate), winner.candidate)
+    found, work = [winner], winner.fit.objective.meter.total
+    for j in range(1, members):
+        if found[-1].fit.status is Status.interrupted:
+            break
+        # The race may err on the first place, so the second gets one run to the end; from then on the better of both.
+        best = min(found, key=lambda entry: entry.fit.best.validation_error)
+        candidate = runner_up if j == 1 else best.candidate
+        found.append(Entry(candidate, start(candidate, j)))
+        found[-1].fit.advance(work, on_step)
+    return found
+
+
+def average(
+    members: Sequence[Entry],
+    reference_gain: float,
+    validation_error: Callable[[ConcatenatedNetwork, Tensor, Tensor], float],
+) -> Averaged:
+    """The mean of the best k members, k chosen on validation.
+
+    Parameters
+    ----------
+    reference_gain
+        The gain of the frame in which the mean will be evaluated.
+    validation_error
+        Of a network, its theta and W.
+    """
+    ordered = sorted(members, key=lambda entry: entry.fit.best.validation_error)
+    means = []
+    for k in range(1, len(ordered) + 1):
+        parts = [_part(entry.fit) for entry in ordered[:k]]
+        means.append(mean_of(parts, [entry.candidate.gain / reference_gain for entry in ordered[:k]]))
+    errors = [validation_error(*mean) for mean in means]
+    network, theta, weights = means[errors.index(min(errors))]
+    return Averaged(network, theta, weights, errors)
+
+
+def _part(fit: Fit) -> tuple[DenseNetwork, Tensor, Tensor]:
+    assert isinstance(fit.network, DenseNetwork)
+    return fit.network, fit.best.theta, fit.best.weights.to(torch.float64)

@@ -1,0 +1,1 @@
+"""One training run: data prepared, steps taken, validation watched, progress kept."""

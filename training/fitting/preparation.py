@@ -1,0 +1,182 @@
+"""From a split of samples to reduced problems: scaling, weights and polynomial columns, as tensors on the device."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnvpro.surrogate.networks.polynomials import PolynomialBasis
+from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.surrogate.scaling import Scaling
+from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
+from gnvpro.training.device import device_named
+from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.settings import COMPRESSION, POLYNOMIAL_ALPHA_W, POLYNOMIAL_COMPRESSION, TrainSettings
+from gnvpro.training.solvers.protocol import Solver
+
+
+@dataclass(frozen=True)
+class Frame:
+    """In what a network is trained: its scaling, and the polynomials beside it."""
+
+    scaling: Scaling
+    polynomials: PolynomialBasis | None = None
+
+
+class Aside:
+    """Counts what a training spends outside its fits; used as a context manager."""
+
+    def __init__(self) -> None:
+        self.work_units = self.cpu_seconds = self.wall_seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.process_time(), time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.cpu_seconds += time.process_time() - self._start[0]
+        self.wall_seconds += time.perf_counter() - self._start[1]
+
+
+class Preparation:
+    """The data of one training.
+
+    Errors are those of the observables less the background, where there is one: so are the weights of samples.
+
+    Raises
+    ------
+    ValueError
+        A device that cannot be used, or a sample whose relative error is undefined.
+    """
+
+    def __init__(self, split: Split, settings: TrainSettings) -> None:
+        self.split, self._settings = split, settings
+        self.device, self._dtype = device_named(settings.device), getattr(torch, settings.dtype)
+        self._relative = (settings.goal or ("absolute" if settings.network == "paper" else "relative")) == "relative"
+        self.aside = Aside()
+        self._objectives: dict[tuple[bool, float], ReducedObjective] = {}
+        for name in ("train", "validation", "test"):
+            _require_norms(getattr(split, name), name)
+
+    @cached_property
+    def polynomials(self) -> PolynomialFeatures | None:
+        """Chosen on the training samples by leave-one-out; None where none fit."""
+        train = self.split.train
+        with self.aside:
+            return choose_polynomials(train.parameters, train.anomalous, self._row_weights(train))
+
+    def standardised(self, gain: float, with_polynomials: bool = False) -> Frame:
+        """Inputs scaled to the gain; with the chosen polynomials and their amplitude where asked for."""
+        train, chosen = self.split.train, self.polynomials if with_polynomials else None
+        amplitude = None if chosen is None else chosen.amplitude
+        scaling = Scaling.standardised(train.parameters, train.observables, gain, train.background, amplitude)
+        return Frame(scaling, None if chosen is None else chosen.basis)
+
+    def raw(self) -> Frame:
+        """Inputs as they are."""
+        train = self.split.train
+        return Frame(Scaling.raw(train.parameters, train.observables, train.background))
+
+    def fit(
+        self,
+        network: FeatureNetwork,
+        frame: Frame,
+        solver: Solver,
+        stage: str,
+        alpha_theta: float,
+        theta: Tensor | None = None,
+        seed: int | None = None,
+    ) -> Fit:
+        """A fit of the network at the initial weights of a seed, or at `theta`, watched by the validation set."""
+        validation = self.split.validation
+        # Frames of one kind differ in the scale of the inputs only: targets and fixed columns are prepared once.
+        key = (frame.polynomials is not None, frame.scaling.output_scale)
+        if key not in self._objectives:
+            self._objectives[key] = self._objective(network, frame, self.split.train, alpha_theta)
+        inputs = self._inputs(frame, self.split.train)
+        objective = self._objectives[key].sibling(network, inputs, alpha_theta)
+        watched = ValidationSet(
+            objective,
+            self._inputs(frame, validation),
+            self._targets(frame, validation),
+            self._tensor(self._scaled_weights(frame, validation) / _rms(self._scaled_weights(frame, self.split.train))),
+            self._fixed(frame, validation),
+        )
+        start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
+        start = start.to(device=self.device, dtype=self._dtype)
+        return Fit(objective, start, solver, watched, patience=self._settings.patience, stage=stage)
+
+    def refitted_weights(self, fit: Fit, frame: Frame) -> Tensor:
+        """W in the unit of the observables, solved on training and validation samples together, theta as it is.
+
+        The polynomial's coefficients are most of the model: on DC resistivity from 288 solves this lowers the mean
+        error by 15-35 % and halves the largest at best. A network's alone gain nothing.
+        """
+        everything = self.split.train.joined(self.split.validation)
+        with self.aside:
+            weights = self._objective(fit.network, frame, everything, 0.0).at(fit.best.theta).outer_weights
+        self.aside.work_units += len(everything) / len(self.split.train)
+        return (weights.detach().cpu().double() * frame.scaling.output_scale).contiguous()
+
+    def _objective(
+        self, network: FeatureNetwork, frame: Frame, samples: Samples, alpha_theta: float
+    ) -> ReducedObjective:
+        weights, alpha_w, compression = self._scaled_weights(frame, samples), self._settings.alpha_w, COMPRESSION
+        if frame.polynomials is not None:
+            compression = POLYNOMIAL_COMPRESSION
+        default = 1e-10 if frame.polynomials is None else POLYNOMIAL_ALPHA_W
+        return ReducedObjective(
+            network,
+            self._inputs(frame, samples),
+            self._targets(frame, samples),
+            row_weights=self._tensor(weights / _rms(weights)),
+            fixed=self._fixed(frame, samples),
+            alpha_w=default if alpha_w is None else alpha_w,
+            alpha_theta=alpha_theta,
+            compression=compression,
+        )
+
+    def _row_weights(self, samples: Samples) -> Array:
+        return 1 / np.linalg.norm(samples.anomalous, axis=1) if self._relative else np.ones(len(samples))
+
+    def _scaled_weights(self, frame: Frame, samples: Samples) -> Array:
+        """Weights of the scaled residuals: times the amplitude, so that the error weighted is the one in true units."""
+        weights = self._row_weights(samples)
+        if frame.scaling.amplitude is None:
+            return weights
+        return weights * np.asarray(frame.scaling.output_unit(samples.parameters))[:, 0]
+
+    def _inputs(self, frame: Frame, samples: Samples) -> Tensor:
+        return self._tensor(frame.scaling.inputs(samples.parameters)).to(self._dtype)
+
+    def _targets(self, frame: Frame, samples: Samples) -> Tensor:
+        return self._tensor(frame.scaling.targets(samples.parameters, samples.observables))
+
+    def _fixed(self, frame: Frame, samples: Samples) -> Tensor | None:
+        return None if frame.polynomials is None else frame.polynomials(self._tensor(samples.parameters))
+
+    def _tensor(self, values: Array) -> Tensor:
+        return torch.as_tensor(values, device=self.device)
+
+
+def _require_norms(samples: Samples, name: str) -> None:
+    what = "observables" if samples.background is None else "observables less the background"
+    for words, values in (("observables", samples.observables), (what, samples.anomalous)):
+        norms = np.linalg.norm(values, axis=1)
+        if not norms.all():
+            raise ValueError(
+                f"all {words} of {name} sample {int(np.argmin(norms))} are zero, so its relative error is undefined; "
+                "leave such samples out"
+            )
+
+
+def _rms(values: Array) -> float:
+    return math.sqrt(float((values**2).mean()))
