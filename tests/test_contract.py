@@ -39,7 +39,7 @@ def trained():
 
 
 def classifier():
-    from tests.surrogate.test_classifier import classifier
+    from tests.surrogate.model.test_classifier import classifier
 
     return classifier()
 

@@ -3,7 +3,6 @@
 import json
 import shlex
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ from scipy.io import savemat
 from gnvpro.apps.cli import app
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.model.surrogate import Surrogate
+from tests import PROJECT
 from tests.apps.conftest import TOY
 
 COMMANDS = ("generate", "train", "predict", "calibrate", "compare", "segment", "info", "demo")
-PROJECT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -27,6 +27,7 @@ from gnvpro.pde_data.storage.provenance import git_revision, library_versions
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.train import TrainSettings, train
+from tests import PROJECT
 from tests.benchmarks.onnx_runtime import onnx_speed
 from tests.benchmarks.serving import serving
 from tests.benchmarks.speed import as_table, speed
@@ -37,7 +38,7 @@ PROTOCOLS = {
     "quick": TrainSettings(quick=True),
     "paper network, Krylov": TrainSettings(network="paper", solver="krylov", budget=200),
 }
-PAPER_DATA = Path(os.environ.get("GNVPRO_PAPER_DATA", Path(__file__).parents[3] / "shared" / "data")) / "CDR_Data.mat"
+PAPER_DATA = Path(os.environ.get("GNVPRO_PAPER_DATA", PROJECT.parent / "shared" / "data")) / "CDR_Data.mat"
 
 
 def generation(out: Path) -> dict:

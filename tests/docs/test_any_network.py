@@ -1,12 +1,13 @@
 """The page's programs run as printed and reach what the text says."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 
-PAGE = Path(__file__).parents[2] / "docs" / "any-network.md"
+from tests import PROJECT
+
+PAGE = PROJECT / "docs" / "any-network.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 

@@ -1,9 +1,10 @@
 """The README's program runs as printed and does what the text says."""
 
 import re
-from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+from tests import PROJECT
+
+README = PROJECT / "README.md"
 
 
 def test_the_program_in_the_readme_runs(fenicsx, tmp_path, monkeypatch, capsys):

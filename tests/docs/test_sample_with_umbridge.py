@@ -1,13 +1,13 @@
 """The script in docs/: what it says of the problem it samples is true."""
 
 import ast
-from pathlib import Path
 
 import numpy as np
 
 from gnvpro.pde_data.problems.loading import registered_problem
+from tests import PROJECT
 
-SCRIPT = Path(__file__).parents[2] / "docs" / "sample_with_umbridge.py"
+SCRIPT = PROJECT / "docs" / "sample_with_umbridge.py"
 
 
 def test_its_parameters_are_those_of_the_problem():

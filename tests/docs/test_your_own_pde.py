@@ -2,7 +2,6 @@
 
 import importlib
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +10,10 @@ from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.loading import load_problem
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.forward_model import ForwardModel
+from tests import PROJECT
 from tests.calculus import assert_adjoint, assert_taylor
 
-PAGE = Path(__file__).parents[2] / "docs" / "your-own-pde.md"
+PAGE = PROJECT / "docs" / "your-own-pde.md"
 
 
 @pytest.fixture(scope="module")

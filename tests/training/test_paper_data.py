@@ -7,8 +7,9 @@ import pytest
 
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.training.train import TrainSettings, train
+from tests import PROJECT
 
-FOLDER = Path(os.environ.get("GNVPRO_PAPER_DATA", Path(__file__).parents[3] / "shared" / "data"))
+FOLDER = Path(os.environ.get("GNVPRO_PAPER_DATA", PROJECT.parent / "shared" / "data"))
 FILE = FOLDER / "CDR_Data.mat"
 
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="the study's CDR_Data.mat is not here; set GNVPRO_PAPER_DATA")

@@ -15,10 +15,11 @@ import pytest
 
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.training.train import TrainSettings, train
+from tests import PROJECT
 from tests.apps.conftest import TOY
 from tests.training.problems import smooth_samples
 
-ROOT = Path(__file__).parents[3]
+ROOT = PROJECT
 
 
 class Server:

@@ -1,0 +1,317 @@
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from scipy.io import savemat
+
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage.dataset import describe, open_dataset, read_samples
+from gnvpro.pde_data.storage.provenance import definition_hash
+from tests import DATA_SETS, PROJECT
+from tests.pde_data.toy import Decay, DecayProblem, Fragile
+
+N = 42
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stored") / "fragile.zarr"
+    generate(Fragile(), path, N, seed=5)
+    return path
+
+
+@pytest.fixture(scope="module")
+def matrices():
+    rng = np.random.default_rng(0)
+    return rng.uniform(size=(20, 3)), rng.normal(size=(20, 5))
+
+
+def test_xarray_shows_names_units_and_meanings(stored, recwarn):
+    dataset = xr.open_zarr(stored).load()
+    assert not recwarn.list
+    assert dataset.parameters.dims == ("sample", "parameter")
+    assert dataset.observables.dims == ("sample", "time", "sensor")
+    assert dataset.observables.shape == (N, 3, 2)
+    assert dataset.observables.units == "K"
+    assert dataset.time.values.tolist() == [0.5, 1.0, 1.5]
+    assert dataset.time.units == "s"
+    assert dataset.sensor.values.tolist() == ["left", "right"]
+    assert dataset.parameter.values.tolist() == ["amplitude", "rate"]
+    assert dataset.coords["sensor_x"].values.tolist() == [0.25, 0.75]
+    assert dataset.coords["sensor_x"].units == "m"
+    assert dataset.coords["parameter_units"].values.tolist() == ["K", "1/s"]
+    assert dataset.status.dtype == np.int8
+    meanings = dict(zip(dataset.status.flag_values, dataset.status.flag_meanings.split(), strict=True))
+    assert meanings == {int(s): s.name.lower() for s in SolveStatus}
+    assert dataset.wall_time.units == "s"
+    assert (dataset.wall_time > 0).all()
+    selected = dataset.observables.sel(time=1.0, sensor="right", sample=0).item()
+    assert selected == dataset.observables.values[0, 1, 1]
+
+
+def test_one_block_is_one_chunk(stored):
+    group = zarr.open_group(stored, mode="r")
+    for name in ("parameters", "observables", "status", "failure", "wall_time"):
+        assert group[name].chunks == (4, *group[name].shape[1:])
+
+
+def test_provenance_says_where_the_numbers_come_from(stored):
+    attributes = dict(xr.open_zarr(stored).attrs)
+    definition = json.loads(attributes["definition"])
+    assert definition == Fragile().definition
+    assert attributes["definition_hash"] == definition_hash(definition)
+    expected = dict(
+        schema_version=2, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4, design="sobol-arcsine"
+    )
+    assert {name: attributes[name] for name in expected} == expected
+    versions = json.loads(attributes["versions"])
+    assert {"python", "numpy", "scipy", "zarr", "xarray"} <= set(versions)
+    assert versions["numpy"] == np.__version__
+    git = json.loads(attributes["git"])
+    assert git is None or (len(git["revision"]) == 40 and isinstance(git["modified"], bool))
+
+
+def test_samples_are_those_that_were_solved(stored):
+    samples = read_samples(stored)
+    ok = xr.open_zarr(stored).status.values == SolveStatus.OK
+    assert 0 < samples.n_failed == N - ok.sum()
+    assert samples.parameter_space == Decay.parameters
+    assert samples.observable_space == Decay.observables
+    np.testing.assert_array_equal(samples.observables, Decay().evaluate(samples.parameters))
+    assert samples.provenance["definition"] == Fragile().definition
+    assert samples.provenance["file"] == "fragile.zarr"
+    json.dumps(samples.provenance)
+
+
+def test_a_data_set_of_schema_1_is_read():
+    """Written by the first version; every later one has to read it."""
+    samples = read_samples(DATA_SETS / "schema-1.zarr")
+    assert len(samples) == 4
+    assert samples.n_failed == 2
+    np.testing.assert_allclose(samples.observables, Fragile().evaluate(samples.parameters), rtol=1e-12)
+
+
+def test_a_data_set_of_schema_2_is_read():
+    """Written by the version that brought designs, checksums and backgrounds."""
+    path = DATA_SETS / "schema-2.zarr"
+    samples = read_samples(path)
+    assert (len(samples), samples.n_failed) == (4, 2)
+    assert samples.provenance["design"] == "sobol-arcsine"
+    np.testing.assert_allclose(samples.anomalous, Fragile().evaluate(samples.parameters), atol=1e-13)
+    assert describe(path)["damaged"] == []
+
+
+def test_netcdf_holds_the_same(stored, tmp_path):
+    open_dataset(stored).load().to_netcdf(tmp_path / "copy.nc", engine="h5netcdf")
+    one, other = read_samples(stored), read_samples(tmp_path / "copy.nc")
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+    np.testing.assert_array_equal(one.observables, other.observables)
+    assert (one.parameter_space, one.observable_space) == (other.parameter_space, other.observable_space)
+    assert one.n_failed == other.n_failed
+    assert {**one.provenance, "file": ""} == {**other.provenance, "file": ""}
+    failures = describe(stored)["failures"]
+    assert failures == describe(tmp_path / "copy.nc")["failures"]
+
+
+def test_netcdf_is_read_beside_fenicsx(fenicsx, tmp_path):
+    """Both bring an HDF5 library, and h5py failed where FEniCSx was first."""
+    code = (
+        "from gnvpro.pde_data.problems.fenicsx import fenicsx; fenicsx()\n"
+        "import numpy as np, xarray as xr\n"
+        f"file = {str(tmp_path / 'one.nc')!r}\n"
+        "xr.Dataset({'a': ('x', np.arange(3.0))}).to_netcdf(file, engine='h5netcdf')\n"
+        "assert xr.open_dataset(file, engine='h5netcdf').a.sum() == 3\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+
+
+def test_somebody_else_s_netcdf_needs_only_the_two_variables(matrices, tmp_path):
+    y, c = matrices
+    given = xr.Dataset({"parameters": (("y", "sample"), y.T), "observables": (("sample", "c"), c)})
+    given.to_netcdf(tmp_path / "bare.nc", engine="h5netcdf")
+    samples = read_samples(tmp_path / "bare.nc")
+    np.testing.assert_array_equal(samples.parameters, y)
+    np.testing.assert_array_equal(samples.observables, c)
+    assert samples.parameter_space.law == "unknown"
+    assert samples.parameter_space.upper == tuple(y.max(0))
+
+
+def test_mat_files_have_samples_as_columns(matrices, tmp_path):
+    y, c = matrices
+    savemat(tmp_path / "columns.mat", {"Y": y.T, "C": c.T})
+    savemat(tmp_path / "rows.mat", {"Y": y, "C": c})
+    for samples in (read_samples(tmp_path / "columns.mat"), read_samples(tmp_path / "rows.mat", transpose=True)):
+        np.testing.assert_array_equal(samples.parameters, y)
+        np.testing.assert_array_equal(samples.observables, c)
+
+
+@pytest.mark.parametrize("names", [("parameters", "observables"), ("Y", "C")])
+def test_npz_files_have_samples_as_rows(matrices, tmp_path, names):
+    np.savez(tmp_path / "rows.npz", **dict(zip(names, matrices, strict=True)))
+    samples = read_samples(tmp_path / "rows.npz")
+    np.testing.assert_array_equal(samples.parameters, matrices[0])
+    np.testing.assert_array_equal(samples.observables, matrices[1])
+
+
+def test_transposed_files_name_the_option(matrices, tmp_path):
+    y, c = matrices
+    savemat(tmp_path / "rows.mat", {"Y": y, "C": c})
+    np.savez(tmp_path / "rows.npz", Y=y, C=c)
+    with pytest.raises(ValueError, match=r"\(20, 3\) and \(20, 5\); add --transpose"):
+        read_samples(tmp_path / "rows.mat")
+    with pytest.raises(ValueError, match="leave out --transpose"):
+        read_samples(tmp_path / "rows.npz", transpose=True)
+
+
+def test_a_data_set_that_names_its_dimensions_is_not_transposed(stored):
+    with pytest.raises(ValueError, match="leave out --transpose"):
+        read_samples(stored, transpose=True)
+
+
+def savez_bytes(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("new.mat", b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n", "-v7"),
+        ("torn.mat", b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"\x0e\x00", "cannot be read as a MATLAB"),
+        ("text.mat", b"not a matrix", "cannot be read as a MATLAB"),
+        ("torn.npz", savez_bytes(Y=np.ones((3, 2)))[:60], "cannot be read as arrays of numbers"),
+        (
+            "pickle.npz",
+            savez_bytes(Y=np.array([{}], dtype=object), C=np.ones(1)),
+            "cannot be read as arrays of numbers",
+        ),
+        (
+            "other.npz",
+            savez_bytes(A=np.ones((3, 2)), B=np.ones((3, 2))),
+            "parameters and observables or Y and C, got A, B",
+        ),
+        ("flat.npz", savez_bytes(Y=np.ones((3, 2)), C=np.ones(3)), r"C to be a matrix of real numbers, .* \(3,\)"),
+        ("complex.npz", savez_bytes(Y=np.ones((3, 2)), C=np.ones((3, 2)) * 1j), "real numbers, got complex128"),
+        ("short.npz", savez_bytes(Y=np.ones((3, 2)), C=np.ones((4, 5))), r"\(3, 2\) and \(4, 5\); check the file"),
+        ("empty.npz", savez_bytes(Y=np.ones((0, 2)), C=np.ones((0, 5))), "holds no samples"),
+        ("nan.npz", savez_bytes(Y=np.ones((3, 2)), C=np.array([[1.0], [np.nan], [2.0]])), "observables of sample 1"),
+        ("torn.nc", b"\x89HDF\r\n\x1a\n torn", "cannot be opened"),
+        ("data.csv", b"1,2,3", "neither a zarr folder nor a .nc file"),
+    ],
+)
+def test_files_that_cannot_be_used_are_said(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_samples(tmp_path / name)
+
+
+def test_folders_that_are_no_data_set_are_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no data set at"):
+        read_samples(tmp_path / "nothing.zarr")
+    with pytest.raises(ValueError, match="cannot be opened as a data set"):
+        read_samples(tmp_path)
+    xr.Dataset({"temperature": ("x", np.ones(3))}).to_zarr(tmp_path / "other.zarr", consolidated=False)
+    with pytest.raises(ValueError, match="expected variables parameters and observables, got temperature"):
+        read_samples(tmp_path / "other.zarr")
+
+
+def test_a_half_written_data_set_is_read_only_when_asked(tmp_path):
+    path = tmp_path / "half.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        generate(DecayProblem(), path, 10, 1, run=interrupted_after_one)
+    with pytest.raises(ValueError, match="6 of 10 samples are still pending; finish it"):
+        read_samples(path)
+    samples = read_samples(path, allow_partial=True)
+    assert (len(samples), samples.n_failed) == (4, 0)
+    assert describe(path)["counts"] == {"pending": 6, "ok": 4}
+
+
+def interrupted_after_one(task, blocks):
+    yield task(blocks[0])
+    raise KeyboardInterrupt
+
+
+def test_a_data_set_without_a_solved_sample_is_said(tmp_path):
+    class Hopeless(DecayProblem):
+        def solve(self, y):
+            raise ArithmeticError("diverged")
+
+    generate(Hopeless(), tmp_path / "failed.zarr", 3, 1)
+    with pytest.raises(ValueError, match="none of its 3 samples is solved"):
+        read_samples(tmp_path / "failed.zarr")
+
+
+def test_a_newer_schema_is_refused(tmp_path):
+    path = tmp_path / "newer.zarr"
+    generate(DecayProblem(), path, 3, 1)
+    zarr.open_group(path, mode="r+").attrs["schema_version"] = 3
+    for use in (read_samples, describe, lambda path: generate(DecayProblem(), path, 3, 1)):
+        with pytest.raises(ValueError, match="expected schema_version 2 or older, got 3; update gnvpro"):
+            use(path)
+
+
+def test_damaged_attributes_are_said(tmp_path):
+    path = tmp_path / "damaged.zarr"
+    generate(DecayProblem(), path, 3, 1)
+    zarr.open_group(path, mode="r+").attrs["parameter_space"] = "{"
+    with pytest.raises(ValueError, match="attributes are damaged"):
+        read_samples(path)
+
+
+def test_describe_tells_failures_with_their_reasons(stored):
+    about = describe(stored)
+    assert about["n_samples"] == N == sum(about["counts"].values())
+    assert len(about["failures"]) == N - about["counts"]["ok"]
+    by_reason = {failure["reason"]: failure for failure in about["failures"]}
+    assert by_reason["exception"]["message"].startswith("FloatingPointError: amplitude 1.9")
+    assert by_reason["range_exceeded"]["message"] == ""
+    assert about["estimated_error"]["relative_l2"] == pytest.approx(8e-4)
+    assert about["estimated_error"]["n_samples"] == 8
+    assert about["size_bytes"] > 1000
+    json.dumps(about)
+
+
+def test_describe_bare_arrays(matrices, tmp_path):
+    np.savez(tmp_path / "rows.npz", Y=matrices[0], C=matrices[1])
+    about = describe(tmp_path / "rows.npz")
+    assert about["counts"] == {"ok": 20}
+    assert about["size_bytes"] == (tmp_path / "rows.npz").stat().st_size
+    json.dumps(about)
+
+
+def test_reading_needs_neither_fenicsx_nor_torch(stored, matrices, tmp_path):
+    np.savez(tmp_path / "rows.npz", Y=matrices[0], C=matrices[1])
+    blocked = "import sys\nfor name in {names}: sys.modules[name] = None\n"
+    read = "from gnvpro.pde_data.storage.dataset import read_samples, describe\nread_samples({path!r}), describe({path!r})\n"
+    fenicsx_torch = ["torch", "dolfinx", "dolfinx_solver", "petsc4py", "mpi4py", "numba", "threadpoolctl"]
+    for path, names in ((stored, fenicsx_torch), (tmp_path / "rows.npz", [*fenicsx_torch, "xarray", "zarr"])):
+        script = blocked.format(names=names) + read.format(path=str(path))
+        subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True)
+
+
+def test_without_xarray_the_remedy_is_named(stored, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(ImportError, match=r'pip install "gnvpro\[data\]"'):
+        read_samples(stored)
+
+
+def paper_data():
+    folder = Path(os.environ.get("GNVPRO_PAPER_DATA", PROJECT.parent / "shared" / "data"))
+    return folder / "CDR_Data.mat"
+
+
+@pytest.mark.skipif(not paper_data().exists(), reason="the paper's CDR_Data.mat is not here; set GNVPRO_PAPER_DATA")
+def test_the_paper_s_file_reads():
+    samples = read_samples(paper_data())
+    assert samples.parameters.shape == (800, 55)
+    assert samples.observables.shape == (800, 72)
+    assert samples.parameter_space.constraint == "simplex"
