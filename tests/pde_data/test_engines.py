@@ -3,9 +3,11 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,9 @@ def scheduler():
     settings = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}
     with (
         dask.config.set(settings),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+        ) as cluster,
     ):
         yield cluster.scheduler_address
 
@@ -126,6 +130,15 @@ def test_death_of_a_worker_ctrl_c_and_death_of_the_driver_leave_the_bits_of_a_se
     assert pending > 0
     assert generate(Fragile(), out, MANY, 5)["n_solved_now"] == pending
     assert_same_bits(out, undisturbed)
+
+
+def test_the_port_of_a_dashboard_may_be_taken(tmp_path):
+    """Dask's default, which it warns of; and what listens in its place tells nothing."""
+    with contextlib.ExitStack() as held, warnings.catch_warnings():
+        with contextlib.suppress(OSError):  # where something holds it, that will do
+            held.enter_context(socket.create_server(("127.0.0.1", 8787)))
+        warnings.simplefilter("error")
+        assert generate(DecayProblem(), tmp_path / "d.zarr", 8, 5, run=local_workers(1))["n_ok"] == 8
 
 
 def test_a_running_scheduler_is_used_and_left_running(scheduler, undisturbed, tmp_path):
