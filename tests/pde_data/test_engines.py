@@ -78,7 +78,7 @@ def start(out, blocks):
         text=True,
         start_new_session=True,
     )
-    wait_for(lambda: finished_blocks(out) >= blocks and len(workers_of(process)) == 2 or process.poll() is not None)
+    wait_for(lambda: (finished_blocks(out) >= blocks and len(workers_of(process)) == 2) or process.poll() is not None)
     assert process.poll() is None, process.stderr.read()
     return process
 
