@@ -15,8 +15,8 @@ from training.fit import Fit
 from training.lbfgs import LimitedMemoryBFGS
 from training.trust_region import TrustRegionKrylov
 
-# Budget, and the share of the linear softmax's held-out cross-entropy that is enough. With last digits of the start changed at
-# random: L-BFGS .33 +- .04 and 4 to 7 errors in 597, Krylov .73 +- .013 and 13 or 14; the linear softmax makes 21.
+# Budget, and the share of the linear softmax's held-out cross-entropy that is enough. With last digits of the start changed
+# at random: L-BFGS .33 +- .04 and 4 to 7 errors in 597, Krylov .73 +- .013 and 13 or 14; the linear softmax makes 21.
 CASES = {"lbfgs": (LimitedMemoryBFGS, 60, 0.6), "krylov": (TrustRegionKrylov, 80, 0.85)}
 
 
