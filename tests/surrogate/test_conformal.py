@@ -113,8 +113,8 @@ def test_a_wrong_calibration_is_caught_by_the_coverage_of_fresh_samples():
     assert surrogate.trust.bands.source == "calibration"
     honest = surrogate.trust.bands.coverage(fresh, 0.9)
     wrong = Bands.calibrated(residuals(surrogate, split.train), scale, "calibration").coverage(fresh, 0.9)
-    # Five and a half standard deviations of a share of 3000 samples, and of a calibration by 1000: 0.06. The network, and with
-    # it every residual, is another one on another processor.
+    # Five and a half standard deviations of a share of 3000 samples, and of a calibration by 1000: 0.06. The network, and
+    # with it every residual, is another one on another processor.
     margin = 5.5 * np.sqrt(0.09 / 3000 + 0.09 / 1000)
     assert honest.simultaneous == pytest.approx(0.9, abs=margin)
     assert honest.marginal == pytest.approx(0.9, abs=margin)
