@@ -30,6 +30,8 @@ data, model, out = sys.argv[1:]
 for words in (["train", data, "--out", model, "--widths", "4", "--budget", "20"],
               ["predict", model, "--parameters", data, "--out", out], ["info", model]):
     app(words, standalone_mode=False)
+import surrogate.varpro
+assert "sklearn" not in sys.modules, "only the estimators need scikit-learn"
 """
     ran = python(code, FENICSX | {"numba"}, data, tmp_path / "m", tmp_path / "p.npz")
     assert ran.returncode == 0, ran.stderr

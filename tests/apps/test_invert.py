@@ -11,7 +11,6 @@ from apps.inversion.chains import Chains
 from apps.inversion.observations import read_observations, write_observations
 from surrogate.saved import Surrogate
 from tests.apps.conftest import TOY
-from tests.apps.serving.conftest import serving
 from tests.pde_data.toy import DecayProblem
 
 TRUTH = np.array([[1.4, 0.45]])
@@ -160,20 +159,19 @@ def test_without_the_pde_it_says_so_and_uses_the_surrogate(gnvpro, model, field)
     assert "--problem" in refused.stderr
 
 
-def test_a_served_model_is_inverted_by_the_same_code(gnvpro, model, field, tmp_path):
+def test_a_served_model_is_inverted_by_the_same_code(gnvpro, server, model, field):
     few = (*FEW, "--chains", 2)
-    with serving(tmp_path / "log", model) as server:
-        ran = gnvpro(
-            "invert", f"{server.url}/decay", "--like", model, "-d", field / "field.csv", "--noise", "data", *few, "--json"
-        )  # fmt: skip
-        assert ran.stdout, ran.stderr  # whether so few draws agree is another question
-        wrong = gnvpro("invert", f"{server.url}/other", "-d", field / "field.csv", "--noise", "data")
+    ran = gnvpro(
+        "invert", f"{server.url}/second", "--like", model, "-d", field / "field.csv", "--noise", "data", *few, "--json"
+    )  # fmt: skip
+    assert ran.stdout, ran.stderr  # whether so few draws agree is another question
+    wrong = gnvpro("invert", f"{server.url}/other", "-d", field / "field.csv", "--noise", "data")
     direct = gnvpro("invert", model, "-d", field / "field.csv", "--noise", "data", *few, "--json")
     for name, value in ran.numbers["map"]["parameters"].items():
         assert value == pytest.approx(direct.numbers["map"]["parameters"][name], rel=1e-8)
     assert wrong.exit_code == 2
-    assert "it has decay" in wrong.stderr
-    gone = gnvpro("invert", f"{server.url}/decay", "-d", field / "field.csv", "--noise", "data")
+    assert "it has second" in wrong.stderr
+    gone = gnvpro("invert", "http://127.0.0.1:9/decay", "-d", field / "field.csv", "--noise", "data")
     assert gone.exit_code == 2
     assert "is it running?" in gone.stderr
 

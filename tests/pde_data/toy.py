@@ -107,6 +107,37 @@ class Second(DecayProblem):
         return super().solve(y)
 
 
+class Gated(DecayProblem):
+    """Solves nothing while there is the file that the environment names, GATE; a block is one sample."""
+
+    block_size = 1
+
+    def solve(self, y):
+        while Path(os.environ["GATE"]).exists():
+            time.sleep(0.01)
+        return super().solve(y)
+
+
+class Fussy(DecayProblem):
+    """Cannot be solved, nor differentiated, for amplitudes above 1.8."""
+
+    def solve(self, y):
+        if (y[:, 0] > 1.8).any():
+            raise FloatingPointError("diverged")
+        return super().solve(y)
+
+    def vjp(self, y, dc):
+        self.solve(y)
+        return 2 * y
+
+
+class WithoutLibrary(DecayProblem):
+    """Needs what is not installed."""
+
+    def solve(self, y):
+        raise ModuleNotFoundError("No module named 'solvers'")
+
+
 class Flaky(DecayProblem):
     """Raises for amplitudes above 1.5 as long as the file `trouble` exists: a failure that passes."""
 
