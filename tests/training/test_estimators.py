@@ -75,15 +75,15 @@ def test_held_out_samples_stop_the_fit():
 
 def test_the_last_layer_is_scikit_learns_logistic_regression():
     x, y = load_iris(return_X_y=True)
-    model = GNvproClassifier((6,), alpha_w=1e-3, budget=30, random_state=0).fit(x, y)
+    model = GNvproClassifier((6,), alpha_w=1e-3, budget=150, random_state=0).fit(x, y)
     found = model.surrogate_
     inputs = (torch.as_tensor(x) - found.input_shift) * found.input_scale
     columns = np.column_stack([found.network.bind(found.theta)(inputs).numpy(), np.ones(len(x))])
     # Its objective is the sum over samples, and the bias is a column that is regularised like the others.
     rival = LogisticRegression(C=1 / (1e-3 * len(x)), fit_intercept=False, solver="newton-cg", tol=1e-10)
     rival.fit(columns, y)
-    # Within what the line search asked of the inner solve.
-    np.testing.assert_allclose(model.predict_proba(x), rival.predict_proba(columns), atol=1e-2)
+    # The line search asks of the inner solve what it expects to gain: next to nothing where the fit has converged.
+    np.testing.assert_allclose(model.predict_proba(x), rival.predict_proba(columns), atol=1e-4)
 
 
 def test_pipeline_grid_search_clone_and_pickle():
