@@ -59,6 +59,7 @@ def test_data_generation_loads_no_torch(modules):
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.long
 def test_torch_computes_with_its_own_blas_also_when_fenicsx_was_first(fenicsx):
     """dolfinx's helpers for numba put OpenBLAS in the place of torch's BLAS: a crash in batched products."""
     code = """

@@ -8,6 +8,7 @@ import pytest
 from pde_data.dataset import open_dataset
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fenicsx")
 def test_from_generation_to_report(gnvpro, tmp_path, monkeypatch):
     from pde_data.resistivity import Resistivity

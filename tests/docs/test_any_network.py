@@ -22,6 +22,7 @@ def names(request):
     return request.param, names
 
 
+@pytest.mark.long
 def test_the_programs_run_and_learn(names, capsys):
     which, names = names
     if which == 0:

@@ -101,6 +101,7 @@ def workers_of(process):
     return found
 
 
+@pytest.mark.long
 def test_death_of_a_worker_ctrl_c_and_death_of_the_driver_leave_the_bits_of_a_serial_run(undisturbed, tmp_path):
     out = tmp_path / "d.zarr"
     process = start(out, 4)
@@ -160,6 +161,7 @@ def test_a_running_scheduler_is_used_and_left_running(scheduler, undisturbed, tm
     assert_same_bits(tmp_path / "d.zarr", tmp_path / "at_once.zarr")
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_costs_nothing(scheduler, undisturbed, tmp_path):
     problem = DeadlyOnce(tmp_path / "died")
     generate(problem, tmp_path / "d.zarr", MANY, 5, run=running_scheduler(scheduler))
@@ -167,6 +169,7 @@ def test_a_worker_that_dies_costs_nothing(scheduler, undisturbed, tmp_path):
     assert_same_bits(tmp_path / "d.zarr", undisturbed)
 
 
+@pytest.mark.long
 def test_convection_by_two_workers_has_the_bits_of_a_serial_run(fenicsx, scheduler, tmp_path):
     settings = dict(n_samples=10, seed=3, block_size=4)
     generate(ConvectionDiffusionReaction(), tmp_path / "serial.zarr", **settings)
@@ -175,6 +178,7 @@ def test_convection_by_two_workers_has_the_bits_of_a_serial_run(fenicsx, schedul
     assert_same_bits(tmp_path / "d.zarr", tmp_path / "serial.zarr")
 
 
+@pytest.mark.long
 def test_workers_build_what_cannot_be_sent(scheduler, tmp_path):
     """`Built` holds a lock and refuses to work in a process it was not built in: its factory is called there."""
     problem = load_problem("tests.pde_data.toy:Built")
@@ -206,6 +210,7 @@ def test_an_error_of_a_worker_that_is_no_sample_s_fault_ends_the_run(scheduler, 
         generate(DecayProblem(), tmp_path / "d.zarr", 42, 5, run=running_scheduler(scheduler), on_progress=move_away)
 
 
+@pytest.mark.long
 def test_a_block_that_kills_its_workers_is_recorded_and_the_sweep_goes_on(scheduler, tmp_path):
     out = tmp_path / "d.zarr"
     summary = generate(Deadly(), out, 20, 5, run=running_scheduler(scheduler))
@@ -218,6 +223,7 @@ def test_a_block_that_kills_its_workers_is_recorded_and_the_sweep_goes_on(schedu
     assert told == {"the worker process died of this block, every time it was tried"}
 
 
+@pytest.mark.long
 def test_the_script_for_slurm_runs_with_jobs_of_this_machine(tmp_path):
     pytest.importorskip("dask_jobqueue")
     script = PROJECT / "docs" / "slurm_generate.py"

@@ -56,6 +56,7 @@ def in_work(server):
     return requests.get(f"{server.url}/health").json()["requests_in_work"]
 
 
+@pytest.mark.long
 def test_surrogates_answer_while_the_pde_is_solved_and_a_stop_answers_what_was_asked(gated, gate, model):
     expected = Surrogate.load(model).evaluate(np.array([[1.5, 0.5]])).tolist()
     gate.touch()
@@ -78,6 +79,7 @@ def test_surrogates_answer_while_the_pde_is_solved_and_a_stop_answers_what_was_a
         requests.get(f"{gated.url}/health")
 
 
+@pytest.mark.long
 def test_a_solver_that_dies_costs_its_requests_only_and_does_not_outlive_a_server_that_was_killed(gated, gate):
     gate.touch()
     with ThreadPoolExecutor(1) as pool:
@@ -163,6 +165,7 @@ def test_the_log_has_a_line_for_every_request(server):
     assert (health["path"], health["status"]) == ("/health", 200)
 
 
+@pytest.mark.long
 def test_the_log_can_be_left_out(smooth, tmp_path):
     with serving(tmp_path / "log", smooth, "--log", "none") as running:
         requests.post(f"{running.url}/Evaluate", data=b"?")
