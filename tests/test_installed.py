@@ -79,7 +79,17 @@ def installed(built, tmp_path_factory):
     # A path in a .pth is searched, but the .pth files in it are not obeyed: the editable installation stays out.
     with open(os.path.join(libraries, "libraries.pth"), "w") as file:
         file.write(sysconfig.get_path("purelib") + "\n")
-    install = (sys.executable, "-m", "pip", "--python", scripts / "python", "install", "--no-deps", "--no-index", built[1])
+    install = (
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        scripts / "python",
+        "install",
+        "--no-deps",
+        "--no-index",
+        built[1],
+    )
     done = run(*install, cwd=home)
     assert done.returncode == 0, done.stderr
     return scripts
