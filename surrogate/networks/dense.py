@@ -128,6 +128,11 @@ class _DenseLinearization:
             torch.sum(sensitivities, 0, out=parts[j][-1])
         return gradient
 
+    @property
+    def layer_forwards(self) -> int:
+        """None: the pass of the linearisation kept what is shown."""
+        return 0
+
     def layers(self, seed: Tensor) -> list[Layer]:
         def with_ones(h: Tensor) -> Tensor:
             return torch.cat([h, h.new_ones(len(h), 1)], 1)

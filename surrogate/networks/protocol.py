@@ -103,6 +103,11 @@ class Layer(NamedTuple):
 class LayeredLinearization(Linearization, Protocol):
     """A linearisation that shows its layers, for Kronecker-factored curvature."""
 
+    @property
+    def layer_forwards(self) -> int:
+        """Forward passes that `layers` costs besides its backward pass."""
+        ...
+
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Inputs and back-propagated sensitivities of every layer, for the seed (n, width); None where it has none."""
         ...

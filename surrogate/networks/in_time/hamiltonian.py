@@ -165,6 +165,11 @@ class _HamiltonianLinearization:
         opening = torch.cat([y, z], -1) * self._opening_slope
         return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
 
+    @property
+    def layer_forwards(self) -> int:
+        """None: the pass of the linearisation kept what is shown."""
+        return 0
+
     def layers(self, seed: Tensor) -> list[Layer]:
         """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: one dense layer at every time."""
         found: list[Layer] = []

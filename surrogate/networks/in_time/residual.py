@@ -184,6 +184,11 @@ class _ResidualLinearization:
         seeds = self._backward(seeds, collect)
         return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *found]
 
+    @property
+    def layer_forwards(self) -> int:
+        """None: the pass of the linearisation kept what is shown."""
+        return 0
+
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: the opening layer, and one block for every time.
 
