@@ -318,7 +318,7 @@ def _overall(fits: list[Fit], best: Fit) -> Status:
 def _reason(entries: list[Entry], settings: TrainSettings) -> str:
     best = entries[0]
     if len(entries) == 1:
-        return "fixed by --quick" if settings.quick else "fixed by the settings"
+        return "fixed by quick" if settings.quick else "fixed by the settings"
     return (
         f"lowest validation error ({best.fit.best.validation_error:.3g}) of {len(entries)} candidates raced; "
         f"next: {entries[1].candidate} ({entries[1].fit.best.validation_error:.3g})"

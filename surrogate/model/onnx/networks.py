@@ -105,7 +105,7 @@ def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, open
             kind = f"a {type(network).__name__}"
     raise ValueError(
         f"a model on {kind} cannot be exported; expected a built-in network (dense, concatenated, residual or "
-        "hamiltonian): export the module with torch.onnx, or train with --network"
+        "hamiltonian): export the module with torch.onnx, or train one of these"
     )
 
 
