@@ -173,7 +173,7 @@ class _ResidualLinearization:
         return network.pack_gradient(opening, matrices, biases)
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`; unfolded, every time has a matrix (width + 1, width), bias last."""
+        """See `gnvpro.surrogate.objectives.gram.LayerSum`; unfolded, a time has a matrix (width + 1, width), bias last."""
         network, found = self._network, []
         size = (network.width + 1) * network.width
 
