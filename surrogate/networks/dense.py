@@ -89,7 +89,7 @@ class DenseNetwork:
         return _DenseLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {"kind": "dense", "n_inputs": self.n_inputs, "widths": list(self.widths)}
 
 

@@ -74,7 +74,7 @@ class FeatureNetwork(Protocol):
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         ...
 
 

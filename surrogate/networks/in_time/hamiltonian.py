@@ -65,7 +65,7 @@ class HamiltonianNetwork(TimeNetwork):
         return _HamiltonianLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {
             "kind": "hamiltonian",
             "n_inputs": self.n_inputs,

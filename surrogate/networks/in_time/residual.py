@@ -72,7 +72,7 @@ class ResidualNetwork(TimeNetwork):
         return _ResidualLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {
             "kind": "residual",
             "n_inputs": self.n_inputs,
