@@ -26,7 +26,7 @@ from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
-from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.model.folder import SavedModelError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
 from gnvpro.training.train import TrainSettings
