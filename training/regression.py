@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from gnvpro.surrogate.model.calibration import calibrated_by_split
-from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
@@ -25,6 +22,7 @@ from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
 from gnvpro.training.choice.race import Entry, race
+from gnvpro.training.fitting.assembly import Assembly
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.outcome import Progress, Training, mean_relative_error
@@ -44,7 +42,7 @@ from gnvpro.training.settings import (
 )
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.levenberg import LevenbergMarquardt
-from gnvpro.training.solvers.protocol import Solver, Status
+from gnvpro.training.solvers.protocol import Solver
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 
@@ -66,6 +64,7 @@ class Runner:
                 f"polynomial features are for at most {MAX_PARAMETERS} parameters, got {self._n_inputs}; leave them off"
             )
         self._prepared = Preparation(split, settings)
+        self._assembly = Assembly(self._prepared, settings)
         if settings.polynomial == "on" and self._polynomials is None:
             raise ValueError(
                 f"no polynomial basis fits {len(split.train)} training samples of these parameters; give more samples, "
@@ -106,13 +105,13 @@ class Runner:
                 chosen |= {"widths": [], "polynomial": self._described_polynomials()}
                 chosen["reason"] = f"the polynomial alone has the lowest validation error ({error:.3g})"
         if settings.members == 1 or frame.polynomials is not None:
-            return self._training(fits, best, frame, chosen)
+            return self._assembly.training(fits, best, frame, chosen)
         members = further_members(winner, entries, settings.members, start, report)
         return self._averaged(members, [*fits, *(entry.fit for entry in members[1:])], frame, chosen)
 
     def _averaged(self, members: list[Entry], fits: list[Fit], frame: Frame, chosen: dict[str, Any]) -> Training:
         def validation_error(network: FeatureNetwork, theta: Tensor, weights: Tensor) -> float:
-            mean = self._assembled(network, theta, weights, frame)
+            mean = self._assembly.surrogate(network, theta, weights, frame)
             return mean_relative_error(mean, self._split.validation, anomalous=True)
 
         mean = average(members, members[0].candidate.gain, validation_error)
@@ -122,9 +121,9 @@ class Runner:
         chosen["reason"] += (
             f"; the mean of the best {kept} of {len(members)} networks has {min(mean.validation_errors):.3g}"
         )
-        surrogate = self._assembled(mean.network, mean.theta, mean.weights, frame)
+        surrogate = self._assembly.surrogate(mean.network, mean.theta, mean.weights, frame)
         best = min((entry.fit for entry in members), key=lambda fit: fit.best.validation_error)
-        return self._training(fits, best, frame, chosen, surrogate)
+        return self._assembly.training(fits, best, frame, chosen, surrogate)
 
     def paper(self) -> Training:
         """The original study's protocol: raw inputs, three levels of twice the steps, alpha_theta halved at each."""
@@ -171,7 +170,7 @@ class Runner:
         best = min(fits, key=lambda fit: fit.best.validation_error)
         number = f"{len(fits)} level{'s' if len(fits) > 1 else ''}"
         chosen = {**described, "levels": len(fits), "reason": f"{reason}best validation error of {number}"}
-        return self._training(fits, best, frame, chosen)
+        return self._assembly.training(fits, best, frame, chosen)
 
     def single(self, network: FeatureNetwork) -> Training:
         """One given network; polynomials beside it only where they are switched on."""
@@ -184,7 +183,7 @@ class Runner:
             "polynomial": self._described_polynomials() if with_polynomials else None,
             "reason": "the network was given as a module",
         }
-        return self._training([fit], fit, frame, chosen)
+        return self._assembly.training([fit], fit, frame, chosen)
 
     @cached_property
     def _polynomials(self) -> PolynomialFeatures | None:
@@ -252,59 +251,6 @@ class Runner:
             "leave_one_out_error": chosen.leave_one_out,
         }
 
-    def _assembled(self, network: FeatureNetwork, theta: Tensor, weights: Tensor, frame: Frame) -> Surrogate:
-        train = self._split.train
-        spaces = train.parameter_space, train.observable_space
-        return Surrogate.assemble(network, theta, weights, frame.scaling, *spaces, train.provenance, frame.polynomials)
-
-    def _training(
-        self,
-        fits: list[Fit],
-        best: Fit,
-        frame: Frame,
-        choice: dict[str, Any],
-        surrogate: Surrogate | None = None,
-    ) -> Training:
-        train = self._split.train
-        surrogate = surrogate or self._assembled(best.network, best.best.theta, best.best.weights, frame)
-        errors = self._errors(surrogate, anomalous=False)
-        anomalous = {} if train.background is None else self._errors(surrogate, anomalous=True)
-        before_refit = None
-        if frame.polynomials is not None:
-            before_refit = surrogate
-            surrogate = replace(surrogate, weights=self._prepared.refitted_weights(best, frame))
-            # What validation samples say of weights that were fitted to them would be no validation.
-            errors |= self._errors(surrogate, anomalous=False, but="validation")
-            if anomalous:
-                anomalous |= self._errors(surrogate, anomalous=True, but="validation")
-            choice = {**choice, "refitted": "outer layer solved again on train and validation samples together"}
-        training = {
-            "method": best.solver.name,
-            "status": _overall(fits, best).value,
-            "work_units": sum(fit.objective.meter.total for fit in fits) + self._prepared.aside.work_units,
-            "cpu_seconds": sum(fit.cpu_seconds for fit in fits) + self._prepared.aside.cpu_seconds,
-            "wall_seconds": sum(fit.wall_seconds for fit in fits) + self._prepared.aside.wall_seconds,
-            "choice": choice,
-            "settings": asdict(self._settings),
-            "samples": {
-                name: len(getattr(self._split, name)) for name in ("train", "validation", "calibration", "test")
-            },
-            "bounds": {"lower": train.parameters.min(0).tolist(), "upper": train.parameters.max(0).tolist()},
-            "device": str(self._prepared.device),
-            "torch": torch.__version__,
-        }
-        surrogate = replace(surrogate, errors=errors, errors_anomalous=anomalous, training=training)
-        surrogate = calibrated_by_split(surrogate, self._split, before_refit)
-        kept = [fit for fit in fits if fit is best or fit.network.width]
-        return Training(surrogate, [record for fit in kept for record in fit.history])
-
-    def _errors(self, surrogate: Surrogate, *, anomalous: bool, but: str = "") -> dict[str, float]:
-        return {
-            name: mean_relative_error(surrogate, samples, anomalous=anomalous)
-            for name in ("train", "validation", "test")
-            if name != but and len(samples := getattr(self._split, name))
-        }
-
 
 def _residual_network(settings: TrainSettings, n_inputs: int) -> TimeNetwork:
     """The residual network asked for, as it is on the last level."""
@@ -323,11 +269,6 @@ class _Spent:
     def update(self, fit: Fit) -> float:
         self._by_fit[id(fit)] = fit.objective.meter.total
         return sum(self._by_fit.values())
-
-
-def _overall(fits: list[Fit], best: Fit) -> Status:
-    interrupted = any(fit.status is Status.interrupted for fit in fits)
-    return Status.interrupted if interrupted else best.status
 
 
 def _reason(entries: list[Entry], settings: TrainSettings) -> str:
