@@ -1,4 +1,4 @@
-"""A PDE that data are generated from: what it must offer, how it is found, how a block of it is solved.
+"""A PDE that data are generated from: what it must offer, and how it is found by name.
 
 A user's own class needs `parameters`, `observables` and `evaluate`; what is missing beside is filled in.
 """
@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -85,14 +84,6 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
     return cast(Problem, CompletedProblem(model, made_by, options))
 
 
-class Rebuilt:
-    """Mixin: pickled, an object leaves its cached properties behind, such as a solver, and makes them again."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        made = {name for kind in type(self).__mro__ for name, what in vars(kind).items() if _is_cached(what)}
-        return {name: value for name, value in self.__dict__.items() if name not in made}
-
-
 @dataclass(frozen=True)
 class CompletedProblem:
     """A user's minimal model with what data generation needs besides; all else is the model's own.
@@ -139,10 +130,6 @@ class CompletedProblem:
             return self.model.solve(y)
         observables = np.asarray(self.model.evaluate(y), dtype=np.float64)
         return observables, np.full(len(y), SolveStatus.OK, dtype=np.int8)
-
-
-def _is_cached(attribute: Any) -> bool:
-    return isinstance(attribute, cached_property)
 
 
 def _factory(path: str) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
-from gnvpro.pde_data.problems.loading import Rebuilt
+from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from gnvpro.surrogate.spaces import Array, Space
 

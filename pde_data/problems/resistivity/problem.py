@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.fenicsx import fenicsx
-from gnvpro.pde_data.problems.loading import Rebuilt
+from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.pde_data.problems.options import options_of
 from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
 from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
