@@ -25,6 +25,15 @@ REGISTERED = {
     "cdr": "gnvpro.pde_data.problems.convection.problem:ConvectionDiffusionReaction",
     "dcr": "gnvpro.pde_data.problems.resistivity.problem:Resistivity",
 }
+# What scripts, settings files and models may still call the problems of this package.
+_FORMERLY = {
+    "pde_data.convection:ConvectionDiffusionReaction": REGISTERED["cdr"],
+    "pde_data.resistivity:Resistivity": REGISTERED["dcr"],
+    "pde_data.convection_newton:PlainConvectionDiffusionReaction": (
+        "gnvpro.pde_data.problems.convection.plain:PlainConvectionDiffusionReaction"
+    ),
+    "pde_data.resistivity_plain:PlainResistivity": "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity",
+}
 
 
 def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
@@ -38,6 +47,7 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
         Nothing of that name, options it does not have, or what the factory returns is not a problem; says what
         is missing.
     """
+    name = _FORMERLY.get(name, name)
     if ":" not in name:
         return registered_problem(name, options)
     return as_problem(make(_factory(name), options), name, options or {})
