@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from gnvpro.surrogate.model.calibration import calibrated_by_split
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
@@ -20,8 +22,8 @@ from gnvpro.surrogate.samples import Split
 from gnvpro.training.candidates import Candidate
 from gnvpro.training.choice.contenders import contenders_for
 from gnvpro.training.choice.ensemble import average, further_members
-from gnvpro.training.choice.multilevel import Level, coarse_to_fine, coarsest
-from gnvpro.training.choice.polynomials import MAX_PARAMETERS
+from gnvpro.training.choice.multilevel import Level, coarse_to_fine
+from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
 from gnvpro.training.choice.race import Entry, race
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
@@ -36,6 +38,8 @@ from gnvpro.training.settings import (
     PAPER_WIDTH,
     QUICK_BUDGET,
     RESIDUAL_LEVELS,
+    RESIDUAL_STEPS,
+    RESIDUAL_WIDTH,
     TrainSettings,
 )
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
@@ -62,7 +66,7 @@ class Runner:
                 f"polynomial features are for at most {MAX_PARAMETERS} parameters, got {self._n_inputs}; leave them off"
             )
         self._prepared = Preparation(split, settings)
-        if settings.polynomial == "on" and self._prepared.polynomials is None:
+        if settings.polynomial == "on" and self._polynomials is None:
             raise ValueError(
                 f"no polynomial basis fits {len(split.train)} training samples of these parameters; give more samples, "
                 "parameters that vary, or leave polynomials off"
@@ -73,12 +77,12 @@ class Runner:
         settings, frames = self._settings, {}
 
         def start(candidate: Candidate, later: int = 0) -> Fit:
-            frames[candidate] = self._prepared.standardised(candidate.gain, candidate.polynomial)
+            frames[candidate] = self._frame(candidate.gain, candidate.polynomial)
             network, seed = DenseNetwork(self._n_inputs, candidate.widths), settings.seed + later
             stage = f"{candidate}, seed {seed}" if later else str(candidate)
             return self._fit(network, frames[candidate], self._solver(candidate.metric), stage, seed)
 
-        fits_polynomials = settings.polynomial != "off" and self._prepared.polynomials is not None
+        fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
         contenders = contenders_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
         budget = self._budget()
         report = self._reporter(budget, _Spent())
@@ -98,7 +102,7 @@ class Runner:
             chosen["polynomial_alone"] = {**self._described_polynomials(), "validation_error": error}
             # A network that the user asked for by its widths is kept.
             if error <= best.best.validation_error and not settings.widths:
-                best, frame = alone, self._prepared.standardised(1.0, with_polynomials=True)
+                best, frame = alone, self._frame(1.0, with_polynomials=True)
                 chosen |= {"widths": [], "polynomial": self._described_polynomials()}
                 chosen["reason"] = f"the polynomial alone has the lowest validation error ({error:.3g})"
         if settings.members == 1 or frame.polynomials is not None:
@@ -134,9 +138,9 @@ class Runner:
         """A residual network of the settings' kind, width and steps, on standardised inputs."""
         settings, gain = self._settings, self._settings.gain or 1.0
         levels = settings.levels or RESIDUAL_LEVELS
-        network = coarsest(settings.residual_network(self._n_inputs), levels)
+        network = _residual_network(settings, self._n_inputs).coarsest(levels)
         with_polynomials = settings.polynomial == "on"
-        frame = self._prepared.standardised(gain, with_polynomials)
+        frame = self._frame(gain, with_polynomials)
         described = {
             "gain": gain,
             "network": settings.network,
@@ -172,7 +176,7 @@ class Runner:
     def single(self, network: FeatureNetwork) -> Training:
         """One given network; polynomials beside it only where they are switched on."""
         gain, with_polynomials = self._settings.gain or 1.0, self._settings.polynomial == "on"
-        frame = self._prepared.standardised(gain, with_polynomials)
+        frame = self._frame(gain, with_polynomials)
         fit = self._fit(network, frame, self._solver(metric=True), "module")
         fit.advance(self._budget(), self._reporter(self._budget(), _Spent()))
         chosen = {
@@ -182,9 +186,23 @@ class Runner:
         }
         return self._training([fit], fit, frame, chosen)
 
+    @cached_property
+    def _polynomials(self) -> PolynomialFeatures | None:
+        """Chosen on the training samples by leave-one-out; None where none fit."""
+        train = self._split.train
+        with self._prepared.aside:
+            return choose_polynomials(train.parameters, train.anomalous, self._prepared.row_weights(train))
+
+    def _frame(self, gain: float, with_polynomials: bool) -> Frame:
+        """Inputs scaled to the gain; with the chosen polynomials and their amplitude where asked for."""
+        chosen = self._polynomials if with_polynomials else None
+        if chosen is None:
+            return self._prepared.standardised(gain)
+        return self._prepared.standardised(gain, chosen.basis, chosen.amplitude)
+
     def _alone(self) -> Fit:
         """The polynomial without a network, for comparison: it has nothing to iterate."""
-        frame = self._prepared.standardised(1.0, with_polynomials=True)
+        frame = self._frame(1.0, with_polynomials=True)
         fit = self._fit(NoFeatures(self._n_inputs), frame, self._solver(metric=False), "polynomial alone")
         fit.advance(1.0)
         return fit
@@ -222,7 +240,7 @@ class Runner:
         return after_step
 
     def _described_polynomials(self) -> dict[str, Any]:
-        chosen = self._prepared.polynomials
+        chosen = self._polynomials
         assert chosen is not None
         basis = chosen.basis
         return {
@@ -288,6 +306,14 @@ class Runner:
         }
 
 
+def _residual_network(settings: TrainSettings, n_inputs: int) -> TimeNetwork:
+    """The residual network asked for, as it is on the last level."""
+    width, steps = settings.width or RESIDUAL_WIDTH, settings.steps or RESIDUAL_STEPS
+    if settings.network == "hamiltonian":
+        return HamiltonianNetwork(n_inputs, width, steps)
+    return ResidualNetwork(n_inputs, width, steps, kind="plain" if settings.network == "plain" else "antisymmetric")
+
+
 class _Spent:
     """Work units over several fits."""
 
@@ -307,7 +333,7 @@ def _overall(fits: list[Fit], best: Fit) -> Status:
 def _reason(entries: list[Entry], settings: TrainSettings) -> str:
     best = entries[0]
     if len(entries) == 1:
-        return "fixed by --quick" if settings.quick else "fixed by the settings"
+        return "fixed by quick" if settings.quick else "fixed by the settings"
     return (
         f"lowest validation error ({best.fit.best.validation_error:.3g}) of {len(entries)} candidates raced; "
         f"next: {entries[1].candidate} ({entries[1].fit.best.validation_error:.3g})"

@@ -26,12 +26,12 @@ from gnvpro.apps.segmentation.segment import (
     share,
 )
 from gnvpro.apps.settings import Comma, to_dict
-from gnvpro.training.classification import ClassSettings
+from gnvpro.training.class_settings import ClassSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentOptions:
-    """Settings of `gnvpro segment`; from `method` on they are those of `gnvpro.training.classification.ClassSettings`."""
+    """Settings of `gnvpro segment`; from `method` on they are those of `gnvpro.training.class_settings.ClassSettings`."""
 
     cube: Annotated[
         str | None,

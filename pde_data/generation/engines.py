@@ -162,6 +162,9 @@ def _local_cluster(n: int) -> Iterator[Client]:
         "distributed.worker.profile.enabled": False,
         "distributed.admin.system-monitor.interval": "60s",
         "distributed.admin.system-monitor.gil.enabled": False,
+        # Nobody looks in: what listens for HTTP all the same has nothing to say.
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
     before = dict(os.environ)  # the nannies set the workers' environment in this process, to spawn them with it
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker is our business to report
@@ -176,7 +179,9 @@ def _local_cluster(n: int) -> Iterator[Client]:
                     n_workers=n,
                     threads_per_worker=1,
                     processes=True,
-                    dashboard_address=None,  # pyright: ignore[reportArgumentType]  no dashboard
+                    # No dashboard, yet a port: without one Dask takes 8787, and warns where another program has it.
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
                     memory_limit=0,
                     silence_logs=logging.CRITICAL,
                 )

@@ -6,8 +6,9 @@ With Phi = [Z, 1] (n, width + 1), S = softmax(Phi W) and weights omega of mean o
 
 smooth and strongly convex. Newton's method in float64, each step by conjugate gradients to the accuracy it deserves and
 safeguarded by backtracking, which converges from anywhere (Nocedal & Wright 2006, Sec. 7.1). The preconditioner is the
-explicit inverse of an earlier Hessian (`gnvpro.surrogate.elimination.class_hessian`), made anew when iterations add up and before it is
-believed that nothing is left to gain. Whether W was found is said with it: the envelope theorem holds only there.
+explicit inverse of an earlier Hessian (`gnvpro.surrogate.elimination.class_hessian`), made anew when iterations add up
+and before it is believed that nothing is left to gain. Whether W was found is said with it: the envelope theorem holds
+only there.
 """
 
 from __future__ import annotations
@@ -193,13 +194,16 @@ class CrossEntropyLayer:
             products += found.products
             # Of the quadratic model, at the minimiser within the Krylov space: half the Newton decrement.
             reduction = -0.5 * float((gradient * found.solution).sum())
+            if 0 < reduction <= accuracy:
+                converged = True
+                break
             better = self._step(at, gradient, found.solution, reduction) if reduction > accuracy else None
             if better is None and not is_new:
                 # By an inverse of another W nothing is left to gain; that is believed of its own only.
                 self._invert(self._hessian(at.columns, at.probabilities))
                 continue
             if better is None:
-                converged = self._is_found(at, gradient, found.solution, reduction, accuracy)
+                converged = self._is_found(at, gradient, found.solution)
                 break
             steps += 1
             at, gradient = better
@@ -217,7 +221,7 @@ class CrossEntropyLayer:
         lower = self._search(at, direction, reduction)
         return None if lower is None else (lower, self._gradient(lower))
 
-    def _is_found(self, at: _State, gradient: Tensor, direction: Tensor, reduction: float, accuracy: float) -> bool:
+    def _is_found(self, at: _State, gradient: Tensor, direction: Tensor) -> bool:
         columns, weights = at.columns.abs(), at.weights.abs()
         # A probability is as exact as its logit, which is a sum of products.
         logits = 1 + (columns @ weights).amax(1, keepdim=True)
@@ -227,8 +231,6 @@ class CrossEntropyLayer:
             return True
         if not bool(direction.any()):  # rounding left none
             return False
-        if accuracy:
-            return reduction <= accuracy
         moved = bool((_predictions(at.columns, direction).abs() > _FOUND * logits).any())
         is_small = bool((gradient.abs() <= _FOUND * terms).all())
         return is_small and not moved and float(_norm(direction)) <= _FOUND * float(_norm(at.weights))

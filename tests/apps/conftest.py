@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gnvpro.apps.cli import app
+from gnvpro.training.train import TrainSettings, train
+from tests.training.problems import smooth_samples
 
 TOY = "tests.pde_data.toy:DecayProblem"
 
@@ -51,3 +53,20 @@ def model(gnvpro, data, tmp_path_factory) -> Path:
     ran = gnvpro("train", data, "--out", path, *network, "--budget", 200, "--seed", 5)
     assert ran.exit_code == 0, ran.stderr
     return path
+
+
+@pytest.fixture(scope="session")
+def smooth(tmp_path_factory) -> Path:
+    """Three parameters to seven observables, in a folder of another name than `model`'s."""
+    path = tmp_path_factory.mktemp("smooth") / "smooth"
+    train(smooth_samples().split(0), TrainSettings(widths=(5,), gain=1.0, budget=40)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(smooth, model, tmp_path_factory):
+    """Two surrogates in a process, and the PDE of none."""
+    from tests.apps.serving.conftest import serving
+
+    with serving(tmp_path_factory.mktemp("log") / "log", smooth, f"second={model}") as running:
+        yield running

@@ -30,6 +30,8 @@ data, model, out = sys.argv[1:]
 for words in (["train", data, "--out", model, "--widths", "4", "--budget", "20"],
               ["predict", model, "--parameters", data, "--out", out], ["info", model]):
     app(words, standalone_mode=False)
+import gnvpro.surrogate.elimination.drop_in
+assert "sklearn" not in sys.modules, "only the estimators need scikit-learn"
 """
     ran = python(code, FENICSX | {"numba"}, data, tmp_path / "m", tmp_path / "p.npz")
     assert ran.returncode == 0, ran.stderr
@@ -60,6 +62,7 @@ def test_data_generation_loads_no_torch(modules):
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.long
 def test_torch_computes_with_its_own_blas_also_when_fenicsx_was_first(fenicsx):
     """dolfinx's helpers for numba put OpenBLAS in the place of torch's BLAS: a crash in batched products."""
     code = """

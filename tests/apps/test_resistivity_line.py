@@ -8,6 +8,7 @@ import pytest
 from gnvpro.pde_data.storage.dataset import open_dataset
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fenicsx")
 def test_from_generation_to_report(gnvpro, tmp_path, monkeypatch):
     from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity

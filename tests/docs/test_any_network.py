@@ -23,13 +23,16 @@ def names(request):
     return request.param, names
 
 
+@pytest.mark.long
 def test_the_programs_run_and_learn(names, capsys):
     which, names = names
     if which == 0:
         accuracy = (names["logits"].argmax(1) == names["labels"][1200:]).double().mean()
         assert accuracy > 0.9
     elif which == 1:
-        assert names["error"] < 0.02
+        # The linear softmax has .134 and .035; rounding moves the loss by .004 and the error by single images.
+        assert names["loss"] < 0.08
+        assert names["error"] < 0.035
     else:
         assert names["search"].best_score_ > 0.95
 

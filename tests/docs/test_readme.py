@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
+
 from tests import PROJECT
 
 README = PROJECT / "README.md"
 
 
+@pytest.mark.long
 def test_the_program_in_the_readme_runs(fenicsx, tmp_path, monkeypatch, capsys):
     (program,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)

@@ -68,12 +68,33 @@ class Fragile(DecayProblem):
         return observables, status
 
 
-class Slow(Fragile):
-    """Long enough a block to be killed in."""
+class Held(Fragile):
+    """Stands still, to be killed, once the data set has as many blocks as the file beside it says; without one it goes on.
+
+    So no run is over before it could be stopped, however fast it started. `out` is the data set, by default that of
+    the environment, where the problem is built from its name.
+    """
+
+    def __init__(self, out=None):
+        super().__init__()
+        self.out = Path(out or os.environ["HELD_DATA_SET"])
 
     def solve(self, y):
-        time.sleep(0.05)
+        hold = held_at(self.out)
+        while hold.exists() and finished_blocks(self.out) >= int(hold.read_text()):
+            time.sleep(0.01)
         return super().solve(y)
+
+
+def held_at(out):
+    """The file that says after how many blocks `Held` stands still."""
+    return Path(out).with_suffix(".held")
+
+
+def finished_blocks(out):
+    """How many are committed: files of the status that are there under their own names."""
+    committed = Path(out) / "status" / "c"
+    return sum(file.name.isdigit() for file in committed.iterdir()) if committed.exists() else 0
 
 
 class Second(DecayProblem):
@@ -84,6 +105,37 @@ class Second(DecayProblem):
     def solve(self, y):
         time.sleep(1.0)
         return super().solve(y)
+
+
+class Gated(DecayProblem):
+    """Solves nothing while there is the file that the environment names, GATE; a block is one sample."""
+
+    block_size = 1
+
+    def solve(self, y):
+        while Path(os.environ["GATE"]).exists():
+            time.sleep(0.01)
+        return super().solve(y)
+
+
+class Fussy(DecayProblem):
+    """Cannot be solved, nor differentiated, for amplitudes above 1.8."""
+
+    def solve(self, y):
+        if (y[:, 0] > 1.8).any():
+            raise FloatingPointError("diverged")
+        return super().solve(y)
+
+    def vjp(self, y, dc):
+        self.solve(y)
+        return 2 * y
+
+
+class WithoutLibrary(DecayProblem):
+    """Needs what is not installed."""
+
+    def solve(self, y):
+        raise ModuleNotFoundError("No module named 'solvers'")
 
 
 class Flaky(DecayProblem):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from torch import nn
 
 from gnvpro.surrogate.elimination.labels import one_hot
@@ -14,8 +15,9 @@ from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
-# Held-out accuracy of seeds 0, 1, 2: L-BFGS .985 .987 .985, Krylov .977 .977 .982; linear softmax .965 .968 .966.
-CASES = {"lbfgs": (LimitedMemoryBFGS, 80, 0.98), "krylov": (TrustRegionKrylov, 160, 0.972)}
+# Budget, and the share of the linear softmax's held-out cross-entropy that is enough. With last digits of the start changed
+# at random: L-BFGS .33 +- .04 and 4 to 7 errors in 597, Krylov .73 +- .013 and 13 or 14; the linear softmax makes 21.
+CASES = {"lbfgs": (LimitedMemoryBFGS, 60, 0.6), "krylov": (TrustRegionKrylov, 80, 0.85)}
 
 
 def convolutional(seed):
@@ -37,7 +39,7 @@ def convolutional(seed):
 def test_convolutions_beat_a_linear_softmax(name, device):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    solver, budget, expected = CASES[name]
+    solver, budget, share = CASES[name]
     digits = load_digits()
     order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(0))
     train, validation, test = order[:1000], order[1000:1200], order[1200:]
@@ -49,8 +51,8 @@ def test_convolutions_beat_a_linear_softmax(name, device):
     fit = Fit(objective, network.initial(0).to(device), solver(), watched)
     fit.advance(budget)
     # Of the last iterate: the first of many with the same few errors on 200 samples is chosen by chance.
-    error = ClassValidation(network, pixels[test], labels[test]).measure(fit.point)[1]
+    loss, error = ClassValidation(network, pixels[test], labels[test]).measure(fit.point)
 
     linear = LogisticRegression(C=1.0, max_iter=2000).fit(pixels[train].cpu(), labels[train].cpu())
-    assert 1 - error >= expected
+    assert loss < share * log_loss(labels[test].cpu(), linear.predict_proba(pixels[test].cpu()))
     assert 1 - error > linear.score(pixels[test].cpu(), labels[test].cpu())

@@ -1,8 +1,6 @@
 """The estimators under scikit-learn's own contract, and what is particular to them."""
 
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -77,15 +75,15 @@ def test_held_out_samples_stop_the_fit():
 
 def test_the_last_layer_is_scikit_learns_logistic_regression():
     x, y = load_iris(return_X_y=True)
-    model = GNvproClassifier((6,), alpha_w=1e-3, budget=30, random_state=0).fit(x, y)
+    model = GNvproClassifier((6,), alpha_w=1e-3, budget=150, random_state=0).fit(x, y)
     found = model.surrogate_
     inputs = (torch.as_tensor(x) - found.input_shift) * found.input_scale
     columns = np.column_stack([found.network.bind(found.theta)(inputs).numpy(), np.ones(len(x))])
     # Its objective is the sum over samples, and the bias is a column that is regularised like the others.
     rival = LogisticRegression(C=1 / (1e-3 * len(x)), fit_intercept=False, solver="newton-cg", tol=1e-10)
     rival.fit(columns, y)
-    # Within what the line search asked of the inner solve.
-    np.testing.assert_allclose(model.predict_proba(x), rival.predict_proba(columns), atol=1e-2)
+    # The line search asks of the inner solve what it expects to gain: next to nothing where the fit has converged.
+    np.testing.assert_allclose(model.predict_proba(x), rival.predict_proba(columns), atol=1e-4)
 
 
 def test_pipeline_grid_search_clone_and_pickle():
@@ -137,10 +135,3 @@ def test_bad_settings_are_answered():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device"):
             GNvproRegressor(device="cuda").fit(x, y)
-
-
-def test_only_the_estimators_import_scikit_learn():
-    code = (
-        "import sys, gnvpro.training.train, gnvpro.surrogate.elimination.drop_in; assert 'sklearn' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

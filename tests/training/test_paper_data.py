@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not FILE.exists(), reason="the study's CDR_Data.
 @pytest.mark.parametrize(
     ("settings", "error", "work"),
     [
-        (TrainSettings(), 0.0006, 3300),
+        pytest.param(TrainSettings(), 0.0006, 3300, marks=pytest.mark.long),
         (TrainSettings(quick=True), 0.0010, 520),
         (TrainSettings(network="paper", solver="krylov", budget=200), 0.0095, 700),
     ],

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.networks.in_time.shape import half_of
 from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.protocol import Evaluation, Layer
 
@@ -27,13 +28,12 @@ class HamiltonianNetwork(TimeNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % 2:
-            raise ValueError(f"expected an even width, since the state is two halves, got {self.width}")
+        half_of(self.width)
 
     @property
     def half(self) -> int:
         """Width of Y and of Z."""
-        return self.width // 2
+        return half_of(self.width)
 
     @property
     def n_matrix(self) -> int:
@@ -65,7 +65,7 @@ class HamiltonianNetwork(TimeNetwork):
         return _HamiltonianLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {
             "kind": "hamiltonian",
             "n_inputs": self.n_inputs,
@@ -164,6 +164,11 @@ class _HamiltonianLinearization:
             stop -= size
         opening = torch.cat([y, z], -1) * self._opening_slope
         return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
+
+    @property
+    def layer_forwards(self) -> int:
+        """None: the pass of the linearisation kept what is shown."""
+        return 0
 
     def layers(self, seed: Tensor) -> list[Layer]:
         """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: one dense layer at every time."""

@@ -136,6 +136,7 @@ for room in ("24k", "200k"):
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not _mounts_tmpfs(), reason="cannot mount a small file system here")
 def test_a_full_disk_is_one_sentence_and_resumed_when_there_is_room(tmp_path):
     """Full before there is a data set, and in its midst."""

@@ -8,15 +8,23 @@ import numpy as np
 import pytest
 
 from gnvpro.apps.inversion.posterior.observations import read_observations, write_observations
+from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
-from tests.apps.serving.conftest import serving
 from tests.pde_data.toy import DecayProblem
 
 TRUTH = np.array([[1.4, 0.45]])
 SPREAD = 0.01
 PROBLEM = ("--problem", TOY)
 SHORT = ("--draws", 400, "--tune", 100, "--pde-draws", 400, "--pde-tune", 50, "--starts", 4)
+FEW = ("--draws", 20, "--tune", 10, "--pde-draws", 60, "--pde-tune", 10, "--starts", 2)
+
+
+def agreed(ran):
+    """The numbers of a run that answered; its exit code says whether the chains agree, which so few draws may not."""
+    apart = max(route["split_rhat_max"] for route in ran.numbers["posterior"].values())
+    assert ran.exit_code == int(apart > 1.05), ran.stderr
+    return ran.numbers
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +46,12 @@ def answered(gnvpro, model, field, tmp_path_factory):
         "invert", model, "-d", field / "field.csv", "--noise", "data", "--truth", field / "truth.npy",
         "--routes", "surrogate,delayed,pde", "--out", out, *PROBLEM, *SHORT, "--json",
     )  # fmt: skip
-    assert ran.exit_code == 0, ran.stderr
-    return ran.numbers, out
+    return agreed(ran), out
+
+
+# The draws below are not the same on every processor. The random walk on the PDE has the fewest effective ones, 190 +- 40 of
+# 1600: its means are known within 0.07 to 0.1 standard deviations, its standard deviations within 5 to 7 %. What is
+# asserted is at least five and a half times that.
 
 
 def test_the_truth_is_in_the_posterior_of_every_route(answered):
@@ -87,8 +99,36 @@ def test_people_read_a_table(gnvpro, model, field):
     assert "by the PDE" in ran.stdout
 
 
+@pytest.mark.parametrize("route", ["surrogate", "delayed"])
+@pytest.mark.parametrize(("apart", "agree"), [(0.5, True), (0.8, False)])
+def test_chains_that_do_not_agree_are_told(gnvpro, model, field, monkeypatch, route, apart, agree):
+    """Replayed: independent draws, those of one chain in four moved by so many standard deviations."""
+
+    def replayed(posterior, *_, **__):
+        space = posterior.prior.space
+        rng, middle = np.random.default_rng(0), np.mean([space.lower, space.upper], axis=0)
+        latent = rng.standard_normal((4, 500, space.size))
+        latent[0] += apart
+        return Chains(space, middle + 1e-3 * latent, latent, "replayed")
+
+    monkeypatch.setattr(
+        f"gnvpro.apps.inversion.answer.sample_{'nuts' if route == 'surrogate' else 'delayed'}", replayed
+    )
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", "--routes", route, *PROBLEM)
+    ran = gnvpro(*ask, "--json")
+    found = ran.numbers["posterior"][route]["split_rhat_max"]
+    if agree:
+        assert 1.02 < found < 1.04
+        assert ran.exit_code == 0, ran.stderr
+    else:
+        assert 1.06 < found < 1.1
+        assert ran.exit_code == 1
+        assert f"the chains of {route} do not agree" in ran.stderr
+        assert f"draw more with {'--draws' if route == 'surrogate' else '--pde-draws'}" in " ".join(ran.stderr.split())
+
+
 def test_an_interrupted_run_goes_on_with_its_solves(gnvpro, model, field, tmp_path):
-    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", "--routes", "delayed", *PROBLEM, *SHORT)
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", "--routes", "delayed", *PROBLEM, *FEW)
     kept = ("--checkpoint", tmp_path / "solves.db", "--json")
     first = gnvpro(*ask, *kept).numbers
     with sqlite3.connect(tmp_path / "solves.db") as solves:
@@ -113,8 +153,7 @@ def test_a_surrogate_worse_than_the_noise_is_refused(gnvpro, model, field, tmp_p
 def test_without_the_pde_it_says_so_and_uses_the_surrogate(gnvpro, model, field):
     ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", *SHORT)
     ran = gnvpro(*ask, "--json")
-    assert ran.exit_code == 0, ran.stderr
-    assert list(ran.numbers["posterior"]) == ["surrogate"]
+    assert list(agreed(ran)["posterior"]) == ["surrogate"]
     assert not ran.numbers["corrected_by_pde"]
     assert "residuals of" in ran.numbers["gate"]["source"]
     refused = gnvpro(*ask, "--routes", "delayed")
@@ -122,20 +161,19 @@ def test_without_the_pde_it_says_so_and_uses_the_surrogate(gnvpro, model, field)
     assert "--problem" in refused.stderr
 
 
-def test_a_served_model_is_inverted_by_the_same_code(gnvpro, model, field, tmp_path):
-    few = ("--draws", 20, "--tune", 10, "--starts", 2, "--chains", 2)
-    with serving(tmp_path / "log", model) as server:
-        ran = gnvpro(
-            "invert", f"{server.url}/decay", "--like", model, "-d", field / "field.csv", "--noise", "data", *few, "--json"
-        )  # fmt: skip
-        assert ran.stdout, ran.stderr  # whether so few draws agree is another question
-        wrong = gnvpro("invert", f"{server.url}/other", "-d", field / "field.csv", "--noise", "data")
+def test_a_served_model_is_inverted_by_the_same_code(gnvpro, server, model, field):
+    few = (*FEW, "--chains", 2)
+    ran = gnvpro(
+        "invert", f"{server.url}/second", "--like", model, "-d", field / "field.csv", "--noise", "data", *few, "--json"
+    )  # fmt: skip
+    assert ran.stdout, ran.stderr  # whether so few draws agree is another question
+    wrong = gnvpro("invert", f"{server.url}/other", "-d", field / "field.csv", "--noise", "data")
     direct = gnvpro("invert", model, "-d", field / "field.csv", "--noise", "data", *few, "--json")
     for name, value in ran.numbers["map"]["parameters"].items():
         assert value == pytest.approx(direct.numbers["map"]["parameters"][name], rel=1e-8)
     assert wrong.exit_code == 2
-    assert "it has decay" in wrong.stderr
-    gone = gnvpro("invert", f"{server.url}/decay", "-d", field / "field.csv", "--noise", "data")
+    assert "it has second" in wrong.stderr
+    gone = gnvpro("invert", "http://127.0.0.1:9/decay", "-d", field / "field.csv", "--noise", "data")
     assert gone.exit_code == 2
     assert "is it running?" in gone.stderr
 

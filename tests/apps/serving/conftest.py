@@ -14,10 +14,8 @@ import numpy as np
 import pytest
 
 from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.training.train import TrainSettings, train
 from tests import PROJECT
 from tests.apps.conftest import TOY
-from tests.training.problems import smooth_samples
 
 ROOT = PROJECT
 
@@ -71,26 +69,11 @@ def serving(log, *words):
 
 
 @pytest.fixture(scope="session")
-def smooth(tmp_path_factory):
-    """Three parameters to seven observables, in a folder of another name than `model`'s."""
-    path = tmp_path_factory.mktemp("smooth") / "smooth"
-    train(smooth_samples().split(0), TrainSettings(widths=(5,), gain=1.0, budget=40)).save(path)
-    return path
-
-
-@pytest.fixture(scope="session")
 def surrogate(smooth):
     return Surrogate.load(smooth)
 
 
-@pytest.fixture(scope="module")
-def server(smooth, model, tmp_path_factory):
-    """Two surrogates, and the PDE of none."""
-    with serving(tmp_path_factory.mktemp("log") / "log", smooth, f"second={model}") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def with_pde(model, tmp_path_factory):
     """The toy problem, which has no derivatives, and its surrogate."""
     with serving(tmp_path_factory.mktemp("log") / "log", model, "--with-pde", "--problem", TOY) as running:

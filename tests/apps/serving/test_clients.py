@@ -113,6 +113,7 @@ def test_the_pde_answers_beside_its_surrogate(with_pde):
     assert (refused.status_code, refused.json()["error"]["type"]) == (400, "UnsupportedFeature")
 
 
+@pytest.mark.long
 def test_outside_the_training_range_when_it_is_allowed(smooth, surrogate, tmp_path):
     with serving(tmp_path / "log", smooth, "--extrapolate") as running:
         assert (
@@ -120,6 +121,7 @@ def test_outside_the_training_range_when_it_is_allowed(smooth, surrogate, tmp_pa
         )
 
 
+@pytest.mark.long
 def test_the_real_pde_and_its_derivatives(fenicsx, gnvpro, tmp_path):
     data, folder = tmp_path / "d.zarr", tmp_path / "cdr"
     assert gnvpro("generate", "cdr", "--samples", 32, "--set", "tier=reduced", "--out", data).exit_code == 0

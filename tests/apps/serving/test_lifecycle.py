@@ -17,16 +17,23 @@ from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.apps.serving.solver_process import SolverProcess
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.serving.conftest import serving
-from tests.pde_data.toy import DecayProblem
+from tests.pde_data.toy import DecayProblem, Fussy, WithoutLibrary
 
-SECOND = ("--with-pde", "--problem", "tests.pde_data.toy:Second")
+GATED = ("--with-pde", "--problem", "tests.pde_data.toy:Gated")
 ASKED = {"name": "decay-pde", "input": [[1.5, 0.5]]}
 
 
 @pytest.fixture
-def slow(model, tmp_path):
-    """A PDE of one second a sample."""
-    with serving(tmp_path / "log", model, *SECOND) as running:
+def gate(tmp_path, monkeypatch):
+    """A file; while it is there, the PDE is at work."""
+    monkeypatch.setenv("GATE", str(tmp_path / "gate"))
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def gated(model, gate, tmp_path):
+    """A surrogate and its PDE, which takes as long as the test likes."""
+    with serving(tmp_path / "log", model, *GATED) as running:
         assert requests.post(f"{running.url}/Evaluate", json=ASKED).status_code == 200
         yield running
 
@@ -37,8 +44,9 @@ def worker(server):
     return next(child for child in children if "spawn_main" in " ".join(child.cmdline()))
 
 
-def wait_until(condition, seconds=30):
-    end = time.monotonic() + seconds
+def wait_until(condition):
+    """Or fail after two minutes: what is waited for takes seconds where it works."""
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -48,51 +56,44 @@ def in_work(server):
     return requests.get(f"{server.url}/health").json()["requests_in_work"]
 
 
-def test_surrogates_answer_while_the_pde_is_solved_and_a_stop_answers_what_was_asked(slow, model):
+@pytest.mark.long
+def test_surrogates_answer_while_the_pde_is_solved_and_a_stop_answers_what_was_asked(gated, gate, model):
     expected = Surrogate.load(model).evaluate(np.array([[1.5, 0.5]])).tolist()
-    with ThreadPoolExecutor(4) as pool:
-        solving = [pool.submit(requests.post, f"{slow.url}/Evaluate", json=ASKED) for _ in range(4)]
-        wait_until(lambda: in_work(slow) == 4)
+    gate.touch()
+    with ThreadPoolExecutor(5) as pool:
+        solving = [pool.submit(requests.post, f"{gated.url}/Evaluate", json=ASKED) for _ in range(4)]
+        wait_until(lambda: in_work(gated) == 4)
         for _ in range(10):
-            answer = requests.post(f"{slow.url}/Evaluate", json={**ASKED, "name": "decay"})
+            answer = requests.post(f"{gated.url}/Evaluate", json={**ASKED, "name": "decay"})
             assert answer.json() == {"output": expected}
-        assert not all(future.done() for future in solving)
-        code, said = slow.stop()
+        stopping = pool.submit(gated.stop)
+        wait_until(lambda: gated.log[-1]["event"] == "stopping")
+        assert not any(future.done() for future in solving)
+        gate.unlink()
+        code, said = stopping.result()
         assert [future.result().status_code for future in solving] == [200] * 4
     assert code == 0
     assert (said["models"], said["errors"]) == (["decay", "decay-pde"], 0)
-    assert [line["event"] for line in slow.log if line["event"] != "request"] == ["listening", "stopping", "stopped"]
+    assert [line["event"] for line in gated.log if line["event"] != "request"] == ["listening", "stopping", "stopped"]
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"{slow.url}/health")
+        requests.get(f"{gated.url}/health")
 
 
-def test_a_solver_that_dies_costs_its_requests_only(slow):
+@pytest.mark.long
+def test_a_solver_that_dies_costs_its_requests_only_and_does_not_outlive_a_server_that_was_killed(gated, gate):
+    gate.touch()
     with ThreadPoolExecutor(1) as pool:
-        solving = pool.submit(requests.post, f"{slow.url}/Evaluate", json=ASKED)
-        wait_until(lambda: in_work(slow) == 1)
-        worker(slow).kill()
+        solving = pool.submit(requests.post, f"{gated.url}/Evaluate", json=ASKED)
+        wait_until(lambda: in_work(gated) == 1)
+        worker(gated).kill()
         answer = solving.result()
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "InvalidOutput")
     assert "the process that solves the PDE has ended" in answer.json()["error"]["message"]
-    assert requests.post(f"{slow.url}/Evaluate", json=ASKED).status_code == 200
-
-
-class Fussy(DecayProblem):
-    """Cannot be solved, nor differentiated, for amplitudes above 1.8."""
-
-    def solve(self, y):
-        if (y[:, 0] > 1.8).any():
-            raise FloatingPointError("diverged")
-        return super().solve(y)
-
-    def vjp(self, y, dc):
-        self.solve(y)
-        return 2 * y
-
-
-class WithoutLibrary(DecayProblem):
-    def solve(self, y):
-        raise ModuleNotFoundError("No module named 'solvers'")
+    gate.unlink()
+    assert requests.post(f"{gated.url}/Evaluate", json=ASKED).status_code == 200
+    process = worker(gated)
+    gated.process.kill()
+    process.wait(120)
 
 
 def test_one_bad_row_is_nan_and_the_others_are_computed():
@@ -128,15 +129,9 @@ def test_a_closed_solver_starts_no_process():
     solver.close()
 
 
-def test_the_solver_does_not_outlive_a_server_that_was_killed(slow):
-    process = worker(slow)
-    slow.process.kill()
-    process.wait(20)
-
-
-def test_a_stranger_on_the_line_changes_nothing(slow):
+def test_a_stranger_on_the_line_changes_nothing(server):
     """Not HTTP, half a request, and hanging up in the middle."""
-    port = int(slow.url.rpartition(":")[2])
+    port = int(server.url.rpartition(":")[2])
     for sent in (
         b"\x16\x03\x01\x02\x00\x01\x00",
         b"GET",
@@ -150,7 +145,7 @@ def test_a_stranger_on_the_line_changes_nothing(slow):
             line.settimeout(0.3)
             with contextlib.suppress(TimeoutError, ConnectionError):
                 line.recv(1000)
-    assert requests.post(f"{slow.url}/Evaluate", json={**ASKED, "name": "decay"}).status_code == 200
+    assert requests.post(f"{server.url}/Evaluate", json={**ASKED, "name": "second"}).status_code == 200
 
 
 def test_the_log_has_a_line_for_every_request(server):
@@ -170,6 +165,7 @@ def test_the_log_has_a_line_for_every_request(server):
     assert (health["path"], health["status"]) == ("/health", 200)
 
 
+@pytest.mark.long
 def test_the_log_can_be_left_out(smooth, tmp_path):
     with serving(tmp_path / "log", smooth, "--log", "none") as running:
         requests.post(f"{running.url}/Evaluate", data=b"?")

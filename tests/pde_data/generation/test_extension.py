@@ -25,6 +25,13 @@ def at_once(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    path = tmp_path_factory.mktemp("begun") / "fragile.zarr"
+    generate(Fragile(), path, 10, 5)
+    return path
+
+
 @pytest.mark.parametrize("sizes", [(8,), (10,), (1, 2, 41), (3, 40)], ids=str)
 def test_an_extended_data_set_equals_the_one_made_at_once(at_once, tmp_path, sizes):
     """From a whole block, out of the midst of one, and by single samples."""
@@ -80,9 +87,8 @@ def kill_at(monkeypatch, step):
 
 
 @pytest.mark.parametrize("step", range(7))
-def test_a_kill_in_the_midst_of_growing_is_made_good(at_once, tmp_path, monkeypatch, step):
-    out, back = tmp_path / "grown.zarr", tmp_path / "back.zarr"
-    generate(Fragile(), out, 10, 5)
+def test_a_kill_in_the_midst_of_growing_is_made_good(at_once, begun, tmp_path, monkeypatch, step):
+    out, back = shutil.copytree(begun, tmp_path / "grown.zarr"), tmp_path / "back.zarr"
     with monkeypatch.context() as patched:
         kill_at(patched, step)
         with pytest.raises(Killed):

@@ -18,7 +18,7 @@ from gnvpro.pde_data.storage.dataset import describe
 from gnvpro.pde_data.storage.lock import sole_writer
 from gnvpro.pde_data.storage.store import read_status
 from tests import PROJECT
-from tests.pde_data.toy import Decay, DecayProblem, Fragile, Slow
+from tests.pde_data.toy import Decay, DecayProblem, Fragile, finished_blocks, held_at
 
 SETTINGS = dict(n_samples=42, seed=5, block_size=4)
 
@@ -96,16 +96,16 @@ def test_an_interrupted_run_says_how_to_resume_and_ends_with_the_same_bits(undis
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_ends_with_the_same_bits(undisturbed, tmp_path, blow):
     out = tmp_path / "killed.zarr"
-    imports = "from gnvpro.pde_data.generation.run import generate; from tests.pde_data.toy import Slow; "
-    process = subprocess.Popen([sys.executable, "-c", f"{imports} generate(Slow(), {str(out)!r}, 42, 5)"], cwd=PROJECT)
-    committed = out / "status" / "c"
-    while process.poll() is None and not (committed.exists() and len(list(committed.iterdir())) >= 2):
+    held_at(out).write_text("2")
+    imports = "from gnvpro.pde_data.generation.run import generate; from tests.pde_data.toy import Held; "
+    run = f"{imports} generate(Held({str(out)!r}), {str(out)!r}, 42, 5)"
+    process = subprocess.Popen([sys.executable, "-c", run], cwd=PROJECT)
+    while process.poll() is None and finished_blocks(out) < 2:
         time.sleep(0.01)
     process.send_signal(blow)
-    assert process.wait() == -blow, "the run was over before it could be stopped"
-    pending = int((read_status(out) == SolveStatus.PENDING).sum())
-    assert 0 < pending < 42
-    assert generate(Slow(), out, 42, 5)["n_solved_now"] == pending
+    assert process.wait() == -blow
+    assert (read_status(out) == SolveStatus.PENDING).sum() == 42 - 2 * 4
+    assert generate(Fragile(), out, 42, 5)["n_solved_now"] == 42 - 2 * 4
     assert_same_bits(out, undisturbed)
 
 

@@ -121,6 +121,7 @@ def test_netcdf_holds_the_same(stored, tmp_path):
     assert failures == describe(tmp_path / "copy.nc")["failures"]
 
 
+@pytest.mark.long
 def test_netcdf_is_read_beside_fenicsx(fenicsx, tmp_path):
     """Both bring an HDF5 library, and h5py failed where FEniCSx was first."""
     code = (
@@ -288,6 +289,7 @@ def test_describe_bare_arrays(matrices, tmp_path):
     json.dumps(about)
 
 
+@pytest.mark.long
 def test_reading_needs_neither_fenicsx_nor_torch(stored, matrices, tmp_path):
     np.savez(tmp_path / "rows.npz", Y=matrices[0], C=matrices[1])
     blocked = "import sys\nfor name in {names}: sys.modules[name] = None\n"

@@ -22,17 +22,16 @@ SETTINGS = dict(n_samples=42, seed=5)
 CHUNKS = {"parameters": "3/0", "observables": "3/0/0", "failure": "3", "wall_time": "3", "status": "3"}
 
 
-@pytest.fixture
-def path(tmp_path):
-    generate(Fragile(), tmp_path / "d.zarr", **SETTINGS)
-    return tmp_path / "d.zarr"
-
-
 @pytest.fixture(scope="module")
 def undamaged(tmp_path_factory):
     path = tmp_path_factory.mktemp("undamaged") / "d.zarr"
     generate(Fragile(), path, **SETTINGS)
     return path
+
+
+@pytest.fixture
+def path(undamaged, tmp_path):
+    return shutil.copytree(undamaged, tmp_path / "d.zarr")
 
 
 def flip_a_bit(file, at=-6):

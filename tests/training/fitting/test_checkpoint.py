@@ -112,6 +112,7 @@ train(SPLIT, RACE, callback, checkpoint=sys.argv[1], every=30)
 """
 
 
+@pytest.mark.long
 def test_a_killed_process_is_resumed_by_another(tmp_path):
     ran = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path / "run"), "120"], env=dict(os.environ))
     assert ran.returncode == -signal.SIGKILL

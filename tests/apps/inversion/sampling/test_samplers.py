@@ -1,9 +1,11 @@
 """NUTS, random walk and delayed acceptance: the exact posterior within Monte Carlo error, whatever the cheap model."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from arviz_stats import ess
 from scipy import stats
 
 from gnvpro.apps.inversion.maximum import find_minima
@@ -61,18 +63,31 @@ def start_of(posterior, n_chains, seed=1):
     return {"start": whitening.centre + 1.5 * normal @ whitening.factor.T, "factor": whitening.factor}
 
 
+# Draws follow rounding, so other processors have other ones. One comparison in 5e8 is beyond six standard errors of a normal
+# law; of second moments, whose errors are those of chi-squared with as many degrees as there are effective samples, one in
+# 3e7. The chains are long enough that their effective samples are never as few as that is worth nothing.
+FAR = 6
+
+
 def assert_draws_from(chains, mean, covariance):
-    """Mean and covariance within five Monte Carlo standard errors."""
-    scores = (chains.mean - mean) / chains.monte_carlo_error
-    assert np.abs(scores).max() < 5, f"means are off by {scores} standard errors"
-    inverse_root = np.linalg.inv(np.linalg.cholesky(covariance))
-    white = np.cov(inverse_root @ chains.pooled.T)
-    off = np.abs(white - np.eye(len(mean))).max() * np.sqrt(chains.effective.min() / 2)
-    assert off < 5, f"the covariance is off by {off} standard errors"
+    """First and second moments within `FAR` Monte Carlo standard errors."""
     assert chains.effective.min() > 200, "too few effective samples to tell anything"
+    white = (chains.draws - mean) @ np.linalg.inv(np.linalg.cholesky(covariance)).T
+    n = len(mean)
+    scores = [white[..., i].mean() * root_of_effective(white[..., i]) for i in range(n)]
+    assert np.abs(scores).max() < FAR, f"means are off by {scores} standard errors"
+    for i, j in itertools.combinations_with_replacement(range(n), 2):
+        product, expected = white[..., i] * white[..., j], float(i == j)
+        # The variance of a product of standard normal variables; where a bound cuts these off it is less.
+        off = (product.mean() - expected) * root_of_effective(product) / np.sqrt(1 + expected)
+        assert np.abs(off) < FAR, f"the covariance is off by {off} standard errors"
 
 
-def nuts(posterior, draws=400, tune=100, seed=0, **given):
+def root_of_effective(draws):
+    return np.sqrt(float(ess(draws, method="mean")))
+
+
+def nuts(posterior, draws=1200, tune=100, seed=0, **given):
     whitening = Whitening.at_mode(posterior, np.zeros(posterior.prior.size))
     return sample_nuts(posterior, chains=2, draws=draws, tune=tune, seed=seed, whitening=whitening, **given)
 
@@ -117,13 +132,13 @@ def test_whitening_says_where_the_model_could_not_be_solved():
 def test_nuts_draws_from_a_normal_posterior(kind):
     posterior, mean, covariance = linear(kind)
     whitening, before = Whitening.at_mode(posterior, TRUTH), posterior.solves.evaluated
-    chains = sample_nuts(posterior, chains=2, draws=200, tune=100, seed=0, whitening=whitening)
+    chains = sample_nuts(posterior, chains=2, draws=600, tune=100, seed=0, whitening=whitening)
     assert_draws_from(chains, mean, covariance)
     assert chains.split_rhat.max() < 1.05
-    assert chains.cheap == posterior.solves.evaluated - before > 600
+    assert chains.cheap == posterior.solves.evaluated - before > 2 * 700
     assert chains.derivatives == chains.cheap
     assert (chains.accurate, chains.about["divergences"]) == (0, 0)
-    assert chains.statistics["n_steps"].shape == (2, 200)
+    assert chains.statistics["n_steps"].shape == (2, 600)
     dear = sample_nuts(posterior, chains=2, draws=5, tune=5, seed=0, whitening=whitening, accurate=True)
     assert dear.accurate > 20
     assert dear.cheap == 0
@@ -187,12 +202,12 @@ def test_a_posterior_at_a_bound(sample):
 def test_a_wrong_cheap_model_costs_acceptance_and_nothing_else(wrong):
     accurate, mean, covariance = linear()
     cheap = by(accurate, Analytic(PRIOR.space, matrix(M, N), **wrong))
-    for learn in (True, False):
-        chains = delayed(cheap, accurate, learn=learn)
+    for learn, draws in ((True, 400), (False, 1200)):  # what is not learned makes chains stick now and then
+        chains = delayed(cheap, accurate, draws=draws, learn=learn)
         assert_draws_from(chains, mean, covariance)
     assert chains.about["acceptance"] < 0.9
     with pytest.raises(AssertionError, match="off by"):  # the cheap model by itself has another posterior
-        assert_draws_from(walk(cheap), mean, covariance)
+        assert_draws_from(walk(cheap, draws=4000), mean, covariance)
 
 
 def test_learning_the_model_error_raises_acceptance():
@@ -270,11 +285,12 @@ def test_failed_solves_are_rejected_and_counted_by_random_walk_and_delayed_accep
 def test_failed_solves_are_rejected_and_counted_by_nuts(kind):
     posterior = failing(kind)
     whitening = Whitening(np.array([-0.2]), np.eye(1))
-    chains = sample_nuts(posterior, chains=2, draws=300, tune=200, seed=0, whitening=whitening, accurate=True)
+    chains = sample_nuts(posterior, chains=2, draws=1500, tune=200, seed=0, whitening=whitening, accurate=True)
     assert chains.draws.max() <= 0.6
     assert posterior.solves.failed > 10
     assert chains.about["divergences"] > 10
     assert chains.split_rhat.max() < 1.1
+    # The mean of so many draws varies by 0.045 standard deviations.
     assert abs(chains.mean[0] - CUT.mean()) < 0.25 * CUT.std()  # failures bias a sampler that follows gradients
 
 
@@ -333,12 +349,12 @@ def test_from_the_minimum_to_the_posterior_on_the_simplex():
     model = Together(prior.space, matrix(4, 3), bend=0.2)
     posterior = synthetic(model, np.array([0.15, 0.6, 0.25]), independent(4, 0.3), prior)
     whitening = Whitening.at_mode(posterior, find_minima(posterior, 2, 0)[0].parameters)
-    chains = sample_nuts(posterior, chains=2, draws=500, tune=200, seed=0, whitening=whitening)
+    chains = sample_nuts(posterior, chains=2, draws=1000, tune=200, seed=0, whitening=whitening)
     parts = np.stack(np.meshgrid(*[(np.arange(60) + 0.5) / 60] * 3)).reshape(3, -1).T
     y = parts / parts.sum(axis=1, keepdims=True)
     weights = np.exp(-posterior.misfit(model.evaluate(y)))
     mean = np.average(y, axis=0, weights=weights)
     spread = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weights))
-    assert np.abs((chains.mean - mean) / chains.monte_carlo_error).max() < 5
-    np.testing.assert_allclose(chains.standard_deviation, spread, rtol=0.12)
+    assert np.abs((chains.mean - mean) / chains.monte_carlo_error).max() < FAR
+    np.testing.assert_allclose(chains.standard_deviation, spread, rtol=0.12)  # known within 0.018
     assert np.abs(chains.mean - prior.moments[0]).max() > 10 * chains.monte_carlo_error.max(), "the data say something"

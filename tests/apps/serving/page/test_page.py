@@ -165,6 +165,7 @@ def test_who_sends_nothing_holds_no_place():
         answer = connection.getresponse()
         assert answer.status == 408
         assert "did not arrive within 0.05 s" in json.loads(answer.read())["error"]
+        connection.close()  # or the server waits ten seconds for what is left of the body
 
 
 def test_points_that_the_pde_cannot_have(address):

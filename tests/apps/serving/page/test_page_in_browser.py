@@ -57,7 +57,7 @@ def address():
         yield found
 
 
-@pytest.fixture(params=[1280, 320])
+@pytest.fixture(params=[1280, pytest.param(320, marks=pytest.mark.long)])
 def page(browser, address, request):
     """The page at one width; complaints in the console and requests to others are errors at the end."""
     wrong = []

@@ -198,6 +198,7 @@ def test_predictions_of_an_iterate_are_those_validation_measures():
     assert float(error.mean()) == pytest.approx(one.test_error, rel=1e-3)  # compressed targets
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("study", [cdr, dcr], ids=["cdr", "dcr"])
 def test_quick_studies_reach_adam_with_half_of_its_work(study, monkeypatch):
     monkeypatch.delenv("GNVPRO_PAPER_DATA", raising=False)

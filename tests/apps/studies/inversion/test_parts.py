@@ -125,24 +125,26 @@ def test_a_search_that_ends_higher_is_counted_and_not_measured():
     assert "in 1 all of scipy's" in str(inversion_minima.table(found).title)
 
 
+@pytest.mark.long
 def test_routes_agree_and_the_poor_surrogate_alone_does_not(case):
     lengths = Lengths(
         walk=6000,
         gradient=300,
-        delayed=400,
+        delayed=800,
         delayed_tune=60,
         walk_tune=300,
         gradient_tune=50,
-        cheap=400,
+        cheap=800,
         cheap_tune=100,
     )
-    routes = inversion_routes.compare_routes(case, Smooth(), Smooth(1e-4), Smooth(0.01), lengths, 0, silent)
+    routes = inversion_routes.compare_routes(case, Smooth(), Smooth(1e-4), Smooth(0.007), lengths, 0, silent)
     found = routes.numbers()["routes"]
+    # Draws differ by processor: 24 comparisons, each beyond six errors once in 5e8; the poor surrogate alone is 15 off.
     for name in (*(GOOD, POOR, UNLEARNED), inversion_routes.GRADIENT):
         assert found[name]["split_rhat_max"] < 1.05, name
-        assert np.abs(found[name]["means_in_monte_carlo_errors"]).max() < 4.5, name
-        assert np.abs(found[name]["standard_deviations_in_monte_carlo_errors"]).max() < 4.5, name
-    assert np.abs(found[inversion_routes.ALONE]["means_in_monte_carlo_errors"]).max() > 4.5
+        assert np.abs(found[name]["means_in_monte_carlo_errors"]).max() < 6, name
+        assert np.abs(found[name]["standard_deviations_in_monte_carlo_errors"]).max() < 6, name
+    assert np.abs(found[inversion_routes.ALONE]["means_in_monte_carlo_errors"]).max() > 8
     assert found[GOOD]["fewer_solves_than_random_walk"] > 5
     assert found[GOOD]["acceptance"] > 0.95 > found[UNLEARNED]["acceptance"]
     assert found[WALK]["pde_solves"] == 4 * 6301

@@ -16,12 +16,14 @@ def relative(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fenicsx")
 def test_crank_nicolson_is_second_order_in_time():
     c = [PlainConvectionDiffusionReaction(SHORT, cells=4, steps=n).evaluate(Y) for n in (8, 16, 32)]
     assert np.linalg.norm(c[0] - c[1]) / np.linalg.norm(c[1] - c[2]) == pytest.approx(4, rel=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fenicsx")
 def test_the_two_routes_agree():
     """Triangles against squares, quadrature against nodal reaction, Newton against explicit steps.

@@ -22,7 +22,9 @@ def anomalous_error(problem, y):
     return estimated_error(problem, y, problem.evaluate(y))["anomalous"]
 
 
-@pytest.mark.parametrize(("mesh", "mean", "worst"), [("coarse", 1.1e-3, 2.5e-3), ("fine", 3e-4, 7e-4)])
+@pytest.mark.parametrize(
+    ("mesh", "mean", "worst"), [("coarse", 1.1e-3, 2.5e-3), pytest.param("fine", 3e-4, 7e-4, marks=pytest.mark.long)]
+)
 def test_error_of_the_shipped_meshes(mesh, mean, worst):
     problem = Resistivity(mesh=mesh)
     y = np.concatenate([draw(problem.parameters, 2, np.arange(4)), ENDS])
@@ -38,7 +40,7 @@ def test_error_of_the_shipped_meshes(mesh, mean, worst):
         {"background_conductivity": 0.02, "body_conductivity": 1.0},
         {"semi_axis_ratio": (1.0, 1.0, 1.0), "volume": (0.03, 0.12)},
         {"semi_axis_ratio": (1.6, 1.2, 0.7), "volume": (0.03, 0.12)},
-        {"depth": (4.5, 7.5), "volume": (28.3, 90.0)},
+        pytest.param({"depth": (4.5, 7.5), "volume": (28.3, 90.0)}, marks=pytest.mark.long),
     ],
     ids=["resistive body", "conductive body", "sphere", "three axes", "ten times as large"],
 )
@@ -47,6 +49,7 @@ def test_error_of_other_bodies(options):
     assert anomalous_error(problem, draw(problem.parameters, 2, np.arange(3)))["max"] < 5e-3
 
 
+@pytest.mark.long
 def test_error_of_another_survey():
     survey = Survey(
         (Source((-1.0, 0.6), (1.0, -0.2)), Source((0.3, 0.2))),
@@ -56,6 +59,7 @@ def test_error_of_another_survey():
     assert anomalous_error(problem, draw(problem.parameters, 2, np.arange(3)))["max"] < 5e-3
 
 
+@pytest.mark.long
 def test_refinement_quarters_the_error_at_least():
     """From 6,140 to 16,084 nodes: a factor of 1.38 in the mesh width, 3.6 for a method of fourth order."""
     y = draw(Resistivity().parameters, 3, np.arange(4))
@@ -75,6 +79,7 @@ def test_derivatives_are_those_of_the_equation():
 
 
 class TestPlainRoute:
+    @pytest.mark.long
     def test_error_falls_with_the_cells(self):
         y = np.array([[0.65, 0.15, 0.0]])
         coarse, fine = (anomalous_error(PlainResistivity(h=h), y)["mean"] for h in (0.25, 0.1))
@@ -95,6 +100,7 @@ class TestPlainRoute:
         assert plain.body.body_conductivity == 0.1
 
 
+@pytest.mark.long
 def test_boundary_elements_of_the_degree_that_is_needed(monkeypatch):
     assert BoundaryElements(BuriedBody()).oracle.degree == 13
     right_above = BuriedBody(Survey((Source((0.5, 0.0)),)))

@@ -140,6 +140,7 @@ class TestSolve:
 
 @pytest.mark.usefixtures("fenicsx")
 class TestDerivatives:
+    @pytest.mark.long
     def test_taylor_in_every_parameter(self):
         y = np.array([[0.55, 0.08, 0.4]])
         for direction in (*np.diag([0.08, 0.05, 0.3]), np.array([0.05, 0.03, 0.2])):
@@ -151,6 +152,7 @@ class TestDerivatives:
         y, direction = np.array([[0.6, 0.08, 0.0]]), np.array([[0.0, 0.0, 0.3]])
         assert_taylor(problem.evaluate, problem.jvp(y, direction), y, direction)
 
+    @pytest.mark.long
     def test_taylor_with_poles_and_many_sources(self):
         survey = Survey(
             (Source((0.2, 0.9)), Source((-1.0, 0.3), (1.0, 0.1)), Source((0.2, 0.9), (1.0, 0.1)), Source((1.0, 0.1))),

@@ -60,6 +60,7 @@ def test_wrong_options_are_said(options, message):
 
 @pytest.mark.usefixtures("fenicsx")
 class TestSolve:
+    @pytest.mark.long
     def test_it_adds_less_error_than_the_full_route_has(self):
         y = parameters(64, seed=5)
         found = REDUCED.evaluate(y)
@@ -86,6 +87,7 @@ class TestSolve:
         np.testing.assert_allclose(np.abs(parity), 1, rtol=1e-10)
         assert 0 < (parity < 0).sum() < 20
 
+    @pytest.mark.long
     def test_every_process_makes_the_same_bits(self):
         script = (
             "import hashlib, numpy as np\n"
