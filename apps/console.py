@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -162,4 +163,6 @@ def _sentence(error: BaseException) -> str:
         return f'{error.name} is not installed; {needs} pip install "gnvpro[{extra}]" (see the README)'
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    # What is an argument of a function is an option here.
+    text = re.sub(r"\b(\w+)=True\b", lambda found: "--" + found[1].replace("_", "-"), str(error))
+    return " ".join(text.split()) or type(error).__name__

@@ -132,7 +132,7 @@ def _solved(client: Client, task: Task, blocks: list[int]) -> Iterator[FinishedB
             future.release()
             yield finished
     except _lost_scheduler() as error:
-        raise OSError("lost the Dask scheduler; finished blocks are kept, and the same command resumes") from error
+        raise OSError("lost the Dask scheduler; finished blocks are kept, and generating it again resumes") from error
     finally:
         with contextlib.suppress(Exception):  # where the scheduler is gone, there is nothing left to cancel
             client.cancel(futures, force=True)

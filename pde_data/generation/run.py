@@ -20,18 +20,14 @@ from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.generation.blocks import BlockTask
 from gnvpro.pde_data.generation.engines import Engine, in_process
+from gnvpro.pde_data.generation.target import asked_recipe, is_complete, make_last_folder, prepare, status_in
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.loading import as_problem
-from gnvpro.pde_data.sampling import default_design, place
-from gnvpro.pde_data.storage import integrity, layout, store
+from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.lock import sole_writer
-from gnvpro.pde_data.storage.recipe import Recipe
 from gnvpro.pde_data.storage.schema import count_by_status
-from gnvpro.surrogate.spaces import Array
 
-# What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
-DEFAULT_BLOCK_SIZE = 32
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Progress = Callable[[int, int, int], None]
@@ -91,12 +87,12 @@ def generate(
     """
     wall, cpu = time.perf_counter(), time.process_time()
     problem, out = as_problem(problem), Path(out).absolute()
-    recipe = _asked_recipe(problem, out, n_samples, seed, block_size, design)
+    recipe = asked_recipe(problem, out, n_samples, seed, block_size, design)
     done, damage, solve_seconds = _Solved(), [], 0.0
-    if repair or not _is_complete(out, recipe, retry_failed):
-        _make_last_folder(out)
+    if repair or not is_complete(out, recipe, retry_failed):
+        make_last_folder(out)
         with sole_writer(out), _saying_what_is_kept(out):
-            damage = _prepare(problem, out, recipe, repair)
+            damage = prepare(problem, out, recipe, repair)
             began = time.perf_counter()
             done = _solve_pending(BlockTask(problem, recipe, out, retry_failed), on_progress, run)
             solve_seconds = time.perf_counter() - began
@@ -114,104 +110,18 @@ class _Solved:
     cpu_seconds: float = 0.0
 
 
-def _asked_recipe(
-    problem: Problem, out: Path, n_samples: int, seed: int, block_size: int | None, design: str | None
-) -> Recipe:
-    """What is asked for, once it is known to fit what is in place."""
-    for what, size in (("samples", n_samples), ("samples per block", block_size)):
-        if size is not None and size < 1:
-            raise ValueError(f"expected at least 1 {what}, got {size}")
-    there = store.recipe_in(out) if _is_data_set(out) else None
-    usual_size = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
-    usual_design = there.design if there else default_design(problem.parameters)
-    asked = Recipe.of(problem, n_samples, seed, block_size or usual_size, design or usual_design)
-    # A design, law or seed that gives no points: before anything is written.
-    place(problem.parameters, asked.design, seed, [n_samples - 1])
-    if there and (difference := there.difference(asked)):
-        raise ValueError(
-            f"{out} was made with other settings: {difference}; repeat them to resume, or choose another place"
-        )
-    if there and n_samples < there.n_samples:
-        raise ValueError(
-            f"{out} has {there.n_samples} samples there, {n_samples} asked; none are thrown away: ask for "
-            f"{there.n_samples} or more, or choose another place"
-        )
-    return asked
-
-
-def _is_data_set(out: Path) -> bool:
-    """Whether `out` is a data set; False for nothing or an empty folder, an error for anything else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    store.read_attributes(out)
-    return True
-
-
-def _is_complete(out: Path, recipe: Recipe, retry_failed: bool) -> bool:
-    if not _is_data_set(out) or not store.has_size(out, recipe.n_samples):
-        return False
-    status = _status(out)
-    unfinished = (status != SolveStatus.OK) if retry_failed else (status == SolveStatus.PENDING)
-    return not unfinished.any() and "estimated_error" in store.read_attributes(out)
-
-
-def _status(out: Path) -> np.ndarray:
-    try:
-        return store.read_status(out)
-    except ValueError:
-        integrity.require_sound(out)
-        raise
-
-
-def _make_last_folder(out: Path) -> None:
-    """The last folder on the way to `out` is made if need be; a longer missing way is more likely a slip."""
-    folder = out.parent
-    if not folder.parent.is_dir():
-        raise FileNotFoundError(f"the folder {folder.parent} does not exist; create it, or choose another place")
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OSError(f"cannot make the folder {folder} ({error.strerror}); choose one you may write in") from error
-
-
-def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool) -> list[integrity.Damage]:
-    """Have the data set in place, in its size, and without the damage that is to be repaired; returns that."""
-    if not _is_data_set(out):
-        layout.create(out, recipe, _background(problem))
-        return []
-    if not store.has_size(out, recipe.n_samples):
-        store.resize(out, recipe.n_samples)
-    found = integrity.find_damage(out) if repair else []
-    if found:
-        integrity.give_up(out, found, _background(problem))
-    return found
-
-
-def _background(problem: Problem) -> Array | None:
-    """The problem's background, once it is known to fit its observables."""
-    background = getattr(problem, "background", None)
-    if background is None:
-        return None
-    background = np.asarray(background, dtype=np.float64)
-    expected = (problem.observables.size,)
-    if background.shape != expected or not np.isfinite(background).all():
-        found = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
-        raise ValueError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {found}")
-    return background
-
-
 @contextmanager
 def _saying_what_is_kept(out: Path) -> Iterator[None]:
     """Tell how to go on after Ctrl-C and after a full disk."""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{_progress_in(out)}; the same command resumes there") from None
+        raise KeyboardInterrupt(f"{_progress_in(out)}; generating it again resumes there") from None
     except OSError as error:
         if error.errno not in _OUT_OF_SPACE:
             raise
         why = f"cannot write {out} ({os.strerror(error.errno)})"
-        raise OSError(f"{why}; {_progress_in(out)}: free some space, and the same command resumes there") from error
+        raise OSError(f"{why}; {_progress_in(out)}: free some space, and generating it again resumes there") from error
 
 
 def _progress_in(out: Path) -> str:
@@ -223,7 +133,7 @@ def _progress_in(out: Path) -> str:
 
 def _solve_pending(task: BlockTask, on_progress: Progress | None, run: Engine) -> _Solved:
     """Solve what is pending, and what failed if it is to be tried again."""
-    status, size = _status(task.out), task.recipe.block_size
+    status, size = status_in(task.out), task.recipe.block_size
     work = _samples_to_solve(status, size, task.retry_failed)
     again = np.concatenate([status[b * size : (b + 1) * size] for b in work]) if work else status[:0]
     done, failed = (

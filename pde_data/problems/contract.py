@@ -51,3 +51,22 @@ class Problem(ForwardModel, Protocol):
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
         """Observables (n, n_out), NaN where a sample failed, and the `SolveStatus` (n,) of every sample."""
         ...
+
+
+def background_of(problem: Problem) -> Array | None:
+    """The problem's `background` (n_out,), None where it has none.
+
+    Raises
+    ------
+    ValueError
+        It does not fit the observables, or is not finite.
+    """
+    background = getattr(problem, "background", None)
+    if background is None:
+        return None
+    background = np.asarray(background, dtype=np.float64)
+    expected = (problem.observables.size,)
+    if background.shape != expected or not np.isfinite(background).all():
+        found = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
+        raise ValueError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {found}")
+    return background

@@ -1,4 +1,4 @@
-"""A PDE that data are generated from: what it must offer, how it is found, how a block of it is solved.
+"""A PDE that data are generated from: what it must offer, and how it is found by name.
 
 A user's own class needs `parameters`, `observables` and `evaluate`; what is missing beside is filled in.
 """
@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +24,15 @@ from gnvpro.surrogate.spaces import Array, Space
 REGISTERED = {
     "cdr": "gnvpro.pde_data.problems.convection.problem:ConvectionDiffusionReaction",
     "dcr": "gnvpro.pde_data.problems.resistivity.problem:Resistivity",
+}
+# What scripts, settings files and models may still call the problems of this package.
+_FORMERLY = {
+    "pde_data.convection:ConvectionDiffusionReaction": REGISTERED["cdr"],
+    "pde_data.resistivity:Resistivity": REGISTERED["dcr"],
+    "pde_data.convection_newton:PlainConvectionDiffusionReaction": (
+        "gnvpro.pde_data.problems.convection.plain:PlainConvectionDiffusionReaction"
+    ),
+    "pde_data.resistivity_plain:PlainResistivity": "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity",
 }
 
 
@@ -39,6 +47,7 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
         Nothing of that name, options it does not have, or what the factory returns is not a problem; says what
         is missing.
     """
+    name = _FORMERLY.get(name, name)
     if ":" not in name:
         return registered_problem(name, options)
     return as_problem(make(_factory(name), options), name, options or {})
@@ -83,14 +92,6 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
     if all(hasattr(model, what) for what in ("name", "definition", "solve")):
         return model
     return cast(Problem, CompletedProblem(model, made_by, options))
-
-
-class Rebuilt:
-    """Mixin: pickled, an object leaves its cached properties behind, such as a solver, and makes them again."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        made = {name for kind in type(self).__mro__ for name, what in vars(kind).items() if _is_cached(what)}
-        return {name: value for name, value in self.__dict__.items() if name not in made}
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,6 @@ class CompletedProblem:
             return self.model.solve(y)
         observables = np.asarray(self.model.evaluate(y), dtype=np.float64)
         return observables, np.full(len(y), SolveStatus.OK, dtype=np.int8)
-
-
-def _is_cached(attribute: Any) -> bool:
-    return isinstance(attribute, cached_property)
 
 
 def _factory(path: str) -> Callable[..., Any]:

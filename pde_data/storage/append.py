@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage import layout, store
 from gnvpro.pde_data.storage.lock import sole_writer
@@ -45,7 +45,7 @@ def append(
     require_appendable(problem, path)
     with sole_writer(path):
         if not path.exists():
-            layout.create(path, _recipe(problem, len(parameters)), _background(problem))
+            layout.create(path, _recipe(problem, len(parameters)), background_of(problem))
         status = store.read_status(path)
         first = int((status != SolveStatus.PENDING).sum())  # those after it are of a call that was killed
         total = first + len(parameters)
@@ -74,8 +74,3 @@ def require_appendable(problem: Problem, path: Path) -> None:
 
 def _recipe(problem: Problem, n: int) -> Recipe:
     return Recipe.of(problem, n, seed=0, block_size=BLOCK_SIZE, design=GIVEN)
-
-
-def _background(problem: Problem) -> Array | None:
-    background = getattr(problem, "background", None)
-    return None if background is None else np.asarray(background, dtype=np.float64)

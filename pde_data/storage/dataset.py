@@ -53,7 +53,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             raise ValueError("it is neither a zarr folder nor a .nc file")
     except (OSError, ValueError, *SENSELESS) as error:
         disputed = "conflicting sizes" in str(error)
-        remedy = "; a run that extended it was killed: repeat its `gnvpro generate`" if disputed else ""
+        remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
         raise ValueError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
     missing = [name for name in ("parameters", "observables") if name not in opened]
     if missing:
@@ -86,18 +86,18 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
     if path.suffix.lower() in _BARE and path.is_file():
         return _without_metadata(*read_arrays(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
     if transpose:
-        raise ValueError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out --transpose")
+        raise ValueError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
     with open_dataset(path) as dataset, _naming_damage(path):
         parameters, observables = (_rows(dataset, name) for name in ("parameters", "observables"))
         status, attributes = _status(dataset, len(parameters)), _attributes(dataset, path)
         background = np.asarray(dataset["background"].values).reshape(-1) if "background" in dataset else None
     if (pending := int((status == SolveStatus.PENDING).sum())) and not allow_partial:
         raise ValueError(
-            f"{path}: {pending} of {len(status)} samples are still pending; finish it by repeating `gnvpro generate`"
+            f"{path}: {pending} of {len(status)} samples are still pending; finish it by generating it again"
         )
     ok = status == SolveStatus.OK
     if not ok.any():
-        raise ValueError(f"{path}: none of its {len(status)} samples is solved; see `gnvpro info {path}`")
+        raise ValueError(f"{path}: none of its {len(status)} samples is solved; `describe` lists the reasons")
     parameters, observables = parameters[ok], observables[ok]
     if _is_own(path, attributes) and not (np.isfinite(parameters).all() and np.isfinite(observables).all()):
         _require_sound(path)  # a chunk that is gone reads as NaN
@@ -113,7 +113,7 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `gnvpro info` says of a data set; JSON-able.
+    """What a data set says of itself; JSON-able.
 
     Counts by status, every failure with its reason, the spaces, the size on disk, and what the data set says
     of its origin (definition, seed, versions, estimated error); for files without metadata the last is absent.
@@ -215,7 +215,7 @@ def _sha256(path: Path) -> str:
 def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no data set at {path}; make one with `gnvpro generate`, or check the name")
+        raise FileNotFoundError(f"no data set at {path}; `generate` makes one, or check the name")
     return path
 
 

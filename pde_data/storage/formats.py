@@ -37,7 +37,7 @@ def read_arrays(path: Path, transpose: bool = False) -> tuple[Array, Array]:
     parameters, observables = found
     if parameters.shape[axis] != observables.shape[axis]:
         fits_transposed = parameters.shape[1 - axis] == observables.shape[1 - axis]
-        remedy = f"{'leave out' if transpose else 'add'} --transpose" if fits_transposed else "check the file"
+        remedy = f"{'leave out' if transpose else 'add'} transpose=True" if fits_transposed else "check the file"
         raise ValueError(
             f"{path}: expected as many {'columns' if axis else 'rows'} (samples) of parameters and observables, "
             f"got shapes {parameters.shape} and {observables.shape}; {remedy}"

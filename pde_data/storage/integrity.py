@@ -88,8 +88,7 @@ def require_sound(path: Path) -> None:
     if found := find_damage(path):
         more = f", and {len(found) - 1} more chunks" if len(found) > 1 else ""
         raise ValueError(
-            f"{path} is damaged: {found[0]}{more}; `gnvpro info {path}` lists them, "
-            "the command that made it makes them again with --repair"
+            f"{path} is damaged: {found[0]}{more}; `describe` lists them, `generate` with repair=True makes them again"
         )
 
 

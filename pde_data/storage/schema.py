@@ -63,7 +63,7 @@ def decode_attributes(attributes: Mapping[str, Any], path: Path) -> dict[str, An
         No schema version, a newer one, or damaged attributes.
     """
     if "schema_version" not in attributes:
-        raise ValueError(f"{path} was not made by `gnvpro generate` (it has no schema_version); choose another place")
+        raise ValueError(f"{path} was not made by `generate` (it has no schema_version); choose another place")
     try:
         found = int(attributes["schema_version"])
     except (TypeError, ValueError, OverflowError) as error:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.pde_data.storage.formats import load_mat, load_npz
 from gnvpro.surrogate.spaces import Array
 
 # Names under which files hold parameters; Y is that of the method's papers.
 NAMES = ("parameters", "Y", "y")
 
 
-def read_parameters(path: Path, transpose: bool = False, names: tuple[str, ...] = ()) -> Array:
+def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names: tuple[str, ...] = ()) -> Array:
     """Parameters (n, n_in) of a .npz, .npy, .csv or .mat file, or of a data set.
 
     Parameters
@@ -33,36 +35,49 @@ def read_parameters(path: Path, transpose: bool = False, names: tuple[str, ...] 
     FileNotFoundError
         Nothing there.
     """
+    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no parameters at {path}; check the name")
     suffix = path.suffix.lower()
     if transpose and suffix not in (".mat", ".npz"):
-        raise ValueError(f"{path}: --transpose is for .mat and .npz; samples are rows here")
-    try:
-        if suffix == ".csv":
+        raise ValueError(f"{path}: transpose=True is for .mat and .npz; samples are rows here")
+    match suffix:
+        case ".csv":
             return _read_csv(path, names)
-        if suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), float)
-        if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                values = np.asarray(stored[_name(path, stored.files)], float)
-                return values.T if transpose else values
-        if suffix == ".mat":
-            stored = loadmat(path)
-            values = np.asarray(stored[_name(path, [n for n in stored if not n.startswith("__")])], float)
-            return values if transpose else values.T
-    except NotImplementedError as error:
-        raise ValueError(f"{path} is a MATLAB 7.3 file; save it with -v7") from error
-    except (BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); is it complete?") from error
-    return read_samples(path, allow_partial=True).parameters
+        case ".npy":
+            return _read_npy(path)
+        case ".npz":
+            table = _table(path, load_npz(path))
+            return table.T if transpose else table
+        case ".mat":
+            table = _table(path, load_mat(path))
+            return table if transpose else table.T
+        case _:
+            return read_samples(path, allow_partial=True).parameters
 
 
-def _name(path: Path, there: list[str]) -> str:
+def _table(path: Path, stored: Mapping[str, Any]) -> Array:
+    """The array with one of the names, or the only one."""
+    there = [name for name in stored if not name.startswith("__")]
     found = [name for name in NAMES if name in there] or (there if len(there) == 1 else [])
     if not found:
         raise ValueError(f"{path}: expected an array named {' or '.join(NAMES)}, got {', '.join(there) or 'none'}")
-    return found[0]
+    return _numbers(path, stored[found[0]])
+
+
+def _read_npy(path: Path) -> Array:
+    try:
+        stored = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as an array of numbers ({error}); write it with numpy.save") from error
+    return _numbers(path, stored)
+
+
+def _numbers(path: Path, stored: Any) -> Array:
+    try:
+        return np.asarray(stored, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: expected a table of numbers ({error})") from error
 
 
 def _read_csv(path: Path, names: tuple[str, ...]) -> Array:

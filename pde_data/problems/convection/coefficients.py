@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from gnvpro.pde_data.problems.convection.reactions import Reactions
-from gnvpro.pde_data.problems.loading import Rebuilt
+from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.surrogate.spaces import Axis, Coordinate, Space
 
 

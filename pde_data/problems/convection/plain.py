@@ -14,6 +14,8 @@ import numpy as np
 
 from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients, ConvectionModel
 from gnvpro.pde_data.problems.convection.forms import function_space, point_values, source, transport_form
+from gnvpro.pde_data.problems.convection.production import ProductionRoute
+from gnvpro.pde_data.problems.convection.settings import ImexSettings
 from gnvpro.pde_data.problems.fenicsx import fenicsx
 from gnvpro.surrogate.spaces import Array
 
@@ -51,11 +53,8 @@ class PlainConvectionDiffusionReaction(ConvectionModel):
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """What its own error is measured against: the refined production route, which shares no solver with it."""
-        from gnvpro.pde_data.problems.convection.problem import (
-            ConvectionDiffusionReaction,  # names this class for its speed-ups
-        )
-
-        return {"refined production route": ConvectionDiffusionReaction(self.coefficients).refined().evaluate}
+        refined = ProductionRoute(self.coefficients, ImexSettings().refined())
+        return {"refined production route": refined.evaluate}
 
     @cached_property
     def _newton(self) -> _CrankNicolson:

@@ -1,35 +1,19 @@
 """Convection–diffusion–reaction as a forward model: from reaction weights to sensor values.
 
-The equation is in convection_coefficients.py, the solver in convection_imex.py; this is what a user sees.
+The equation is in coefficients.py, how it is solved in production.py; this is what a user sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.problems.convection.coefficients import ConvectionModel
-from gnvpro.pde_data.problems.convection.settings import ImexSettings, ReducedSettings
-from gnvpro.pde_data.problems.fenicsx import fenicsx
+from gnvpro.pde_data.problems.convection.plain import PlainConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.production import ProductionRoute
 from gnvpro.pde_data.problems.options import options_of
-from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.spaces import Array
-
-if TYPE_CHECKING:
-    from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
-    from gnvpro.pde_data.problems.convection.plain import PlainConvectionDiffusionReaction
-
-# Up to this many samples are evaluated at a narrow width: one sample should not pay for a whole batch.
-_FEW = 8
-
-# Data sets hold the samples 0, 1, 2, … of their seed and comparisons those from 2⁶² on: modes are made of none of them.
-_FOR_MODES = 2**61
 
 _ROUTES = {
     "full": "ARS(4,4,3) and SBDF4, reaction at the nodes",
@@ -38,48 +22,18 @@ _ROUTES = {
 
 
 @dataclass(frozen=True)
-class ConvectionDiffusionReaction(ConvectionModel):
+class ConvectionDiffusionReaction(ProductionRoute):
     """The forward model from reaction weights to sensor values, solved by the production route.
 
-    Constructing it is cheap; FEniCSx is imported and the solver built at the first solve.
-
-    Attributes
-    ----------
-    tier
-        `full`, or `reduced`: a model of the full route's equations on a few modes (convection_reduced.py), faster,
-        and measured against the full route in every data set.
-    reduction
-        Settings of the reduced model.
-
-    Raises
-    ------
-    ValueError
-        The number of steps does not meet the observation times, the table reaches a pole of the rates, or there are
-        more modes than nodes.
+    Constructing it is cheap; its options and what they may be are those of `ProductionRoute`.
     """
 
-    settings: ImexSettings = field(default_factory=ImexSettings)
-    tier: Literal["full", "reduced"] = "full"
-    reduction: ReducedSettings = field(default_factory=ReducedSettings)
     name: str = field(default="cdr", init=False)
-
-    def __post_init__(self) -> None:
-        self.coefficients.observation_steps(self.settings.steps)
-        self.settings.table(self.coefficients.reactions)
-        if self.tier not in ("full", "reduced"):
-            raise ValueError(f"expected tier 'full' or 'reduced', got {self.tier!r}")
-        nodes = (self.settings.cells * self.settings.degree + 1) ** 2
-        if self.tier == "reduced" and self.reduction.modes > nodes:
-            raise ValueError(f"expected at most {nodes} modes, one for each node, got {self.reduction.modes}")
 
     @cached_property
     def definition(self) -> dict[str, Any]:
         """JSON-able: everything that fixes the numbers."""
-        return dict(
-            problem=self.name,
-            route=_ROUTES[self.tier],
-            options=options_of(self),
-        )
+        return dict(problem=self.name, route=_ROUTES[self.tier], options=options_of(self))
 
     @property
     def block_size(self) -> int:
@@ -88,101 +42,11 @@ class ConvectionDiffusionReaction(ConvectionModel):
 
     def refined(self) -> ConvectionDiffusionReaction:
         """The same problem by the full route, on half the mesh width and half the time step."""
-        s = asdict(self.settings)
-        settings = ImexSettings(
-            **{**s, "cells": 2 * s["cells"], "steps": 2 * s["steps"], "table_step": s["table_step"] / 2, "width": _FEW}
-        )
-        return ConvectionDiffusionReaction(self.coefficients, settings)
+        return ConvectionDiffusionReaction(self.coefficients, self.settings.refined())
 
     def plain_route(self) -> PlainConvectionDiffusionReaction:
         """The same equation as one would write it in FEniCSx and trust: what speed-ups are measured from."""
-        from gnvpro.pde_data.problems.convection.plain import PlainConvectionDiffusionReaction  # imports this module
-
         return PlainConvectionDiffusionReaction(self.coefficients)
-
-    @cached_property
-    def _solver(self) -> ImexSolver:
-        """Of the tier; a reduced one is made of solutions by the full one, always the same."""
-        fenicsx()  # first: where the extra is not installed, it says so
-        try:
-            from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
-        except ModuleNotFoundError as missing:
-            if missing.name != "numba":
-                raise
-            raise ImportError("the production route needs numba: pip install numba (conda install numba)") from missing
-
-        full = ImexSolver(self.coefficients, self.settings)
-        if self.tier == "full":
-            return full
-        from gnvpro.pde_data.problems.convection.imex.reduced import ReducedSolver
-
-        y = draw(self.parameters, 0, _FOR_MODES + np.arange(self.reduction.samples, dtype=np.int64))
-        return ReducedSolver(full, y, self.reduction.modes)
-
-    def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
-        """Observables (n, n_out) and a status per sample (n,); NaN where the status is not 0.
-
-        Samples are solved `settings.width` at a time, short blocks padded, so that a sample's bits do not
-        depend on how many others come along.
-        """
-        return self._solve(self.parameters.rows(y), self.settings.width)
-
-    def evaluate(self, y: Array) -> Array:
-        """Observables (n, n_out), NaN in the rows that failed.
-
-        The numbers of `solve`, up to rounding: a few samples are not padded to the full width.
-        """
-        y = self.parameters.rows(y)
-        return self._solve(y, len(y) if 0 < len(y) <= _FEW else self.settings.width)[0]
-
-    def _solve(self, y: Array, width: int) -> tuple[Array, NDArray[np.int8]]:
-        observables = np.full((len(y), self.observables.size), np.nan)
-        admissible = self.parameters.contains(y)
-        status = np.where(admissible, SolveStatus.OK, SolveStatus.OUTSIDE_PARAMETER_SPACE).astype(np.int8)
-        # Inadmissible samples keep their place in the block, with the centre of the simplex instead.
-        stand_in = np.where(admissible[:, None], y, 1.0 / y.shape[1])
-        for start in range(0, len(y), width):
-            block = slice(start, min(start + width, len(y)))
-            n = block.stop - start
-            values, outcome = self._solver.solve(_padded(stand_in[block], width))
-            status[block] = np.where(admissible[block], outcome[:n], status[block])
-            observables[block] = np.where((status[block] == SolveStatus.OK)[:, None], values[:n], np.nan)
-        return observables, status
-
-    def jvp(self, y: Array, dy: Array) -> Array:
-        """Tangent of the discrete equations, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
-        y, dy = self.parameters.require(y), self.parameters.rows(dy)
-        if len(y) != len(dy):
-            raise ValueError(f"expected one direction per sample, got {len(dy)} directions for {len(y)} samples")
-        return self._tangent(y, dy[:, None, :])[:, 0]
-
-    def jacobian(self, y: Array) -> Array:
-        """Derivative of every observable by every parameter: (n, n_in) -> (n, n_out, n_in).
-
-        In ambient coordinates; on the simplex only its action on directions that sum to zero has a meaning.
-        """
-        y = self.parameters.require(y)
-        units = np.broadcast_to(np.eye(y.shape[1]), (len(y), y.shape[1], y.shape[1]))
-        return self._tangent(y, units).swapaxes(1, 2)
-
-    def vjp(self, y: Array, dc: Array) -> Array:
-        """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in).
-
-        By the discrete adjoint: one sweep backwards in time, exact for the discrete equations like the tangent. NaN
-        in rows that `evaluate` cannot solve.
-        """
-        y, dc = self.parameters.require(y), self.observables.rows(dc)
-        if len(y) != len(dc):
-            raise ValueError(f"expected one row of weights per sample, got {len(dc)} rows for {len(y)} samples")
-        return self._solver.gradient(y, dc)
-
-    def _tangent(self, y: Array, directions: Array) -> Array:
-        out = np.empty((len(y), directions.shape[1], self.observables.size))
-        together = max(1, self.settings.width // directions.shape[1])
-        for start in range(0, len(y), together):
-            block = slice(start, start + together)
-            out[block] = self._solver.tangent(y[block], directions[block])
-        return out
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """What its own error is measured against: the `refined` discretisation; of a reduced model the full route too."""
@@ -190,7 +54,3 @@ class ConvectionDiffusionReaction(ConvectionModel):
         if self.tier == "reduced":
             references["full route"] = replace(self, tier="full").evaluate
         return references
-
-
-def _padded(block: Array, width: int) -> Array:
-    return np.concatenate([block, np.repeat(block[:1], width - len(block), axis=0)])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gnvpro.pde_data.problems.convection.reactions import Reactions, ReactionTable
+
+# Samples of which a narrow block has room: one sample should not pay for a whole batch.
+FEW = 8
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class ImexSettings:
     def table(self, reactions: Reactions) -> ReactionTable:
         """The reaction table with these settings."""
         return ReactionTable(reactions, self.table_lower, self.table_upper, self.table_step)
+
+    def refined(self) -> ImexSettings:
+        """Half the mesh width, half the time step and half the table's, for a few samples."""
+        return replace(self, cells=2 * self.cells, steps=2 * self.steps, table_step=self.table_step / 2, width=FEW)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Builds the reference meshes that ship with the package; needs gmsh (`pip install "gnvpro[mesh]"`).
 
-    python -m gnvpro.pde_data.problems.resistivity.build_mesh coarse
-    python -m gnvpro.pde_data.problems.resistivity.build_mesh fine
+    build(SIZES["coarse"]).save(MESHES / "coarse.npz")
 
 The domain is a quarter of a half-ball, 0 <= x1, 0 <= x2, x3 <= 0, with a quarter of a sphere in it: the body, which
-`gnvpro.pde_data.problems.resistivity.mesh` maps to ellipsoids. Elements grow in proportion to their distance from the body; those
-towards the surface start smaller, since the gap above a shallow body is squeezed by the map.
+mesh.py maps to ellipsoids. Elements grow in proportion to their distance from the body; those towards the surface
+start smaller, since the gap above a shallow body is squeezed by the map.
 
 What was tried, by the error against the boundary elements times unknowns^(4/3), 10 samples and the corners of the
 parameter box: element size at the body over growth 0.2 to 0.25 is best (0.4: half as many unknowns for the same
@@ -15,14 +14,12 @@ the far boundary at 8 with a decay condition is as good as at 30.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import gmsh
 import numpy as np
 
-from gnvpro.pde_data.problems.resistivity.mesh import MESHES, ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
 
 
 @dataclass(frozen=True)
@@ -110,20 +107,3 @@ def _collected(body: int, outside: int, far_radius: float) -> ReferenceMesh:
         BODY_DEPTH,
         far_radius,
     )
-
-
-def main() -> None:
-    """Build one of the shipped meshes and put it in its place."""
-    parser = argparse.ArgumentParser(description="Build a reference mesh that ships with the package.")
-    parser.add_argument("name", choices=sorted(SIZES))
-    parser.add_argument("--out", type=Path, default=None, help="file to write, by default where the package reads it")
-    given = parser.parse_args()
-    mesh = build(SIZES[given.name])
-    path = given.out or MESHES / f"{given.name}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mesh.save(path)
-    print(f"{path}: {len(mesh.points)} nodes, {len(mesh.cells)} tetrahedra, {mesh.in_body.sum()} of them in the body")
-
-
-if __name__ == "__main__":
-    main()

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
-from gnvpro.pde_data.problems.loading import Rebuilt
-from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.pde_data.problems.rebuilt import Rebuilt
+from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
+from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
 from gnvpro.surrogate.spaces import Array, Space
 
 _GROWTH, _FAR = 1.4, 600.0  # cells grow by this, up to a box as many edges away
@@ -31,7 +32,7 @@ _TOLERANCE = 1e-8
 
 @dataclass(frozen=True)
 class PlainResistivity(Rebuilt):
-    """The data of a `Resistivity` problem by trilinear elements on an unfitted grid.
+    """The data of a buried body by trilinear elements on an unfitted grid.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class PlainResistivity(Rebuilt):
         Edge of a cell around body and receivers, in m; cells grow by 1.4 from there to a box 600 h away.
     """
 
-    problem: Resistivity = field(default_factory=Resistivity)
+    body: BuriedBody = field(default_factory=BuriedBody)
     h: float = 0.05
 
     def __post_init__(self) -> None:
@@ -48,22 +49,26 @@ class PlainResistivity(Rebuilt):
 
     @property
     def parameters(self) -> Space:
-        """Those of the problem."""
-        return self.problem.parameters
+        """Those of the body."""
+        return self.body.parameters
 
     @property
     def observables(self) -> Space:
-        """Those of the problem."""
-        return self.problem.observables
+        """Those of the body."""
+        return self.body.observables
 
     @property
     def background(self) -> Array:
         """Observables without the body (n_out,)."""
-        return self.problem.background
+        return self.body.background
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """The boundary elements that judge the production route too."""
-        return self.problem.references()
+        return {"spectral boundary elements": self._boundary_elements.evaluate}
+
+    @cached_property
+    def _boundary_elements(self) -> BoundaryElements:
+        return BoundaryElements(self.body)
 
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out), NaN in rows outside the parameter space.
@@ -77,27 +82,27 @@ class PlainResistivity(Rebuilt):
         observables = np.full((len(y), self.observables.size), np.nan)
         for i in np.flatnonzero(self.parameters.contains(y)):
             depth, volume, azimuth = y[i].tolist()
-            potentials = self._unfitted.solve(depth, self.problem.size(volume), azimuth)
-            observables[i] = self.background + self.problem.survey.data(potentials)
+            potentials = self._unfitted.solve(depth, self.body.size(volume), azimuth)
+            observables[i] = self.background + self.body.survey.data(potentials)
         return observables
 
     @cached_property
     def _unfitted(self) -> _Unfitted:
-        return _Unfitted(self.problem, self.h)
+        return _Unfitted(self.body, self.h)
 
 
 class _Unfitted:
     """The grid, the forms and the solver."""
 
-    def __init__(self, problem: Resistivity, h: float) -> None:
-        self._problem, fe = problem, fenicsx()
+    def __init__(self, body: BuriedBody, h: float) -> None:
+        self._body, fe = body, fenicsx()
         ufl, fem = fe.ufl, fe.fem
-        domain = _graded_box(problem, h)
+        domain = _graded_box(body, h)
         space, cellwise = (fem.functionspace(domain, element) for element in (("Lagrange", 1), ("DG", 0)))
         self._corners = domain.geometry.x[geometry_part(domain, "dofmap")]
         u, v, x = ufl.TrialFunction(space), ufl.TestFunction(space), ufl.SpatialCoordinate(domain)
         self._conductivity, self._source = fem.Function(cellwise), fem.Constant(domain, np.zeros(3))
-        background = problem.background_conductivity
+        background = body.background_conductivity
         away = x - self._source
         primary = -away / (2 * np.pi * background * ufl.sqrt(ufl.inner(away, away)) ** 3)
         self._stiffness = fem.form(self._conductivity * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx)
@@ -111,7 +116,7 @@ class _Unfitted:
 
         self._edge = fem.locate_dofs_geometrical(space, far)
         self._fixed = fem.dirichletbc(0.0, self._edge, space)
-        receivers = problem.survey.receivers.electrodes
+        receivers = body.survey.receivers.electrodes
         self._receivers = np.column_stack([receivers, np.zeros(len(receivers))])
         boxes = fe.geometry.bb_tree(domain, 3)
         hits = fe.geometry.compute_collisions_points(boxes, self._receivers)
@@ -121,17 +126,17 @@ class _Unfitted:
 
     def solve(self, depth: float, size: float, azimuth: float) -> Array:
         """Secondary potentials (n_sources, n_receiver_electrodes)."""
-        fe, problem = fenicsx(), self._problem
-        share = _share_of_body(self._corners, problem, depth, size, azimuth)
-        inside, outside = problem.body_conductivity, problem.background_conductivity
+        fe, body = fenicsx(), self._body
+        share = _share_of_body(self._corners, body, depth, size, azimuth)
+        inside, outside = body.body_conductivity, body.background_conductivity
         self._conductivity.x.array[:] = outside + share * (inside - outside)
         matrix = fe.fem_petsc.assemble_matrix(self._stiffness, bcs=[self._fixed])
         matrix.assemble()
         solver = _multigrid(matrix)
-        by_electrode = np.array([self._at_receivers(solver, matrix, e) for e in problem.survey.electrodes])
+        by_electrode = np.array([self._at_receivers(solver, matrix, e) for e in body.survey.electrodes])
         solver.destroy()
         matrix.destroy()
-        return problem.survey.currents @ by_electrode
+        return body.survey.currents @ by_electrode
 
     def _at_receivers(self, solver: Any, matrix: Any, electrode: Array) -> Array:
         self._source.value[:2] = electrode
@@ -150,13 +155,13 @@ class _Unfitted:
         return self._potential.eval(self._receivers, self._cells)[:, 0]
 
 
-def _graded_box(problem: Resistivity, h: float) -> Any:
+def _graded_box(body: BuriedBody, h: float) -> Any:
     """Hexahedra of edge h around body and receivers, growing towards a far box."""
     fe = fenicsx()
-    reach = problem.size(problem.volume[1]) * max(problem.semi_axis_ratio)
-    receivers = np.abs(problem.survey.receivers.electrodes).max(axis=0)
+    reach = body.size(body.volume[1]) * max(body.semi_axis_ratio)
+    receivers = np.abs(body.survey.receivers.electrodes).max(axis=0)
     wide = [max(float(receivers[j]), reach) + h for j in range(2)]
-    deep = problem.depth[1] + reach + h
+    deep = body.depth[1] + reach + h
     axes = [_axis(-wide[0], wide[0], h, True), _axis(-wide[1], wide[1], h, True), _axis(-deep, 0.0, h, False)]
     counts = [len(axis) - 1 for axis in axes]
     if math.prod(counts) > _MOST_CELLS:
@@ -180,9 +185,9 @@ def _axis(start: float, stop: float, h: float, both: bool) -> Array:
     return np.concatenate([even[0] - beyond[::-1], even, even[-1] + beyond if both else []])
 
 
-def _share_of_body(corners: Array, problem: Resistivity, depth: float, size: float, azimuth: float) -> Array:
+def _share_of_body(corners: Array, body: BuriedBody, depth: float, size: float, azimuth: float) -> Array:
     """Fraction of each cell (n_cells, 8, 3) that lies in the body."""
-    semi_axes = size * np.array(problem.semi_axis_ratio)
+    semi_axes = size * np.array(body.semi_axis_ratio)
     lower, upper = corners.min(axis=1), corners.max(axis=1)
     centre = np.array([0.0, 0.0, -depth])
     near = np.flatnonzero(((lower - centre < semi_axes.max()) & (upper - centre > -semi_axes.max())).all(axis=1))

@@ -2,65 +2,44 @@
 
     -div(m grad u) = I (delta_A - delta_B) in x3 < 0,   no flux through x3 = 0
 
-Half-space of conductivity m0 (S/m) with one ellipsoid of conductivity m1. The survey is in survey.py, the numerics
-in resistivity_solver.py; this is what a user sees.
+Half-space of conductivity m0 (S/m) with one ellipsoid of conductivity m1. The survey is in survey.py, the body in
+buried_body.py, the numerics in solver.py; this is what a user sees.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
-from gnvpro.pde_data.problems.fenicsx import fenicsx
-from gnvpro.pde_data.problems.loading import Rebuilt
 from gnvpro.pde_data.problems.options import options_of
+from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
+from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
 from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
 from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
-from gnvpro.pde_data.problems.resistivity.survey import Survey
+from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
+from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
 from gnvpro.pde_data.problems.solving import solve_block
-from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.surrogate.spaces import Array
 
-if TYPE_CHECKING:
-    from gnvpro.pde_data.problems.resistivity.oracle import EllipsoidOracle
-    from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
-    from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
-
-Range = tuple[float, float]
-# Of a body with semi-axes 2b, b, b and b = 0.15 to 0.30 m.
-_VOLUME_RANGE = (4 / 3 * math.pi * 2 * 0.15**3, 4 / 3 * math.pi * 2 * 0.30**3)
 # Depth of a mean body in units of the reference mesh.
 _MEAN_DEPTH = 0.6
-# Ground that has to stay above every body, in units of its vertical semi-axis.
-_LEAST_GAP = 0.25
-# Tried in turn until the error is a tenth of that of the fine mesh: the first does for the default survey, current that
-# enters right above a shallow body needs more.
-_ORACLE_DEGREES, _ORACLE_ERROR = (10, 13, 16, 20, 24), 2e-5
 
 
 @dataclass(frozen=True)
-class Resistivity(Rebuilt):
+class Resistivity(BuriedBody):
     """The forward model from depth, volume and azimuth of a body to the data of a survey, in V per A.
 
-    Constructing it is cheap; FEniCSx is imported and the solver built at the first solve.
+    Constructing it is cheap; FEniCSx is imported and the solver built at the first solve. Survey, conductivities,
+    ranges and shape are those of `BuriedBody`.
 
     Attributes
     ----------
-    survey
-        Sources and receivers.
-    background_conductivity, body_conductivity
-        In S/m.
-    depth, volume, azimuth
-        Ranges: depth of the body's centre in m, its volume in m³, and the angle in rad by which it is turned from
-        x1 towards x2.
-    semi_axis_ratio
-        Shape of the body: its semi-axes along x1, x2 (at azimuth 0) and x3, up to a factor.
     mesh
         `coarse`: 6,140 nodes, error of the anomaly below 3e-3. `fine`: 16,084 nodes, below 1e-3. Both are a quarter
         of the ground, solved once for every parity of the source that is present.
@@ -70,40 +49,15 @@ class Resistivity(Rebuilt):
     Raises
     ------
     ValueError
-        Ranges or conductivities that make no body, a body that comes too near the surface, or one to which the mesh
-        cannot be stretched.
+        What `BuriedBody` refuses, or a body to which the mesh cannot be stretched.
     """
 
-    survey: Survey = field(default_factory=Survey)
-    background_conductivity: float = 1.0
-    body_conductivity: float = 10.0
-    depth: Range = (0.45, 0.75)
-    volume: Range = _VOLUME_RANGE
-    azimuth: Range = (0.0, math.pi / 2)
-    semi_axis_ratio: tuple[float, float, float] = (2.0, 1.0, 1.0)
     mesh: Literal["coarse", "fine"] = "coarse"
     linear_solver: Literal["auto", "mumps", "cg"] = "auto"
     name: str = field(default="dcr", init=False)
 
     def __post_init__(self) -> None:
-        for conductivity in (self.background_conductivity, self.body_conductivity):
-            HalfSpace(conductivity)
-        for what in ("depth", "volume", "azimuth"):
-            low, high = getattr(self, what)
-            if not -math.inf < low <= high < math.inf or (what != "azimuth" and not low > 0):
-                raise ValueError(
-                    f"expected an ascending range of {what}"
-                    + " above 0" * (what != "azimuth")
-                    + f", got {low} to {high}"
-                )
-        if not min(self.semi_axis_ratio) > 0:
-            raise ValueError(f"expected positive semi-axes, got the ratio {self.semi_axis_ratio}")
-        half_height = self.size(self.volume[1]) * self.semi_axis_ratio[2]
-        if self.depth[0] < (1 + _LEAST_GAP) * half_height:
-            raise ValueError(
-                f"a body of {self.volume[1]:g} m³ reaches {half_height:g} m above its centre, which may be only "
-                f"{self.depth[0]:g} m deep; expected at least {(1 + _LEAST_GAP) * half_height:g} m, or smaller bodies"
-            )
+        super().__post_init__()
         self._require_mesh()
 
     def _require_mesh(self) -> None:
@@ -120,30 +74,6 @@ class Resistivity(Rebuilt):
     def length(self) -> float:
         """Of a unit of the reference mesh, in m: bodies of mean depth are moved least."""
         return sum(self.depth) / 2 / _MEAN_DEPTH
-
-    def size(self, volume: float) -> float:
-        """Factor of `semi_axis_ratio` that makes a body of this volume, in m."""
-        return (volume / (4 / 3 * math.pi * math.prod(self.semi_axis_ratio))) ** (1 / 3)
-
-    @cached_property
-    def parameters(self) -> Space:
-        """Depth, volume and azimuth, uniform in their ranges."""
-        lower, upper = zip(self.depth, self.volume, self.azimuth, strict=True)
-        return Space.vector(
-            ["depth", "volume", "azimuth"], units=("m", "m3", "rad"), lower=lower, upper=upper, law="uniform"
-        )
-
-    @cached_property
-    def observables(self) -> Space:
-        """Differences of the total potential."""
-        return self.survey.observables
-
-    @cached_property
-    def background(self) -> Array:
-        """The observables without the body (n_out,)."""
-        survey = self.survey
-        by_electrode = HalfSpace(self.background_conductivity).potential(survey.electrodes, survey.receivers.electrodes)
-        return survey.data(survey.currents @ by_electrode)
 
     @cached_property
     def definition(self) -> dict[str, Any]:
@@ -162,9 +92,6 @@ class Resistivity(Rebuilt):
 
     @cached_property
     def _solver(self) -> ResistivitySolver:
-        fenicsx()  # first: where the extra is not installed, it says so
-        from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
-
         return ResistivitySolver(
             self.survey,
             HalfSpace(self.background_conductivity),
@@ -236,56 +163,14 @@ class Resistivity(Rebuilt):
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """The same observables by boundary elements, which share nothing with this solver but the equation."""
-        return {"spectral boundary elements": self._by_boundary_elements}
+        return {"spectral boundary elements": self._boundary_elements.evaluate}
 
     @cached_property
-    def _oracle(self) -> EllipsoidOracle:
-        """Boundary elements of a degree that is high enough for the worst body: the largest, nearest the surface."""
-        from gnvpro.pde_data.problems.resistivity.oracle import EllipsoidOracle
-
-        previous, error = None, math.inf
-        for degree in _ORACLE_DEGREES:
-            oracle = EllipsoidOracle(self.semi_axis_ratio, self.background_conductivity, self.body_conductivity, degree)
-            found = self._anomalous_by(oracle, self._worst_bodies())
-            if previous is not None:
-                change, norm = np.linalg.norm(found - previous, axis=1), np.linalg.norm(found, axis=1)
-                error = float((change / np.maximum(norm, np.finfo(float).tiny)).max())
-            previous = found
-            if error < _ORACLE_ERROR:
-                return oracle
-        raise ArithmeticError(
-            f"boundary elements of degree {_ORACLE_DEGREES[-1]} have an error of {error:.1e} for the largest body at the "
-            f"least depth, expected at most {_ORACLE_ERROR:g}: it is too long, or too near an electrode, for them"
-        )
-
-    def _worst_bodies(self) -> Array:
-        """The largest body at the least depth, at azimuths across their range and towards every electrode."""
-        low, high = self.azimuth
-        towards = np.arctan2(self.survey.electrodes[:, 1], self.survey.electrodes[:, 0])
-        azimuths = [
-            *np.linspace(low, high, 3),
-            *(a for t in towards for a in (t - np.pi, t, t + np.pi) if low < a < high),
-        ]
-        return np.array([(self.depth[0], self.volume[1], azimuth) for azimuth in azimuths])
-
-    def _anomalous_by(self, oracle: EllipsoidOracle, y: Array) -> Array:
-        survey = self.survey
-        anomalous = np.empty((len(y), self.observables.size))
-        for out, (depth, volume, azimuth) in zip(anomalous, y, strict=True):
-            centre = np.array([0.0, 0.0, -depth])
-            by_electrode = oracle.secondary_potential(
-                centre, self.size(volume), azimuth, survey.electrodes, survey.receivers.electrodes
-            )
-            out[:] = survey.data(survey.currents @ by_electrode)
-        return anomalous
-
-    def _by_boundary_elements(self, y: Array) -> Array:
-        return self.background + self._anomalous_by(self._oracle, self.parameters.require(y))
+    def _boundary_elements(self) -> BoundaryElements:
+        return BoundaryElements(self)
 
     def plain_route(self) -> PlainResistivity:
         """The same problem as one would write it first, without a mesh that follows the body."""
-        from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity  # imports this module
-
         return PlainResistivity(self, h=0.05 * self.length)
 
 

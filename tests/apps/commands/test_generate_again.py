@@ -32,6 +32,7 @@ def test_damage_is_told_and_repaired(gnvpro, tmp_path):
     refused = gnvpro("train", path)
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert "observables of samples 4 to 7" in refused.stderr
+    assert "--repair" in refused.stderr
     assert len(gnvpro(*arguments, "--repair", "--json").numbers["repaired"]) == 1
     np.testing.assert_array_equal(
         read_samples(path).observables, DecayProblem().evaluate(read_samples(path).parameters)
@@ -148,7 +149,7 @@ def test_a_full_disk_is_one_sentence_and_resumed_when_there_is_room(tmp_path):
     first, second = ran.stdout.splitlines()
     for told in (first, second):
         assert told.startswith(f"cannot write {tmp_path}/disk/d.zarr (No space left on device); ")
-        assert told.endswith(": free some space, and the same command resumes there")
+        assert told.endswith(": free some space, and generating it again resumes there")
     assert "nothing is there yet" in first
     assert re.search(r"\d+ of 42 samples are in ", second)
     for room in ("24k", "200k"):

@@ -116,7 +116,7 @@ def test_death_of_a_worker_ctrl_c_and_death_of_the_driver_leave_the_bits_of_a_se
     _, told = process.communicate(timeout=120)
     assert process.returncode == 130
     assert told.count("\n") == 1
-    assert f"samples are in {out}; the same command resumes there" in told
+    assert f"samples are in {out}; generating it again resumes there" in told
     wait_for(lambda: not any(worker.is_running() for worker in workers))
     kept = finished_blocks(out)
     assert 8 <= kept <= 9, "of 20: what a worker had in hand may be finished"

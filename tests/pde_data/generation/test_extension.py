@@ -95,7 +95,7 @@ def test_a_kill_in_the_midst_of_growing_is_made_good(at_once, begun, tmp_path, m
             generate(Fragile(), out, 42, 5)
     assert (store.read_status(out)[:10] != SolveStatus.PENDING).all()
     if 0 < step < 5:
-        with pytest.raises(ValueError, match="a run that extended it was killed: repeat its `gnvpro generate`"):
+        with pytest.raises(ValueError, match="a run that extended it was killed: repeat that run"):
             read_samples(out)
     shutil.copytree(out, back)
     generate(Fragile(), out, 42, 5)

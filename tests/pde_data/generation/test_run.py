@@ -83,7 +83,9 @@ def test_failures_are_recorded_and_cost_one_sample_each(undisturbed):
 
 def test_an_interrupted_run_says_how_to_resume_and_ends_with_the_same_bits(undisturbed, tmp_path):
     out = tmp_path / "cut.zarr"
-    with pytest.raises(KeyboardInterrupt, match=r"12 of 42 samples are in .*cut\.zarr; the same command resumes"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"12 of 42 samples are in .*cut\.zarr; generating it again resumes there"
+    ):
         generate(Fragile(), out, **SETTINGS, run=stop_after(3))
     assert (read_status(out) == SolveStatus.PENDING).sum() == 30
     summary = generate(Fragile(), out, 42, 5, run=backwards)  # the block size is that of the data set in place

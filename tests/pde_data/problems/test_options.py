@@ -10,8 +10,9 @@ from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficie
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 from gnvpro.pde_data.problems.convection.reactions import Reactions
 from gnvpro.pde_data.problems.convection.settings import ImexSettings
-from gnvpro.pde_data.problems.loading import Rebuilt, load_problem, registered_problem
+from gnvpro.pde_data.problems.loading import load_problem, registered_problem
 from gnvpro.pde_data.problems.options import make, options_of
+from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.pde_data.storage.provenance import definition_hash
 from tests.pde_data.toy import Decay
 

@@ -7,8 +7,13 @@ import pytest
 
 from gnvpro.pde_data.problems import loading as problems
 from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.convection.plain import PlainConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 from gnvpro.pde_data.problems.loading import as_problem, load_problem, registered_problem
+from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
+from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.surrogate.forward_model import ForwardModel
 from tests.pde_data.toy import Decay, DecayProblem, Fragile
 
@@ -63,6 +68,33 @@ def test_the_source_is_part_of_the_definition(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text(source)
         definitions.append(load_problem(f"{name}:problem").definition)
     assert definitions[0]["source_sha256"] != definitions[1]["source_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("former", "kind"),
+    [
+        ("pde_data.convection:ConvectionDiffusionReaction", ConvectionDiffusionReaction),
+        ("pde_data.convection_newton:PlainConvectionDiffusionReaction", PlainConvectionDiffusionReaction),
+        ("pde_data.resistivity:Resistivity", Resistivity),
+        ("pde_data.resistivity_plain:PlainResistivity", PlainResistivity),
+    ],
+)
+def test_former_names_are_understood(former, kind):
+    problem = load_problem(former)
+    assert isinstance(getattr(problem, "model", problem), kind)
+    assert load_problem(problem.name).definition == problem.definition
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "hashed"),
+    [
+        ("cdr", {}, "a0ff2251cf1304b5021e57de097ccd32b0bd9cbb5650df68c581ff9b3dfdf23b"),
+        ("cdr", {"tier": "reduced"}, "156e9aae9ba2f3b8516f2577f17b1e35c7ad18fca75fb4d635b90ebb4ccb7eec"),
+        ("dcr", {}, "6eb8d5ce80cdeb594da562b912b79f5a6f4112bd9428776daf79ed30732893e9"),
+    ],
+)
+def test_definitions_are_those_of_data_sets_and_models_made_before(name, options, hashed):
+    assert definition_hash(registered_problem(name, options).definition) == hashed
 
 
 @pytest.mark.parametrize(

@@ -166,14 +166,14 @@ def test_transposed_files_name_the_option(matrices, tmp_path):
     y, c = matrices
     savemat(tmp_path / "rows.mat", {"Y": y, "C": c})
     np.savez(tmp_path / "rows.npz", Y=y, C=c)
-    with pytest.raises(ValueError, match=r"\(20, 3\) and \(20, 5\); add --transpose"):
+    with pytest.raises(ValueError, match=r"\(20, 3\) and \(20, 5\); add transpose=True"):
         read_samples(tmp_path / "rows.mat")
-    with pytest.raises(ValueError, match="leave out --transpose"):
+    with pytest.raises(ValueError, match="leave out transpose=True"):
         read_samples(tmp_path / "rows.npz", transpose=True)
 
 
 def test_a_data_set_that_names_its_dimensions_is_not_transposed(stored):
-    with pytest.raises(ValueError, match="leave out --transpose"):
+    with pytest.raises(ValueError, match="leave out transpose=True"):
         read_samples(stored, transpose=True)
 
 

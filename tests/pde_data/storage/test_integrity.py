@@ -56,10 +56,10 @@ def test_a_damaged_chunk_is_named_and_made_again_on_request(path, undamaged, var
     assert about["counts"].get("pending", 0) == (4 if variable == "status" else 0)
     json.dumps(about)
     if variable in ("parameters", "observables", "status"):
-        with pytest.raises(ValueError, match=rf"is damaged: {variable} of samples 12 to 15 .* --repair"):
+        with pytest.raises(ValueError, match=rf"is damaged: {variable} of samples 12 to 15 .* repair=True"):
             read_samples(path)
     if variable == "status":
-        with pytest.raises(ValueError, match=r"is damaged: status of samples 12 to 15 .* --repair"):
+        with pytest.raises(ValueError, match=r"is damaged: status of samples 12 to 15 .* repair=True"):
             generate(Fragile(), path, **SETTINGS)
     else:
         assert generate(Fragile(), path, **SETTINGS)["already_complete"]  # nothing is made again unasked

@@ -11,30 +11,28 @@ linear in the parameters, so one sweep costs the same for any number of them. Al
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations
+from gnvpro.pde_data.problems.convection.imex.march import march
+from gnvpro.pde_data.problems.convection.imex.reaction import Block
 from gnvpro.pde_data.problems.convection.imex.scheme import STAGE_SLOTS, K, multistep_weights, stage_weights
 from gnvpro.surrogate.spaces import Array
 
-if TYPE_CHECKING:
-    from gnvpro.pde_data.problems.convection.imex.march import Block
-    from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 
-
-def sweep_back(solver: ImexSolver, y: Array, weights: Array) -> Array:
+def sweep_back(equations: DiscreteEquations, y: Array, weights: Array) -> Array:
     """Derivative of <weights, observables> by the parameters: (n, n_in), (n, n_out) -> (n, n_in).
 
     NaN for samples that leave the table or become infinite.
     """
+    table = equations.reaction.table
     visited: list[Array] = []
-    block = solver.block(y)
-    observables = solver.march(block, visited)[0][:, 0]
+    block = Block.of(table, y)
+    observables = march(equations, block, visited)[0][:, 0]
     with np.errstate(over="ignore", invalid="ignore"):
-        sweep = _Sweep(solver, block, visited, weights)
+        sweep = _Sweep(equations, block, visited, weights)
         sweep.run()
-        gradient = solver.table.pull_back(sweep.gradient)
+        gradient = table.pull_back(sweep.gradient)
     failed = (block.outside > 0) | ~np.isfinite(observables).all(axis=1)
     return np.where(failed[:, None], np.nan, gradient)
 
@@ -42,23 +40,24 @@ def sweep_back(solver: ImexSolver, y: Array, weights: Array) -> Array:
 class _Sweep:
     """One block of samples on its way back; uses up the states that were visited."""
 
-    def __init__(self, solver: ImexSolver, block: Block, visited: list[Array], weights: Array) -> None:
-        self.solver, self.block, self.visited = solver, block, visited
-        self.seeds = weights.reshape(len(weights), len(solver.observed), -1)
+    def __init__(self, equations: DiscreteEquations, block: Block, visited: list[Array], weights: Array) -> None:
+        self.equations, self.block, self.visited = equations, block, visited
+        self.times = equations.observed
+        self.seeds = weights.reshape(len(weights), len(self.times.steps), -1)
         self.gradient = np.zeros_like(block.table)
 
     def run(self) -> None:
-        solver = self.solver
+        last, tau = self.times.last, self.times.tau
         # λ and μ of the last K states, in the slots that the states and their reactions have on the way forward.
         bars = np.zeros((2 * K, *self.visited[0].shape))
         passed = np.empty(self.visited[0].shape)
-        for step in range(solver.last, K - 1, -1):
+        for step in range(last, K - 1, -1):
             here, before = step % K, (step - 1) % K
             self._add_seeds(step, bars[here])
-            solver.multistep.apply_transposed(bars[here], passed)
+            self.equations.multistep.apply_transposed(bars[here], passed)
             bars[here] = 0.0  # from now on the slot is that of state step − K
-            self._retreat(bars, before, K + before, multistep_weights(step, solver.tau), passed)
-        for step in range(min(K - 1, solver.last), 0, -1):
+            self._retreat(bars, before, K + before, multistep_weights(step, tau), passed)
+        for step in range(min(K - 1, last), 0, -1):
             self._add_seeds(step, bars[step])
             self._start(bars, step)
 
@@ -67,16 +66,16 @@ class _Sweep:
         stages, passed = np.zeros((STAGE_SLOTS, *bars.shape[1:])), np.empty(bars.shape[1:])
         stages[4], stages[5] = bars[step], bars[K + step - 1]
         for i in range(3, -1, -1):
-            self.solver.stage.apply_transposed(stages[1 + i], passed)
+            self.equations.stage.apply_transposed(stages[1 + i], passed)
             if i < 3:
                 passed += stages[9 + i]
-            self._retreat(stages, i, 5 + i, stage_weights(i, self.solver.tau), passed)
+            self._retreat(stages, i, 5 + i, stage_weights(i, self.times.tau), passed)
         bars[step - 1] += stages[0]
 
     def _retreat(self, bars: Array, state: int, reaction: int, weights: Array, passed: Array) -> None:
         visited = self.visited.pop()
-        self.solver.retreat(self.block, bars, state, reaction, weights, passed, visited, self.gradient)
+        self.equations.reaction.retreat(self.block, bars, state, reaction, weights, passed, visited, self.gradient)
 
     def _add_seeds(self, step: int, bar: Array) -> None:
-        if step in self.solver.observed:
-            bar += self.seeds[:, self.solver.observed[step]] @ self.solver.sensors
+        if step in self.times.steps:
+            bar += self.seeds[:, self.times.steps[step]] @ self.equations.sensors

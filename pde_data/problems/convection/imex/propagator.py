@@ -52,17 +52,27 @@ class Parity:
     order: NDArray[np.intp]
 
     @classmethod
+    def none(cls, n: int) -> Parity:
+        """Nodes in their own order."""
+        return cls(0, np.arange(n))
+
+    @classmethod
     def of(cls, system: SemiDiscrete) -> Parity:
-        """Find the mirrored pairs, and whether M and A commute with the half-turn to rounding."""
+        """Find the mirrored pairs, and whether M and A commute with the half-turn to rounding.
+
+        Not looked for in large systems: it would not make their sparse factor any smaller.
+        """
         n = len(system.nodes)
+        if n > DENSE_LIMIT:
+            return cls.none(n)
         keys, mirrored = (np.lexsort(np.round(x, 9).T) for x in (system.nodes, 1 - system.nodes))
         partner = np.empty(n, dtype=np.intp)
         partner[keys] = mirrored
         if not np.allclose(system.nodes[partner], 1 - system.nodes, rtol=0, atol=1e-9):
-            return cls(0, np.arange(n))
+            return cls.none(n)
         for matrix in (system.mass, system.transport):
             if abs(matrix[partner][:, partner] - matrix).max() > 1e-11 * abs(matrix).max():
-                return cls(0, np.arange(n))
+                return cls.none(n)
         first = np.flatnonzero(np.arange(n) < partner)
         alone = np.flatnonzero(np.arange(n) == partner)
         return cls(len(first), np.concatenate([first, alone, partner[first]]))
@@ -122,3 +132,11 @@ class SparsePropagator:
     def apply_transposed(self, W: Array, out: Array) -> None:
         """One solve with many right-hand sides."""
         out[:] = (self._mass.T @ self._factor.solve(np.ascontiguousarray(W.T), trans="T")).T
+
+
+def propagator(mass: sp.csr_array, matrix: sp.csr_array, load: Array, parity: Parity) -> tuple[Propagator, Array]:
+    """(matrix)⁻¹ mass, and (matrix)⁻¹ load."""
+    shift = splu(sp.csc_matrix(matrix)).solve(load)
+    if len(load) > DENSE_LIMIT:
+        return SparsePropagator(mass, matrix), shift
+    return DensePropagator(mass, matrix, parity.pairs), shift

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from gnvpro.pde_data.problems.accuracy import estimated_error
+from gnvpro.pde_data.problems.resistivity.boundary_elements import reference
+from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
+from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
 from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
@@ -78,31 +81,31 @@ def test_derivatives_are_those_of_the_equation():
 class TestPlainRoute:
     @pytest.mark.long
     def test_error_falls_with_the_cells(self):
-        problem = Resistivity()
         y = np.array([[0.65, 0.15, 0.0]])
-        coarse, fine = (anomalous_error(PlainResistivity(problem, h), y)["mean"] for h in (0.25, 0.1))
+        coarse, fine = (anomalous_error(PlainResistivity(h=h), y)["mean"] for h in (0.25, 0.1))
         assert fine < 0.5
         assert fine < 0.8 * coarse
 
     def test_no_contrast_no_anomaly(self):
-        plain = PlainResistivity(Resistivity(body_conductivity=1.0), 0.25)
+        plain = PlainResistivity(BuriedBody(body_conductivity=1.0), 0.25)
         found = plain.evaluate(ENDS[:1])
         np.testing.assert_allclose(found[0], plain.background, atol=1e-12)
 
     def test_outside_the_space_is_not_solved(self):
-        assert np.isnan(PlainResistivity(Resistivity(), 0.25).evaluate(np.array([[0.1, 0.1, 0.1]]))).all()
+        assert np.isnan(PlainResistivity(h=0.25).evaluate(np.array([[0.1, 0.1, 0.1]]))).all()
 
     def test_is_what_the_problem_offers(self):
         plain = Resistivity(body_conductivity=0.1).plain_route()
         assert isinstance(plain, PlainResistivity)
-        assert plain.problem.body_conductivity == 0.1
+        assert plain.body.body_conductivity == 0.1
 
 
 @pytest.mark.long
 def test_boundary_elements_of_the_degree_that_is_needed(monkeypatch):
-    assert Resistivity()._oracle.degree == 13
-    assert Resistivity(Survey((Source((0.5, 0.0)),)))._oracle.degree > 13, "current enters right above the body"
-    monkeypatch.setattr("gnvpro.pde_data.problems.resistivity.problem._ORACLE_ERROR", 1e-13)
-    monkeypatch.setattr("gnvpro.pde_data.problems.resistivity.problem._ORACLE_DEGREES", (4, 6))
+    assert BoundaryElements(BuriedBody()).oracle.degree == 13
+    right_above = BuriedBody(Survey((Source((0.5, 0.0)),)))
+    assert BoundaryElements(right_above).oracle.degree > 13, "current enters right above the body"
+    monkeypatch.setattr(reference, "_ERROR", 1e-13)
+    monkeypatch.setattr(reference, "_DEGREES", (4, 6))
     with pytest.raises(ArithmeticError, match="too long, or too near an electrode"):
         estimated_error(Resistivity(), ENDS, np.ones((2, 882)))

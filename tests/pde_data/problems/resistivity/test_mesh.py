@@ -92,7 +92,7 @@ def test_unknown_mesh():
         ReferenceMesh.shipped("finest")
 
 
-def test_script_builds_a_mesh_that_is_fitted_and_can_be_moved():
+def test_a_mesh_that_is_built_is_fitted_and_can_be_moved():
     pytest.importorskip("gmsh", reason='gmsh is not installed: pip install "gnvpro[mesh]"')
     from gnvpro.pde_data.problems.resistivity.build_mesh import MeshSize, build
 

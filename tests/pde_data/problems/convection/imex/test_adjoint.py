@@ -44,21 +44,21 @@ def test_sweep_is_the_transpose_of_the_tangents(problem):
 
 
 def test_without_parity(monkeypatch):
-    from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
+    from gnvpro.pde_data.problems.convection.imex.propagator import Parity
 
-    monkeypatch.setattr(convection_imex.Parity, "of", convection_imex._no_parity)
+    monkeypatch.setattr(Parity, "of", lambda system: Parity.none(len(system.nodes)))
     problem = ConvectionDiffusionReaction(settings=SMALL)
     assert_sweep_is_transposed_tangent(problem)
-    assert problem._solver._parity.pairs == 0
+    assert problem._solver.equations.reaction.parity.pairs == 0
 
 
 def test_sparse_route(monkeypatch):
-    from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
+    from gnvpro.pde_data.problems.convection.imex import propagator
 
-    monkeypatch.setattr(convection_imex, "DENSE_LIMIT", 10)
+    monkeypatch.setattr(propagator, "DENSE_LIMIT", 10)
     problem = ConvectionDiffusionReaction(settings=SMALL)
     assert_sweep_is_transposed_tangent(problem)
-    assert type(problem._solver.multistep).__name__ == "SparsePropagator"
+    assert type(problem._solver.equations.multistep).__name__ == "SparsePropagator"
 
 
 def test_gradient_is_the_derivative_of_a_functional():

@@ -79,7 +79,7 @@ class TestSolve:
 
     def test_modes_are_orthonormal_and_of_one_parity(self):
         solver = small(20)._solver
-        modes = solver._to_nodes
+        modes = solver.to_nodes
         np.testing.assert_allclose(modes.T @ solver.system.mass @ modes, np.eye(20), atol=1e-12)
         nodes = solver.system.nodes
         partner = [int(np.argmin(np.abs(nodes - (1 - x)).sum(axis=1))) for x in nodes]
@@ -121,14 +121,14 @@ class TestSolve:
         np.testing.assert_array_equal(observables[status == 0], clean[status == 0])
 
     def test_without_parity(self, monkeypatch):
-        from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
+        from gnvpro.pde_data.problems.convection.imex.propagator import Parity
 
         y = parameters(4)
         expected = ConvectionDiffusionReaction(settings=SMALL).evaluate(y)
-        monkeypatch.setattr(convection_imex.Parity, "of", convection_imex._no_parity)
+        monkeypatch.setattr(Parity, "of", lambda system: Parity.none(len(system.nodes)))
         problem = small(81)
         np.testing.assert_allclose(problem.evaluate(y), expected, rtol=1e-8)
-        assert problem._solver._parity.pairs == 0
+        assert problem._solver.equations.reaction.nodal.parity.pairs == 0
 
     def test_more_modes_than_the_solutions_have(self):
         few = ConvectionDiffusionReaction(

@@ -36,9 +36,9 @@ def error(**settings):
     """Relative L2 error at the final time."""
     from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 
-    solver = ImexSolver(COEFFICIENTS, ImexSettings(table_upper=100.0, table_step=0.25, **settings))
+    settings = ImexSettings(table_upper=100.0, table_step=0.25, **settings)
+    solver = ImexSolver.of(COEFFICIENTS, settings, lambda nodes, t: forcing(*nodes.T, t))
     x, y = solver.system.nodes.T
-    solver.forcing = lambda t: forcing(x, y, t)
     exact, M = manufactured(x, y, 1.0), solver.system.mass
     difference = solver.final_state(Y)[0] - exact
     return np.sqrt(difference @ (M @ difference) / (exact @ (M @ exact)))
@@ -120,19 +120,20 @@ class TestParity:
 
 
 def test_large_systems_take_the_sparse_route(monkeypatch):
-    from gnvpro.pde_data.problems.convection.imex import solver as convection_imex
+    from gnvpro.pde_data.problems.convection.imex import propagator
+    from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 
     coefficients, settings = ConvectionCoefficients(times=(0.1, 0.2)), ImexSettings(cells=3, degree=6)
-    dense = convection_imex.ImexSolver(coefficients, settings).solve(Y)[0]
-    monkeypatch.setattr(convection_imex, "DENSE_LIMIT", 10)
-    np.testing.assert_allclose(convection_imex.ImexSolver(coefficients, settings).solve(Y)[0], dense, rtol=1e-11)
+    dense = ImexSolver.of(coefficients, settings).solve(Y)[0]
+    monkeypatch.setattr(propagator, "DENSE_LIMIT", 10)
+    np.testing.assert_allclose(ImexSolver.of(coefficients, settings).solve(Y)[0], dense, rtol=1e-11)
 
 
 def test_undershoots_stay_within_the_table():
     """Discrete solutions may turn slightly negative; the table reaches below zero further than they do."""
     from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 
-    solver = ImexSolver(ConvectionCoefficients(times=(0.05,)), ImexSettings())
+    solver = ImexSolver.of(ConvectionCoefficients(times=(0.05,)), ImexSettings())
     state = solver.final_state(Y)
     assert -0.05 < state.min() < state.max() < 100
     assert ReactionTable(COEFFICIENTS.reactions, -2.0, 400.0, 1.0).lower < 10 * state.min()

@@ -23,6 +23,14 @@ from functools import cache
 
 import numpy as np
 
+from gnvpro.pde_data.problems.resistivity.boundary_elements.sphere import (
+    frame,
+    polar_grid,
+    sphere_grid,
+    spherical_harmonics,
+    turned,
+    turned_harmonics,
+)
 from gnvpro.surrogate.spaces import Array
 
 # Points per degree of the grids that resolve the kernels: about a point, and of the image and the receivers.
@@ -205,8 +213,8 @@ class _Grids:
 
 @cache
 def _grids(ratio: tuple[float, float, float], degree: int) -> _Grids:
-    sphere, weights = _sphere_grid(degree + 1, 2 * degree + 2)
-    fine, fine_weights = _sphere_grid(_NEARBY * degree, 2 * _NEARBY * degree)
+    sphere, weights = sphere_grid(degree + 1, 2 * degree + 2)
+    fine, fine_weights = sphere_grid(_NEARBY * degree, 2 * _NEARBY * degree)
     harmonics = spherical_harmonics(degree, sphere)
     return _Grids(
         sphere,
@@ -221,87 +229,21 @@ def _grids(ratio: tuple[float, float, float], degree: int) -> _Grids:
 
 def _singular_operator(ratio: Array, degree: int, sphere: Array, harmonics: Array) -> Array:
     """By rings of tested points: turning a ring's grid by an angle only mixes harmonics of the same order."""
-    about_pole, weights = _polar_grid(_SINGULAR * degree, 2 * _SINGULAR * degree)
+    about_pole, weights = polar_grid(_SINGULAR * degree, 2 * _SINGULAR * degree)
     ring = 2 * degree + 2
     operator = np.empty_like(harmonics)
     for start in range(0, len(sphere), ring):
         at = slice(start, start + ring)
         angles = np.arctan2(sphere[at, 1], sphere[at, 0])
         first = np.array([np.hypot(*sphere[start, :2]), 0.0, sphere[start, 2]])
-        unturned = about_pole @ _frame(first).T
+        unturned = about_pole @ frame(first).T
         # On the ellipsoid (x - y)·n dS = abc (x·y - 1) dsigma, with x and y on the sphere: the same for the ring.
         flux = ratio.prod() * (unturned @ first - 1) / (4 * np.pi) * weights
-        turned = np.stack([_turned(unturned, angle) for angle in angles])
-        kernel = flux / np.linalg.norm((sphere[at, None] - turned) * ratio, axis=2) ** 3
-        integrals = _turned_harmonics(kernel @ spherical_harmonics(degree, unturned), degree, angles)
+        around = np.stack([turned(unturned, angle) for angle in angles])
+        kernel = flux / np.linalg.norm((sphere[at, None] - around) * ratio, axis=2) ** 3
+        integrals = turned_harmonics(kernel @ spherical_harmonics(degree, unturned), degree, angles)
         operator[at] = integrals - kernel.sum(axis=1, keepdims=True) * harmonics[at]
     return operator
-
-
-def _turned(points: Array, angle: float) -> Array:
-    cosine, sine = np.cos(angle), np.sin(angle)
-    return points @ np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-
-
-def _turned_harmonics(values: Array, degree: int, angles: Array) -> Array:
-    """Rows of harmonics (n, n_harmonics) at points that are turned about x3, each row by its angle."""
-    order = np.concatenate([np.arange(-n, n + 1) for n in range(degree + 1)])
-    mirrored = np.arange(len(order)) - 2 * order  # the harmonic of the opposite order
-    turn = np.abs(order) * angles[:, None]
-    return np.cos(turn) * values - np.sign(order) * np.sin(turn) * values[:, mirrored]
-
-
-def spherical_harmonics(degree: int, points: Array) -> Array:
-    """Real orthonormal harmonics up to `degree` at points of the unit sphere: (n, 3) -> (n, (degree + 1)²)."""
-    x, y, z = points.T
-    sine, angle = np.hypot(x, y), np.arctan2(y, x)
-    # Normalised associated Legendre functions, by the recurrences that are stable in the degree.
-    legendre = {(0, 0): np.full_like(z, np.sqrt(1 / (4 * np.pi)))}
-    for m in range(degree + 1):
-        if m:
-            legendre[m, m] = np.sqrt((2 * m + 1) / (2 * m)) * sine * legendre[m - 1, m - 1]
-        if m < degree:
-            legendre[m + 1, m] = np.sqrt(2 * m + 3) * z * legendre[m, m]
-        for n in range(m + 2, degree + 1):
-            a = np.sqrt((4 * n * n - 1) / (n * n - m * m))
-            b = np.sqrt(((n - 1) ** 2 - m * m) / (4 * (n - 1) ** 2 - 1))
-            legendre[n, m] = a * (z * legendre[n - 1, m] - b * legendre[n - 2, m])
-    columns = [
-        legendre[n, abs(m)] * (1 if m == 0 else np.sqrt(2) * (np.cos(m * angle) if m > 0 else np.sin(-m * angle)))
-        for n in range(degree + 1)
-        for m in range(-n, n + 1)
-    ]
-    return np.stack(columns, axis=1)
-
-
-def _sphere_grid(n_heights: int, n_angles: int) -> tuple[Array, Array]:
-    """Points and weights, exact for harmonics of degree below 2 n_heights and n_angles."""
-    heights, weights = np.polynomial.legendre.leggauss(n_heights)
-    return _product_grid(heights, np.sqrt(1 - heights**2), weights, n_angles)
-
-
-def _polar_grid(n_polar: int, n_angles: int) -> tuple[Array, Array]:
-    """Points and weights about the pole, uniform in the polar angle: its sine removes a singularity 1/r there."""
-    nodes, weights = np.polynomial.legendre.leggauss(n_polar)
-    polar = np.pi * (nodes + 1) / 2
-    return _product_grid(np.cos(polar), np.sin(polar), np.pi / 2 * weights * np.sin(polar), n_angles)
-
-
-def _product_grid(heights: Array, radii: Array, weights: Array, n_angles: int) -> tuple[Array, Array]:
-    angles = 2 * np.pi * (np.arange(n_angles) + 0.5) / n_angles
-    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    points = np.concatenate(
-        [radii[:, None, None] * around, np.broadcast_to(heights[:, None, None], (len(heights), n_angles, 1))], axis=2
-    )
-    return points.reshape(-1, 3), np.repeat(weights, n_angles) * 2 * np.pi / n_angles
-
-
-def _frame(pole: Array) -> Array:
-    """An orthonormal frame whose third column is `pole`."""
-    beside = np.eye(3)[int(np.argmin(np.abs(pole)))]
-    first = np.cross(beside, pole)
-    first /= np.linalg.norm(first)
-    return np.stack([first, np.cross(pole, first), pole], axis=1)
 
 
 def _in_space(positions: Array) -> Array:

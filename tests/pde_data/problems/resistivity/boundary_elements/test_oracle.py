@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import elliprd, eval_legendre
 
-from gnvpro.pde_data.problems.resistivity.oracle import EllipsoidOracle, _sphere_grid, spherical_harmonics
+from gnvpro.pde_data.problems.resistivity.boundary_elements.oracle import EllipsoidOracle
+from gnvpro.pde_data.problems.resistivity.boundary_elements.sphere import sphere_grid, spherical_harmonics
 
 ELECTRODES = np.array([[-1.5, 0.0], [0.4, 0.9]])
 RECEIVERS = np.random.default_rng(0).uniform(-1, 1, (12, 2))
@@ -16,7 +17,7 @@ def relative(found, expected):
 
 
 def test_harmonics_are_orthonormal():
-    points, weights = _sphere_grid(9, 18)
+    points, weights = sphere_grid(9, 18)
     harmonics = spherical_harmonics(8, points)
     np.testing.assert_allclose(harmonics.T @ (harmonics * weights[:, None]), np.eye(81), atol=1e-13)
 
@@ -100,7 +101,7 @@ def test_an_ellipsoid_in_a_uniform_field_is_the_classical_dipole(conductivity):
 
 def test_no_current_leaves_a_surface_around_the_body():
     oracle = EllipsoidOracle(degree=10)
-    normals, weights = _sphere_grid(24, 48)
+    normals, weights = sphere_grid(24, 48)
     points, h = CENTRE + 0.5 * normals, 1e-4
     outer, inner = (
         oracle.secondary_potential(CENTRE, 0.2, 0.7, ELECTRODES[:1], points + step * normals)[0] for step in (h, -h)

@@ -1,0 +1,96 @@
+"""A survey over a half-space with an ellipsoid in it whose depth, volume and azimuth are not known.
+
+What every route has: where the body may be, which parameters say so, and the data of the ground without it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gnvpro.pde_data.problems.rebuilt import Rebuilt
+from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
+from gnvpro.pde_data.problems.resistivity.survey import Survey
+from gnvpro.surrogate.spaces import Array, Space
+
+Range = tuple[float, float]
+# Of a body with semi-axes 2b, b, b and b = 0.15 to 0.30 m.
+_VOLUME_RANGE = (4 / 3 * math.pi * 2 * 0.15**3, 4 / 3 * math.pi * 2 * 0.30**3)
+# Ground that has to stay above every body, in units of its vertical semi-axis.
+_LEAST_GAP = 0.25
+
+
+@dataclass(frozen=True)
+class BuriedBody(Rebuilt):
+    """Half-space of conductivity m0 with one ellipsoid of conductivity m1, and electrodes on its surface.
+
+    Attributes
+    ----------
+    survey
+        Sources and receivers.
+    background_conductivity, body_conductivity
+        In S/m.
+    depth, volume, azimuth
+        Ranges: depth of the body's centre in m, its volume in m³, and the angle in rad by which it is turned from
+        x1 towards x2.
+    semi_axis_ratio
+        Shape of the body: its semi-axes along x1, x2 (at azimuth 0) and x3, up to a factor.
+
+    Raises
+    ------
+    ValueError
+        Ranges or conductivities that make no body, or a body that comes too near the surface.
+    """
+
+    survey: Survey = field(default_factory=Survey)
+    background_conductivity: float = 1.0
+    body_conductivity: float = 10.0
+    depth: Range = (0.45, 0.75)
+    volume: Range = _VOLUME_RANGE
+    azimuth: Range = (0.0, math.pi / 2)
+    semi_axis_ratio: tuple[float, float, float] = (2.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for conductivity in (self.background_conductivity, self.body_conductivity):
+            HalfSpace(conductivity)
+        for what in ("depth", "volume", "azimuth"):
+            low, high = getattr(self, what)
+            if not -math.inf < low <= high < math.inf or (what != "azimuth" and not low > 0):
+                raise ValueError(
+                    f"expected an ascending range of {what}"
+                    + " above 0" * (what != "azimuth")
+                    + f", got {low} to {high}"
+                )
+        if not min(self.semi_axis_ratio) > 0:
+            raise ValueError(f"expected positive semi-axes, got the ratio {self.semi_axis_ratio}")
+        half_height = self.size(self.volume[1]) * self.semi_axis_ratio[2]
+        if self.depth[0] < (1 + _LEAST_GAP) * half_height:
+            raise ValueError(
+                f"a body of {self.volume[1]:g} m³ reaches {half_height:g} m above its centre, which may be only "
+                f"{self.depth[0]:g} m deep; expected at least {(1 + _LEAST_GAP) * half_height:g} m, or smaller bodies"
+            )
+
+    def size(self, volume: float) -> float:
+        """Factor of `semi_axis_ratio` that makes a body of this volume, in m."""
+        return (volume / (4 / 3 * math.pi * math.prod(self.semi_axis_ratio))) ** (1 / 3)
+
+    @cached_property
+    def parameters(self) -> Space:
+        """Depth, volume and azimuth, uniform in their ranges."""
+        lower, upper = zip(self.depth, self.volume, self.azimuth, strict=True)
+        return Space.vector(
+            ["depth", "volume", "azimuth"], units=("m", "m3", "rad"), lower=lower, upper=upper, law="uniform"
+        )
+
+    @cached_property
+    def observables(self) -> Space:
+        """Differences of the total potential."""
+        return self.survey.observables
+
+    @cached_property
+    def background(self) -> Array:
+        """The observables without the body (n_out,)."""
+        survey = self.survey
+        by_electrode = HalfSpace(self.background_conductivity).potential(survey.electrodes, survey.receivers.electrodes)
+        return survey.data(survey.currents @ by_electrode)

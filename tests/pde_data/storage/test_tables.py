@@ -1,0 +1,65 @@
+"""Parameters out of files: the same table in every format, and what is none is said."""
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.pde_data.storage.tables import read_parameters
+from tests.pde_data.toy import DecayProblem
+
+TABLE = np.random.default_rng(0).uniform(size=(5, 2))
+
+
+def test_every_format_gives_the_same_table(tmp_path):
+    np.save(tmp_path / "y.npy", TABLE)
+    np.savez(tmp_path / "y.npz", parameters=TABLE, others=np.ones(3))
+    np.savez(tmp_path / "alone.npz", whatever=TABLE)
+    np.savez(tmp_path / "columns.npz", Y=TABLE.T)
+    savemat(tmp_path / "y.mat", {"Y": TABLE.T})
+    savemat(tmp_path / "rows.mat", {"Y": TABLE})
+    lines = [",".join(map(repr, row)) for row in TABLE.tolist()]
+    (tmp_path / "y.csv").write_text("\n".join(lines))
+    (tmp_path / "headed.csv").write_text("\n".join(["b,a", *(",".join(line.split(",")[::-1]) for line in lines)]))
+    for name in ("y.npy", "y.npz", "alone.npz", "y.mat", "y.csv"):
+        np.testing.assert_array_equal(read_parameters(tmp_path / name), TABLE, err_msg=name)
+    for name in ("columns.npz", "rows.mat"):
+        np.testing.assert_array_equal(read_parameters(str(tmp_path / name), transpose=True), TABLE, err_msg=name)
+    np.testing.assert_array_equal(read_parameters(tmp_path / "headed.csv", names=("a", "b")), TABLE)
+
+
+def test_parameters_of_a_data_set(tmp_path):
+    generate(DecayProblem(), tmp_path / "d.zarr", 10, 1)
+    expected = read_samples(tmp_path / "d.zarr").parameters
+    np.testing.assert_array_equal(read_parameters(tmp_path / "d.zarr"), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("torn.npy", b"\x93NUMPY", "cannot be read as an array of numbers"),
+        ("torn.npz", b"PK", "cannot be read as arrays of numbers"),
+        ("torn.mat", b"not a matrix", "cannot be read as a MATLAB"),
+        ("words.csv", b"a,b\n1,two", "expected a table of numbers, one sample a line"),
+        ("other.csv", b"a,c\n1,2", "expected columns a, b, got a, c"),
+    ],
+)
+def test_what_is_no_table_is_said(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_parameters(tmp_path / name, names=("a", "b"))
+
+
+def test_wrong_use_is_said(tmp_path):
+    np.savez(tmp_path / "two.npz", a=TABLE, b=TABLE)
+    np.savez(tmp_path / "words.npz", Y=np.array(["a", "b"]))
+    np.save(tmp_path / "y.npy", TABLE)
+    with pytest.raises(ValueError, match="expected an array named parameters or Y or y, got a, b"):
+        read_parameters(tmp_path / "two.npz")
+    with pytest.raises(ValueError, match="expected a table of numbers"):
+        read_parameters(tmp_path / "words.npz")
+    with pytest.raises(ValueError, match=r"transpose=True is for \.mat and \.npz"):
+        read_parameters(tmp_path / "y.npy", transpose=True)
+    with pytest.raises(FileNotFoundError, match="no parameters at"):
+        read_parameters(tmp_path / "missing.npz")
