@@ -142,6 +142,7 @@ def test_the_port_of_a_dashboard_may_be_taken(tmp_path):
         assert generate(DecayProblem(), tmp_path / "d.zarr", 8, 5, run=local_workers(1))["n_ok"] == 8
 
 
+@pytest.mark.long
 def test_a_running_scheduler_is_used_and_left_running(scheduler, undisturbed, tmp_path):
     calls = []
     summary = generate(
