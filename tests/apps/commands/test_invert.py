@@ -151,7 +151,7 @@ def test_a_surrogate_worse_than_the_noise_is_refused(gnvpro, model, field, tmp_p
 
 
 def test_without_the_pde_it_says_so_and_uses_the_surrogate(gnvpro, model, field):
-    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", *SHORT)
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", *FEW)
     ran = gnvpro(*ask, "--json")
     assert list(agreed(ran)["posterior"]) == ["surrogate"]
     assert not ran.numbers["corrected_by_pde"]

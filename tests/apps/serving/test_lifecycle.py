@@ -17,7 +17,7 @@ from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.apps.serving.solver_process import SolverProcess
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.serving.conftest import serving
-from tests.pde_data.toy import DecayProblem, Fussy, WithoutLibrary
+from tests.pde_data.toy import DecayProblem, Fussy
 
 GATED = ("--with-pde", "--problem", "tests.pde_data.toy:Gated")
 ASKED = {"name": "decay-pde", "input": [[1.5, 0.5]]}
@@ -96,29 +96,29 @@ def test_a_solver_that_dies_costs_its_requests_only_and_does_not_outlive_a_serve
     process.wait(120)
 
 
-def test_one_bad_row_is_nan_and_the_others_are_computed():
+@pytest.fixture(scope="module")
+def solver():
     solver = SolverProcess(Fussy())
-    try:
-        y, dc = np.array([[1.5, 0.5], [1.9, 0.5], [1.2, 0.3]]), np.ones((3, 6))
-        solved, gradient = solver.evaluate(y), solver.vjp(y, dc)
-        np.testing.assert_array_equal(solved[[0, 2]], DecayProblem().evaluate(y[[0, 2]]))
-        np.testing.assert_array_equal(gradient[[0, 2]], 2 * y[[0, 2]])
-        assert np.isnan(solved[1]).all()
-        assert np.isnan(gradient[1]).all()
-        assert not hasattr(solver, "jvp")
-    finally:
-        solver.close()
+    yield solver
+    solver.close()
 
 
-def test_what_is_missing_is_said():
-    solver = SolverProcess(WithoutLibrary())
-    try:
-        with pytest.raises(ModelFailed, match="No module named 'solvers'"):
-            solver.evaluate(np.array([[1.5, 0.5]]))
-    finally:
-        solver.close()
+def test_one_bad_row_is_nan_and_the_others_are_computed(solver):
+    y, dc = np.array([[1.5, 0.5], [1.9, 0.5], [1.2, 0.3]]), np.ones((3, 6))
+    solved, gradient = solver.evaluate(y), solver.vjp(y, dc)
+    np.testing.assert_array_equal(solved[[0, 2]], DecayProblem().evaluate(y[[0, 2]]))
+    np.testing.assert_array_equal(gradient[[0, 2]], 2 * y[[0, 2]])
+    assert np.isnan(solved[1]).all()
+    assert np.isnan(gradient[1]).all()
+    assert not hasattr(solver, "jvp")
 
 
+def test_what_is_missing_is_said(solver):
+    with pytest.raises(ModelFailed, match="No module named 'solvers'"):
+        solver.evaluate(np.array([[1.05, 0.5]]))
+
+
+@pytest.mark.long
 def test_a_closed_solver_starts_no_process():
     """Requests that wait when the server stops would each start one, and be waited for."""
     solver = SolverProcess(DecayProblem())

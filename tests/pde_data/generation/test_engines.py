@@ -143,6 +143,16 @@ def test_the_port_of_a_dashboard_may_be_taken(tmp_path):
         assert generate(DecayProblem(), tmp_path / "d.zarr", 8, 5, run=local_workers(1))["n_ok"] == 8
 
 
+def test_a_scheduler_whose_worker_is_in_this_process(tmp_path):
+    """The shortest way to a scheduler."""
+    settings = dict(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", silence_logs=50)
+    with distributed.LocalCluster(**settings, dashboard_address="127.0.0.1:0") as cluster:
+        generate(Fragile(), tmp_path / "d.zarr", 10, 5, run=running_scheduler(cluster.scheduler_address))
+    generate(Fragile(), tmp_path / "serial.zarr", 10, 5)
+    assert_same_bits(tmp_path / "d.zarr", tmp_path / "serial.zarr")
+
+
+@pytest.mark.long
 def test_a_running_scheduler_is_used_and_left_running(scheduler, undisturbed, tmp_path):
     calls = []
     summary = generate(
@@ -189,6 +199,7 @@ def test_workers_build_what_cannot_be_sent(scheduler, tmp_path):
     np.testing.assert_array_equal(data["observables"][:].reshape(70, 6), Decay().evaluate(data["parameters"][:]))
 
 
+@pytest.mark.long
 def test_failed_samples_are_retried_by_workers(scheduler, tmp_path):
     trouble = tmp_path / "trouble"
     trouble.touch()
@@ -200,6 +211,7 @@ def test_failed_samples_are_retried_by_workers(scheduler, tmp_path):
     assert_same_bits(tmp_path / "d.zarr", tmp_path / "undisturbed.zarr")
 
 
+@pytest.mark.long
 def test_an_error_of_a_worker_that_is_no_sample_s_fault_ends_the_run(scheduler, tmp_path):
     """Here the data set is moved away under the workers; what a full disk does is the same."""
 

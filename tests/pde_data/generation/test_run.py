@@ -93,7 +93,7 @@ def test_an_interrupted_run_says_how_to_resume_and_ends_with_the_same_bits(undis
     assert_same_bits(out, undisturbed)
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("blow", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_killed_run_ends_with_the_same_bits(undisturbed, tmp_path, blow):
     out = tmp_path / "killed.zarr"
     held_at(out).write_text("2")

@@ -44,7 +44,7 @@ def cut_short(file):
     file.write_bytes(file.read_bytes()[:-5])
 
 
-@pytest.mark.parametrize("harm", [flip_a_bit, cut_short])
+@pytest.mark.parametrize("harm", [flip_a_bit, pytest.param(cut_short, marks=pytest.mark.long)])
 @pytest.mark.parametrize("variable", CHUNKS)
 def test_a_damaged_chunk_is_named_and_made_again_on_request(path, undamaged, variable, harm):
     harm(path / variable / "c" / CHUNKS[variable])

@@ -62,6 +62,7 @@ def test_a_result_without_draws_pde_and_truth_is_reported(page_of, n):
     assert ("The other 43" in words) == (n == 55)
 
 
+@pytest.mark.long
 def test_of_many_parameters_the_best_informed_are_drawn(page_of):
     words = text_of(page_of(invert(box(20), images(), routes=("surrogate",))))
     assert f"The {MOST_PARAMETERS} of 20 parameters that the data tell most of." in words

@@ -198,7 +198,9 @@ def test_a_posterior_at_a_bound(sample):
         assert_draws_from(chains, np.array([0.8]), np.array([[0.16]]))
 
 
-@pytest.mark.parametrize("wrong", [{"shift": 0.3}, {"bend": 0.4}], ids=["biased", "bent"])
+@pytest.mark.parametrize(
+    "wrong", [pytest.param({"shift": 0.3}, id="biased"), pytest.param({"bend": 0.4}, id="bent", marks=pytest.mark.long)]
+)
 def test_a_wrong_cheap_model_costs_acceptance_and_nothing_else(wrong):
     accurate, mean, covariance = linear()
     cheap = by(accurate, Analytic(PRIOR.space, matrix(M, N), **wrong))
@@ -281,7 +283,7 @@ def test_failed_solves_are_rejected_and_counted_by_random_walk_and_delayed_accep
     assert posterior.solves.failed > chains.about["pde_failed"]
 
 
-@pytest.mark.parametrize("kind", [Analytic, Together, Backwards])
+@pytest.mark.parametrize("kind", [Analytic, *(pytest.param(k, marks=pytest.mark.long) for k in (Together, Backwards))])
 def test_failed_solves_are_rejected_and_counted_by_nuts(kind):
     posterior = failing(kind)
     whitening = Whitening(np.array([-0.2]), np.eye(1))

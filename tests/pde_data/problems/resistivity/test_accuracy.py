@@ -38,7 +38,7 @@ def test_error_of_the_shipped_meshes(mesh, mean, worst):
     [
         {"body_conductivity": 0.1},
         {"background_conductivity": 0.02, "body_conductivity": 1.0},
-        {"semi_axis_ratio": (1.0, 1.0, 1.0), "volume": (0.03, 0.12)},
+        pytest.param({"semi_axis_ratio": (1.0, 1.0, 1.0), "volume": (0.03, 0.12)}, marks=pytest.mark.long),
         {"semi_axis_ratio": (1.6, 1.2, 0.7), "volume": (0.03, 0.12)},
         pytest.param({"depth": (4.5, 7.5), "volume": (28.3, 90.0)}, marks=pytest.mark.long),
     ],
