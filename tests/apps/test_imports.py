@@ -51,7 +51,11 @@ app(["generate", "cdr", "--samples", "4", "--out", sys.argv[1]])
 
 
 def test_data_generation_loads_no_torch():
-    ran = python("import gnvpro.apps.commands.generate, gnvpro.pde_data.problems.convection.problem", {"torch"})
+    code = """
+import gnvpro.pde_data.generation.run, gnvpro.pde_data.problems.loading, gnvpro.pde_data.storage.dataset
+import gnvpro.apps.commands.generate, gnvpro.pde_data.problems.convection.problem, gnvpro.pde_data.sampling
+"""
+    ran = python(code, {"torch"})
     assert ran.returncode == 0, ran.stderr
 
 
