@@ -17,19 +17,14 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from gnvpro.apps.work import NumericalFailure, Report
+
 # Where stderr is a log: one line of progress a minute.
 LOG_SECONDS = 60.0
 
 EXIT_NUMERICAL_FAILURE, EXIT_BAD_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
-# How far the work is: (done, total, a few words). A total of None shows a bar without an end.
-Report = Callable[[float, float | None, str], None]
-
 stderr = Console(stderr=True, highlight=False)
-
-
-class NumericalFailure(Exception):
-    """The numerics did not give what was asked for; the input was fine."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from gnvpro.apps.comparison.costs import measure_costs, one_thread
 from gnvpro.apps.comparison.interpolation import chebyshev_nodes, interpolate
 from gnvpro.apps.comparison.jacobian import check_jacobian
 from gnvpro.apps.comparison.sweeps import sweeps
-from gnvpro.apps.console import NumericalFailure
 from gnvpro.apps.trust.origin import own_parameters
+from gnvpro.apps.work import NumericalFailure
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 
 from gnvpro.apps.commands.invert import InvertOptions
-from gnvpro.apps.console import NumericalFailure, Report
 from gnvpro.apps.inversion.gate import Gate, advice, gate_from_bands, gate_from_solves
 from gnvpro.apps.inversion.maximum import Minimum, find_minima
 from gnvpro.apps.inversion.posterior.whitening import Whitening
@@ -19,6 +18,7 @@ from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.work import NumericalFailure, Report
 from gnvpro.surrogate.model.surrogate import Surrogate
 
 # PDE solves that the error of the surrogate is measured by.

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.svm import SVC
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.figures import confusions, maps
@@ -28,6 +27,7 @@ from gnvpro.apps.studies.comparison.tables import tables
 from gnvpro.apps.studies.comparison.trials import GRID, Metric, Task
 from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.labelled import LabelledSplit
 from gnvpro.training.classification import ClassProblem, ClassSettings

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.studies.comparison.comparison import Comparison, compare
 from gnvpro.apps.studies.comparison.figure import curves
 from gnvpro.apps.studies.comparison.methods import METHODS
@@ -14,6 +13,7 @@ from gnvpro.apps.studies.comparison.tasks import Recipe, RegressionTasks
 from gnvpro.apps.studies.comparison.trials import GRID, Metric
 from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.work import Report
 from gnvpro.surrogate.samples import Samples
 
 # The seed that methods are tuned on lies this far from the first one reported.

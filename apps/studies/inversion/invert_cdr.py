@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.inversion.gate import Gate, gate_from_solves
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
@@ -31,6 +30,7 @@ from gnvpro.apps.studies.inversion.stages import Stages
 from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
 from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate

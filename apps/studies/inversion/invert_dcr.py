@@ -15,7 +15,6 @@ import numpy as np
 from arviz_stats import ess
 from rich.table import Table
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.inversion.maximum import find_minima
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.solves import Solves
@@ -32,6 +31,7 @@ from gnvpro.apps.studies.inversion.stages import Stages
 from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
 from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from rich.table import Table
 
-from gnvpro.apps.console import Report, seconds
+from gnvpro.apps.console import seconds
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.scaling.figure import FACTORS, draw, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from gnvpro.apps.console import NumericalFailure
+from gnvpro.apps.work import NumericalFailure
 from gnvpro.surrogate.model.onnx.export import build, difference, export
 from gnvpro.surrogate.model.onnx.networks import low_rank
 from gnvpro.surrogate.model.spectra import SpectralFeatures
