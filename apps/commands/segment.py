@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
-from rich.console import Group
-from rich.table import Table
 from typer import Argument, Option
 
-from gnvpro.apps.console import Outcome, seconds, table
+from gnvpro.apps.console import Outcome, progress
 from gnvpro.apps.reports.output import require_new_folder
-from gnvpro.apps.segmentation.cubes import require
-from gnvpro.apps.segmentation.segment import (
-    JUDGED_ON,
-    SETS,
-    Segmentation,
-    _scene,
-    _shared_fields,
-    _split,
-    segment,
-    share,
-)
-from gnvpro.apps.settings import Comma, to_dict
-from gnvpro.training.classification import ClassSettings
+from gnvpro.apps.settings import Comma, command_line, to_dict
+
+EXAMPLE = "segment cube.mat --labels labels.mat --out runs/segmentation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,21 +86,22 @@ class SegmentOptions:
 
 
 def run(given: SegmentOptions) -> Outcome:
-    """Read, split, train, judge; with `--out` write report, maps, probabilities and model."""
+    """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
+    from gnvpro.apps.segmentation.cubes import require
+    from gnvpro.apps.segmentation.segment import scene_of, segment_splits
+    from gnvpro.apps.segmentation.words import text
+    from gnvpro.training.classification import ClassSettings
+
     require("sklearn", "it counts confusions")
     if given.out is not None:
         for package in ("xarray", "zarr"):
             require(package, "it writes the probabilities")
         require_new_folder(given.out, "segmentation")
-    settings = ClassSettings(**{field.name: getattr(given, field.name) for field in _shared_fields()})
-    scene = _scene(given)
+    ours = {field.name for field in dataclasses.fields(given)}
+    settings = ClassSettings(**{f.name: getattr(given, f.name) for f in dataclasses.fields(ClassSettings) if f.name in ours})
+    scene = scene_of(given.cube, given.labels, given.class_names)
     names = ("class-capped", "blocks") if given.split == "both" else (given.split,)
-    splits = {name: _split(scene, name, given) for name in names}
-    made: list[Segmentation] = []
-    for name, split in splits.items():
-        made.append(segment(scene, name, split, settings))
-        if made[-1].training.classifier.training["status"] == "interrupted":
-            break
+    made = segment_splits(scene, names, settings, cap=given.cap, block_size=given.block_size, watch=progress)
     numbers = {
         **made[0].numbers(),
         "scene": scene.name,
@@ -123,44 +112,9 @@ def run(given: SegmentOptions) -> Outcome:
     if given.out is not None:
         from gnvpro.apps.segmentation.folder import write_folder
 
-        write_folder(given.out, made, numbers, given)
+        write_folder(given.out, made, numbers, to_dict(given), command_line("segment", given))
     failure = None
     if any(one.training.classifier.training["status"] == "nonfinite" for one in made):
         failure = "the objective became infinite; the best weights before that were kept"
-    return Outcome(numbers, _text(made, given), failure)
-
-
-def _text(made: list[Segmentation], given: SegmentOptions) -> Group:
-    scene = made[0].scene
-    height, width = scene.labels.shape
-    rows = [
-        ("image", f"{height} × {width} pixels of {scene.cube.shape[2]} bands, {len(scene.class_names)} classes"),
-        *(("note", note) for one in made for note in one.notes),
-        ("saved", "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)),
-    ]
-    by_split = Table(
-        "split", *SETS, "average", "kappa", "work units", "CPU", title="accuracy", title_justify="left", box=None
-    )
-    for one in made:
-        numbers = one.numbers()
-        by_split.add_row(
-            one.split_name,
-            *(share(numbers["accuracy"][name]) for name in SETS),
-            share(numbers["average_accuracy"]),
-            "–" if math.isnan(numbers["kappa"]) else f"{numbers['kappa']:.3f}",
-            f"{numbers['work_units']:.0f}",
-            seconds(numbers["cpu_seconds"]),
-        )
-    by_class = Table(
-        "class",
-        "pixels",
-        *(one.split_name for one in made),
-        title=f"right, {JUDGED_ON}",
-        title_justify="left",
-        box=None,
-    )
-    for k, name in enumerate(scene.class_names):
-        shares = (share(float(one.metrics[JUDGED_ON].per_class[k])) for one in made)
-        by_class.add_row(f"{k + 1} {name}", f"{int((scene.labels == k + 1).sum()):,}", *shares)
-    title = f"{scene.name}, {made[0].training.classifier.training['method']}"
-    return Group(table(title, rows), by_split, by_class)
+    saved = "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)
+    return Outcome(numbers, text(made, saved), failure)

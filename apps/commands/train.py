@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
-from rich.console import Group
-from rich.table import Table
 from typer import Argument, Option
 
-from gnvpro.apps.console import Outcome, percent, progress, seconds, table
+from gnvpro.apps.console import Outcome, percent, progress
 from gnvpro.apps.settings import Comma, to_dict
-from gnvpro.apps.trust.words import trust_rows
-from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.surrogate.model.folder import require_place
-from gnvpro.training.train import Training, TrainSettings, train
+
+if TYPE_CHECKING:
+    from gnvpro.surrogate.samples import Split
+    from gnvpro.training.train import Training, TrainSettings
+
+EXAMPLE = "train runs/cdr.zarr --out runs/model --seed 0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +100,12 @@ SETTINGS_FILE = "settings.json"
 
 
 def run(given: TrainOptions) -> Outcome:
-    """Read, split, train, save."""
+    """Train a surrogate on a data set and save it with its errors."""
+    from gnvpro.apps.reports.training import text
+    from gnvpro.pde_data.storage.dataset import read_samples
+    from gnvpro.surrogate.model.folder import require_place
+    from gnvpro.training.train import TrainSettings
+
     if given.out is not None:
         require_place(given.out, given.overwrite)
     sizes = dict(train=given.train, validation=given.validation, calibration=given.calibration, test=given.test)
@@ -120,11 +124,14 @@ def run(given: TrainOptions) -> Outcome:
     failure = None
     if training.surrogate.training["status"] == "nonfinite":
         failure = "the objective became infinite; the best weights before that were kept"
-    return Outcome(numbers, _text(training, given), failure)
+    saved = "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)
+    return Outcome(numbers, text(training, f"Surrogate of {given.data}", saved), failure)
 
 
-def train_with_progress(split, settings: TrainSettings, what: str = "training", **checkpoint: Any) -> Training:
+def train_with_progress(split: Split, settings: TrainSettings, what: str = "training", **checkpoint: Any) -> Training:
     """Train with a bar on stderr; `checkpoint` and `every` as in `gnvpro.training.train.train`."""
+    from gnvpro.training.train import train
+
     with progress(what) as report:
         return train(
             split,
@@ -132,49 +139,3 @@ def train_with_progress(split, settings: TrainSettings, what: str = "training", 
             lambda now: report(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
             **checkpoint,
         )
-
-
-def _text(training: Training, given: TrainOptions) -> Group:
-    about, errors = training.surrogate.training, training.errors
-    anomalous = training.errors_anomalous
-    rows = [
-        *([("error, anomalous", _listed(anomalous) + " (of observables less background)")] if anomalous else []),
-        ("error", _listed(errors)),
-        ("method", f"{about['method']}, {about['status'].replace('_', ' ')}"),
-        ("cost", f"{about['work_units']:.0f} work units, {seconds(about['cpu_seconds'])} of CPU"),
-        ("chosen because", about["choice"]["reason"]),
-        *_polynomial(about["choice"]),
-        *trust_rows(training.surrogate.trust, training.surrogate.observables),
-        ("saved", "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)),
-    ]
-    return Group(table(f"Surrogate of {given.data}", rows), *_candidates(about["choice"].get("candidates", [])))
-
-
-def _listed(errors: dict[str, float]) -> str:
-    return ", ".join(f"{name} {percent(value)}" for name, value in errors.items())
-
-
-def _polynomial(choice: dict[str, Any]) -> list[tuple[str, str]]:
-    """How much of the model is a polynomial, wherever one was tried."""
-    alone = choice.get("polynomial_alone")
-    if alone is None:
-        return []
-    without = min((one["validation_error"] for one in choice["candidates"] if not one["polynomial"]), default=math.inf)
-    mostly = alone["validation_error"] < without
-    judged = "this smooth problem is mostly polynomial: alone" if mostly else "polynomial alone:"
-    reached = f"{judged} {alone['validation_error']:.2g} on validation ({alone['n_terms']} terms)"
-    return [("polynomial", reached if math.isinf(without) else f"{reached}, best network without it {without:.2g}")]
-
-
-def _candidates(candidates: list[dict]) -> list[Table]:
-    if len(candidates) < 2:
-        return []
-    raced = Table(
-        "widths", "gain", "polynomial", "validation", "work units", title="raced", title_justify="left", box=None
-    )
-    for one in candidates:
-        widths = ",".join(map(str, one["widths"])) + ("" if one["metric"] else " (plain L-BFGS)")
-        polynomial = "yes" if one["polynomial"] else "no"
-        error, work = percent(one["validation_error"]), f"{one['work_units']:.0f}"
-        raced.add_row(widths, f"{one['gain']:g}", polynomial, error, work)
-    return [raced]
