@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnvpro.apps.studies.comparison.methods import METHODS, set_up
 from gnvpro.surrogate.elimination.labels import class_weights, one_hot
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 from gnvpro.surrogate.model.classifier import Classifier
@@ -25,90 +24,26 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ClassCurvature, ReducedClasses
+from gnvpro.surrogate.objectives.protocol import Objective
+from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
 from gnvpro.surrogate.objectives.regularisation import LayerRidge, Regulariser, TimeDerivative
 from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.device import device_named, torch_threads
 from gnvpro.training.fitting.class_validation import ClassValidation
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.outcome import Progress
 from gnvpro.training.fitting.records import Record
-from gnvpro.training.solvers.first_order import MinibatchDescent, Rule
-from gnvpro.training.solvers.protocol import Status
+from gnvpro.training.solvers.first_order import GradientDescent, MinibatchDescent, Rule
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
+from gnvpro.training.solvers.protocol import Solver, Status
+from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
-# Work units: where the validation accuracy of Indian Pines stops rising, and epochs of the finish at two units each.
-DEFAULT_BUDGET, FINISH_BUDGET = 130.0, 120.0
+# Work units of the finish: epochs at two units each.
+FINISH_BUDGET = 120.0
 FINISH_RATE, FINISH_BATCH = 3e-3, 256
-# The original study's network and budget for Indian Pines.
-PAPER_WIDTH, PAPER_STEPS, PAPER_TIME, PAPER_BUDGET = 32, 3, 4.0, 500.0
-
-
-@dataclass(frozen=True)
-class ClassSettings:
-    """How to train a classifier.
-
-    Attributes
-    ----------
-    method
-        A name of `gnvpro.apps.studies.comparison.methods.METHODS`, which trains by its usual setting.
-    features
-        `scaled`: spectra normalised, every feature standardised, brightness beside them. `paper`: normalised only.
-        Others by name, as `SpectralFeatures.named` takes them.
-    network
-        `dense` of these widths, or `paper`: the original study's residual network of width 32.
-    alpha_opening, alpha_rest
-        Regularisation of the opening layer and of the others; the paper's network takes the second by differences in
-        time. None: 1e-2 and 1e-3, where features are not standardised 1e-3 both.
-    label_smoothing
-        Probability shared by all classes; None: .1, for features that are not standardised 0.
-    class_weight_power
-        Samples weigh n_c^-power: 0 counts samples alike, .5 lifts small classes.
-    budget
-        Work units before the finish; None for 130, 500 for the paper's network.
-    finish
-        `adam`: minibatches on (theta, W) from the best iterate; None: where the features are standardised.
-    """
-
-    method: str = "varpro-kf-lbfgs"
-    features: str = "scaled"
-    network: Literal["dense", "paper"] = "dense"
-    widths: tuple[int, ...] = (64, 32)
-    curvature: ClassCurvature = "schur"
-    alpha_w: float = 1e-3
-    alpha_opening: float | None = None
-    alpha_rest: float | None = None
-    label_smoothing: float | None = None
-    class_weight_power: float = 0.0
-    budget: float | None = None
-    finish: Literal["adam", "none"] | None = None
-    seed: int = 0
-    device: str = "cpu"
-    dtype: Literal["float64", "float32"] = "float32"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(METHODS)}")
-        if self.budget is not None and not self.budget > 0:
-            raise ValueError(f"expected a budget > 0, got {self.budget}")
-        SpectralFeatures.named(self.features, 1)
-
-    @property
-    def resolved(self) -> ClassSettings:
-        """These settings with every None replaced by what it stands for."""
-        paper_network, paper_features = self.network == "paper", not SpectralFeatures.named(self.features, 1).per_band
-
-        def default[T](given: T | None, usual: T) -> T:
-            return usual if given is None else given
-
-        return replace(
-            self,
-            alpha_opening=default(self.alpha_opening, 1e-3 if paper_features else 1e-2),
-            alpha_rest=default(self.alpha_rest, 1e-3),
-            label_smoothing=default(self.label_smoothing, 0.0 if paper_features else 0.1),
-            budget=default(self.budget, PAPER_BUDGET if paper_network else DEFAULT_BUDGET),
-            finish=default(self.finish, "none" if paper_features else "adam"),
-        )
+# The original study's network for Indian Pines.
+PAPER_WIDTH, PAPER_STEPS, PAPER_TIME = 32, 3, 4.0
 
 
 @dataclass(frozen=True)
@@ -241,7 +176,7 @@ def train_classes(
 
 
 def _trained(problem: ClassProblem, on_progress: Callable[[Progress], None] | None) -> list[Fit]:
-    settings, reduced = problem.settings, problem.reduced()
+    settings = problem.settings
     assert settings.budget is not None
     finish = FINISH_BUDGET if settings.finish == "adam" else 0.0
     total = settings.budget + finish
@@ -254,12 +189,12 @@ def _trained(problem: ClassProblem, on_progress: Callable[[Progress], None] | No
 
         return report
 
-    objective, theta, solver = set_up(settings.method, reduced, problem.start(), settings.budget, seed=settings.seed)
-    fit = Fit(objective, theta, solver, problem.validation, stage=settings.method)
+    objective, theta = _opening(problem)
+    fit = Fit(objective, theta, _solver(settings), problem.validation, stage=settings.method)
     fit.advance(settings.budget - objective.meter.total, reporter(0.0))
     if not finish or fit.status is Status.interrupted:
         return [fit]
-    full = FullObjective(reduced, watched=True)
+    full = FullObjective(problem.reduced(), watched=True)
     rule = Rule("adam", FINISH_RATE, finish)
     batch = MinibatchDescent(rule, min(FINISH_BATCH, len(problem.inputs)), seed=settings.seed)
     last = Fit(
@@ -267,3 +202,28 @@ def _trained(problem: ClassProblem, on_progress: Callable[[Progress], None] | No
     )
     last.advance(finish, reporter(fit.objective.meter.total))
     return [fit, last]
+
+
+def _opening(problem: ClassProblem) -> tuple[Objective, Tensor]:
+    """The objective that the method works on, W eliminated or kept, and its first variables."""
+    reduced, theta, method = problem.reduced(), problem.start(), problem.settings.method
+    if method.startswith("varpro"):
+        return reduced, theta
+    full = FullObjective(reduced, watched=method in ("adam", "sgd"))
+    return full, full.start(theta, "random", problem.settings.seed)
+
+
+def _solver(settings: ClassSettings) -> Solver:
+    """The method's solver, by its usual setting."""
+    assert settings.budget is not None
+    seed, metric = settings.seed, "kf" in settings.method
+    match settings.method.removeprefix("varpro-").removeprefix("kf-"):
+        case "lbfgs":
+            return LimitedMemoryBFGS(30, metric, seed)
+        case "krylov" | "gauss-newton":
+            return TrustRegionKrylov(40 if metric else 20, metric=metric, seed=seed)
+        case "adam" if settings.method == "varpro-adam":
+            return GradientDescent(Rule("adam", 2e-2, settings.budget))
+        case "adam" | "sgd" as kind:
+            return MinibatchDescent(Rule(kind, 1e-2, settings.budget), 0.04, seed=seed)
+    raise AssertionError(settings.method)

@@ -12,6 +12,7 @@ from torch import Tensor
 from gnvpro.surrogate.model.calibration import calibrated_by_split
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
@@ -20,7 +21,7 @@ from gnvpro.surrogate.samples import Split
 from gnvpro.training.candidates import Candidate
 from gnvpro.training.choice.contenders import contenders_for
 from gnvpro.training.choice.ensemble import average, further_members
-from gnvpro.training.choice.multilevel import Level, coarse_to_fine, coarsest
+from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.choice.polynomials import MAX_PARAMETERS
 from gnvpro.training.choice.race import Entry, race
 from gnvpro.training.fitting.checkpoint import Checkpoint
@@ -36,6 +37,8 @@ from gnvpro.training.settings import (
     PAPER_WIDTH,
     QUICK_BUDGET,
     RESIDUAL_LEVELS,
+    RESIDUAL_STEPS,
+    RESIDUAL_WIDTH,
     TrainSettings,
 )
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
@@ -134,7 +137,7 @@ class Runner:
         """A residual network of the settings' kind, width and steps, on standardised inputs."""
         settings, gain = self._settings, self._settings.gain or 1.0
         levels = settings.levels or RESIDUAL_LEVELS
-        network = coarsest(settings.residual_network(self._n_inputs), levels)
+        network = _residual_network(settings, self._n_inputs).coarsest(levels)
         with_polynomials = settings.polynomial == "on"
         frame = self._prepared.standardised(gain, with_polynomials)
         described = {
@@ -286,6 +289,14 @@ class Runner:
             for name in ("train", "validation", "test")
             if name != but and len(samples := getattr(self._split, name))
         }
+
+
+def _residual_network(settings: TrainSettings, n_inputs: int) -> TimeNetwork:
+    """The residual network asked for, as it is on the last level."""
+    width, steps = settings.width or RESIDUAL_WIDTH, settings.steps or RESIDUAL_STEPS
+    if settings.network == "hamiltonian":
+        return HamiltonianNetwork(n_inputs, width, steps)
+    return ResidualNetwork(n_inputs, width, steps, kind="plain" if settings.network == "plain" else "antisymmetric")
 
 
 class _Spent:

@@ -1,15 +1,20 @@
-"""How to train: settings and the constants behind their defaults."""
+"""How to train: settings and the constants behind their defaults.
+
+Light: neither torch nor numpy is imported, so that a command line can be made of the fields, each of which carries its
+bounds and a sentence of help.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
-from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
+from annotated_doc import Doc
+from annotated_types import Ge, Gt
+
+from gnvpro.surrogate.networks.in_time.shape import coarsest_steps, half_of
+from gnvpro.training.bounds import require_within_bounds
 from gnvpro.training.candidates import Candidate
-from gnvpro.training.choice.multilevel import coarsest
 
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
 DEFAULT_BUDGET = 3200.0
@@ -42,55 +47,61 @@ class TrainSettings:
     width, steps, levels
         Of a residual network: features, steps in depth on the last level, and levels of training, each of twice the
         steps of the one before (see `gnvpro.training.choice.multilevel`).
-    solver
-        `lbfgs`: VarPro + L-BFGS. `krylov`: trust-region Gauss-Newton-Krylov. `lm`: Levenberg-Marquardt with a dense
-        matrix, for small networks.
     budget
-        Work units in all, per level for `paper`; None for the default.
+        None for the default.
     quick
         One network of known good shape and a small budget, instead of the race.
     members
-        Networks trained from different seeds, of which the best few are averaged as validation tells. One by default;
-        a model of polynomials is always one.
+        Of the networks trained the best few are averaged. A model of polynomials is always one.
     polynomial
-        Polynomial features beside the network, for few parameters. `auto`: the race decides. `on`, `off`: all
-        candidates have them, or none.
+        Features beside the network. `on`, `off`: all candidates have them, or none.
     goal
         `relative`: samples weighted by 1 / ||observables less the background||. `absolute`: all alike.
     alpha_w, alpha_theta
-        Regularisation of the last layer and of the feature network; None for the default, 1e-10 (1e-14 with
-        polynomials) and 1e-9 (1e-10 for `paper`).
-    patience
-        Work units without a better validation error after which a fit ends.
+        None for the default, 1e-10 (1e-14 with polynomials) and 1e-9 (1e-10 for `paper`).
     threads
-        CPU threads of the linear algebra; more than one pays for large data only.
+        More than one pays for large data only.
     """
 
-    network: NetworkKind = "auto"
-    widths: tuple[int, ...] | None = None
-    width: int | None = None
-    steps: int | None = None
-    levels: int | None = None
-    gain: float | None = None
-    solver: Literal["lbfgs", "krylov", "lm"] = "lbfgs"
-    budget: float | None = None
-    quick: bool = False
-    members: int = 1
-    polynomial: Literal["auto", "on", "off"] = "auto"
-    goal: Literal["relative", "absolute"] | None = None
-    alpha_w: float | None = None
-    alpha_theta: float | None = None
-    patience: float = PATIENCE
-    seed: int = 0
-    device: str = "cpu"
-    dtype: Literal["float64", "float32"] = "float64"
-    threads: int = 1
+    network: Annotated[
+        NetworkKind,
+        Doc(
+            "auto: dense layers raced on validation; residual (antisymmetric), plain, hamiltonian: residual networks; "
+            "paper: the original study's."
+        ),
+    ] = "auto"
+    widths: Annotated[tuple[int, ...] | None, Doc("Fix the widths of dense layers.")] = None
+    width: Annotated[int | None, Doc("Of a residual network."), Ge(1)] = None
+    steps: Annotated[int | None, Doc("Steps in depth of a residual network."), Ge(1)] = None
+    levels: Annotated[int | None, Doc("Train a residual network coarse to fine on so many levels."), Ge(1)] = None
+    gain: Annotated[float | None, Doc("Fix the scale of the inputs."), Gt(0)] = None
+    solver: Annotated[
+        Literal["lbfgs", "krylov", "lm"],
+        Doc("On the reduced problem: L-BFGS, trust-region Gauss-Newton, or Levenberg-Marquardt for small networks."),
+    ] = "lbfgs"
+    budget: Annotated[float | None, Doc("Work units to spend (per level for the paper's network)."), Gt(0)] = None
+    quick: Annotated[bool, Doc("A fifth of the time for about twice the error.")] = False
+    seed: Annotated[int, Doc("Seed of the split and of the initial weights."), Ge(0)] = 0
+    members: Annotated[int, Doc("Networks from different seeds, the best averaged as validation tells."), Ge(1)] = 1
+    polynomial: Annotated[
+        Literal["auto", "on", "off"],
+        Doc("Polynomial features for up to 5 parameters; auto: the race decides."),
+    ] = "auto"
+    alpha_w: Annotated[float | None, Doc("Regularisation of the outer layer W."), Ge(0)] = None
+    alpha_theta: Annotated[float | None, Doc("Regularisation of the network."), Ge(0)] = None
+    goal: Annotated[
+        Literal["relative", "absolute"] | None,
+        Doc("Error of a sample to make small; relative (absolute for the paper's network)."),
+    ] = None
+    patience: Annotated[float, Doc("Work units without a better validation error before it stops."), Gt(0)] = PATIENCE
+    device: Annotated[str, Doc("Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
+    dtype: Annotated[Literal["float64", "float32"], Doc("Of the network; the inner solve stays in float64.")] = (
+        "float64"
+    )
+    threads: Annotated[int, Doc("Threads of torch; small networks want one."), Ge(1)] = 1
 
     def __post_init__(self) -> None:
-        for name in ("budget", "patience", "threads", "gain", "members", "width", "steps", "levels"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"expected {name} > 0, got {value}")
+        require_within_bounds(self)
         if self.network == "paper" and (self.widths or self.gain or self.quick):
             raise ValueError(
                 "the paper's network has its own widths and input scaling; leave widths, gain and quick out"
@@ -102,13 +113,6 @@ class TrainSettings:
             raise ValueError("the paper's network has no polynomial features; leave polynomial out")
         if self.quick and self.budget is not None:
             raise ValueError("quick is a budget of its own; give either quick or budget")
-
-    def residual_network(self, n_inputs: int) -> TimeNetwork:
-        """The residual network asked for, as it is on the last level."""
-        width, steps = self.width or RESIDUAL_WIDTH, self.steps or RESIDUAL_STEPS
-        if self.network == "hamiltonian":
-            return HamiltonianNetwork(n_inputs, width, steps)
-        return ResidualNetwork(n_inputs, width, steps, kind="plain" if self.network == "plain" else "antisymmetric")
 
     def _check_residual(self) -> None:
         is_residual = self.network in ("residual", "plain", "hamiltonian")
@@ -124,4 +128,6 @@ class TrainSettings:
                 )
             if self.members > 1:
                 raise ValueError("expected one member for a residual network; leave members out")
-            coarsest(self.residual_network(1), self.levels or RESIDUAL_LEVELS)
+            if self.network == "hamiltonian":
+                half_of(self.width or RESIDUAL_WIDTH)
+            coarsest_steps(self.steps or RESIDUAL_STEPS, self.levels or RESIDUAL_LEVELS)

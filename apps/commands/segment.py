@@ -19,7 +19,7 @@ EXAMPLE = "segment cube.mat --labels labels.mat --out runs/segmentation"
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentOptions:
-    """Settings of `gnvpro segment`; from `method` on they are those of `gnvpro.training.classification.ClassSettings`."""
+    """Settings of `gnvpro segment`; from `method` on they are those of `gnvpro.training.class_settings.ClassSettings`."""
 
     cube: Annotated[
         str | None,
@@ -90,7 +90,7 @@ def run(given: SegmentOptions) -> Outcome:
     from gnvpro.apps.segmentation.cubes import require
     from gnvpro.apps.segmentation.segment import scene_of, segment_splits
     from gnvpro.apps.segmentation.words import text
-    from gnvpro.training.classification import ClassSettings
+    from gnvpro.training.class_settings import ClassSettings
 
     require("sklearn", "it counts confusions")
     if given.out is not None:

@@ -17,7 +17,8 @@ from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import SPLITS, PixelSplit
 from gnvpro.apps.work import Watch, unwatched
 from gnvpro.surrogate.spaces import Array
-from gnvpro.training.classification import ClassSettings, ClassTraining, train_classes
+from gnvpro.training.class_settings import ClassSettings
+from gnvpro.training.classification import ClassTraining, train_classes
 
 SETS = ("train", "validation", "test")
 # The largest set; it also chose when to stop, which the small test set of a capped split did not.

@@ -30,7 +30,8 @@ from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.labelled import LabelledSplit
-from gnvpro.training.classification import ClassProblem, ClassSettings
+from gnvpro.training.class_settings import ClassSettings
+from gnvpro.training.classification import ClassProblem
 from gnvpro.training.fitting.class_validation import ClassValidation, predicted_logits
 
 QUICK = dict(
@@ -51,7 +52,7 @@ class Settings:
     labels
         Label image of the cube that is given as data; both as `gnvpro.apps.segmentation.cubes.read_scene` takes them.
     features, network, widths
-        See `gnvpro.training.classification.ClassSettings`.
+        See `gnvpro.training.class_settings.ClassSettings`.
     split
         `class-capped` (the original study's), `random` (what its script does), or `blocks` that share no neighbours.
     cap

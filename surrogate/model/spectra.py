@@ -15,10 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.model.spectral_steps import SpectralSteps
 from gnvpro.surrogate.spaces import Array
-
-_NAMES = ("per_pixel", "per_band", "brightness")
-_PRESETS = {"scaled": ["per-pixel", "per-band", "brightness"], "paper": ["per-pixel"], "raw": []}
 
 
 @dataclass(frozen=True)
@@ -59,21 +57,8 @@ class SpectralFeatures:
 
     @classmethod
     def named(cls, name: str, n_bands: int) -> SpectralFeatures:
-        """`scaled`: all three steps; `paper`: spectra normalised; `raw`: none; or a list such as `per-pixel,per-band`.
-
-        Raises
-        ------
-        ValueError
-            Another name; the message says which there are.
-        """
-        steps = _PRESETS.get(name, name.split(","))
-        known = [step.replace("_", "-") for step in _NAMES]
-        if unknown := [step for step in steps if step not in known]:
-            raise ValueError(
-                f"unknown features {unknown[0]!r}; expected {', '.join(_PRESETS)}, or some of {','.join(known)}"
-            )
-        per_pixel, per_band, brightness = (step in steps for step in known)
-        return cls(n_bands, per_pixel, per_band, brightness)
+        """The features of a name, such as `scaled`; see `gnvpro.surrogate.model.spectral_steps.SpectralSteps.named`."""
+        return cls(n_bands, *SpectralSteps.named(name))
 
     @property
     def n_features(self) -> int:
@@ -133,11 +118,11 @@ class SpectralFeatures:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description."""
         numbers = {name: None if (v := getattr(self, name)) is None else v.tolist() for name in ("shift", "scale")}
-        return {"n_bands": self.n_bands, **{name: getattr(self, name) for name in _NAMES}, **numbers}
+        return {"n_bands": self.n_bands, **{name: getattr(self, name) for name in SpectralSteps._fields}, **numbers}
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> SpectralFeatures:
         """Read back what `to_dict` gave."""
         numbers = {n: None if given[n] is None else np.asarray(given[n], float) for n in ("shift", "scale")}
-        per_pixel, per_band, brightness = (bool(given[name]) for name in _NAMES)
+        per_pixel, per_band, brightness = (bool(given[name]) for name in SpectralSteps._fields)
         return cls(given["n_bands"], per_pixel, per_band, brightness, **numbers)

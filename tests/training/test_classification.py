@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
-from gnvpro.training.classification import ClassProblem, ClassSettings, train_classes
+from gnvpro.training.class_settings import ClassSettings
+from gnvpro.training.classification import ClassProblem, train_classes
 from tests.calculus import assert_adjoint, assert_taylor
 
 NAMES = ("low", "middle", "high")

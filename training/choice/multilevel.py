@@ -7,7 +7,6 @@ halved with it, as in the original study: theta has twice the entries, and alpha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -24,22 +23,6 @@ class Level(NamedTuple):
     theta: Tensor | None
     alpha_theta: float
     stage: str
-
-
-def coarsest(finest: TimeNetwork, levels: int) -> TimeNetwork:
-    """The network with which so many levels end at `finest`.
-
-    Raises
-    ------
-    ValueError
-        The steps cannot be halved so often.
-    """
-    if finest.steps % 2 ** (levels - 1):
-        raise ValueError(
-            f"{levels} levels halve the steps {levels - 1} times and expect a multiple of {2 ** (levels - 1)}, "
-            f"got {finest.steps} steps"
-        )
-    return replace(finest, steps=finest.steps // 2 ** (levels - 1))
 
 
 def coarse_to_fine(

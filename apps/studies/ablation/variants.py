@@ -20,7 +20,7 @@ from gnvpro.surrogate.objectives.protocol import Objective
 from gnvpro.surrogate.objectives.reduced_least_squares import GaussNewtonKind, ReducedObjective
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
-from gnvpro.training.choice.multilevel import Level, coarse_to_fine, coarsest
+from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.fitting.fit import Fit, ValidationSet
 from gnvpro.training.settings import COMPRESSION, KRYLOV_SIZE_IN_METRIC, PAPER_WIDTH
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
@@ -210,4 +210,4 @@ def _coarse_to_fine(problem: Problem, levels: int, seed: int, budget: float) -> 
         theta = level.network.initial(seed) if level.theta is None else level.theta
         return Fit(reduced, theta, SOLVERS[problem.variant.solver](), problem.validation(reduced))
 
-    return coarse_to_fine(coarsest(finest, levels), levels, ALPHA_THETA, start, budget)
+    return coarse_to_fine(finest.coarsest(levels), levels, ALPHA_THETA, start, budget)

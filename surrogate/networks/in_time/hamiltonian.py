@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.networks.in_time.shape import half_of
 from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.protocol import Evaluation, Layer
 
@@ -27,13 +28,12 @@ class HamiltonianNetwork(TimeNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % 2:
-            raise ValueError(f"expected an even width, since the state is two halves, got {self.width}")
+        half_of(self.width)
 
     @property
     def half(self) -> int:
         """Width of Y and of Z."""
-        return self.width // 2
+        return half_of(self.width)
 
     @property
     def n_matrix(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.networks.in_time.shape import coarsest_steps
 from gnvpro.surrogate.networks.protocol import Linearization
 
 
@@ -90,6 +91,16 @@ class TimeNetwork(ABC):
         matrix = math.sqrt(2 / self.n_bias) * torch.randn(self.n_matrix, generator=generator, dtype=torch.float64)
         at_one_time = torch.cat([matrix, matrix.new_zeros(self.n_bias)])
         return torch.cat([opening.reshape(-1), at_one_time.repeat(self.n_times)])
+
+    def coarsest(self, levels: int) -> Self:
+        """The network with which so many levels end at this one.
+
+        Raises
+        ------
+        ValueError
+            The steps cannot be halved so often.
+        """
+        return replace(self, steps=coarsest_steps(self.steps, levels))
 
     def prolonged(self, theta: Tensor) -> tuple[Self, Tensor]:
         """The network of twice the steps, its weights interpolated linearly in time: nearly the same map."""

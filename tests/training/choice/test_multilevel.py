@@ -7,7 +7,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.registry import network_of
-from gnvpro.training.choice.multilevel import coarse_to_fine, coarsest
+from gnvpro.training.choice.multilevel import coarse_to_fine
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.preparation import Preparation
 from gnvpro.training.solvers.protocol import Status
@@ -27,7 +27,7 @@ def levels_of(network, levels, budget, on_step=None):
         theta = level.network.initial(0) if level.theta is None else level.theta
         return Fit(objective, theta, TrustRegionKrylov(), validation, stage=level.stage)
 
-    return coarse_to_fine(coarsest(network, levels), levels, 1e-6, start, budget, on_step), seen
+    return coarse_to_fine(network.coarsest(levels), levels, 1e-6, start, budget, on_step), seen
 
 
 @pytest.mark.parametrize("finest", [ResidualNetwork(3, 4, steps=4), HamiltonianNetwork(3, 4, steps=4)])

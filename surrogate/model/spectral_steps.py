@@ -1,0 +1,32 @@
+"""The steps that features of spectra take, by name: plain words, so that settings are checked without torch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_PRESETS = {"scaled": ["per-pixel", "per-band", "brightness"], "paper": ["per-pixel"], "raw": []}
+
+
+class SpectralSteps(NamedTuple):
+    """Which steps are taken; `gnvpro.surrogate.model.spectra.SpectralFeatures` says what they are."""
+
+    per_pixel: bool
+    per_band: bool
+    brightness: bool
+
+    @classmethod
+    def named(cls, name: str) -> SpectralSteps:
+        """`scaled`: all three steps; `paper`: spectra normalised; `raw`: none; or a list such as `per-pixel,per-band`.
+
+        Raises
+        ------
+        ValueError
+            Another name; the message says which there are.
+        """
+        steps = _PRESETS.get(name, name.split(","))
+        known = [step.replace("_", "-") for step in cls._fields]
+        if unknown := [step for step in steps if step not in known]:
+            raise ValueError(
+                f"unknown features {unknown[0]!r}; expected {', '.join(_PRESETS)}, or some of {','.join(known)}"
+            )
+        return cls(*(step in steps for step in known))

@@ -1,0 +1,101 @@
+"""How to train a classifier: settings, the methods there are, and the constants behind the defaults.
+
+Light, as `gnvpro.training.settings` is: neither torch nor numpy is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from annotated_doc import Doc
+from annotated_types import Ge, Gt
+
+from gnvpro.surrogate.model.spectral_steps import SpectralSteps
+from gnvpro.training.bounds import require_within_bounds
+
+# `varpro`: W eliminated. `kf`: in the Kronecker-factored metric. The others keep W; `adam` and `sgd` take minibatches.
+CLASS_METHODS = (
+    "varpro-lbfgs", "varpro-kf-lbfgs", "varpro-krylov", "varpro-kf-krylov", "varpro-adam",
+    "gauss-newton", "lbfgs", "kf-lbfgs", "adam", "sgd",
+)  # fmt: skip
+# Work units: where the validation accuracy of Indian Pines stops rising, and the original study's budget.
+DEFAULT_BUDGET, PAPER_BUDGET = 130.0, 500.0
+
+
+@dataclass(frozen=True)
+class ClassSettings:
+    """How to train a classifier.
+
+    Attributes
+    ----------
+    method
+        One of `CLASS_METHODS`, which trains by its usual setting.
+    features
+        `scaled`: spectra normalised, every feature standardised, brightness beside them. `paper`: normalised only.
+        Others by name, as `gnvpro.surrogate.model.spectra.SpectralFeatures.named` takes them.
+    network
+        `dense` of these widths, or `paper`: the original study's residual network of width 32.
+    curvature
+        Of the Gauss-Newton methods, see `gnvpro.surrogate.objectives.reduced_cross_entropy`.
+    alpha_opening, alpha_rest
+        None: 1e-2 and 1e-3, where features are not standardised 1e-3 both.
+    label_smoothing
+        None: .1, for features that are not standardised 0.
+    class_weight_power
+        0 counts samples alike.
+    budget
+        None for 130, 500 for the paper's network.
+    finish
+        `adam`: minibatches on (theta, W) from the best iterate; None: where the features are standardised.
+    """
+
+    method: Annotated[str, Doc("varpro-kf-lbfgs, varpro-krylov, adam, sgd, ….")] = "varpro-kf-lbfgs"
+    features: Annotated[
+        str,
+        Doc(
+            "scaled: spectra and bands normalised, with brightness; paper: spectra only; raw; or some of "
+            "per-pixel,per-band,brightness."
+        ),
+    ] = "scaled"
+    network: Annotated[Literal["dense", "paper"], Doc("dense, or the original study's residual network.")] = "dense"
+    widths: Annotated[tuple[int, ...], Doc("Of the dense layers.")] = (64, 32)
+    curvature: Annotated[
+        Literal["schur", "paper"], Doc("schur: of (theta, W) with W eliminated; paper: of the reduced predictions.")
+    ] = "schur"
+    alpha_w: Annotated[float, Doc("Regularisation of the outer layer W."), Gt(0)] = 1e-3
+    alpha_opening: Annotated[float | None, Doc("Regularisation of the opening layer; by the features."), Ge(0)] = None
+    alpha_rest: Annotated[float | None, Doc("Of the other layers; of their time derivative for paper."), Ge(0)] = None
+    label_smoothing: Annotated[float | None, Doc("Probability shared by all classes; by the features."), Ge(0)] = None
+    class_weight_power: Annotated[float, Doc("A pixel weighs n_c^-POWER; .5 lifts small classes."), Ge(0)] = 0.0
+    budget: Annotated[float | None, Doc("Work units before the finish; by the network."), Gt(0)] = None
+    finish: Annotated[Literal["adam", "none"] | None, Doc("Adam on all weights at the end; by the features.")] = None
+    seed: Annotated[int, Doc("Seed of the split and of the initial weights."), Ge(0)] = 0
+    device: Annotated[str, Doc("Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
+    dtype: Annotated[Literal["float64", "float32"], Doc("Of the network; the inner solve stays in float64.")] = (
+        "float32"
+    )
+    threads: Annotated[int, Doc("Threads of torch."), Ge(1)] = 1
+
+    def __post_init__(self) -> None:
+        require_within_bounds(self)
+        if self.method not in CLASS_METHODS:
+            raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(CLASS_METHODS)}")
+        SpectralSteps.named(self.features)
+
+    @property
+    def resolved(self) -> ClassSettings:
+        """These settings with every None replaced by what it stands for."""
+        paper_network, paper_features = self.network == "paper", not SpectralSteps.named(self.features).per_band
+
+        def default[T](given: T | None, usual: T) -> T:
+            return usual if given is None else given
+
+        return replace(
+            self,
+            alpha_opening=default(self.alpha_opening, 1e-3 if paper_features else 1e-2),
+            alpha_rest=default(self.alpha_rest, 1e-3),
+            label_smoothing=default(self.label_smoothing, 0.0 if paper_features else 0.1),
+            budget=default(self.budget, PAPER_BUDGET if paper_network else DEFAULT_BUDGET),
+            finish=default(self.finish, "none" if paper_features else "adam"),
+        )
