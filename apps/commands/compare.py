@@ -11,7 +11,7 @@ from annotated_types import Ge
 from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, jsonable, progress, table
-from gnvpro.apps.settings import Comma, to_dict
+from gnvpro.apps.settings import to_dict
 
 EXAMPLE = "compare runs/model --samples 64 --seed 1 --out runs/comparison"
 
@@ -40,7 +40,6 @@ class CompareOptions:
     interpolation: Annotated[
         tuple[int, ...] | None,
         Option("--interpolation", metavar="6,6,8", help="Chebyshev nodes per parameter: show that rival too."),
-        Comma,
     ] = None
     repeats: Annotated[int, Option("--repeats", help="Timings taken; the median is reported."), Ge(1)] = 5
 

@@ -13,7 +13,7 @@ from typer import Argument, Option
 from gnvpro.apps.console import Outcome, progress, table
 from gnvpro.apps.inversion.routes import Route
 from gnvpro.apps.reports.output import require_new_folder
-from gnvpro.apps.settings import Assignments, Comma, command_line, to_dict
+from gnvpro.apps.settings import Assignments, command_line, to_dict
 
 EXAMPLE = "invert runs/dcr-model --observations field.csv --noise 2% --out runs/inversion"
 
@@ -39,7 +39,6 @@ class InvertOptions:
             "--routes",
             help="surrogate, delayed (accepted by the PDE) and pde; without, the first, and the second if there is a PDE.",
         ),
-        Comma,
     ] = None
     prior: Annotated[
         dict[str, Any] | None,
@@ -90,9 +89,7 @@ def run(given: InvertOptions) -> Outcome:
         truth=given.truth,
         problem=given.problem,
     )
-    lengths = Lengths(
-        given.starts, given.chains, given.draws, given.tune, given.pde_draws, given.pde_tune
-    )
+    lengths = Lengths(given.starts, given.chains, given.draws, given.tune, given.pde_draws, given.pde_tune)
     try:
         with progress("inverting") as report, one_thread():
             inversion = invert(question, lengths, given.seed, force=given.force, report=report)

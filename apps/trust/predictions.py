@@ -103,4 +103,5 @@ def write_csv(path: Path, space: Space, predictions: Predictions) -> None:
 
 def write_npz(path: Path, parameters: Array, predictions: Predictions, settings: str) -> None:
     """Parameters, observables, all columns, and the settings as JSON."""
-    np.savez(path, parameters=parameters, observables=predictions.observables, settings=settings, **predictions.columns)
+    columns: dict[str, Any] = predictions.columns
+    np.savez(path, parameters=parameters, observables=predictions.observables, settings=settings, **columns)

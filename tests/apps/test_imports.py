@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from gnvpro.apps.cli import COMMANDS
+
 # A finder that refuses modules as if they were not installed.
 BLOCK = """
 import sys
@@ -48,15 +50,29 @@ app(["generate", "cdr", "--samples", "4", "--out", sys.argv[1]])
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize(
-    "modules",
-    [
-        "gnvpro.pde_data.generation.run, gnvpro.pde_data.storage.dataset, gnvpro.pde_data.problems.loading, gnvpro.pde_data.problems.convection.problem, gnvpro.pde_data.sampling",
-        "gnvpro.apps.commands.generate",
-    ],
+DATA_GENERATION = (
+    "gnvpro.apps.commands.generate",
+    "gnvpro.pde_data.generation.run",
+    "gnvpro.pde_data.storage.dataset",
+    "gnvpro.pde_data.problems.loading",
+    "gnvpro.pde_data.problems.convection.problem",
+    "gnvpro.pde_data.sampling",
 )
-def test_data_generation_loads_no_torch(modules):
-    ran = python(f"import {modules}", {"torch"})
+
+
+@pytest.mark.parametrize("module", DATA_GENERATION)
+def test_data_generation_loads_no_torch(module):
+    ran = python(f"import {module}", {"torch"})
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_data_set_is_made_without_torch(tmp_path):
+    code = """
+import sys
+from gnvpro.apps.cli import app
+app(["generate", "tests.pde_data.toy:DecayProblem", "--samples", "4", "--out", sys.argv[1]])
+"""
+    ran = python(code, {"torch"}, tmp_path / "d.zarr")
     assert ran.returncode == 0, ran.stderr
 
 
@@ -76,6 +92,16 @@ assert sys.modules["numba"] is numba
     assert ran.returncode == 0, ran.stderr
 
 
-def test_the_command_line_itself_loads_nothing_heavy():
-    ran = python("import gnvpro.apps.cli, sys; print(sorted({'torch', 'numpy', 'zarr', 'dolfinx'} & set(sys.modules)))")
+HEAVY = ("torch", "numpy", "scipy", "zarr", "xarray", "matplotlib", "jinja2", "aiohttp", "dolfinx")
+LOADED = f"import sys; print(sorted({set(HEAVY)} & set(sys.modules)))"
+
+
+def test_the_command_line_with_all_its_commands_loads_nothing_heavy():
+    ran = python("import gnvpro.apps.cli; " + LOADED)
+    assert ran.stdout.strip() == "[]", ran.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_loads_nothing_heavy_before_it_runs(command):
+    ran = python(f"import gnvpro.apps.commands.{command}; " + LOADED)
     assert ran.stdout.strip() == "[]", ran.stderr

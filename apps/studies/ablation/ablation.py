@@ -20,8 +20,8 @@ from gnvpro.apps.studies.ablation.goals import goal_figure, goal_table, measure_
 from gnvpro.apps.studies.ablation.variants import ALPHA_THETA, DEFAULT, FACTORS, Measured, Problem, Variant, measure
 from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
 from gnvpro.apps.studies.comparison.methods import METHODS
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.networks.dense import DenseNetwork
@@ -84,7 +84,7 @@ QUICK = dict(
 )  # fmt: skip
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """A seed chooses the split and the initial weights."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     if given.device != "cpu":

@@ -11,8 +11,8 @@ from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.comparison.tables import tables
 from gnvpro.apps.studies.comparison.tasks import Recipe, RegressionTasks
 from gnvpro.apps.studies.comparison.trials import GRID, Metric
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.work import Report
 from gnvpro.surrogate.samples import Samples
 
@@ -76,7 +76,7 @@ class Compared:
     tasks: RegressionTasks
 
 
-def run_comparison(settings: Settings, samples: Samples, given: StudyOptions, report: Report) -> Compared:
+def run_comparison(settings: Settings, samples: Samples, given: StudySettings, report: Report) -> Compared:
     """Tune and train every method.
 
     Raises
