@@ -133,7 +133,10 @@ def percent(value: float) -> str:
 
 
 def error_in_words(error: dict[str, Any] | None, why_not: str | None = None) -> str:
-    """The error of a PDE's own observables (`gnvpro.pde_data.problems.accuracy`), and against what it is, or why there is none."""
+    """The error of a PDE's own observables, and against what it is, or why there is none.
+
+    `error` is as `gnvpro.pde_data.problems.accuracy` makes it.
+    """
     if error is None:
         return f"no estimate: {why_not}" if why_not else "no estimate"
     stated = []

@@ -20,7 +20,7 @@ from gnvpro.apps.settings import to_dict
 if TYPE_CHECKING:
     from gnvpro.surrogate.model.surrogate import Surrogate
     from gnvpro.surrogate.samples import Samples
-    from gnvpro.training.train import TrainSettings
+    from gnvpro.training.settings import TrainSettings
 
 EXAMPLE = "demo --out runs/demo"
 PROBLEM = "cdr"
@@ -43,7 +43,7 @@ def run(given: DemoOptions) -> Outcome:
     from gnvpro.apps.comparison.words import rows
     from gnvpro.apps.reports.demo import DATA, KRYLOV_MODEL, MODEL, REPORT, require_own_folder, summary, write_folder
     from gnvpro.apps.trust.origin import problem_of
-    from gnvpro.training.train import TrainSettings
+    from gnvpro.training.settings import TrainSettings
 
     require_own_folder(given.out)
     given.out.mkdir(parents=True, exist_ok=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from gnvpro.apps.serving.domain import Domain
 from gnvpro.apps.serving.page.page import page_routes
-from gnvpro.apps.serving.served import ServedModel, serve_surrogate
+from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.solver_process import SolverProcess
 from gnvpro.apps.trust.origin import problem_of
+from gnvpro.surrogate.model.hessian import hessian_product
 from gnvpro.surrogate.model.load import load_model
 from gnvpro.surrogate.model.surrogate import Surrogate
 
@@ -59,6 +61,12 @@ def load(
                 raise ValueError(f"{folder} is a classifier, which has no PDE; leave --with-pde out, or serve it apart")
             served[f"{name}-pde"] = serve_pde(f"{name}-pde", model, problem)
     return served
+
+
+def serve_surrogate(name: str, surrogate: Surrogate, *, extrapolate: bool = False) -> ServedModel:
+    """A surrogate with everything the protocol has."""
+    domain = None if extrapolate else Domain.of(surrogate)
+    return ServedModel(name, surrogate, domain=domain, hessian=partial(hessian_product, surrogate))
 
 
 def names_of(given: tuple[str, ...]) -> dict[str, Path]:

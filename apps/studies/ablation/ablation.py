@@ -1,7 +1,7 @@
 """What each part of the method is worth: one factor at a time around the default, on the CDR data.
 
-Beside the factors (`gnvpro.apps.studies.ablation.variants`): the condition of the Gauss-Newton matrix with and without elimination, how
-far apart trainings from different initial weights end, and variable projection on small batches.
+Beside the factors (`gnvpro.apps.studies.ablation.variants`): the condition of the Gauss-Newton matrix with and without
+elimination, how far apart trainings from different initial weights end, and variable projection on small batches.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Settings:
     condition_widths
         Of the small network whose matrices are made.
     goals, goal_budget, goal_methods, goal_initialisations, goal_splits
-        Validation errors; what is spent on the way; who goes there, of `gnvpro.apps.studies.comparison.methods.METHODS`; and from how many initial
-        weights on how many of the splits.
+        Validation errors; what is spent on the way; who goes there, of
+        `gnvpro.apps.studies.comparison.methods.METHODS`; and from how many initial weights on how many of the splits.
     batches, batch_budget, batch_rate
         Sizes, work units and rate of Adam for variable projection on minibatches.
     """

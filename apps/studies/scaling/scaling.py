@@ -1,6 +1,7 @@
 """How cost grows with samples, width, outputs and depth: per step, and to a fixed validation error.
 
-Data are synthetic (`gnvpro.apps.studies.scaling.teacher`), since no PDE at hand has 100,000 solves; one factor is varied at a time.
+Data are synthetic (`gnvpro.apps.studies.scaling.teacher`), since no PDE at hand has 100,000 solves; one factor is varied
+at a time.
 """
 
 from __future__ import annotations

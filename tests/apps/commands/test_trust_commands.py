@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gnvpro.apps.commands.compare import rows
 from gnvpro.apps.comparison.compare import compare, fresh_points
 from gnvpro.apps.comparison.jacobian import check_jacobian
+from gnvpro.apps.comparison.words import rows
 from gnvpro.apps.trust.fallback import Fallback, doubtful, predicted
 from gnvpro.apps.trust.held_out import held_out_samples
 from gnvpro.apps.trust.origin import own_parameters
