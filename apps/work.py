@@ -1,4 +1,4 @@
-"""What long work says of itself, whoever listens: how far it is, and that its numerics failed."""
+"""How far long work is, said to whoever listens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,3 @@ Watch = Callable[[str], AbstractContextManager[Report]]
 def unwatched(what: str) -> Iterator[Report]:
     """A `Watch` that shows nothing."""
     yield lambda done, total, note: None
-
-
-class NumericalFailure(Exception):
-    """The numerics did not give what was asked for; the input was fine."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.draws import draw
 from gnvpro.surrogate.spaces import Array, Space
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from gnvpro.surrogate.model.calibration import calibrated_by_split
-from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
@@ -22,8 +20,9 @@ from gnvpro.training.candidates import Candidate
 from gnvpro.training.choice.contenders import contenders_for
 from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
-from gnvpro.training.choice.polynomials import MAX_PARAMETERS
+from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
 from gnvpro.training.choice.race import Entry, race
+from gnvpro.training.fitting.assembly import Assembly
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.outcome import Progress, Training, mean_relative_error
@@ -43,7 +42,7 @@ from gnvpro.training.settings import (
 )
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.levenberg import LevenbergMarquardt
-from gnvpro.training.solvers.protocol import Solver, Status
+from gnvpro.training.solvers.protocol import Solver
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 
@@ -65,7 +64,8 @@ class Runner:
                 f"polynomial features are for at most {MAX_PARAMETERS} parameters, got {self._n_inputs}; leave them off"
             )
         self._prepared = Preparation(split, settings)
-        if settings.polynomial == "on" and self._prepared.polynomials is None:
+        self._assembly = Assembly(self._prepared, settings)
+        if settings.polynomial == "on" and self._polynomials is None:
             raise ValueError(
                 f"no polynomial basis fits {len(split.train)} training samples of these parameters; give more samples, "
                 "parameters that vary, or leave polynomials off"
@@ -76,12 +76,12 @@ class Runner:
         settings, frames = self._settings, {}
 
         def start(candidate: Candidate, later: int = 0) -> Fit:
-            frames[candidate] = self._prepared.standardised(candidate.gain, candidate.polynomial)
+            frames[candidate] = self._frame(candidate.gain, candidate.polynomial)
             network, seed = DenseNetwork(self._n_inputs, candidate.widths), settings.seed + later
             stage = f"{candidate}, seed {seed}" if later else str(candidate)
             return self._fit(network, frames[candidate], self._solver(candidate.metric), stage, seed)
 
-        fits_polynomials = settings.polynomial != "off" and self._prepared.polynomials is not None
+        fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
         contenders = contenders_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
         budget = self._budget()
         report = self._reporter(budget, _Spent())
@@ -101,17 +101,17 @@ class Runner:
             chosen["polynomial_alone"] = {**self._described_polynomials(), "validation_error": error}
             # A network that the user asked for by its widths is kept.
             if error <= best.best.validation_error and not settings.widths:
-                best, frame = alone, self._prepared.standardised(1.0, with_polynomials=True)
+                best, frame = alone, self._frame(1.0, with_polynomials=True)
                 chosen |= {"widths": [], "polynomial": self._described_polynomials()}
                 chosen["reason"] = f"the polynomial alone has the lowest validation error ({error:.3g})"
         if settings.members == 1 or frame.polynomials is not None:
-            return self._training(fits, best, frame, chosen)
+            return self._assembly.training(fits, best, frame, chosen)
         members = further_members(winner, entries, settings.members, start, report)
         return self._averaged(members, [*fits, *(entry.fit for entry in members[1:])], frame, chosen)
 
     def _averaged(self, members: list[Entry], fits: list[Fit], frame: Frame, chosen: dict[str, Any]) -> Training:
         def validation_error(network: FeatureNetwork, theta: Tensor, weights: Tensor) -> float:
-            mean = self._assembled(network, theta, weights, frame)
+            mean = self._assembly.surrogate(network, theta, weights, frame)
             return mean_relative_error(mean, self._split.validation, anomalous=True)
 
         mean = average(members, members[0].candidate.gain, validation_error)
@@ -121,9 +121,9 @@ class Runner:
         chosen["reason"] += (
             f"; the mean of the best {kept} of {len(members)} networks has {min(mean.validation_errors):.3g}"
         )
-        surrogate = self._assembled(mean.network, mean.theta, mean.weights, frame)
+        surrogate = self._assembly.surrogate(mean.network, mean.theta, mean.weights, frame)
         best = min((entry.fit for entry in members), key=lambda fit: fit.best.validation_error)
-        return self._training(fits, best, frame, chosen, surrogate)
+        return self._assembly.training(fits, best, frame, chosen, surrogate)
 
     def paper(self) -> Training:
         """The original study's protocol: raw inputs, three levels of twice the steps, alpha_theta halved at each."""
@@ -139,7 +139,7 @@ class Runner:
         levels = settings.levels or RESIDUAL_LEVELS
         network = _residual_network(settings, self._n_inputs).coarsest(levels)
         with_polynomials = settings.polynomial == "on"
-        frame = self._prepared.standardised(gain, with_polynomials)
+        frame = self._frame(gain, with_polynomials)
         described = {
             "gain": gain,
             "network": settings.network,
@@ -170,12 +170,12 @@ class Runner:
         best = min(fits, key=lambda fit: fit.best.validation_error)
         number = f"{len(fits)} level{'s' if len(fits) > 1 else ''}"
         chosen = {**described, "levels": len(fits), "reason": f"{reason}best validation error of {number}"}
-        return self._training(fits, best, frame, chosen)
+        return self._assembly.training(fits, best, frame, chosen)
 
     def single(self, network: FeatureNetwork) -> Training:
         """One given network; polynomials beside it only where they are switched on."""
         gain, with_polynomials = self._settings.gain or 1.0, self._settings.polynomial == "on"
-        frame = self._prepared.standardised(gain, with_polynomials)
+        frame = self._frame(gain, with_polynomials)
         fit = self._fit(network, frame, self._solver(metric=True), "module")
         fit.advance(self._budget(), self._reporter(self._budget(), _Spent()))
         chosen = {
@@ -183,11 +183,25 @@ class Runner:
             "polynomial": self._described_polynomials() if with_polynomials else None,
             "reason": "the network was given as a module",
         }
-        return self._training([fit], fit, frame, chosen)
+        return self._assembly.training([fit], fit, frame, chosen)
+
+    @cached_property
+    def _polynomials(self) -> PolynomialFeatures | None:
+        """Chosen on the training samples by leave-one-out; None where none fit."""
+        train = self._split.train
+        with self._prepared.aside:
+            return choose_polynomials(train.parameters, train.anomalous, self._prepared.row_weights(train))
+
+    def _frame(self, gain: float, with_polynomials: bool) -> Frame:
+        """Inputs scaled to the gain; with the chosen polynomials and their amplitude where asked for."""
+        chosen = self._polynomials if with_polynomials else None
+        if chosen is None:
+            return self._prepared.standardised(gain)
+        return self._prepared.standardised(gain, chosen.basis, chosen.amplitude)
 
     def _alone(self) -> Fit:
         """The polynomial without a network, for comparison: it has nothing to iterate."""
-        frame = self._prepared.standardised(1.0, with_polynomials=True)
+        frame = self._frame(1.0, with_polynomials=True)
         fit = self._fit(NoFeatures(self._n_inputs), frame, self._solver(metric=False), "polynomial alone")
         fit.advance(1.0)
         return fit
@@ -225,7 +239,7 @@ class Runner:
         return after_step
 
     def _described_polynomials(self) -> dict[str, Any]:
-        chosen = self._prepared.polynomials
+        chosen = self._polynomials
         assert chosen is not None
         basis = chosen.basis
         return {
@@ -235,59 +249,6 @@ class Runner:
             "powers": list(basis.powers),
             "amplitude": chosen.amplitude is not None,
             "leave_one_out_error": chosen.leave_one_out,
-        }
-
-    def _assembled(self, network: FeatureNetwork, theta: Tensor, weights: Tensor, frame: Frame) -> Surrogate:
-        train = self._split.train
-        spaces = train.parameter_space, train.observable_space
-        return Surrogate.assemble(network, theta, weights, frame.scaling, *spaces, train.provenance, frame.polynomials)
-
-    def _training(
-        self,
-        fits: list[Fit],
-        best: Fit,
-        frame: Frame,
-        choice: dict[str, Any],
-        surrogate: Surrogate | None = None,
-    ) -> Training:
-        train = self._split.train
-        surrogate = surrogate or self._assembled(best.network, best.best.theta, best.best.weights, frame)
-        errors = self._errors(surrogate, anomalous=False)
-        anomalous = {} if train.background is None else self._errors(surrogate, anomalous=True)
-        before_refit = None
-        if frame.polynomials is not None:
-            before_refit = surrogate
-            surrogate = replace(surrogate, weights=self._prepared.refitted_weights(best, frame))
-            # What validation samples say of weights that were fitted to them would be no validation.
-            errors |= self._errors(surrogate, anomalous=False, but="validation")
-            if anomalous:
-                anomalous |= self._errors(surrogate, anomalous=True, but="validation")
-            choice = {**choice, "refitted": "outer layer solved again on train and validation samples together"}
-        training = {
-            "method": best.solver.name,
-            "status": _overall(fits, best).value,
-            "work_units": sum(fit.objective.meter.total for fit in fits) + self._prepared.aside.work_units,
-            "cpu_seconds": sum(fit.cpu_seconds for fit in fits) + self._prepared.aside.cpu_seconds,
-            "wall_seconds": sum(fit.wall_seconds for fit in fits) + self._prepared.aside.wall_seconds,
-            "choice": choice,
-            "settings": asdict(self._settings),
-            "samples": {
-                name: len(getattr(self._split, name)) for name in ("train", "validation", "calibration", "test")
-            },
-            "bounds": {"lower": train.parameters.min(0).tolist(), "upper": train.parameters.max(0).tolist()},
-            "device": str(self._prepared.device),
-            "torch": torch.__version__,
-        }
-        surrogate = replace(surrogate, errors=errors, errors_anomalous=anomalous, training=training)
-        surrogate = calibrated_by_split(surrogate, self._split, before_refit)
-        kept = [fit for fit in fits if fit is best or fit.network.width]
-        return Training(surrogate, [record for fit in kept for record in fit.history])
-
-    def _errors(self, surrogate: Surrogate, *, anomalous: bool, but: str = "") -> dict[str, float]:
-        return {
-            name: mean_relative_error(surrogate, samples, anomalous=anomalous)
-            for name in ("train", "validation", "test")
-            if name != but and len(samples := getattr(self._split, name))
         }
 
 
@@ -310,15 +271,10 @@ class _Spent:
         return sum(self._by_fit.values())
 
 
-def _overall(fits: list[Fit], best: Fit) -> Status:
-    interrupted = any(fit.status is Status.interrupted for fit in fits)
-    return Status.interrupted if interrupted else best.status
-
-
 def _reason(entries: list[Entry], settings: TrainSettings) -> str:
     best = entries[0]
     if len(entries) == 1:
-        return "fixed by --quick" if settings.quick else "fixed by the settings"
+        return "fixed by quick" if settings.quick else "fixed by the settings"
     return (
         f"lowest validation error ({best.fit.best.validation_error:.3g}) of {len(entries)} candidates raced; "
         f"next: {entries[1].candidate} ({entries[1].fit.best.validation_error:.3g})"

@@ -36,8 +36,9 @@ def run(given: CalibrateOptions) -> Outcome:
     from gnvpro.apps.trust.held_out import held_out_samples
     from gnvpro.apps.trust.words import trust_rows
     from gnvpro.pde_data.storage.dataset import read_samples
+    from gnvpro.surrogate.errors import SavedModelError
     from gnvpro.surrogate.model.calibration import calibrated, residuals
-    from gnvpro.surrogate.model.folder import SavedModelError, require_place
+    from gnvpro.surrogate.model.folder import require_place
     from gnvpro.surrogate.model.surrogate import Surrogate
     from gnvpro.surrogate.trust.bands import spread
 

@@ -99,7 +99,7 @@ def _model(seed: int, samples: Samples, settings: TrainSettings, path: Path) -> 
 
 
 def _same_model(path: Path, samples: Samples, settings: TrainSettings) -> Surrogate | None:
-    from gnvpro.surrogate.model.folder import SavedModelError
+    from gnvpro.surrogate.errors import SavedModelError
     from gnvpro.surrogate.model.surrogate import Surrogate
 
     try:

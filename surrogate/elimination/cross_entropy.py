@@ -6,8 +6,9 @@ With Phi = [Z, 1] (n, width + 1), S = softmax(Phi W) and weights omega of mean o
 
 smooth and strongly convex. Newton's method in float64, each step by conjugate gradients to the accuracy it deserves and
 safeguarded by backtracking, which converges from anywhere (Nocedal & Wright 2006, Sec. 7.1). The preconditioner is the
-explicit inverse of an earlier Hessian (`gnvpro.surrogate.elimination.class_hessian`), made anew when iterations add up and before it is
-believed that nothing is left to gain. Whether W was found is said with it: the envelope theorem holds only there.
+explicit inverse of an earlier Hessian (`gnvpro.surrogate.elimination.class_hessian`), made anew when iterations add up
+and before it is believed that nothing is left to gain. Whether W was found is said with it: the envelope theorem holds
+only there.
 """
 
 from __future__ import annotations

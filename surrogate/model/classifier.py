@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.model import folder as model_folder
-from gnvpro.surrogate.model.folder import SavedModelError
 from gnvpro.surrogate.model.spectra import SpectralFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of

@@ -18,16 +18,14 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import SavedModelError
+
 SCHEMA_VERSION = 4
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
 # Everything that stands in a model folder: what is replaced when asked to, and nothing else ever.
 _OURS = {DESCRIPTION, WEIGHTS, "history.json", "settings.json"}
-
-
-class SavedModelError(ValueError):
-    """A model folder that cannot be trusted or understood; the message says what was expected."""
 
 
 def require_place(path: Path, overwrite: bool) -> None:
@@ -44,7 +42,7 @@ def require_place(path: Path, overwrite: bool) -> None:
     if strangers or not (path / DESCRIPTION).is_file() or not (path / WEIGHTS).is_file():
         raise FileExistsError(f"{path} holds something that is not a model; choose another place")
     if not overwrite:
-        raise FileExistsError(f"{path} holds a model already; choose another place, or replace it with --overwrite")
+        raise FileExistsError(f"{path} holds a model already; choose another place, or overwrite it")
 
 
 def write(path: Path, description: dict[str, Any], tensors: dict[str, Tensor], extra: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.model import folder as model_folder
-from gnvpro.surrogate.model.folder import SavedModelError
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
@@ -181,7 +181,7 @@ class Surrogate:
 
     def _calibrated(self) -> Trust:
         if self.trust is None:
-            raise ValueError("this model has no error bands: `gnvpro calibrate MODEL DATA` makes a copy that has")
+            raise ValueError("this model has no error bands: calibrate it with samples that it was not trained on")
         return self.trust
 
     @overload

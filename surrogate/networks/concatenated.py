@@ -62,7 +62,7 @@ class ConcatenatedNetwork:
         return _Concatenated([m.linearize(part, inputs) for m, part in zip(self.members, parts, strict=True)], self)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {"kind": "concatenated", "members": [member.to_dict() for member in self.members]}
 
 

@@ -89,7 +89,7 @@ class DenseNetwork:
         return _DenseLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {"kind": "dense", "n_inputs": self.n_inputs, "widths": list(self.widths)}
 
 
@@ -127,6 +127,11 @@ class _DenseLinearization:
             torch.mm(self._activations[j].t(), sensitivities, out=parts[j][:-1])
             torch.sum(sensitivities, 0, out=parts[j][-1])
         return gradient
+
+    @property
+    def layer_forwards(self) -> int:
+        """None: the pass of the linearisation kept what is shown."""
+        return 0
 
     def layers(self, seed: Tensor) -> list[Layer]:
         def with_ones(h: Tensor) -> Tensor:

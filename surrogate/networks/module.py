@@ -98,7 +98,12 @@ class ModuleLinearization:
         """See `gnvpro.surrogate.networks.protocol.Linearization`."""
         return self._pull_back(seed)[0]
 
+    @property
+    def layer_forwards(self) -> int:
+        """The module is run again to see what enters its layers."""
+        return 1
+
     def layers(self, seed: Tensor) -> list[Layer] | None:
-        """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`; costs a forward pass besides the backward pass."""
+        """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`."""
         known = getattr(self._network, "module_layers", None)
         return known.at(self._network.bind, self._theta, self._inputs, seed) if known else None

@@ -31,7 +31,7 @@ class NoFeatures:
         return _NoLinearization(inputs[:, :0], theta)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {"kind": "none", "n_inputs": self.n_inputs}
 
 

@@ -74,7 +74,7 @@ class FeatureNetwork(Protocol):
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         ...
 
 
@@ -102,6 +102,11 @@ class Layer(NamedTuple):
 @runtime_checkable
 class LayeredLinearization(Linearization, Protocol):
     """A linearisation that shows its layers, for Kronecker-factored curvature."""
+
+    @property
+    def layer_forwards(self) -> int:
+        """Forward passes that `layers` costs besides its backward pass."""
+        ...
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Inputs and back-propagated sensitivities of every layer, for the seed (n, width); None where it has none."""

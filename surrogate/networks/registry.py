@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from gnvpro.surrogate.model.folder import SavedModelError
+from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork

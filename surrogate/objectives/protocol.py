@@ -1,8 +1,10 @@
 """The contract between solvers and what they minimise: an objective, and its points.
 
-Solvers see a flat vector `theta`, a value, a gradient and products with a positive semidefinite curvature; they never see
-the loss. The reduced objectives (`gnvpro.surrogate.objectives.reduced_least_squares`, `gnvpro.surrogate.objectives.reduced_cross_entropy`) eliminate W; the full objective
-(`gnvpro.surrogate.objectives.full`) keeps it in theta. Points are evaluated on demand, and the meter is charged where that happens.
+Solvers see a flat vector `theta`, a value, a gradient and products with a positive semidefinite curvature; they never
+see the loss. The reduced objectives (`gnvpro.surrogate.objectives.reduced_least_squares`,
+`gnvpro.surrogate.objectives.reduced_cross_entropy`) eliminate W; the full objective
+(`gnvpro.surrogate.objectives.full`) keeps it in theta. Points are evaluated on demand, and the meter is charged where
+that happens.
 """
 
 from __future__ import annotations

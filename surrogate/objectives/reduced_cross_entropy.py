@@ -95,7 +95,7 @@ class ReducedClasses:
         self.meter = WorkMeter() if meter is None else meter
 
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> ClassPoint:
-        """The objective at theta; W starts from what `near` predicts for it, see `gnvpro.surrogate.objectives.protocol.Objective`."""
+        """See `gnvpro.surrogate.objectives.protocol.Objective`; W starts from what `near` predicts for it."""
         self.meter.forward += 1
         start = near.predicted_outer(theta) if isinstance(near, ClassPoint) else None
         return ClassPoint(self, theta, start, accuracy)
@@ -199,7 +199,8 @@ class ClassPoint:
     def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
         """Layers with sensitivities to sqrt(omega/n) B e W', B B' the Hessian by the predictions, e random signs.
 
-        Their covariance is the generalised Gauss-Newton matrix of theta at fixed W. See `gnvpro.surrogate.objectives.protocol.Point`.
+        Their covariance is the generalised Gauss-Newton matrix of theta at fixed W. See
+        `gnvpro.surrogate.objectives.protocol.Point`.
         """
         inner, scale = self.inner, self.objective.layer.row_scale
         signs = 2.0 * torch.randint(0, 2, inner.residual.shape, generator=generator) - 1.0

@@ -171,9 +171,9 @@ class ReducedPoint:
     def gauss_newton_matrix(self, kind: GaussNewtonKind = "kaufman") -> Tensor:
         """J'J with its regularisation as a matrix, (n_theta, n_theta) in float64, for few weights.
 
-        Structured where the network shows its layers (`gnvpro.surrogate.objectives.gram`): one forward pass and as many backward passes
-        as seeds are pulled back, which are rank(W), and for Golub-Pereyra the rank of the features besides.
-        Otherwise by products with the identity.
+        Structured where the network shows its layers (`gnvpro.surrogate.objectives.gram`): one forward pass and as many
+        backward passes as seeds are pulled back, which are rank(W), and for Golub-Pereyra the rank of the features
+        besides. Otherwise by products with the identity.
         """
         if not isinstance(self._linearization, LayerSum):
             return gram_by_products(lambda v: self.gauss_newton(v, kind), len(self.theta), self.theta).double()

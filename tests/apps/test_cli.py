@@ -109,7 +109,7 @@ def test_overwriting_is_asked_for_and_never_of_strangers(gnvpro, data, model, tm
     shutil.copytree(model, copy)
     refused = gnvpro("train", data, "--out", copy, *quick)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "--overwrite" in refused.stderr
+    assert "or overwrite it" in refused.stderr
     assert gnvpro("train", data, "--out", copy, *quick, "--overwrite").exit_code == 0
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "thesis.tex").write_text("years of work")

@@ -1,7 +1,8 @@
 """Coarse to fine: train a network of few steps in depth, prolong its weights to twice the steps, train on.
 
-The weights are a function of time, so halving the step hardly changes the map (`gnvpro.surrogate.networks.in_time.time_weights`). alpha_theta is
-halved with it, as in the original study: theta has twice the entries, and alpha h sum ||theta_j||² stands for an integral.
+The weights are a function of time, so halving the step hardly changes the map
+(`gnvpro.surrogate.networks.in_time.time_weights`). alpha_theta is halved with it, as in the original study: theta has
+twice the entries, and alpha h sum ||theta_j||² stands for an integral.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Checkpoints of a training run: put aside on disk, and resumed with the same bits.
 
-A run is a fixed sequence of advances of its fits, so it is repeated from the start: advances that the checkpoint knows to be
-finished are skipped with what was seen at their end, the one that was cut short goes on (`gnvpro.training.fitting.fit.Fit.restore`).
+A run is a fixed sequence of advances of its fits, so it is repeated from the start: advances that the checkpoint knows
+to be finished are skipped with what was seen at their end, the one that was cut short goes on
+(`gnvpro.training.fitting.fit.Fit.restore`).
 
 The folder holds `checkpoint.json` and one safetensors file a fit. Files are written under new names and the index is
 replaced last, in one move: whenever a process is killed, the folder is a whole checkpoint, the newest or the one before.

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.networks.polynomials import PolynomialBasis
+from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.spaces import Array
-from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
 from gnvpro.training.device import device_named
 from gnvpro.training.fitting.fit import Fit, ValidationSet
 from gnvpro.training.settings import COMPRESSION, POLYNOMIAL_ALPHA_W, POLYNOMIAL_COMPRESSION, TrainSettings
@@ -66,19 +64,13 @@ class Preparation:
         for name in ("train", "validation", "test"):
             _require_norms(getattr(split, name), name)
 
-    @cached_property
-    def polynomials(self) -> PolynomialFeatures | None:
-        """Chosen on the training samples by leave-one-out; None where none fit."""
+    def standardised(
+        self, gain: float, polynomials: PolynomialBasis | None = None, amplitude: Amplitude | None = None
+    ) -> Frame:
+        """Inputs scaled to the gain; polynomials beside them, and observables over an amplitude, where given."""
         train = self.split.train
-        with self.aside:
-            return choose_polynomials(train.parameters, train.anomalous, self._row_weights(train))
-
-    def standardised(self, gain: float, with_polynomials: bool = False) -> Frame:
-        """Inputs scaled to the gain; with the chosen polynomials and their amplitude where asked for."""
-        train, chosen = self.split.train, self.polynomials if with_polynomials else None
-        amplitude = None if chosen is None else chosen.amplitude
         scaling = Scaling.standardised(train.parameters, train.observables, gain, train.background, amplitude)
-        return Frame(scaling, None if chosen is None else chosen.basis)
+        return Frame(scaling, polynomials)
 
     def raw(self) -> Frame:
         """Inputs as they are."""
@@ -144,12 +136,13 @@ class Preparation:
             compression=compression,
         )
 
-    def _row_weights(self, samples: Samples) -> Array:
+    def row_weights(self, samples: Samples) -> Array:
+        """Of the samples in the error, in the unit of the observables, (n,)."""
         return 1 / np.linalg.norm(samples.anomalous, axis=1) if self._relative else np.ones(len(samples))
 
     def _scaled_weights(self, frame: Frame, samples: Samples) -> Array:
         """Weights of the scaled residuals: times the amplitude, so that the error weighted is the one in true units."""
-        weights = self._row_weights(samples)
+        weights = self.row_weights(samples)
         if frame.scaling.amplitude is None:
             return weights
         return weights * np.asarray(frame.scaling.output_unit(samples.parameters))[:, 0]

@@ -96,7 +96,7 @@ class _Momentum:
 
 
 class MinibatchDescent:
-    """Adam or SGD on a `FullObjective` as a `gnvpro.training.solvers.protocol.Solver`: a step is an epoch, or so many batches.
+    """Adam or SGD on a `FullObjective`: a step of this solver is an epoch, or so many batches.
 
     Samples are drawn without replacement, in a new order every epoch. What is paid are the passes over the batches: give
     it an objective whose points are only watched.

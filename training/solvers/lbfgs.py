@@ -22,8 +22,8 @@ from gnvpro.training.solvers.state import State, as_tensor
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
 MAX_TRIALS = 20
-# See `gnvpro.training.solvers.protocol.INNER_SHARE`. A search along one line asks less of W than the ratio of a trust region: Indian Pines
-# ends alike from 1e-3 to 1e-1 (docs/method.md), and the solves cost less.
+# See `gnvpro.training.solvers.protocol.INNER_SHARE`. A search along one line asks less of W than the ratio of a trust
+# region: Indian Pines ends alike from 1e-3 to 1e-1 (docs/method.md), and the solves cost less.
 INNER_SHARE = 0.05
 (_trtrs,) = get_lapack_funcs(("trtrs",), dtype=np.float64)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnvpro.apps.console import NumericalFailure
 from gnvpro.surrogate.admissible import admissible_points
+from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array

@@ -59,8 +59,9 @@ def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
 def low_rank(weights: Array) -> tuple[Array, Array] | None:
     """Two factors (k, r), (r, n_out) whose product is `weights` (k, n_out) up to rounding; None where they are no less.
 
-    Training compresses many observables to the directions their samples have (`gnvpro.surrogate.elimination.least_squares`), and the last layer
-    has the rank of these, known by a gap in its singular values. The second factor has orthonormal rows.
+    Training compresses many observables to the directions their samples have
+    (`gnvpro.surrogate.elimination.least_squares`), and the last layer has the rank of these, known by a gap in its
+    singular values. The second factor has orthonormal rows.
     """
     left, sizes, right = np.linalg.svd(weights, full_matrices=False)
     rank = int((sizes > max(weights.shape) * np.finfo(np.float64).eps * sizes[0]).sum())
@@ -105,7 +106,7 @@ def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, open
             kind = f"a {type(network).__name__}"
     raise ValueError(
         f"a model on {kind} cannot be exported; expected a built-in network (dense, concatenated, residual or "
-        "hamiltonian): export the module with torch.onnx, or train with --network"
+        "hamiltonian): export the module with torch.onnx, or train one of these"
     )
 
 
@@ -152,9 +153,10 @@ def _plus(graph: Graph, state: str, factor: float, change: str) -> str:
 
 
 def add_polynomials(graph: Graph, basis: PolynomialBasis, y: str) -> str:
-    """Chebyshev terms (n_terms, n) of parameters `y`, samples in columns; the table as in `gnvpro.surrogate.networks.polynomials`.
+    """Chebyshev terms (n_terms, n) of parameters `y`, samples in columns.
 
-    A term's factors are rows of the table: taken as rows they are copied whole, as columns number by number.
+    The table is that of `gnvpro.surrogate.networks.polynomials`. A term's factors are rows of the table: taken as rows
+    they are copied whole, as columns number by number.
     """
     powers = np.asarray(basis.powers)
     lower, upper = np.asarray(basis.lower) ** powers, np.asarray(basis.upper) ** powers

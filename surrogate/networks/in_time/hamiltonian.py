@@ -65,7 +65,7 @@ class HamiltonianNetwork(TimeNetwork):
         return _HamiltonianLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {
             "kind": "hamiltonian",
             "n_inputs": self.n_inputs,
@@ -164,6 +164,11 @@ class _HamiltonianLinearization:
             stop -= size
         opening = torch.cat([y, z], -1) * self._opening_slope
         return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
+
+    @property
+    def layer_forwards(self) -> int:
+        """None: the pass of the linearisation kept what is shown."""
+        return 0
 
     def layers(self, seed: Tensor) -> list[Layer]:
         """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: one dense layer at every time."""

@@ -72,7 +72,7 @@ class ResidualNetwork(TimeNetwork):
         return _ResidualLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.model.surrogate`."""
+        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {
             "kind": "residual",
             "n_inputs": self.n_inputs,
@@ -173,7 +173,7 @@ class _ResidualLinearization:
         return network.pack_gradient(opening, matrices, biases)
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`; unfolded, every time has a matrix (width + 1, width), bias last."""
+        """See `gnvpro.surrogate.objectives.gram.LayerSum`; unfolded, a time has a matrix (width + 1, width), bias last."""
         network, found = self._network, []
         size = (network.width + 1) * network.width
 
@@ -183,6 +183,11 @@ class _ResidualLinearization:
 
         seeds = self._backward(seeds, collect)
         return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *found]
+
+    @property
+    def layer_forwards(self) -> int:
+        """None: the pass of the linearisation kept what is shown."""
+        return 0
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: the opening layer, and one block for every time.

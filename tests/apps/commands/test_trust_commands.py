@@ -213,7 +213,7 @@ def test_calibrating_again_on_its_own_data_gives_the_same_bands(gnvpro, model, d
     np.testing.assert_array_equal(found.score(np.array(OUTSIDE)), expected.score(np.array(OUTSIDE)))
     assert ran.numbers["trust"]["source"] == "test"
     refused = gnvpro("calibrate", old, data, "--out", tmp_path / "new")
-    assert (refused.exit_code, "--overwrite" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "or overwrite it" in refused.stderr) == (2, True)
 
 
 def test_samples_the_model_has_seen_do_not_calibrate(gnvpro, model, data, tmp_path):

@@ -12,7 +12,7 @@ from gnvpro.apps.studies.settings import StudySettings
 
 
 def run(**more):
-    return indian_pines.run(StudySettings(name="indian-pines", quick=True, **more), lambda *_: None)
+    return indian_pines.run(StudySettings(quick=True, **more), lambda *_: None)
 
 
 @pytest.fixture(scope="module")

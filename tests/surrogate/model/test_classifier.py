@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.model.classifier import Classifier
-from gnvpro.surrogate.model.folder import DESCRIPTION, SavedModelError, canonical, kind_of, sha256
+from gnvpro.surrogate.model.folder import DESCRIPTION, canonical, kind_of, sha256
 from gnvpro.surrogate.model.spectra import SpectralFeatures
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
@@ -111,6 +112,6 @@ def test_folders_that_contradict_themselves_are_refused(folder, changes, message
 
 
 def test_nothing_is_overwritten_unasked(folder):
-    with pytest.raises(FileExistsError, match="--overwrite"):
+    with pytest.raises(FileExistsError, match="or overwrite it"):
         classifier().save(folder)
     classifier().save(folder, overwrite=True)

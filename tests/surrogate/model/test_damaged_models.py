@@ -13,7 +13,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from gnvpro.surrogate.model.folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
+from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.model.folder import DESCRIPTION, WEIGHTS, canonical, sha256
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests import MODELS
 

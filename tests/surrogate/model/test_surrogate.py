@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.model.folder import DESCRIPTION, WEIGHTS, SavedModelError, canonical, sha256
+from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.model.folder import DESCRIPTION, WEIGHTS, canonical, sha256
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
@@ -287,7 +288,7 @@ def test_a_model_of_schema_4_is_read():
 def test_older_models_have_no_bands_and_say_so(schema):
     model = Surrogate.load(FIXTURES / schema)
     assert model.trust is None
-    with pytest.raises(ValueError, match="gnvpro calibrate"):
+    with pytest.raises(ValueError, match="no error bands: calibrate it"):
         model.score(np.zeros((1, model.parameters.size)))
 
 

@@ -30,7 +30,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(data):
     settings = dict(budget=24, initialisations=2, batches=[10, 80], batch_budget=4)
-    given = StudySettings(name="ablation", quick=True, data=data, seeds=2, set=settings)
+    given = StudySettings(quick=True, data=data, seeds=2, set=settings)
     return ablation.run(given, lambda *_: None)
 
 
@@ -127,4 +127,4 @@ def test_where_the_data_are_from(data, monkeypatch):
 )
 def test_bad_settings(given, message, data):
     with pytest.raises(ValueError, match=message):
-        ablation.run(StudySettings(name="ablation", quick=True, data=data, **given), lambda *_: None)
+        ablation.run(StudySettings(quick=True, data=data, **given), lambda *_: None)

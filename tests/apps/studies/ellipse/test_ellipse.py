@@ -20,7 +20,7 @@ from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
 
 @pytest.fixture(scope="module")
 def result():
-    return ellipse.run(StudySettings(name="ellipse", quick=True), lambda *_: None)
+    return ellipse.run(StudySettings(quick=True), lambda *_: None)
 
 
 def test_labels_are_those_of_the_ellipse():
@@ -85,4 +85,4 @@ def test_the_line_drawn_is_where_the_logits_are_equal(line):
 @pytest.mark.parametrize("setting", [{"rate": 0}, {"frames": 1}, {"budget": 1}])
 def test_settings_that_make_no_sense(setting):
     with pytest.raises(ValueError, match="expected two points, work units and frames"):
-        ellipse.run(StudySettings(name="ellipse", quick=True, set=setting), lambda *_: None)
+        ellipse.run(StudySettings(quick=True, set=setting), lambda *_: None)
