@@ -18,15 +18,13 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from gnvpro.apps.work import Report
 from gnvpro.surrogate.errors import NumericalFailure
 
 # Where stderr is a log: one line of progress a minute.
 LOG_SECONDS = 60.0
 
 EXIT_NUMERICAL_FAILURE, EXIT_BAD_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-
-# How far the work is: (done, total, a few words). A total of None shows a bar without an end.
-Report = Callable[[float, float | None, str], None]
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -137,7 +135,10 @@ def percent(value: float) -> str:
 
 
 def error_in_words(error: dict[str, Any] | None, why_not: str | None = None) -> str:
-    """The error of a PDE's own observables (`gnvpro.pde_data.problems.accuracy`), and against what it is, or why there is none."""
+    """The error of a PDE's own observables, and against what it is, or why there is none.
+
+    `error` is as `gnvpro.pde_data.problems.accuracy` makes it.
+    """
     if error is None:
         return f"no estimate: {why_not}" if why_not else "no estimate"
     stated = []

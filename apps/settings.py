@@ -4,8 +4,13 @@ A field is written once, for example
 
     samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples."), Ge(1)] = 800
 
-and becomes an option of the command line and a key of the file. Everything is validated in one place, so a wrong
-value is answered alike wherever it came from.
+and becomes an option of the command line and a key of the file. A class that is no command's, such as those of
+training, says only what the field means, and a command that inherits it gets the option that the name stands for:
+
+    alpha_w: Annotated[float | None, Doc("Regularisation of the outer layer W."), Ge(0)] = None
+
+Everything is validated in one place, so a wrong value is answered alike wherever it came from. Of a command that
+inherits, `METAVARS` shows values of such options by name, and `NOT_OFFERED` names fields that are not the user's.
 """
 
 from __future__ import annotations
@@ -14,22 +19,21 @@ import dataclasses
 import difflib
 import inspect
 import json
+import shlex
 import tomllib
 import typing
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from annotated_doc import Doc
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
-from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
+from typer.models import ArgumentInfo, ParameterInfo
 
-
-def _split_commas(value: Any) -> Any:
-    return value.split(",") if isinstance(value, str) else value
-
-
-# A list on the command line is one word, `9,24,24`; in a file it may also be a TOML array.
-Comma = BeforeValidator(_split_commas)
+# One letter, the same in every command, of options that have no declaration of their own.
+_SHORT = {"seed": "-s"}
 
 
 def _nested(value: Any) -> Any:
@@ -59,20 +63,19 @@ Assignments = BeforeValidator(_nested)
 
 
 def signature(settings: type) -> list[inspect.Parameter]:
-    """The parameters typer makes command-line options of, one per field.
+    """The parameters typer makes command-line options of, one per field; a class's own before those it inherits.
 
     A required field is optional for typer, because the file may hold it; `resolve` misses it.
     """
-    return [_parameter(f, typing.get_type_hints(settings, include_extras=True)[f.name]) for f in _fields(settings)]
+    return [option.parameter() for option in _options(settings)]
 
 
 def typed_by_user(context: typer.Context, settings: type) -> dict[str, Any]:
     """The fields that stand on the command line, and not those typer filled with defaults."""
-    names = [f.name for f in _fields(settings)]
     return {
-        name: context.params[name]
-        for name in names
-        if getattr(context.get_parameter_source(name), "name", None) in ("COMMANDLINE", "ENVIRONMENT")
+        option.name: context.params[option.name]
+        for option in _options(settings)
+        if getattr(context.get_parameter_source(option.name), "name", None) in ("COMMANDLINE", "ENVIRONMENT")
     }
 
 
@@ -82,34 +85,124 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
     Raises
     ------
     ValueError
-        A file that cannot be parsed, a key that no field has, a value of the wrong kind, or a required one missing.
+        A file that cannot be parsed, a key that no field has, a value of the wrong kind, a required one missing, or
+        values that the class does not take together.
     """
-    known = {f.name: f for f in _fields(settings)}
-    given = {**(_read(file, list(known)) if file else {}), **command_line}
-    for name, f in known.items():
-        if name not in given and _is_required(f):
-            raise ValueError(f"{name} is missing; give it on the command line or in a file with --config")
+    options = _options(settings)
+    given = {**(_read(file, [option.name for option in options]) if file else {}), **command_line}
+    for option in options:
+        if option.name not in given and option.is_required:
+            raise ValueError(f"{option.name} is missing; give it on the command line or in a file with --config")
+        if option.is_comma_list and isinstance(value := given.get(option.name), str):
+            given[option.name] = value.split(",")
     try:
         return TypeAdapter(settings).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
         expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        if not first["loc"]:
+            raise ValueError(expected) from None
+        name = str(first["loc"][0])
         source = "" if name in command_line or file is None else f" in {file}"
         raise ValueError(f"{name}{source}: expected {expected}; got {first['input']!r}") from None
 
 
+def inherited[S](base: type[S], settings: S) -> S:
+    """The settings that a command inherits, without those that are its own."""
+    return base(**{f.name: getattr(settings, f.name) for f in _fields(base)})
+
+
 def to_dict(settings: Any) -> dict[str, Any]:
     """Settings as JSON-able values; written to a file, `--config` reads them back."""
-    return {f.name: _plain(getattr(settings, f.name)) for f in _fields(type(settings))}
+    return {option.name: _plain(getattr(settings, option.name)) for option in _options(type(settings))}
+
+
+def command_line(command: str, settings: Any) -> str:
+    """What to type to get the same again, defaults left out."""
+    words = ["gnvpro", command]
+    for option in _options(type(settings)):
+        value = getattr(settings, option.name)
+        if value == option.default:
+            continue
+        flag = [] if option.is_argument else [f"--{option.name.replace('_', '-')}"]
+        if value is True:
+            words += flag
+        elif isinstance(value, dict):
+            words += [word for key, one in value.items() for word in (*flag, f"{key}={json.dumps(one)}")]
+        else:
+            words += [*flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class _Option:
+    """A field as the command line has it."""
+
+    name: str
+    kind: Any
+    default: Any
+    shown: ParameterInfo
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is dataclasses.MISSING
+
+    @property
+    def is_argument(self) -> bool:
+        return isinstance(self.shown, ArgumentInfo)
+
+    @property
+    def is_comma_list(self) -> bool:
+        """On the command line it is one word, `9,24,24`; in a file it may also be a TOML array."""
+        return tuple in self._origins and not self.is_argument
+
+    @property
+    def _origins(self) -> set[Any]:
+        return {typing.get_origin(member) for member in (self.kind, *typing.get_args(self.kind))}
+
+    def parameter(self) -> inspect.Parameter:
+        shown = copy(self.shown)
+        if self.is_required and not self.is_argument:
+            shown.help = f"{shown.help} [required]"
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if self.is_required else self.default,
+            annotation=Annotated[self._command_line_type, shown],
+        )
+
+    @property
+    def _command_line_type(self) -> Any:
+        if dict in self._origins or (tuple in self._origins and self.is_argument):
+            return list[str] | None
+        if tuple in self._origins:
+            return str | None
+        return self.kind | None if self.is_required else self.kind
+
+
+def _options(settings: type) -> list[_Option]:
+    hints, own = typing.get_type_hints(settings, include_extras=True), inspect.get_annotations(settings)
+    offered = [f for f in _fields(settings) if f.name not in getattr(settings, "NOT_OFFERED", ())]
+    metavars = getattr(settings, "METAVARS", {})
+    found = []
+    for field in sorted(offered, key=lambda f: f.name not in own):
+        kind, *metadata = typing.get_args(hints[field.name])
+        found.append(_Option(field.name, kind, field.default, _shown(field.name, metadata, metavars.get(field.name))))
+    return found
+
+
+def _shown(name: str, metadata: list[Any], metavar: str | None) -> ParameterInfo:
+    """As the field itself declares it, else by its name with what its `Doc` says."""
+    for item in metadata:
+        if isinstance(item, ParameterInfo):
+            return item
+    doc = next(item for item in metadata if isinstance(item, Doc))
+    short = [_SHORT[name]] if name in _SHORT else []
+    return typer.Option(f"--{name.replace('_', '-')}", *short, metavar=metavar, help=doc.documentation)
 
 
 def _fields(settings: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(settings)
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING
 
 
 def _read(file: Path, known: list[str]) -> dict[str, Any]:
@@ -126,29 +219,6 @@ def _read(file: Path, known: list[str]) -> dict[str, Any]:
             hint = f"did you mean {close[0]}? " if close else ""
             raise ValueError(f"{file}: unknown key {key!r}; {hint}the keys are {', '.join(known)}")
     return given
-
-
-def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
-    kind, *metadata = typing.get_args(hint)
-    option = next(item for item in metadata if isinstance(item, ParameterInfo))
-    required = _is_required(field)
-    if required and isinstance(option, OptionInfo):
-        option.help = f"{option.help} [required]"
-    return inspect.Parameter(
-        field.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None if required else field.default,
-        annotation=Annotated[_command_line_type(kind, required, option), option],
-    )
-
-
-def _command_line_type(kind: Any, required: bool, option: ParameterInfo) -> Any:
-    origins = {typing.get_origin(member) for member in (kind, *typing.get_args(kind))}
-    if dict in origins or (tuple in origins and isinstance(option, ArgumentInfo)):
-        return list[str] | None
-    if tuple in origins:
-        return str | None
-    return kind | None if required else kind
 
 
 def _plain(value: Any) -> Any:

@@ -7,18 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from annotated_types import Ge
 from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, table
-from gnvpro.apps.trust.held_out import held_out_samples
-from gnvpro.apps.trust.words import trust_rows
-from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.surrogate.model.calibration import calibrated, residuals
-from gnvpro.surrogate.model.folder import SavedModelError, require_place
-from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.surrogate.trust.bands import spread
+
+EXAMPLE = "calibrate runs/model runs/more.zarr --out runs/calibrated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +30,18 @@ class CalibrateOptions:
 
 
 def run(given: CalibrateOptions) -> Outcome:
-    """Find the samples that chose nothing, calibrate, save a copy."""
+    """Give a surrogate error bands and an in-domain score from samples that did not train it."""
+    import numpy as np
+
+    from gnvpro.apps.trust.held_out import held_out_samples
+    from gnvpro.apps.trust.words import trust_rows
+    from gnvpro.pde_data.storage.dataset import read_samples
+    from gnvpro.surrogate.errors import SavedModelError
+    from gnvpro.surrogate.model.calibration import calibrated, residuals
+    from gnvpro.surrogate.model.folder import require_place
+    from gnvpro.surrogate.model.surrogate import Surrogate
+    from gnvpro.surrogate.trust.bands import spread
+
     require_place(given.out, given.overwrite)
     surrogate = Surrogate.load(given.model)
     samples = read_samples(given.data, transpose=given.transpose)

@@ -1,24 +1,19 @@
-"""`gnvpro compare`: a surrogate against fresh PDE solves, and a report."""
+"""`gnvpro compare`: a surrogate against fresh PDE solves, or a classifier against labels, and a report."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
 from typer import Argument, Option
 
-from gnvpro.apps.comparison.compare import compare, save_samples
-from gnvpro.apps.comparison.comparison import Comparison, statistics
-from gnvpro.apps.comparison.costs import SURROGATE_BATCH
-from gnvpro.apps.console import Outcome, error_in_words, jsonable, percent, progress, seconds, table
-from gnvpro.apps.settings import Comma, to_dict
-from gnvpro.apps.trust.origin import problem_of
-from gnvpro.apps.trust.words import coverage_rows
-from gnvpro.surrogate.model.folder import kind_of
-from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.apps.console import Outcome, jsonable, progress, table
+from gnvpro.apps.settings import to_dict
+
+EXAMPLE = "compare runs/model --samples 64 --seed 1 --out runs/comparison"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +40,25 @@ class CompareOptions:
     interpolation: Annotated[
         tuple[int, ...] | None,
         Option("--interpolation", metavar="6,6,8", help="Chebyshev nodes per parameter: show that rival too."),
-        Comma,
     ] = None
     repeats: Annotated[int, Option("--repeats", help="Timings taken; the median is reported."), Ge(1)] = 5
 
 
 def run(given: CompareOptions) -> Outcome:
-    """Load, find the PDE, compare, write."""
+    """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
+    from gnvpro.surrogate.model.folder import kind_of
+
     if given.out is not None and given.out.exists():
         raise FileExistsError(f"{given.out} is there already; choose a new folder")
-    if kind_of(given.model) == "classifier":
-        from gnvpro.apps.segmentation.compare_classes import compare_with_labels
+    return _with_labels(given) if kind_of(given.model) == "classifier" else _with_solves(given)
 
-        return compare_with_labels(given)
+
+def _with_solves(given: CompareOptions) -> Outcome:
+    from gnvpro.apps.comparison.compare import compare, save_samples
+    from gnvpro.apps.comparison.words import rows
+    from gnvpro.apps.trust.origin import problem_of
+    from gnvpro.surrogate.model.surrogate import Surrogate
+
     if given.cube is not None or given.labels is not None:
         raise ValueError(f"{given.model} is a surrogate; --cube and --labels are for a classifier, leave them out")
     surrogate = Surrogate.load(given.model)
@@ -68,7 +69,8 @@ def run(given: CompareOptions) -> Outcome:
         )
     numbers = {**comparison.numbers(), "settings": to_dict(given)}
     if given.out is not None:
-        from gnvpro.apps.reports.report import Run, write_report
+        from gnvpro.apps.reports.report import write_report
+        from gnvpro.apps.reports.runs import Run
 
         given.out.mkdir(parents=True)
         (given.out / "comparison.json").write_text(json.dumps(jsonable(numbers), indent=1))
@@ -77,63 +79,23 @@ def run(given: CompareOptions) -> Outcome:
     return Outcome(numbers, table(f"Surrogate {given.model} against {problem.name}", rows(comparison)))
 
 
+def _with_labels(given: CompareOptions) -> Outcome:
+    from gnvpro.apps.segmentation.compare_classes import compare_with_labels, text, write_folder
+    from gnvpro.apps.segmentation.cubes import require
+
+    require("sklearn", "it counts confusions")
+    if given.problem is not None or given.interpolation is not None:
+        raise ValueError(f"{given.model} is a classifier and replaces no PDE; leave --problem and --interpolation out")
+    comparison = compare_with_labels(given.model, given.cube, given.labels)
+    numbers = {**comparison.numbers(), "settings": to_dict(given)}
+    if given.out is not None:
+        write_folder(given.out, comparison, numbers)
+    return Outcome(numbers, text(comparison, f"Classifier {given.model}"))
+
+
 def _command(given: CompareOptions) -> str:
     problem = f" --problem {given.problem}" if given.problem else ""
     rival = f" --interpolation {','.join(map(str, given.interpolation))}" if given.interpolation else ""
     return (
         f"gnvpro compare {given.model} --samples {given.samples} --seed {given.seed}{problem}{rival} --out {given.out}"
     )
-
-
-def rows(comparison: Comparison) -> list[tuple[str, str]]:
-    """What a person wants to know first, in words."""
-    error, costs, numbers = statistics(comparison.telling_errors), comparison.costs, comparison.numbers()
-    part = "" if comparison.background is None else " of the anomaly"
-    total = [] if comparison.background is None else [("of all of it, mean", percent(float(comparison.errors.mean())))]
-    plain = [("plain route", f"{seconds(costs.plain)} of CPU a sample")] if costs.plain is not None else []
-    return [
-        ("fresh samples", f"{len(comparison.errors)}" + f", {comparison.n_failed} failed" * bool(comparison.n_failed)),
-        (f"error{part}, mean", percent(error["mean"])),
-        ("median, 95 %, max", ", ".join(percent(error[name]) for name in ("median", "p95", "max"))),
-        *total,
-        *_rival(numbers),
-        *coverage_rows(numbers["coverage"]),
-        *_derivatives(numbers["jacobian"]),
-        ("the PDE's own error", error_in_words(comparison.estimated_error, comparison.no_estimate)),
-        *plain,
-        (
-            "production route",
-            f"{seconds(costs.production_single)}, {seconds(costs.production_batched)} in batches of {costs.production_batch}",
-        ),
-        (
-            "surrogate",
-            f"{seconds(costs.surrogate_single)}, {seconds(costs.surrogate_batched)} in batches of {SURROGATE_BATCH:,}",
-        ),
-        ("faster than production", f"{costs.speedup_single:,.0f} ×, {costs.speedup_batched:,.0f} × in batches"),
-        ("has paid off after", f"{comparison.payoff:,.0f} evaluations"),
-    ]
-
-
-def _derivatives(found: dict[str, Any] | None) -> list[tuple[str, str]]:
-    if found is None:
-        return []
-    forward, reverse = (
-        f"{percent(found[name]['mean'])} (at most {percent(found[name]['max'])})" for name in ("jvp", "vjp")
-    )
-    return [
-        ("error of derivatives", f"along directions {forward}, of gradients {reverse}, at {found['n_points']} points")
-    ]
-
-
-def _rival(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    if "interpolation" not in numbers:
-        return []
-    rival = numbers["interpolation"]
-    error = rival.get("error_anomalous", rival["error"])
-    nodes = " × ".join(map(str, rival["nodes"]))
-    return [
-        (
-            "Chebyshev interpolation",
-            f"mean {percent(error['mean'])}, max {percent(error['max'])}, from {rival['n_solves']} solves ({nodes})",
-        )
-    ]

@@ -8,28 +8,22 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 from typer import Option
 
-from gnvpro.apps.commands.compare import rows
 from gnvpro.apps.commands.train import train_with_progress
-from gnvpro.apps.comparison.compare import Comparison, compare, save_samples
-from gnvpro.apps.console import Outcome, jsonable, progress, seconds, stderr, table
-from gnvpro.apps.reports import figures
-from gnvpro.apps.reports.figure_style import save_png
-from gnvpro.apps.reports.report import write_report
-from gnvpro.apps.reports.runs import Run
+from gnvpro.apps.console import Outcome, progress, seconds, stderr, table
 from gnvpro.apps.settings import to_dict
-from gnvpro.apps.trust.origin import problem_of
-from gnvpro.pde_data.generation.run import generate
-from gnvpro.pde_data.problems.loading import registered_problem
-from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
-from gnvpro.surrogate.model.folder import SavedModelError
-from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.surrogate.samples import Samples
-from gnvpro.training.train import TrainSettings
+
+if TYPE_CHECKING:
+    from gnvpro.surrogate.model.surrogate import Surrogate
+    from gnvpro.surrogate.samples import Samples
+    from gnvpro.training.settings import TrainSettings
+
+EXAMPLE = "demo --out runs/demo"
+PROBLEM = "cdr"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +37,19 @@ class DemoOptions:
     quick: Annotated[bool, Option("--quick", help="Train in a fifth of the time.")] = False
 
 
-PROBLEM = "cdr"
-DATA, MODEL, KRYLOV_MODEL = "data.zarr", "model", "model-krylov"
-REPORT, SUMMARY, PICTURE, COMPARED = "report.html", "summary.json", "overview.png", "fresh-samples.npz"
-
-
 def run(given: DemoOptions) -> Outcome:
-    """Generate, train twice, compare, report."""
-    _require_own_folder(given.out)
+    """Run the whole line: PDE data, training, comparison with fresh solves, report."""
+    from gnvpro.apps.comparison.compare import compare
+    from gnvpro.apps.comparison.words import rows
+    from gnvpro.apps.reports.demo import DATA, KRYLOV_MODEL, MODEL, REPORT, require_own_folder, summary, write_folder
+    from gnvpro.apps.trust.origin import problem_of
+    from gnvpro.training.settings import TrainSettings
+
+    require_own_folder(given.out)
     given.out.mkdir(parents=True, exist_ok=True)
-    samples = _data(given)
-    model = _model(given, samples, TrainSettings(seed=given.seed, quick=given.quick), given.out / MODEL)
+    samples = _data(given, given.out / DATA)
+    settings = TrainSettings(seed=given.seed, quick=given.quick)
+    model = _model(given.seed, samples, settings, given.out / MODEL)
     chosen = model.training["choice"]
     rival = TrainSettings(
         seed=given.seed,
@@ -62,23 +58,20 @@ def run(given: DemoOptions) -> Outcome:
         gain=chosen["gain"],
         budget=model.training["work_units"],
     )
-    _model(given, samples, rival, given.out / KRYLOV_MODEL)
+    _model(given.seed, samples, rival, given.out / KRYLOV_MODEL)
     with progress(f"comparing with {given.fresh} fresh PDE solves"):
         comparison = compare(model, problem_of(model), given.fresh, given.seed)
-    numbers = _summary(given, comparison)
-    _write(given, comparison, numbers)
-    text = table(
-        f"Surrogate of {PROBLEM}, trained on {model.training['samples']['train']} PDE solves",
-        [
-            *rows(comparison),
-            ("report", str(given.out / REPORT)),
-        ],
-    )
-    return Outcome(numbers, text)
+    numbers = {**summary(given.out, comparison), "settings": to_dict(given)}
+    write_folder(given.out, comparison, numbers, _command(given))
+    title = f"Surrogate of {PROBLEM}, trained on {model.training['samples']['train']} PDE solves"
+    return Outcome(numbers, table(title, [*rows(comparison), ("report", str(given.out / REPORT))]))
 
 
-def _data(given: DemoOptions) -> Samples:
-    path = given.out / DATA
+def _data(given: DemoOptions, path: Path) -> Samples:
+    from gnvpro.pde_data.generation.run import generate
+    from gnvpro.pde_data.problems.loading import registered_problem
+    from gnvpro.pde_data.storage.dataset import read_samples
+
     with progress(f"solving the PDE at {given.samples} parameters") as report:
         made = generate(
             registered_problem(PROBLEM),
@@ -92,12 +85,12 @@ def _data(given: DemoOptions) -> Samples:
     return read_samples(path)
 
 
-def _model(given: DemoOptions, samples: Samples, settings: TrainSettings, path: Path) -> Surrogate:
+def _model(seed: int, samples: Samples, settings: TrainSettings, path: Path) -> Surrogate:
     """The surrogate with these settings, from `path` if it stands there."""
     if path.exists() and (found := _same_model(path, samples, settings)):
         stderr.print(f"model {path}: reused")
         return found
-    split = samples.split(given.seed)
+    split = samples.split(seed)
     training = train_with_progress(split, settings, f"training, {settings.solver}")
     training.save(path, overwrite=True)
     about = training.surrogate.training
@@ -106,6 +99,9 @@ def _model(given: DemoOptions, samples: Samples, settings: TrainSettings, path: 
 
 
 def _same_model(path: Path, samples: Samples, settings: TrainSettings) -> Surrogate | None:
+    from gnvpro.surrogate.errors import SavedModelError
+    from gnvpro.surrogate.model.surrogate import Surrogate
+
     try:
         model = Surrogate.load(path)
     except (SavedModelError, FileNotFoundError):
@@ -118,45 +114,6 @@ def _same_model(path: Path, samples: Samples, settings: TrainSettings) -> Surrog
     return model if same and model.training["status"] != "interrupted" else None
 
 
-def _summary(given: DemoOptions, comparison: Comparison) -> dict[str, Any]:
-    numbers = comparison.numbers()
-    wall_time = open_dataset(given.out / DATA)["wall_time"]
-    return {
-        "surrogate_error": numbers["surrogate_error"]["mean"],
-        "pde_error": numbers["pde_error"],
-        "speedup_single": numbers["speedup_single"],
-        "speedup_batched": numbers["speedup_batched"],
-        "speedup_plain": numbers["speedup_plain"],
-        # Of data generation, building the solver included.
-        "samples_per_second": float(wall_time.size / wall_time.sum()),
-        "train_cpu_seconds": numbers["train_cpu_seconds"],
-        "payoff_evaluations": numbers["payoff_evaluations"],
-        "comparison": numbers,
-        "runs": {name: Surrogate.load(given.out / name).training for name in (MODEL, KRYLOV_MODEL)},
-        "settings": to_dict(given),
-    }
-
-
-def _write(given: DemoOptions, comparison: Comparison, numbers: dict[str, Any]) -> None:
-    runs = [Run.of(given.out / name) for name in (MODEL, KRYLOV_MODEL)]
+def _command(given: DemoOptions) -> str:
     quick = " --quick" if given.quick else ""
-    command = (
-        f"gnvpro demo --samples {given.samples} --fresh {given.fresh} --seed {given.seed}{quick} --out {given.out}"
-    )
-    write_report(given.out / REPORT, comparison, runs, [command])
-    save_samples(comparison, given.out / COMPARED)
-    save_png(figures.overview(comparison, runs), given.out / PICTURE)
-    (given.out / SUMMARY).write_text(json.dumps(jsonable(numbers), indent=1))
-
-
-def _require_own_folder(out: Path) -> None:
-    """Nothing that a demo did not write may stand there."""
-    own = {DATA, MODEL, KRYLOV_MODEL, REPORT, SUMMARY, PICTURE, COMPARED}
-    strangers = (
-        sorted(item.name for item in out.iterdir() if item.name not in own and not item.name.startswith("."))
-        if out.is_dir()
-        else []
-    )
-    if strangers or (out.exists() and not out.is_dir()):
-        found = f"it holds {strangers[0]}" if strangers else "it is a file"
-        raise FileExistsError(f"{out} is not the folder of a demo ({found}); choose another place with --out")
+    return f"gnvpro demo --samples {given.samples} --fresh {given.fresh} --seed {given.seed}{quick} --out {given.out}"

@@ -12,8 +12,8 @@ from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, table
 from gnvpro.apps.settings import to_dict
-from gnvpro.surrogate.model.load import load_model
-from gnvpro.surrogate.model.onnx.export import TOLERANCE, export
+
+EXAMPLE = "export runs/model --out model.onnx --dtype float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,10 @@ class ExportOptions:
 
 
 def run(given: ExportOptions) -> Outcome:
-    """Load, build, compare, write."""
+    """Write a surrogate or classifier as an ONNX file, compared with the model before."""
+    from gnvpro.surrogate.model.load import load_model
+    from gnvpro.surrogate.model.onnx.export import TOLERANCE, export
+
     if given.out.suffix != ".onnx":
         raise ValueError(f"expected an output that ends in .onnx, got {given.out}")
     if given.out.is_dir() or (given.out.exists() and not given.overwrite):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge
 from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, Pace, error_in_words, progress, seconds, table
 from gnvpro.apps.settings import Assignments
-from gnvpro.pde_data.generation.engines import Engine, in_process, local_workers, running_scheduler
-from gnvpro.pde_data.generation.run import generate
-from gnvpro.pde_data.problems.loading import load_problem
+
+if TYPE_CHECKING:
+    from gnvpro.pde_data.generation.engines import Engine
+
+EXAMPLE = "generate cdr --samples 800 --seed 0 --out runs/cdr.zarr"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,10 @@ class GenerateOptions:
 
 
 def run(given: GenerateOptions) -> Outcome:
-    """Make, finish or extend the data set."""
+    """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
+    from gnvpro.pde_data.generation.run import generate
+    from gnvpro.pde_data.problems.loading import load_problem
+
     engine, problem, pace = _engine(given), load_problem(given.problem, given.set), Pace()
     with progress(f"solving {problem.name}", in_logs=True) as report:
         summary = generate(
@@ -84,6 +89,8 @@ def run(given: GenerateOptions) -> Outcome:
 
 
 def _engine(given: GenerateOptions) -> Engine:
+    from gnvpro.pde_data.generation.engines import in_process, local_workers, running_scheduler
+
     if given.scheduler is not None:
         if given.workers is not None:
             raise ValueError("give either --workers of this machine or a --scheduler with workers of its own")

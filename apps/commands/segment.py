@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt
-from rich.console import Group
-from rich.table import Table
+from annotated_types import Ge
 from typer import Argument, Option
 
-from gnvpro.apps.console import Outcome, seconds, table
+from gnvpro.apps.console import Outcome, progress
 from gnvpro.apps.reports.output import require_new_folder
-from gnvpro.apps.segmentation.cubes import require
-from gnvpro.apps.segmentation.segment import (
-    JUDGED_ON,
-    SETS,
-    Segmentation,
-    _scene,
-    _shared_fields,
-    _split,
-    segment,
-    share,
-)
-from gnvpro.apps.settings import Comma, to_dict
+from gnvpro.apps.settings import command_line, inherited, to_dict
 from gnvpro.training.class_settings import ClassSettings
+
+EXAMPLE = "segment cube.mat --labels labels.mat --out runs/segmentation"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentOptions:
-    """Settings of `gnvpro segment`; from `method` on they are those of `gnvpro.training.class_settings.ClassSettings`."""
+class SegmentOptions(ClassSettings):
+    """Settings of `gnvpro segment`: which pixels, which of them train, where to; how is inherited."""
 
     cube: Annotated[
         str | None,
@@ -41,7 +29,7 @@ class SegmentOptions:
         str | None, Option("--labels", metavar="FILE", help="Label image of the cube, 0 where unlabelled.")
     ] = None
     class_names: Annotated[
-        tuple[str, ...] | None, Option("--class-names", metavar="CORN,WOODS", help="Names of classes 1, 2, …."), Comma
+        tuple[str, ...] | None, Option("--class-names", metavar="CORN,WOODS", help="Names of classes 1, 2, ….")
     ] = None
     out: Annotated[
         Path | None, Option("--out", "-o", help="New folder for report, maps and model; numbers only without.")
@@ -54,65 +42,26 @@ class SegmentOptions:
     ] = "both"
     cap: Annotated[int, Option("--cap", help="Pixels of a class for training and test."), Ge(2)] = 312
     block_size: Annotated[int, Option("--block-size", help="Side of the blocks in pixels."), Ge(1)] = 9
-    method: Annotated[str, Option("--method", help="varpro-kf-lbfgs, varpro-krylov, adam, sgd, ….")] = "varpro-kf-lbfgs"
-    features: Annotated[
-        str,
-        Option(
-            "--features",
-            help="scaled: spectra and bands normalised, with brightness; paper: spectra only; raw; or some of "
-            "per-pixel,per-band,brightness.",
-        ),
-    ] = "scaled"
-    network: Annotated[
-        Literal["dense", "paper"], Option("--network", help="dense, or the original study's residual network.")
-    ] = "dense"
-    widths: Annotated[tuple[int, ...], Option("--widths", metavar="64,32", help="Of the dense layers."), Comma] = (
-        64,
-        32,
-    )
-    alpha_w: Annotated[float, Option("--alpha-w", help="Regularisation of the outer layer W."), Gt(0)] = 1e-3
-    alpha_opening: Annotated[
-        float | None, Option("--alpha-opening", help="Regularisation of the opening layer; by the features."), Ge(0)
-    ] = None
-    alpha_rest: Annotated[
-        float | None, Option("--alpha-rest", help="Of the other layers; of their time derivative for paper."), Ge(0)
-    ] = None
-    label_smoothing: Annotated[
-        float | None, Option("--label-smoothing", help="Probability shared by all classes; by the features."), Ge(0)
-    ] = None
-    class_weight_power: Annotated[
-        float, Option("--class-weight-power", help="A pixel weighs n_c^-POWER; .5 lifts small classes."), Ge(0)
-    ] = 0.0
-    budget: Annotated[float | None, Option("--budget", help="Work units before the finish; by the network."), Gt(0)] = (
-        None
-    )
-    finish: Annotated[
-        Literal["adam", "none"] | None, Option("--finish", help="Adam on all weights at the end; by the features.")
-    ] = None
-    seed: Annotated[int, Option("--seed", "-s", help="Seed of the split and of the initial weights."), Ge(0)] = 0
-    device: Annotated[str, Option("--device", help="Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
-    dtype: Annotated[
-        Literal["float64", "float32"], Option("--dtype", help="Of the network; the inner solve stays in float64.")
-    ] = "float32"
-    threads: Annotated[int, Option("--threads", help="Threads of torch."), Ge(1)] = 1
+
+    METAVARS: ClassVar = {"widths": "64,32"}
+    NOT_OFFERED: ClassVar = ("curvature",)
 
 
 def run(given: SegmentOptions) -> Outcome:
-    """Read, split, train, judge; with `--out` write report, maps, probabilities and model."""
+    """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
+    from gnvpro.apps.segmentation.cubes import require
+    from gnvpro.apps.segmentation.segment import scene_of, segment_splits
+    from gnvpro.apps.segmentation.words import text
+
     require("sklearn", "it counts confusions")
     if given.out is not None:
         for package in ("xarray", "zarr"):
             require(package, "it writes the probabilities")
         require_new_folder(given.out, "segmentation")
-    settings = ClassSettings(**{field.name: getattr(given, field.name) for field in _shared_fields()})
-    scene = _scene(given)
+    settings = inherited(ClassSettings, given)
+    scene = scene_of(given.cube, given.labels, given.class_names)
     names = ("class-capped", "blocks") if given.split == "both" else (given.split,)
-    splits = {name: _split(scene, name, given) for name in names}
-    made: list[Segmentation] = []
-    for name, split in splits.items():
-        made.append(segment(scene, name, split, settings))
-        if made[-1].training.classifier.training["status"] == "interrupted":
-            break
+    made = segment_splits(scene, names, settings, cap=given.cap, block_size=given.block_size, watch=progress)
     numbers = {
         **made[0].numbers(),
         "scene": scene.name,
@@ -123,44 +72,9 @@ def run(given: SegmentOptions) -> Outcome:
     if given.out is not None:
         from gnvpro.apps.segmentation.folder import write_folder
 
-        write_folder(given.out, made, numbers, given)
+        write_folder(given.out, made, numbers, to_dict(given), command_line("segment", given))
     failure = None
     if any(one.training.classifier.training["status"] == "nonfinite" for one in made):
         failure = "the objective became infinite; the best weights before that were kept"
-    return Outcome(numbers, _text(made, given), failure)
-
-
-def _text(made: list[Segmentation], given: SegmentOptions) -> Group:
-    scene = made[0].scene
-    height, width = scene.labels.shape
-    rows = [
-        ("image", f"{height} × {width} pixels of {scene.cube.shape[2]} bands, {len(scene.class_names)} classes"),
-        *(("note", note) for one in made for note in one.notes),
-        ("saved", "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)),
-    ]
-    by_split = Table(
-        "split", *SETS, "average", "kappa", "work units", "CPU", title="accuracy", title_justify="left", box=None
-    )
-    for one in made:
-        numbers = one.numbers()
-        by_split.add_row(
-            one.split_name,
-            *(share(numbers["accuracy"][name]) for name in SETS),
-            share(numbers["average_accuracy"]),
-            "–" if math.isnan(numbers["kappa"]) else f"{numbers['kappa']:.3f}",
-            f"{numbers['work_units']:.0f}",
-            seconds(numbers["cpu_seconds"]),
-        )
-    by_class = Table(
-        "class",
-        "pixels",
-        *(one.split_name for one in made),
-        title=f"right, {JUDGED_ON}",
-        title_justify="left",
-        box=None,
-    )
-    for k, name in enumerate(scene.class_names):
-        shares = (share(float(one.metrics[JUDGED_ON].per_class[k])) for one in made)
-        by_class.add_row(f"{k + 1} {name}", f"{int((scene.labels == k + 1).sum()):,}", *shares)
-    title = f"{scene.name}, {made[0].training.classifier.training['method']}"
-    return Group(table(title, rows), by_split, by_class)
+    saved = "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)
+    return Outcome(numbers, text(made, saved), failure)

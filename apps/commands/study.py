@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from rich.console import Group
+from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, jsonable, progress
-from gnvpro.apps.reports.figure_style import save_png
 from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.settings import to_dict
 from gnvpro.apps.studies import STUDIES
-from gnvpro.apps.studies.options import StudyOptions
-from gnvpro.apps.studies.result import StudyResult
-from gnvpro.training.device import torch_threads
+from gnvpro.apps.studies.settings import StudySettings
 
+if TYPE_CHECKING:
+    from gnvpro.apps.studies.result import StudyResult
+
+EXAMPLE = "study cdr --quick --out runs/study-cdr"
 NUMBERS = "study.json"
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(StudySettings):
+    """Settings of `gnvpro study`: which, and where to; the others are inherited."""
+
+    name: Annotated[
+        str, Argument(help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr or invert-cdr.")
+    ]
+    out: Annotated[Path | None, Option("--out", "-o", help="New folder for numbers and figures.")] = None
+
+    METAVARS: ClassVar = {"set": "KEY=VALUE"}
+
+
 def run(given: StudyOptions) -> Outcome:
-    """Run the study; with `--out` keep its numbers and figures."""
+    """Measure one of the method's results anew: a table, figures and numbers."""
+    from gnvpro.apps.reports.figure_style import save_png
+    from gnvpro.training.device import torch_threads
+
     if given.name not in STUDIES:
         raise ValueError(f"unknown study {given.name!r}; expected one of {', '.join(STUDIES)}")
     require_new_folder(given.out, "study")

@@ -11,12 +11,12 @@ from gnvpro.apps.comparison.costs import measure_costs, one_thread
 from gnvpro.apps.comparison.interpolation import chebyshev_nodes, interpolate
 from gnvpro.apps.comparison.jacobian import check_jacobian
 from gnvpro.apps.comparison.sweeps import sweeps
-from gnvpro.apps.console import NumericalFailure
 from gnvpro.apps.trust.origin import own_parameters
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 

@@ -35,8 +35,8 @@ class Comparison:
     expected, predicted : (n, n_out)
         Observables by the PDE and by the surrogate.
     estimated_error
-        Of the PDE's own observables, against more accurate ones (`gnvpro.pde_data.problems.accuracy`), at the first few of the
-        parameters; None where the problem names no reference.
+        Of the PDE's own observables, against more accurate ones (`gnvpro.pde_data.problems.accuracy`), at the first few
+        of the parameters; None where the problem names no reference.
     n_generated, training_seconds
         What the surrogate cost to make: PDE solves, and CPU seconds of training.
     background : (n_out,)

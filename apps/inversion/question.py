@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from gnvpro.apps.commands.invert import InvertOptions
 from gnvpro.apps.inversion.posterior.noise import parse_noise
 from gnvpro.apps.inversion.posterior.observations import read_observations
 from gnvpro.apps.inversion.posterior.posterior import Posterior
@@ -51,55 +51,88 @@ class Question:
     truth: Array | None = None
 
 
-def ask(given: InvertOptions) -> Question:
+def ask(
+    named: str,
+    observations: Path,
+    noise: str,
+    *,
+    routes: tuple[Route, ...] | None = None,
+    prior: dict[str, Any] | None = None,
+    like: Path | None = None,
+    checkpoint: Path | None = None,
+    truth: Path | None = None,
+    problem: str | None = None,
+) -> Question:
     """Models, observations, noise and prior from what the user wrote.
+
+    Parameters
+    ----------
+    named
+        Folder of a surrogate, or the address of a server's model.
+    noise
+        As `gnvpro.apps.inversion.posterior.noise.parse_noise` takes it.
+    routes
+        By the surrogate, and accepted by the PDE where there is one, without.
+    prior
+        Mean and standard deviation by parameter; uniform without.
+    like
+        Surrogate whose names and bounds those of a server's model are.
+    checkpoint
+        File of PDE solves.
+    truth
+        File of the parameters behind synthetic observations.
+    problem
+        `package.module:factory` of the PDE, where it is not a registered one.
 
     Raises
     ------
     ValueError, OSError
         Anything of it that is wrong.
     """
-    model, problem, why = _models(given)
-    observed = read_observations(given.observations, model.observables)
-    noise = parse_noise(given.noise, observed.values, observed.standard_deviations)
-    prior = Prior.of(model.parameters, _normal_laws(given.prior))
-    cheap = Posterior(Solves(model), observed.values, noise, prior)
+    model, pde, why = _models(named, like, problem)
+    observed = read_observations(observations, model.observables)
+    law = parse_noise(noise, observed.values, observed.standard_deviations)
+    believed = Prior.of(model.parameters, _normal_laws(prior))
+    cheap = Posterior(Solves(model), observed.values, law, believed)
     accurate = None
-    if problem is not None:
-        if given.checkpoint is not None:
-            given.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        solves = Solves(problem, given.checkpoint, definition_hash(problem.definition))
-        accurate = Posterior(solves, observed.values, noise, prior)
-    elif given.checkpoint is not None:
+    if pde is not None:
+        if checkpoint is not None:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        solves = Solves(pde, checkpoint, definition_hash(pde.definition))
+        accurate = Posterior(solves, observed.values, law, believed)
+    elif checkpoint is not None:
         raise ValueError(f"--checkpoint keeps PDE solves, and there are none: {why}")
-    routes = given.routes or (("surrogate",) if problem is None else ("surrogate", "delayed"))
-    if problem is None and (wanted := [route for route in routes if route != "surrogate"]):
+    taken = routes or (("surrogate",) if pde is None else ("surrogate", "delayed"))
+    if pde is None and (wanted := [route for route in taken if route != "surrogate"]):
         raise ValueError(f"--routes {','.join(wanted)} needs the PDE: {why}")
-    truth = None
-    if given.truth is not None:
-        rows = model.parameters.require(read_parameters(given.truth, names=model.parameters.names))
-        if len(rows) != 1:
-            raise ValueError(f"{given.truth}: expected one row of true parameters, got {len(rows)}")
-        truth = rows[0]
-    return Question(given.model, model, cheap, problem, accurate, tuple(dict.fromkeys(routes)), truth)
+    return Question(named, model, cheap, pde, accurate, tuple(dict.fromkeys(taken)), _truth(truth, model))
 
 
-def _models(given: InvertOptions) -> tuple[ForwardModel, Problem | None, str]:
+def _truth(file: Path | None, model: ForwardModel) -> Array | None:
+    if file is None:
+        return None
+    rows = model.parameters.require(read_parameters(file, names=model.parameters.names))
+    if len(rows) != 1:
+        raise ValueError(f"{file}: expected one row of true parameters, got {len(rows)}")
+    return rows[0]
+
+
+def _models(named: str, like: Path | None, problem: str | None) -> tuple[ForwardModel, Problem | None, str]:
     """The model that is inverted; its PDE, or why there is none."""
-    if given.model.startswith(("http://", "https://")):
-        if given.problem is not None:
+    if named.startswith(("http://", "https://")):
+        if problem is not None:
             raise ValueError("--problem names the PDE of a saved surrogate; a server's PDE is a model of the server")
-        url, _, name = given.model.rstrip("/").rpartition("/")
-        like = None if given.like is None else Surrogate.load(given.like)
-        spaces = () if like is None else (like.parameters, like.observables)
-        return RemoteModel(url, name, *spaces), None, f"{given.model} is a model of a server"
-    if given.like is not None:
+        url, _, name = named.rstrip("/").rpartition("/")
+        alike = None if like is None else Surrogate.load(like)
+        spaces = () if alike is None else (alike.parameters, alike.observables)
+        return RemoteModel(url, name, *spaces), None, f"{named} is a model of a server"
+    if like is not None:
         raise ValueError("--like is for a server's model; a saved one knows its own names and bounds")
-    surrogate = Surrogate.load(given.model)
+    surrogate = Surrogate.load(named)
     try:
-        return surrogate, problem_of(surrogate, given.problem), ""
+        return surrogate, problem_of(surrogate, problem), ""
     except (ValueError, ImportError) as error:
-        if given.problem is not None:
+        if problem is not None:
             raise
         return surrogate, None, str(error)
 

@@ -1,4 +1,4 @@
-"""`gnvpro compare` for a classifier: its classes against the labels of an image."""
+"""The classes of a classifier against the labels of an image."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,9 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from gnvpro.apps.commands.compare import CompareOptions
-from gnvpro.apps.console import Outcome, jsonable, percent, table
+from gnvpro.apps.console import jsonable, percent, table
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
-from gnvpro.apps.segmentation.cubes import INDIAN_PINES, Scene, indian_pines, read_scene, require
-from gnvpro.apps.settings import to_dict
+from gnvpro.apps.segmentation.cubes import INDIAN_PINES, Scene, indian_pines, read_scene
 from gnvpro.surrogate.model.classifier import Classifier
 
 NUMBERS, MAPS, CONFUSION = "comparison.json", "maps.png", "confusion.png"
@@ -69,44 +68,47 @@ class LabelComparison:
         }
 
 
-def compare_with_labels(given: CompareOptions) -> Outcome:
-    """Load, read the scene, classify, count, write."""
-    require("sklearn", "it counts confusions")
-    if given.problem is not None or given.interpolation is not None:
-        raise ValueError(f"{given.model} is a classifier and replaces no PDE; leave --problem and --interpolation out")
-    model = Classifier.load(given.model)
-    comparison = LabelComparison(model, _scene(given, model))
-    numbers = {**comparison.numbers(), "settings": to_dict(given)}
-    if given.out is not None:
-        from gnvpro.apps.reports.figure_style import save_png
-        from gnvpro.apps.segmentation import figures as segment_figures
+def compare_with_labels(folder: Path, cube: str | None, labels: str | None) -> LabelComparison:
+    """A saved classifier at a labelled cube; both as `gnvpro.apps.segmentation.cubes.read_scene` takes them.
 
-        given.out.mkdir(parents=True)
-        scene, names = comparison.scene, model.class_names
-        save_png(segment_figures.maps(scene.labels, comparison.predicted, names), given.out / MAPS)
-        save_png(segment_figures.confusions({scene.name: comparison.metrics}, names), given.out / CONFUSION)
-        (given.out / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1, allow_nan=False))
-    return Outcome(numbers, _text(comparison, given))
+    Without a cube it is the Indian Pines scene, if the classifier was trained on that.
 
-
-def _scene(given: CompareOptions, model: Classifier) -> Scene:
-    if given.cube is not None:
-        scene = read_scene(given.cube, given.labels, model.class_names, to_train=False)
-    elif given.labels is None and model.provenance.get("scene") == INDIAN_PINES:
+    Raises
+    ------
+    ValueError
+        No cube, or one of other bands.
+    """
+    model = Classifier.load(folder)
+    if cube is not None:
+        scene = read_scene(cube, labels, model.class_names, to_train=False)
+    elif labels is None and model.provenance.get("scene") == INDIAN_PINES:
         # The scene that ships is looked up again, as `gnvpro segment` does without a cube.
         scene = indian_pines()
         scene = replace(scene, notes=(*scene.notes, "all labelled pixels are judged, those of training among them"))
     else:
-        raise ValueError(f"{given.model} is a classifier: give an image with --cube FILE and its --labels FILE")
+        raise ValueError(f"{folder} is a classifier: give an image with --cube FILE and its --labels FILE")
     if scene.cube.shape[2] != model.parameters.size:
         raise ValueError(
             f"{scene.name} has {scene.cube.shape[2]} bands and the classifier was trained on {model.parameters.size}; "
             "take a cube of the same bands"
         )
-    return scene
+    return LabelComparison(model, scene)
 
 
-def _text(comparison: LabelComparison, given: CompareOptions) -> Group:
+def write_folder(out: Path, comparison: LabelComparison, numbers: dict[str, Any]) -> None:
+    """Numbers, maps and confusion matrix in a new folder."""
+    from gnvpro.apps.reports.figure_style import save_png
+    from gnvpro.apps.segmentation import figures
+
+    out.mkdir(parents=True)
+    scene, names = comparison.scene, comparison.model.class_names
+    save_png(figures.maps(scene.labels, comparison.predicted, names), out / MAPS)
+    save_png(figures.confusions({scene.name: comparison.metrics}, names), out / CONFUSION)
+    (out / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1, allow_nan=False))
+
+
+def text(comparison: LabelComparison, what: str) -> Group:
+    """For people; `what` names the classifier."""
     metrics, numbers = comparison.metrics, comparison.numbers()
     stated = ", ".join(f"{name} {percent(value)}" for name, value in comparison.model.accuracy.items())
     rows = [
@@ -121,4 +123,4 @@ def _text(comparison: LabelComparison, given: CompareOptions) -> Group:
     counts = metrics.confusion.sum(axis=1)
     for k, name in enumerate(comparison.model.class_names):
         by_class.add_row(f"{k + 1} {name}", f"{counts[k]:,}", percent(metrics.per_class[k]) if counts[k] else "–")
-    return Group(table(f"Classifier {given.model} against the labels of {comparison.scene.name}", rows), by_class)
+    return Group(table(f"{what} against the labels of {comparison.scene.name}", rows), by_class)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import platform
-import shlex
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,23 +12,30 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from gnvpro.apps.commands.segment import SegmentOptions
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.reports.figure_style import as_data_uri, save_png
 from gnvpro.apps.reports.page import render
 from gnvpro.apps.segmentation import figures as segment_figures
 from gnvpro.apps.segmentation.segment import JUDGED_ON, SETS, Segmentation, share
-from gnvpro.apps.settings import to_dict
 from gnvpro.pde_data.storage.provenance import git_revision, library_versions
 
 REPORT, NUMBERS, MAPS, CONFUSION = "report.html", "segmentation.json", "maps.png", "confusion.png"
 PROBABILITIES, MODEL, SETTINGS = "probabilities.zarr", "model", "settings.json"
 
 
-def write_folder(out: Path, made: list[Segmentation], numbers: dict[str, Any], given: SegmentOptions) -> None:
+def write_folder(
+    out: Path, made: list[Segmentation], numbers: dict[str, Any], settings: dict[str, Any], command: str
+) -> None:
     """Write everything beside its place, then move it there: all of it or nothing.
 
     The first split's files stand in the folder itself, those of another one in a folder of its name.
+
+    Parameters
+    ----------
+    settings
+        Kept beside every model.
+    command
+        What to type to get the same again.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as beside:
@@ -43,9 +48,9 @@ def write_folder(out: Path, made: list[Segmentation], numbers: dict[str, Any], g
             for figure, name in zip(figures[i], (MAPS, CONFUSION), strict=True):
                 save_png(figure, folder / name)
             _write_probabilities(folder / PROBABILITIES, one)
-            one.training.save(folder / MODEL, extra={SETTINGS: to_dict(given)})
+            one.training.save(folder / MODEL, extra={SETTINGS: settings})
         (new / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1, allow_nan=False))
-        (new / REPORT).write_text(_report(made, figures, given), encoding="utf-8")
+        (new / REPORT).write_text(_report(made, figures, command), encoding="utf-8")
         new.replace(out)
 
 
@@ -75,7 +80,7 @@ def _confusion(one: Segmentation) -> Figure:
     return segment_figures.confusions(shown, one.scene.class_names)
 
 
-def _report(made: list[Segmentation], figures: list[tuple[Figure, Figure]], given: SegmentOptions) -> str:
+def _report(made: list[Segmentation], figures: list[tuple[Figure, Figure]], command: str) -> str:
     scene = made[0].scene
     classes = [
         dict(
@@ -102,21 +107,9 @@ def _report(made: list[Segmentation], figures: list[tuple[Figure, Figure]], give
         sets=SETS,
         judged_on=JUDGED_ON,
         share=share,
-        command=_command(given),
+        command=command,
         origin=_origin(made[0]),
     )
-
-
-def _command(given: SegmentOptions) -> str:
-    """What to type to get the same again."""
-    words = ["gnvpro", "segment"]
-    for field in dataclasses.fields(given):
-        value = getattr(given, field.name)
-        if value == field.default or value is None:
-            continue
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += [text] if field.name == "cube" else [f"--{field.name.replace('_', '-')}", text]
-    return shlex.join(words)
 
 
 def _origin(one: Segmentation) -> list[tuple[str, str]]:

@@ -1,9 +1,10 @@
-"""`gnvpro segment`: classify the pixels of an image cube from labelled ones, and judge the classes."""
+"""Classify the pixels of an image cube from labelled ones, and judge the classes."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.apps.commands.segment import SegmentOptions
-from gnvpro.apps.console import progress
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import SPLITS, PixelSplit
+from gnvpro.apps.work import Watch, unwatched
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import ClassTraining, train_classes
@@ -78,9 +78,58 @@ class Segmentation:
         }
 
 
-def segment(scene: Scene, split_name: str, split: PixelSplit, settings: ClassSettings) -> Segmentation:
-    """Train on one split of a scene, with a bar on stderr."""
-    with progress(f"training on {split_name}") as report:
+def scene_of(cube: str | None, labels: str | None, class_names: tuple[str, ...] | None) -> Scene:
+    """The cube that is given with its labels, as `gnvpro.apps.segmentation.cubes.read_scene` takes them, or Indian Pines.
+
+    Raises
+    ------
+    ValueError
+        Labels or names without a cube.
+    """
+    if cube is not None:
+        return read_scene(cube, labels, class_names)
+    if labels is not None or class_names is not None:
+        raise ValueError("labels without a cube: give the cube they belong to, or neither for Indian Pines")
+    return indian_pines()
+
+
+def segment_splits(
+    scene: Scene,
+    names: Sequence[str],
+    settings: ClassSettings,
+    *,
+    cap: int,
+    block_size: int,
+    watch: Watch = unwatched,
+) -> list[Segmentation]:
+    """Train on one split after the other, all of the settings' seed; an interruption leaves those there are.
+
+    Parameters
+    ----------
+    names
+        Of `gnvpro.apps.segmentation.label_splits.SPLITS`.
+    cap
+        Pixels of a class for training and test.
+    block_size
+        Side of the blocks of the split `blocks`, in pixels.
+    """
+    splits = {}
+    for name in names:
+        shared: Any = dict(seed=settings.seed, cap=cap) | (dict(block=block_size) if name == "blocks" else {})
+        splits[name] = SPLITS[name](scene.labels, scene.usable, **shared)
+    made: list[Segmentation] = []
+    for name, split in splits.items():
+        made.append(segment(scene, name, split, settings, watch))
+        if made[-1].training.classifier.training["status"] == "interrupted":
+            break
+    return made
+
+
+def segment(
+    scene: Scene, split_name: str, split: PixelSplit, settings: ClassSettings, watch: Watch = unwatched
+) -> Segmentation:
+    """Train on one split of a scene."""
+    with watch(f"training on {split_name}") as report:
         training = train_classes(
             scene.samples(split),
             settings,
@@ -91,26 +140,6 @@ def segment(scene: Scene, split_name: str, split: PixelSplit, settings: ClassSet
     provenance = {"scene": scene.name, "split": split_name, "notes": [*scene.notes, *split.notes]}
     classifier = dataclasses.replace(training.classifier, provenance=provenance)
     return Segmentation(scene, split_name, split, dataclasses.replace(training, classifier=classifier))
-
-
-def _shared_fields() -> list[dataclasses.Field[Any]]:
-    ours = {field.name for field in dataclasses.fields(SegmentOptions)}
-    return [field for field in dataclasses.fields(ClassSettings) if field.name in ours]
-
-
-def _scene(given: SegmentOptions) -> Scene:
-    if given.cube is not None:
-        return read_scene(given.cube, given.labels, given.class_names)
-    if given.labels is not None or given.class_names is not None:
-        raise ValueError("labels without a cube: give the cube they belong to, or neither for Indian Pines")
-    return indian_pines()
-
-
-def _split(scene: Scene, name: str, given: SegmentOptions) -> PixelSplit:
-    shared: Any = dict(seed=given.seed, cap=given.cap)
-    if name == "blocks":
-        shared["block"] = given.block_size
-    return SPLITS[name](scene.labels, scene.usable, **shared)
 
 
 def share(value: float) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from gnvpro.apps.serving.domain import Domain
 from gnvpro.apps.serving.trust_answer import KEY, trust_answer, trust_asked
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
-
-if TYPE_CHECKING:
-    from gnvpro.surrogate.model.surrogate import Surrogate
 
 
 class ModelFailed(RuntimeError):
@@ -110,27 +106,3 @@ class ServedModel:
         protocol.require_zero(request, "outWrt", "inWrt")
         key, size = ("sens", self.n_out) if operation == "Gradient" else ("vec", self.n_in)
         return y, protocol.vector(request, key, size)
-
-
-def serve_surrogate(name: str, surrogate: Surrogate, *, extrapolate: bool = False) -> ServedModel:
-    """A surrogate with everything the protocol has."""
-    domain = None if extrapolate else Domain.of(surrogate)
-    return ServedModel(name, surrogate, domain=domain, hessian=partial(hessian_product, surrogate))
-
-
-def hessian_product(surrogate: Surrogate, y: Array, dc: Array, dy: Array) -> Array:
-    """Hessian of <dc, observables> at `y` times `dy`, row by row and exact: reverse over reverse.
-
-    (n, n_in), (n, n_out), (n, n_in) -> (n, n_in). On a simplex in ambient coordinates, as all derivatives.
-    """
-    import torch
-
-    at = torch.from_numpy(y).requires_grad_()
-    along = torch.from_numpy(dy)
-    # Rows do not mix, so the gradient of the sum over rows is each row's own.
-    (gradient,) = torch.autograd.grad((surrogate.evaluate(at) * torch.from_numpy(dc)).sum(), at, create_graph=True)
-    slope = (gradient * along).sum()
-    if not slope.requires_grad:  # affine: no y is left in the gradient
-        return np.zeros_like(y)
-    (product,) = torch.autograd.grad(slope, at, allow_unused=True)
-    return np.zeros_like(y) if product is None else product.numpy()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.studies.cdr_data import SIZES, cdr_samples
 from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
 from gnvpro.apps.studies.comparison.on_surrogates import result, run_comparison
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 
 QUICK = dict(budget=120.0, train=120, validation=60, test=20, seeds=2, grid=1, steps=1)
@@ -31,7 +31,7 @@ class Settings(Common):
     seeds: int = 5
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """Compare all methods."""
     settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     samples, where = cdr_samples(given.data, report, settings.n_samples)

@@ -18,11 +18,11 @@ from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
 from gnvpro.apps.comparison.compare import FRESH
-from gnvpro.apps.console import Report
 from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.trust.origin import problem_of
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.loading import REGISTERED
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import solve_block
@@ -60,7 +60,7 @@ class Settings:
     test: int | None = None
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """Train, shuffle, count."""
     quick = dict(splits=20, fresh=100, budget=100.0) if given.quick else {}
     settings = make(Settings, {**quick, **(given.set or {})})

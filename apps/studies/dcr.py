@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.images import draw_image, image_names, stacked
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.comparison.on_surrogates import Compared, result, run_comparison
 from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.studies.study_data import solved_samples
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.samples import Samples
@@ -43,7 +43,7 @@ class Settings(Common):
     gain: float = 1.0
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """Compare all methods, and show what each makes of one test sample."""
     settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     if given.data is None:

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.svm import SVC
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.figures import confusions, maps
@@ -26,8 +25,9 @@ from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.comparison.on_surrogates import TUNING_SEED
 from gnvpro.apps.studies.comparison.tables import tables
 from gnvpro.apps.studies.comparison.trials import GRID, Metric, Task
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.labelled import LabelledSplit
 from gnvpro.training.class_settings import ClassSettings
@@ -106,7 +106,7 @@ class PixelTasks:
         return Task(problem.reduced(), problem.start(), train, problem.validation, test)
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """Compare all methods, and show the map and the confusion matrix of each."""
     settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     scene = _scene(given, settings)
@@ -135,7 +135,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     return StudyResult(numbers, [*tables(comparison), _beside(comparison, svm, metrics)], figures)
 
 
-def _scene(given: StudyOptions, settings: Settings) -> Scene:
+def _scene(given: StudySettings, settings: Settings) -> Scene:
     if given.data is None:
         return indian_pines()
     if settings.labels is None:

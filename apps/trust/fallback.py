@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.apps.console import progress, stderr
 from gnvpro.apps.trust.origin import problem_of
+from gnvpro.apps.work import Watch, unwatched
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
 from gnvpro.pde_data.storage.append import BLOCK_SIZE, append, require_appendable
@@ -78,6 +79,17 @@ def doubtful(surrogate: Surrogate, answers: Answers, tolerance: float | None) ->
 class Fallback:
     """Solves of the PDE behind a surrogate, kept for the next training.
 
+    Parameters
+    ----------
+    tolerance
+        See `doubtful`.
+    data
+        Data set that keeps the solves.
+    problem
+        See `gnvpro.apps.trust.origin.problem_of`.
+    watch, say
+        Told how far the solving is, and what became of each of the first points.
+
     Raises
     ------
     ValueError
@@ -91,6 +103,9 @@ class Fallback:
         tolerance: float | None = None,
         data: Path | None = None,
         problem: str | None = None,
+        *,
+        watch: Watch = unwatched,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         if surrogate.trust is None:
             raise ValueError(
@@ -98,6 +113,7 @@ class Fallback:
                 "a copy that has"
             )
         self._surrogate, self._tolerance, self._data = surrogate, tolerance, data
+        self._watch, self._say = watch, say
         self._problem: Problem = problem_of(surrogate, problem)
         if data is not None:
             require_appendable(self._problem, data.absolute())
@@ -111,7 +127,7 @@ class Fallback:
         ok = solved.status == SolveStatus.OK
         self._log(rows, self._surrogate.inside(parameters[rows]), answers, solved)
         if self._data is not None:
-            _say(f"{len(rows)} solves added to {self._data}, {total} there now")
+            self._say(f"{len(rows)} solves added to {self._data}, {total} there now")
         observables, half, together = (
             array.copy() for array in (answers.observables, answers.half_width, answers.half_width_simultaneous)
         )
@@ -128,7 +144,7 @@ class Fallback:
         """Block by block, each kept before the next is begun; and how many samples the data set has then."""
         size, total, blocks = getattr(self._problem, "block_size", BLOCK_SIZE), 0, []
         try:
-            with progress(f"solving {self._problem.name} at {len(y)} points") as report:
+            with self._watch(f"solving {self._problem.name} at {len(y)} points") as report:
                 for first in range(0, len(y), size):
                     report(first, len(y), "")
                     part, began = y[first : first + size], time.perf_counter()
@@ -153,10 +169,10 @@ class Fallback:
         for i, row in list(enumerate(rows))[:_SHOWN]:
             beyond = "" if inside[i] else "outside the training range, "
             why = "band too wide" if answers.trusted[row] else f"{beyond}score {answers.score[row]:.3g}"
-            _say(f"row {row} ({why}): {self._problem.name} {_outcome(solved.status[i], solved.messages[i])}")
+            self._say(f"row {row} ({why}): {self._problem.name} {_outcome(solved.status[i], solved.messages[i])}")
         if len(rows) > _SHOWN:
             failed = int((solved.status != SolveStatus.OK).sum())
-            _say(f"and {len(rows) - _SHOWN} rows more, {failed} failed in all")
+            self._say(f"and {len(rows) - _SHOWN} rows more, {failed} failed in all")
 
 
 def _outcome(status: int, message: str) -> str:
@@ -164,7 +180,3 @@ def _outcome(status: int, message: str) -> str:
     if status == SolveStatus.OK:
         return "solved"
     return f"could not be solved: {message or SolveStatus(status).name.lower().replace('_', ' ')}"
-
-
-def _say(text: str) -> None:
-    stderr.print(f"fallback: {text}", markup=False, soft_wrap=True)

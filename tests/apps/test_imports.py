@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from gnvpro.apps.cli import COMMANDS
+
 # A finder that refuses modules as if they were not installed.
 BLOCK = """
 import sys
@@ -59,6 +61,16 @@ import gnvpro.apps.commands.generate, gnvpro.pde_data.problems.convection.proble
     assert ran.returncode == 0, ran.stderr
 
 
+def test_a_data_set_is_made_without_torch(tmp_path):
+    code = """
+import sys
+from gnvpro.apps.cli import app
+app(["generate", "tests.pde_data.toy:DecayProblem", "--samples", "4", "--out", sys.argv[1]])
+"""
+    ran = python(code, {"torch"}, tmp_path / "d.zarr")
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.long
 def test_torch_computes_with_its_own_blas_also_when_fenicsx_was_first(fenicsx):
     """dolfinx's helpers for numba put OpenBLAS in the place of torch's BLAS: a crash in batched products."""
@@ -76,6 +88,16 @@ assert sys.modules["numba"] is numba
     assert ran.returncode == 0, ran.stderr
 
 
-def test_the_command_line_itself_loads_nothing_heavy():
-    ran = python("import gnvpro.apps.cli, sys; print(sorted({'torch', 'numpy', 'zarr', 'dolfinx'} & set(sys.modules)))")
+HEAVY = ("torch", "numpy", "scipy", "zarr", "xarray", "matplotlib", "jinja2", "aiohttp", "dolfinx")
+LOADED = f"import sys; print(sorted({set(HEAVY)} & set(sys.modules)))"
+
+
+def test_the_command_line_with_all_its_commands_loads_nothing_heavy():
+    ran = python("import gnvpro.apps.cli; " + LOADED)
+    assert ran.stdout.strip() == "[]", ran.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_loads_nothing_heavy_before_it_runs(command):
+    ran = python(f"import gnvpro.apps.commands.{command}; " + LOADED)
     assert ran.stdout.strip() == "[]", ran.stderr

@@ -5,16 +5,20 @@ import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import typer
-from annotated_types import Ge
+import typer.main
+from annotated_doc import Doc
+from annotated_types import Ge, Gt
 from typer.testing import CliRunner
 
 from gnvpro.apps import settings
+from gnvpro.apps.commands.segment import SegmentOptions
 from gnvpro.apps.commands.train import TrainOptions
-from gnvpro.training.train import TrainSettings
+from gnvpro.training.class_settings import ClassSettings
+from gnvpro.training.settings import TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class Options:
     source: Annotated[Path, typer.Argument(help="Where from.")]
     count: Annotated[int, typer.Option("--count", "-c", help="How many."), Ge(1)] = 3
     kind: Annotated[Literal["a", "b"], typer.Option("--kind", help="Which.")] = "a"
-    widths: Annotated[tuple[int, ...] | None, typer.Option("--widths", help="Sizes."), settings.Comma] = None
+    widths: Annotated[tuple[int, ...] | None, typer.Option("--widths", help="Sizes.")] = None
     set: Annotated[dict[str, Any] | None, typer.Option("--set", help="Others."), settings.Assignments] = None
 
 
@@ -67,17 +71,24 @@ def test_a_wrong_file_is_answered_in_words(tmp_path, text, message):
         settings.resolve(Options, {}, path)
 
 
-def test_only_what_was_typed_counts_as_typed():
-    app, seen = typer.Typer(), []
+def app_of(options, seen):
+    """A command line of one command, which only notes what was typed."""
 
     def entry(context: typer.Context, **_):
-        seen.append(settings.typed_by_user(context, Options))
+        seen.append(settings.typed_by_user(context, options))
 
-    parameters = settings.signature(Options)
+    parameters = settings.signature(options)
     context = parameters[0].replace(name="context", annotation=typer.Context, default=parameters[0].empty)
     entry.__signature__ = inspect.Signature([*parameters, context])
     entry.__annotations__ = {p.name: p.annotation for p in [*parameters, context]}
+    app = typer.Typer(add_completion=False)
     app.command()(entry)
+    return app
+
+
+def test_only_what_was_typed_counts_as_typed():
+    seen = []
+    app = app_of(Options, seen)
     result = CliRunner().invoke(app, ["here", "-c", "3"])
     assert result.exit_code == 0, result.output
     assert seen == [{"source": Path("here"), "count": 3}]
@@ -116,7 +127,65 @@ def test_wrong_assignments_are_said(typed, message):
         settings.resolve(Options, {"source": "x", "set": typed}, None)
 
 
-def test_train_options_repeat_the_settings_of_training_exactly():
-    mine = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
-    for field in dataclasses.fields(TrainSettings):
-        assert mine[field.name] == field.default, field.name
+@dataclass(frozen=True)
+class Smoothing:
+    """Settings of something that knows nothing of a command line."""
+
+    alpha_w: Annotated[float | None, Doc("How smooth."), Gt(0)] = None
+    seed: Annotated[int, Doc("Where from."), Ge(0)] = 0
+    widths: Annotated[tuple[int, ...], Doc("Sizes.")] = (4, 6)
+    inner: Annotated[int, Doc("Nobody's business.")] = 1
+
+    def __post_init__(self):
+        if self.alpha_w is not None and self.seed > 5:
+            raise ValueError("either alpha_w or a large seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothingOptions(Smoothing):
+    source: Annotated[Path, typer.Argument(help="Where from.")]
+
+    METAVARS: ClassVar = {"widths": "4,6"}
+    NOT_OFFERED: ClassVar = ("inner",)
+
+
+def test_inherited_settings_become_options_by_their_names_after_the_command_s_own():
+    shown = {p.name: p for p in typer.main.get_command(app_of(SmoothingOptions, [])).params}
+    assert list(shown) == ["source", "alpha_w", "seed", "widths"]
+    assert [shown[name].opts for name in ("alpha_w", "seed")] == [["--alpha-w"], ["--seed", "-s"]]
+    assert (shown["alpha_w"].help, shown["widths"].metavar) == ("How smooth.", "4,6")
+    given = settings.resolve(SmoothingOptions, {"source": "x", "widths": "9,24", "alpha_w": "1e-3"}, None)
+    assert settings.inherited(Smoothing, given) == Smoothing(alpha_w=1e-3, widths=(9, 24))
+    assert list(settings.to_dict(given)) == ["source", "alpha_w", "seed", "widths"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"alpha_w": 0}, "alpha_w: expected greater than 0; got 0"),
+        ({"alpha_w": 1, "seed": 6}, "^either alpha_w or a large seed$"),
+    ],
+)
+def test_inherited_settings_are_checked_alone_and_together(given, message):
+    with pytest.raises(ValueError, match=message):
+        settings.resolve(SmoothingOptions, {"source": "x", **given}, None)
+
+
+def test_a_field_that_is_not_offered_is_no_key_of_a_file(tmp_path):
+    (tmp_path / "settings.toml").write_text("inner = 3")
+    with pytest.raises(ValueError, match="unknown key 'inner'"):
+        settings.resolve(SmoothingOptions, {"source": "x"}, tmp_path / "settings.toml")
+
+
+def test_the_command_that_makes_the_same_again_leaves_defaults_out():
+    given = SmoothingOptions(source=Path("my cube"), alpha_w=0.5, widths=(9, 24))
+    assert settings.command_line("smooth", given) == "gnvpro smooth 'my cube' --alpha-w 0.5 --widths 9,24"
+    assert settings.command_line("x", Options(source=Path("s"), set={"a": [0, 1], "b": 2})) == (
+        "gnvpro x s --set 'a=[0, 1]' --set b=2"
+    )
+
+
+@pytest.mark.parametrize(("options", "base"), [(TrainOptions, TrainSettings), (SegmentOptions, ClassSettings)])
+def test_commands_state_no_setting_of_training_again(options, base):
+    own = set(inspect.get_annotations(options))
+    assert not own & {field.name for field in dataclasses.fields(base)}

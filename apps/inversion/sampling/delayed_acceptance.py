@@ -11,11 +11,11 @@ import time
 
 import numpy as np
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.inversion.posterior.error_model import ErrorModel
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.metropolis import RandomWalk
+from gnvpro.apps.work import Report
 from gnvpro.surrogate.spaces import Array
 
 # Steps of the cheap chain from proposal to proposal, per parameter: then it has about forgotten where it began.

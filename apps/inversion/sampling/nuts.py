@@ -10,10 +10,10 @@ import numpy as np
 import nutpie
 from nutpie.compiled_pyfunc import from_pyfunc
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.work import Report
 from gnvpro.surrogate.spaces import Array
 
 

@@ -1,7 +1,7 @@
 """What each part of the method is worth: one factor at a time around the default, on the CDR data.
 
-Beside the factors (`gnvpro.apps.studies.ablation.variants`): the condition of the Gauss-Newton matrix with and without elimination, how
-far apart trainings from different initial weights end, and variable projection on small batches.
+Beside the factors (`gnvpro.apps.studies.ablation.variants`): the condition of the Gauss-Newton matrix with and without
+elimination, how far apart trainings from different initial weights end, and variable projection on small batches.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from gnvpro.apps.console import Report, percent, seconds
+from gnvpro.apps.console import percent, seconds
 from gnvpro.apps.studies.ablation import figure as figures
 from gnvpro.apps.studies.ablation.batches import measure_batches
 from gnvpro.apps.studies.ablation.conditioning import spectra
@@ -20,8 +20,9 @@ from gnvpro.apps.studies.ablation.goals import goal_figure, goal_table, measure_
 from gnvpro.apps.studies.ablation.variants import ALPHA_THETA, DEFAULT, FACTORS, Measured, Problem, Variant, measure
 from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
 from gnvpro.apps.studies.comparison.methods import METHODS
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.samples import Split
@@ -46,8 +47,8 @@ class Settings:
     condition_widths
         Of the small network whose matrices are made.
     goals, goal_budget, goal_methods, goal_initialisations, goal_splits
-        Validation errors; what is spent on the way; who goes there, of `gnvpro.apps.studies.comparison.methods.METHODS`; and from how many initial
-        weights on how many of the splits.
+        Validation errors; what is spent on the way; who goes there, of
+        `gnvpro.apps.studies.comparison.methods.METHODS`; and from how many initial weights on how many of the splits.
     batches, batch_budget, batch_rate
         Sizes, work units and rate of Adam for variable projection on minibatches.
     """
@@ -83,7 +84,7 @@ QUICK = dict(
 )  # fmt: skip
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """A seed chooses the split and the initial weights."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     if given.device != "cpu":

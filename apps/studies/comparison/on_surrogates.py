@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.studies.comparison.comparison import Comparison, compare
 from gnvpro.apps.studies.comparison.figure import curves
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.comparison.tables import tables
 from gnvpro.apps.studies.comparison.tasks import Recipe, RegressionTasks
 from gnvpro.apps.studies.comparison.trials import GRID, Metric
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.apps.work import Report
 from gnvpro.surrogate.samples import Samples
 
 # The seed that methods are tuned on lies this far from the first one reported.
@@ -76,7 +76,7 @@ class Compared:
     tasks: RegressionTasks
 
 
-def run_comparison(settings: Settings, samples: Samples, given: StudyOptions, report: Report) -> Compared:
+def run_comparison(settings: Settings, samples: Samples, given: StudySettings, report: Report) -> Compared:
     """Tune and train every method.
 
     Raises

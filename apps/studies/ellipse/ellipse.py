@@ -17,11 +17,11 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.studies.ellipse.data import draw_points
 from gnvpro.apps.studies.ellipse.figure import FrameImage, animation, strip
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
@@ -87,7 +87,7 @@ class Frame(NamedTuple):
     weights: Tensor  # W (3, 2), bias last
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """Both trainings from every seed; the first is drawn."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     seeds = range(given.seed, given.seed + (given.seeds or (2 if given.quick else 20)))

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from scipy.stats import binom, kstest
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.reports.figure_style import BLUE, GREY, styled
+from gnvpro.apps.work import Report
 from gnvpro.surrogate.spaces import Array
 
 LEVEL = 0.95

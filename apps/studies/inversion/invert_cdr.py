@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.inversion.gate import Gate, gate_from_solves
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
@@ -29,8 +28,9 @@ from gnvpro.apps.studies.inversion.informed_figure import directions, ratios, sp
 from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
 from gnvpro.apps.studies.inversion.stages import Stages
 from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -110,7 +110,7 @@ class Inverted:
         }  # fmt: skip
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """Train, invert, look at the directions, count."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     stages, seeds = Stages(), range(given.seed, given.seed + (given.seeds or settings.seeds))

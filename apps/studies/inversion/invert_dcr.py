@@ -15,7 +15,6 @@ import numpy as np
 from arviz_stats import ess
 from rich.table import Table
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.inversion.maximum import find_minima
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.solves import Solves
@@ -30,8 +29,9 @@ from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
 from gnvpro.apps.studies.inversion.routes import GOOD, POOR, WALK, Lengths
 from gnvpro.apps.studies.inversion.stages import Stages
 from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -94,7 +94,7 @@ class Models:
     poor: Surrogate
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """Train, invert, count."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     seed, n, stages = given.seed, settings.coverage_truths, Stages()
@@ -149,7 +149,7 @@ def run(given: StudyOptions, report: Report) -> StudyResult:
     return StudyResult(numbers, tables, figures)
 
 
-def _models(settings: Settings, given: StudyOptions, report: Report) -> tuple[Models, str]:
+def _models(settings: Settings, given: StudySettings, report: Report) -> tuple[Models, str]:
     samples, source = samples_of("dcr", given.data, settings.train + settings.validation, report)
     good = trained(samples, settings.train, settings.validation, given.seed, settings.budget, report)
     few = settings.poor_train, max(5, settings.poor_train // 4)

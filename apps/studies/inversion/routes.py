@@ -14,7 +14,6 @@ from arviz_stats import mcse
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from gnvpro.apps.console import Report
 from gnvpro.apps.inversion.answer import GATE_SOLVES
 from gnvpro.apps.inversion.gate import Gate, gate_from_solves
 from gnvpro.apps.inversion.maximum import find_minima
@@ -27,6 +26,7 @@ from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.reports.figure_style import COLOURS, styled
 from gnvpro.apps.studies.inversion.synthetic import Synthetic
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array

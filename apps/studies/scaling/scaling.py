@@ -1,6 +1,7 @@
 """How cost grows with samples, width, outputs and depth: per step, and to a fixed validation error.
 
-Data are synthetic (`gnvpro.apps.studies.scaling.teacher`), since no PDE at hand has 100,000 solves; one factor is varied at a time.
+Data are synthetic (`gnvpro.apps.studies.scaling.teacher`), since no PDE at hand has 100,000 solves; one factor is varied
+at a time.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any, NamedTuple
 import torch
 from rich.table import Table
 
-from gnvpro.apps.console import Report, seconds
+from gnvpro.apps.console import seconds
 from gnvpro.apps.studies.comparison.methods import METHODS
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.scaling.figure import FACTORS, draw, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
+from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
@@ -107,7 +109,7 @@ QUICK = dict(
 )
 
 
-def run(given: StudyOptions, report: Report) -> StudyResult:
+def run(given: StudySettings, report: Report) -> StudyResult:
     """Every factor with every method, the median over the seeds of the initial weights."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     device = device_named(given.device)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gnvpro.apps.commands.compare import rows
 from gnvpro.apps.comparison.compare import compare, fresh_points
 from gnvpro.apps.comparison.jacobian import check_jacobian
+from gnvpro.apps.comparison.words import rows
 from gnvpro.apps.trust.fallback import Fallback, doubtful, predicted
 from gnvpro.apps.trust.held_out import held_out_samples
 from gnvpro.apps.trust.origin import own_parameters
@@ -94,22 +94,22 @@ def test_a_tolerance_asks_the_pde_where_the_band_is_wider(model):
     assert doubtful(surrogate, few, 1e9).tolist() == [True]
 
 
-def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp_path, capsys):
+def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp_path):
     data, model = tmp_path / "fragile.zarr", tmp_path / "model"
     assert gnvpro("generate", FRAGILE, "--samples", 80, "--seed", 3, "--out", data).exit_code == 0
     assert gnvpro("train", data, "--out", model, "--widths", 6, "--budget", 60, "--polynomial", "off").exit_code == 0
     surrogate, y = Surrogate.load(model), np.array([[2.5, 0.5], [1.2, 1.8], [1.2, 0.5]])
-    fallback = Fallback(surrogate, data=tmp_path / "asked.zarr", problem=FRAGILE)
+    said: list[str] = []
+    fallback = Fallback(surrogate, data=tmp_path / "asked.zarr", problem=FRAGILE, say=said.append)
     answers = fallback.complete(y, predicted(surrogate, y, 0.5))
     assert answers.by_pde.tolist() == [False, True, False]
     assert answers.failed.tolist() == [True, False, False]
     np.testing.assert_array_equal(answers.observables[0], surrogate.evaluate(y)[0])
-    said = capsys.readouterr().err
-    assert "row 0 (outside the training range, score" in said
-    assert "could not be solved: FloatingPointError: amplitude 2.500: Newton diverged" in said
+    assert said[0].startswith("row 0 (outside the training range, score")
+    assert said[0].endswith("could not be solved: FloatingPointError: amplitude 2.500: Newton diverged")
     y = np.array([[1.55, 1.8]])
-    Fallback(surrogate, problem=FRAGILE).complete(y, predicted(surrogate, y, 0.5))
-    assert "could not be solved: range exceeded" in capsys.readouterr().err
+    Fallback(surrogate, problem=FRAGILE, say=said.append).complete(y, predicted(surrogate, y, 0.5))
+    assert "could not be solved: range exceeded" in said[-1]
     about = describe(tmp_path / "asked.zarr")
     assert about["counts"] == {"ok": 1, "exception": 1}
     assert "Newton diverged" in about["failures"][0]["message"]
@@ -118,13 +118,12 @@ def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp
 def test_the_log_says_why_a_point_was_asked_and_what_became_of_it(model, monkeypatch):
     """A point outside of the training range whose score is low, and one that the parameter space does not have."""
     said: list[str] = []
-    monkeypatch.setattr("gnvpro.apps.trust.fallback._say", said.append)
     surrogate, y = Surrogate.load(model), np.array([[3.0, 0.5]])
     answers = replace(predicted(surrogate, y, 0.5), score=np.array([0.5]))
-    Fallback(surrogate, problem=TOY).complete(y, answers)
+    Fallback(surrogate, problem=TOY, say=said.append).complete(y, answers)
     outside = np.full((1, 1), np.nan), np.array([SolveStatus.OUTSIDE_PARAMETER_SPACE], np.int8), ("",)
     monkeypatch.setattr("gnvpro.apps.trust.fallback.solve_block", lambda *_: SolvedBlock(*outside))
-    Fallback(surrogate, problem=TOY).complete(y, answers)
+    Fallback(surrogate, problem=TOY, say=said.append).complete(y, answers)
     assert "row 0 (outside the training range, score 0.5): " in said[0]
     assert said[0].endswith(" solved")
     assert said[1].endswith("could not be solved: outside parameter space")

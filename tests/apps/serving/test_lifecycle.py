@@ -12,7 +12,7 @@ import psutil
 import pytest
 import requests
 
-from gnvpro.apps.commands.serve import names_of
+from gnvpro.apps.serving.models import names_of
 from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.apps.serving.solver_process import SolverProcess
 from gnvpro.surrogate.model.surrogate import Surrogate

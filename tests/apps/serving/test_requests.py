@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gnvpro.apps.serving.domain import Domain
+from gnvpro.apps.serving.models import serve_surrogate
 from gnvpro.apps.serving.protocol import OPERATIONS
-from gnvpro.apps.serving.served import ServedModel, serve_surrogate
+from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.server import MODELS, Limits, make_app
 from gnvpro.surrogate.spaces import Space
 from tests.apps.serving.conftest import points

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gnvpro.apps.studies import coverage
-from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.settings import StudySettings
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def result(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "smooth.npz"
     np.savez(path, parameters=y, observables=np.stack([np.sin(2 * y.sum(1)) + 3, np.exp(y[:, 0] * y[:, 1])], 1))
     sizes = dict(train=200, validation=100, test=400, budget=60.0, splits=100)
-    return coverage.run(StudyOptions(name="coverage", data=path, set=sizes), lambda *_: None)
+    return coverage.run(StudySettings(data=path, set=sizes), lambda *_: None)
 
 
 def test_shuffled_held_out_samples_are_covered_as_promised(result):

@@ -8,11 +8,11 @@ import pytest
 from gnvpro.apps.segmentation.cubes import indian_pines as real_scene
 from gnvpro.apps.studies import indian_pines
 from gnvpro.apps.studies.comparison.methods import METHODS
-from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.settings import StudySettings
 
 
 def run(**more):
-    return indian_pines.run(StudyOptions(name="indian-pines", quick=True, **more), lambda *_: None)
+    return indian_pines.run(StudySettings(quick=True, **more), lambda *_: None)
 
 
 @pytest.fixture(scope="module")

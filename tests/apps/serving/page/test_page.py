@@ -287,6 +287,6 @@ def test_groups_hold_every_parameter_once():
 
 
 def test_the_page_asks_nobody_else():
-    text = files("gnvpro.apps.serving").joinpath("page.html").read_text()
+    text = files("gnvpro.apps.serving.page").joinpath("page.html").read_text()
     assert "http://" not in text
     assert "https://" not in text

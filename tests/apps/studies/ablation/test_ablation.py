@@ -11,7 +11,7 @@ from gnvpro.apps.studies.ablation.batches import measure_batches
 from gnvpro.apps.studies.ablation.conditioning import spectra
 from gnvpro.apps.studies.ablation.variants import DEFAULT, FACTORS, Problem, Variant, measure
 from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
-from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from tests.training.problems import smooth_samples
@@ -30,7 +30,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(data):
     settings = dict(budget=24, initialisations=2, batches=[10, 80], batch_budget=4)
-    given = StudyOptions(name="ablation", quick=True, data=data, seeds=2, set=settings)
+    given = StudySettings(quick=True, data=data, seeds=2, set=settings)
     return ablation.run(given, lambda *_: None)
 
 
@@ -127,4 +127,4 @@ def test_where_the_data_are_from(data, monkeypatch):
 )
 def test_bad_settings(given, message, data):
     with pytest.raises(ValueError, match=message):
-        ablation.run(StudyOptions(name="ablation", quick=True, data=data, **given), lambda *_: None)
+        ablation.run(StudySettings(quick=True, data=data, **given), lambda *_: None)

@@ -16,7 +16,7 @@ from gnvpro.apps.studies.comparison.paired import Band, first_reach, paired_inte
 from gnvpro.apps.studies.comparison.tables import tables
 from gnvpro.apps.studies.comparison.tasks import Recipe, RegressionTasks
 from gnvpro.apps.studies.comparison.trials import Looks, Metric, Trial, Tuned, run_trial, tried, tune
-from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.settings import StudySettings
 from tests.training.problems import smooth_samples
 
 METHODS_HERE = ("varpro-lbfgs", "varpro-kf-lbfgs", "lbfgs", "adam")
@@ -202,8 +202,7 @@ def test_predictions_of_an_iterate_are_those_validation_measures():
 @pytest.mark.parametrize("study", [cdr, dcr], ids=["cdr", "dcr"])
 def test_quick_studies_reach_adam_with_half_of_its_work(study, monkeypatch):
     monkeypatch.delenv("GNVPRO_PAPER_DATA", raising=False)
-    name = study.__name__.rsplit(".", 1)[-1]
-    found = study.run(StudyOptions(name=name, quick=True), silent)
+    found = study.run(StudySettings(quick=True), silent)
     numbers = json.loads(json.dumps(found.numbers))
     best = numbers["methods"][numbers["best_varpro"]]
     assert best["to_reference"]["median_share_of_work_units"] <= 0.5

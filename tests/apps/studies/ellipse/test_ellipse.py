@@ -11,7 +11,7 @@ from PIL import Image
 from gnvpro.apps.studies.ellipse import ellipse
 from gnvpro.apps.studies.ellipse.data import draw_points, level, outline
 from gnvpro.apps.studies.ellipse.figure import FrameImage, draw_features
-from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
@@ -20,7 +20,7 @@ from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
 
 @pytest.fixture(scope="module")
 def result():
-    return ellipse.run(StudyOptions(name="ellipse", quick=True), lambda *_: None)
+    return ellipse.run(StudySettings(quick=True), lambda *_: None)
 
 
 def test_labels_are_those_of_the_ellipse():
@@ -85,4 +85,4 @@ def test_the_line_drawn_is_where_the_logits_are_equal(line):
 @pytest.mark.parametrize("setting", [{"rate": 0}, {"frames": 1}, {"budget": 1}])
 def test_settings_that_make_no_sense(setting):
     with pytest.raises(ValueError, match="expected two points, work units and frames"):
-        ellipse.run(StudyOptions(name="ellipse", quick=True, set=setting), lambda *_: None)
+        ellipse.run(StudySettings(quick=True, set=setting), lambda *_: None)

@@ -10,7 +10,7 @@ from gnvpro.apps.studies import STUDIES
 from gnvpro.apps.studies.inversion import invert_cdr, invert_dcr
 from gnvpro.apps.studies.inversion.invert_dcr import Models
 from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
-from gnvpro.apps.studies.options import StudyOptions
+from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.samples import Samples
 from tests.apps.studies.inversion.toy import Smooth
 
@@ -37,7 +37,7 @@ def test_dcr_answers_all_four_questions(on_toys):
         coverage_truths=4, coverage_draws=30, coverage_tune=30, minima=2, scipy_starts=2, draws=500, tune=50, starts=4,
         lengths=lengths,
     )  # fmt: skip
-    result = invert_dcr.run(StudyOptions(name="invert-dcr", set=sizes), silent)
+    result = invert_dcr.run(StudySettings(set=sizes), silent)
     found = json.loads(json.dumps(result.numbers))
     assert found["posterior_on_the_surrogate"]["effective_of_a_chain_min"] > 30
     assert found["routes"]["delayed acceptance"]["fewer_solves_than_random_walk"] > 3
@@ -53,7 +53,7 @@ def test_dcr_answers_all_four_questions(on_toys):
 
 def test_cdr_tells_what_is_informed(on_toys):
     sizes = dict(seeds=2, truths=1, chains=2, draws=60, tune=40, points=4)
-    result = invert_cdr.run(StudyOptions(name="invert-cdr", set=sizes), silent)
+    result = invert_cdr.run(StudySettings(set=sizes), silent)
     found = json.loads(json.dumps(result.numbers))
     assert len(found["posteriors"]) == 2 * 2
     for row in found["posteriors"]:
@@ -68,7 +68,7 @@ def test_cdr_tells_what_is_informed(on_toys):
 
 @pytest.mark.parametrize("module", [invert_dcr, invert_cdr])
 def test_an_unknown_setting_and_wrong_noise_are_refused(module, on_toys):
-    given = StudyOptions(name="invert", quick=True)
+    given = StudySettings(quick=True)
     with pytest.raises(ValueError, match="unknown option 'noize'; did you mean noise"):
         module.run(replace(given, set={"noize": "2%"}), silent)
     wrong = "two" if module is invert_dcr else ["two"]

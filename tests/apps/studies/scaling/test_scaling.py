@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from gnvpro.apps.studies.options import StudyOptions
 from gnvpro.apps.studies.scaling import scaling
 from gnvpro.apps.studies.scaling.figure import FACTORS, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
+from gnvpro.apps.studies.settings import StudySettings
 
 SMALL = dict(
     samples=[100, 200], width=[4, 8], outputs=[72, 144, 300], depth=[1, 2], base=[150, 6, 72, 2], budget=20, goal=0.3
@@ -18,7 +18,7 @@ SMALL = dict(
 
 @pytest.fixture(scope="module")
 def result():
-    given = StudyOptions(name="scaling", quick=True, seeds=1, set=SMALL)
+    given = StudySettings(quick=True, seeds=1, set=SMALL)
     return scaling.run(given, lambda *_: None)
 
 
@@ -96,11 +96,11 @@ def test_a_goal_most_seeds_miss_is_none():
 )
 def test_bad_settings(given, message):
     with pytest.raises(ValueError, match=message):
-        scaling.run(StudyOptions(name="scaling", quick=True, **given), lambda *_: None)
+        scaling.run(StudySettings(quick=True, **given), lambda *_: None)
 
 
 def test_a_device_that_is_not_there():
     if torch.cuda.is_available():
         pytest.skip("it is")
     with pytest.raises(ValueError, match="no CUDA device is available"):
-        scaling.run(StudyOptions(name="scaling", quick=True, device="cuda"), lambda *_: None)
+        scaling.run(StudySettings(quick=True, device="cuda"), lambda *_: None)

@@ -1,0 +1,123 @@
+"""Saved models and the PDEs behind them as they are served: under which name, in which thread, and on a page."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from aiohttp import web
+
+from gnvpro.apps.serving.domain import Domain
+from gnvpro.apps.serving.page.page import page_routes
+from gnvpro.apps.serving.served import ServedModel
+from gnvpro.apps.serving.solver_process import SolverProcess
+from gnvpro.apps.trust.origin import problem_of
+from gnvpro.surrogate.model.hessian import hessian_product
+from gnvpro.surrogate.model.load import load_model
+from gnvpro.surrogate.model.surrogate import Surrogate
+
+# Solves take long: whoever comes after so many is told to come back.
+PDE_MOST_WAITING = 64
+
+
+def load(
+    given: tuple[str, ...], *, with_pde: bool = False, problem: str | None = None, extrapolate: bool = False
+) -> dict[str, ServedModel]:
+    """The models under their names, each followed by its PDE where that is asked for.
+
+    Parameters
+    ----------
+    given
+        See `names_of`.
+    problem
+        See `gnvpro.apps.trust.origin.problem_of`.
+    extrapolate
+        Answer outside the training range too.
+
+    Raises
+    ------
+    ValueError
+        Two models that were given the same name, or the name of another's PDE; a PDE of a model that has none, or
+        `--problem` for several models.
+    """
+    if problem is not None and (len(given) > 1 or not with_pde):
+        raise ValueError("--problem names the PDE of one model: give it one model, and --with-pde")
+    served: dict[str, ServedModel] = {}
+    named = names_of(given)
+    if with_pde and (taken := [name for name in named if f"{name}-pde" in named]):
+        raise ValueError(
+            f"{taken[0]}-pde would be the PDE of {taken[0]!r}, and is the name of another model; give it another name, "
+            "as in NAME=FOLDER"
+        )
+    for name, folder in named.items():
+        model = load_model(folder)
+        if isinstance(model, Surrogate):
+            served[name] = serve_surrogate(name, model, extrapolate=extrapolate)
+        else:
+            served[name] = ServedModel(name, model, domain=None if extrapolate else Domain.of(model))
+        if with_pde:
+            if not isinstance(model, Surrogate):
+                raise ValueError(f"{folder} is a classifier, which has no PDE; leave --with-pde out, or serve it apart")
+            served[f"{name}-pde"] = serve_pde(f"{name}-pde", model, problem)
+    return served
+
+
+def serve_surrogate(name: str, surrogate: Surrogate, *, extrapolate: bool = False) -> ServedModel:
+    """A surrogate with everything the protocol has."""
+    domain = None if extrapolate else Domain.of(surrogate)
+    return ServedModel(name, surrogate, domain=domain, hessian=partial(hessian_product, surrogate))
+
+
+def names_of(given: tuple[str, ...]) -> dict[str, Path]:
+    """Names in the server: those given as NAME=FOLDER, else that of the folder, numbered from the second on.
+
+    Raises
+    ------
+    ValueError
+        The same NAME twice, or NAME=FOLDER with one of them empty.
+    """
+    named: dict[str, Path] = {}
+    unnamed: list[Path] = []
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or Path(text).exists():
+            unnamed.append(Path(text))
+        elif not name or not folder:
+            raise ValueError(f"expected a folder, or NAME=FOLDER with both, got {text!r}")
+        elif name in named:
+            raise ValueError(f"{name!r} names two models, {named[name]} and {folder}; give each its own")
+        else:
+            named[name] = Path(folder)
+    for folder in unnamed:
+        base = folder.resolve().name
+        candidates = (base, *(f"{base}-{k}" for k in range(2, len(given) + 2)))
+        named[next(name for name in candidates if name not in named)] = folder
+    return named
+
+
+def serve_pde(name: str, surrogate: Surrogate, problem: str | None = None) -> ServedModel:
+    """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused."""
+    solver = SolverProcess(problem_of(surrogate, problem))
+    thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+    thread.submit(solver.warm_up)
+
+    def close() -> None:
+        thread.shutdown(wait=False, cancel_futures=True)  # first, so that nothing that waits is begun
+        solver.close()
+        thread.shutdown(wait=True)
+
+    return ServedModel(
+        name, solver, domain=Domain.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
+    )
+
+
+def page_of(models: dict[str, ServedModel]) -> list[web.RouteDef]:
+    """The page for people: all surrogates, and the PDEs behind them; they share the threads of the protocol's models."""
+    shown = {name: served.model for name, served in models.items() if isinstance(served.model, Surrogate)}
+    behind = {name: found for name in shown if (found := models.get(f"{name}-pde")) and found.executor}
+    return page_routes(
+        shown,
+        {name: found.model for name, found in behind.items()},
+        pde_threads={name: found.executor for name, found in behind.items() if found.executor},
+    )
