@@ -23,7 +23,7 @@ from gnvpro.surrogate.spaces import Space
 
 class Mine:
     parameters = Space.vector(["a", "b"], lower=(0.0, 1.0), upper=(1.0, 2.0), law="uniform")
-    observables = Space.vector(["first", "second"])
+    observables = Space.vector(["first", "second"], axis="sensor")
     definition = {"name": "mine"}
 
     def evaluate(self, y):
