@@ -9,6 +9,8 @@ import pytest
 from gnvpro.apps.comparison import compare as comparing
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.comparison.costs import Costs, median_cpu_seconds
+from gnvpro.apps.comparison.words import rows
+from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
@@ -59,7 +61,7 @@ def test_a_reference_that_solves_nothing_is_said(model, monkeypatch):
     comparison = comparing.compare(Surrogate.load(model), DecayProblem(), n=5, seed=0, repeats=1)
     assert comparison.pde_error is None
     assert "reference 'finer' solved none of the 5" in comparison.numbers()["estimated_error_failure"]
-    assert "solved none" in dict(comparing.rows(comparison))["the PDE's own error"]
+    assert "solved none" in dict(rows(comparison))["the PDE's own error"]
 
 
 def test_failed_solves_are_counted_and_left_out(model, monkeypatch):
@@ -99,11 +101,11 @@ def test_a_median_leaves_the_first_run_out():
 
 def test_a_model_is_compared_with_the_problem_it_was_trained_on_only(model):
     surrogate = Surrogate.load(model)
-    assert comparing.problem_of(surrogate, TOY).name == "decay"
+    assert problem_of(surrogate, TOY).name == "decay"
     with pytest.raises(ValueError, match=r"trained on 'decay': give it with --problem"):
-        comparing.problem_of(surrogate)
+        problem_of(surrogate)
     with pytest.raises(ValueError, match=r"definition .* has "):
-        comparing.problem_of(surrogate, "cdr")
+        problem_of(surrogate, "cdr")
 
 
 def test_data_without_a_pde_have_nothing_to_compare_with(gnvpro, data, tmp_path):
