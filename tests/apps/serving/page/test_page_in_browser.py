@@ -164,13 +164,16 @@ def test_on_a_simplex_the_others_make_room(page):
 
 
 def test_the_pde_is_solved_by_the_button_and_forgotten_when_the_point_moves(page):
-    for name, parts in (("curves", 3), ("images", 4)):
+    def until_parts(count):  # drawn some time after the answer came
+        until(page, f"document.querySelectorAll('#picture [data-part]').length === {count}")
+
+    for name, before, parts in (("curves", 2, 3), ("images", 2, 4)):
         choose(page, name)
-        before = page.locator("#picture [data-part]").count()
+        until_parts(before)
         page.focus("#solve")
         page.keyboard.press("Enter")
         page.wait_for_selector("#difference dd")
-        assert page.locator("#picture [data-part]").count() == parts > before
+        until_parts(parts)
         y = parameters(page)
         rest = np.abs(models()[name].evaluate(y[None]) - models(CURVATURE)[name].evaluate(y[None])).max()
         said = page.inner_text("#difference")
@@ -179,7 +182,7 @@ def test_the_pde_is_solved_by_the_button_and_forgotten_when_the_point_moves(page
         page.focus("#slider0")
         press(page, "ArrowRight", 2)
         assert page.inner_text("#difference") == ""
-        assert page.locator("#picture [data-part]").count() == before
+        until_parts(before)
         assert "solve again" in page.inner_text("#stale")
     choose(page, "line")
     assert not page.is_visible("#solve")
