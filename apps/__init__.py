@@ -1,1 +1,1 @@
-"""What a user runs: the command line, comparison with the PDE, reports."""
+"""What is done with surrogates: commands, comparison, trust, inversion, segmentation, serving, reports, studies."""

@@ -1,4 +1,4 @@
-"""How far long work is, said to whoever listens."""
+"""Progress of long work, handed to whoever shows it; what does the work prints nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points of a space that a command may try a model at, whatever the space says of itself."""
+"""Points to try a model at, also where its space names no law: by the law, else uniform in the bounds, else near zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The contract of PDE and surrogate alike: parameters to observables, with derivatives where there are any."""
+"""The contract of PDE and surrogate alike: parameters to observables, with derivatives where there are any.
+
+A PDE solver, a trained surrogate and a remote model all satisfy `ForwardModel`, so comparing, serving and inverting are
+written once.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The one contract: a map from parameters to observables, and the spaces it maps between.
+"""What the components of a parameter or observable vector mean: names, units, bounds, axes, and the law they are drawn by.
 
-A PDE solver, a trained surrogate and a remote model all satisfy `ForwardModel`, so comparing, serving
-and inverting are written once. Samples are rows throughout (papers on the method use columns).
+Samples are rows throughout (papers on the method use columns).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`gnvpro compare`: a surrogate against fresh solves of the PDE it replaces; a classifier against labels."""
+"""A surrogate against fresh solves of the PDE it replaces: errors, derivatives, costs."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Gate:
 
     @property
     def size(self) -> float:
-        """What counts."""
+        """The larger of error per datum and shift of the answer, which is what is judged."""
         return max(self.in_noise, self.shift)
 
     @property

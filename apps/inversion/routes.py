@@ -1,4 +1,4 @@
-"""By what a posterior is sampled."""
+"""The routes to a posterior: on the surrogate alone, on it with the PDE's consent (delayed acceptance), or on the PDE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, so that it can be mailed and archived."""
+"""The report of a comparison: one HTML file with everything in it, so that it can be mailed and archived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PDE that data are generated from: what it must offer, and how it is found by name.
+"""A problem found by name, one that ships or `module:factory` of a user, and made complete (`contract` says what it offers).
 
 A user's own class needs `parameters`, `observables` and `evaluate`; what is missing beside is filled in.
 """

@@ -1,4 +1,4 @@
-"""Objects that travel without what can be made again, such as a solver."""
+"""Problems that are sent to workers without their solvers, which are made again there."""
 
 from __future__ import annotations
 

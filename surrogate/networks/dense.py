@@ -1,4 +1,4 @@
-"""Feature networks: what stands before the affine last layer, and their derivatives.
+"""Dense layers as features, and their derivatives by hand.
 
 A network is a description without state: its weights are one flat vector `theta`, so that solvers see plain
 vectors. `DenseNetwork` differentiates by hand, which is what small networks need (a dispatch through

@@ -39,7 +39,7 @@ class Graph:
         return self._stored(np.asarray(values, dtype=np.float64).astype(self.dtype))
 
     def integers(self, values: ArrayLike) -> str:
-        """Places and axes."""
+        """A constant of int64, such as indices or axes."""
         return self._stored(np.asarray(values, dtype=np.int64))
 
     def _stored(self, values: np.ndarray) -> str:

@@ -83,7 +83,7 @@ class Reaction(Protocol):
 
 @dataclass(frozen=True)
 class NodalReaction:
-    """Of states in parity coordinates.
+    """The reaction term at the nodes, of states in parity coordinates.
 
     Attributes
     ----------
