@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gnvpro.apps.work import Report
+from gnvpro.apps.progress import Report
 from gnvpro.surrogate.errors import NumericalFailure
 
 # Where stderr is a log: one line of progress a minute.

@@ -18,7 +18,7 @@ from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
-from gnvpro.apps.work import Report
+from gnvpro.apps.progress import Report
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.model.surrogate import Surrogate
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.apps.progress import Watch, unwatched
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import SPLITS, PixelSplit
-from gnvpro.apps.work import Watch, unwatched
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import ClassTraining, train_classes

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.cdr_data import SIZES, cdr_samples
 from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
 from gnvpro.apps.studies.comparison.on_surrogates import result, run_comparison
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 
 QUICK = dict(budget=120.0, train=120, validation=60, test=20, seeds=2, grid=1, steps=1)

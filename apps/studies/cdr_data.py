@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.study_data import SEED, solved_samples
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.samples import Samples
 

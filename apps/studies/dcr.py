@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.images import draw_image, image_names, stacked
 from gnvpro.apps.studies.comparison.methods import METHODS
@@ -21,7 +22,6 @@ from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.studies.study_data import solved_samples
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.samples import Samples

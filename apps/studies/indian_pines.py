@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.svm import SVC
 
+from gnvpro.apps.progress import Report
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.figures import confusions, maps
@@ -27,7 +28,6 @@ from gnvpro.apps.studies.comparison.tables import tables
 from gnvpro.apps.studies.comparison.trials import GRID, Metric, Task
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.labelled import LabelledSplit
 from gnvpro.training.class_settings import ClassSettings

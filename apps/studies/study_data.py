@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gnvpro.apps.work import Report
+from gnvpro.apps.progress import Report
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.sampling import default_design, place

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.apps.progress import Watch, unwatched
 from gnvpro.apps.trust.origin import problem_of
-from gnvpro.apps.work import Watch, unwatched
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
 from gnvpro.pde_data.storage.append import BLOCK_SIZE, append, require_appendable

@@ -10,7 +10,7 @@ import numpy as np
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains
-from gnvpro.apps.work import Report
+from gnvpro.apps.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 # Share of proposals that is best to accept, between that of one dimension and of many (Gelman, Roberts and Gilks 1996).

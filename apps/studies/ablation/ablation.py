@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from gnvpro.apps.console import percent, seconds
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.ablation import figure as figures
 from gnvpro.apps.studies.ablation.batches import measure_batches
 from gnvpro.apps.studies.ablation.conditioning import spectra
@@ -22,7 +23,6 @@ from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.samples import Split

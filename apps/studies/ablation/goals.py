@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import COLOURS, styled
 from gnvpro.apps.studies.ablation.variants import DEFAULT, Problem
 from gnvpro.apps.studies.comparison.methods import METHODS, set_up
 from gnvpro.apps.studies.comparison.paired import first_reach
-from gnvpro.apps.work import Report
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.fitting.fit import Fit

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.comparison.paired import Interval, first_reach, paired_interval
 from gnvpro.apps.studies.comparison.trials import GRID, Metric, Task, Trial, Tuned, run_trial, tune
-from gnvpro.apps.work import Report
 from gnvpro.surrogate.spaces import Array
 
 REFERENCE = "adam"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.comparison.comparison import Comparison, compare
 from gnvpro.apps.studies.comparison.figure import curves
 from gnvpro.apps.studies.comparison.methods import METHODS
@@ -13,7 +14,6 @@ from gnvpro.apps.studies.comparison.tasks import Recipe, RegressionTasks
 from gnvpro.apps.studies.comparison.trials import GRID, Metric
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.work import Report
 from gnvpro.surrogate.samples import Samples
 
 # The seed that methods are tuned on lies this far from the first one reported.

@@ -17,11 +17,11 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.ellipse.data import draw_points
 from gnvpro.apps.studies.ellipse.figure import FrameImage, animation, strip
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork

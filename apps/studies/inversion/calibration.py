@@ -18,8 +18,8 @@ from scipy.stats import binom, kstest
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import BLUE, GREY, styled
-from gnvpro.apps.work import Report
 from gnvpro.surrogate.spaces import Array
 
 LEVEL = 0.95

@@ -21,6 +21,7 @@ from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
 from gnvpro.apps.studies.inversion import routes as inversion_routes
@@ -31,7 +32,6 @@ from gnvpro.apps.studies.inversion.stages import Stages
 from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate

@@ -12,8 +12,8 @@ from scipy.optimize import OptimizeResult, least_squares
 from gnvpro.apps.inversion.maximum import find_minima
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion.synthetic import Synthetic
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array

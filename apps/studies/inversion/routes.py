@@ -24,9 +24,9 @@ from gnvpro.apps.inversion.sampling.chains import Chains, shift
 from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import COLOURS, styled
 from gnvpro.apps.studies.inversion.synthetic import Synthetic
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array

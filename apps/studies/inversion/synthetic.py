@@ -12,7 +12,7 @@ from gnvpro.apps.inversion.posterior.noise import Noise, parse_noise
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.work import Report
+from gnvpro.apps.progress import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.forward_model import ForwardModel

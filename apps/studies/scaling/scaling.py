@@ -15,12 +15,12 @@ import torch
 from rich.table import Table
 
 from gnvpro.apps.console import seconds
+from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.scaling.figure import FACTORS, draw, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.work import Report
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective

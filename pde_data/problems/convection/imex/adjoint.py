@@ -15,7 +15,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations
 from gnvpro.pde_data.problems.convection.imex.march import march
-from gnvpro.pde_data.problems.convection.imex.reaction import Block
+from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block
 from gnvpro.pde_data.problems.convection.imex.scheme import STAGE_SLOTS, K, multistep_weights, stage_weights
 from gnvpro.surrogate.spaces import Array
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import scipy.sparse as sp
 
+from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Reaction
 from gnvpro.pde_data.problems.convection.imex.propagator import Parity, Propagator, propagator
-from gnvpro.pde_data.problems.convection.imex.reaction import Reaction
 from gnvpro.pde_data.problems.convection.imex.scheme import A0
 from gnvpro.surrogate.spaces import Array
 

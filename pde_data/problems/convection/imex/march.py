@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations
-from gnvpro.pde_data.problems.convection.imex.reaction import Block
+from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block
 from gnvpro.pde_data.problems.convection.imex.scheme import (
     STAGE_SLOTS,
     STAGE_TIMES,

@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations
 from gnvpro.pde_data.problems.convection.imex.march import march
 from gnvpro.pde_data.problems.convection.imex.modes import Modes
+from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block, NodalReaction
 from gnvpro.pde_data.problems.convection.imex.propagator import Parity
-from gnvpro.pde_data.problems.convection.imex.reaction import Block, NodalReaction
 from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 from gnvpro.pde_data.problems.convection.reactions import ReactionTable
 from gnvpro.surrogate.spaces import Array

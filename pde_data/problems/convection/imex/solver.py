@@ -19,8 +19,8 @@ from gnvpro.pde_data.problems.convection.forms import SemiDiscrete, assemble
 from gnvpro.pde_data.problems.convection.imex.adjoint import sweep_back
 from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations, Observed
 from gnvpro.pde_data.problems.convection.imex.march import march
+from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block, NodalReaction
 from gnvpro.pde_data.problems.convection.imex.propagator import Parity
-from gnvpro.pde_data.problems.convection.imex.reaction import Block, NodalReaction
 from gnvpro.pde_data.problems.convection.imex.scheme import K
 from gnvpro.pde_data.problems.convection.settings import ImexSettings
 from gnvpro.surrogate.spaces import Array
