@@ -1,5 +1,7 @@
 """Shared by all tests."""
 
+import sys
+
 import pytest
 
 # Fixtures that start processes: all tests of one go to the same worker of `make test`.
@@ -10,6 +12,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         for fixture in STARTED_ONCE.keys() & set(item.fixturenames):
             item.add_marker(pytest.mark.xdist_group(STARTED_ONCE[fixture]))
+
+
+@pytest.fixture(autouse=True)
+def drawn_alike():
+    """Modules of torch draw their weights from its global generator: alike in every run, whatever ran before."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -203,6 +203,8 @@ def _inverted(blocks: Tensor) -> Tensor:
     root = blocks.diagonal(dim1=1, dim2=2).sqrt()
     scale = root.unsqueeze(2) * root.unsqueeze(1)
     scaled, size = blocks / scale, blocks.shape[1]
+    if not bool(torch.isfinite(scaled).all()):  # squares of the features overflowed: there is no direction to be had
+        return torch.zeros_like(blocks)
     factor, info = torch.linalg.cholesky_ex(scaled)
     # Relative to a unit diagonal. Of a smaller pivot so little is left after rounding that its inverse, which is rounded
     # as an entry of the whole, could turn the whole indefinite.

@@ -186,6 +186,9 @@ class CrossEntropyLayer:
         gradient = self._gradient(at)
         steps = products = 0
         converged = False
+        # Features in any unit: each is measured by its own size, or the largest would hide the others.
+        sizes = at.columns.abs().amax(0).unsqueeze(1)
+        sizes = torch.where(sizes > 0, sizes, 1.0)
         if self._inverse is None or self._products_since >= REFRESH_AFTER or not self._fits(at):
             self._invert(self._hessian(at.columns, at.probabilities))
         while steps < MAX_NEWTON_STEPS:
@@ -197,7 +200,7 @@ class CrossEntropyLayer:
             if 0 < reduction <= accuracy:
                 converged = True
                 break
-            better = self._step(at, gradient, found.solution, reduction) if reduction > accuracy else None
+            better = self._step(at, gradient, found.solution, reduction, sizes) if reduction > accuracy else None
             if better is None and not is_new:
                 # By an inverse of another W nothing is left to gain; that is believed of its own only.
                 self._invert(self._hessian(at.columns, at.probabilities))
@@ -211,13 +214,16 @@ class CrossEntropyLayer:
                 self._invert(self._hessian(at.columns, at.probabilities))
         return self._solution(at, gradient, steps, products, converged)
 
-    def _step(self, at: _State, gradient: Tensor, direction: Tensor, reduction: float) -> tuple[_State, Tensor] | None:
+    def _step(
+        self, at: _State, gradient: Tensor, direction: Tensor, reduction: float, sizes: Tensor
+    ) -> tuple[_State, Tensor] | None:
         """The next W and the gradient there; None where no length of the direction gains anything."""
         # Logits are as exact as they are large, and so is the sum of their logarithms.
         if reduction < _ROUNDING * abs(at.value) + _ROUNDINGS * float((self.row_scale[:, 0] * at.rounding).sum()):
             trial = self._at(at.columns, at.weights + direction)
             there = self._gradient(trial)
-            return (trial, there) if float(_norm(there)) < 0.5 * float(_norm(gradient)) else None
+            halved = any(float(_norm(there / size)) < 0.5 * float(_norm(gradient / size)) for size in (1.0, sizes))
+            return (trial, there) if halved else None
         lower = self._search(at, direction, reduction)
         return None if lower is None else (lower, self._gradient(lower))
 
@@ -227,13 +233,16 @@ class CrossEntropyLayer:
         logits = 1 + (columns @ weights).amax(1, keepdim=True)
         terms = (columns.t() @ (at.probabilities * self.row_scale * logits)).amax(1, keepdim=True)
         terms += self.alpha_w * weights.max()
+        if not bool(torch.isfinite(terms).all()):
+            return False
         if bool((gradient.abs() <= _ROUNDINGS * _EPSILON * terms).all()):
             return True
-        if not bool(direction.any()):  # rounding left none
-            return False
+        if not bool(direction.any()):  # rounding or underflow left none
+            return bool((gradient.abs() <= 1e-10 * (terms + self.alpha_w)).all())
         moved = bool((_predictions(at.columns, direction).abs() > _FOUND * logits).any())
-        is_small = bool((gradient.abs() <= _FOUND * terms).all())
-        return is_small and not moved and float(_norm(direction)) <= _FOUND * float(_norm(at.weights))
+        # Of a feature next to nothing, alpha_w is all the curvature there is.
+        is_small = bool((gradient.abs() <= _FOUND * (terms + self.alpha_w)).all())
+        return is_small and not moved and float(_norm(direction)) <= _FOUND * (1 + float(_norm(at.weights)))
 
     def _direction(self, at: _State, gradient: Tensor, accuracy: float) -> Solved:
         assert self._inverse is not None

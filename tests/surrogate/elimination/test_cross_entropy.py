@@ -212,6 +212,14 @@ def test_w_is_found_for_any_features_and_regularisation(kind, alpha, case):
     assert float(second.value) == pytest.approx(float(first.value), rel=1e-9, abs=1e-13)
 
 
+@pytest.mark.parametrize("size", [1e-40, 1e-8, 1e4])
+def test_w_is_found_for_features_in_any_unit(size):
+    layer, features, _ = problem()
+    solved = layer.solve(torch.cat([features[:, :2], size * features[:, 2:]], 1))
+    assert solved.converged
+    assert relative_gradient(solved, layer) < 1e-10
+
+
 def test_the_inverse_of_other_features_does_not_end_a_solve():
     labels = torch.arange(40) % 3
     layer = CrossEntropyLayer(one_hot(labels, 3), torch.ones(40), 1e-10)
@@ -226,8 +234,9 @@ def test_the_inverse_of_other_features_does_not_end_a_solve():
 def test_where_w_cannot_be_found_it_is_said():
     layer, features, _ = problem()
     assert layer.solve(features).converged
-    lost = CrossEntropyLayer(layer.targets, layer.row_weights, 1e-30).solve(1e150 * features)
-    assert not lost.converged
+    for size in (1e100, 1e150, 1e160, 1e300):  # squares overflow from 1e154
+        lost = CrossEntropyLayer(layer.targets, layer.row_weights, 1e-30).solve(size * features)
+        assert not lost.converged
     features[3, 1] = math.inf
     assert not layer.solve(features).converged
 

@@ -16,6 +16,7 @@ from tests.calculus import assert_taylor
 torch.set_default_dtype(torch.float64)
 
 ALPHA_W, ALPHA_THETA, N_CLASSES = 1e-2, 1e-3, 3
+torch.manual_seed(0)  # of the module's weights
 NETWORKS = {
     "dense": DenseNetwork(4, (5, 3)),
     "residual": ResidualNetwork(4, 3, steps=2),

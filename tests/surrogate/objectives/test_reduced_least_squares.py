@@ -14,6 +14,7 @@ from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 torch.set_default_dtype(torch.float64)
 
 ALPHA_W, ALPHA_THETA = 1e-2, 1e-3
+torch.manual_seed(0)  # of the module's weights
 NETWORKS = {
     "dense": DenseNetwork(4, (5, 3)),
     "residual": ResidualNetwork(4, 3, steps=2),
