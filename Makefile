@@ -46,7 +46,7 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 demo: $(ENVIRONMENT)
 	@$(BIN)/gnvpro demo --out runs/demo
 
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS) --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS)
 
 test: $(ENVIRONMENT)
 	@$(PYTEST)

@@ -4,15 +4,6 @@ import sys
 
 import pytest
 
-# Fixtures that start processes: all tests of one go to the same worker of `make test`.
-STARTED_ONCE = {"server": "server", "with_pde": "server", "scheduler": "scheduler", "browser": "browser"}
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        for fixture in STARTED_ONCE.keys() & set(item.fixturenames):
-            item.add_marker(pytest.mark.xdist_group(STARTED_ONCE[fixture]))
-
 
 @pytest.fixture(autouse=True)
 def drawn_alike():

@@ -101,6 +101,7 @@ def test_many_clients_at_once_get_their_own_answers(server, surrogate):
     np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
 
 
+@pytest.mark.long
 def test_the_pde_answers_beside_its_surrogate(with_pde):
     assert umbridge.supported_models(with_pde.url) == ["decay", "decay-pde"]
     pde = umbridge.HTTPModel(with_pde.url, "decay-pde")

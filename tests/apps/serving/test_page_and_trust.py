@@ -94,6 +94,7 @@ def test_what_cannot_be_answered_is_not_computed(surrogate, level):
     assert served.model.calls == 1
 
 
+@pytest.mark.long
 def test_the_pde_has_no_bands(with_pde, model):
     space = Surrogate.load(model).parameters
     y = np.mean([space.lower, space.upper], 0)
