@@ -97,13 +97,15 @@ def test_an_interrupted_run_says_how_to_resume_and_ends_with_the_same_bits(undis
 def test_a_killed_run_ends_with_the_same_bits(undisturbed, tmp_path, blow):
     out = tmp_path / "killed.zarr"
     held_at(out).write_text("2")
+    # As from a terminal: what runs in the background may have been told to ignore it.
+    listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     imports = "from gnvpro.pde_data.generation.run import generate; from tests.pde_data.toy import Held; "
-    run = f"{imports} generate(Held({str(out)!r}), {str(out)!r}, 42, 5)"
+    run = f"{listens}{imports} generate(Held({str(out)!r}), {str(out)!r}, 42, 5)"
     process = subprocess.Popen([sys.executable, "-c", run], cwd=PROJECT)
     while process.poll() is None and finished_blocks(out) < 2:
         time.sleep(0.01)
     process.send_signal(blow)
-    assert process.wait() == -blow
+    assert process.wait(timeout=60) == -blow
     assert (read_status(out) == SolveStatus.PENDING).sum() == 42 - 2 * 4
     assert generate(Fragile(), out, 42, 5)["n_solved_now"] == 42 - 2 * 4
     assert_same_bits(out, undisturbed)
