@@ -46,7 +46,8 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 demo: $(ENVIRONMENT)
 	@$(BIN)/gnvpro demo --out runs/demo
 
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS)
+# Dozens of processes are started, and compile what they import each time where bytecode is not written.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS)
 
 test: $(ENVIRONMENT)
 	@$(PYTEST)
