@@ -189,9 +189,9 @@ class CrossEntropyLayer:
         # Features in any unit: each is measured by its own size, or the largest would hide the others.
         sizes = at.columns.abs().amax(0).unsqueeze(1)
         sizes = torch.where(sizes > 0, sizes, 1.0)
-        if self._inverse is None or self._products_since >= REFRESH_AFTER or not self._fits(at):
-            self._invert(self._hessian(at.columns, at.probabilities))
         while steps < MAX_NEWTON_STEPS:
+            if self._inverse is None or self._products_since >= REFRESH_AFTER or not self._fits(at):
+                self._invert(self._hessian(at.columns, at.probabilities))
             is_new = not self._products_since
             found = self._direction(at, gradient, accuracy)
             products += found.products
@@ -210,8 +210,6 @@ class CrossEntropyLayer:
                 break
             steps += 1
             at, gradient = better
-            if self._products_since >= REFRESH_AFTER:
-                self._invert(self._hessian(at.columns, at.probabilities))
         return self._solution(at, gradient, steps, products, converged)
 
     def _step(

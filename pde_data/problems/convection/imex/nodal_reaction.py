@@ -98,7 +98,7 @@ class NodalReaction:
     def advance(
         self, block: Block, stack: Array, state: int, reaction: int, weights: Array, out: Array, time: float
     ) -> None:
-        """The compiled loop."""
+        """See `Reaction`: by `kernels.advance`."""
         kernels.advance(
             stack,
             state,
@@ -125,7 +125,7 @@ class NodalReaction:
         visited: Array,
         gradient: Array,
     ) -> None:
-        """The compiled loop."""
+        """See `Reaction`: by `kernels.retreat`."""
         kernels.retreat(
             bars,
             state,
