@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gnvpro.apps.progress import Report
-from gnvpro.surrogate.errors import NumericalFailure
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
 
 # Where stderr is a log: one line of progress a minute.
 LOG_SECONDS = 60.0
@@ -41,14 +41,14 @@ class Outcome:
 def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool) -> None:
     """Run a command, print its outcome and exit with its code.
 
-    Bad usage (ValueError, OSError) and a missing library (ImportError) are one sentence on stderr; anything else
+    Bad usage (UsageError), files (OSError) and a missing library (ImportError) are one sentence on stderr; anything else
     is a defect of this program and keeps its traceback.
     """
     try:
         # A user's problem may print: stdout stays clean for the result.
         with contextlib.redirect_stdout(sys.stderr):
             outcome = action()
-    except (ValueError, OSError, ImportError) as error:
+    except (UsageError, OSError, ImportError) as error:
         if debug:
             raise
         stderr.print(f"error: {_sentence(error)}", markup=False, soft_wrap=True)
@@ -127,34 +127,6 @@ def table(title: str, rows: list[tuple[str, str]]) -> Table:
     for what, value in rows:
         grid.add_row(what, value)
     return grid
-
-
-def percent(value: float) -> str:
-    """A relative error in per cent, three digits."""
-    return f"{100 * value:.3g} %"
-
-
-def error_in_words(error: dict[str, Any] | None, why_not: str | None = None) -> str:
-    """The error of a PDE's own observables, and against what it is, or why there is none.
-
-    `error` is as `gnvpro.pde_data.problems.accuracy` makes it.
-    """
-    if error is None:
-        return f"no estimate: {why_not}" if why_not else "no estimate"
-    stated = []
-    for one in (error, *error.get("others", {}).values()):
-        against = f" against {one['against']}" if "against" in one else ""  # the first data sets do not say it
-        anomalous = f" ({percent(one['anomalous']['mean'])} of the anomaly)" if "anomalous" in one else ""
-        stated.append(f"{percent(one['relative_l2'])}{anomalous}{against}")
-    return ", ".join(stated)
-
-
-def seconds(value: float) -> str:
-    """A duration in the unit that reads best."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if abs(value) >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 1e-9:.3g} ns"
 
 
 def _sentence(error: BaseException) -> str:

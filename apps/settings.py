@@ -32,6 +32,8 @@ from annotated_doc import Doc
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typer.models import ArgumentInfo, ParameterInfo
 
+from gnvpro.surrogate.errors import UsageError
+
 # One letter, the same in every command, of options that have no declaration of their own.
 _SHORT = {"seed": "-s"}
 
@@ -45,12 +47,12 @@ def _nested(value: Any) -> Any:
         key, equals, given = str(text).partition("=")
         *groups, name = key.split(".")
         if not equals or not all((*groups, name)):
-            raise ValueError(f"name=value, or group.name=value ({text!r} is neither)")
+            raise UsageError(f"name=value, or group.name=value ({text!r} is neither)")
         group = nested
         for at in groups:
             group = group.setdefault(at, {}) if isinstance(group, dict) else group
         if not isinstance(group, dict) or name in group:
-            raise ValueError(f"every option once ({key!r} is there twice, or is a group and a value)")
+            raise UsageError(f"every option once ({key!r} is there twice, or is a group and a value)")
         try:
             group[name] = json.loads(given)
         except json.JSONDecodeError:
@@ -92,7 +94,7 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
     given = {**(_read(file, [option.name for option in options]) if file else {}), **command_line}
     for option in options:
         if option.name not in given and option.is_required:
-            raise ValueError(f"{option.name} is missing; give it on the command line or in a file with --config")
+            raise UsageError(f"{option.name} is missing; give it on the command line or in a file with --config")
         if option.is_comma_list and isinstance(value := given.get(option.name), str):
             given[option.name] = value.split(",")
     try:
@@ -101,10 +103,10 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
         first = error.errors()[0]
         expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         if not first["loc"]:
-            raise ValueError(expected) from None
+            raise UsageError(expected) from None
         name = str(first["loc"][0])
         source = "" if name in command_line or file is None else f" in {file}"
-        raise ValueError(f"{name}{source}: expected {expected}; got {first['input']!r}") from None
+        raise UsageError(f"{name}{source}: expected {expected}; got {first['input']!r}") from None
 
 
 def inherited[S](base: type[S], settings: S) -> S:
@@ -210,14 +212,14 @@ def _read(file: Path, known: list[str]) -> dict[str, Any]:
     try:
         given = parse(file.read_text())
     except ValueError as error:
-        raise ValueError(f"{file} is not {language}: {error}") from None
+        raise UsageError(f"{file} is not {language}: {error}") from None
     if not isinstance(given, dict):
-        raise ValueError(f"{file}: expected names with values, got a {type(given).__name__}")
+        raise UsageError(f"{file}: expected names with values, got a {type(given).__name__}")
     for key in given:
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {close[0]}? " if close else ""
-            raise ValueError(f"{file}: unknown key {key!r}; {hint}the keys are {', '.join(known)}")
+            raise UsageError(f"{file}: unknown key {key!r}; {hint}the keys are {', '.join(known)}")
     return given
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gnvpro.surrogate.draws import draw, finite_bounds, sample_numbers
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 Design = Literal["random", "sobol-arcsine"]
@@ -52,11 +53,11 @@ def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
         An unknown design, one that the space does not allow, or what `draw` refuses.
     """
     if design not in DESIGNS:
-        raise ValueError(f"unknown design {design!r}; expected one of {', '.join(DESIGNS)}")
+        raise UsageError(f"unknown design {design!r}; expected one of {', '.join(DESIGNS)}")
     if design == "random":
         return draw(space, seed, index)
     if not _is_uniform_box(space):
-        raise ValueError(
+        raise UsageError(
             f"the design {design!r} needs a box with the law 'uniform', got a {space.constraint} with the law "
             f"{space.law!r}; choose the design 'random'"
         )
@@ -79,7 +80,7 @@ def _scrambled_sobol(size: int, seed: int, index: NDArray[np.int64]) -> Array:
     from scipy.stats import qmc  # takes a second to import
 
     if len(index) and index.max() >= _SOBOL_POINTS:
-        raise ValueError(f"the design 'sobol-arcsine' has {_SOBOL_POINTS} samples; choose the design 'random'")
+        raise UsageError(f"the design 'sobol-arcsine' has {_SOBOL_POINTS} samples; choose the design 'random'")
     numbers, back = np.unique(index, return_inverse=True)
     sequence, points = qmc.Sobol(size, scramble=True, rng=seed), np.empty((len(numbers), size))
     starts = np.flatnonzero(np.diff(numbers, prepend=-2) > 1)

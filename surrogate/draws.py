@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 
@@ -33,24 +34,24 @@ def draw(space: Space, seed: int, index: ArrayLike) -> Array:
         A law that cannot be drawn from, missing bounds, a negative seed or a negative index.
     """
     if space.law not in _LAWS:
-        raise ValueError(f"cannot draw from the law {space.law!r}; give the space one of {', '.join(_LAWS)}")
+        raise UsageError(f"cannot draw from the law {space.law!r}; give the space one of {', '.join(_LAWS)}")
     return _LAWS[space.law](space, seed, sample_numbers(seed, index))
 
 
 def sample_numbers(seed: int, index: ArrayLike) -> NDArray[np.int64]:
     """Numbers of samples and their seed, checked: (n,)."""
     if not 0 <= seed < 2**64:
-        raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
+        raise UsageError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
     numbers = np.atleast_1d(np.asarray(index, dtype=np.int64))
     if numbers.ndim != 1 or (numbers < 0).any():
-        raise ValueError("expected a list of sample numbers >= 0")
+        raise UsageError("expected a list of sample numbers >= 0")
     return numbers
 
 
 def finite_bounds(space: Space) -> tuple[Array, Array]:
     """Lower and upper bounds (size,) of a space with the law `uniform`, which needs them."""
     if space.lower is None or space.upper is None or not np.isfinite([space.lower, space.upper]).all():
-        raise ValueError("the law 'uniform' needs finite bounds; give the space `lower` and `upper`")
+        raise UsageError("the law 'uniform' needs finite bounds; give the space `lower` and `upper`")
     return np.asarray(space.lower, dtype=np.float64), np.asarray(space.upper, dtype=np.float64)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
@@ -20,14 +21,14 @@ class LabelledSamples:
     def __post_init__(self) -> None:
         inputs, labels = np.asarray(self.inputs), np.asarray(self.labels)
         if inputs.ndim != 2 or labels.shape != inputs.shape[:1]:
-            raise ValueError(
+            raise UsageError(
                 f"expected inputs (n, d) and labels (n,), got {inputs.shape} and {labels.shape}; check the labels"
             )
         if not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(f"expected integer labels, got {labels.dtype}; number the classes from 0")
+            raise UsageError(f"expected integer labels, got {labels.dtype}; number the classes from 0")
         bad = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
         if len(bad):
-            raise ValueError(f"the inputs of sample {bad[0]} are not finite ({len(bad)} in all); leave them out first")
+            raise UsageError(f"the inputs of sample {bad[0]} are not finite ({len(bad)} in all); leave them out first")
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -50,15 +51,15 @@ class LabelledSplit:
 
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:
-            raise ValueError(f"expected at least two classes, got {len(self.class_names)}; nothing is to be told apart")
+            raise UsageError(f"expected at least two classes, got {len(self.class_names)}; nothing is to be told apart")
         for name, samples in (("training", self.train), ("validation", self.validation)):
             if not len(samples):
-                raise ValueError(f"the {name} set is empty; label more samples or choose another split")
+                raise UsageError(f"the {name} set is empty; label more samples or choose another split")
         for samples in (self.train, self.validation, self.test):
             if len(samples) and not 0 <= samples.labels.min() <= samples.labels.max() < len(self.class_names):
-                raise ValueError(
+                raise UsageError(
                     f"expected labels 0 to {len(self.class_names) - 1}, got {samples.labels.min()} to "
                     f"{samples.labels.max()}; give every class a name"
                 )
             if samples.inputs.shape[1] != self.train.inputs.shape[1]:
-                raise ValueError("the sets disagree on the number of inputs; check the split")
+                raise UsageError("the sets disagree on the number of inputs; check the split")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 
@@ -37,11 +38,11 @@ class Samples:
     def __post_init__(self) -> None:
         y, c = self.parameter_space.rows(self.parameters), self.observable_space.rows(self.observables)
         if len(y) != len(c):
-            raise ValueError(f"parameters and observables disagree on samples: {len(y)} and {len(c)}; check the source")
+            raise UsageError(f"parameters and observables disagree on samples: {len(y)} and {len(c)}; check the source")
         for what, values in (("parameters", y), ("observables", c)):
             bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(bad):
-                raise ValueError(
+                raise UsageError(
                     f"{what} of sample {bad[0]} are not finite ({len(bad)} of {len(values)} samples in all); "
                     "remove these samples first"
                 )
@@ -106,10 +107,10 @@ class Split:
 def _sizes(n: int, given: dict[str, int | None]) -> dict[str, int]:
     for name, size in given.items():
         if size is not None and size < 0:
-            raise ValueError(f"expected a {name} set of at least 0 samples, got {size}")
+            raise UsageError(f"expected a {name} set of at least 0 samples, got {size}")
     asked = sum(size for size in given.values() if size is not None)
     if asked > n:
-        raise ValueError(f"expected at most the {n} samples there are, got sets of {asked} in all; ask for fewer")
+        raise UsageError(f"expected at most the {n} samples there are, got sets of {asked} in all; ask for fewer")
     usual = dict(train=n // 2, validation=n // 4, calibration=0, test=n // 4)
     left, sizes = n - asked, {}
     for name, size in given.items():
@@ -117,5 +118,5 @@ def _sizes(n: int, given: dict[str, int | None]) -> dict[str, int]:
         left -= sizes[name] if size is None else 0
     for name in ("train", "validation"):
         if sizes[name] == 0:
-            raise ValueError(f"the {name} set is empty; give it samples, for example --{name} {max(1, n // 4)}")
+            raise UsageError(f"the {name} set is empty; give it samples, for example --{name} {max(1, n // 4)}")
     return sizes

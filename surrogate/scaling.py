@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.polynomials import Amplitude
 from gnvpro.surrogate.spaces import Array
 
@@ -71,5 +72,5 @@ class Scaling:
 def _rms(observables: Array) -> float:
     rms = math.sqrt(float((observables**2).mean()))
     if rms == 0:
-        raise ValueError("all observables of the training set are zero (or the background); there is nothing to learn")
+        raise UsageError("all observables of the training set are zero (or the background); there is nothing to learn")
     return rms

@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.errors import UsageError
+
 Array = NDArray[np.float64]
 
 # The data of the original CDR study sum to one within 6e-7; nothing is renormalised silently.
@@ -73,18 +75,18 @@ class Space:
 
     def __post_init__(self) -> None:
         if not self.axes or self.size == 0:
-            raise ValueError("a space needs at least one component; give it an axis with labels")
+            raise UsageError("a space needs at least one component; give it an axis with labels")
         for what, given in (("units", self.units), ("lower", self.lower), ("upper", self.upper)):
             allowed = (1, self.size) if what == "units" else (self.size,)
             if given is not None and len(given) not in allowed:
-                raise ValueError(f"space of {self.size} components: expected {allowed[-1]} {what}, got {len(given)}")
+                raise UsageError(f"space of {self.size} components: expected {allowed[-1]} {what}, got {len(given)}")
         if np.any(self.lower_bounds > self.upper_bounds):
             j = int(np.argmax(self.lower_bounds > self.upper_bounds))
-            raise ValueError(
+            raise UsageError(
                 f"{self.names[j]}: lower bound {self.lower_bounds[j]} exceeds upper bound {self.upper_bounds[j]}"
             )
         if np.isnan(self.lower_bounds).any() or np.isnan(self.upper_bounds).any():
-            raise ValueError(
+            raise UsageError(
                 "the bounds of a space must be numbers; give infinity, or None for all, where there is none"
             )
         for what, given, known in (
@@ -92,7 +94,7 @@ class Space:
             ("law", self.law, get_args(Law)),
         ):
             if given not in known:
-                raise ValueError(f"space: expected the {what} {' or '.join(known)}, got {shortened(repr(given))}")
+                raise UsageError(f"space: expected the {what} {' or '.join(known)}, got {shortened(repr(given))}")
 
     @classmethod
     def vector(
@@ -118,7 +120,7 @@ class Space:
         """
         rows = values[np.isfinite(values).all(axis=1)]
         if not len(rows):
-            raise ValueError(f"no finite row among {len(values)} of {axis}: nothing to take bounds from")
+            raise UsageError(f"no finite row among {len(values)} of {axis}: nothing to take bounds from")
         on_simplex = values.shape[1] > 1 and rows.min() >= 0 and np.abs(rows.sum(1) - 1).max() <= SIMPLEX_TOLERANCE
         return cls.vector(
             [f"{axis}_{j}" for j in range(values.shape[1])],
@@ -184,7 +186,7 @@ class Space:
         if points.ndim != 2 or points.shape[1] != self.size:
             transposed = points.ndim == 2 and points.shape[0] == self.size
             hint = "; it fits transposed: samples are rows here" if transposed else "; give one row per sample"
-            raise ValueError(f"expected (n, {self.size}) values for {self.axes[0].name}, got {points.shape}{hint}")
+            raise UsageError(f"expected (n, {self.size}) values for {self.axes[0].name}, got {points.shape}{hint}")
         return points
 
     def require(self, points: Any) -> Array:
@@ -199,7 +201,7 @@ class Space:
         outside = np.flatnonzero(~self.contains(points))
         if len(outside):
             i = int(outside[0])
-            raise ValueError(
+            raise UsageError(
                 f"row {i} ({len(outside)} of {len(points)} in all) is not in the space: {self._why(points[i])}"
             )
         return points
@@ -252,7 +254,7 @@ def _axis(given: dict[str, Any]) -> Axis:
     kind, said = ((str,), "texts") if labels and isinstance(labels[0], str) else ((int, float), "texts or numbers")
     coordinates = tuple(map(_coordinate, given["coordinates"]))
     if wrong := [c.name for c in coordinates if len(c.values) != len(labels)]:
-        raise ValueError(f"axis {name!r} has {len(labels)} labels, and its coordinate {wrong[0]!r} another number")
+        raise UsageError(f"axis {name!r} has {len(labels)} labels, and its coordinate {wrong[0]!r} another number")
     return Axis(name, _of_kind(labels, kind, f"{said} as labels of axis {name!r}"), unit, coordinates)
 
 
@@ -266,7 +268,7 @@ def _of_kind(values: Any, kind: tuple[type, ...], expected: str) -> tuple[Any, .
     if wrong := [value for value in found if not isinstance(value, kind) or isinstance(value, bool)]:
         raise TypeError(f"expected {expected}, got {shortened(repr(wrong[0]))}")
     if int in kind and any(_LARGEST < abs(value) < math.inf for value in found):
-        raise ValueError(f"expected {expected}, got one beyond {_LARGEST:.3g}")
+        raise UsageError(f"expected {expected}, got one beyond {_LARGEST:.3g}")
     return found
 
 

@@ -9,6 +9,8 @@ from typing import Any, get_type_hints
 
 from annotated_types import Ge, Gt
 
+from gnvpro.surrogate.errors import UsageError
+
 
 def require_within_bounds(settings: Any) -> None:
     """Every number of a dataclass is within the bounds of its field; None is.
@@ -23,7 +25,7 @@ def require_within_bounds(settings: Any) -> None:
         value = getattr(settings, field.name)
         for holds, sign, bound in _bounds(hints[field.name]):
             if value is not None and not holds(value, bound):
-                raise ValueError(f"expected {field.name} {sign} {bound}, got {value}")
+                raise UsageError(f"expected {field.name} {sign} {bound}, got {value}")
 
 
 def _bounds(hint: Any) -> Iterator[tuple[Any, str, Any]]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from annotated_doc import Doc
 from annotated_types import Ge, Gt
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.spectral_steps import SpectralSteps
 from gnvpro.training.bounds import require_within_bounds
 
@@ -80,7 +81,7 @@ class ClassSettings:
     def __post_init__(self) -> None:
         require_within_bounds(self)
         if self.method not in CLASS_METHODS:
-            raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(CLASS_METHODS)}")
+            raise UsageError(f"unknown method {self.method!r}; expected one of {', '.join(CLASS_METHODS)}")
         SpectralSteps.named(self.features)
 
     @property

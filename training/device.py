@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from gnvpro.surrogate.errors import UsageError
+
 
 def device_named(name: str) -> torch.device:
     """The device, tried out.
@@ -19,13 +21,13 @@ def device_named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"expected a torch device such as cpu, cuda or cuda:1, got {name!r}") from error
+        raise UsageError(f"expected a torch device such as cpu, cuda or cuda:1, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device is available; train on the device cpu")
+        raise UsageError("no CUDA device is available; train on the device cpu")
     try:
         torch.zeros(1, dtype=torch.float64, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        raise ValueError(f"device {name} cannot be used for training here; expected cpu or a CUDA device") from error
+        raise UsageError(f"device {name} cannot be used for training here; expected cpu or a CUDA device") from error
     return device
 
 

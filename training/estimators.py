@@ -24,6 +24,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.elimination.losses import CrossEntropy, LeastSquares, Loss
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
@@ -131,7 +132,7 @@ class _Estimator(BaseEstimator):
                 index, test_size=self.validation_fraction, random_state=random, stratify=strata
             )
         except ValueError as error:
-            raise ValueError(
+            raise UsageError(
                 f"{n} samples cannot be split with validation_fraction={self.validation_fraction} ({error}); "
                 "None trains on all of them"
             ) from error
@@ -140,20 +141,20 @@ class _Estimator(BaseEstimator):
     def _check_settings(self) -> None:
         widths = self.hidden_widths
         if not len(widths) or not all(isinstance(w, Integral) and w > 0 for w in widths):
-            raise ValueError(f"expected hidden_widths of positive integers such as (16, 16), got {widths!r}")
+            raise UsageError(f"expected hidden_widths of positive integers such as (16, 16), got {widths!r}")
         for name in ("gain", "budget", "patience"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and value > 0):
-                raise ValueError(f"expected {name} > 0, got {value!r}")
+                raise UsageError(f"expected {name} > 0, got {value!r}")
         for name in ("alpha_w", "alpha_theta"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 <= value < math.inf):
-                raise ValueError(f"expected {name} >= 0, got {value!r}")
+                raise UsageError(f"expected {name} >= 0, got {value!r}")
         if self.solver not in SOLVERS:
-            raise ValueError(f"expected a solver of {', '.join(SOLVERS)}, got {self.solver!r}")
+            raise UsageError(f"expected a solver of {', '.join(SOLVERS)}, got {self.solver!r}")
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
-            raise ValueError(f"expected a validation_fraction between 0 and 1 or None, got {fraction!r}")
+            raise UsageError(f"expected a validation_fraction between 0 and 1 or None, got {fraction!r}")
         device_named(self.device)
 
     def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> Objective:
@@ -297,15 +298,15 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         """Train on X (n, n_inputs) and labels y (n,) of any type; weights (n,) may be zero."""
         self._check_settings()
         if not self.alpha_w > 0:
-            raise ValueError(f"expected alpha_w > 0 for classes, got {self.alpha_w!r}: W would have no minimiser")
+            raise UsageError(f"expected alpha_w > 0 for classes, got {self.alpha_w!r}: W would have no minimiser")
         x, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
         check_classification_targets(y)
         if (kind := type_of_target(y)).startswith("multilabel") or "multioutput" in kind:
-            raise ValueError(f"expected one label a sample, got targets that are {kind}")
+            raise UsageError(f"expected one label a sample, got targets that are {kind}")
         x, y, weights = _weighted(np.asarray(x), np.asarray(y), check_sample_weight(sample_weight, x, dtype=np.float64))
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError("expected at least two classes, got one class; there is nothing to tell apart")
+            raise UsageError("expected at least two classes, got one class; there is nothing to tell apart")
         targets = one_hot(torch.as_tensor(labels), len(self.classes_)).numpy()
         fit, outer = self._fit(x, targets, weights, labels)
         self._leave(fit, outer, [str(label) for label in self.classes_])
@@ -355,8 +356,8 @@ class _TrainingValue:
 def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Samples of weight zero left out, as if they had not been there."""
     if (weights < 0).any():
-        raise ValueError(f"expected sample weights >= 0, got {weights.min()}")
+        raise UsageError(f"expected sample weights >= 0, got {weights.min()}")
     kept = weights > 0
     if kept.sum() < 2:
-        raise ValueError(f"expected at least two samples of positive weight, got {int(kept.sum())}")
+        raise UsageError(f"expected at least two samples of positive weight, got {int(kept.sum())}")
     return x[kept], y[kept], weights[kept]

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
@@ -60,13 +61,13 @@ class Runner:
         self._checkpoint = checkpoint
         self._n_inputs = split.train.parameters.shape[1]
         if settings.polynomial == "on" and self._n_inputs > MAX_PARAMETERS:
-            raise ValueError(
+            raise UsageError(
                 f"polynomial features are for at most {MAX_PARAMETERS} parameters, got {self._n_inputs}; leave them off"
             )
         self._prepared = Preparation(split, settings)
         self._assembly = Assembly(self._prepared, settings)
         if settings.polynomial == "on" and self._polynomials is None:
-            raise ValueError(
+            raise UsageError(
                 f"no polynomial basis fits {len(split.train)} training samples of these parameters; give more samples, "
                 "parameters that vary, or leave polynomials off"
             )

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from annotated_doc import Doc
 from annotated_types import Ge, Gt
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.shape import coarsest_steps, half_of
 from gnvpro.training.bounds import require_within_bounds
 from gnvpro.training.candidates import Candidate
@@ -103,31 +104,31 @@ class TrainSettings:
     def __post_init__(self) -> None:
         require_within_bounds(self)
         if self.network == "paper" and (self.widths or self.gain or self.quick):
-            raise ValueError(
+            raise UsageError(
                 "the paper's network has its own widths and input scaling; leave widths, gain and quick out"
             )
         if self.network == "paper" and self.members > 1:
-            raise ValueError("the paper's protocol trains one network; leave members out")
+            raise UsageError("the paper's protocol trains one network; leave members out")
         self._check_residual()
         if self.network == "paper" and self.polynomial == "on":
-            raise ValueError("the paper's network has no polynomial features; leave polynomial out")
+            raise UsageError("the paper's network has no polynomial features; leave polynomial out")
         if self.quick and self.budget is not None:
-            raise ValueError("quick is a budget of its own; give either quick or budget")
+            raise UsageError("quick is a budget of its own; give either quick or budget")
 
     def _check_residual(self) -> None:
         is_residual = self.network in ("residual", "plain", "hamiltonian")
         if (self.width or self.steps or self.levels) and not is_residual:
-            raise ValueError(
+            raise UsageError(
                 "expected width, steps and levels with the networks residual, plain or hamiltonian only, "
                 f"got network {self.network}; leave them out"
             )
         if is_residual:
             if self.widths:
-                raise ValueError(
+                raise UsageError(
                     "expected one width for a residual network, got widths of dense layers; give width instead"
                 )
             if self.members > 1:
-                raise ValueError("expected one member for a residual network; leave members out")
+                raise UsageError("expected one member for a residual network; leave members out")
             if self.network == "hamiltonian":
                 half_of(self.width or RESIDUAL_WIDTH)
             coarsest_steps(self.steps or RESIDUAL_STEPS, self.levels or RESIDUAL_LEVELS)

@@ -11,6 +11,7 @@ from annotated_types import Ge
 from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, table
+from gnvpro.surrogate.errors import UsageError
 
 EXAMPLE = "calibrate runs/model runs/more.zarr --out runs/calibrated"
 
@@ -51,7 +52,7 @@ def run(given: CalibrateOptions) -> Outcome:
         raise SavedModelError(f"{given.model} does not say how it was trained ({error!r}); train it again") from error
     fitted, samples = held_out.fitted, held_out.calibration
     if not all(np.isfinite(residuals(surrogate, part)).all() for part in (samples, held_out.scale)):
-        raise ValueError(f"{given.model} predicts numbers that are not finite; train it again")
+        raise UsageError(f"{given.model} predicts numbers that are not finite; train it again")
     surrogate = calibrated(surrogate, fitted, samples, held_out.source, spread(residuals(surrogate, held_out.scale)))
     surrogate.save(given.out, overwrite=given.overwrite, extra=_documents(given.model))
     assert surrogate.trust is not None
@@ -66,4 +67,4 @@ def _documents(model: Path) -> dict[str, Any]:
     try:
         return {name: json.loads((model / name).read_text()) for name in names}
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"a document beside the model {model} is damaged ({error}); copy the model again") from error
+        raise UsageError(f"a document beside the model {model} is damaged ({error}); copy the model again") from error

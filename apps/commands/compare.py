@@ -12,6 +12,7 @@ from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, jsonable, progress, table
 from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.errors import UsageError
 
 EXAMPLE = "compare runs/model --samples 64 --seed 1 --out runs/comparison"
 
@@ -60,7 +61,7 @@ def _with_solves(given: CompareOptions) -> Outcome:
     from gnvpro.surrogate.model.surrogate import Surrogate
 
     if given.cube is not None or given.labels is not None:
-        raise ValueError(f"{given.model} is a surrogate; --cube and --labels are for a classifier, leave them out")
+        raise UsageError(f"{given.model} is a surrogate; --cube and --labels are for a classifier, leave them out")
     surrogate = Surrogate.load(given.model)
     problem = problem_of(surrogate, given.problem)
     with progress(f"solving {given.samples} fresh samples of {problem.name}"):
@@ -85,7 +86,7 @@ def _with_labels(given: CompareOptions) -> Outcome:
 
     require("sklearn", "it counts confusions")
     if given.problem is not None or given.interpolation is not None:
-        raise ValueError(f"{given.model} is a classifier and replaces no PDE; leave --problem and --interpolation out")
+        raise UsageError(f"{given.model} is a classifier and replaces no PDE; leave --problem and --interpolation out")
     comparison = compare_with_labels(given.model, given.cube, given.labels)
     numbers = {**comparison.numbers(), "settings": to_dict(given)}
     if given.out is not None:

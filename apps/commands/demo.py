@@ -14,8 +14,9 @@ from annotated_types import Ge
 from typer import Option
 
 from gnvpro.apps.commands.train import train_with_progress
-from gnvpro.apps.console import Outcome, progress, seconds, stderr, table
+from gnvpro.apps.console import Outcome, progress, stderr, table
 from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.formatting import seconds
 
 if TYPE_CHECKING:
     from gnvpro.surrogate.model.surrogate import Surrogate

@@ -12,6 +12,7 @@ from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, table
 from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.errors import UsageError
 
 EXAMPLE = "export runs/model --out model.onnx --dtype float32"
 
@@ -32,7 +33,7 @@ def run(given: ExportOptions) -> Outcome:
     from gnvpro.surrogate.model.onnx.export import TOLERANCE, export
 
     if given.out.suffix != ".onnx":
-        raise ValueError(f"expected an output that ends in .onnx, got {given.out}")
+        raise UsageError(f"expected an output that ends in .onnx, got {given.out}")
     if given.out.is_dir() or (given.out.exists() and not given.overwrite):
         raise FileExistsError(f"{given.out} is there already; choose another name, or replace it with --overwrite")
     exported = export(load_model(given.model), given.dtype)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Ge
 from typer import Argument, Option
 
-from gnvpro.apps.console import Outcome, Pace, error_in_words, progress, seconds, table
+from gnvpro.apps.console import Outcome, Pace, progress, table
 from gnvpro.apps.settings import Assignments
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import seconds
 
 if TYPE_CHECKING:
     from gnvpro.pde_data.generation.engines import Engine
@@ -53,6 +55,7 @@ class GenerateOptions:
 def run(given: GenerateOptions) -> Outcome:
     """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
     from gnvpro.pde_data.generation.run import generate
+    from gnvpro.pde_data.problems.accuracy import error_in_words
     from gnvpro.pde_data.problems.loading import load_problem
 
     engine, problem, pace = _engine(given), load_problem(given.problem, given.set), Pace()
@@ -93,7 +96,7 @@ def _engine(given: GenerateOptions) -> Engine:
 
     if given.scheduler is not None:
         if given.workers is not None:
-            raise ValueError("give either --workers of this machine or a --scheduler with workers of its own")
+            raise UsageError("give either --workers of this machine or a --scheduler with workers of its own")
         return running_scheduler(given.scheduler)
     return in_process if given.workers is None else local_workers(given.workers)
 

@@ -13,6 +13,7 @@ from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, progress, stderr, table
 from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.errors import UsageError
 
 if TYPE_CHECKING:
     from gnvpro.apps.trust.fallback import Fallback
@@ -64,10 +65,10 @@ def run(given: PredictOptions) -> Outcome:
     parameters = model.parameters.rows(read_parameters(given.parameters, given.transpose, model.parameters.names))
     if not np.isfinite(parameters).all():
         row = int(np.argmin(np.isfinite(parameters).all(axis=1)))
-        raise ValueError(f"{given.parameters}: row {row} is not finite; leave such rows out")
+        raise UsageError(f"{given.parameters}: row {row} is not finite; leave such rows out")
     if isinstance(model, Classifier):
         if given.fallback == "pde":
-            raise ValueError(f"{given.model} is a classifier, there is no PDE behind it; leave out --fallback")
+            raise UsageError(f"{given.model} is a classifier, there is no PDE behind it; leave out --fallback")
         found = classes_at(model, parameters)
     else:
         found = observables_at(model, parameters, given.level, _fallback(model, given))
@@ -96,10 +97,10 @@ def _require_place(out: Path) -> None:
     if out.exists():
         raise FileExistsError(f"{out} is there already; choose another name")
     if out.suffix not in WRITTEN:
-        raise ValueError(f"expected an output that ends in {' or '.join(WRITTEN)}, got {out}")
+        raise UsageError(f"expected an output that ends in {' or '.join(WRITTEN)}, got {out}")
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
-        raise ValueError(f"{above} is a file, so that {out} cannot be in it; choose another place")
+        raise UsageError(f"{above} is a file, so that {out} cannot be in it; choose another place")
 
 
 def _fallback(model: Surrogate, given: PredictOptions) -> Fallback | None:
@@ -108,7 +109,7 @@ def _fallback(model: Surrogate, given: PredictOptions) -> Fallback | None:
 
         return Fallback(model, given.tolerance, given.append, given.problem, watch=progress, say=_say)
     if given.tolerance is not None or given.append is not None or given.problem is not None:
-        raise ValueError("--tolerance, --append and --problem belong to --fallback pde; add it, or leave them out")
+        raise UsageError("--tolerance, --append and --problem belong to --fallback pde; add it, or leave them out")
     return None
 
 

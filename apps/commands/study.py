@@ -16,6 +16,7 @@ from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.settings import to_dict
 from gnvpro.apps.studies import STUDIES
 from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.surrogate.errors import UsageError
 
 if TYPE_CHECKING:
     from gnvpro.apps.studies.result import StudyResult
@@ -42,7 +43,7 @@ def run(given: StudyOptions) -> Outcome:
     from gnvpro.training.device import torch_threads
 
     if given.name not in STUDIES:
-        raise ValueError(f"unknown study {given.name!r}; expected one of {', '.join(STUDIES)}")
+        raise UsageError(f"unknown study {given.name!r}; expected one of {', '.join(STUDIES)}")
     require_new_folder(given.out, "study")
     module = importlib.import_module(STUDIES[given.name])
     with progress(f"study {given.name}", in_logs=True) as report, torch_threads(given.threads):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from annotated_types import Ge, Gt
 from typer import Argument, Option
 
-from gnvpro.apps.console import Outcome, percent, progress
+from gnvpro.apps.console import Outcome, progress
 from gnvpro.apps.settings import inherited, to_dict
+from gnvpro.surrogate.formatting import percent
 from gnvpro.training.settings import TrainSettings
 
 if TYPE_CHECKING:

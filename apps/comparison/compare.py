@@ -16,7 +16,7 @@ from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.sampling import draw
-from gnvpro.surrogate.errors import NumericalFailure
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 
@@ -35,7 +35,7 @@ def fresh_points(surrogate: Surrogate, problem: Problem, n: int, seed: int) -> A
     points = draw(problem.parameters, seed, FRESH + np.arange(n, dtype=np.int64))
     used = own_parameters(surrogate)
     if used is not None and {row.tobytes() for row in used} & {row.tobytes() for row in points}:
-        raise ValueError("a fresh sample is also in the training data: the law of the parameters repeats points")
+        raise UsageError("a fresh sample is also in the training data: the law of the parameters repeats points")
     return points
 
 

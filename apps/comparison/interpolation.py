@@ -14,6 +14,7 @@ from functools import reduce
 import numpy as np
 from numpy.polynomial import chebyshev
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -49,10 +50,10 @@ class ChebyshevInterpolant:
         nodes = chebyshev_nodes(parameters, counts)
         values = observables.rows(values)
         if len(values) != len(nodes):
-            raise ValueError(f"expected observables at the {len(nodes)} nodes of the grid, got {len(values)} rows")
+            raise UsageError(f"expected observables at the {len(nodes)} nodes of the grid, got {len(values)} rows")
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values).all(axis=1)).sum())
-            raise ValueError(f"{bad} of {len(values)} nodes have no observables; interpolation needs all of them")
+            raise UsageError(f"{bad} of {len(values)} nodes have no observables; interpolation needs all of them")
         coefficients = values.reshape(*counts, observables.size)
         for axis, n in enumerate(counts):
             # At Chebyshev points the Vandermonde matrix has orthogonal columns: this solve is as stable as a cosine sum.
@@ -83,10 +84,10 @@ def chebyshev_nodes(space: Space, counts: Sequence[int]) -> Array:
     """
     lower, upper = _bounds(space)
     if len(counts) != space.size or min(counts) < 1:
-        raise ValueError(f"expected {space.size} positive numbers of nodes, one per parameter; got {list(counts)}")
+        raise UsageError(f"expected {space.size} positive numbers of nodes, one per parameter; got {list(counts)}")
     for name, low, high, n in zip(space.names, lower, upper, counts, strict=True):
         if low == high and n != 1:
-            raise ValueError(f"{name} is fixed at {low:g}: expected 1 node for it, got {n}")
+            raise UsageError(f"{name} is fixed at {low:g}: expected 1 node for it, got {n}")
     grids = np.meshgrid(*(chebyshev.chebpts1(n) for n in counts), indexing="ij")
     return lower + (upper - lower) * (np.stack(grids, -1).reshape(-1, space.size) + 1) / 2
 
@@ -99,5 +100,5 @@ def interpolate(model: ForwardModel, counts: Sequence[int]) -> ChebyshevInterpol
 
 def _bounds(space: Space) -> tuple[Array, Array]:
     if space.constraint != "box" or space.lower is None or space.upper is None:
-        raise ValueError("tensor interpolation needs parameters in a box with bounds; a simplex has no tensor grid")
+        raise UsageError("tensor interpolation needs parameters in a box with bounds; a simplex has no tensor grid")
     return np.asarray(space.lower), np.asarray(space.upper)

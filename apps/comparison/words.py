@@ -6,8 +6,9 @@ from typing import Any
 
 from gnvpro.apps.comparison.comparison import Comparison, statistics
 from gnvpro.apps.comparison.costs import SURROGATE_BATCH
-from gnvpro.apps.console import error_in_words, percent, seconds
 from gnvpro.apps.trust.words import coverage_rows
+from gnvpro.pde_data.problems.accuracy import error_in_words
+from gnvpro.surrogate.formatting import percent, seconds
 
 
 def rows(comparison: Comparison) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from scipy.stats import qmc
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 MAX_ITERATIONS = 60
@@ -97,7 +98,7 @@ def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None
     if at is not None:
         starts = np.concatenate([at, starts])
     if not len(starts):
-        raise ValueError("expected at least one start")
+        raise UsageError("expected at least one start")
     found = [one for one in (_descend(posterior, start) for start in starts) if one is not None]
     if not found:
         raise ArithmeticError(f"the forward model could be solved at none of {len(starts)} starts")

@@ -17,6 +17,7 @@ from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.pde_data.storage.tables import read_parameters
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
@@ -101,10 +102,10 @@ def ask(
         solves = Solves(pde, checkpoint, definition_hash(pde.definition))
         accurate = Posterior(solves, observed.values, law, believed)
     elif checkpoint is not None:
-        raise ValueError(f"--checkpoint keeps PDE solves, and there are none: {why}")
+        raise UsageError(f"--checkpoint keeps PDE solves, and there are none: {why}")
     taken = routes or (("surrogate",) if pde is None else ("surrogate", "delayed"))
     if pde is None and (wanted := [route for route in taken if route != "surrogate"]):
-        raise ValueError(f"--routes {','.join(wanted)} needs the PDE: {why}")
+        raise UsageError(f"--routes {','.join(wanted)} needs the PDE: {why}")
     return Question(named, model, cheap, pde, accurate, tuple(dict.fromkeys(taken)), _truth(truth, model))
 
 
@@ -113,7 +114,7 @@ def _truth(file: Path | None, model: ForwardModel) -> Array | None:
         return None
     rows = model.parameters.require(read_parameters(file, names=model.parameters.names))
     if len(rows) != 1:
-        raise ValueError(f"{file}: expected one row of true parameters, got {len(rows)}")
+        raise UsageError(f"{file}: expected one row of true parameters, got {len(rows)}")
     return rows[0]
 
 
@@ -121,13 +122,13 @@ def _models(named: str, like: Path | None, problem: str | None) -> tuple[Forward
     """The model that is inverted; its PDE, or why there is none."""
     if named.startswith(("http://", "https://")):
         if problem is not None:
-            raise ValueError("--problem names the PDE of a saved surrogate; a server's PDE is a model of the server")
+            raise UsageError("--problem names the PDE of a saved surrogate; a server's PDE is a model of the server")
         url, _, name = named.rstrip("/").rpartition("/")
         alike = None if like is None else Surrogate.load(like)
         spaces = () if alike is None else (alike.parameters, alike.observables)
         return RemoteModel(url, name, *spaces), None, f"{named} is a model of a server"
     if like is not None:
-        raise ValueError("--like is for a server's model; a saved one knows its own names and bounds")
+        raise UsageError("--like is for a server's model; a saved one knows its own names and bounds")
     surrogate = Surrogate.load(named)
     try:
         return surrogate, problem_of(surrogate, problem), ""
@@ -143,7 +144,7 @@ def _normal_laws(given: dict[str, Any] | None) -> dict[str, tuple[float, float]]
         try:
             mean, deviation = map(float, law)
         except (TypeError, ValueError):
-            raise ValueError(
+            raise UsageError(
                 f"expected a prior such as {name}=[0.5, 0.1], mean and standard deviation; got {law!r}"
             ) from None
         laws[name] = (mean, deviation)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gnvpro.apps.console import seconds
 from gnvpro.apps.inversion.maximum import Minimum
 from gnvpro.apps.inversion.result import Inversion
+from gnvpro.surrogate.formatting import seconds
 
 # Chains with a larger split R-hat have not found the same posterior; above 1.01 they may not have.
 _DISAGREE = 1.05

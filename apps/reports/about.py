@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnvpro.apps.console import error_in_words, percent, seconds
 from gnvpro.apps.trust.words import trust_rows
+from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.pde_data.storage.dataset import describe
+from gnvpro.surrogate.formatting import percent, seconds
 from gnvpro.surrogate.spaces import Space
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from gnvpro.apps.console import percent, seconds
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import percent, seconds
 
 _TEMPLATE = "report.html.j2"
 
@@ -14,7 +15,7 @@ _TEMPLATE = "report.html.j2"
 def render(package: str | None, **values: Any) -> str:
     """The page of `report.html.j2` in a package, usually `__package__`; names it lacks raise."""
     if package is None:
-        raise ValueError("expected the package whose report.html.j2 is filled, got None; call from a module of one")
+        raise UsageError("expected the package whose report.html.j2 is filled, got None; call from a module of one")
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(__package__ or "", ".")]),
         autoescape=True,

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.comparison.costs import SURROGATE_BATCH
-from gnvpro.apps.console import percent
 from gnvpro.apps.reports import figures, images
 from gnvpro.apps.reports.figure_style import as_data_uri
 from gnvpro.apps.reports.page import render
 from gnvpro.apps.reports.runs import Run
 from gnvpro.pde_data.storage.provenance import git_revision, library_versions
+from gnvpro.surrogate.formatting import percent
 
 
 def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], commands: Sequence[str]) -> None:

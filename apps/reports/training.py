@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from gnvpro.apps.console import percent, seconds, table
+from gnvpro.apps.console import table
 from gnvpro.apps.trust.words import trust_rows
+from gnvpro.surrogate.formatting import percent, seconds
 from gnvpro.training.train import Training
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
@@ -25,13 +26,13 @@ class ClassMetrics:
 
         labels, predicted = np.asarray(labels), np.asarray(predicted)
         if labels.shape != predicted.shape or labels.ndim != 1:
-            raise ValueError(
+            raise UsageError(
                 f"expected as many labels as predictions, got {labels.shape} and {predicted.shape}; "
                 "take both of the same samples"
             )
         for name, given in (("labels", labels), ("predictions", predicted)):
             if given.size and not 0 <= given.min() <= given.max() < n_classes:
-                raise ValueError(
+                raise UsageError(
                     f"expected {name} from 0 to {n_classes - 1}, got {given.min()} to {given.max()}; "
                     "leave out samples without a class"
                 )

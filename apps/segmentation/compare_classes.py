@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from gnvpro.apps.console import jsonable, percent, table
+from gnvpro.apps.console import jsonable, table
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import INDIAN_PINES, Scene, indian_pines, read_scene
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.classifier import Classifier
 
 NUMBERS, MAPS, CONFUSION = "comparison.json", "maps.png", "confusion.png"
@@ -86,9 +88,9 @@ def compare_with_labels(folder: Path, cube: str | None, labels: str | None) -> L
         scene = indian_pines()
         scene = replace(scene, notes=(*scene.notes, "all labelled pixels are judged, those of training among them"))
     else:
-        raise ValueError(f"{folder} is a classifier: give an image with --cube FILE and its --labels FILE")
+        raise UsageError(f"{folder} is a classifier: give an image with --cube FILE and its --labels FILE")
     if scene.cube.shape[2] != model.parameters.size:
-        raise ValueError(
+        raise UsageError(
             f"{scene.name} has {scene.cube.shape[2]} bands and the classifier was trained on {model.parameters.size}; "
             "take a cube of the same bands"
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gnvpro.apps.segmentation.label_splits import PixelSplit
 from gnvpro.pde_data.storage.formats import load_mat, load_npz
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 from gnvpro.surrogate.spaces import Array
 
@@ -90,7 +91,7 @@ def indian_pines() -> Scene:
     cube, labels = (folder / f"Indian_pines_{name}.npy" for name in ("corrected", "gt"))
     for path in (cube, labels):
         if not path.is_file():
-            raise ValueError(f"{path} is missing; this tensorly does not ship Indian Pines, upgrade it")
+            raise UsageError(f"{path} is missing; this tensorly does not ship Indian Pines, upgrade it")
     return scene(INDIAN_PINES, np.load(cube), np.load(labels), _PINES_CLASSES)
 
 
@@ -117,7 +118,7 @@ def read_scene(
     """
     if labels is None:
         what = "learns from" if to_train else "is judged on"
-        raise ValueError(f"no labels: a classifier {what} labelled pixels; give a label image with --labels FILE")
+        raise UsageError(f"no labels: a classifier {what} labelled pixels; give a label image with --labels FILE")
     return scene(_split(cube)[0].name, read_array(cube, 3), read_array(labels, 2), class_names, to_train=to_train)
 
 
@@ -127,23 +128,23 @@ def scene(
     """A checked scene of arrays; see `read_scene`."""
     cube, labels = np.asarray(cube), np.asarray(labels)
     if cube.ndim != 3 or cube.dtype.kind not in "fiub":
-        raise ValueError(
+        raise UsageError(
             f"{name}: expected a cube (height, width, bands) of real numbers, got {cube.dtype} of shape {cube.shape}"
         )
     labels = _whole_numbers(name, labels.reshape(labels.shape[:2]) if labels.shape[2:] == (1,) else labels)
     if labels.shape != cube.shape[:2]:
         turned = labels.shape == cube.shape[1::-1]
         remedy = "transpose the labels" if turned else "take the labels of this cube"
-        raise ValueError(f"{name}: the cube has {cube.shape[:2]} pixels and the labels have {labels.shape}; {remedy}")
+        raise UsageError(f"{name}: the cube has {cube.shape[:2]} pixels and the labels have {labels.shape}; {remedy}")
     cube = cube.astype(np.float64)
     usable = np.isfinite(cube).all(axis=2)
     n_classes = int(labels.max(initial=0))
     names = tuple(f"class {k}" for k in range(1, n_classes + 1)) if class_names is None else class_names
     if len(names) < n_classes:
-        raise ValueError(f"{name}: the labels go to {n_classes} and {len(names)} classes have names; name every class")
+        raise UsageError(f"{name}: the labels go to {n_classes} and {len(names)} classes have names; name every class")
     known = np.where(usable, labels, 0)
     if not known.any():
-        raise ValueError(f"{name}: no usable pixel is labelled; write class numbers from 1 into the label image")
+        raise UsageError(f"{name}: no usable pixel is labelled; write class numbers from 1 into the label image")
     if to_train:
         _require_classes(name, known, names)
 
@@ -164,7 +165,7 @@ def read_array(given: str | Path, ndim: int) -> NDArray[Any]:
     path, variable = _split(given)
     suffix = path.suffix.lower()
     if suffix not in READ:
-        raise ValueError(f"expected a file that ends in {', '.join(READ)}, got {path}")
+        raise UsageError(f"expected a file that ends in {', '.join(READ)}, got {path}")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; check the name")
     if suffix == ".hdr":
@@ -173,7 +174,7 @@ def read_array(given: str | Path, ndim: int) -> NDArray[Any]:
         try:
             return np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} cannot be read as an array ({error}); write it with numpy.save") from error
+            raise UsageError(f"{path} cannot be read as an array ({error}); write it with numpy.save") from error
     return _pick(path, load_npz(path) if suffix == ".npz" else _mat(path), variable, ndim)
 
 
@@ -197,7 +198,7 @@ def _mat(path: Path) -> Mapping[str, Any]:
             # MATLAB stores columns first: the axes come out in reverse.
             return {name: np.asarray(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
     except OSError as error:
-        raise ValueError(f"{path} cannot be read as a MATLAB v7.3 file ({error}); is it complete?") from error
+        raise UsageError(f"{path} cannot be read as a MATLAB v7.3 file ({error}); is it complete?") from error
 
 
 def _envi(path: Path, ndim: int) -> NDArray[Any]:
@@ -209,7 +210,7 @@ def _envi(path: Path, ndim: int) -> NDArray[Any]:
         image = np.array(opened.open_memmap(interleave="bip"))
         ignored = opened.metadata.get("data ignore value")
     except (envi.EnviException, ValueError, OSError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read as an ENVI image ({error}); is the data file beside it?") from error
+        raise UsageError(f"{path} cannot be read as an ENVI image ({error}); is the data file beside it?") from error
     if ignored is not None and ndim == 3:
         image = np.where(image == float(ignored), np.nan, image.astype(np.float64))
     return image[:, :, 0] if ndim == 2 and image.shape[2] == 1 else image
@@ -220,35 +221,35 @@ def _pick(path: Path, stored: Mapping[str, Any], variable: str | None, ndim: int
     there = ", ".join(f"{name} {value.shape}" for name, value in arrays.items()) or "nothing"
     if variable is not None:
         if variable not in arrays:
-            raise ValueError(f"{path} has no variable {variable}; it holds {there}")
+            raise UsageError(f"{path} has no variable {variable}; it holds {there}")
         return arrays[variable]
     fitting = [name for name, value in arrays.items() if value.ndim == ndim and value.dtype.kind in "fiub"]
     if len(fitting) != 1:
         what = "a cube (height, width, bands)" if ndim == 3 else "a label image (height, width)"
-        raise ValueError(f"{path}: expected one variable that is {what}, got {there}; name it as {path.name}:VARIABLE")
+        raise UsageError(f"{path}: expected one variable that is {what}, got {there}; name it as {path.name}:VARIABLE")
     return arrays[fitting[0]]
 
 
 def _whole_numbers(name: str, labels: NDArray[Any]) -> NDArray[np.intp]:
     if labels.ndim != 2 or labels.dtype.kind not in "fiub":
-        raise ValueError(
+        raise UsageError(
             f"{name}: expected labels (height, width) of numbers, got {labels.dtype} of shape {labels.shape}"
         )
     known = np.nan_to_num(labels.astype(np.float64), nan=0.0)
     if (known != np.round(known)).any() or known.min(initial=0) < 0:
-        raise ValueError(f"{name}: expected labels 0 (unlabelled), 1, 2, …, got others; number the classes from 1")
+        raise UsageError(f"{name}: expected labels 0 (unlabelled), 1, 2, …, got others; number the classes from 1")
     return known.astype(np.intp)
 
 
 def _require_classes(name: str, labels: NDArray[np.intp], names: tuple[str, ...]) -> None:
     counts = np.bincount(labels.reshape(-1), minlength=len(names) + 1)[1:]
     if len(counts) < 2:
-        raise ValueError(f"{name}: only one class is labelled and nothing is to be told apart; label another one")
+        raise UsageError(f"{name}: only one class is labelled and nothing is to be told apart; label another one")
     for number, count in enumerate(counts, start=1):
         if not count:
-            raise ValueError(f"{name}: class {number} has no usable pixel; number the classes without gaps")
+            raise UsageError(f"{name}: class {number} has no usable pixel; number the classes without gaps")
         if count < FEWEST:
-            raise ValueError(
+            raise UsageError(
                 f"{name}: class {number} ({names[number - 1]}) has {count} usable pixels and needs {FEWEST}; "
                 "label more, or set them to 0 or to another class"
             )

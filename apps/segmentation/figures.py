@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
+from gnvpro.surrogate.errors import UsageError
 
 UNLABELLED = "#bdbdbd"
 AGREES, DIFFERS = "#dfe8df", "#111111"
@@ -86,7 +87,7 @@ def maps(
 def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]) -> Figure:
     """Confusion matrices, every row the percentages in which a true class was given to each class."""
     if not by_method:
-        raise ValueError("no confusion matrix to draw; give at least one method")
+        raise UsageError("no confusion matrix to draw; give at least one method")
     n, m = len(class_names), len(by_method)
     size = float(np.clip(0.36 * n, 3.2, 12))
     margin = 0.075 * max(map(len, class_names)) + 0.6

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gnvpro.surrogate.errors import UsageError
+
 Pixels = NDArray[np.intp]
 
 CAP = 312
@@ -90,14 +92,14 @@ def spatial_blocks(
         Also where the labelled pixels lie in fewer than three blocks.
     """
     if block < 1:
-        raise ValueError(f"expected blocks of at least one pixel, got {block}; the usual size is {BLOCK}")
+        raise UsageError(f"expected blocks of at least one pixel, got {block}; the usual size is {BLOCK}")
     classes = _labelled(labels, usable)
     height, width = np.shape(labels)
     rows, columns = np.divmod(np.arange(height * width), width)
     block_of = rows // block * -(-width // block) + columns // block
     numbers = np.unique(classes[classes > 0])
     if len(np.unique(block_of[classes > 0])) < 3:
-        raise ValueError(
+        raise UsageError(
             f"the labelled pixels lie in fewer than three blocks of {block} × {block}; make the blocks smaller, "
             "or split by class alone"
         )
@@ -174,18 +176,18 @@ def _labelled(labels: ArrayLike, usable: ArrayLike | None) -> Pixels:
     """The class of every pixel, flat; 0 where it is unlabelled or not usable."""
     image = np.asarray(labels)
     if image.ndim != 2 or not np.issubdtype(image.dtype, np.integer):
-        raise ValueError(
+        raise UsageError(
             f"expected a label image (height, width) of integers, got {image.shape} of {image.dtype}; "
             "number the classes from 1 and leave 0 for unlabelled pixels"
         )
     if image.size and image.min() < 0:
-        raise ValueError(f"expected labels from 0, got {image.min()}; write 0 for unlabelled pixels")
+        raise UsageError(f"expected labels from 0, got {image.min()}; write 0 for unlabelled pixels")
     mask = np.ones(image.shape, dtype=bool) if usable is None else np.asarray(usable, dtype=bool)
     if mask.shape != image.shape:
-        raise ValueError(f"labels {image.shape} and usable pixels {mask.shape} differ in shape; make them of one image")
+        raise UsageError(f"labels {image.shape} and usable pixels {mask.shape} differ in shape; make them of one image")
     classes = np.where(mask, image, 0).reshape(-1).astype(np.intp)
     if not classes.any():
-        raise ValueError("no usable pixel has a label; write class numbers from 1 into the label image")
+        raise UsageError("no usable pixel has a label; write class numbers from 1 into the label image")
     return classes
 
 
@@ -194,7 +196,7 @@ def _split(
 ) -> PixelSplit:
     fitted, chosen, reported = (np.sort(np.concatenate(pixels)) for pixels in (train, validation, test))
     if not len(chosen):
-        raise ValueError("no pixel is left for validation; label more pixels, or train on fewer with a lower cap")
+        raise UsageError("no pixel is left for validation; label more pixels, or train on fewer with a lower cap")
     for number in np.unique(classes[classes > 0]):
         for name, pixels in (("training", fitted), ("validation", chosen), ("test", reported)):
             if number not in classes[pixels]:

@@ -16,6 +16,7 @@ from gnvpro.apps.progress import Watch, unwatched
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import SPLITS, PixelSplit
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import ClassTraining, train_classes
@@ -89,7 +90,7 @@ def scene_of(cube: str | None, labels: str | None, class_names: tuple[str, ...] 
     if cube is not None:
         return read_scene(cube, labels, class_names)
     if labels is not None or class_names is not None:
-        raise ValueError("labels without a cube: give the cube they belong to, or neither for Indian Pines")
+        raise UsageError("labels without a cube: give the cube they belong to, or neither for Indian Pines")
     return indian_pines()
 
 

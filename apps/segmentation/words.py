@@ -7,8 +7,9 @@ import math
 from rich.console import Group
 from rich.table import Table
 
-from gnvpro.apps.console import seconds, table
+from gnvpro.apps.console import table
 from gnvpro.apps.segmentation.segment import JUDGED_ON, SETS, Segmentation, share
+from gnvpro.surrogate.formatting import seconds
 
 
 def text(made: list[Segmentation], saved: str) -> Group:

@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
@@ -106,7 +107,7 @@ class Batcher:
         columns = zip(*(waiting.rows for waiting in batch), strict=True)
         result = self._operations[batch[0].operation](*map(np.stack, columns))
         if len(result) != len(batch):
-            raise ValueError(f"{batch[0].operation}: expected {len(batch)} rows, got {len(result)}")
+            raise UsageError(f"{batch[0].operation}: expected {len(batch)} rows, got {len(result)}")
         return result
 
     def _next_batch(self) -> list[_Waiting]:

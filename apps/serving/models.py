@@ -13,6 +13,7 @@ from gnvpro.apps.serving.page.page import page_routes
 from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.solver_process import SolverProcess
 from gnvpro.apps.trust.origin import problem_of
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.hessian import hessian_product
 from gnvpro.surrogate.model.load import load_model
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -42,11 +43,11 @@ def load(
         `--problem` for several models.
     """
     if problem is not None and (len(given) > 1 or not with_pde):
-        raise ValueError("--problem names the PDE of one model: give it one model, and --with-pde")
+        raise UsageError("--problem names the PDE of one model: give it one model, and --with-pde")
     served: dict[str, ServedModel] = {}
     named = names_of(given)
     if with_pde and (taken := [name for name in named if f"{name}-pde" in named]):
-        raise ValueError(
+        raise UsageError(
             f"{taken[0]}-pde would be the PDE of {taken[0]!r}, and is the name of another model; give it another name, "
             "as in NAME=FOLDER"
         )
@@ -58,7 +59,7 @@ def load(
             served[name] = ServedModel(name, model, domain=None if extrapolate else Domain.of(model))
         if with_pde:
             if not isinstance(model, Surrogate):
-                raise ValueError(f"{folder} is a classifier, which has no PDE; leave --with-pde out, or serve it apart")
+                raise UsageError(f"{folder} is a classifier, which has no PDE; leave --with-pde out, or serve it apart")
             served[f"{name}-pde"] = serve_pde(f"{name}-pde", model, problem)
     return served
 
@@ -84,9 +85,9 @@ def names_of(given: tuple[str, ...]) -> dict[str, Path]:
         if not equals or Path(text).exists():
             unnamed.append(Path(text))
         elif not name or not folder:
-            raise ValueError(f"expected a folder, or NAME=FOLDER with both, got {text!r}")
+            raise UsageError(f"expected a folder, or NAME=FOLDER with both, got {text!r}")
         elif name in named:
-            raise ValueError(f"{name!r} names two models, {named[name]} and {folder}; give each its own")
+            raise UsageError(f"{name!r} names two models, {named[name]} and {folder}; give each its own")
         else:
             named[name] = Path(folder)
     for folder in unnamed:

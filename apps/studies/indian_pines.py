@@ -29,6 +29,7 @@ from gnvpro.apps.studies.comparison.trials import GRID, Metric, Task
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.labelled import LabelledSplit
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import ClassProblem
@@ -74,7 +75,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.budget > 0 or not 1 <= self.grid <= GRID:
-            raise ValueError(f"expected a budget > 0 and a grid of 1 to {GRID}, got {self.budget} and {self.grid}")
+            raise UsageError(f"expected a budget > 0 and a grid of 1 to {GRID}, got {self.budget} and {self.grid}")
 
 
 class PixelTasks:
@@ -139,7 +140,7 @@ def _scene(given: StudySettings, settings: Settings) -> Scene:
     if given.data is None:
         return indian_pines()
     if settings.labels is None:
-        raise ValueError(f"no labels for {given.data}: give its label image with --set labels=FILE")
+        raise UsageError(f"no labels for {given.data}: give its label image with --set labels=FILE")
     return read_scene(str(given.data), settings.labels)
 
 

@@ -8,6 +8,7 @@ from gnvpro.apps.progress import Report
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.sampling import default_design, place
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Samples
 
 # Seed of the parameters that a study draws itself.
@@ -29,7 +30,7 @@ def solved_samples(problem: str, count: int, report: Report) -> Samples:
         report(start, count, f"solving {problem}: {start}/{count}")
         observables, status = model.solve(parameters[start : start + size])
         if (status != SolveStatus.OK).any():
-            raise ValueError(f"{problem}: some of its samples could not be solved; see `gnvpro generate {problem}`")
+            raise UsageError(f"{problem}: some of its samples could not be solved; see `gnvpro generate {problem}`")
         blocks.append(observables)
     background = getattr(model, "background", None)
     return Samples(

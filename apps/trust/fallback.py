@@ -15,6 +15,7 @@ from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
 from gnvpro.pde_data.storage.append import BLOCK_SIZE, append, require_appendable
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 
@@ -108,7 +109,7 @@ class Fallback:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         if surrogate.trust is None:
-            raise ValueError(
+            raise UsageError(
                 "this model cannot tell where to fall back: it has no error bands; `gnvpro calibrate MODEL DATA` makes "
                 "a copy that has"
             )

@@ -8,6 +8,7 @@ import numpy as np
 
 from gnvpro.apps.trust.origin import own_parameters
 from gnvpro.pde_data.storage.append import GIVEN
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
@@ -46,19 +47,19 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
     surrogate.observables.rows(samples.observables)
     origin, now = surrogate.provenance, samples.provenance
     if {"definition_hash"} <= origin.keys() & now.keys() and origin["definition_hash"] != now["definition_hash"]:
-        raise ValueError(
+        raise UsageError(
             f"the data are of a problem with definition {str(now['definition_hash'])[:12]}, the model of one with "
             f"{str(origin['definition_hash'])[:12]}; calibrate on data of the same problem"
         )
     if now.get("design") == GIVEN and origin.get("design") != GIVEN:
-        raise ValueError(
+        raise UsageError(
             "the samples of this data set were asked for one by one and follow no law, so that bands made from them "
             "would promise nothing for others; calibrate on data of the law"
         )
     if _is_own(origin, now):
         return _own_split(surrogate, samples)
     if now.get("design") == GIVEN:
-        raise ValueError(
+        raise UsageError(
             "model and data set are both of samples that were given one by one: nothing tells which of them the model "
             "has seen; calibrate on the data set it was trained on, or on data of the law"
         )
@@ -77,13 +78,13 @@ def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
     split = samples.split(training["settings"]["seed"], **training["samples"])
     stated, found = surrogate.errors["train"], mean_relative_error(surrogate, split.train)
     if abs(found - stated) > _SAME * stated + 1e-12:
-        raise ValueError(
+        raise UsageError(
             f"the model's split of these data cannot be made again (training error {found:.3g}, stated {stated:.3g}): "
             "have samples been added or repaired? calibrate on data it has not seen"
         )
     source = next(name for name in SOURCES if len(getattr(split, name)))
     if source == "validation" and "refitted" in training["choice"]:
-        raise ValueError(
+        raise UsageError(
             "all samples of this data set have fitted the model (its last layer was solved again on the validation "
             "samples): calibrate on data it has not seen, for example of another seed"
         )
@@ -98,12 +99,12 @@ def _others(surrogate: Surrogate, samples: Samples, seed: int) -> HeldOut:
         fresh = [i for i, row in enumerate(samples.parameters) if row.tobytes() not in seen]
         samples = samples.subset(np.array(fresh, dtype=np.intp))
     elif surrogate.trust is None:
-        raise ValueError(
+        raise UsageError(
             "the in-domain score needs the samples the model was trained on, and nothing tells how they were placed: "
             "calibrate on the data set it was trained on"
         )
     if len(samples) < 2:
-        raise ValueError(f"expected samples that the model has not seen, got {len(samples)}; generate more of them")
+        raise UsageError(f"expected samples that the model has not seen, got {len(samples)}; generate more of them")
     order = np.random.default_rng(seed).permutation(len(samples))
     n_scale = max(1, int(_SCALE_SHARE * len(samples)))
     return HeldOut(samples.subset(order[n_scale:]), samples.subset(order[:n_scale]), "calibration", own)

@@ -10,6 +10,7 @@ from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import REGISTERED, load_problem, registered_problem
 from gnvpro.pde_data.sampling import DESIGNS, place
 from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 
@@ -31,19 +32,19 @@ def problem_of(surrogate: Surrogate, given: str | None = None) -> Problem:
     origin = surrogate.provenance
     if "definition_hash" not in origin:
         source = origin.get("file", "its data")
-        raise ValueError(
+        raise UsageError(
             f"this surrogate was trained on {source}, which names no PDE; there is nothing to compare with"
         )
     problem = _made_again(origin, given)
     if origin["definition_hash"] not in _hashes(problem, origin):
-        raise ValueError(
+        raise UsageError(
             f"this surrogate was trained on problem {origin['problem']!r} with definition "
             f"{origin['definition_hash'][:12]}, and {problem.name!r} has {definition_hash(problem.definition)[:12]}; "
             "compare with the problem as it was, or train on new data"
         )
     for mine, theirs in ((problem.parameters, surrogate.parameters), (problem.observables, surrogate.observables)):
         if difference := mine.difference(theirs):
-            raise ValueError(f"problem and surrogate disagree on {mine.axes[0].name}: {difference}")
+            raise UsageError(f"problem and surrogate disagree on {mine.axes[0].name}: {difference}")
     return problem
 
 
@@ -63,7 +64,7 @@ def _made_again(origin: dict[str, Any], given: str | None) -> Problem:
     name = origin["problem"]
     if not given and name not in REGISTERED:
         known = ", ".join(sorted(REGISTERED))
-        raise ValueError(
+        raise UsageError(
             f"unknown problem {name!r}; known: {known}; it was trained on {name!r}: give it with --problem "
             "package.module:factory"
         )
@@ -72,7 +73,7 @@ def _made_again(origin: dict[str, Any], given: str | None) -> Problem:
         return load_problem(given, options) if given else registered_problem(name, options)
     except ValueError as error:
         found = f", with the options its data were made with ({', '.join(options)})" if options else ""
-        raise ValueError(f"problem {given or name!r} cannot be made again{found}: {error}") from None
+        raise UsageError(f"problem {given or name!r} cannot be made again{found}: {error}") from None
 
 
 def _saved_options(origin: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def _saved_options(origin: dict[str, Any]) -> dict[str, Any]:
         return _earlier_options(definition)
     options = definition.get("options", {})
     if not isinstance(options, dict):
-        raise ValueError(f"expected options by name in the definition of the data, got a {type(options).__name__}")
+        raise UsageError(f"expected options by name in the definition of the data, got a {type(options).__name__}")
     return options
 
 

@@ -15,6 +15,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gnvpro.pde_data.generation.blocks import FinishedBlock
+from gnvpro.surrogate.errors import UsageError
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -63,7 +64,7 @@ def local_workers(n: int) -> Engine:
         Dask is not installed; says what to install.
     """
     if n < 1:
-        raise ValueError(f"expected at least 1 worker, got {n}")
+        raise UsageError(f"expected at least 1 worker, got {n}")
     _distributed()
 
     def run(task: Task, blocks: Iterable[int]) -> Iterator[FinishedBlock]:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import load_problem
 from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.surrogate.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ShippedProblem:
             pickled = cloudpickle.dumps(problem)
         except Exception as error:  # whatever the user's class, or a library's object in it, raises
             if factory is None:
-                raise ValueError(
+                raise UsageError(
                     f"problem {problem.name!r} cannot be sent to workers ({error}); build its solver at the first "
                     "solve and leave it out of the pickle (__getstate__)"
                 ) from error
@@ -72,7 +73,7 @@ def _unpacked(shipped: ShippedProblem) -> Problem:
         sys.path.insert(0, shipped.folder)
     problem = pickle.loads(shipped.pickled) if shipped.pickled else load_problem(str(shipped.factory))
     if (found := definition_hash(problem.definition)) != shipped.definition_hash:
-        raise ValueError(
+        raise UsageError(
             f"the worker's problem {problem.name!r} has the definition {found[:12]}, the driver's "
             f"{shipped.definition_hash[:12]}; install the same code for both, and restart the workers"
         )

@@ -11,6 +11,7 @@ from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_o
 from gnvpro.pde_data.sampling import default_design, place
 from gnvpro.pde_data.storage import integrity, layout, store
 from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.surrogate.errors import UsageError
 
 # What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
 DEFAULT_BLOCK_SIZE = 32
@@ -22,7 +23,7 @@ def asked_recipe(
     """What is asked for, once it is known to fit what is in place."""
     for what, size in (("samples", n_samples), ("samples per block", block_size)):
         if size is not None and size < 1:
-            raise ValueError(f"expected at least 1 {what}, got {size}")
+            raise UsageError(f"expected at least 1 {what}, got {size}")
     there = store.recipe_in(out) if _is_data_set(out) else None
     usual_size = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
     usual_design = there.design if there else default_design(problem.parameters)
@@ -30,11 +31,11 @@ def asked_recipe(
     # A design, law or seed that gives no points: before anything is written.
     place(problem.parameters, asked.design, seed, [n_samples - 1])
     if there and (difference := there.difference(asked)):
-        raise ValueError(
+        raise UsageError(
             f"{out} was made with other settings: {difference}; repeat them to resume, or choose another place"
         )
     if there and n_samples < there.n_samples:
-        raise ValueError(
+        raise UsageError(
             f"{out} has {there.n_samples} samples there, {n_samples} asked; none are thrown away: ask for "
             f"{there.n_samples} or more, or choose another place"
         )

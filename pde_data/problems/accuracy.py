@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.spaces import Array
 
 # Of a data set or a comparison: a reference costs far more than what it judges.
@@ -50,7 +52,7 @@ def _against(
 ) -> dict[str, Any]:
     exact = np.asarray(reference(parameters), dtype=np.float64)
     if exact.shape != observables.shape:
-        raise ValueError(f"reference {name!r}: expected observables {observables.shape}, got {exact.shape}")
+        raise UsageError(f"reference {name!r}: expected observables {observables.shape}, got {exact.shape}")
     solved = np.isfinite(exact).all(axis=1)
     if not solved.any():
         raise ArithmeticError(f"reference {name!r} solved none of the {len(exact)} samples")
@@ -73,3 +75,18 @@ def _ratio(misfit: Array, exact: Array, name: str) -> Array:
     if not size.all():
         raise ArithmeticError(f"reference {name!r} is zero in a sample: no error can be relative to it")
     return misfit / size
+
+
+def error_in_words(error: dict[str, Any] | None, why_not: str | None = None) -> str:
+    """The error of a PDE's own observables, and against what it is, or why there is none.
+
+    `error` is as `estimated_error` makes it.
+    """
+    if error is None:
+        return f"no estimate: {why_not}" if why_not else "no estimate"
+    stated = []
+    for one in (error, *error.get("others", {}).values()):
+        against = f" against {one['against']}" if "against" in one else ""  # the first data sets do not say it
+        anomalous = f" ({percent(one['anomalous']['mean'])} of the anomaly)" if "anomalous" in one else ""
+        stated.append(f"{percent(one['relative_l2'])}{anomalous}{against}")
+    return ", ".join(stated)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
@@ -68,5 +69,5 @@ def background_of(problem: Problem) -> Array | None:
     expected = (problem.observables.size,)
     if background.shape != expected or not np.isfinite(background).all():
         found = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
-        raise ValueError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {found}")
+        raise UsageError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {found}")
     return background

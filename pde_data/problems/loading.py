@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 REGISTERED = {
@@ -63,7 +64,7 @@ def registered_problem(name: str, options: dict[str, Any] | None = None) -> Prob
     """
     if name not in REGISTERED:
         known = ", ".join(sorted(REGISTERED))
-        raise ValueError(f"unknown problem {name!r}; known: {known}, or give your own as package.module:factory")
+        raise UsageError(f"unknown problem {name!r}; known: {known}, or give your own as package.module:factory")
     return as_problem(make(_factory(REGISTERED[name]), options), name, options or {})
 
 
@@ -83,12 +84,12 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
     made_by = factory or f"{type(model).__module__}:{type(model).__qualname__}"
     missing = [what for what in ("parameters", "observables", "evaluate") if not hasattr(model, what)]
     if missing:
-        raise ValueError(
+        raise UsageError(
             f"{made_by} gave a {type(model).__name__} without {', '.join(missing)}; see docs/your-own-pde.md"
         )
     for what in ("parameters", "observables"):
         if not isinstance(getattr(model, what), Space):
-            raise ValueError(f"{what} of {made_by}: expected a Space, got {type(getattr(model, what)).__name__}")
+            raise UsageError(f"{what} of {made_by}: expected a Space, got {type(getattr(model, what)).__name__}")
     if all(hasattr(model, what) for what in ("name", "definition", "solve")):
         return model
     return cast(Problem, CompletedProblem(model, made_by, options))
@@ -145,7 +146,7 @@ class CompletedProblem:
 def _factory(path: str) -> Callable[..., Any]:
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
-        raise ValueError(f"expected package.module:factory, got {path!r}")
+        raise UsageError(f"expected package.module:factory, got {path!r}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -153,16 +154,16 @@ def _factory(path: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there, and something it imports is not
-        raise ValueError(
+        raise UsageError(
             f"no module {error.name!r} (for {path!r}) in {os.getcwd()} or among the installed ones"
         ) from error
     if not hasattr(module, attribute):
-        raise ValueError(
+        raise UsageError(
             f"module {module_name!r} ({module.__file__}) has no {attribute!r}; check the name after the colon"
         )
     factory = getattr(module, attribute)
     if not callable(factory):
-        raise ValueError(f"{path}: expected something to call, got a {type(factory).__name__}")
+        raise UsageError(f"{path}: expected something to call, got a {type(factory).__name__}")
     return factory
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from gnvpro.surrogate.errors import UsageError
+
 
 def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
     """What `factory` gives with these options.
@@ -35,7 +37,7 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
         return _validated(factory, options)
     known = _arguments(factory)
     if not known:
-        raise ValueError(f"unknown option {next(iter(options))!r}: {_name(factory)} has no options")
+        raise UsageError(f"unknown option {next(iter(options))!r}: {_name(factory)} has no options")
     _require_among(options, known, "")
     return factory(**options)
 
@@ -58,7 +60,7 @@ def _validated(kind: Any, options: dict[str, Any]) -> Any:
             message = f'expected a list, in JSON such as ["a", "b"] or [1, 2]; got {first["input"]!r}'
         else:
             message = f"expected {first['msg'].removeprefix('Input should be ')}; got {first['input']!r}"
-        raise ValueError(f"option {where}: {message}" if where else message) from None
+        raise UsageError(f"option {where}: {message}" if where else message) from None
 
 
 def _require_known(kind: Any, given: Any, where: str = "") -> None:
@@ -71,7 +73,7 @@ def _require_known(kind: Any, given: Any, where: str = "") -> None:
         # Validation would take one of the classes and drop, without a word, what only another one has.
         kinds = [k for k in kinds if set(given) <= {f.name for f in fields(k) if f.init}]
         if not kinds:
-            raise ValueError(
+            raise UsageError(
                 f"options {', '.join(where + key for key in given)} do not go together; give those of one kind"
             )
         if len(kinds) == 1 and kinds[0] is not kind:
@@ -89,7 +91,7 @@ def _require_among(given: Iterable[str], known: list[str], where: str) -> None:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, 1)
             hint = f"did you mean {where}{close[0]}? " if close else ""
-            raise ValueError(f"unknown option {where + str(key)!r}; {hint}the known ones are {', '.join(known)}")
+            raise UsageError(f"unknown option {where + str(key)!r}; {hint}the known ones are {', '.join(known)}")
 
 
 def _arguments(factory: Callable[..., Any]) -> list[str]:

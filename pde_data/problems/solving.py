@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
@@ -58,7 +59,7 @@ def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, .
     try:
         found = np.asarray(derivative(*arguments), dtype=np.float64)
         if found.shape != (len(arguments[0]), size):
-            raise ValueError(f"expected derivatives {(len(arguments[0]), size)}, got {found.shape}")
+            raise UsageError(f"expected derivatives {(len(arguments[0]), size)}, got {found.shape}")
         return found
     except (ImportError, NotImplementedError):
         raise
@@ -74,7 +75,7 @@ def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
     observables, status = np.array(observables, dtype=np.float64), np.array(status, dtype=np.int8)
     expected = (len(y), problem.observables.size)
     if observables.shape != expected or status.shape != expected[:1]:
-        raise ValueError(
+        raise UsageError(
             f"expected observables {expected} and status {expected[:1]}, got {observables.shape} and {status.shape}"
         )
     status[(status == SolveStatus.OK) & ~np.isfinite(observables).all(axis=1)] = SolveStatus.NOT_FINITE

@@ -12,6 +12,7 @@ from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage import layout, store
 from gnvpro.pde_data.storage.lock import sole_writer
 from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 # In place of a design in the attributes: the parameters were given, no law or sequence makes them again.
@@ -64,12 +65,12 @@ def require_appendable(problem: Problem, path: Path) -> None:
         return
     there = store.recipe_in(path)
     if there.design != GIVEN:
-        raise ValueError(
+        raise UsageError(
             f"{path} is placed by the design {there.design!r}: its samples are those of its seed, others would not be "
             "found again; append to another data set"
         )
     if difference := there.difference(_recipe(problem, there.n_samples)):
-        raise ValueError(f"{path} is of other solves: {difference}; append to another data set")
+        raise UsageError(f"{path} is of other solves: {difference}; append to another data set")
 
 
 def _recipe(problem: Problem, n: int) -> Recipe:

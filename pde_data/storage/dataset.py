@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage.formats import read_arrays
 from gnvpro.pde_data.storage.schema import SENSELESS, count_by_status, decode_attributes, making_sense_of
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -50,14 +51,14 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         elif path.suffix.lower() in _NETCDF:
             opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
         else:
-            raise ValueError("it is neither a zarr folder nor a .nc file")
+            raise UsageError("it is neither a zarr folder nor a .nc file")
     except (OSError, ValueError, *SENSELESS) as error:
         disputed = "conflicting sizes" in str(error)
         remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
-        raise ValueError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
+        raise UsageError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
     missing = [name for name in ("parameters", "observables") if name not in opened]
     if missing:
-        raise ValueError(f"{path}: expected variables parameters and observables, got {', '.join(map(str, opened))}")
+        raise UsageError(f"{path}: expected variables parameters and observables, got {', '.join(map(str, opened))}")
     return opened
 
 
@@ -86,18 +87,18 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
     if path.suffix.lower() in _BARE and path.is_file():
         return _without_metadata(*read_arrays(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
     if transpose:
-        raise ValueError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
+        raise UsageError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
     with open_dataset(path) as dataset, _naming_damage(path):
         parameters, observables = (_rows(dataset, name) for name in ("parameters", "observables"))
         status, attributes = _status(dataset, len(parameters)), _attributes(dataset, path)
         background = np.asarray(dataset["background"].values).reshape(-1) if "background" in dataset else None
     if (pending := int((status == SolveStatus.PENDING).sum())) and not allow_partial:
-        raise ValueError(
+        raise UsageError(
             f"{path}: {pending} of {len(status)} samples are still pending; finish it by generating it again"
         )
     ok = status == SolveStatus.OK
     if not ok.any():
-        raise ValueError(f"{path}: none of its {len(status)} samples is solved; `describe` lists the reasons")
+        raise UsageError(f"{path}: none of its {len(status)} samples is solved; `describe` lists the reasons")
     parameters, observables = parameters[ok], observables[ok]
     if _is_own(path, attributes) and not (np.isfinite(parameters).all() and np.isfinite(observables).all()):
         _require_sound(path)  # a chunk that is gone reads as NaN
@@ -107,7 +108,7 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
     try:
         spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: the attributes are damaged ({error!r}); generate the data set again") from error
+        raise UsageError(f"{path}: the attributes are damaged ({error!r}); generate the data set again") from error
     provenance = {"file": path.name, **attributes}
     return Samples(parameters, observables, *spaces, provenance=provenance, n_failed=n_failed, background=background)
 
@@ -183,7 +184,7 @@ def _naming_damage(path: Path) -> Iterator[None]:
 
 def _without_metadata(parameters: Array, observables: Array, provenance: dict[str, Any], n_failed: int = 0) -> Samples:
     if not len(parameters):
-        raise ValueError(f"{provenance['file']} holds no samples")
+        raise UsageError(f"{provenance['file']} holds no samples")
     spaces = Space.observed(parameters, "parameter"), Space.observed(observables, "observable")
     return Samples(parameters, observables, *spaces, provenance=provenance, n_failed=n_failed)
 
@@ -201,7 +202,7 @@ def _status(dataset: xr.Dataset, n_samples: int) -> NDArray[np.int8]:
     """Status of every sample; a file that says nothing of it vouches for all."""
     if "status" not in dataset:
         if "schema_version" in dataset.attrs:
-            raise ValueError(
+            raise UsageError(
                 "the data set is damaged: its variable 'status' is gone; generate it again in another place"
             )
         return np.zeros(n_samples, dtype=np.int8)

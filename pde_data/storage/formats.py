@@ -11,6 +11,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 # Names of parameters and observables, most telling first; Y and C are those of the method's papers.
@@ -38,7 +39,7 @@ def read_arrays(path: Path, transpose: bool = False) -> tuple[Array, Array]:
     if parameters.shape[axis] != observables.shape[axis]:
         fits_transposed = parameters.shape[1 - axis] == observables.shape[1 - axis]
         remedy = f"{'leave out' if transpose else 'add'} transpose=True" if fits_transposed else "check the file"
-        raise ValueError(
+        raise UsageError(
             f"{path}: expected as many {'columns' if axis else 'rows'} (samples) of parameters and observables, "
             f"got shapes {parameters.shape} and {observables.shape}; {remedy}"
         )
@@ -50,11 +51,19 @@ def load_mat(path: Path) -> Mapping[str, Any]:
     try:
         return loadmat(path)
     except NotImplementedError as error:
-        raise ValueError(f"{path} is a MATLAB v7.3 file; save it in MATLAB with: save(..., '-v7')") from error
+        raise UsageError(f"{path} is a MATLAB v7.3 file; save it in MATLAB with: save(..., '-v7')") from error
     except (MatReadError, ValueError, TypeError, OSError, IndexError, EOFError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise ValueError(f"{path} cannot be read as a MATLAB file ({error}); is it complete?") from error
+        raise UsageError(f"{path} cannot be read as a MATLAB file ({error}); is it complete?") from error
+
+
+def load_npy(path: Path) -> Array:
+    """The array of an .npy file."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UsageError(f"{path} cannot be read as an array of numbers ({error}); write it with numpy.save") from error
 
 
 def load_npz(path: Path) -> Mapping[str, Any]:
@@ -63,7 +72,7 @@ def load_npz(path: Path) -> Mapping[str, Any]:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"{path} cannot be read as arrays of numbers ({error}); write it with numpy.savez") from error
+        raise UsageError(f"{path} cannot be read as arrays of numbers ({error}); write it with numpy.savez") from error
 
 
 def _variables(path: Path, stored: Mapping[str, Any]) -> tuple[Array, Array]:
@@ -73,13 +82,13 @@ def _variables(path: Path, stored: Mapping[str, Any]) -> tuple[Array, Array]:
             return parameters, observables
     expected = " or ".join(" and ".join(names) for names in NAMES)
     there = ", ".join(name for name in stored if not name.startswith("__")) or "none"
-    raise ValueError(f"{path}: expected variables {expected}, got {there}")
+    raise UsageError(f"{path}: expected variables {expected}, got {there}")
 
 
 def _matrix(path: Path, name: str, value: Any) -> Array:
     value = np.asarray(value)
     if value.ndim != 2 or value.dtype.kind not in "fiub":
-        raise ValueError(
+        raise UsageError(
             f"{path}: expected {name} to be a matrix of real numbers, got {value.dtype} of shape {value.shape}"
         )
     return value.astype(np.float64)

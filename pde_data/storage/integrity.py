@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import layout, store
 from gnvpro.pde_data.storage.schema import making_sense_of
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 # Chunks checked with one read; only a read that fails is looked at chunk by chunk.
@@ -65,7 +66,7 @@ def find_damage(path: Path) -> list[Damage]:
 def _found(path: Path) -> list[Damage]:
     group = store.open_group(path, "r")
     if gone := [name for name in _NEEDED if name not in group]:
-        raise ValueError(
+        raise UsageError(
             f"{path} is damaged: its variable {gone[0]!r} is gone; make the data set again in another place"
         )
     status = read_sound(path, "status", SolveStatus.PENDING)
@@ -87,7 +88,7 @@ def require_sound(path: Path) -> None:
     """
     if found := find_damage(path):
         more = f", and {len(found) - 1} more chunks" if len(found) > 1 else ""
-        raise ValueError(
+        raise UsageError(
             f"{path} is damaged: {found[0]}{more}; `describe` lists them, `generate` with repair=True makes them again"
         )
 

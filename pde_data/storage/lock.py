@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gnvpro.surrogate.errors import UsageError
+
 
 @contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
@@ -47,7 +49,7 @@ def _acquire(lock: Path, path: Path) -> int:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
                 os.close(descriptor)
-                raise ValueError(f"{path} is being written by {holder}; wait for it, or choose another place") from None
+                raise UsageError(f"{path} is being written by {holder}; wait for it, or choose another place") from None
             # A file system without locks. Blocks are the same whoever solves them: two runs would only waste time.
         if _is_same_file(descriptor, lock):
             return descriptor

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gnvpro.surrogate.errors import UsageError
+
 # Distributions whose version can change the numbers; FEniCSx goes by different names on PyPI and conda-forge.
 _LIBRARIES = {
     "gnvpro": ("gnvpro",),
@@ -33,7 +35,7 @@ def canonical_json(value: Any) -> str:
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"expected numbers, texts, lists and dicts that JSON can hold: {error}") from error
+        raise UsageError(f"expected numbers, texts, lists and dicts that JSON can hold: {error}") from error
 
 
 def definition_hash(definition: dict[str, Any]) -> str:

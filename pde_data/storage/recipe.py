@@ -8,6 +8,7 @@ from typing import Any
 
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.storage.provenance import canonical_json
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Space, shortened
 
 
@@ -36,7 +37,7 @@ class Recipe:
         try:
             definition = json.loads(canonical_json(problem.definition))
         except ValueError as error:
-            raise ValueError(f"definition of problem {problem.name!r}: {error}") from error
+            raise UsageError(f"definition of problem {problem.name!r}: {error}") from error
         _require_distinct_names(problem.parameters, problem.observables)
         parameters, observables = (_as_json(space) for space in (problem.parameters, problem.observables))
         return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size, design)
@@ -78,7 +79,7 @@ def _require_distinct_names(parameters: Space, observables: Space) -> None:
     for what, space in (("parameters", parameters), ("observables", observables)):
         for name in (n for axis in space.axes for n in (axis.name, *(c.name for c in axis.coordinates))):
             if name in taken or "/" in name or " " in name:
-                raise ValueError(
+                raise UsageError(
                     f"axis or coordinate {name!r} of the {what}: the name is taken in the data set, or has a space or "
                     "slash; give it another, for example Space.vector(..., axis='sensor')"
                 )

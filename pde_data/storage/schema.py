@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Space, shortened
 
 # 1: the first. 2: every chunk ends with its checksum and is written even if it is empty, so that a lost one is
@@ -46,7 +47,7 @@ def making_sense_of(path: Path) -> Iterator[None]:
         yield
     except SENSELESS as error:
         said = f"{type(error).__name__}: {shortened(error)}"
-        raise ValueError(f"{path} is damaged: its metadata make no sense ({said}); make the data set again") from error
+        raise UsageError(f"{path} is damaged: its metadata make no sense ({said}); make the data set again") from error
 
 
 def encode_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,25 +64,25 @@ def decode_attributes(attributes: Mapping[str, Any], path: Path) -> dict[str, An
         No schema version, a newer one, or damaged attributes.
     """
     if "schema_version" not in attributes:
-        raise ValueError(f"{path} was not made by `generate` (it has no schema_version); choose another place")
+        raise UsageError(f"{path} was not made by `generate` (it has no schema_version); choose another place")
     try:
         found = int(attributes["schema_version"])
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: the attributes are damaged (schema_version: {error}); generate it again") from error
+        raise UsageError(f"{path}: the attributes are damaged (schema_version: {error}); generate it again") from error
     if found < 1:
-        raise ValueError(f"{path}: the attributes are damaged (schema_version: {found}); generate it again")
+        raise UsageError(f"{path}: the attributes are damaged (schema_version: {found}); generate it again")
     if found > SCHEMA_VERSION:
-        raise ValueError(f"{path}: expected schema_version {SCHEMA_VERSION} or older, got {found}; update gnvpro")
+        raise UsageError(f"{path}: expected schema_version {SCHEMA_VERSION} or older, got {found}; update gnvpro")
     try:
         decoded = {
             name: json.loads(value) if name in JSON_ATTRIBUTES else value.item() if hasattr(value, "item") else value
             for name, value in attributes.items()
         }
     except (json.JSONDecodeError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: the attributes are damaged ({error}); generate the data set again") from error
+        raise UsageError(f"{path}: the attributes are damaged ({error}); generate the data set again") from error
     decoded = _migrated(decoded)
     if wrong := _why_damaged(decoded):
-        raise ValueError(f"{path}: the attributes are damaged ({wrong}); generate the data set again")
+        raise UsageError(f"{path}: the attributes are damaged ({wrong}); generate the data set again")
     return decoded
 
 

@@ -20,6 +20,7 @@ from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage.layout import consolidate
 from gnvpro.pde_data.storage.recipe import Recipe
 from gnvpro.pde_data.storage.schema import decode_attributes, encode_attributes
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 # What is told of the data set as a whole, and holds no longer when it has grown.
@@ -64,7 +65,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     try:
         attributes = dict(open_group(path, "r").attrs)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is there, but is not a data set; choose another place") from error
+        raise UsageError(f"{path} is there, but is not a data set; choose another place") from error
     return decode_attributes(attributes, path)
 
 
@@ -117,7 +118,7 @@ def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
     with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is a chunk that was lost
         group = open_group(path, "r+")
         if (found := variable(group, "status").shape[0]) != n_samples:
-            raise ValueError(f"{path} has {found} samples by now and not {n_samples}; this run has been overtaken")
+            raise UsageError(f"{path} has {found} samples by now and not {n_samples}; this run has been overtaken")
         rows = slice(first, first + len(block.parameters))
         background = read_background(path) if "anomalous" in group else None
         values = {"parameters": block.parameters, "observables": block.solved.observables}
@@ -196,9 +197,9 @@ def variable(group: zarr.Group, name: str) -> zarr.Array:
     try:
         array = group[name]
     except KeyError as error:
-        raise ValueError(
+        raise UsageError(
             f"{group.store_path} is damaged: its variable {name!r} is gone; make the data set again in another place"
         ) from error
     if not isinstance(array, zarr.Array):
-        raise ValueError(f"{group.store_path}: expected {name!r} to be an array; the data set is damaged")
+        raise UsageError(f"{group.store_path}: expected {name!r} to be an array; the data set is damaged")
     return array

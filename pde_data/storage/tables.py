@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.pde_data.storage.formats import load_mat, load_npz
+from gnvpro.pde_data.storage.formats import load_mat, load_npy, load_npz
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 # Names under which files hold parameters; Y is that of the method's papers.
@@ -40,12 +41,12 @@ def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names
         raise FileNotFoundError(f"no parameters at {path}; check the name")
     suffix = path.suffix.lower()
     if transpose and suffix not in (".mat", ".npz"):
-        raise ValueError(f"{path}: transpose=True is for .mat and .npz; samples are rows here")
+        raise UsageError(f"{path}: transpose=True is for .mat and .npz; samples are rows here")
     match suffix:
         case ".csv":
             return _read_csv(path, names)
         case ".npy":
-            return _read_npy(path)
+            return _numbers(path, load_npy(path))
         case ".npz":
             table = _table(path, load_npz(path))
             return table.T if transpose else table
@@ -61,23 +62,15 @@ def _table(path: Path, stored: Mapping[str, Any]) -> Array:
     there = [name for name in stored if not name.startswith("__")]
     found = [name for name in NAMES if name in there] or (there if len(there) == 1 else [])
     if not found:
-        raise ValueError(f"{path}: expected an array named {' or '.join(NAMES)}, got {', '.join(there) or 'none'}")
+        raise UsageError(f"{path}: expected an array named {' or '.join(NAMES)}, got {', '.join(there) or 'none'}")
     return _numbers(path, stored[found[0]])
-
-
-def _read_npy(path: Path) -> Array:
-    try:
-        stored = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an array of numbers ({error}); write it with numpy.save") from error
-    return _numbers(path, stored)
 
 
 def _numbers(path: Path, stored: Any) -> Array:
     try:
         return np.asarray(stored, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: expected a table of numbers ({error})") from error
+        raise UsageError(f"{path}: expected a table of numbers ({error})") from error
 
 
 def _read_csv(path: Path, names: tuple[str, ...]) -> Array:
@@ -85,17 +78,17 @@ def _read_csv(path: Path, names: tuple[str, ...]) -> Array:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file) if line]
     except csv.Error as error:
-        raise ValueError(f"{path}: expected a table of numbers, one sample a line ({error})") from None
+        raise UsageError(f"{path}: expected a table of numbers, one sample a line ({error})") from None
     header = bool(lines) and not _is_number(lines[0][0])
     try:
         table = np.array(lines[header:], dtype=float)
     except ValueError as error:
-        raise ValueError(f"{path}: expected a table of numbers, one sample a line ({error})") from None
+        raise UsageError(f"{path}: expected a table of numbers, one sample a line ({error})") from None
     columns = [text.strip() for text in lines[0]] if header else []
     if not set(columns) & set(names):  # no header, or one in words of its own: the order of the columns counts
         return table
     if sorted(columns) != sorted(names):
-        raise ValueError(f"{path}: expected columns {', '.join(names)}, got {', '.join(columns)}")
+        raise UsageError(f"{path}: expected columns {', '.join(names)}, got {', '.join(columns)}")
     return table[:, [columns.index(name) for name in names]]
 
 

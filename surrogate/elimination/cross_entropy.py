@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.class_hessian import ClassHessian, ClassInverse, Solved, is_resolved
+from gnvpro.surrogate.errors import UsageError
 
 # Where classes are separable each step adds about one to the logits, until they are the logarithm of 1/alpha_w.
 MAX_NEWTON_STEPS = 200
@@ -127,12 +128,12 @@ class CrossEntropyLayer:
     def __init__(self, targets: Tensor, row_weights: Tensor, alpha_w: float) -> None:
         _require_probabilities(targets)
         if row_weights.shape != targets.shape[:1] or not bool((row_weights > 0).all() & row_weights.isfinite().all()):
-            raise ValueError(
+            raise UsageError(
                 f"expected {len(targets)} positive row weights, got shape {tuple(row_weights.shape)} from "
                 f"{float(row_weights.min()):g}; leave a sample out instead of giving it weight zero"
             )
         if not (alpha_w > 0 and math.isfinite(alpha_w)):
-            raise ValueError(f"expected alpha_w > 0, got {alpha_w}: without it separable classes send W to infinity")
+            raise UsageError(f"expected alpha_w > 0, got {alpha_w}: without it separable classes send W to infinity")
         self.targets, self.alpha_w = targets.double(), alpha_w
         self.row_weights = row_weights.double() / row_weights.double().mean()
         self.row_scale = (self.row_weights / len(targets)).unsqueeze(1)
@@ -158,7 +159,7 @@ class CrossEntropyLayer:
             columns = torch.cat([features, features.new_ones(len(features), 1)], 1)
             shape = columns.shape[1], self.targets.shape[1]
             if start is not None and start.shape != shape:
-                raise ValueError(f"expected a start of shape {shape}, got {tuple(start.shape)}")
+                raise UsageError(f"expected a start of shape {shape}, got {tuple(start.shape)}")
             zeros = features.new_zeros(shape)
             at = self._at(columns, zeros if start is None else _centred(start))
             # Every class alike costs log K. From where it costs more, logits would have to be brought back first.
@@ -337,7 +338,7 @@ def _predictions(columns: Tensor, weights: Tensor) -> Tensor:
 
 def _require_probabilities(targets: Tensor) -> None:
     if targets.ndim != 2 or not len(targets) or targets.shape[1] < 2:
-        raise ValueError(f"expected targets (n, K), n >= 1 and K >= 2, got {tuple(targets.shape)}; see labels.one_hot")
+        raise UsageError(f"expected targets (n, K), n >= 1 and K >= 2, got {tuple(targets.shape)}; see labels.one_hot")
     rows = targets.double().sum(1)
     if not bool((targets >= 0).all() and (rows - 1).abs().max() < 1e-9):
-        raise ValueError("expected targets that are probabilities, rows summing to one; see labels.one_hot")
+        raise UsageError("expected targets that are probabilities, rows summing to one; see labels.one_hot")

@@ -18,6 +18,7 @@ from gnvpro.surrogate.elimination.cross_entropy import CrossEntropyLayer
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.elimination.losses import CrossEntropy, LeastSquares
+from gnvpro.surrogate.errors import UsageError
 
 
 def varpro_loss(
@@ -102,9 +103,9 @@ class VarPro(nn.Module):
         self, width: int, n_outputs: int, *, alpha_w: float, classes: bool = False, average: float = 0.0
     ) -> None:
         if width < 1 or n_outputs < 1 + classes:
-            raise ValueError(f"expected at least one feature and {1 + classes} outputs, got {width} and {n_outputs}")
+            raise UsageError(f"expected at least one feature and {1 + classes} outputs, got {width} and {n_outputs}")
         if not 0 <= average < 1:
-            raise ValueError(f"expected an average in [0, 1), got {average}; 0 keeps the last batch's W")
+            raise UsageError(f"expected an average in [0, 1), got {average}; 0 keeps the last batch's W")
         _require_alpha(alpha_w, classes)
         super().__init__()
         self.width, self.n_outputs, self.alpha_w, self.classes, self.average = (
@@ -154,7 +155,7 @@ class VarPro(nn.Module):
         self._require_width(features)
         problem = _Problem.of(features, targets, row_weights, self.alpha_w, self.n_outputs if self.classes else None)
         if problem.targets.shape[1] != self.n_outputs:
-            raise ValueError(f"expected targets (n, {self.n_outputs}), got {tuple(targets.shape)}")
+            raise UsageError(f"expected targets (n, {self.n_outputs}), got {tuple(targets.shape)}")
         return problem
 
     def _start(self, features: Tensor) -> Tensor | None:
@@ -168,7 +169,7 @@ class VarPro(nn.Module):
 
     def _require_width(self, features: Tensor) -> None:
         if features.ndim != 2 or features.shape[1] != self.width:
-            raise ValueError(f"expected features (n, {self.width}), got {tuple(features.shape)}")
+            raise UsageError(f"expected features (n, {self.width}), got {tuple(features.shape)}")
 
     def _require_solved(self) -> None:
         if not self.n_solved:
@@ -203,17 +204,17 @@ class _Problem(NamedTuple):
         classes = n_classes is not None
         _require_alpha(alpha_w, classes)
         if features.ndim != 2 or not features.is_floating_point() or not len(features):
-            raise ValueError(
+            raise UsageError(
                 f"expected real features (n, width) of one sample at least, got {tuple(features.shape)} {features.dtype}"
             )
         if len(targets) != len(features):
-            raise ValueError(
+            raise UsageError(
                 f"features and targets disagree on samples: {len(features)} and {len(targets)}; take both of one batch"
             )
         checked = _class_targets(targets, n_classes) if n_classes is not None else _numbers(targets)
         weights = checked.new_ones(len(checked)) if row_weights is None else row_weights.detach().to(checked)
         if weights.shape != (len(checked),) or not bool(((weights > 0) & torch.isfinite(weights)).all()):
-            raise ValueError(
+            raise UsageError(
                 f"expected finite positive row weights ({len(checked)},), got {tuple(weights.shape)}; "
                 "leave a sample out instead of giving it weight zero"
             )
@@ -275,7 +276,7 @@ class _Eliminated(torch.autograd.Function):
 def _numbers(targets: Tensor) -> Tensor:
     if targets.ndim != 2:
         hint = "a class label needs n_classes" if not targets.is_floating_point() else "one output is a column"
-        raise ValueError(f"expected targets (n, m), got {tuple(targets.shape)}; {hint}")
+        raise UsageError(f"expected targets (n, m), got {tuple(targets.shape)}; {hint}")
     return _finite(targets)
 
 
@@ -283,26 +284,26 @@ def _class_targets(targets: Tensor, n_classes: int) -> Tensor:
     if targets.ndim == 1 and not targets.is_floating_point():
         low, high = (int(extreme) for extreme in torch.aminmax(targets))
         if low < 0 or high >= n_classes:
-            raise ValueError(f"expected labels from 0 to {n_classes - 1}, got {low} to {high}")
+            raise UsageError(f"expected labels from 0 to {n_classes - 1}, got {low} to {high}")
         return one_hot(targets, n_classes)
     if targets.ndim != 2 or targets.shape[1] != n_classes or not targets.is_floating_point():
-        raise ValueError(
+        raise UsageError(
             f"expected integer labels (n,) or probabilities (n, {n_classes}), got {tuple(targets.shape)} {targets.dtype}"
         )
     probabilities = _finite(targets)
     if bool((probabilities < 0).any()) or not bool(((probabilities.sum(1) - 1).abs() < 1e-3).all()):
-        raise ValueError("expected probabilities: rows that are not negative and sum to one")
+        raise UsageError("expected probabilities: rows that are not negative and sum to one")
     return probabilities / probabilities.sum(1, keepdim=True)  # those that came as float32 are off by its rounding
 
 
 def _finite(targets: Tensor) -> Tensor:
     targets = targets.detach().double()
     if not bool(torch.isfinite(targets).all()):
-        raise ValueError("targets hold values that are not finite; remove these samples first")
+        raise UsageError("targets hold values that are not finite; remove these samples first")
     return targets
 
 
 def _require_alpha(alpha_w: float, classes: bool) -> None:
     if not (alpha_w > 0 or (alpha_w == 0 and not classes)):
         bound = "> 0, without which separable classes have no best W" if classes else ">= 0"
-        raise ValueError(f"expected alpha_w {bound}, got {alpha_w}")
+        raise UsageError(f"expected alpha_w {bound}, got {alpha_w}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.spaces import Array
@@ -65,7 +66,7 @@ def calibrated(
     elif surrogate.trust is not None:
         domain = surrogate.trust.domain
     else:
-        raise ValueError("the in-domain score needs the training samples")
+        raise UsageError("the in-domain score needs the training samples")
     return replace(surrogate, trust=Trust(bands, domain))
 
 

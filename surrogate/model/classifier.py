@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.model import folder as model_folder
 from gnvpro.surrogate.model.spectra import SpectralFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
@@ -155,4 +155,4 @@ class Classifier:
 
 def _require_pairs(at: Tensor, other: Tensor) -> None:
     if len(at) != len(other):
-        raise ValueError(f"expected one direction per point, got {len(other)} for {len(at)} points")
+        raise UsageError(f"expected one direction per point, got {len(other)} for {len(at)} points")

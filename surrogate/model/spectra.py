@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.spectral_steps import SpectralSteps
 from gnvpro.surrogate.spaces import Array
 
@@ -44,11 +45,11 @@ class SpectralFeatures:
 
     def __post_init__(self) -> None:
         if self.n_bands < 1:
-            raise ValueError(f"expected at least one band, got {self.n_bands}")
+            raise UsageError(f"expected at least one band, got {self.n_bands}")
         for name in ("shift", "scale"):
             value = getattr(self, name)
             if value is not None and (np.shape(value) != (self.n_features,) or not np.isfinite(value).all()):
-                raise ValueError(f"expected {self.n_features} finite values of {name}, got shape {np.shape(value)}")
+                raise UsageError(f"expected {self.n_features} finite values of {name}, got shape {np.shape(value)}")
 
     @classmethod
     def paper(cls, n_bands: int) -> SpectralFeatures:
@@ -76,10 +77,10 @@ class SpectralFeatures:
             Another number of bands, or brightness of spectra whose mean is not positive.
         """
         if spectra.ndim != 2 or spectra.shape[1] != self.n_bands:
-            raise ValueError(f"expected spectra (n, {self.n_bands}), got {spectra.shape}")
+            raise UsageError(f"expected spectra (n, {self.n_bands}), got {spectra.shape}")
         dark = np.flatnonzero(spectra.mean(1) <= 0)
         if self.brightness and len(dark):
-            raise ValueError(
+            raise UsageError(
                 f"the mean of spectrum {dark[0]} is not positive ({len(dark)} of {len(spectra)}), so it has no "
                 "logarithm; leave brightness out"
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gnvpro.surrogate.errors import UsageError
+
 _PRESETS = {"scaled": ["per-pixel", "per-band", "brightness"], "paper": ["per-pixel"], "raw": []}
 
 
@@ -26,7 +28,7 @@ class SpectralSteps(NamedTuple):
         steps = _PRESETS.get(name, name.split(","))
         known = [step.replace("_", "-") for step in cls._fields]
         if unknown := [step for step in steps if step not in known]:
-            raise ValueError(
+            raise UsageError(
                 f"unknown features {unknown[0]!r}; expected {', '.join(_PRESETS)}, or some of {','.join(known)}"
             )
         return cls(*(step in steps for step in known))

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.model import folder as model_folder
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
@@ -181,7 +181,7 @@ class Surrogate:
 
     def _calibrated(self) -> Trust:
         if self.trust is None:
-            raise ValueError("this model has no error bands: calibrate it with samples that it was not trained on")
+            raise UsageError("this model has no error bands: calibrate it with samples that it was not trained on")
         return self.trust
 
     @overload
@@ -227,7 +227,7 @@ class Surrogate:
 
     def _pair(self, y: Array | Tensor, other: Array | Tensor, space: Space) -> tuple[Tensor, Tensor]:
         if len(y) != len(other):
-            raise ValueError(f"expected one direction per point, got {len(other)} for {len(y)} points")
+            raise UsageError(f"expected one direction per point, got {len(other)} for {len(y)} points")
         return self._columns(y, self.parameters), self._columns(other, space)
 
     @staticmethod
@@ -235,7 +235,7 @@ class Surrogate:
         if not isinstance(values, Tensor):
             return torch.from_numpy(space.rows(values))
         if values.ndim != 2 or values.shape[1] != space.size:
-            raise ValueError(f"expected (n, {space.size}) values for {space.axes[0].name}, got {tuple(values.shape)}")
+            raise UsageError(f"expected (n, {space.size}) values for {space.axes[0].name}, got {tuple(values.shape)}")
         return values
 
     def _map(self, y: Tensor) -> Tensor:

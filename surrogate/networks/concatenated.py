@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import Linearization
 
@@ -26,7 +27,7 @@ class ConcatenatedNetwork:
 
     def __post_init__(self) -> None:
         if not self.members or len({member.n_inputs for member in self.members}) > 1:
-            raise ValueError("expected at least one network, all of the same number of inputs")
+            raise UsageError("expected at least one network, all of the same number of inputs")
 
     @property
     def n_inputs(self) -> int:

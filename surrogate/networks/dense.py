@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Evaluation, Layer
 
 
@@ -32,7 +33,7 @@ class DenseNetwork:
 
     def __post_init__(self) -> None:
         if self.n_inputs < 1 or not self.widths or min(self.widths) < 1:
-            raise ValueError(
+            raise UsageError(
                 f"expected a positive number of inputs and at least one positive width, "
                 f"got {self.n_inputs} and {list(self.widths)}"
             )

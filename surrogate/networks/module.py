@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.module_layers import ModuleLayers
 from gnvpro.surrogate.networks.protocol import Layer
 
@@ -35,7 +36,7 @@ class ModuleNetwork:
         parameters = {name: value for name, value in self.module.named_parameters() if value.requires_grad}
         self._frozen = {name: p.detach() for name, p in self.module.named_parameters() if not p.requires_grad}
         if not parameters:
-            raise ValueError("the module has no parameters to train; expected a network")
+            raise UsageError("the module has no parameters to train; expected a network")
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._start = torch.cat([value.detach().reshape(-1) for value in parameters.values()])
         ends = itertools.accumulate(shape.numel() for shape in self._shapes.values())
@@ -43,7 +44,7 @@ class ModuleNetwork:
         with torch.no_grad():
             out = self.bind(self._start)(self._start.new_zeros(2, n_inputs))
         if out.ndim != 2 or len(out) != 2:
-            raise ValueError(
+            raise UsageError(
                 f"expected features (n, width) for inputs (n, {n_inputs}), got {tuple(out.shape)} for n = 2"
             )
         self.width = out.shape[1]

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
+
 # Far above any basis that samples can determine; a file that asks for more is not believed.
 MAX_TERMS = 20_000
 # Weighted degrees are sums of products: equal ones may differ in rounding.
@@ -51,14 +53,14 @@ class PolynomialBasis:
     def __post_init__(self) -> None:
         sizes = [len(part) for part in (self.lower, self.upper, self.weights, self.powers)]
         if not sizes[0] or len(set(sizes)) > 1:
-            raise ValueError(f"expected as many lower and upper bounds, weights and powers as parameters, got {sizes}")
+            raise UsageError(f"expected as many lower and upper bounds, weights and powers as parameters, got {sizes}")
         if not all(math.isfinite(b - a) and b > a for a, b in zip(self.lower, self.upper, strict=True)):
-            raise ValueError(f"expected finite lower bounds below the upper ones, got {self.lower} and {self.upper}")
+            raise UsageError(f"expected finite lower bounds below the upper ones, got {self.lower} and {self.upper}")
         if not all(0 < weight < math.inf for weight in self.weights) or not 0 <= self.degree < math.inf:
-            raise ValueError(f"expected positive weights and a degree >= 0, got {self.weights} and {self.degree}")
+            raise UsageError(f"expected positive weights and a degree >= 0, got {self.weights} and {self.degree}")
         for low, power in zip(self.lower, self.powers, strict=True):
             if not math.isfinite(power) or power == 0 or (power != 1 and low <= 0):
-                raise ValueError(f"expected a power that is not zero, and one where the bound {low} <= 0; got {power}")
+                raise UsageError(f"expected a power that is not zero, and one where the bound {low} <= 0; got {power}")
         _ = self.exponents
 
     @cached_property
@@ -133,7 +135,7 @@ def _exponents(weights: tuple[float, ...], degree: float) -> NDArray[np.int64]:
             for k in range(1 + min(int((degree - spent + _ROUNDING) / weight), MAX_TERMS))
         ]
         if len(found) > MAX_TERMS:
-            raise ValueError(f"a polynomial basis of degree {degree} has more than {MAX_TERMS} terms")
+            raise UsageError(f"a polynomial basis of degree {degree} has more than {MAX_TERMS} terms")
     found.sort(key=lambda term: (round(term[1], 6), term[0]))
     rows = np.array([row for row, _ in found[1:]], dtype=np.int64).reshape(-1, len(weights))
     rows.flags.writeable = False
@@ -168,7 +170,7 @@ class Amplitude:
 
     def __post_init__(self) -> None:
         if len(self.coefficients) != self.basis.n_terms + 1 or not all(map(math.isfinite, self.coefficients)):
-            raise ValueError(
+            raise UsageError(
                 f"expected {self.basis.n_terms + 1} finite coefficients of the amplitude, got {len(self.coefficients)}"
             )
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Layer, Linearization
 from gnvpro.surrogate.objectives.layers import charged_layers
 from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
@@ -93,7 +94,7 @@ class FullObjective:
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> FullPoint:
         """The objective at (theta, W); nothing is solved, so `near` and `accuracy` are ignored."""
         if theta.shape != (self.n_theta,):
-            raise ValueError(
+            raise UsageError(
                 f"expected {self.n_theta} variables ({self.network.n_theta} of the network, then W "
                 f"{self.outer_shape}), got shape {tuple(theta.shape)}; see `start`"
             )

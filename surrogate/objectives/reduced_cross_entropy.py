@@ -23,6 +23,7 @@ from torch import Tensor
 from gnvpro.surrogate.elimination.class_hessian import ClassHessian, ClassInverse
 from gnvpro.surrogate.elimination.cross_entropy import ClassSolution, CrossEntropyLayer
 from gnvpro.surrogate.elimination.losses import CrossEntropy
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork, Layer, Linearization
 from gnvpro.surrogate.objectives.layers import charged_layers
 from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
@@ -79,13 +80,13 @@ class ReducedClasses:
         meter: WorkMeter | None = None,
     ) -> None:
         if len(inputs) != len(targets):
-            raise ValueError(
+            raise UsageError(
                 f"inputs and targets disagree on samples: {len(inputs)} and {len(targets)}; check the split"
             )
         if not bool(torch.isfinite(inputs).all()):
-            raise ValueError("inputs hold values that are not finite; remove these samples first")
+            raise UsageError("inputs hold values that are not finite; remove these samples first")
         if curvature not in get_args(ClassCurvature):
-            raise ValueError(f"expected curvature {' or '.join(get_args(ClassCurvature))}, got {curvature!r}")
+            raise UsageError(f"expected curvature {' or '.join(get_args(ClassCurvature))}, got {curvature!r}")
         weights = targets.new_ones(len(targets)) if row_weights is None else row_weights
         self.network, self.inputs = network, inputs
         self.layer, self.loss = CrossEntropyLayer(targets, weights, alpha_w), CrossEntropy()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.least_squares import InnerSolution, LeastSquaresLayer
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork, Layer, Linearization
 from gnvpro.surrogate.objectives.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
 from gnvpro.surrogate.objectives.layers import charged_layers
@@ -75,11 +76,11 @@ class ReducedObjective:
         meter: WorkMeter | None = None,
     ) -> None:
         if len(inputs) != len(targets):
-            raise ValueError(
+            raise UsageError(
                 f"inputs and targets disagree on samples: {len(inputs)} and {len(targets)}; check the split"
             )
         if min(alpha_w, compression) < 0:
-            raise ValueError(f"expected regularisation and compression >= 0, got {alpha_w} and {compression}")
+            raise UsageError(f"expected regularisation and compression >= 0, got {alpha_w} and {compression}")
         targets = targets.double()
         weights = targets.new_ones(len(targets)) if row_weights is None else row_weights.double()
         ones = targets.new_ones(len(targets), 1)
@@ -87,9 +88,9 @@ class ReducedObjective:
         checked = (("inputs", inputs), ("targets", targets), ("row weights", weights), ("fixed columns", columns))
         for what, values in checked:
             if not bool(torch.isfinite(values).all()):
-                raise ValueError(f"{what} hold values that are not finite; remove these samples first")
+                raise UsageError(f"{what} hold values that are not finite; remove these samples first")
         if not bool((weights > 0).all()):
-            raise ValueError("expected positive row weights; leave a sample out instead of giving it weight zero")
+            raise UsageError("expected positive row weights; leave a sample out instead of giving it weight zero")
         self.network, self.inputs = network, inputs
         self.alpha_w, self.regulariser = alpha_w, as_regulariser(alpha_theta)
         self.curvature: GaussNewtonKind = curvature

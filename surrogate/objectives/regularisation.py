@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
+
 
 class Regulariser(Protocol):
     """A positive semidefinite quadratic form of theta."""
@@ -92,7 +94,7 @@ class TimeDerivative:
     def __post_init__(self) -> None:
         _require(self.opening, self.rest)
         if self.n_times < 2:
-            raise ValueError(f"a time derivative needs weights at two times at least, got {self.n_times}")
+            raise UsageError(f"a time derivative needs weights at two times at least, got {self.n_times}")
 
     def value(self, theta: Tensor) -> Tensor:
         """See `Regulariser`."""
@@ -124,4 +126,4 @@ def _half_product(theta: Tensor, applied: Tensor) -> Tensor:
 
 def _require(*alphas: float) -> None:
     if not all(alpha >= 0 for alpha in alphas):
-        raise ValueError(f"expected regularisation >= 0, got {', '.join(map(str, alphas))}")
+        raise UsageError(f"expected regularisation >= 0, got {', '.join(map(str, alphas))}")

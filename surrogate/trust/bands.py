@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
@@ -115,21 +116,21 @@ class Bands:
         """Shapes and values that no calibration gives are refused: bands are read from files too."""
         n, n_out = len(self.levels), len(self.scale)
         if n == 0 or not all(isinstance(level, float) and 0 < level < 1 for level in self.levels):
-            raise ValueError(f"expected levels between 0 and 1, got {self.levels}")
+            raise UsageError(f"expected levels between 0 and 1, got {self.levels}")
         if list(self.levels) != sorted(set(self.levels)):
-            raise ValueError(f"expected levels that increase, got {self.levels}")
+            raise UsageError(f"expected levels that increase, got {self.levels}")
         if self.marginal.shape != (n, n_out) or self.factors.shape != (n,):
             found = f"{self.marginal.shape} and {self.factors.shape}"
-            raise ValueError(f"expected bands of shape {(n, n_out)} and factors of {(n,)}, got {found}")
+            raise UsageError(f"expected bands of shape {(n, n_out)} and factors of {(n,)}, got {found}")
         widths = [self.marginal, self.factors[:, None]]
         if any(np.isnan(w).any() or (w < 0).any() or (w[1:] < w[:-1]).any() for w in widths):
-            raise ValueError("the half widths of bands must be numbers >= 0 that increase with the level")
+            raise UsageError("the half widths of bands must be numbers >= 0 that increase with the level")
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
-            raise ValueError("the scales of the simultaneous band must be finite and positive")
+            raise UsageError("the scales of the simultaneous band must be finite and positive")
         if not isinstance(self.n_samples, int) or self.n_samples < 1:
-            raise ValueError(f"expected at least one calibration sample, got {self.n_samples!r}")
+            raise UsageError(f"expected at least one calibration sample, got {self.n_samples!r}")
         if not isinstance(self.weight_ahead, float) or not 1 <= self.weight_ahead < np.inf:
-            raise ValueError(f"expected a weight of the new sample from 1 on, got {self.weight_ahead!r}")
+            raise UsageError(f"expected a weight of the new sample from 1 on, got {self.weight_ahead!r}")
 
     @classmethod
     def calibrated(
@@ -182,7 +183,7 @@ class Bands:
         found = np.flatnonzero(np.abs(np.array(self.levels) - level) < _ROUNDING)
         if not len(found):
             known = ", ".join(f"{one:g}" for one in self.levels)
-            raise ValueError(f"the model's error bands have the levels {known}; {level:g} is none of them")
+            raise UsageError(f"the model's error bands have the levels {known}; {level:g} is none of them")
         return int(found[0])
 
     def about(self) -> dict[str, Any]:

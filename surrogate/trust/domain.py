@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import quantile
 
@@ -36,9 +37,9 @@ class Domain:
 
     def __post_init__(self) -> None:
         if self.whitening.ndim != 2 or not self.whitening.size or not np.isfinite(self.whitening).all():
-            raise ValueError("the whitening of the in-domain score must be a matrix of finite numbers")
+            raise UsageError("the whitening of the in-domain score must be a matrix of finite numbers")
         if not isinstance(self.threshold, float) or not np.isfinite(self.threshold) or self.threshold <= 0:
-            raise ValueError(f"the threshold of the in-domain score must be positive, got {self.threshold!r}")
+            raise UsageError(f"the threshold of the in-domain score must be positive, got {self.threshold!r}")
 
     @classmethod
     def of(cls, fitted: Array, held_out: Array, weighting: tuple[Array, float] | None = None) -> Domain:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.trust.bands import Bands
 from gnvpro.surrogate.trust.domain import THRESHOLD_LEVEL, Domain
 
@@ -45,15 +46,15 @@ class Trust:
         """
         marginal, scale, factors, whitening = (tensors[name].numpy() for name in TENSORS)
         if any(a.dtype != np.float64 for a in (marginal, scale, factors)) or whitening.dtype != np.float32:
-            raise ValueError("expected bands in float64 and the whitening in float32")
+            raise UsageError("expected bands in float64 and the whitening in float32")
         if scale.shape != (n_out,) or len(whitening) != n_features + 1:
-            raise ValueError(
+            raise UsageError(
                 f"expected bands of {n_out} observables and a whitening of {n_features + 1} rows, got "
                 f"{scale.shape} and {len(whitening)}"
             )
         about = given["bands"]
         if about["source"] not in SOURCES:
-            raise ValueError(f"expected bands from {' or '.join(SOURCES)} samples, got {about['source']!r}")
+            raise UsageError(f"expected bands from {' or '.join(SOURCES)} samples, got {about['source']!r}")
         levels = tuple(about["levels"])
         bands = Bands(levels, marginal, scale, factors, about["n_samples"], about["source"], about["weight_ahead"])
         return cls(bands, Domain(whitening, given["threshold"]))

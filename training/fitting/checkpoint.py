@@ -26,6 +26,7 @@ import scipy
 import torch
 from torch import nn
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.settings import TrainSettings
@@ -37,7 +38,7 @@ _FORMAT, _SCHEMA_VERSION = "gnvpro checkpoint", 1
 _OURS = re.compile(r"fit-\d+-\d+-\d+\.safetensors(\.new)?|checkpoint\.json(\.new)?")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UsageError):
     """A checkpoint that is damaged or belongs to another training; the message says what to do."""
 
 
@@ -88,7 +89,7 @@ class Checkpoint:
 
     def __init__(self, folder: str | Path, every: float, identity: dict[str, Any]) -> None:
         if not every > 0:
-            raise ValueError(f"expected work units between checkpoints > 0, got {every}")
+            raise UsageError(f"expected work units between checkpoints > 0, got {every}")
         self._folder, self._every, self._identity = Path(folder), every, identity
         _require_place(self._folder)
         self._files: dict[str, dict[str, str]] = {}
@@ -105,7 +106,7 @@ class Checkpoint:
     def enrol(self, fit: Fit) -> Fit:
         """Have a fit in the checkpoint from now on; it is restored where the checkpoint knows its stage."""
         if any(fit.stage == other.stage for other in self._fits):
-            raise ValueError(f"two fits of one run have the stage {fit.stage!r}; expected different ones")
+            raise UsageError(f"two fits of one run have the stage {fit.stage!r}; expected different ones")
         if fit.stage in self._stored:
             fit.restore(self._stored.pop(fit.stage))
             self._written[fit.stage] = fit.position

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import Point
 
@@ -47,7 +48,7 @@ class ClassValidation:
 
     def __init__(self, network: FeatureNetwork, inputs: Tensor, labels: Tensor) -> None:
         if len(inputs) != len(labels) or not len(labels):
-            raise ValueError(
+            raise UsageError(
                 f"expected as many validation inputs as labels and at least one, got {len(inputs)} and {len(labels)}"
             )
         self._network, self._inputs, self._labels = network, inputs, labels.long()

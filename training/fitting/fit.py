@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import Objective, OuterLayer, Point
 from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
@@ -110,7 +111,7 @@ class Fit:
         with self._timed():
             self.point = objective.at(theta)
             if not math.isfinite(self.point.value):
-                raise ValueError(
+                raise UsageError(
                     "the objective is not finite at the initial weights; check the scaling of the inputs, and for classes "
                     "that alpha_w is not below rounding beside the squares of the features"
                 )
@@ -172,7 +173,7 @@ class Fit:
         if self._restored is not None:
             return self._restored
         if not isinstance(self.solver, Resumable):
-            raise ValueError(f"the solver {self.solver.name} cannot be put aside; train without a checkpoint")
+            raise UsageError(f"the solver {self.solver.name} cannot be put aside; train without a checkpoint")
         seconds = self._clock.read() if self._is_advancing else (self.cpu_seconds, self.wall_seconds)
         meter, best = self.objective.meter, self.best
         state = State(

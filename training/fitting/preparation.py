@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
@@ -165,7 +166,7 @@ def _require_norms(samples: Samples, name: str) -> None:
     for words, values in (("observables", samples.observables), (what, samples.anomalous)):
         norms = np.linalg.norm(values, axis=1)
         if not norms.all():
-            raise ValueError(
+            raise UsageError(
                 f"all {words} of {name} sample {int(np.argmin(norms))} are zero, so its relative error is undefined; "
                 "leave such samples out"
             )

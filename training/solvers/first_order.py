@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.training.solvers.protocol import INNER_SHARE, Status, Step, judge
@@ -46,9 +47,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         if self.kind not in ("adam", "sgd"):
-            raise ValueError(f"expected the rule adam or sgd, got {self.kind!r}")
+            raise UsageError(f"expected the rule adam or sgd, got {self.kind!r}")
         if not (self.rate > 0 and self.budget > 0 and 0 <= self.warm_up < 1):
-            raise ValueError(
+            raise UsageError(
                 "expected a rate and a budget > 0 and a warm-up of at least 0 and less than 1, got "
                 f"{self.rate}, {self.budget}, {self.warm_up}"
             )
@@ -113,7 +114,7 @@ class MinibatchDescent:
 
     def __init__(self, rule: Rule, batch: float, *, seed: int = 0, batches: int | None = None) -> None:
         if not batch > 0 or (batches or 1) < 1:
-            raise ValueError(f"expected batches of a size > 0, and at least one a step; got {batch} and {batches}")
+            raise UsageError(f"expected batches of a size > 0, and at least one a step; got {batch} and {batches}")
         self.name = rule.kind
         self._rule, self._batch, self._batches = rule, batch, batches
         self._generator = torch.Generator().manual_seed(seed)
@@ -123,7 +124,7 @@ class MinibatchDescent:
         """An epoch, which ends early where the budget does."""
         objective = point.objective
         if not isinstance(objective, FullObjective):
-            raise ValueError(f"minibatches need a FullObjective, got a {type(objective).__name__}; W is not in theta")
+            raise UsageError(f"minibatches need a FullObjective, got a {type(objective).__name__}; W is not in theta")
         if self._theta is None:
             self._theta = point.theta.clone()
             self._update = self._rule.update(self._theta)

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.gram import gram_by_products
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.training.solvers.protocol import INNER_SHARE, Status, Step, judge
@@ -114,7 +115,7 @@ def curvature_matrix(point: Point) -> Tensor:
 
 def _require_few(n_theta: int) -> None:
     if n_theta > MAX_WEIGHTS:
-        raise ValueError(
+        raise UsageError(
             f"Levenberg-Marquardt factorises a dense matrix and expects at most {MAX_WEIGHTS} weights, got {n_theta}; "
             "use a smaller network, or the solver lbfgs or krylov"
         )

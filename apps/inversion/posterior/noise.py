@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 _PART = re.compile(r"([0-9.eE+-]+?)\s*(%?)")
@@ -34,7 +35,7 @@ class Noise:
         diagonal = self.factor if self.factor.ndim == 1 else np.diagonal(self.factor)
         if not (np.isfinite(self.factor).all() and (diagonal > 0).all()):
             i = int(np.argmin(np.isfinite(diagonal) & (diagonal > 0)))
-            raise ValueError(
+            raise UsageError(
                 f"expected positive standard deviations of the noise, got {diagonal[i]:g} for observation {i}; an "
                 "observation near zero has no relative noise of use: add an absolute part, such as 2%+0.001"
             )
@@ -95,7 +96,7 @@ def parse_noise(text: str, values: Array, given: Array | None = None) -> Noise:
     """
     if text.strip() == "data":
         if given is None:
-            raise ValueError(f"the observations came without standard deviations; {EXPECTED}")
+            raise UsageError(f"the observations came without standard deviations; {EXPECTED}")
         return _checked(given, values)
     if (path := Path(text)).suffix in (".npy", ".csv"):
         return _checked(_read(path), values)
@@ -107,7 +108,7 @@ def parse_noise(text: str, values: Array, given: Array | None = None) -> Noise:
         except ValueError:
             size = -1.0
         if not (found and 0 < size < np.inf):
-            raise ValueError(f"{EXPECTED}; got {text!r}")
+            raise UsageError(f"{EXPECTED}; got {text!r}")
         if found[2]:
             relative += size / 100
         else:
@@ -118,7 +119,7 @@ def parse_noise(text: str, values: Array, given: Array | None = None) -> Noise:
 def _checked(spread: Array, values: Array) -> Noise:
     m = len(values)
     if spread.shape not in ((m,), (m, m)):
-        raise ValueError(
+        raise UsageError(
             f"expected noise of {m} observations: ({m},) standard deviations or a ({m}, {m}) covariance; got {spread.shape}"
         )
     measured = np.isfinite(values)
@@ -126,14 +127,14 @@ def _checked(spread: Array, values: Array) -> Noise:
         return Noise(np.where(measured, spread, 1.0))
     spread = np.where(np.outer(measured, measured), spread, np.eye(m))
     if not np.isfinite(spread).all():
-        raise ValueError("the covariance of the noise is not finite where there are observations")
+        raise UsageError("the covariance of the noise is not finite where there are observations")
     size = np.sqrt(np.abs(np.diagonal(spread)))
     if not (np.abs(spread - spread.T) <= 1e-10 * np.outer(size, size)).all():
-        raise ValueError("the covariance of the noise is not symmetric")
+        raise UsageError("the covariance of the noise is not symmetric")
     try:
         return Noise(cholesky(spread, lower=True))
     except np.linalg.LinAlgError:
-        raise ValueError("the covariance of the noise is not positive definite") from None
+        raise UsageError("the covariance of the noise is not positive definite") from None
 
 
 def _read(path: Path) -> Array:
@@ -143,4 +144,4 @@ def _read(path: Path) -> Array:
         read = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",")
         return np.atleast_1d(np.asarray(read, float))
     except (ValueError, TypeError, EOFError) as error:
-        raise ValueError(f"{path}: expected numbers, standard deviations or a covariance ({error})") from None
+        raise UsageError(f"{path}: expected numbers, standard deviations or a covariance ({error})") from None

@@ -9,6 +9,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from gnvpro.pde_data.storage.formats import load_npy
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space, shortened
 
 NAME, VALUE, DEVIATION = "observable", "value", "standard_deviation"
@@ -51,25 +53,25 @@ def read_observations(path: Path, space: Space) -> Observations:
         if path.suffix == ".csv":
             values, deviations = _read_csv(path, space)
         elif path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
+            values = load_npy(path)
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as stored:
                 if "observations" not in stored.files:
                     found = shortened(", ".join(stored.files) or "none")
-                    raise ValueError(f"{path}: expected an array named observations, got {found}")
+                    raise UsageError(f"{path}: expected an array named observations, got {found}")
                 values = stored["observations"]
                 deviations = stored[DEVIATION] if DEVIATION in stored.files else None
         else:
-            raise ValueError(f"{path}: expected a {EXPECTED}")
+            raise UsageError(f"{path}: expected a {EXPECTED}")
     except (BadZipFile, EOFError, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); is it complete?") from error
+        raise UsageError(f"{path} cannot be read ({error}); is it complete?") from error
     values = _vector(path, values, space, "observations")
     if deviations is not None:
         deviations = _vector(path, deviations, space, "standard deviations")
     if not np.isfinite(values).any():
-        raise ValueError(f"{path}: there is no observation, all values are missing")
+        raise UsageError(f"{path}: there is no observation, all values are missing")
     if np.isinf(values).any():
-        raise ValueError(f"{path}: observation {space.names[int(np.argmax(np.isinf(values)))]} is infinite")
+        raise UsageError(f"{path}: observation {space.names[int(np.argmax(np.isinf(values)))]} is infinite")
     return Observations(values, deviations)
 
 
@@ -77,9 +79,9 @@ def _vector(path: Path, values: Array, space: Space, what: str) -> Array:
     try:
         values = np.asarray(values, float)
     except ValueError:
-        raise ValueError(f"{path}: expected numbers for the {what}, got {values.dtype}") from None
+        raise UsageError(f"{path}: expected numbers for the {what}, got {values.dtype}") from None
     if values.size != space.size or sum(n > 1 for n in values.shape) > 1:
-        raise ValueError(
+        raise UsageError(
             f"{path}: expected {space.size} {what}, one for every observable of the model; got {values.shape}"
         )
     return values.reshape(-1)
@@ -90,13 +92,13 @@ def _read_csv(path: Path, space: Space) -> tuple[Array, Array | None]:
         rows = csv.DictReader(file, skipinitialspace=True)
         columns = [name.strip() for name in rows.fieldnames or []]
         if VALUE not in columns:
-            raise ValueError(
+            raise UsageError(
                 f"{path}: expected a header with {VALUE}, got {shortened(', '.join(columns) or 'nothing')}"
             )
         lines = [{(k or "").strip(): v for k, v in row.items() if isinstance(v, str)} for row in rows]
     places = _places(path, lines, space) if NAME in columns else range(len(lines))
     if len(lines) != space.size and NAME not in columns:
-        raise ValueError(
+        raise UsageError(
             f"{path}: expected {space.size} lines, one for every observable of the model, got {len(lines)}; with a column "
             f"{NAME} some may be missing"
         )
@@ -113,11 +115,11 @@ def _places(path: Path, lines: list[dict[str, str]], space: Space) -> list[int]:
     for number, line in enumerate(lines):
         name = line.get(NAME, "").strip()
         if name not in where:
-            raise ValueError(
+            raise UsageError(
                 f"{path}, line {number + 2}: the model has no observable {name!r}; it has {shortened(', '.join(space.names))}"
             )
         if where[name] in places:
-            raise ValueError(f"{path}, line {number + 2}: {name} is there twice; average repeated measurements first")
+            raise UsageError(f"{path}, line {number + 2}: {name} is there twice; average repeated measurements first")
         places.append(where[name])
     return places
 
@@ -128,7 +130,7 @@ def _number(path: Path, line: int, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{path}, line {line + 2}: expected a number, got {text!r}") from None
+        raise UsageError(f"{path}, line {line + 2}: expected a number, got {text!r}") from None
 
 
 def write_observations(path: Path, space: Space, values: Array, standard_deviations: Array) -> None:

@@ -11,6 +11,7 @@ from gnvpro.apps.inversion.posterior.error_model import ErrorModel
 from gnvpro.apps.inversion.posterior.noise import Noise
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
@@ -41,9 +42,9 @@ class Posterior:
     def __post_init__(self) -> None:
         m = self.solves.observables.size
         if self.data.shape != (m,) or self.noise.size != m:
-            raise ValueError(f"expected {m} observations and their noise, got {self.data.shape} and {self.noise.size}")
+            raise UsageError(f"expected {m} observations and their noise, got {self.data.shape} and {self.noise.size}")
         if not self.measured.any():
-            raise ValueError("there is no observation: all values are missing")
+            raise UsageError("there is no observation: all values are missing")
 
     @cached_property
     def measured(self) -> np.ndarray:

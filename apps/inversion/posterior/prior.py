@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import qmc
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 # Normal variables beyond this are on the bound in double precision.
@@ -44,23 +45,23 @@ class Prior:
         space, normal = self.space, self.normal
         if space.constraint == "simplex":
             if normal.any():
-                raise ValueError("parameters that sum to one have the prior of their space; leave out --prior")
+                raise UsageError("parameters that sum to one have the prior of their space; leave out --prior")
             if not (np.all(self.lower <= 0) and np.all(self.upper > 0)):
-                raise ValueError(
+                raise UsageError(
                     "expected parameters that sum to one with lower bounds of at most 0 and upper ones above"
                 )
             return
         bounded = np.isfinite(self.lower) & np.isfinite(self.upper)
         if not (bounded | normal).all():
             name = space.names[int(np.argmin(bounded | normal))]
-            raise ValueError(f"{name} has no bounds, so it needs a prior: give its mean and standard deviation")
+            raise UsageError(f"{name} has no bounds, so it needs a prior: give its mean and standard deviation")
         wrong = normal & ~(np.isfinite(self.mean) & (self.standard_deviation > 0))
         if wrong.any():
             name = space.names[int(np.argmax(wrong))]
-            raise ValueError(f"expected a mean and a positive standard deviation for the prior of {name}")
+            raise UsageError(f"expected a mean and a positive standard deviation for the prior of {name}")
         if not (self._mass > 0).all():
             name = np.array(space.names)[normal][int(np.argmin(self._mass > 0))]
-            raise ValueError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
+            raise UsageError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
 
     @classmethod
     def of(cls, space: Space, normal: Mapping[str, tuple[float, float]] | None = None) -> Prior:
@@ -74,9 +75,9 @@ class Prior:
         mean, deviation = np.full(space.size, np.nan), np.full(space.size, np.nan)
         for name, (centre, spread) in (normal or {}).items():
             if name not in space.names:
-                raise ValueError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
+                raise UsageError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
             if not (np.isfinite(centre) and 0 < spread < np.inf):
-                raise ValueError(
+                raise UsageError(
                     f"expected a mean and a positive standard deviation for the prior of {name}, "
                     f"got {centre:g} and {spread:g}"
                 )

@@ -6,6 +6,7 @@ import numpy as np
 import umbridge
 
 from gnvpro.apps.inversion.posterior.differences import difference_jacobian
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 
@@ -34,13 +35,13 @@ class RemoteModel:
         try:
             names = umbridge.supported_models(url)
         except Exception as error:
-            raise ValueError(f"no UM-Bridge server answers at {url} ({type(error).__name__}); is it running?") from None
+            raise UsageError(f"no UM-Bridge server answers at {url} ({type(error).__name__}); is it running?") from None
         if name not in names:
-            raise ValueError(f"the server at {url} has no model {name!r}; it has {', '.join(names)}")
+            raise UsageError(f"the server at {url} has no model {name!r}; it has {', '.join(names)}")
         self._model, self.address = umbridge.HTTPModel(url, name), f"{url}/{name}"
         sizes = self._model.get_input_sizes(), self._model.get_output_sizes()
         if any(len(size) != 1 for size in sizes) or not self._model.supports_evaluate():
-            raise ValueError(
+            raise UsageError(
                 f"expected a model of one vector in and one out that evaluates; {self.address} has {sizes}"
             )
         (n_in,), (n_out,) = sizes
@@ -49,7 +50,7 @@ class RemoteModel:
             [f"observable_{j}" for j in range(n_out)], axis="observable", units=("unknown",)
         )
         if (self.parameters.size, self.observables.size) != (n_in, n_out):
-            raise ValueError(
+            raise UsageError(
                 f"{self.address} maps {n_in} parameters to {n_out} observables, expected "
                 f"{self.parameters.size} and {self.observables.size}"
             )
@@ -98,7 +99,7 @@ class RemoteModel:
         try:
             return question(*of)  # pyright: ignore[reportCallIssue]
         except OSError as error:
-            raise ValueError(f"the UM-Bridge server does not answer any more ({type(error).__name__})") from error
+            raise UsageError(f"the UM-Bridge server does not answer any more ({type(error).__name__})") from error
         except Exception as error:
             if "Model returned error" not in str(error):
                 raise

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from gnvpro.apps.inversion.posterior.differences import difference_jacobian
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -217,16 +218,16 @@ class _Memory:
                 if there is None:
                     open_file.execute("INSERT INTO about VALUES (?)", (definition,))
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{path} is not a file of solves ({error}); move it away") from None
+            raise UsageError(f"{path} is not a file of solves ({error}); move it away") from None
         if there is not None and there[0] != definition:
-            raise ValueError(f"{path} holds solves of another model; give another folder")
+            raise UsageError(f"{path} holds solves of another model; give another folder")
 
     def get(self, key: bytes) -> list[Array] | None:
         question = "SELECT shapes, answer FROM answers WHERE question = ?"
         try:
             row: Any = self._connection.execute(question, (key,)).fetchone()
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{self._path} is damaged ({error}); move it away, what it held is solved again") from None
+            raise UsageError(f"{self._path} is damaged ({error}); move it away, what it held is solved again") from None
         if row is None:
             return None
         values, parts = np.frombuffer(row[1]), []

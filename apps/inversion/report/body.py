@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from gnvpro.apps.inversion.report.figures import route_colour
 from gnvpro.apps.inversion.result import Inversion
 from gnvpro.apps.reports.figure_style import GREY, RED, styled
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def body(inversion: Inversion) -> Figure:
     """
     problem = body_problem(inversion)
     if problem is None:
-        raise ValueError("expected an inversion of the resistivity problem: only that has a body to draw")
+        raise UsageError("expected an inversion of the resistivity problem: only that has a body to draw")
     best = inversion.best.parameters
     # Of the best point's horizontal axes the longer one.
     direction = float(best[2]) + (0 if problem.semi_axis_ratio[0] >= problem.semi_axis_ratio[1] else np.pi / 2)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.console import seconds
 from gnvpro.apps.inversion.gate import REFUSE, WARN
 from gnvpro.apps.inversion.maximum import Minimum
 from gnvpro.apps.inversion.report.marginals import (
@@ -19,6 +18,7 @@ from gnvpro.apps.inversion.report.marginals import (
 )
 from gnvpro.apps.inversion.result import Inversion
 from gnvpro.apps.inversion.sampling.chains import RHAT, shift
+from gnvpro.surrogate.formatting import seconds
 
 
 def headlines(inversion: Inversion) -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.console import percent
 from gnvpro.apps.reports.images import are_images, image_names
 from gnvpro.surrogate.admissible import box
+from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import training_range
 from gnvpro.surrogate.spaces import Array, Space

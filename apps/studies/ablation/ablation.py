@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.table import Table
 
-from gnvpro.apps.console import percent, seconds
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.ablation import figure as figures
 from gnvpro.apps.studies.ablation.batches import measure_batches
@@ -24,6 +23,8 @@ from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import percent, seconds
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.samples import Split
 
@@ -69,13 +70,13 @@ class Settings:
     def __post_init__(self) -> None:
         unknown = [name for name in self.factors if name not in FACTORS]
         if unknown:
-            raise ValueError(f"expected factors among {', '.join(FACTORS)}; got {unknown[0]}")
+            raise UsageError(f"expected factors among {', '.join(FACTORS)}; got {unknown[0]}")
         unknown = [name for name in self.goal_methods if name not in METHODS]
         if unknown:
-            raise ValueError(f"expected goal_methods among {', '.join(METHODS)}; got {unknown[0]}")
+            raise UsageError(f"expected goal_methods among {', '.join(METHODS)}; got {unknown[0]}")
         numbers = self.budget, self.batch_budget, self.batch_rate, *self.batches, self.initialisations, *self.goals
         if min(*numbers, self.goal_budget, self.goal_initialisations, self.goal_splits) <= 0:
-            raise ValueError("expected budgets, goals, rate, batch sizes and numbers of initialisations and splits > 0")
+            raise UsageError("expected budgets, goals, rate, batch sizes and numbers of initialisations and splits > 0")
 
 
 QUICK = dict(
@@ -88,7 +89,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     """A seed chooses the split and the initial weights."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
     if given.device != "cpu":
-        raise ValueError(
+        raise UsageError(
             f"the ablation's networks are too small for a device; expected --device cpu, got {given.device}"
         )
     samples, source = cdr_samples(given.data, report)

@@ -17,6 +17,7 @@ from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.comparison.paired import Interval, first_reach, paired_interval
 from gnvpro.apps.studies.comparison.trials import GRID, Metric, Task, Trial, Tuned, run_trial, tune
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 REFERENCE = "adam"
@@ -164,11 +165,11 @@ def compare(
 def _require(methods: Sequence[str], seeds: Sequence[int], tuning_seed: int) -> None:
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
-        raise ValueError(f"unknown methods {', '.join(unknown)}; the known ones are {', '.join(METHODS)}")
+        raise UsageError(f"unknown methods {', '.join(unknown)}; the known ones are {', '.join(METHODS)}")
     if REFERENCE not in methods or not any(METHODS[name].eliminates for name in methods):
-        raise ValueError(f"a comparison needs {REFERENCE} and a VarPro method; got {', '.join(methods) or 'none'}")
+        raise UsageError(f"a comparison needs {REFERENCE} and a VarPro method; got {', '.join(methods) or 'none'}")
     if not seeds or tuning_seed in seeds:
-        raise ValueError(f"expected seeds to report, other than the tuning seed {tuning_seed}; got {list(seeds)}")
+        raise UsageError(f"expected seeds to report, other than the tuning seed {tuning_seed}; got {list(seeds)}")
 
 
 def _numbers(trial: Trial) -> dict[str, Any]:

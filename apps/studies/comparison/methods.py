@@ -21,6 +21,7 @@ from typing import Literal
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.cross_entropy import CrossEntropyLayer
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.gram import LayerSum
 from gnvpro.surrogate.objectives.protocol import Objective
@@ -147,16 +148,16 @@ def set_up(
         An unknown method, a setting that it does not have, or a network on which it cannot do what its name says.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
+        raise UsageError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
     chosen = METHODS[method]
     setting = chosen.usual if setting is None else setting
     optional = set() if chosen.eliminates else {SOLVED}
     if set(setting) - optional != set(chosen.grid[0]):
-        raise ValueError(
+        raise UsageError(
             f"expected settings {', '.join(chosen.grid[0])} of {method}, got {', '.join(setting) or 'none'}"
         )
     if not chosen.suits(reduced, theta0):
-        raise ValueError(
+        raise UsageError(
             f"{method} works on least squares with a small dense network; take another method"
             if chosen.needs == "matrix"
             else f"{method} needs the layers of the network, which this one does not show; take one without kf"

@@ -14,6 +14,7 @@ from gnvpro.apps.studies.comparison.tasks import Recipe, RegressionTasks
 from gnvpro.apps.studies.comparison.trials import GRID, Metric
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Samples
 
 # The seed that methods are tuned on lies this far from the first one reported.
@@ -55,7 +56,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.budget > 0 or not 1 <= self.grid <= GRID:
-            raise ValueError(f"expected a budget > 0 and a grid of 1 to {GRID}, got {self.budget} and {self.grid}")
+            raise UsageError(f"expected a budget > 0 and a grid of 1 to {GRID}, got {self.budget} and {self.grid}")
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -24,6 +24,7 @@ from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective, Point
@@ -67,7 +68,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if min(self.train, self.held_out, self.budget) < 2 or self.frames < 2 or not self.rate > 0:
-            raise ValueError(
+            raise UsageError(
                 f"expected two points, work units and frames at least and a positive rate, got train {self.train}, "
                 f"held_out {self.held_out}, budget {self.budget}, frames {self.frames}, rate {self.rate}"
             )

@@ -15,6 +15,7 @@ from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion.synthetic import Synthetic
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 
@@ -84,7 +85,7 @@ def _searched(posterior: Posterior, searches: int, seed: int) -> tuple[OptimizeR
     """The lowest of some searches from points of the prior, and its own solves and derivatives."""
     prior, solves = posterior.prior, posterior.solves
     if prior.normal.any() or prior.simplex:
-        raise ValueError("scipy's search is compared for uniform priors between bounds")
+        raise UsageError("scipy's search is compared for uniform priors between bounds")
 
     def residuals(y: Array) -> Array:
         return posterior.residuals(solves.evaluate(y[None]))[0]

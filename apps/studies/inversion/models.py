@@ -10,6 +10,7 @@ from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
 from gnvpro.training.train import TrainSettings, train
@@ -49,7 +50,7 @@ def pde_of(name: str, data: Path | None, surrogate: Surrogate) -> Problem:
     """
     problem = registered_problem(name) if data is None else problem_of(surrogate)
     if problem.name != name:
-        raise ValueError(
+        raise UsageError(
             f"this study is of the problem {name}, and {data} of {problem.name}; give a data set of {name}"
         )
     return problem

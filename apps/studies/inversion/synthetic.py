@@ -15,6 +15,7 @@ from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.progress import Report
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
@@ -69,7 +70,7 @@ def reference_of(problem: Problem) -> tuple[str, Callable[[Array], Array]]:
     offered = getattr(problem, "references", None)
     found = offered() if offered is not None else {}
     if not found:
-        raise ValueError(f"the problem {problem.name} has no reference to make observations by; give it `references()`")
+        raise UsageError(f"the problem {problem.name} has no reference to make observations by; give it `references()`")
     return next(iter(found.items()))
 
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from rich.table import Table
 
-from gnvpro.apps.console import seconds
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.result import StudyResult
@@ -22,6 +21,8 @@ from gnvpro.apps.studies.scaling.figure import FACTORS, draw, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective
@@ -93,9 +94,9 @@ class Settings:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.methods) - set(SETTINGS))
         if unknown or not self.methods:
-            raise ValueError(f"expected methods among {', '.join(SETTINGS)}, got {', '.join(unknown) or 'none'}")
+            raise UsageError(f"expected methods among {', '.join(SETTINGS)}, got {', '.join(unknown) or 'none'}")
         if not (self.goal > 0 and self.budget > 0):
-            raise ValueError(f"expected goal and budget > 0, got {self.goal} and {self.budget}")
+            raise UsageError(f"expected goal and budget > 0, got {self.goal} and {self.budget}")
 
 
 QUICK = dict(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.dense import DenseNetwork
 
 
@@ -37,7 +38,7 @@ class Teacher:
 
     def __post_init__(self) -> None:
         if not self.noise >= 0 or not self.gain > 0 or self.modes < 1:
-            raise ValueError(
+            raise UsageError(
                 f"expected noise >= 0, gain > 0 and at least one mode, got {self.noise}, {self.gain}, {self.modes}"
             )
 
@@ -50,7 +51,7 @@ class Teacher:
             Fewer sensors than modes: the grid would not tell the modes apart.
         """
         if n_outputs < self.modes:
-            raise ValueError(f"expected at least as many outputs as the field has modes, {self.modes}; got {n_outputs}")
+            raise UsageError(f"expected at least as many outputs as the field has modes, {self.modes}; got {n_outputs}")
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int) -> Tensor:

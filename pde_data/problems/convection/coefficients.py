@@ -16,6 +16,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.convection.reactions import Reactions
 from gnvpro.pde_data.problems.rebuilt import Rebuilt
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Axis, Coordinate, Space
 
 
@@ -68,18 +69,18 @@ class ConvectionCoefficients:
 
     def __post_init__(self) -> None:
         if not self.diffusion > 0:
-            raise ValueError(f"expected diffusion > 0, got {self.diffusion}")
+            raise UsageError(f"expected diffusion > 0, got {self.diffusion}")
         if not self.source_strength >= 0:
-            raise ValueError(
+            raise UsageError(
                 f"expected source_strength >= 0 (the solution must not turn negative), got {self.source_strength}"
             )
         for source in self.sources:
             if not (source.width > 0 and source.weight >= 0):
-                raise ValueError(f"expected sources of width > 0 and weight >= 0, got {source}")
+                raise UsageError(f"expected sources of width > 0 and weight >= 0, got {source}")
         if not self.sensors or not all(0 <= x <= 1 and 0 <= y <= 1 for x, y in self.sensors):
-            raise ValueError(f"expected at least one sensor, all in the unit square [0, 1]², got {self.sensors}")
+            raise UsageError(f"expected at least one sensor, all in the unit square [0, 1]², got {self.sensors}")
         if not self.times or np.any(np.diff((0.0, *self.times)) <= 0) or self.times[-1] > self.final_time:
-            raise ValueError(f"expected increasing times in (0, {self.final_time:g}], got {self.times}")
+            raise UsageError(f"expected increasing times in (0, {self.final_time:g}], got {self.times}")
 
     def observation_steps(self, steps: int) -> tuple[int, ...]:
         """The step after which each time is observed, when `final_time` is divided into `steps` steps.
@@ -90,11 +91,11 @@ class ConvectionCoefficients:
             A time falls between two steps; names the next number of steps for which none does.
         """
         if steps < 1:
-            raise ValueError(f"expected at least one time step, got {steps}")
+            raise UsageError(f"expected at least one time step, got {steps}")
         if not self._divides(steps):
             fitting = next((n for n in range(steps + 1, 100 * steps + 1000) if self._divides(n)), None)
             advice = f"use steps = {fitting}" if fitting else "choose times that are multiples of a common step"
-            raise ValueError(
+            raise UsageError(
                 f"{steps} steps of {self.final_time / steps:.6g} do not meet all observation times "
                 f"{self.times[0]:g} … {self.times[-1]:g}; {advice}"
             )

@@ -17,6 +17,7 @@ from gnvpro.pde_data.problems.convection.forms import function_space, point_valu
 from gnvpro.pde_data.problems.convection.production import ProductionRoute
 from gnvpro.pde_data.problems.convection.settings import ImexSettings
 from gnvpro.pde_data.problems.fenicsx import fenicsx
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
@@ -39,7 +40,7 @@ class PlainConvectionDiffusionReaction(ConvectionModel):
     def __post_init__(self) -> None:
         for name in ("cells", "degree"):
             if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+                raise UsageError(f"expected {name} >= 1, got {getattr(self, name)}")
         self.coefficients.observation_steps(self.steps)
 
     @classmethod

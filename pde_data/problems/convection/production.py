@@ -14,6 +14,7 @@ from gnvpro.pde_data.problems.convection.coefficients import ConvectionModel
 from gnvpro.pde_data.problems.convection.settings import FEW, ImexSettings, ReducedSettings
 from gnvpro.pde_data.problems.fenicsx import fenicsx
 from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ class ProductionRoute(ConvectionModel):
         self.coefficients.observation_steps(self.settings.steps)
         self.settings.table(self.coefficients.reactions)
         if self.tier not in ("full", "reduced"):
-            raise ValueError(f"expected tier 'full' or 'reduced', got {self.tier!r}")
+            raise UsageError(f"expected tier 'full' or 'reduced', got {self.tier!r}")
         nodes = (self.settings.cells * self.settings.degree + 1) ** 2
         if self.tier == "reduced" and self.reduction.modes > nodes:
-            raise ValueError(f"expected at most {nodes} modes, one for each node, got {self.reduction.modes}")
+            raise UsageError(f"expected at most {nodes} modes, one for each node, got {self.reduction.modes}")
 
     @cached_property
     def _solver(self) -> ImexSolver:
@@ -110,7 +111,7 @@ class ProductionRoute(ConvectionModel):
         """Tangent of the discrete equations, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
         y, dy = self.parameters.require(y), self.parameters.rows(dy)
         if len(y) != len(dy):
-            raise ValueError(f"expected one direction per sample, got {len(dy)} directions for {len(y)} samples")
+            raise UsageError(f"expected one direction per sample, got {len(dy)} directions for {len(y)} samples")
         return self._tangent(y, dy[:, None, :])[:, 0]
 
     def jacobian(self, y: Array) -> Array:
@@ -130,7 +131,7 @@ class ProductionRoute(ConvectionModel):
         """
         y, dc = self.parameters.require(y), self.observables.rows(dc)
         if len(y) != len(dc):
-            raise ValueError(f"expected one row of weights per sample, got {len(dc)} rows for {len(y)} samples")
+            raise UsageError(f"expected one row of weights per sample, got {len(dc)} rows for {len(y)} samples")
         return self._solver.gradient(y, dc)
 
     def _tangent(self, y: Array, directions: Array) -> Array:

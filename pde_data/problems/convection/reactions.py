@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, ndtri
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 FAMILIES = ("michaelis_menten", "hill", "autocatalysis", "haldane", "ignition")
@@ -44,13 +45,13 @@ class Reactions:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ValueError(f"expected at least one reaction, got count = {self.count}")
+            raise UsageError(f"expected at least one reaction, got count = {self.count}")
         for name in ("half_saturation", "ignition_width"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} > 0, got {getattr(self, name)}")
+                raise UsageError(f"expected {name} > 0, got {getattr(self, name)}")
         for name in ("half_saturation_step", "amplitude", "spread"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"expected {name} >= 0, got {getattr(self, name)}")
+                raise UsageError(f"expected {name} >= 0, got {getattr(self, name)}")
 
     @cached_property
     def half_saturations(self) -> Array:
@@ -129,9 +130,9 @@ class ReactionTable:
     def __post_init__(self) -> None:
         smallest = float(self.reactions.half_saturations.min())
         if not self.step > 0:
-            raise ValueError(f"expected a table step > 0, got {self.step}")
+            raise UsageError(f"expected a table step > 0, got {self.step}")
         if not -smallest < self.lower <= 0 < self.upper:
-            raise ValueError(
+            raise UsageError(
                 f"expected a table range with {-smallest:g} < lower <= 0 < upper (the rates have a pole at minus the "
                 f"smallest half-saturation), got {self.lower:g} to {self.upper:g}"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gnvpro.pde_data.problems.convection.reactions import Reactions, ReactionTable
+from gnvpro.surrogate.errors import UsageError
 
 # Samples of which a narrow block has room: one sample should not pay for a whole batch.
 FEW = 8
@@ -38,9 +39,9 @@ class ImexSettings:
     def __post_init__(self) -> None:
         for name in ("cells", "degree", "steps", "width"):
             if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+                raise UsageError(f"expected {name} >= 1, got {getattr(self, name)}")
         if self.element not in ("quadrilateral", "triangle"):
-            raise ValueError(f"expected element 'quadrilateral' or 'triangle', got {self.element!r}")
+            raise UsageError(f"expected element 'quadrilateral' or 'triangle', got {self.element!r}")
 
     def table(self, reactions: Reactions) -> ReactionTable:
         """The reaction table with these settings."""
@@ -69,4 +70,4 @@ class ReducedSettings:
     def __post_init__(self) -> None:
         for name in ("modes", "samples"):
             if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+                raise UsageError(f"expected {name} >= 1, got {getattr(self, name)}")

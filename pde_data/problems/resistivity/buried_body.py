@@ -12,6 +12,7 @@ from functools import cached_property
 from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
 from gnvpro.pde_data.problems.resistivity.survey import Survey
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 Range = tuple[float, float]
@@ -57,16 +58,16 @@ class BuriedBody(Rebuilt):
         for what in ("depth", "volume", "azimuth"):
             low, high = getattr(self, what)
             if not -math.inf < low <= high < math.inf or (what != "azimuth" and not low > 0):
-                raise ValueError(
+                raise UsageError(
                     f"expected an ascending range of {what}"
                     + " above 0" * (what != "azimuth")
                     + f", got {low} to {high}"
                 )
         if not min(self.semi_axis_ratio) > 0:
-            raise ValueError(f"expected positive semi-axes, got the ratio {self.semi_axis_ratio}")
+            raise UsageError(f"expected positive semi-axes, got the ratio {self.semi_axis_ratio}")
         half_height = self.size(self.volume[1]) * self.semi_axis_ratio[2]
         if self.depth[0] < (1 + _LEAST_GAP) * half_height:
-            raise ValueError(
+            raise UsageError(
                 f"a body of {self.volume[1]:g} m³ reaches {half_height:g} m above its centre, which may be only "
                 f"{self.depth[0]:g} m deep; expected at least {(1 + _LEAST_GAP) * half_height:g} m, or smaller bodies"
             )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
@@ -28,7 +29,7 @@ class HalfSpace:
 
     def __post_init__(self) -> None:
         if not (self.conductivity > 0 and np.isfinite(self.conductivity)):
-            raise ValueError(f"expected a positive conductivity in S/m, got {self.conductivity}")
+            raise UsageError(f"expected a positive conductivity in S/m, got {self.conductivity}")
 
     def potential(self, electrodes: Array, points: Array) -> Array:
         """G between electrodes (n, 2) on the surface and points (m, 2) or (m, 3): (n, m), infinite where they meet."""

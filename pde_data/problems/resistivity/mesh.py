@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 MESHES = Path(__file__).parent / "meshes"
@@ -83,7 +84,7 @@ class ReferenceMesh:
         path = MESHES / f"{name}.npz"
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in MESHES.glob("*.npz")))
-            raise ValueError(f"unknown mesh {name!r}; expected one of {known}")
+            raise UsageError(f"unknown mesh {name!r}; expected one of {known}")
         return cls.load(path)
 
     @cached_property

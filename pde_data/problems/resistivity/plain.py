@@ -20,6 +20,7 @@ from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
 from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 _GROWTH, _FAR = 1.4, 600.0  # cells grow by this, up to a box as many edges away
@@ -45,7 +46,7 @@ class PlainResistivity(Rebuilt):
 
     def __post_init__(self) -> None:
         if not self.h > 0:
-            raise ValueError(f"expected an edge h > 0, got {self.h}")
+            raise UsageError(f"expected an edge h > 0, got {self.h}")
 
     @property
     def parameters(self) -> Space:
@@ -165,7 +166,7 @@ def _graded_box(body: BuriedBody, h: float) -> Any:
     axes = [_axis(-wide[0], wide[0], h, True), _axis(-wide[1], wide[1], h, True), _axis(-deep, 0.0, h, False)]
     counts = [len(axis) - 1 for axis in axes]
     if math.prod(counts) > _MOST_CELLS:
-        raise ValueError(
+        raise UsageError(
             f"cells of {h:g} m around body and receivers make {math.prod(counts):,}, expected at most {_MOST_CELLS:,}; "
             "give a larger edge h"
         )

@@ -25,6 +25,7 @@ from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
 from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 # Depth of a mean body in units of the reference mesh.
@@ -65,7 +66,7 @@ class Resistivity(BuriedBody):
             for volume in self.volume:
                 semi_axes = self.size(volume) * np.array(self.semi_axis_ratio)
                 if not _shipped(self.mesh).admits(depth / self.length, semi_axes / self.length):
-                    raise ValueError(
+                    raise UsageError(
                         f"the mesh cannot be stretched to a body with semi-axes {semi_axes.round(4).tolist()} m at a depth "
                         f"of {depth:g} m together with the others; give narrower ranges or a rounder body"
                     )
@@ -148,7 +149,7 @@ class Resistivity(BuriedBody):
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
         y, dy = self.parameters.require(y), self.parameters.rows(dy)
         if len(y) != len(dy):
-            raise ValueError(f"expected one direction per sample, got {len(dy)} directions for {len(y)} samples")
+            raise UsageError(f"expected one direction per sample, got {len(dy)} directions for {len(y)} samples")
         return np.einsum("noi,ni->no", self.jacobian(y), dy)
 
     def vjp(self, y: Array, dc: Array) -> Array:
@@ -158,7 +159,7 @@ class Resistivity(BuriedBody):
         """
         y, dc = self.parameters.require(y), self.observables.rows(dc)
         if len(y) != len(dc):
-            raise ValueError(f"expected one row of weights per sample, got {len(dc)} rows for {len(y)} samples")
+            raise UsageError(f"expected one row of weights per sample, got {len(dc)} rows for {len(y)} samples")
         return np.einsum("noi,no->ni", self.jacobian(y), dc)
 
     def references(self) -> dict[str, Callable[[Array], Array]]:

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Axis, Coordinate, Space
 
 Position = tuple[float, float]
@@ -33,9 +34,9 @@ class Source:
 
     def __post_init__(self) -> None:
         if not np.isfinite([p for p in (self.enters, self.leaves) if p is not None]).all():
-            raise ValueError(f"expected finite positions of electrodes, got {self.enters} and {self.leaves}")
+            raise UsageError(f"expected finite positions of electrodes, got {self.enters} and {self.leaves}")
         if self.enters == self.leaves:
-            raise ValueError(f"a source needs two different electrodes, got {self.enters} twice")
+            raise UsageError(f"a source needs two different electrodes, got {self.enters} twice")
 
     def __str__(self) -> str:
         ends = ("far away" if p is None else f"({p[0]:.12g}, {p[1]:.12g})" for p in (self.enters, self.leaves))
@@ -56,7 +57,7 @@ class ReceiverGrid:
 
     def __post_init__(self) -> None:
         if min(self.shape) < 2 or not self.spacing > 0:
-            raise ValueError(
+            raise UsageError(
                 f"expected a grid of at least 2 × 2 electrodes with a positive spacing, got {self.shape} and {self.spacing}"
             )
 
@@ -94,10 +95,10 @@ class ReceiverPairs:
 
     def __post_init__(self) -> None:
         if not self.positions:
-            raise ValueError("expected at least one pair of receivers, got none")
+            raise UsageError("expected at least one pair of receivers, got none")
         for a, b in self.positions:
             if a == b:
-                raise ValueError(f"a receiver needs two different electrodes, got {a} twice")
+                raise UsageError(f"a receiver needs two different electrodes, got {a} twice")
 
     @cached_property
     def _numbered(self) -> tuple[Array, NDArray[np.intp]]:
@@ -142,13 +143,13 @@ class Survey:
 
     def __post_init__(self) -> None:
         if not self.sources:
-            raise ValueError("expected at least one source, got none")
+            raise UsageError("expected at least one source, got none")
         if len({str(source) for source in self.sources}) < len(self.sources):
-            raise ValueError("expected different sources, got one of them twice")
+            raise UsageError("expected different sources, got one of them twice")
         gaps = np.linalg.norm(self.electrodes[:, None] - self.receivers.electrodes[None], axis=2)
         if gaps.min() < 1e-9:
             place = tuple(self.receivers.electrodes[gaps.min(axis=0).argmin()].tolist())
-            raise ValueError(f"a receiver stands where current enters, at {place}; the potential is infinite there")
+            raise UsageError(f"a receiver stands where current enters, at {place}; the potential is infinite there")
 
     @cached_property
     def electrodes(self) -> Array:

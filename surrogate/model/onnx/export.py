@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnvpro.surrogate.admissible import admissible_points
-from gnvpro.surrogate.errors import NumericalFailure
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
@@ -69,7 +69,7 @@ def export(model: Surrogate | Classifier, dtype: Dtype = "float64") -> Exported:
         The file does not give what the model gives.
     """
     if dtype not in TOLERANCE:
-        raise ValueError(f"unknown dtype {dtype!r}; expected {' or '.join(TOLERANCE)}")
+        raise UsageError(f"unknown dtype {dtype!r}; expected {' or '.join(TOLERANCE)}")
     exact = replace(model, theta=model.theta.double())
     points = admissible_points(model.parameters, _POINTS, seed=0).astype(dtype)
     expected = exact.evaluate(points.astype(np.float64))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.onnx.graph import Graph
 from gnvpro.surrogate.model.spectra import SpectralFeatures
@@ -47,7 +48,7 @@ def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
         terms = add_polynomials(graph, model.polynomials, y)
         result = graph.affine(terms, into[model.network.width : -1], result, columns=True)
     if not isinstance(result, str):
-        raise ValueError("this surrogate has neither features nor polynomials: it is a constant, which needs no file")
+        raise UsageError("this surrogate has neither features nor polynomials: it is a constant, which needs no file")
     if model.amplitude is not None:
         result = graph.add("Mul", result, _add_amplitude(graph, model.amplitude, y))
     background = None if model.background is None else model.background.numpy()
@@ -104,7 +105,7 @@ def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, open
             kind = f"a torch module ({type(network.module).__qualname__})"
         case _:
             kind = f"a {type(network).__name__}"
-    raise ValueError(
+    raise UsageError(
         f"a model on {kind} cannot be exported; expected a built-in network (dense, concatenated, residual or "
         "hamiltonian): export the module with torch.onnx, or train one of these"
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.antisymmetric import antisymmetric, antisymmetric_adjoint
 from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.protocol import Evaluation, Layer
@@ -39,7 +40,7 @@ class ResidualNetwork(TimeNetwork):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kind not in get_args(ResidualKind):
-            raise ValueError(f"expected a residual network of kind antisymmetric or plain, got {self.kind!r}")
+            raise UsageError(f"expected a residual network of kind antisymmetric or plain, got {self.kind!r}")
 
     @property
     def n_matrix(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gnvpro.surrogate.errors import UsageError
+
 
 def coarsest_steps(steps: int, levels: int) -> int:
     """Steps of the coarsest of so many levels, each of twice the steps of the one before, that end at `steps`.
@@ -12,7 +14,7 @@ def coarsest_steps(steps: int, levels: int) -> int:
         The steps cannot be halved so often.
     """
     if steps % 2 ** (levels - 1):
-        raise ValueError(
+        raise UsageError(
             f"{levels} levels halve the steps {levels - 1} times and expect a multiple of {2 ** (levels - 1)}, "
             f"got {steps} steps"
         )
@@ -28,5 +30,5 @@ def half_of(width: int) -> int:
         An odd width.
     """
     if width % 2:
-        raise ValueError(f"expected an even width, since the state is two halves, got {width}")
+        raise UsageError(f"expected an even width, since the state is two halves, got {width}")
     return width // 2

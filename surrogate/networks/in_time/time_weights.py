@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.shape import coarsest_steps
 from gnvpro.surrogate.networks.protocol import Linearization
 
@@ -34,7 +35,7 @@ class TimeNetwork(ABC):
 
     def __post_init__(self) -> None:
         if min(self.n_inputs, self.width, self.steps) < 1 or not self.final_time > 0:
-            raise ValueError(
+            raise UsageError(
                 "expected positive inputs, width, steps and final time, got "
                 f"{self.n_inputs}, {self.width}, {self.steps}, {self.final_time}"
             )

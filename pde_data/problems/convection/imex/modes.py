@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
@@ -32,7 +33,7 @@ class Modes:
         ranked = np.sort(np.concatenate([sizes for _, sizes in found]))[::-1]
         rank = int((ranked > 1e-12 * ranked[0]).sum())
         if count > rank:
-            raise ValueError(f"expected at most {rank} modes, as many as the solutions have; got {count}")
+            raise UsageError(f"expected at most {rank} modes, as many as the solutions have; got {count}")
         self._expand, self._project, first = [], [], 0
         self.matrix = np.zeros((n, count))
         for part, (vectors, sizes) in zip(halves, found, strict=True):

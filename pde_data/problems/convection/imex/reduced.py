@@ -25,6 +25,7 @@ from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block, Nodal
 from gnvpro.pde_data.problems.convection.imex.propagator import Parity
 from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 from gnvpro.pde_data.problems.convection.reactions import ReactionTable
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 _NO_WEIGHTS = np.zeros(0)
@@ -128,6 +129,6 @@ def _states(full: ImexSolver, y: Array) -> Array:
     _, last = march(full.equations, block, visited)
     states = np.concatenate([*visited, last])
     if block.outside.any() or not np.isfinite(states).all():
-        raise ValueError("a solution that the modes are to be taken from fails; widen the reaction table")
+        raise UsageError("a solution that the modes are to be taken from fails; widen the reaction table")
     sizes = np.linalg.norm(states, axis=1)
     return states[sizes > 0] / sizes[sizes > 0, None]

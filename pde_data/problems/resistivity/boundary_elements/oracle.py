@@ -31,6 +31,7 @@ from gnvpro.pde_data.problems.resistivity.boundary_elements.sphere import (
     turned,
     turned_harmonics,
 )
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 # Points per degree of the grids that resolve the kernels: about a point, and of the image and the receivers.
@@ -65,9 +66,9 @@ class EllipsoidOracle:
 
     def __post_init__(self) -> None:
         if self.degree < 1:
-            raise ValueError(f"expected a degree of at least 1, got {self.degree}")
+            raise UsageError(f"expected a degree of at least 1, got {self.degree}")
         if not min(*self.semi_axis_ratio, self.background_conductivity, self.body_conductivity) > 0:
-            raise ValueError(
+            raise UsageError(
                 f"expected positive semi-axes and conductivities, got {self.semi_axis_ratio}, "
                 f"{self.background_conductivity} and {self.body_conductivity}"
             )
@@ -119,9 +120,9 @@ class _Body:
     def __init__(self, oracle: EllipsoidOracle, centre: Array, size: float, azimuth: float) -> None:
         self._oracle, ratio = oracle, np.array(oracle.semi_axis_ratio)
         if not size > 0:
-            raise ValueError(f"expected a body of positive size, got {size}")
+            raise UsageError(f"expected a body of positive size, got {size}")
         if oracle.mirrored and not -centre[2] > size * ratio[2]:
-            raise ValueError(
+            raise UsageError(
                 f"a body with a vertical semi-axis of {size * ratio[2]:g} m at a depth of {-centre[2]:g} m reaches "
                 "the surface; give a deeper or a smaller one"
             )
@@ -149,7 +150,7 @@ class _Body:
         """Raise a ValueError that names the first of these positions which lies in the body."""
         within = (((positions - self._centre) @ self._turn / self._semi_axes) ** 2).sum(axis=1) <= 1
         if within.any():
-            raise ValueError(
+            raise UsageError(
                 f"expected {what} outside the body, got {what[:-1]} {int(np.argmax(within))} at "
                 f"{positions[np.argmax(within)].tolist()}; move it or make the body smaller"
             )
@@ -249,5 +250,5 @@ def _singular_operator(ratio: Array, degree: int, sphere: Array, harmonics: Arra
 def _in_space(positions: Array) -> Array:
     positions = np.atleast_2d(np.asarray(positions, float))
     if positions.ndim != 2 or positions.shape[1] not in (2, 3):
-        raise ValueError(f"expected positions of shape (n, 2) or (n, 3), got {positions.shape}")
+        raise UsageError(f"expected positions of shape (n, 2) or (n, 3), got {positions.shape}")
     return positions if positions.shape[1] == 3 else np.column_stack([positions, np.zeros(len(positions))])
