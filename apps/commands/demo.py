@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 from typer import Option
 
-from gnvpro.apps.commands.train import train_with_progress
 from gnvpro.apps.console import Outcome, progress, stderr, table
-from gnvpro.apps.settings import to_dict
+from gnvpro.apps.settings import command_line, to_dict
 from gnvpro.surrogate.formatting import seconds
 
 if TYPE_CHECKING:
@@ -40,10 +39,9 @@ class DemoOptions:
 
 def run(given: DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
-    from gnvpro.apps.comparison.compare import compare
-    from gnvpro.apps.comparison.words import rows
+    from gnvpro.apps.arguments import problem_of
+    from gnvpro.apps.comparison.fresh_solves import compare_with_solves
     from gnvpro.apps.reports.demo import DATA, KRYLOV_MODEL, MODEL, REPORT, require_own_folder, summary, write_folder
-    from gnvpro.apps.trust.origin import problem_of
     from gnvpro.training.settings import TrainSettings
 
     require_own_folder(given.out)
@@ -61,11 +59,11 @@ def run(given: DemoOptions) -> Outcome:
     )
     _model(given.seed, samples, rival, given.out / KRYLOV_MODEL)
     with progress(f"comparing with {given.fresh} fresh PDE solves"):
-        comparison = compare(model, problem_of(model), given.fresh, given.seed)
+        comparison = compare_with_solves(model, problem_of(model), given.fresh, given.seed)
     numbers = {**summary(given.out, comparison), "settings": to_dict(given)}
-    write_folder(given.out, comparison, numbers, _command(given))
+    write_folder(given.out, comparison, numbers, command_line("demo", given))
     title = f"Surrogate of {PROBLEM}, trained on {model.training['samples']['train']} PDE solves"
-    return Outcome(numbers, table(title, [*rows(comparison), ("report", str(given.out / REPORT))]))
+    return Outcome(numbers, table(title, [*comparison.rows(), ("report", str(given.out / REPORT))]))
 
 
 def _data(given: DemoOptions, path: Path) -> Samples:
@@ -91,8 +89,10 @@ def _model(seed: int, samples: Samples, settings: TrainSettings, path: Path) -> 
     if path.exists() and (found := _same_model(path, samples, settings)):
         stderr.print(f"model {path}: reused")
         return found
-    split = samples.split(seed)
-    training = train_with_progress(split, settings, f"training, {settings.solver}")
+    from gnvpro.apps.train import train
+
+    with progress(f"training, {settings.solver}") as report:
+        training = train(samples.split(seed), settings, progress=report)
     training.save(path, overwrite=True)
     about = training.surrogate.training
     stderr.print(f"model {path}: {about['method']}, trained in {seconds(about['wall_seconds'])}")
@@ -113,8 +113,3 @@ def _same_model(path: Path, samples: Samples, settings: TrainSettings) -> Surrog
         model.provenance,
     ]
     return model if same and model.training["status"] != "interrupted" else None
-
-
-def _command(given: DemoOptions) -> str:
-    quick = " --quick" if given.quick else ""
-    return f"gnvpro demo --samples {given.samples} --fresh {given.fresh} --seed {given.seed}{quick} --out {given.out}"

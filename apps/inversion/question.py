@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.inversion.posterior.noise import parse_noise
 from gnvpro.apps.inversion.posterior.observations import read_observations
 from gnvpro.apps.inversion.posterior.posterior import Posterior
@@ -13,7 +14,6 @@ from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.routes import Route
-from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.pde_data.storage.tables import read_parameters

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gnvpro.apps.comparison.compare import save_samples
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.reports import figures
@@ -56,6 +55,6 @@ def write_folder(out: Path, comparison: Comparison, numbers: dict[str, Any], com
     """Report, compared samples, picture and numbers, beside data and models; `command` makes the same again."""
     runs = [Run.of(out / name) for name in (MODEL, KRYLOV_MODEL)]
     write_report(out / REPORT, comparison, runs, [command])
-    save_samples(comparison, out / COMPARED)
+    comparison.save_samples(out / COMPARED)
     save_png(figures.overview(comparison, runs), out / PICTURE)
     (out / SUMMARY).write_text(json.dumps(jsonable(numbers), indent=1))

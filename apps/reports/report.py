@@ -98,7 +98,7 @@ def _curve_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
 
 
 def _image_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
-    order = comparison.telling_errors.argsort()
+    order = comparison.anomalous_errors.argsort()
     picked = (("a typical sample", order[len(order) // 2]), ("the worst sample", order[-1]))
     return [
         *(
@@ -106,7 +106,7 @@ def _image_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
                 f"Images of {name}",
                 images.images(comparison, int(i)),
                 f"Fresh sample at {_point(comparison, int(i))}. Absolute values on a logarithmic scale of four decades; "
-                f"dark lines are changes of sign. Error of the sample: {percent(float(comparison.telling_errors[i]))}.",
+                f"dark lines are changes of sign. Error of the sample: {percent(float(comparison.anomalous_errors[i]))}.",
             )
             for name, i in picked
         ),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.serving.domain import Domain
 from gnvpro.apps.serving.page.page import page_routes
 from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.solver_process import SolverProcess
-from gnvpro.apps.trust.origin import problem_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.hessian import hessian_product
 from gnvpro.surrogate.model.load import load_model
@@ -32,7 +32,7 @@ def load(
     given
         See `names_of`.
     problem
-        See `gnvpro.apps.trust.origin.problem_of`.
+        See `gnvpro.apps.arguments.problem_of`.
     extrapolate
         Answer outside the training range too.
 

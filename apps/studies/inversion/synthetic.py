@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gnvpro.apps.comparison.compare import FRESH
+from gnvpro.apps.comparison.fresh_solves import FRESH
 from gnvpro.apps.inversion.posterior.noise import Noise, parse_noise
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
