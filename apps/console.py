@@ -47,9 +47,7 @@ class Outcome:
         return cls({**result.numbers(), **more}, table(result.title, rows), failure)
 
 
-def present(
-    action: Callable[[], Outcome], *, as_json: bool, debug: bool, options: Collection[str] = ()
-) -> None:
+def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool, options: Collection[str] = ()) -> None:
     """Run a command, which has these options, print its outcome and exit with its code.
 
     Bad usage (UsageError), files (OSError) and a missing library (ImportError) are one sentence on stderr; anything else

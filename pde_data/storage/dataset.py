@@ -56,29 +56,14 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         disputed = "conflicting sizes" in str(error)
         remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
         raise UsageError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
-    return _with_samples(opened, path)
+    missing = [name for name in ("parameters", "observables") if name not in opened]
+    if missing:
+        raise UsageError(f"{path}: expected variables parameters and observables, got {', '.join(map(str, opened))}")
+    return opened
 
 
-def _with_samples(dataset: xr.Dataset, name: str | Path) -> xr.Dataset:
-    if not {"parameters", "observables"} <= set(dataset):
-        raise UsageError(f"{name}: expected variables parameters and observables, got {', '.join(map(str, dataset))}")
-    return dataset
-
-
-@contextmanager
-def _opened(source: Path | xr.Dataset) -> Iterator[xr.Dataset]:
-    """The data set at a path, closed in the end, or one that is open and stays so."""
-    if isinstance(source, Path):
-        with open_dataset(source) as dataset:
-            yield dataset
-    else:
-        yield _with_samples(source, "the Dataset")
-
-
-def read_samples(
-    path: str | os.PathLike[str] | xr.Dataset, transpose: bool = False, *, allow_partial: bool = False
-) -> Samples:
-    """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file, or of a Dataset that is open.
+def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow_partial: bool = False) -> Samples:
+    """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file.
 
     Parameters
     ----------
@@ -98,16 +83,12 @@ def read_samples(
         What cannot be read, is not finished, damaged (the variable and the samples are named), or holds no solved
         sample; numbers that are not finite.
     """
-    source: Path | xr.Dataset
-    if isinstance(path, str | os.PathLike):
-        path = source = _existing(path)
-    else:
-        source, path = path, Path(path.encoding.get("source") or "a Dataset")
+    path = _existing(path)
     if path.suffix.lower() in _BARE and path.is_file():
         return _without_metadata(*read_arrays(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
     if transpose:
         raise UsageError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
-    with _opened(source) as dataset, _naming_damage(path):
+    with open_dataset(path) as dataset, _naming_damage(path):
         parameters, observables = (_rows(dataset, name) for name in ("parameters", "observables"))
         status, attributes = _status(dataset, len(parameters)), _attributes(dataset, path)
         background = np.asarray(dataset["background"].values).reshape(-1) if "background" in dataset else None

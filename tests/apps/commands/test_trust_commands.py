@@ -129,7 +129,7 @@ def test_fallback_needs_bands_and_its_options_need_a_fallback(gnvpro, model, poi
     ran = gnvpro("predict", model, *out, "--append", tmp_path / "asked.zarr")
     assert (ran.exit_code, "belong to --fallback pde" in ran.stderr) == (2, True)
     ran = gnvpro("predict", model, *out, "--fallback", "pde")  # the name in the model is not a registered one
-    assert (ran.exit_code, "give it with problem=" in ran.stderr) == (2, True)
+    assert (ran.exit_code, "give it with --problem" in ran.stderr) == (2, True)
     old = without_trust(model, tmp_path / "old")
     ran = gnvpro("predict", old, *out, "--fallback", "pde", "--problem", TOY)
     assert (ran.exit_code, "gnvpro calibrate" in ran.stderr) == (2, True)
