@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.storage.formats import read_arrays
+from gnvpro.pde_data.storage.files import read_pairs
 from gnvpro.pde_data.storage.schema import SENSELESS, count_by_status, decode_attributes, making_sense_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Samples
@@ -85,7 +85,7 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
     """
     path = _existing(path)
     if path.suffix.lower() in _BARE and path.is_file():
-        return _without_metadata(*read_arrays(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
+        return _without_metadata(*read_pairs(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
     if transpose:
         raise UsageError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
     with open_dataset(path) as dataset, _naming_damage(path):
