@@ -97,7 +97,7 @@ def _is_other(attributes: Mapping[str, Any]) -> bool:
     return "MATLAB_empty" in attributes or attributes.get("MATLAB_class") in (b"char", b"cell")
 
 
-def numbers(path: Path, name: str, value: Any, ndim: int | None = None) -> Array:
+def numbers(path: object, name: str, value: Any, ndim: int | None = None) -> Array:
     """`value` as float64, if it is an array of real numbers (with `ndim` dimensions).
 
     Raises
@@ -114,7 +114,7 @@ def numbers(path: Path, name: str, value: Any, ndim: int | None = None) -> Array
     return array.astype(np.float64)
 
 
-def pick(path: Path, arrays: Mapping[str, Any], names: Sequence[str]) -> str:
+def pick(path: object, arrays: Mapping[str, Any], names: Sequence[str]) -> str:
     """The name in a file of what may be called one of `names`, the first of them that is there; or the only one there is."""
     for name in names:
         if (place := find_names([name], list(arrays), str(path))[0]) is not None:
