@@ -12,19 +12,10 @@ from gnvpro.surrogate.result import Result
 from tests.apps.conftest import TOY
 from tests.pde_data.toy import DecayProblem
 
-VERBS = {*"generate read_samples train load compare predict calibrate invert segment export serve".split()}  # noqa: SIM905
-    "generate",
-    "read_samples",
-    "train",
-    "load",
-    "compare",
-    "predict",
-    "calibrate",
-    "invert",
-    "segment",
-    "export",
-    "serve",
-]
+VERBS = {
+    *("generate", "read_samples", "train", "load", "compare", "predict"),
+    *("calibrate", "invert", "segment", "export", "serve"),
+}
 QUICK = dict(widths=(6,), budget=60, polynomial="off")
 
 
