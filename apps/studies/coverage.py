@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from gnvpro.apps.comparison.compare import FRESH
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
+from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.trust.origin import problem_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.study_data import solved_samples
+from gnvpro.apps.studies.data import solved_samples
 from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import registered_problem
