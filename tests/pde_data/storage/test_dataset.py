@@ -228,7 +228,7 @@ def test_folders_that_are_no_data_set_are_said(tmp_path):
 def test_a_half_written_data_set_is_read_only_when_asked(tmp_path):
     path = tmp_path / "half.zarr"
     with pytest.raises(KeyboardInterrupt):
-        generate(DecayProblem(), path, 10, 1, run=interrupted_after_one)
+        generate(DecayProblem(), path, 10, 1, engine=interrupted_after_one)
     with pytest.raises(ValueError, match="6 of 10 samples are still pending; finish it"):
         read_samples(path)
     samples = read_samples(path, allow_partial=True)
