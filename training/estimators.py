@@ -28,12 +28,13 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.objectives.protocol import Objective, Point
+from gnvpro.surrogate.objectives.protocol import Objective
 from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
 from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
-from gnvpro.training.fitting.fit import Fit, Validation
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ObjectiveValue, Validation, WeightedLoss
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
@@ -90,9 +91,9 @@ class _Estimator(BaseEstimator):
 
         network = DenseNetwork(x.shape[1], tuple(self.hidden_widths))
         objective = self._objective(network, *tensors(chosen))
-        validation: Validation = _TrainingValue()
+        validation: Validation = ObjectiveValue()
         if len(held_out):
-            validation = _HeldOut(network, self._loss(), *tensors(held_out))
+            validation = WeightedLoss(network, self._loss(), *tensors(held_out))
         solver = SOLVERS[self.solver]()
         patience = self.patience if len(held_out) else math.inf
         fit = Fit(objective, network.initial(seed).to(self.device), solver, validation, patience=patience)
@@ -328,29 +329,6 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
 
     def _loss(self) -> CrossEntropy:
         return CrossEntropy()
-
-
-class _HeldOut:
-    """The weighted loss of samples that are not trained on; it is also the error that chooses."""
-
-    def __init__(self, network: FeatureNetwork, loss: Loss, inputs: Tensor, targets: Tensor, omega: Tensor) -> None:
-        self._network, self._loss = network, loss
-        self._inputs, self._targets, self._omega = inputs, targets, omega
-
-    def measure(self, point: Point) -> tuple[float, float]:
-        with torch.no_grad():
-            features = self._network.bind(point.network_weights)(self._inputs)
-        weights = point.outer.weights
-        predictions = torch.addmm(weights[:, -1], features, weights[:, :-1].t())
-        loss = float((self._omega * self._loss.value(predictions, self._targets)).mean())
-        return loss, loss
-
-
-class _TrainingValue:
-    """The objective itself, where nothing is held out: every accepted step is better."""
-
-    def measure(self, point: Point) -> tuple[float, float]:
-        return point.value, point.value
 
 
 def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:

@@ -11,8 +11,9 @@ from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.device import torch_threads
 from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
-from gnvpro.training.fitting.outcome import Progress, Training, mean_relative_error
-from gnvpro.training.regression import Runner
+from gnvpro.training.fitting.outcome import Training, mean_relative_error
+from gnvpro.training.fitting.run import Progress
+from gnvpro.training.regression import Regression
 from gnvpro.training.settings import TrainSettings
 
 __all__ = ["CheckpointError", "Progress", "TrainSettings", "Training", "mean_relative_error", "train"]
@@ -50,9 +51,9 @@ def train(
     settings = settings or TrainSettings()
     with torch_threads(settings.threads):
         kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
-        runner = Runner(split, settings, on_progress, kept)
+        regression = Regression(split, settings, on_progress, kept)
         if module is not None:
-            return runner.single(ModuleNetwork(module, split.train.parameters.shape[1]))
+            return regression.single(ModuleNetwork(module, split.train.parameters.shape[1]))
         if settings.network == "auto":
-            return runner.auto()
-        return runner.paper() if settings.network == "paper" else runner.residual()
+            return regression.auto()
+        return regression.paper() if settings.network == "paper" else regression.residual()

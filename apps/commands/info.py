@@ -1,4 +1,4 @@
-"""`gnvpro info`: what a data set or a saved surrogate holds, and where it came from."""
+"""`gnvpro info`: what a data set or a saved model holds, and where it came from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class InfoOptions:
 
 def run(given: InfoOptions) -> Outcome:
     """Say what a data set or a saved surrogate holds and where it came from."""
-    from gnvpro.apps.reports.about import about
+    from gnvpro.apps.info import info
 
-    found = about(given.path)
-    return Outcome(found.numbers, table(found.title, found.rows))
+    described = info(given.path)
+    return Outcome(described.numbers(), table(described.title, described.rows()))

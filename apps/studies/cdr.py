@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.cdr_data import SIZES, cdr_samples
 from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
 from gnvpro.apps.studies.comparison.on_surrogates import result, run_comparison
+from gnvpro.apps.studies.data import CDR_SIZES, cdr_samples
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.options import make
@@ -25,9 +25,9 @@ class Settings(Common):
     """The paper's protocol."""
 
     budget: float = 600.0
-    train: int = SIZES["train"]
-    validation: int = SIZES["validation"]
-    test: int = SIZES["test"]
+    train: int = CDR_SIZES["train"]
+    validation: int = CDR_SIZES["validation"]
+    test: int = CDR_SIZES["test"]
     seeds: int = 5
 
 

@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.comparison.fresh_solves import FRESH
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
+from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.loading import REGISTERED

@@ -19,9 +19,9 @@ from gnvpro.apps.reports.images import draw_image, image_names, stacked
 from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.comparison.on_surrogates import Compared, result, run_comparison
 from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
+from gnvpro.apps.studies.data import solved_samples
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.studies.study_data import solved_samples
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.samples import Samples
@@ -53,8 +53,8 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     compared = run_comparison(settings, samples, given, report)
     found = result(settings, compared, where)
     sample, figure = predictions(compared, samples)
-    numbers = {**found.numbers, "shown_sample": sample}
-    return replace(found, numbers=numbers, figures={**found.figures, "predictions": figure})
+    numbers = {**found.measured, "shown_sample": sample}
+    return replace(found, measured=numbers, figures={**found.figures, "predictions": figure})
 
 
 @styled

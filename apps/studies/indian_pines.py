@@ -32,8 +32,8 @@ from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.labelled import LabelledSplit
 from gnvpro.training.class_settings import ClassSettings
-from gnvpro.training.classification import ClassProblem
-from gnvpro.training.fitting.class_validation import ClassValidation, predicted_logits
+from gnvpro.training.fitting.class_preparation import ClassPreparation
+from gnvpro.training.fitting.validation import predicted_logits
 
 QUICK = dict(
     budget=30.0, seeds=2, grid=1, network="dense", widths=(8, 8), cap=40,
@@ -92,19 +92,18 @@ class PixelTasks:
         """The pixels of one seed."""
         return self.scene.samples(self.pixels(seed))
 
-    def problem(self, seed: int) -> ClassProblem:
-        """Features and reduced problem of one seed."""
+    def prepared(self, seed: int) -> ClassPreparation:
+        """Features and network of one seed."""
         given = self._settings
         settings = ClassSettings(
             features=given.features, network=given.network, widths=given.widths, seed=seed, device=self._device
         )
-        return ClassProblem(self.split(seed), settings)
+        return ClassPreparation(self.split(seed), settings)
 
     def __call__(self, seed: int) -> Task:
         """The task of one seed."""
-        problem = self.problem(seed)
-        train, test = (ClassValidation(problem.network, *problem.tensors(name)) for name in ("train", "test"))
-        return Task(problem.reduced(), problem.start(), train, problem.validation, test)
+        problem = self.prepared(seed).problem()
+        return Task(problem.reduced, problem.theta, *map(problem.measures, ("train", "validation", "test")))
 
 
 def run(given: StudySettings, report: Report) -> StudyResult:
@@ -120,13 +119,13 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     svm = _support_vectors(tasks, seeds, given.seed + TUNING_SEED, settings.grid)
     predicted = _predicted(comparison, tasks)
     metrics, figures = _pictures(predicted, tasks, comparison)
-    problem = tasks.problem(given.seed)
+    problem = tasks.prepared(given.seed)
     network = problem.network
     numbers = {
         "data": scene.name,
         "network": network.to_dict(),
         "n_theta": network.n_theta,
-        "samples": {name: len(getattr(problem.data, name)) for name in ("train", "validation", "test")},
+        "samples": {name: len(getattr(problem.split, name)) for name in ("train", "validation", "test")},
         "tuned_over": settings.grid,
         **comparison.numbers(),
         "svm": svm,
@@ -149,7 +148,7 @@ def _support_vectors(tasks: PixelTasks, seeds: range, tuning_seed: int, count: i
     places = np.linspace(0, len(SVM_GRID) - 1, count) if count > 1 else np.array([len(SVM_GRID) // 2])
     grid = [SVM_GRID[j] for j in places.round().astype(int)]
 
-    def fitted(problem: ClassProblem, c: float, gamma: float) -> dict[str, float]:
+    def fitted(problem: ClassPreparation, c: float, gamma: float) -> dict[str, float]:
         train, *others = (
             tuple(values.cpu().numpy() for values in problem.tensors(name)) for name in ("train", "validation", "test")
         )
@@ -157,19 +156,19 @@ def _support_vectors(tasks: PixelTasks, seeds: range, tuning_seed: int, count: i
         machine = SVC(C=c, gamma=gamma / train[0].shape[1]).fit(*train)
         return dict(zip(("validation", "test"), (float(machine.score(*part)) for part in others), strict=True))
 
-    tuned_on = tasks.problem(tuning_seed)
+    tuned_on = tasks.prepared(tuning_seed)
     best = max(grid, key=lambda pair: fitted(tuned_on, *pair)["validation"])
     return {
         "C": best[0],
         "gamma": best[1],
-        "trials": [{"seed": seed, **fitted(tasks.problem(seed), *best)} for seed in seeds],
+        "trials": [{"seed": seed, **fitted(tasks.prepared(seed), *best)} for seed in seeds],
     }
 
 
 def _predicted(comparison: Comparison, tasks: PixelTasks) -> dict[str, np.ndarray]:
     """Classes from 1 of every usable pixel, by each method's first seed."""
     seed = next(iter(comparison.trials.values()))[0].seed
-    problem, usable = tasks.problem(seed), tasks.scene.usable.reshape(-1)
+    problem, usable = tasks.prepared(seed), tasks.scene.usable.reshape(-1)
     inputs = problem.inputs_of(tasks.scene.spectra[usable])
     found = {}
     for name, trials in comparison.trials.items():

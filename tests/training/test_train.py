@@ -15,7 +15,8 @@ from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from gnvpro.training.candidates import Candidate, candidates
 from gnvpro.training.choice.race import race
-from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.protocol import Status
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov

@@ -18,8 +18,8 @@ from gnvpro.apps.studies.ablation.batches import measure_batches
 from gnvpro.apps.studies.ablation.conditioning import spectra
 from gnvpro.apps.studies.ablation.goals import goal_figure, goal_table, measure_goals
 from gnvpro.apps.studies.ablation.variants import ALPHA_THETA, DEFAULT, FACTORS, Measured, Problem, Variant, measure
-from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
 from gnvpro.apps.studies.comparison.methods import METHODS
+from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.options import make

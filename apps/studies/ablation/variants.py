@@ -21,7 +21,8 @@ from gnvpro.surrogate.objectives.reduced_least_squares import GaussNewtonKind, R
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
-from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.settings import COMPRESSION, KRYLOV_SIZE_IN_METRIC, PAPER_WIDTH
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.protocol import Solver

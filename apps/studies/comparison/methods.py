@@ -29,7 +29,8 @@ from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
 from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 from gnvpro.surrogate.objectives.work import WorkMeter
-from gnvpro.training.fitting.fit import Fit, Validation
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import Validation
 from gnvpro.training.solvers.first_order import GradientDescent, MinibatchDescent, Rule
 from gnvpro.training.solvers.kronecker_metric import KroneckerMetric
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS

@@ -19,7 +19,7 @@ from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.spaces import Array
-from gnvpro.training.fitting.fit import ValidationSet
+from gnvpro.training.fitting.validation import ValidationSet
 
 
 @dataclass(frozen=True)

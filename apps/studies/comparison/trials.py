@@ -15,8 +15,9 @@ from torch import Tensor
 from gnvpro.apps.studies.comparison.methods import METHODS, SOLVED, Reduced, Setting, run_method
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.surrogate.spaces import Array
-from gnvpro.training.fitting.fit import Fit, Validation
+from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.records import Iterate
+from gnvpro.training.fitting.validation import Validation, Weights
 from gnvpro.training.solvers.protocol import Status
 
 
@@ -113,7 +114,7 @@ class _Watch:
     def __init__(self, task: Task) -> None:
         self._task, self._train = task, []
 
-    def measure(self, point: Point) -> tuple[float, float]:
+    def measure(self, point: Weights) -> tuple[float, float]:
         self._train.append(self._task.train.measure(point))
         return self._task.validation.measure(point)
 

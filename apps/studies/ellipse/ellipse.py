@@ -29,7 +29,7 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective, Point
 from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.training.fitting.class_validation import ClassValidation, predicted_logits
+from gnvpro.training.fitting.validation import ClassValidation, predicted_logits
 from gnvpro.training.solvers.first_order import Rule
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.protocol import Status

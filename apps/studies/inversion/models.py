@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.study_data import solved_samples
+from gnvpro.apps.studies.data import solved_samples
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.storage.dataset import read_samples

@@ -28,7 +28,8 @@ from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective
 from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
 from gnvpro.training.device import device_named
-from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.solvers.protocol import Status
 
 # Work units between two looks at whether the goal is reached.

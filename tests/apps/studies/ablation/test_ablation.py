@@ -10,7 +10,7 @@ from gnvpro.apps.studies.ablation import ablation
 from gnvpro.apps.studies.ablation.batches import measure_batches
 from gnvpro.apps.studies.ablation.conditioning import spectra
 from gnvpro.apps.studies.ablation.variants import DEFAULT, FACTORS, Problem, Variant, measure
-from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
+from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
@@ -35,16 +35,16 @@ def result(data):
 
 
 def test_every_variant_of_every_factor_is_there_for_every_seed(result):
-    assert {name: list(labels) for name, labels in result.numbers["factors"].items()} == {
+    assert {name: list(labels) for name, labels in result.numbers()["factors"].items()} == {
         name: list(labels) for name, labels in FACTORS.items()
     }
-    for labels in result.numbers["factors"].values():
+    for labels in result.numbers()["factors"].values():
         for found in labels.values():
             assert len(found["validation_error"]) == 2
             # Equal work: none ends before the budget, and none far beyond it.
             assert all(24 <= units <= 24 + 3 * 90 for units in found["work_units"])
-    assert result.numbers["sizes"] == dict(train=80, validation=40, test=40)
-    json.dumps(result.numbers)
+    assert result.numbers()["sizes"] == dict(train=80, validation=40, test=40)
+    json.dumps(result.numbers())
     assert set(result.figures) == {"ablation", "ablation-goals", "ablation-last-layer", "ablation-batches"}
 
 

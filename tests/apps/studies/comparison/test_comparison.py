@@ -203,7 +203,7 @@ def test_predictions_of_an_iterate_are_those_validation_measures():
 def test_quick_studies_reach_adam_with_half_of_its_work(study, monkeypatch):
     monkeypatch.delenv("GNVPRO_PAPER_DATA", raising=False)
     found = study.run(StudySettings(quick=True), silent)
-    numbers = json.loads(json.dumps(found.numbers))
+    numbers = json.loads(json.dumps(found.numbers()))
     best = numbers["methods"][numbers["best_varpro"]]
     assert best["to_reference"]["median_share_of_work_units"] <= 0.5
     for one in numbers["methods"].values():

@@ -9,9 +9,10 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
 from gnvpro.training.class_settings import CLASS_METHODS, ClassSettings
-from gnvpro.training.classification import ClassProblem, train_classes
-from gnvpro.training.fitting.class_validation import ClassValidation
+from gnvpro.training.classification import train_classes
+from gnvpro.training.fitting.class_preparation import ClassPreparation
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ClassValidation
 from tests.training.problems import objective_and_validation
 from tests.training.test_classification import SPLIT
 
@@ -129,8 +130,8 @@ def test_w_starts_at_random_or_solved_for():
 @pytest.mark.parametrize("name", CLASS_METHODS)
 def test_classification_trains_as_the_method_of_that_name_does(name):
     settings = ClassSettings(method=name, widths=(4,), features="raw", budget=12.0, finish="none", seed=3)
-    problem = ClassProblem(SPLIT, settings)
-    objective, theta, solver = set_up(name, problem.reduced(), problem.start(), 12.0, seed=3)
+    problem = ClassPreparation(SPLIT, settings).problem()
+    objective, theta, solver = set_up(name, problem.reduced, problem.theta, 12.0, seed=3)
     fit = Fit(objective, theta, solver, problem.validation, stage=name)
     fit.advance(12.0 - objective.meter.total)
-    assert torch.equal(train_classes(SPLIT, settings).classifier.theta, problem.classifier(fit).theta)
+    assert torch.equal(train_classes(SPLIT, settings).classifier.theta, fit.best.theta.cpu())

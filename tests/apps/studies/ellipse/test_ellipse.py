@@ -34,11 +34,11 @@ def test_labels_are_those_of_the_ellipse():
 
 
 def test_at_equal_work_the_eliminated_line_has_the_lower_loss(result):
-    frames = result.numbers["frames"]
+    frames = result.numbers()["frames"]
     moved, eliminated = (frames[method] for method in ellipse.DRAWN)
     assert [f["work_units"] for f in moved] == [f["work_units"] for f in eliminated]
     assert all(e["loss"] < m["loss"] for e, m in zip(eliminated, moved, strict=True))
-    final = result.numbers["final"]
+    final = result.numbers()["final"]
     assert max(f["loss"] for f in final["eliminated"]) < min(f["loss"] for f in final["gradient steps"])
 
 
@@ -68,9 +68,9 @@ def test_pictures(result, tmp_path):
     result.files["ellipse.gif"](tmp_path / "ellipse.gif")
     assert (tmp_path / "ellipse.gif").stat().st_size < 2e6
     with Image.open(tmp_path / "ellipse.gif") as gif:
-        assert gif.n_frames >= len(result.numbers["frames"]["eliminated"])
-    assert len(result.figures["ellipse"].axes) == 4 * min(6, len(result.numbers["frames"]["eliminated"]))
-    json.dumps(result.numbers)
+        assert gif.n_frames >= len(result.numbers()["frames"]["eliminated"])
+    assert len(result.figures["ellipse"].axes) == 4 * min(6, len(result.numbers()["frames"]["eliminated"]))
+    json.dumps(result.numbers())
 
 
 @pytest.mark.parametrize("line", [(1.0, 0.2, 0.3), (0.1, -2.0, 0.5), (1.0, 0.0, 0.0)])

@@ -38,7 +38,7 @@ def test_dcr_answers_all_four_questions(on_toys):
         lengths=lengths,
     )  # fmt: skip
     result = invert_dcr.run(StudySettings(set=sizes), silent)
-    found = json.loads(json.dumps(result.numbers))
+    found = json.loads(json.dumps(result.numbers()))
     assert found["posterior_on_the_surrogate"]["effective_of_a_chain_min"] > 30
     assert found["routes"]["delayed acceptance"]["fewer_solves_than_random_walk"] > 3
     assert found["minima"]["distance_max"] < 1e-3
@@ -54,7 +54,7 @@ def test_dcr_answers_all_four_questions(on_toys):
 def test_cdr_tells_what_is_informed(on_toys):
     sizes = dict(seeds=2, truths=1, chains=2, draws=60, tune=40, points=4)
     result = invert_cdr.run(StudySettings(set=sizes), silent)
-    found = json.loads(json.dumps(result.numbers))
+    found = json.loads(json.dumps(result.numbers()))
     assert len(found["posteriors"]) == 2 * 2
     for row in found["posteriors"]:
         assert row["informed_by_pde"] == len(row["eigenvalues_by_pde"]) == 2, "three parameters that sum to one"
