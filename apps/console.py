@@ -54,7 +54,7 @@ def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool) -> Non
         stderr.print(f"error: {_sentence(error)}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_BAD_USAGE) from None
     except NumericalFailure as failure:
-        stderr.print(f"failed: {failure}", markup=False, soft_wrap=True)
+        stderr.print(f"failed: {_as_options(str(failure))}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_NUMERICAL_FAILURE) from None
     except KeyboardInterrupt as interrupt:
         stderr.print(f"interrupted; {str(interrupt) or 'nothing was written'}", markup=False, soft_wrap=True)
@@ -131,11 +131,14 @@ def table(title: str, rows: list[tuple[str, str]]) -> Table:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
-        extra = "invert" if error.name in ("nutpie", "arviz_base", "arviz_stats", "corner", "umbridge") else "pde"
+        extra = "invert" if error.name in ("nutpie", "arviz_base", "arviz_plots", "arviz_stats", "umbridge") else "pde"
         needs = "inversion needs" if extra == "invert" else "data and PDEs need"
         return f'{error.name} is not installed; {needs} pip install "gnvpro[{extra}]" (see the README)'
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    # What is an argument of a function is an option here.
-    text = re.sub(r"\b(\w+)=True\b", lambda found: "--" + found[1].replace("_", "-"), str(error))
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(_as_options(str(error)).split()) or type(error).__name__
+
+
+def _as_options(text: str) -> str:
+    """What is an argument of a function is an option here."""
+    return re.sub(r"\b(\w+)=True\b", lambda found: "--" + found[1].replace("_", "-"), text)

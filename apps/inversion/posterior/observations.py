@@ -1,9 +1,9 @@
-"""Observations from a file: values by name or in order, with standard deviations where the file has them."""
+"""Observations of a model: an array, values by name, or a file of them."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -17,74 +17,75 @@ NAME, VALUE, DEVIATION = "observable", "value", "standard_deviation"
 EXPECTED = f".csv with a column {VALUE} (and {NAME}, {DEVIATION}), .npz with `observations`, or .npy"
 
 
-@dataclass(frozen=True)
-class Observations:
-    """What was measured.
+def observations_of(given: object, space: Space) -> tuple[Array, Array | None]:
+    """Observations of a space (n_out,), NaN where nothing was measured, and their standard deviations where given.
 
-    Attributes
+    Parameters
     ----------
-    values : (n_out,)
-        NaN where nothing was.
-    standard_deviations : (n_out,)
-        Of their noise; None where the file says nothing of it.
-    """
-
-    values: Array
-    standard_deviations: Array | None = None
-
-
-def read_observations(path: Path, space: Space) -> Observations:
-    """Observations of a space from a .csv, .npz or .npy file.
-
-    A .csv has one observable a line: `value`, and with it `observable`, its name, where not all were measured or they
-    come in another order; `standard_deviation` is optional. Empty values and NaN are observations that are missing.
+    given
+        An array (n_out,); values by name, of any of the observables; or a file. A .csv has one observable a line:
+        `value`, and with it `observable`, its name, where not all were measured or they come in another order;
+        `standard_deviation` is optional, and empty values are missing.
 
     Raises
     ------
+    UsageError
+        Another form or format, another number of values, unknown or repeated names, or nothing measured.
     FileNotFoundError
-        Nothing there.
-    ValueError
-        Another format, another number of values, unknown or repeated names, or nothing measured.
+        No such file.
     """
+    source, deviations = "observations", None
+    if isinstance(given, str | Path):
+        source = str(given)
+        values, deviations = _read(Path(given), space)
+    elif isinstance(given, Mapping):
+        values = np.full(space.size, np.nan)
+        for name, value in given.items():
+            if name not in space.names:
+                raise UsageError(f"the model has no observable {name!r}; it has {shortened(', '.join(space.names))}")
+            values[space.names.index(name)] = _number(f"observation {name}", value)
+    else:
+        values = given
+    values = _vector(source, values, space, "observations")
+    if deviations is not None:
+        deviations = _vector(source, deviations, space, "standard deviations")
+    if not np.isfinite(values).any():
+        raise UsageError(f"{source}: there is no observation, all values are missing")
+    if np.isinf(values).any():
+        raise UsageError(f"{source}: observation {space.names[int(np.argmax(np.isinf(values)))]} is infinite")
+    return values, deviations
+
+
+def _vector(source: str, values: object, space: Space, what: str) -> Array:
+    try:
+        vector = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise UsageError(f"{source}: expected numbers for the {what}, got {shortened(values)}") from None
+    if vector.size != space.size or sum(n > 1 for n in vector.shape) > 1:
+        raise UsageError(
+            f"{source}: expected {space.size} {what}, one for every observable of the model; got {vector.shape}"
+        )
+    return vector.reshape(-1)
+
+
+def _read(path: Path, space: Space) -> tuple[Array, Array | None]:
     if not path.exists():
         raise FileNotFoundError(f"no observations at {path}; expected a {EXPECTED}")
-    deviations = None
     try:
-        if path.suffix == ".csv":
-            values, deviations = _read_csv(path, space)
-        elif path.suffix == ".npy":
-            values = load_npy(path)
-        elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                if "observations" not in stored.files:
-                    found = shortened(", ".join(stored.files) or "none")
-                    raise UsageError(f"{path}: expected an array named observations, got {found}")
-                values = stored["observations"]
-                deviations = stored[DEVIATION] if DEVIATION in stored.files else None
-        else:
-            raise UsageError(f"{path}: expected a {EXPECTED}")
+        match path.suffix:
+            case ".csv":
+                return _read_csv(path, space)
+            case ".npy":
+                return load_npy(path), None
+            case ".npz":
+                with np.load(path, allow_pickle=False) as stored:
+                    if "observations" not in stored.files:
+                        names = shortened(", ".join(stored.files) or "none")
+                        raise UsageError(f"{path}: expected an array named observations, got {names}")
+                    return stored["observations"], stored[DEVIATION] if DEVIATION in stored.files else None
     except (BadZipFile, EOFError, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); is it complete?") from error
-    values = _vector(path, values, space, "observations")
-    if deviations is not None:
-        deviations = _vector(path, deviations, space, "standard deviations")
-    if not np.isfinite(values).any():
-        raise UsageError(f"{path}: there is no observation, all values are missing")
-    if np.isinf(values).any():
-        raise UsageError(f"{path}: observation {space.names[int(np.argmax(np.isinf(values)))]} is infinite")
-    return Observations(values, deviations)
-
-
-def _vector(path: Path, values: Array, space: Space, what: str) -> Array:
-    try:
-        values = np.asarray(values, float)
-    except ValueError:
-        raise UsageError(f"{path}: expected numbers for the {what}, got {values.dtype}") from None
-    if values.size != space.size or sum(n > 1 for n in values.shape) > 1:
-        raise UsageError(
-            f"{path}: expected {space.size} {what}, one for every observable of the model; got {values.shape}"
-        )
-    return values.reshape(-1)
+    raise UsageError(f"{path}: expected a {EXPECTED}")
 
 
 def _read_csv(path: Path, space: Space) -> tuple[Array, Array | None]:
@@ -104,8 +105,8 @@ def _read_csv(path: Path, space: Space) -> tuple[Array, Array | None]:
         )
     values, deviations = np.full(space.size, np.nan), np.full(space.size, np.nan)
     for number, (place, line) in enumerate(zip(places, lines, strict=True)):
-        values[place] = _number(path, number, line.get(VALUE, ""))
-        deviations[place] = _number(path, number, line.get(DEVIATION, ""))
+        values[place] = _number(f"{path}, line {number + 2}", line.get(VALUE, ""))
+        deviations[place] = _number(f"{path}, line {number + 2}", line.get(DEVIATION, ""))
     return values, deviations if DEVIATION in columns else None
 
 
@@ -124,17 +125,17 @@ def _places(path: Path, lines: list[dict[str, str]], space: Space) -> list[int]:
     return places
 
 
-def _number(path: Path, line: int, text: str) -> float:
-    if not text.strip():
+def _number(where: str, value: object) -> float:
+    if isinstance(value, str) and not value.strip():
         return np.nan
     try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{path}, line {line + 2}: expected a number, got {text!r}") from None
+        return float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        raise UsageError(f"{where}: expected a number, got {value!r}") from None
 
 
 def write_observations(path: Path, space: Space, values: Array, standard_deviations: Array) -> None:
-    """A .csv that `read_observations` reads."""
+    """A .csv that `observations_of` reads."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([NAME, VALUE, DEVIATION])
