@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
+from gnvpro.pde_data.storage.files import listed, load_arrays, numbers, read_table
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -161,8 +162,12 @@ def _checked(spread: Array, values: Array) -> Noise:
 def _read(path: Path) -> Array:
     if not path.exists():
         raise FileNotFoundError(f"no noise at {path}; check the name")
-    try:
-        read = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",")
-        return np.atleast_1d(np.asarray(read, float))
-    except (ValueError, TypeError, EOFError) as error:
-        raise UsageError(f"{path}: expected numbers, standard deviations or a covariance ({error})") from None
+    if path.suffix == ".npy":
+        return np.atleast_1d(numbers(path, "the noise", load_arrays(path)[""]))
+    table = read_table(path)
+    if len(table.header) > 1:
+        raise UsageError(
+            f"{path}: expected numbers alone, standard deviations or a covariance, got {listed(table.header)}"
+        )
+    values = table.numbers()
+    return values.ravel() if 1 in values.shape else values

@@ -7,7 +7,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.posterior.observations import observations_of, write_observations
+from gnvpro.apps.inversion.posterior.observations import observations_of
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
@@ -34,7 +34,8 @@ def field(tmp_path_factory):
     clean = problem.evaluate(TRUTH)[0]
     values = clean + SPREAD * np.random.default_rng(0).standard_normal(len(clean))
     values[2] = np.nan
-    write_observations(folder / "field.csv", problem.observables, values, np.full(len(clean), SPREAD))
+    lines = [f"{name},{value},{SPREAD}" for name, value in zip(problem.observables.names, values, strict=True)]
+    (folder / "field.csv").write_text("\n".join(["observable,value,standard_deviation", *lines]))
     np.save(folder / "truth.npy", TRUTH)
     return folder
 
@@ -222,6 +223,7 @@ def test_nothing_is_overwritten(gnvpro, model, field, tmp_path):
         ("d.csv", "value\n" + 6 * "x\n", "expected a number, got 'x'"),
         ("e.csv", "value\n" + 6 * "nan\n", "all values are missing"),
         ("f.txt", "1", "expected a .csv"),
+        ("i.csv", "observable,value\nx,1\n,\n", "no observable 'x'"),
         ("g.npy", "not numpy", ""),
         ("h.csv", "value\n1\n2\n3\ninf\n5\n6\n", "is infinite"),
         ("none.csv", None, "no observations at"),
@@ -244,7 +246,7 @@ def test_observations_by_name_in_any_order(tmp_path):
     assert np.isnan(values[0])
     np.testing.assert_array_equal(deviations[1:], 0.1)
     (tmp_path / "twice.csv").write_text("\n".join(["observable,value", lines[0], lines[0]]).replace(",0.1", ""))
-    with pytest.raises(ValueError, match="is there twice"):
+    with pytest.raises(ValueError, match="may be .*; name one so"):
         observations_of(tmp_path / "twice.csv", space)
     for suffix, save in ((".npy", np.save), (".npz", lambda p, v: np.savez(p, observations=v))):
         save(tmp_path / f"row{suffix}", np.arange(space.size)[None])

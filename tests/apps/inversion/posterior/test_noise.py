@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gnvpro.apps.inversion.posterior.noise import Noise, noise_of
+from gnvpro.surrogate.errors import UsageError
 from tests.apps.inversion.models import correlated, covariance, independent
 from tests.calculus import assert_adjoint
 
@@ -105,8 +106,8 @@ def test_files_of_deviations_and_of_a_covariance(tmp_path, suffix, m):
         (np.ones((4, 4)), "not positive definite"),
         (np.diag([1, 1, np.nan, 1]), "not finite"),
         (np.array([1, 0.0, 1, 1]), "got 0 for observation 1"),
-        (np.array(["a", "b", "c", "d"]), "expected numbers, standard deviations or a covariance"),
-        (np.array([None, 1, 2, 3]), "expected numbers, standard deviations or a covariance"),
+        (np.array(["a", "b", "c", "d"]), "expected the noise to be real numbers, got <U1"),
+        (np.array([None, 1, 2, 3]), "cannot be read as an array of numbers"),
     ],
 )
 def test_files_of_anything_else_are_refused(tmp_path, array, message):
@@ -118,9 +119,15 @@ def test_files_of_anything_else_are_refused(tmp_path, array, message):
 def test_files_that_are_missing_or_broken_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no noise at .*missing.csv"):
         noise_of(str(tmp_path / "missing.csv"), VALUES)
-    for name, text in (("words.csv", "a,b\n"), ("ragged.csv", "1,2\n3\n"), ("empty.npy", "")):
+    for name, text, complaint in (
+        ("words.csv", "a,b\n", " holds no rows of numbers"),
+        ("ragged.csv", "1,2\n3\n", ", line 2: expected 2 columns"),
+        ("named.csv", "observable,sd\na,1\n", ": expected numbers alone"),
+        ("letters.csv", "sd\n1\nx\n", ", line 3: expected a number, got 'x'"),
+        ("empty.npy", "", " cannot be read as an array of numbers"),
+    ):
         (tmp_path / name).write_text(text)
-        with pytest.raises(ValueError, match=f"{name}: expected numbers"):
+        with pytest.raises(UsageError, match=f"{name}{complaint}"):
             noise_of(str(tmp_path / name), VALUES)
 
 
