@@ -11,7 +11,7 @@ EXTRAS = {
     "pde": ("basix", "dolfinx", "dolfinx_solver", "ffcx", "mpi4py", "numba", "petsc4py", "ufl"),
     "learn": ("sklearn",),
     "serve": ("aiohttp", "orjson", "uvloop"),
-    "invert": ("arviz", "arviz_base", "arviz_plots", "arviz_stats", "corner", "nutpie", "umbridge"),
+    "invert": ("arviz", "arviz_base", "arviz_plots", "arviz_stats", "nutpie", "umbridge"),
     "onnx": ("onnx", "onnxruntime"),
     "segmentation": ("spectral", "tensorly"),
     "mesh": ("gmsh",),
