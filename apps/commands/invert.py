@@ -14,6 +14,7 @@ from gnvpro.apps.console import Outcome, progress, table
 from gnvpro.apps.inversion import Route
 from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.settings import Assignments, command_line, to_dict
+from gnvpro.surrogate.extras import require
 
 EXAMPLE = "invert runs/dcr-model --observations field.csv --noise 2% --out runs/inversion"
 
@@ -71,6 +72,8 @@ class InvertOptions:
 
 def run(given: InvertOptions) -> Outcome:
     """Find parameters from observations: most probable point, posterior, and both confirmed by the PDE."""
+    if given.draws:
+        require("nutpie", "it samples posteriors")
     from gnvpro.apps.comparison.costs import one_thread
     from gnvpro.apps.inversion.invert import invert
 
