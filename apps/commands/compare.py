@@ -81,7 +81,7 @@ def _with_solves(given: CompareOptions) -> Outcome:
 
 
 def _with_labels(given: CompareOptions) -> Outcome:
-    from gnvpro.apps.segmentation.compare_classes import compare_with_labels, text, write_folder
+    from gnvpro.apps.segmentation.compare_classes import compare_with_labels, write_folder
     from gnvpro.apps.segmentation.cubes import require
 
     require("sklearn", "it counts confusions")
@@ -91,7 +91,7 @@ def _with_labels(given: CompareOptions) -> Outcome:
     numbers = {**comparison.numbers(), "settings": to_dict(given)}
     if given.out is not None:
         write_folder(given.out, comparison, numbers)
-    return Outcome(numbers, text(comparison, f"Classifier {given.model}"))
+    return Outcome(numbers, table(f"{given.model}: {comparison.title}", comparison.rows()))
 
 
 def _command(given: CompareOptions) -> str:
