@@ -50,7 +50,7 @@ def run(given: CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
     from gnvpro.apps.compare import compare
     from gnvpro.apps.comparison.comparison import Comparison
-    from gnvpro.apps.segmentation.compare_classes import text, write_folder
+    from gnvpro.apps.segmentation.compare_classes import write_folder
 
     if given.out is not None and given.out.exists():
         raise FileExistsError(f"{given.out} is there already; choose a new folder")
@@ -61,7 +61,7 @@ def run(given: CompareOptions) -> Outcome:
     if not isinstance(comparison, Comparison):
         if given.out is not None:
             write_folder(given.out, comparison, numbers)
-        return Outcome(numbers, text(comparison, f"Classifier {given.model}"))
+        return Outcome(numbers, table(f"{given.model}: {comparison.title}", comparison.rows()))
     if given.out is not None:
         from gnvpro.apps.reports.report import write_report
         from gnvpro.apps.reports.runs import Run

@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Group
-from rich.table import Table
 
-from gnvpro.apps.console import jsonable, table
+from gnvpro.apps.console import jsonable
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import INDIAN_PINES, Scene, indian_pines, read_scene
 from gnvpro.surrogate.errors import UsageError
@@ -56,31 +54,37 @@ class LabelComparison(Result):
 
     @property
     def title(self) -> str:
-        """What was compared."""
+        """Names the scene."""
         return f"Classifier against the labels of {self.scene.name}"
 
     def rows(self) -> list[tuple[str, str]]:
-        """Accuracies, and notes on the scene."""
-        metrics, stated = self.metrics, (f"{name} {percent(value)}" for name, value in self.model.accuracy.items())
+        """What, and its value in words."""
+        metrics = self.metrics
+        stated = ", ".join(f"{name} {percent(value)}" for name, value in self.model.accuracy.items())
+        of_class = zip(self.model.class_names, metrics.confusion.sum(axis=1), metrics.per_class, strict=True)
         return [
             ("pixels judged", f"{int(self.judged.sum()):,}, {self.n_outside:,} outside the training range"),
             ("right", percent(metrics.overall_accuracy)),
             ("average of classes", percent(metrics.average_accuracy)),
             ("kappa", "–" if math.isnan(metrics.kappa) else f"{metrics.kappa:.3f}"),
-            ("stated when trained", ", ".join(stated) or "nothing"),
+            ("stated when trained", stated or "nothing"),
             *(("note", note) for note in self.scene.notes),
+            *(
+                (f"{k} {name}", f"{n:,} pixels, right {percent(right) if n else '–'}")
+                for k, (name, n, right) in enumerate(of_class, start=1)
+            ),
         ]
 
     def numbers(self) -> dict[str, Any]:
         """One JSON-able object."""
-        found = self.metrics.to_dict()
+        metrics = self.metrics.to_dict()
         return {
             "kind": "classifier",
-            "accuracy": found["overall_accuracy"],
-            "average_accuracy": found["average_accuracy"],
-            "kappa": found["kappa"],
-            "per_class": dict(zip(self.model.class_names, found["per_class"], strict=True)),
-            "confusion": found["confusion"],
+            "accuracy": metrics["overall_accuracy"],
+            "average_accuracy": metrics["average_accuracy"],
+            "kappa": metrics["kappa"],
+            "per_class": dict(zip(self.model.class_names, metrics["per_class"], strict=True)),
+            "confusion": metrics["confusion"],
             "n_pixels": int(self.judged.sum()),
             "n_outside_training_range": self.n_outside,
             "stated_accuracy": self.model.accuracy,
@@ -126,12 +130,3 @@ def write_folder(out: Path, comparison: LabelComparison, numbers: dict[str, Any]
     save_png(figures.maps(scene.labels, comparison.predicted, names), out / MAPS)
     save_png(figures.confusions({scene.name: comparison.metrics}, names), out / CONFUSION)
     (out / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1, allow_nan=False))
-
-
-def text(comparison: LabelComparison, what: str) -> Group:
-    """For people; `what` names the classifier."""
-    by_class = Table("class", "pixels", "right", box=None)
-    counts, per_class = comparison.metrics.confusion.sum(axis=1), comparison.metrics.per_class
-    for k, name in enumerate(comparison.model.class_names):
-        by_class.add_row(f"{k + 1} {name}", f"{counts[k]:,}", percent(per_class[k]) if counts[k] else "–")
-    return Group(table(f"{what} against the labels of {comparison.scene.name}", comparison.rows()), by_class)
