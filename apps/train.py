@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from gnvpro.apps.arguments import Data, Folder, samples_of
 from gnvpro.apps.progress import Report, silent
-from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.folder import require_place
 from gnvpro.surrogate.samples import Split
@@ -65,34 +64,19 @@ def train(
     """
     if out is not None:
         require_place(Path(out), overwrite)
-    settings = _settings(settings, options)
-    sizes = dict(train=train, validation=validation, calibration=calibration, test=test)
-    if isinstance(data, Split):
-        if any(size is not None for size in sizes.values()):
-            raise UsageError("the data are split already: leave the numbers of samples out, or give samples")
-        split = data
-    else:
-        split = samples_of(data, transpose).split(settings.seed, **sizes)
     trained = training.train(
-        split,
+        data if isinstance(data, Split) else samples_of(data, transpose),
         settings,
         lambda now: progress(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
         module,
+        train=train,
+        validation=validation,
+        calibration=calibration,
+        test=test,
         checkpoint=checkpoint,
         every=checkpoint_every,
+        **options,
     )
     if out is not None:
-        extra = {} if record is None else {SETTINGS_FILE: record}
-        trained.save(out, overwrite=overwrite, extra=extra)
+        trained.save(out, overwrite=overwrite, extra={} if record is None else {SETTINGS_FILE: record})
     return trained
-
-
-def _settings(settings: TrainSettings | None, options: dict[str, Any]) -> TrainSettings:
-    if settings is not None and options:
-        raise UsageError(f"give either settings or their fields as keywords, got both ({', '.join(options)})")
-    if settings is not None:
-        return settings
-    known = TrainSettings.__dataclass_fields__
-    if unknown := sorted(options.keys() - known.keys()):
-        raise UsageError(f"train has no argument {unknown[0]!r}; the settings of training are {', '.join(known)}")
-    return TrainSettings(**options)

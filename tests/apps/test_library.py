@@ -125,8 +125,8 @@ def test_train_saves_only_when_it_is_told_to(samples, tmp_path, monkeypatch):
         (dict(data=([[1.0]],)), "a pair of arrays, parameters and observables, got 1"),
         (dict(data=([[1.0]], [["a"]])), "an array of numbers as observables"),
         (dict(data=([1.0], [[1.0]])), r"parameters of shape \(n, m\)"),
-        (dict(data="no.zarr", budgget=3), "no argument 'budgget'; .* budget"),
-        (dict(data="no.zarr", settings=gnvpro.TrainSettings(), seed=1), "either settings or their fields"),
+        (dict(data=(np.eye(8), np.eye(8)), budgget=3), "unknown setting 'budgget'; .* budget"),
+        (dict(data=(np.eye(8), np.eye(8)), settings=gnvpro.TrainSettings(), seed=1), "expected settings or seed by"),
     ],
 )
 def test_what_train_does_not_take_is_said(arguments, said):
@@ -210,7 +210,7 @@ def test_invert(surrogate):
     inversion = shown(
         gnvpro.invert(surrogate, observations, noise="2%", problem=DecayProblem(), draws=60, tune=60, chains=2)
     )
-    np.testing.assert_allclose(inversion.best.parameters, truth[0], atol=0.1)
+    np.testing.assert_allclose(inversion.map.parameters, truth[0], atol=0.1)
 
 
 def test_segment():
