@@ -212,7 +212,7 @@ def _read(file: Path, known: list[str]) -> dict[str, Any]:
     language, parse = ("JSON", json.loads) if file.suffix == ".json" else ("TOML", tomllib.loads)
     try:
         given = parse(file.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not {language}: {error}") from None
     if not isinstance(given, dict):
         raise UsageError(f"{file}: expected names with values, got a {type(given).__name__}")

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from gnvpro.apps.arguments import model_of, problem_of
-from gnvpro.apps.serving.domain import Domain
+from gnvpro.apps.serving.bounds import Bounds
 from gnvpro.apps.serving.page.page import page_routes
 from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.solver_process import SolverProcess
@@ -43,7 +43,7 @@ def served_models(
     """
     named = named_models(models)
     if problem is not None and (len(named) > 1 or not with_pde):
-        raise UsageError("`problem` is the PDE of one model: give it one model, and with_pde=True")
+        raise UsageError("`problem` names the PDE of one model: give it one model, and with_pde=True")
     if with_pde and (taken := [name for name in named if f"{name}-pde" in named]):
         raise UsageError(
             f"{taken[0]}-pde would be the PDE of {taken[0]!r}, and is the name of another model; give it another name, "
@@ -55,7 +55,7 @@ def served_models(
         if isinstance(model, Surrogate):
             served[name] = serve_surrogate(name, model, extrapolate=extrapolate)
         else:
-            served[name] = ServedModel(name, model, domain=None if extrapolate else Domain.of(model))
+            served[name] = ServedModel(name, model, bounds=None if extrapolate else Bounds.of(model))
         if with_pde:
             if not isinstance(model, Surrogate):
                 raise UsageError(
@@ -67,8 +67,8 @@ def served_models(
 
 def serve_surrogate(name: str, surrogate: Surrogate, *, extrapolate: bool = False) -> ServedModel:
     """A surrogate with everything the protocol has."""
-    domain = None if extrapolate else Domain.of(surrogate)
-    return ServedModel(name, surrogate, domain=domain, hessian=partial(hessian_product, surrogate))
+    bounds = None if extrapolate else Bounds.of(surrogate)
+    return ServedModel(name, surrogate, bounds=bounds, hessian=partial(hessian_product, surrogate))
 
 
 def named_models(models: Any) -> dict[str, Any]:
@@ -114,16 +114,16 @@ def serve_pde(name: str, surrogate: Surrogate, problem: Any = None) -> ServedMod
         thread.shutdown(wait=True)
 
     return ServedModel(
-        name, solver, domain=Domain.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
+        name, solver, bounds=Bounds.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
     )
 
 
 def page_of(models: dict[str, ServedModel]) -> list[web.RouteDef]:
     """The page for people: all surrogates, and the PDEs behind them; they share the threads of the protocol's models."""
     shown = {name: served.model for name, served in models.items() if isinstance(served.model, Surrogate)}
-    behind = {name: found for name in shown if (found := models.get(f"{name}-pde")) and found.executor}
+    behind = {name: pde for name in shown if (pde := models.get(f"{name}-pde")) and pde.executor}
     return page_routes(
         shown,
-        {name: found.model for name, found in behind.items()},
-        pde_threads={name: found.executor for name, found in behind.items() if found.executor},
+        {name: pde.model for name, pde in behind.items()},
+        pde_threads={name: pde.executor for name, pde in behind.items() if pde.executor},
     )

@@ -88,11 +88,11 @@ def parse(body: bytes) -> dict[str, Any]:
     return request
 
 
-def model_name(request: dict[str, Any]) -> str:
-    """The model that is asked for; raises InvalidInput where that is no text."""
-    name = _required(request, "name")
+def model_name(request: dict[str, Any], key: str = "name") -> str:
+    """The model that a request is for; raises InvalidInput where that is no text."""
+    name = _required(request, key)
     if type(name) is not str:
-        raise InvalidInput(f"name: expected the name of a model, got {_kind(name)}")
+        raise InvalidInput(f"{key}: expected the name of a model, got {_kind(name)}")
     return name
 
 
