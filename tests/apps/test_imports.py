@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from gnvpro.apps.cli import COMMANDS
+from tests import MODELS
 
 # A finder that refuses modules as if they were not installed.
 BLOCK = """
@@ -32,7 +33,7 @@ data, model, out = sys.argv[1:]
 for words in (["train", data, "--out", model, "--widths", "4", "--budget", "20"],
               ["predict", model, "--parameters", data, "--out", out], ["info", model]):
     app(words, standalone_mode=False)
-import gnvpro.surrogate.elimination.drop_in
+import gnvpro.surrogate.elimination.varpro_loss
 assert "sklearn" not in sys.modules, "only the estimators need scikit-learn"
 """
     ran = python(code, FENICSX | {"numba"}, data, tmp_path / "m", tmp_path / "p.npz")
@@ -86,6 +87,19 @@ assert sys.modules["numba"] is numba
 """
     ran = python(code)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_base_install_predicts(tmp_path):
+    """Nothing of the extras, nor what Windows does not have."""
+    (tmp_path / "p.csv").write_text("1.0,0.5\n1.2,0.4\n")
+    code = (
+        "from gnvpro.apps.cli import app\n"
+        f"app(['predict', {str(MODELS / 'schema-4')!r}, '-p', *sys.argv[1:2], '-o', sys.argv[2]], standalone_mode=False)"
+    )
+    extras = {"xarray", "zarr", "h5py", "h5netcdf", "threadpoolctl", "distributed", "sklearn", "numba", "fcntl"}
+    ran = python(code, FENICSX | extras, tmp_path / "p.csv", tmp_path / "out.csv")
+    assert ran.returncode == 0, ran.stderr
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
 
 
 HEAVY = ("torch", "numpy", "scipy", "zarr", "xarray", "matplotlib", "jinja2", "aiohttp", "dolfinx")
