@@ -12,10 +12,10 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
+from gnvpro.apps.studies.comparison.methods import METHODS
 from rich.table import Table
 
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.scaling.figure import FACTORS, draw, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
