@@ -8,25 +8,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gnvpro.apps.comparison.compare import compare, save_samples
+from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.comparison.comparison import Comparison
-from gnvpro.apps.comparison.words import rows
+from gnvpro.apps.comparison.fresh_solves import compare_with_solves
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.progress import Watch, unwatched
 from gnvpro.apps.reports import figures
 from gnvpro.apps.reports.figure_style import save_png
 from gnvpro.apps.reports.report import write_report
 from gnvpro.apps.reports.runs import Run
-from gnvpro.apps.trust.origin import problem_of
+from gnvpro.apps.train import train
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
 from gnvpro.surrogate.errors import SavedModelError
-from gnvpro.surrogate.formatting import percent, seconds
+from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
 from gnvpro.training.settings import TrainSettings
-from gnvpro.training.train import train
 
 PROBLEM = "cdr"
 DATA, MODEL, KRYLOV_MODEL = "data.zarr", "model", "model-krylov"
@@ -49,7 +48,7 @@ class Demo(Result):
 
     def rows(self) -> list[tuple[str, str]]:
         """Those of the comparison, and where the report is."""
-        return [*rows(self.comparison), ("report", str(self.folder / REPORT))]
+        return [*self.comparison.rows(), ("report", str(self.folder / REPORT))]
 
     def numbers(self) -> dict[str, Any]:
         """See `summary`."""
@@ -104,12 +103,12 @@ def demo(
     )
     _model(folder / KRYLOV_MODEL, samples, rival, watch, tell)
     with watch(f"comparing with {n_fresh} fresh PDE solves"):
-        comparison = compare(model, problem_of(model), n_fresh, seed)
+        comparison = compare_with_solves(model, problem_of(model), n_fresh, seed)
     settings = {"out": str(folder), "samples": n_samples, "fresh": n_fresh, "seed": seed, "quick": quick}
     result = Demo(folder, comparison, {**_summary(folder, comparison), "settings": settings})
     runs = [Run.of(folder / name) for name in (MODEL, KRYLOV_MODEL)]
     write_report(folder / REPORT, comparison, runs, [command] if command else [])
-    save_samples(comparison, folder / COMPARED)
+    comparison.save_samples(folder / COMPARED)
     save_png(figures.overview(comparison, runs), folder / PICTURE)
     (folder / SUMMARY).write_text(json.dumps(jsonable(result.summary), indent=1))
     return result
@@ -142,11 +141,7 @@ def _model(
         tell(f"model {path}: reused")
         return saved
     with watch(f"training, {settings.solver}") as report:
-        training = train(
-            samples.split(settings.seed),
-            settings,
-            lambda now: report(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
-        )
+        training = train(samples, settings, progress=report)
     training.save(path, overwrite=True)
     about = training.surrogate.training
     tell(f"model {path}: {about['method']}, trained in {seconds(about['wall_seconds'])}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnvpro.apps.trust.words import trust_rows
+from gnvpro.apps.trust.summary import trust_rows
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.result import Result

@@ -49,9 +49,9 @@ class SegmentOptions(ClassSettings):
 
 def run(given: SegmentOptions) -> Outcome:
     """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
-    from gnvpro.apps.segmentation.cubes import require
     from gnvpro.apps.segmentation.segment import scene_of, segment_splits
     from gnvpro.apps.segmentation.words import text
+    from gnvpro.surrogate.extras import require
 
     require("sklearn", "it counts confusions")
     if given.out is not None:

@@ -100,7 +100,7 @@ def error_histogram(comparison: Comparison) -> Figure:
 
 def draw_histogram(axes: Axes, comparison: Comparison) -> None:
     """The histogram alone, on given axes."""
-    errors, pde = comparison.telling_errors, comparison.telling_pde_error
+    errors, pde = comparison.anomalous_errors, comparison.anomalous_pde_error
     marks = [pde] if pde else []
     low, high = min([errors.min(), *marks]) * 0.8, max([errors.max(), *marks]) * 1.25
     axes.hist(errors, bins=np.geomspace(low, high, 28).tolist(), color=BLUE, alpha=0.75)
@@ -123,13 +123,13 @@ def draw_histogram(axes: Axes, comparison: Comparison) -> None:
 @styled
 def curves(comparison: Comparison) -> Figure:
     """Solved and predicted observables of the samples with the median, the 95 % and the largest error."""
-    order = np.argsort(comparison.telling_errors)
+    order = np.argsort(comparison.anomalous_errors)
     n = len(order)
     picked = {"median": order[n // 2], "95 %": order[min(n - 1, int(0.95 * n))], "worst": order[-1]}
     figure, all_axes = _figure(9.6, 3.3, 3, sharey=True)
     for axes, (name, i) in zip(all_axes, picked.items(), strict=True):
         draw_curves(axes, comparison, int(i))
-        axes.set_title(f"{name} of {n}: error {100 * comparison.telling_errors[i]:.2g} %", fontsize=9)
+        axes.set_title(f"{name} of {n}: error {100 * comparison.anomalous_errors[i]:.2g} %", fontsize=9)
     all_axes[0].set_ylabel(f"observable{in_units(comparison.observables)}")
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center")
@@ -183,7 +183,7 @@ def error_by_observable(comparison: Comparison) -> Figure:
 def overview(comparison: Comparison, runs: Sequence[Run]) -> Figure:
     """The result in one picture: the sample with the median error, how training got there, and the errors."""
     figure, (sample, training, errors) = _figure(11.0, 3.3, 3)
-    order = np.argsort(comparison.telling_errors)
+    order = np.argsort(comparison.anomalous_errors)
     draw_curves(sample, comparison, int(order[len(order) // 2]))
     sample.set_ylabel(f"observable{in_units(comparison.observables)}")
     sample.set_title("sensors of a median sample: PDE (lines), surrogate (dots)", fontsize=9)

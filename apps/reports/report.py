@@ -88,11 +88,11 @@ def _curve_pictures(comparison: Comparison) -> Pictures:
 
 
 def _image_pictures(comparison: Comparison) -> Pictures:
-    order, shown = comparison.telling_errors.argsort(), []
+    order, shown = comparison.anomalous_errors.argsort(), []
     for name, i in (("the sample with the median error", order[len(order) // 2]), ("the worst sample", order[-1])):
         caption = (
             f"Fresh sample at {_point(comparison, int(i))}. Absolute values on a logarithmic scale of four decades; dark "
-            f"lines are changes of sign. Error of the sample: {percent(float(comparison.telling_errors[i]))}."
+            f"lines are changes of sign. Error of the sample: {percent(float(comparison.anomalous_errors[i]))}."
         )
         shown.append((f"Images of {name}", images.images(comparison, int(i)), caption))
     caption = "Root-mean-square error over the fresh samples, relative to the root-mean-square value of all" + (

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from gnvpro.apps.console import table
-from gnvpro.apps.trust.words import trust_rows
+from gnvpro.apps.trust.summary import trust_rows
 from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.training.train import Training
 

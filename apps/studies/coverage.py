@@ -17,12 +17,12 @@ from rich.table import Table
 from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
-from gnvpro.apps.comparison.compare import FRESH
+from gnvpro.apps.arguments import problem_of
+from gnvpro.apps.comparison.fresh_solves import FRESH
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.problems.loading import REGISTERED
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import solve_block

@@ -6,7 +6,7 @@ the simplex or in a box needs no Jacobian. Points of the parameter space have on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,7 +45,7 @@ class Prior:
         space, normal = self.space, self.normal
         if space.constraint == "simplex":
             if normal.any():
-                raise UsageError("parameters that sum to one have the prior of their space; leave out --prior")
+                raise UsageError("parameters that sum to one have the prior of their space; leave out prior")
             if not (np.all(self.lower <= 0) and np.all(self.upper > 0)):
                 raise UsageError(
                     "expected parameters that sum to one with lower bounds of at most 0 and upper ones above"
@@ -64,18 +64,24 @@ class Prior:
             raise UsageError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
 
     @classmethod
-    def of(cls, space: Space, normal: Mapping[str, tuple[float, float]] | None = None) -> Prior:
+    def of(cls, space: Space, normal: Mapping[str, Sequence[float]] | None = None) -> Prior:
         """The law of a space, with normal laws (mean, standard deviation) for some of its parameters by name.
 
         Raises
         ------
-        ValueError
+        UsageError
             An unknown name, no positive standard deviation, or a parameter with neither bounds nor a normal law.
         """
         mean, deviation = np.full(space.size, np.nan), np.full(space.size, np.nan)
-        for name, (centre, spread) in (normal or {}).items():
+        for name, law in (normal or {}).items():
             if name not in space.names:
                 raise UsageError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
+            try:
+                centre, spread = map(float, law)
+            except (TypeError, ValueError):
+                raise UsageError(
+                    f"expected a prior such as {name}=[0.5, 0.1], mean and standard deviation; got {law!r}"
+                ) from None
             if not (np.isfinite(centre) and 0 < spread < np.inf):
                 raise UsageError(
                     f"expected a mean and a positive standard deviation for the prior of {name}, "

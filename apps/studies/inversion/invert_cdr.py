@@ -15,20 +15,26 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from gnvpro.apps.inversion.gate import Gate, gate_from_solves
+from gnvpro.apps.inversion.adequacy import Adequacy, adequacy_from_solves
 from gnvpro.apps.inversion.posterior.prior import Prior
-from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion.calibration import Calibration
+from gnvpro.apps.studies.inversion.cases import (
+    Case,
+    Stages,
+    observed,
+    pde_of,
+    reference_of,
+    samples_of,
+    trained,
+    truths,
+)
 from gnvpro.apps.studies.inversion.informed import Informed, agreement, informed
 from gnvpro.apps.studies.inversion.informed_figure import directions, ratios, spectrum
-from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
-from gnvpro.apps.studies.inversion.stages import Stages
-from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.contract import Problem
@@ -87,11 +93,11 @@ class Inverted:
 
     noise: str
     seed: int
-    case: Synthetic
+    case: Case
     chains: Chains
     by_surrogate: Informed
     by_pde: Informed
-    gate: Gate
+    adequacy: Adequacy
     standard_deviation_ratios: Array
 
     def numbers(self) -> dict[str, Any]:
@@ -106,7 +112,7 @@ class Inverted:
             "standard_deviation_ratio_by_parameter": self.standard_deviation_ratios.tolist(),
             "split_rhat_max": float(self.chains.split_rhat.max()), "effective_min": float(self.chains.effective.min()),
             "divergences": self.chains.about["divergences"], "evaluations": self.chains.cheap,
-            "cpu_seconds": self.chains.cpu_seconds, "gate": self.gate.numbers(),
+            "cpu_seconds": self.chains.cpu_seconds, "gate": self.adequacy.numbers(),
         }  # fmt: skip
 
 
@@ -117,7 +123,11 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     with stages.stage("samples"):
         samples, source = samples_of("cdr", given.data, settings.train + settings.validation, report)
     inverted: list[Inverted] = []
-    errors, reference = {}, ""
+    errors, reference, total = {}, "", len(seeds) * len(settings.noise) * settings.truths
+
+    def told(_done: float, _total: float | None, note: str) -> None:
+        report(len(inverted), total, f"posterior {len(inverted) + 1} of {total}: {note}")
+
     for seed in seeds:
         with stages.stage("training"):
             surrogate = trained(samples, settings.train, settings.validation, seed, settings.budget, report)
@@ -128,30 +138,28 @@ def run(given: StudySettings, report: Report) -> StudyResult:
             with stages.stage("observations"):
                 cases = observed(solve, at, noise, seed, report)
             with stages.stage("posteriors"):
-                done = len(inverted), len(seeds) * len(settings.noise) * settings.truths
-                inverted += [
-                    _inverted(
-                        case, i, noise, seed, surrogate, problem, settings, _counted(report, done[0] + i, done[1])
-                    )
-                    for i, case in enumerate(cases)
-                ]
-    covered = {f"noise {noise}": _covered([one for one in inverted if one.noise == noise]) for noise in settings.noise}
+                for i, case in enumerate(cases):
+                    inverted.append(_inverted(case, i, noise, seed, surrogate, problem, settings, told))
+    by_noise = {noise: [one for one in inverted if one.noise == noise] for noise in settings.noise}
+    covered = {
+        f"noise {noise}": Calibration.of((one.case.truth, one.chains) for one in some)
+        for noise, some in by_noise.items()
+    }
     numbers = {
-        "data": source, "observations_by": reference, "errors": {str(seed): found for seed, found in errors.items()},
+        "data": source, "observations_by": reference, "errors": {str(seed): error for seed, error in errors.items()},
         "names": list(samples.parameter_space.names), "n_data": samples.observable_space.size,
         "posteriors": [one.numbers() for one in inverted],
-        "coverage": {name: row.numbers() for name, row in covered.items()}, "cpu_seconds": stages.seconds,
+        "coverage": {name: row.numbers() for name, row in covered.items()}, "cpu_seconds": dict(stages.seconds),
     }  # fmt: skip
     tables = [_table(numbers["posteriors"], settings.noise), calibration.table(covered)]
-    named = {noise: [one for one in inverted if one.noise == noise] for noise in settings.noise}
     figures = {
         "spectrum": spectrum({
             noise: [(one.by_surrogate, one.by_pde, one.by_surrogate.variance_ratios(one.chains)) for one in some]
-            for noise, some in named.items()
+            for noise, some in by_noise.items()
         }),
         "parameters": ratios(
             samples.parameter_space.names,
-            {noise: np.array([one.standard_deviation_ratios for one in some]) for noise, some in named.items()},
+            {noise: np.array([one.standard_deviation_ratios for one in some]) for noise, some in by_noise.items()},
         ),
         "directions": directions(
             inverted[0].by_pde, samples.parameter_space, samples.observable_space,
@@ -162,36 +170,27 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     return StudyResult(numbers, tables, figures)
 
 
-def _counted(report: Report, done: int, total: int) -> Report:
-    return lambda _done, _total, note: report(done, total, f"posterior {done + 1} of {total}: {note}")
-
-
 def _inverted(
-    case: Synthetic, i: int, noise: str, seed: int, surrogate: Surrogate, problem: Problem, settings: Settings,
+    case: Case,
+    i: int,
+    noise: str,
+    seed: int,
+    surrogate: Surrogate,
+    problem: Problem,
+    settings: Settings,
     report: Report,
-) -> Inverted:  # fmt: skip
-    posterior = case.posterior(Solves(surrogate))
+) -> Inverted:
+    posterior = case.posterior(surrogate)
     mean, covariance = posterior.prior.moments
-    whitening = Whitening.at_mode(posterior, mean)
     chains = sample_nuts(
         posterior, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=1000 * seed + i,
-        whitening=whitening, report=report,
+        whitening=Whitening.at_mode(posterior, mean), report=report,
     )  # fmt: skip
     y = chains.pooled[np.linspace(0, len(chains.pooled) - 1, settings.points).astype(int)]
-    by_surrogate, by_pde = informed(posterior, y), informed(case.posterior(Solves(problem)), y)
-    gate = gate_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T))
     return Inverted(
-        noise, seed, case, chains, by_surrogate, by_pde, gate,
+        noise, seed, case, chains, informed(posterior, y), informed(case.posterior(problem), y),
+        adequacy_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T)),
         chains.standard_deviation / np.sqrt(np.diagonal(covariance)),
-    )  # fmt: skip
-
-
-def _covered(inverted: list[Inverted]) -> Calibration:
-    placed = [calibration.placed(one.chains.pooled, one.case.truth) for one in inverted]
-    return Calibration(
-        inverted[0].chains.space.names, np.array([inside for inside, _ in placed]), np.array([rank for _, rank in placed]),
-        np.array([one.chains.split_rhat.max() for one in inverted]),
-        np.array([one.chains.effective.min() for one in inverted]),
     )  # fmt: skip
 
 

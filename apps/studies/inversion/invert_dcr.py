@@ -8,33 +8,38 @@ boundary elements, which share nothing with it but the equation.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from arviz_stats import ess
 from rich.table import Table
 
-from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.posterior.whitening import Whitening
-from gnvpro.apps.inversion.sampling.chains import Chains
-from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.inversion.invert import invert
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.sampling.chains import Chains, effective_samples
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
 from gnvpro.apps.studies.inversion import routes as inversion_routes
 from gnvpro.apps.studies.inversion.calibration import Calibration
-from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
+from gnvpro.apps.studies.inversion.cases import (
+    Case,
+    Stages,
+    observed,
+    pde_of,
+    reference_of,
+    samples_of,
+    trained,
+    truths,
+)
 from gnvpro.apps.studies.inversion.routes import GOOD, POOR, WALK, Lengths
-from gnvpro.apps.studies.inversion.stages import Stages
-from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array
 
 QUICK: dict[str, Any] = dict(
     train=60, validation=20, poor_train=30, budget=60.0, draws=30, tune=20, starts=2, coverage_truths=2, coverage_draws=10,
@@ -131,7 +136,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
             "PDE against the oracle": _in_noise(by_oracle, models.problem),
         },
         "posterior_on_the_surrogate": fast, **routes.numbers(), "minima": minima,
-        "coverage": {name: row.numbers() for name, row in covered.items()}, "cpu_seconds": stages.seconds,
+        "coverage": {name: row.numbers() for name, row in covered.items()}, "cpu_seconds": dict(stages.seconds),
     }  # fmt: skip
     gates = numbers["gates"]
     title = f"poor surrogate: error {gates['poor']['error_in_noise']:.2g} of the noise, shift " + (
@@ -157,41 +162,41 @@ def _models(settings: Settings, given: StudySettings, report: Report) -> tuple[M
     return Models(pde_of("dcr", given.data, good), good, poor), source
 
 
-def _speed(case: Synthetic, surrogate: Surrogate, settings: Settings, seed: int, report: Report) -> dict[str, Any]:
+def _inverted(case: Case, noise: Noise, surrogate: Surrogate, report: Report | None = None, **lengths: Any) -> Chains:
+    """Draws by the surrogate alone, whatever its error."""
+    inversion = invert(
+        surrogate, case.data, noise, problem=False, routes=("surrogate",), force=True, report=report, **lengths
+    )
+    return inversion.chains["surrogate"]
+
+
+def _speed(case: Case, surrogate: Surrogate, settings: Settings, seed: int, report: Report) -> dict[str, Any]:
     """Seconds of a posterior from the observations to the draws, the search for its mode included."""
     wall, cpu = time.monotonic(), time.process_time()
-    posterior = case.posterior(Solves(surrogate))
-    chains = _sampled(posterior, settings.starts, settings.chains, settings.draws, settings.tune, seed, report)
+    lengths: dict[str, Any] = dict(
+        starts=settings.starts, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=seed
+    )
+    chains = _inverted(case, case.noise, surrogate, report, **lengths)
     seconds = {"wall_seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu}
-    least = min(
-        float(min(ess(one), ess(one, method="tail", prob=(0.05, 0.95))))
-        for draws in chains.draws for one in (draws[None, :, j] for j in range(chains.space.size))
-    )  # fmt: skip
+    least = min(effective_samples(chain[None, :, j]) for chain in chains.draws for j in range(chains.space.size))
     return {**chains.numbers(), **seconds, "effective_of_a_chain_min": least}
 
 
-def _sampled(
-    posterior: Posterior, starts: int, chains: int, draws: int, tune: int, seed: int, report: Report | None = None
-) -> Chains:
-    minimum = find_minima(posterior, starts, seed)[0]
-    whitening = Whitening.at_mode(posterior, minimum.parameters)
-    return sample_nuts(
-        posterior, chains=chains, draws=draws, tune=tune, seed=seed, whitening=whitening, report=report
-    )  # fmt: skip
-
-
 def _covered(
-    cases: list[Synthetic], surrogate: Surrogate, settings: Settings, seed: int, what: str, report: Report,
+    cases: list[Case], surrogate: Surrogate, settings: Settings, seed: int, name: str, report: Report,
     estimated: bool = False,
 ) -> Calibration:  # fmt: skip
-    posteriors = [(c.truth, c.posterior(Solves(surrogate), c.estimated if estimated else None)) for c in cases]
-    length = settings.coverage_draws, settings.coverage_tune
-    return calibration.judge(
-        posteriors, lambda posterior, i: _sampled(posterior, 4, 4, *length, seed + i), f"coverage, {what}", report
-    )
+    def posteriors() -> Iterator[tuple[Array, Chains]]:
+        for i, case in enumerate(cases):
+            report(i, len(cases), f"coverage, {name}: posterior {i + 1} of {len(cases)}")
+            noise = case.estimated_noise if estimated else case.noise
+            lengths: dict[str, Any] = dict(draws=settings.coverage_draws, tune=settings.coverage_tune, seed=seed + i)
+            yield case.truth, _inverted(case, noise, surrogate, starts=4, chains=4, **lengths)
+
+    return Calibration.of(posteriors())
 
 
-def _in_noise(cases: list[Synthetic], model: Any) -> dict[str, float]:
+def _in_noise(cases: list[Case], model: Any) -> dict[str, float]:
     """Of the errors at the truths: root mean square over data, median and largest over truths, and the largest datum."""
     errors = np.array([case.error_in_noise(model) for case in cases])
     sizes = np.sqrt((errors**2).mean(axis=1))

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves

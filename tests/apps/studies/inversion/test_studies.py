@@ -8,8 +8,8 @@ import pytest
 
 from gnvpro.apps.studies import STUDIES
 from gnvpro.apps.studies.inversion import invert_cdr, invert_dcr
+from gnvpro.apps.studies.inversion.cases import pde_of, samples_of, trained
 from gnvpro.apps.studies.inversion.invert_dcr import Models
-from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.samples import Samples
 from tests.apps.studies.inversion.toy import Smooth
@@ -81,7 +81,7 @@ def test_they_are_among_the_studies():
 
 
 def test_data_of_another_problem_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("gnvpro.apps.studies.inversion.models.problem_of", lambda _: Smooth())
+    monkeypatch.setattr("gnvpro.apps.studies.inversion.cases.problem_of", lambda _: Smooth())
     with pytest.raises(ValueError, match="of the problem dcr, and .* of smooth; give a data set of dcr"):
         pde_of("dcr", tmp_path / "other.zarr", Smooth())
 

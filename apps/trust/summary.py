@@ -1,4 +1,4 @@
-"""Error bands and in-domain score in words."""
+"""Error bands in words, and their coverage of fresh solves in numbers and words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SOURCES = {
 def trust_rows(trust: Trust | None, observables: Space, *, all_levels: bool = False) -> list[tuple[str, str]]:
     """What a model promises of its errors, at the level `LEVEL` and if asked at those above."""
     if trust is None:
-        return [("error bands", "none; gnvpro calibrate makes them")]
+        return [("error bands", "none; gnvpro.calibrate makes them")]
     bands = trust.bands
     source = _SOURCES[bands.source]
     law = ", placed by a design and weighted for the law: rather wide" if bands.weight_ahead > 1 else ""
@@ -31,12 +31,9 @@ def trust_rows(trust: Trust | None, observables: Space, *, all_levels: bool = Fa
     for level in bands.levels:
         if level < LEVEL or (level > LEVEL and not all_levels):
             continue
-        said = bands.shortage(level)
-        if said is None:
-            said = (
-                f"± {_widths(bands, level, False, observables)}; together ± {_widths(bands, level, True, observables)}"
-            )
-        rows.append((f"{level:.0%} of each observable", said))
+        alone, together = (_widths(bands, level, simultaneous, observables) for simultaneous in (False, True))
+        widths = bands.shortage(level) or f"± {alone}; together ± {together}"
+        rows.append((f"{level:.0%} of each observable", widths))
     return rows
 
 
@@ -54,15 +51,10 @@ def coverage_numbers(bands: Bands, residuals: np.ndarray) -> list[dict[str, Any]
     return [asdict(bands.coverage(residuals, level)) for level in finite]
 
 
-def coverage_rows(found: list[dict[str, Any]] | None) -> list[tuple[str, str]]:
-    """The level nearest to what people ask for, in words."""
-    if not found:
+def coverage_rows(by_level: list[dict[str, Any]] | None) -> list[tuple[str, str]]:
+    """`coverage_numbers` of the level nearest to `LEVEL`, in words."""
+    if not by_level:
         return []
-    shown = min(found, key=lambda one: abs(one["level"] - LEVEL))
-    one = Coverage(**shown)
-    return [
-        (
-            f"in their {one.level:.0%} bands",
-            f"{one.marginal:.1%} of observables, {one.simultaneous:.1%} of whole samples",
-        )
-    ]
+    shown = Coverage(**min(by_level, key=lambda coverage: abs(coverage["level"] - LEVEL)))
+    shares = f"{shown.marginal:.1%} of observables, {shown.simultaneous:.1%} of whole samples"
+    return [(f"in their {shown.level:.0%} bands", shares)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from gnvpro.apps.comparison.comparison import Comparison, Interpolation
@@ -11,7 +9,8 @@ from gnvpro.apps.comparison.costs import measure_costs, one_thread
 from gnvpro.apps.comparison.interpolation import chebyshev_nodes, interpolate
 from gnvpro.apps.comparison.jacobian import check_jacobian
 from gnvpro.apps.comparison.sweeps import sweeps
-from gnvpro.apps.trust.origin import own_parameters
+from gnvpro.apps.progress import Report, silent
+from gnvpro.apps.trust.held_out import own_parameters
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block
@@ -39,13 +38,14 @@ def fresh_points(surrogate: Surrogate, problem: Problem, n: int, seed: int) -> A
     return points
 
 
-def compare(
+def compare_with_solves(
     surrogate: Surrogate,
     problem: Problem,
     n: int,
     seed: int,
     repeats: int = 5,
     interpolation: tuple[int, ...] | None = None,
+    progress: Report = silent,
 ) -> Comparison:
     """Solve the PDE at n fresh parameters, evaluate the surrogate there, and time both.
 
@@ -63,6 +63,7 @@ def compare(
     """
     if interpolation:
         chebyshev_nodes(problem.parameters, interpolation)  # nodes that do not fit: before anything is solved
+    progress(0, None, f"solving {n} fresh samples of {problem.name}")
     points = fresh_points(surrogate, problem, n, seed)
     with one_thread():
         expected = solve_block(problem, points).observables
@@ -71,16 +72,17 @@ def compare(
             raise NumericalFailure(f"the PDE could be solved at none of the {n} fresh samples")
         points, expected = points[solved], expected[solved]
         few, background = slice(ERROR_ESTIMATE_SAMPLES), getattr(problem, "background", None)
-        error, no_error = None, None
+        pde_error, no_estimate = None, None
         try:
-            error = estimated_error(problem, points[few], expected[few])
+            pde_error = estimated_error(problem, points[few], expected[few])
         except ArithmeticError as failure:  # the comparison is good without it
-            no_error = str(failure)
+            no_estimate = str(failure)
         swept = sweeps(surrogate, problem, background)
         jacobian = check_jacobian(surrogate, problem, points, seed)
-        rival = None
+        interpolated = None
         if interpolation:
-            rival = Interpolation(interpolation, interpolate(problem, interpolation).evaluate(points))
+            interpolated = Interpolation(interpolation, interpolate(problem, interpolation).evaluate(points))
+    progress(0, None, "timing")
     return Comparison(
         problem=problem.name,
         parameter_space=surrogate.parameters,
@@ -89,19 +91,14 @@ def compare(
         expected=expected,
         predicted=surrogate.evaluate(points),
         n_failed=int((~solved).sum()),
-        estimated_error=error,
-        no_estimate=no_error,
+        estimated_error=pde_error,
+        no_estimate=no_estimate,
         costs=measure_costs(problem, surrogate, lambda m: fresh_points(surrogate, problem, m, seed), repeats),
         n_generated=int(surrogate.provenance["n_samples"]),
         training_seconds=float(surrogate.training["cpu_seconds"]),
         background=background,
         sweeps=tuple(swept),
-        interpolation=rival,
+        interpolation=interpolated,
         bands=None if surrogate.trust is None else surrogate.trust.bands,
         jacobian=jacobian,
     )
-
-
-def save_samples(comparison: Comparison, path: Path) -> None:
-    """The compared samples as arrays."""
-    np.savez(path, parameters=comparison.parameters, observables=comparison.expected, predicted=comparison.predicted)

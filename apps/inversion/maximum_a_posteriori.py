@@ -20,18 +20,18 @@ from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
-MAX_ITERATIONS = 60
-# Ends where the quadratic model promises less than this: the misfit is in units where one is a standard deviation.
-TOLERANCE = 1e-10
-_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-12, 1e12
-# Less than this to be gained is the rounding of a forward model.
+_MAX_ITERATIONS = 60
+# The search ends where the quadratic model predicts less than this: an objective of 1/2 is one standard deviation.
+_TOLERANCE = 1e-10
+_FIRST_DAMPING, _LEAST_DAMPING, _LARGEST_DAMPING = 1e-3, 1e-12, 1e12
+# A predicted reduction below this may be lost in the rounding of a forward model.
 _ROUNDING = 1e-4
 # Weight of "the step keeps the sum" beside the other equations, relative to the largest of them.
-_ON_SIMPLEX = 1e5
-# Standard deviation, in ranges, of what nothing is known of.
-_WIDEST = 1e3
-# Minima nearer than this, in posterior standard deviations, are one.
-SAME = 0.1
+_SUM_WEIGHT = 1e5
+# Standard deviation, in ranges, of a parameter that neither observations nor prior inform.
+_UNINFORMED = 1e3
+# Minima nearer than this, in posterior standard deviations, are the same.
+_SAME = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,14 @@ class Minimum:
     misfit
         Half the squared residuals in units of the noise; about half the number of observations for a good fit.
     covariance : (n_in, n_in)
-        Laplace's: of the normal law with the curvature of the Gauss-Newton approximation there, bounds not
-        considered, but along the simplex. What nothing is known of has a thousand ranges as standard deviation.
+        Laplace's: the inverse Gauss-Newton Hessian, bounds not considered, but along the simplex. What is not informed
+        at all has a thousand ranges as standard deviation.
     at_bound : (n_in,)
         Parameters that are held by a bound.
     starts
         How many starts led here.
-    iterations
-        Of the start that got lowest.
-    converged
-        Whether that one ended by its tolerance.
+    iterations, converged
+        Of the start that got lowest, and whether that one ended by its tolerance.
     """
 
     parameters: Array
@@ -75,7 +73,7 @@ class Minimum:
 
 
 def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None = None) -> list[Minimum]:
-    """All minima found, lowest first.
+    """All minima that were reached, lowest first.
 
     Parameters
     ----------
@@ -86,8 +84,6 @@ def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None
 
     Raises
     ------
-    ValueError
-        No start.
     ArithmeticError
         The forward model could be solved at no start.
     """
@@ -99,30 +95,28 @@ def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None
         starts = np.concatenate([at, starts])
     if not len(starts):
         raise UsageError("expected at least one start")
-    found = [one for one in (_descend(posterior, start) for start in starts) if one is not None]
-    if not found:
+    minima = [minimum for start in starts if (minimum := _descend(posterior, start)) is not None]
+    if not minima:
         raise ArithmeticError(f"the forward model could be solved at none of {len(starts)} starts")
-    return _distinct(found)
+    return _distinct(minima)
 
 
-def _distinct(found: list[Minimum]) -> list[Minimum]:
+def _distinct(minima: list[Minimum]) -> list[Minimum]:
     """One for each place, with the number of starts that led there."""
     kept: list[Minimum] = []
-    counts: list[int] = []
-    for one in sorted(found, key=lambda minimum: minimum.value):
+    for minimum in sorted(minima, key=lambda minimum: minimum.value):
         for i, lower in enumerate(kept):
-            apart = (one.parameters - lower.parameters) / np.maximum(lower.standard_deviations, 1e-300)
-            if np.abs(apart).max() < SAME:
-                counts[i] += 1
+            distance = (minimum.parameters - lower.parameters) / np.maximum(lower.standard_deviations, 1e-300)
+            if np.abs(distance).max() < _SAME:
+                kept[i] = replace(lower, starts=lower.starts + 1)
                 break
         else:
-            kept.append(one)
-            counts.append(1)
-    return [replace(one, starts=n) for one, n in zip(kept, counts, strict=True)]
+            kept.append(minimum)
+    return kept
 
 
 class _Equations:
-    """Residuals of observations and prior, stacked, and their derivative, at one point."""
+    """Residuals of observations and prior, stacked, and their derivative."""
 
     def __init__(self, posterior: Posterior) -> None:
         self._posterior, self.prior = posterior, posterior.prior
@@ -139,7 +133,7 @@ class _Equations:
             self._rows = self._rows[prior.normal]
 
     def at(self, y: Array) -> tuple[Array, Array, float] | None:
-        """Residuals (m,), derivative (m, n_in), and the part of the misfit; None where it cannot be computed."""
+        """Residuals (m,), derivative (m, n_in), and the misfit; None where the model could not be solved."""
         observables, jacobian = self._posterior.solves.linearize(y[None])
         if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
             return None
@@ -150,36 +144,36 @@ class _Equations:
 
     def value(self, y: Array) -> float:
         misfit = float(self._posterior.misfit(self._posterior.solves.evaluate(y[None]))[0])
-        apart = self._rows @ (y - self._centre)
-        return misfit + 0.5 * float(apart @ apart)
+        deviation = self._rows @ (y - self._centre)
+        return misfit + 0.5 * float(deviation @ deviation)
 
 
 def _descend(posterior: Posterior, start: Array) -> Minimum | None:
     """Gauss-Newton from one start; None where the forward model cannot be solved on the way."""
     equations, prior = _Equations(posterior), posterior.prior
     y = np.clip(start, prior.lower, prior.upper)
-    if (here := equations.at(y)) is None:
+    if (linearized := equations.at(y)) is None:
         return None
-    residuals, derivative, misfit = here
-    size, damping, converged, iterations = _sizes(prior), _FIRST_DAMPING, False, 0
-    while iterations < MAX_ITERATIONS:
+    residuals, derivative, misfit = linearized
+    size, damping, converged, iterations = _units(prior), _FIRST_DAMPING, False, 0
+    while iterations < _MAX_ITERATIONS:
         iterations += 1
         # The equations brought to n_in rows: the observations are many.
         q, r = np.linalg.qr(derivative * size)
-        found = _lower(equations, r, q.T @ residuals, y, 0.5 * float(residuals @ residuals), damping, size)
-        if found.y is None:
-            converged = found.converged
+        step = _accepted_step(equations, r, q.T @ residuals, y, 0.5 * float(residuals @ residuals), damping, size)
+        if step.y is None:
+            converged = step.converged
             break
-        y, damping = found.y, found.damping
-        if (here := equations.at(y)) is None:
+        y, damping = step.y, step.damping
+        if (linearized := equations.at(y)) is None:
             return None
-        residuals, derivative, misfit = here
+        residuals, derivative, misfit = linearized
     value, covariance = 0.5 * float(residuals @ residuals), _covariance(derivative, size, prior.simplex)
     return Minimum(y, value, misfit, covariance, _held(y, prior.lower, prior.upper), 1, iterations, converged)
 
 
-def _sizes(prior: Prior) -> Array:
-    """Steps are in units of the ranges of the parameters, or of what the prior knows: (n_in,)."""
+def _units(prior: Prior) -> Array:
+    """Units of the steps (n_in,): the ranges of the parameters, or the standard deviations of the prior."""
     if prior.simplex:
         return np.full(prior.size, 1.0 / prior.size)
     width = prior.upper - prior.lower
@@ -188,31 +182,33 @@ def _sizes(prior: Prior) -> Array:
 
 
 class _Step(NamedTuple):
-    """Where the objective is lower, and the damping to go on with; or None, and whether nothing is left to be gained."""
+    """A point where the objective is lower, and the next damping; or None, and whether the search has converged."""
 
     y: Array | None
     damping: float
     converged: bool = False
 
 
-def _lower(
+def _accepted_step(
     equations: _Equations, triangle: Array, reduced: Array, y: Array, value: float, damping: float, size: Array
 ) -> _Step:
-    """Damp the step until the objective falls as the linear equations say, about."""
-    prior, promised = equations.prior, np.inf
-    while damping <= _MOST_DAMPING:
+    """Damp the step until the objective falls about as the linear equations predict."""
+    prior, predicted = equations.prior, np.inf
+    while damping <= _LARGEST_DAMPING:
         low, high = (prior.lower - y) / size, (prior.upper - y) / size
         step = _bounded_step(triangle, reduced, damping, low, high, prior.simplex)
         change = triangle @ step
-        promised = -float(reduced @ change) - 0.5 * float(change @ change)
-        if promised <= TOLERANCE * max(1.0, 1e-6 * value):
+        predicted = -float(reduced @ change) - 0.5 * float(change @ change)
+        if predicted <= _TOLERANCE * max(1.0, 1e-6 * value):
             return _Step(None, damping, True)
-        trial = _within(y + size * step, prior.lower, prior.upper, prior.simplex)
-        gained = value - equations.value(trial)
-        if gained > 1e-4 * promised:
-            return _Step(trial, max(damping / (8 if gained > 0.75 * promised else 2), _LEAST_DAMPING))
+        trial = np.clip(y + size * step, prior.lower, prior.upper)
+        if prior.simplex:
+            trial /= trial.sum()
+        reduction = value - equations.value(trial)
+        if reduction > 1e-4 * predicted:
+            return _Step(trial, max(damping / (8 if reduction > 0.75 * predicted else 2), _LEAST_DAMPING))
         damping *= 8
-    return _Step(None, damping, promised < _ROUNDING)  # the model's rounding is larger than what is to be gained
+    return _Step(None, damping, predicted < _ROUNDING)  # the model's rounding hides so small a reduction
 
 
 def _bounded_step(triangle: Array, reduced: Array, damping: float, low: Array, high: Array, simplex: bool) -> Array:
@@ -220,17 +216,12 @@ def _bounded_step(triangle: Array, reduced: Array, damping: float, low: Array, h
     columns = np.sqrt(damping) * np.maximum(np.linalg.norm(triangle, axis=0), 1e-12 * np.linalg.norm(triangle) + 1e-300)
     rows, right = [triangle, np.diag(columns)], [-reduced, np.zeros(len(columns))]
     if simplex:
-        rows.append(np.full((1, len(columns)), _ON_SIMPLEX * np.linalg.norm(triangle)))
+        rows.append(np.full((1, len(columns)), _SUM_WEIGHT * np.linalg.norm(triangle)))
         right.append(np.zeros(1))
     # Bounds that meet leave no room; the solver wants some.
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
     high = np.where(high - low > 1e-14, high, low + 1e-14)
     return lsq_linear(np.concatenate(rows), np.concatenate(right), (low, high), method="bvls", tol=1e-14).x
-
-
-def _within(y: Array, low: Array, high: Array, simplex: bool) -> Array:
-    y = np.clip(y, low, high)
-    return y / y.sum() if simplex else y
 
 
 def _held(y: Array, low: Array, high: Array) -> np.ndarray:
@@ -245,5 +236,5 @@ def _covariance(derivative: Array, size: Array, simplex: bool) -> Array:
     _, values, rows = np.linalg.svd(np.linalg.qr((derivative * size) @ basis, mode="r"))
     known = np.zeros(len(rows))
     known[: len(values)] = values
-    root = size[:, None] * (basis @ (rows.T / np.maximum(known, 1 / _WIDEST)))
+    root = size[:, None] * (basis @ (rows.T / np.maximum(known, 1 / _UNINFORMED)))
     return root @ root.T

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gnvpro.apps.trust.origin import problem_of
+from gnvpro.apps.arguments import problem_of
 from gnvpro.pde_data.problems import loading as problems
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 from gnvpro.pde_data.problems.convection.settings import ImexSettings
@@ -63,7 +63,7 @@ def test_a_definition_that_today_does_not_give_is_refused():
 def test_nothing_that_a_file_names_is_imported(monkeypatch):
     toy = load_problem("tests.pde_data.toy:Decay")
     monkeypatch.setattr(problems.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
-    with pytest.raises(ValueError, match="give it with --problem"):
+    with pytest.raises(ValueError, match="give it with problem="):
         problem_of(surrogate(toy))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares, minimize
 
-from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
 from gnvpro.apps.inversion.posterior.error_model import ErrorModel
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
