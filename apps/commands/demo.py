@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import Ge
 from typer import Option
 
-from gnvpro.apps.console import Outcome, progress, stderr, table
+from gnvpro.apps.console import Outcome, progress, stderr
 from gnvpro.apps.settings import command_line
 
 EXAMPLE = "demo --out runs/demo"
@@ -40,4 +40,4 @@ def run(given: DemoOptions) -> Outcome:
         watch=progress,
         tell=stderr.print,
     )
-    return Outcome(result.numbers(), table(result.title, result.rows()))
+    return Outcome.of(result)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gnvpro.apps.progress import Report
+from gnvpro.apps.progress import Report, silent
 from gnvpro.apps.studies.optimisers.grids import GRID, LABELS
 from gnvpro.apps.studies.optimisers.statistics import Interval, first_reach, paired_interval
 from gnvpro.apps.studies.optimisers.trials import Metric, Trial, Tuned, run_trial, tune
@@ -126,7 +126,7 @@ def compare_methods(
     seeds: Sequence[int],
     metric: Metric | None = None,
     settings_tried: int = GRID,
-    report: Report = lambda *_: None,
+    report: Report = silent,
 ) -> MethodComparison:
     """Tune every method on the problem of a seed apart, then train it on the problem of every seed.
 
