@@ -26,17 +26,17 @@ class DemoOptions:
     quick: Annotated[bool, Option("--quick", help="Train in a fifth of the time.")] = False
 
 
-def run(given: DemoOptions) -> Outcome:
+def run(options: DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
     from gnvpro.apps.demo import demo
 
     result = demo(
-        given.out,
-        given.samples,
-        given.fresh,
-        given.seed,
-        quick=given.quick,
-        command=command_line("demo", given),
+        options.out,
+        options.samples,
+        options.fresh,
+        options.seed,
+        quick=options.quick,
+        command=command_line("demo", options),
         watch=progress,
         tell=stderr.print,
     )

@@ -20,8 +20,8 @@ class InfoOptions:
     path: Annotated[Path, Argument(help="A data set or the folder of a saved surrogate.")]
 
 
-def run(given: InfoOptions) -> Outcome:
+def run(options: InfoOptions) -> Outcome:
     """Say what a data set or a saved surrogate holds and where it came from."""
     from gnvpro.apps.info import info
 
-    return Outcome.of(info(given.path))
+    return Outcome.of(info(options.path))

@@ -29,8 +29,8 @@ class Settings(surrogates.Settings):
     seeds: int = 5
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Compare all methods."""
-    settings = given.own(Settings, QUICK)
-    samples, source = cdr_samples(given.data, report, settings.n_samples)
-    return surrogates.compare_on_surrogates(settings, samples, source, given, report)[0]
+    settings = options.own(Settings, QUICK)
+    samples, source = cdr_samples(options.data, report, settings.n_samples)
+    return surrogates.compare_on_surrogates(settings, samples, source, options, report)[0]

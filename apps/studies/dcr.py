@@ -40,15 +40,15 @@ class Settings(surrogates.Settings):
     gain: float = 1.0
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Compare all methods, and show what each makes of the first test sample of the first seed."""
-    settings = given.own(Settings, QUICK)
-    if given.data is None:
+    settings = options.own(Settings, QUICK)
+    if options.data is None:
         samples = solved_samples("dcr", settings.n_samples, report)
         source = f"{settings.n_samples} solves of our dcr"
     else:
-        samples, source = read_samples(given.data), str(given.data)
-    result, comparison, problems = surrogates.compare_on_surrogates(settings, samples, source, given, report)
+        samples, source = read_samples(options.data), str(options.data)
+    result, comparison, problems = surrogates.compare_on_surrogates(settings, samples, source, options, report)
     seed = comparison.seeds[0]
     test = problems.split(seed).test
     predicted = {

@@ -94,18 +94,18 @@ class PixelProblems:
         return self.prepared(seed).problem()
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Compare all methods, and show the map and the confusion matrix of each."""
-    settings = given.own(Settings, QUICK)
-    scene = _scene(given, settings)
-    problems = PixelProblems(scene, settings, given.device)
+    settings = options.own(Settings, QUICK)
+    scene = _scene(options, settings)
+    problems = PixelProblems(scene, settings, options.device)
     comparison = compare_methods(
-        problems, settings.methods, budget=settings.budget, seeds=given.seeds_from(settings.seeds),
+        problems, settings.methods, budget=settings.budget, seeds=options.seeds_from(settings.seeds),
         metric=ACCURACY, settings_tried=settings.grid, report=report,
     )  # fmt: skip
     svm = _support_vectors(problems, comparison.seeds, settings.grid)
     metrics, figures = _judged(comparison, problems)
-    prepared = problems.prepared(given.seed)
+    prepared = problems.prepared(options.seed)
     numbers = {
         "data": scene.name,
         "network": prepared.network.to_dict(),
@@ -120,12 +120,12 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     return StudyResult(numbers, [*tables(comparison), _class_table(svm, metrics)], figures)
 
 
-def _scene(given: StudySettings, settings: Settings) -> Scene:
-    if given.data is None:
+def _scene(options: StudySettings, settings: Settings) -> Scene:
+    if options.data is None:
         return indian_pines()
     if settings.labels is None:
-        raise UsageError(f"no labels for {given.data}: give its label image with --set labels=FILE")
-    return read_scene(str(given.data), settings.labels)
+        raise UsageError(f"no labels for {options.data}: give its label image with --set labels=FILE")
+    return read_scene(str(options.data), settings.labels)
 
 
 def _support_vectors(problems: PixelProblems, seeds: list[int], count: int) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _judged(comparison: MethodComparison, problems: PixelProblems) -> tuple[dict
         metrics[name] = ClassMetrics.of(truth[validation] - 1, image[validation] - 1, len(scene.class_names))
         figures[f"confusion-{name}"] = confused(name)
         figures[f"map-{name}"] = maps(scene.labels, image.reshape(scene.labels.shape), scene.class_names, LABELS[name])
-    side_by_side = [name for name in (comparison.champion, "gauss-newton", "adam") if name in metrics]
+    side_by_side = [name for name in (comparison.best_varpro, "gauss-newton", "adam") if name in metrics]
     return metrics, {"confusion": confused(*side_by_side), **figures}
 
 

@@ -92,15 +92,15 @@ QUICK = dict(
 )  # fmt: skip
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """A seed chooses the split and the initial weights."""
-    settings = given.own(Settings, QUICK)
-    if given.device != "cpu":
+    settings = options.own(Settings, QUICK)
+    if options.device != "cpu":
         raise UsageError(
-            f"the ablation's networks are too small for a device; expected --device cpu, got {given.device}"
+            f"the ablation's networks are too small for a device; expected --device cpu, got {options.device}"
         )
-    samples, source = cdr_samples(given.data, report)
-    seeds = given.seeds_from(1 if given.quick else 5)
+    samples, source = cdr_samples(options.data, report)
+    seeds = options.seeds_from(1 if options.quick else 5)
     splits = {seed: samples.split(seed, **sizes_for(samples)) for seed in seeds}
     factors = _factors(splits, settings, report)
     initial = _initialisations(splits[seeds[0]], settings, report)

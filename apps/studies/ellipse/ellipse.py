@@ -76,9 +76,9 @@ class Settings:
 QUICK = dict(train=200, held_out=200, budget=80, frames=6, size=480)
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Both trainings from every seed; the first is drawn."""
-    settings, seeds = given.own(Settings, QUICK), given.seeds_from(2 if given.quick else 20)
+    settings, seeds = options.own(Settings, QUICK), options.seeds_from(2 if options.quick else 20)
     network = DenseNetwork(2, (*settings.hidden, 2))
     points, labels = sample_points(settings.train, seed=0)
     runs: dict[str, list[list[Frame]]] = {method: [] for method in METHODS}

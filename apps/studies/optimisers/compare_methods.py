@@ -44,7 +44,7 @@ class MethodComparison:
     reference: str = REFERENCE
 
     @property
-    def champion(self) -> str:
+    def best_varpro(self) -> str:
         """The VarPro method that was best when tuned: not chosen on the seeds that are reported."""
         candidates = [name for name in self.trials if METHODS[name].eliminates]
         return min(candidates, key=lambda name: self.tuned[name].value)
@@ -56,7 +56,7 @@ class MethodComparison:
 
     def final(self, method: str) -> Array:
         """Best value within the budget, one a seed."""
-        return np.array([self.metric.curve(trial)[-1] for trial in self.trials[method]])
+        return np.array([self.metric.best_so_far(trial)[-1] for trial in self.trials[method]])
 
     def tested(self, method: str) -> Array:
         """Value on the test samples, one a seed."""
@@ -66,8 +66,8 @@ class MethodComparison:
         """Work units and seconds to the best value of the reference within its whole budget, seed by seed."""
         reached = []
         for trial, target in zip(self.trials[method], self.final(self.reference), strict=True):
-            curve = self.metric.curve(trial)
-            reached.append([first_reach(target, cost, curve) for cost in (trial.looks.work, trial.looks.seconds)])
+            curve = self.metric.best_so_far(trial)
+            reached.append([first_reach(target, cost, curve) for cost in (trial.curve.work, trial.curve.seconds)])
         return Reach(*np.array(reached).T)
 
     def share(self, method: str) -> Reach:
@@ -77,9 +77,9 @@ class MethodComparison:
             return Reach(mine.work / its.work, mine.seconds / its.seconds)
 
     def advantage(self, method: str, of: Callable[[str], Array] | None = None) -> Interval:
-        """Of the champion over a method: a ratio above one, or a difference above zero, where the champion is better."""
+        """Of the best VarPro method over another: a ratio above one, or a difference above zero, where it is better."""
         of = of or self.final
-        return advantage(self.metric, of(self.champion), of(method))
+        return advantage(self.metric, of(self.best_varpro), of(method))
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able; curves included."""
@@ -88,7 +88,7 @@ class MethodComparison:
             "budget": self.budget,
             "seeds": self.seeds,
             "reference": self.reference,
-            "best_varpro": self.champion,
+            "best_varpro": self.best_varpro,
             "methods": {name: self._method(name) for name in self.trials},
         }
 
@@ -176,5 +176,5 @@ def _numbers(trial: Trial) -> dict[str, Any]:
         "test_loss": trial.test_loss,
         "test_error": trial.test_error,
         "validation_error": trial.best.validation_error,
-        "curve": {name: values.tolist() for name, values in trial.looks._asdict().items()},
+        "curve": {name: values.tolist() for name, values in trial.curve._asdict().items()},
     }

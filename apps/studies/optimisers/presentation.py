@@ -44,16 +44,16 @@ def _results(comparison: MethodComparison) -> Table:
 
 
 def _differences(comparison: MethodComparison) -> Table:
-    ratio, champion = comparison.metric.ratio, LABELS[comparison.champion]
+    ratio, best = comparison.metric.ratio, LABELS[comparison.best_varpro]
     what, where = ("ratio to it", "above 1") if ratio else ("difference from it, points", "above 0")
     table = Table(
         "method", f"validation: {what}", f"test: {what}",
-        title=f"{champion} (best VarPro method when tuned) ahead of: mean over seeds with its 95 % interval, {where} it "
+        title=f"{best} (best VarPro method when tuned) ahead of: mean over seeds with its 95 % interval, {where} it "
         "is better",
         title_justify="left", box=None,
     )  # fmt: skip
     for name in comparison.trials:
-        if name != comparison.champion:
+        if name != comparison.best_varpro:
             intervals = comparison.advantage(name), comparison.advantage(name, comparison.tested)
             table.add_row(LABELS[name], *(_interval(interval, 1.0 if ratio else 100.0) for interval in intervals))
     return table
@@ -89,9 +89,9 @@ def curves(comparison: MethodComparison) -> Figure:
     figure = Figure(figsize=(9.5, 7.0), layout="constrained")
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, cost in enumerate(("work", "seconds")):
-        for axes, values in zip(grid[:, column], (metric.trained, metric.curve), strict=True):
+        for axes, values in zip(grid[:, column], (metric.trained, metric.best_so_far), strict=True):
             for name, trials in comparison.trials.items():
-                band = Band.of([(getattr(trial.looks, cost), metric.shown(values(trial))) for trial in trials])
+                band = Band.of([(getattr(trial.curve, cost), metric.shown(values(trial))) for trial in trials])
                 _draw_band(axes, name, band, list(comparison.trials))
             axes.set_xscale("log")
             if metric.ratio:

@@ -37,7 +37,7 @@ class Settings:
     budget
         Work units of every training, tuning included.
     train, validation, test
-        Samples; all of them are solved where no data are given.
+        Samples; all of them are solved where no data are options.
     methods
         Names of `gnvpro.training.fitting.methods.METHODS`.
     grid
@@ -115,7 +115,7 @@ class SurrogateProblems:
 
 
 def compare_on_surrogates(
-    settings: Settings, samples: Samples, source: str, given: StudySettings, report: Report
+    settings: Settings, samples: Samples, source: str, options: StudySettings, report: Report
 ) -> tuple[StudyResult, MethodComparison, SurrogateProblems]:
     """Tune and train every method: numbers with tables and curves, all trials, and the problems they were made on.
 
@@ -124,9 +124,9 @@ def compare_on_surrogates(
     UsageError
         Fewer samples than the split asks for.
     """
-    problems = SurrogateProblems(samples, settings, given.device)
+    problems = SurrogateProblems(samples, settings, options.device)
     comparison = compare_methods(
-        problems, settings.methods, budget=settings.budget, seeds=given.seeds_from(settings.seeds),
+        problems, settings.methods, budget=settings.budget, seeds=options.seeds_from(settings.seeds),
         settings_tried=settings.grid, report=report,
     )  # fmt: skip
     network = problems.network

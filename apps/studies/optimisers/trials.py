@@ -50,20 +50,20 @@ class Metric:
         """The number as people read it."""
         return cast(N, 1 - value if self.complement else value)
 
-    def curve(self, trial: Trial) -> Array:
+    def best_so_far(self, trial: Trial) -> Array:
         """Lowest validation value up to every measurement."""
-        return np.minimum.accumulate(trial.looks.loss if self.of == "loss" else trial.looks.error)
+        return np.minimum.accumulate(trial.curve.loss if self.of == "loss" else trial.curve.error)
 
     def trained(self, trial: Trial) -> Array:
         """Value on the training samples at every measurement."""
-        return trial.looks.train_loss if self.of == "loss" else trial.looks.train_error
+        return trial.curve.train_loss if self.of == "loss" else trial.curve.train_error
 
     def tested(self, trial: Trial) -> float:
         """Value on the test samples."""
         return trial.test_loss if self.of == "loss" else trial.test_error
 
 
-class Looks(NamedTuple):
+class Curve(NamedTuple):
     """What was measured during one training, within its budget: one row after every iteration or epoch."""
 
     work: Array
@@ -81,7 +81,7 @@ class Trial:
     method: str
     seed: int
     setting: Setting
-    looks: Looks
+    curve: Curve
     test_loss: float
     test_error: float
     work_units: float
@@ -95,8 +95,8 @@ def run_trial(method: str, problem: Problem, budget: float, setting: Setting, se
     watch = _Watch(problem)
     fit = train_by(method, replace(problem, measures=lambda _: watch), budget, setting, seed)
     test = problem.measures("test").measure(fit.best)
-    looks = watch.looks(fit, budget)
-    return Trial(method, seed, setting, looks, *test, looks.work[-1], looks.seconds[-1], fit.status.value, fit.best)
+    curve = watch.curve(fit, budget)
+    return Trial(method, seed, setting, curve, *test, curve.work[-1], curve.seconds[-1], fit.status.value, fit.best)
 
 
 class _Watch:
@@ -110,7 +110,7 @@ class _Watch:
         self._measured.append(self._train.measure(point))
         return self._validation.measure(point)
 
-    def looks(self, fit: Fit, budget: float) -> Looks:
+    def curve(self, fit: Fit, budget: float) -> Curve:
         records = [record for record in fit.history if record.validation_loss is not None]
         rows = [
             (record.work_units, record.cpu_seconds, *train, record.validation_loss, record.validation_error)
@@ -121,7 +121,7 @@ class _Watch:
         table = np.array(rows, float)
         # An iterate that is not finite is as bad as can be.
         table[:, 2:] = np.where(np.isnan(table[:, 2:]), math.inf, table[:, 2:])
-        return Looks(*table.T)
+        return Curve(*table.T)
 
 
 @dataclass(frozen=True)

@@ -109,10 +109,10 @@ QUICK = dict(
 )
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Every factor with every method, the median over the seeds of the initial weights."""
-    settings, device = given.own(Settings, QUICK), device_named(given.device)
-    seeds, plan = given.seeds_from(1 if given.quick else 3), _plan(settings)
+    settings, device = options.own(Settings, QUICK), device_named(options.device)
+    seeds, plan = options.seeds_from(1 if options.quick else 3), _plan(settings)
     measured: list[Row] = []
     for i, (factor, case, compression) in enumerate(plan):
         data = _Data(case, settings, compression, device)

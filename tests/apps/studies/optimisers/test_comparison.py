@@ -12,7 +12,7 @@ from gnvpro.apps.studies.optimisers.grids import GRIDS, LABELS, tried, usual
 from gnvpro.apps.studies.optimisers.presentation import curves, tables
 from gnvpro.apps.studies.optimisers.statistics import Band, first_reach, paired_interval, stepwise
 from gnvpro.apps.studies.optimisers.surrogates import Settings, SurrogateProblems
-from gnvpro.apps.studies.optimisers.trials import Looks, Metric, Trial, Tuned, run_trial, tune
+from gnvpro.apps.studies.optimisers.trials import Curve, Metric, Trial, Tuned, run_trial, tune
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.training.fitting.methods import METHODS
 from tests.training.problems import smooth_samples
@@ -76,7 +76,7 @@ def test_advantage_is_a_ratio_or_a_difference():
 
 
 def trial(method, seed, work, loss):
-    looks = Looks(np.array(work), np.array(work) / 100, *[np.array(loss)] * 4)
+    looks = Curve(np.array(work), np.array(work) / 100, *[np.array(loss)] * 4)
     return Trial(method, seed, {}, looks, loss[-1], loss[-1], work[-1], work[-1] / 100, "budget_spent", None)  # type: ignore[arg-type]
 
 
@@ -104,31 +104,31 @@ def test_the_protocol(compared):
         # A start from W solved for is tried besides, where W is kept.
         assert len(compared.tuned[name].values) == len(tried(name, 2)) + (not METHODS[name].eliminates)
         for one in trials:
-            assert max(one.looks.work) <= compared.budget
+            assert max(one.curve.work) <= compared.budget
             assert one.best.work_units <= compared.budget
-            assert one.best.validation_error == pytest.approx(one.looks.error.min())
-            assert (np.diff(one.looks.work) >= 0).all()
+            assert one.best.validation_error == pytest.approx(one.curve.error.min())
+            assert (np.diff(one.curve.work) >= 0).all()
     # All begin from the same weights, and those that keep W from the same W.
     for alike in (METHODS_HERE[:2], METHODS_HERE[2:]):
         settings = [compared.tuned[name].setting for name in alike]
-        first = {compared.trials[name][0].looks.loss[0] for name in alike}
+        first = {compared.trials[name][0].curve.loss[0] for name in alike}
         assert len(first) == len({setting.get("solved") for setting in settings})
 
 
 def test_training_is_measured_by_the_yardstick_of_validation(compared):
     problem, one = problems()(0), compared.trials["varpro-lbfgs"][0]
     again = run_trial("varpro-lbfgs", problem, 60.0, one.setting, 0)
-    np.testing.assert_array_equal(again.looks.loss, one.looks.loss)
+    np.testing.assert_array_equal(again.curve.loss, one.curve.loss)
     point = problem.reduced.at(problem.theta)
     loss, error = problem.measures("train").measure(point)
-    assert (one.looks.train_loss[0], one.looks.train_error[0]) == pytest.approx((loss, error))
+    assert (one.curve.train_loss[0], one.curve.train_error[0]) == pytest.approx((loss, error))
     assert error == pytest.approx(point.training_error(), rel=1e-9)
 
 
 def test_best_varpro_method_is_chosen_by_tuning_alone(compared):
     values = {name: compared.tuned[name].value for name in ("varpro-lbfgs", "varpro-kf-lbfgs")}
-    assert compared.champion == min(values, key=values.get)
-    interval = compared.advantage(compared.champion)
+    assert compared.best_varpro == min(values, key=values.get)
+    interval = compared.advantage(compared.best_varpro)
     assert (interval.mean, interval.low, interval.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
