@@ -222,7 +222,7 @@ class Regression:
             before_refit = surrogate
             with self._run.outside:
                 weights = self._prepared.refitted_weights(best.network, iterate.theta, frame)
-            self._run.outside.work_units += (len(train) + len(self._split.validation)) / len(train)
+            self._run.outside_work += (len(train) + len(self._split.validation)) / len(train)
             surrogate = replace(surrogate, weights=weights)
             # What validation samples say of weights that were fitted to them would be no validation.
             refitted = self._errors(surrogate, ("train", "test"))

@@ -14,7 +14,7 @@ from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.spectra import SpectralFeatures
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
 from gnvpro.surrogate.objectives.regularisation import LayerRidge, TimeDerivative
 from gnvpro.surrogate.spaces import Array, Space
 from gnvpro.training.class_settings import ClassSettings
@@ -52,7 +52,7 @@ class ClassPreparation:
         """The training from the initial weights of the seed."""
         given, n_classes = self.settings, len(self.split.class_names)
         inputs, labels = self.tensors("train")
-        reduced = ReducedClasses(
+        reduced = reduced_cross_entropy(
             self.network,
             inputs,
             one_hot(labels, n_classes, given.label_smoothing or 0.0),

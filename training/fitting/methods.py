@@ -6,23 +6,19 @@ metric. `adam` and `sgd` take minibatches and are charged for them alone.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, override
 
 from torch import Tensor
 
-from gnvpro.surrogate.elimination.cross_entropy import CrossEntropyLayer
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.gram import LayerSum
 from gnvpro.surrogate.objectives.protocol import Objective
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.objectives.regularisation import Regulariser
-from gnvpro.surrogate.objectives.work import WorkMeter
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.validation import Validation
 from gnvpro.training.solvers.first_order import GradientDescent, MinibatchDescent, Rule
@@ -32,7 +28,6 @@ from gnvpro.training.solvers.levenberg import FIRST_DAMPING, MAX_WEIGHTS, Levenb
 from gnvpro.training.solvers.protocol import Solver
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
-Reduced = ReducedObjective | ReducedClasses
 Setting = Mapping[str, float]
 # In a setting: a factor on the problem's own regularisation of theta, and start from W solved for where W is kept.
 ALPHA, SOLVED = "alpha", "solved"
@@ -55,7 +50,7 @@ class Problem:
         Of a set's name, `train`, `validation` or `test`: the loss and error of its samples, scaled like the objective's.
     """
 
-    reduced: Reduced
+    reduced: ReducedObjective
     theta: Tensor
     measures: Callable[[str], Validation]
 
@@ -93,13 +88,14 @@ class Method:
         """Whether this is variable projection."""
         return self.objective == "reduced"
 
-    def suits(self, reduced: Reduced, theta: Tensor) -> bool:
+    def suits(self, reduced: ReducedObjective, theta: Tensor) -> bool:
         """Whether it can do what its name says on this network."""
         if self.needs == "layers":
-            return KroneckerMetric.at(with_own_meter(reduced).at(theta), 0) is not None
+            return KroneckerMetric.at(reduced.sibling().at(theta), 0) is not None
         if self.needs == "matrix":
             shown = isinstance(reduced.network.linearize(theta, reduced.inputs[:1]), LayerSum)
-            return shown and isinstance(reduced, ReducedObjective) and len(theta) <= MAX_WEIGHTS
+            has_terms = reduced.sibling().at(theta).inner.gram_terms("kaufman") is not None
+            return shown and has_terms and len(theta) <= MAX_WEIGHTS
         return True
 
 
@@ -197,24 +193,15 @@ def _start(
     method: Method, problem: Problem, setting: Setting, seed: int, outer: Tensor | None
 ) -> tuple[Objective, Tensor]:
     """What the method minimises, with a meter of its own, and its first variables."""
-    reduced = with_own_meter(problem.reduced)
+    reduced = problem.reduced.sibling()
     if (factor := setting.get(ALPHA, 1.0)) != 1.0:
-        reduced.regulariser = _Scaled(reduced.regulariser, factor)
+        reduced = reduced.sibling(alpha_theta=_Scaled(reduced.regulariser, factor))
     if method.eliminates:
         return reduced, problem.theta
     full = FullObjective(reduced, watched=method.objective == "batches")
     if outer is not None:
         return full, full.joined(problem.theta, outer)
     return full, full.start(problem.theta, "solved" if setting.get(SOLVED) else "random", seed)
-
-
-def with_own_meter(reduced: Reduced) -> Reduced:
-    """The same problem with a meter of its own, and without what earlier inner solves left behind."""
-    own = copy.copy(reduced)
-    own.meter = WorkMeter()
-    if isinstance(own, ReducedClasses):
-        own.layer = CrossEntropyLayer(own.targets, own.row_weights, own.alpha_w)
-    return own
 
 
 def method_named(name: str) -> Method:
@@ -240,18 +227,21 @@ def _require_suitable(name: str, method: Method, problem: Problem) -> None:
 
 
 @dataclass(frozen=True)
-class _Scaled:
+class _Scaled(Regulariser):
     """A regulariser times a number."""
 
     regulariser: Regulariser
     factor: float
 
+    @override
     def value(self, theta: Tensor) -> Tensor:
         return self.factor * self.regulariser.value(theta)
 
+    @override
     def apply(self, direction: Tensor) -> Tensor:
         return self.factor * self.regulariser.apply(direction)
 
+    @override
     def typical(self, where: slice) -> float:
         return self.factor * self.regulariser.typical(where)
 

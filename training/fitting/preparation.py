@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import GaussNewtonKind, ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_least_squares
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.spaces import Array
@@ -136,7 +137,7 @@ class Preparation:
         weights, alpha_w = self._scaled_weights(frame, samples), self._settings.alpha_w
         if alpha_w is None:
             alpha_w = 1e-10 if frame.polynomials is None else POLYNOMIAL_ALPHA_W
-        return ReducedObjective(
+        return reduced_least_squares(
             network,
             self._inputs(frame, samples),
             self._targets(frame, samples),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import Problem, Setting, fit_by
@@ -27,20 +27,6 @@ class Progress:
     validation_error: float
 
 
-class OutsideFits:
-    """Counts what a training spends outside its fits; used as a context manager."""
-
-    def __init__(self) -> None:
-        self.work_units = self.cpu_seconds = self.wall_seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._start = time.process_time(), time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.cpu_seconds += time.process_time() - self._start[0]
-        self.wall_seconds += time.perf_counter() - self._start[1]
-
-
 class Run:
     """Of any training: of a surrogate, a classifier or an estimator.
 
@@ -50,6 +36,13 @@ class Run:
         Work units of all fits together, for the progress.
     seed
         Of what solvers draw.
+
+    Attributes
+    ----------
+    fits
+        All that were begun.
+    outside, outside_work
+        Seconds and work units that are spent on the training outside of its fits.
     """
 
     def __init__(
@@ -62,7 +55,7 @@ class Run:
         self.budget, self._seed = budget, seed
         self._on_progress, self._checkpoint = on_progress, checkpoint
         self.fits: list[Fit] = []
-        self.outside = OutsideFits()
+        self.outside, self.outside_work = Stopwatch(), 0.0
 
     def begin(
         self,
@@ -115,7 +108,7 @@ class Run:
         return {
             "method": method,
             "status": (Status.interrupted if interrupted else best.status).value,
-            "work_units": sum(fit.objective.meter.total for fit in self.fits) + self.outside.work_units,
+            "work_units": sum(fit.objective.meter.total for fit in self.fits) + self.outside_work,
             "cpu_seconds": sum(fit.cpu_seconds for fit in self.fits) + self.outside.cpu_seconds,
             "wall_seconds": sum(fit.wall_seconds for fit in self.fits) + self.outside.wall_seconds,
             "choice": choice,

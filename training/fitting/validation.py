@@ -11,7 +11,7 @@ from gnvpro.surrogate.elimination.losses import Loss
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
 
 
 class Weights(Protocol):

@@ -20,9 +20,10 @@ from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import BLUE, GREY, PERCENT, RED, styled
 from gnvpro.apps.studies.ablation.variants import DEFAULT, problem_of
 from gnvpro.apps.studies.result import study_table
+from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.objectives.protocol import OuterLayer
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.solvers.first_order import Rule
 
@@ -60,19 +61,20 @@ def measure_batches(
 def train_on_batches(split: Split, batch: int, seed: int, budget: float, rate: float) -> BatchMeasured:
     """Adam on theta, a fresh random batch at every step, within a budget of work units."""
     problem = problem_of(split, DEFAULT, seed)
-    whole, theta = cast(ReducedObjective, problem.reduced), problem.theta
+    whole, theta = problem.reduced, problem.theta
+    everything = cast(LeastSquaresLayer, whole.elimination)
     n, generator = len(whole.inputs), torch.Generator().manual_seed(seed)
     rule = Rule("adam", rate, budget)
     update = rule.update(theta)
     steps, spent, batch_errors, validation_errors = max(1, round(budget * n / (2 * batch))), 0.0, [], []
     for step in range(steps):
         index = torch.randperm(n, generator=generator)[:batch]
-        part = ReducedObjective(
+        part = reduced_least_squares(
             whole.network,
             whole.inputs[index],
-            whole.targets[index],
-            row_weights=whole.row_weights[index],
-            alpha_w=whole.alpha_w,
+            everything.targets[index],
+            row_weights=everything.row_weights[index],
+            alpha_w=everything.alpha_w,
             alpha_theta=whole.regulariser,
         )
         point = part.at(theta.clone())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from statistics import median
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from gnvpro.apps.reports.figure_style import BLUE, GREEN, ORANGE, PERCENT, RED, 
 from gnvpro.apps.studies.ablation.variants import DEFAULT, problem_of
 from gnvpro.apps.studies.result import spread_of_errors, study_table
 from gnvpro.surrogate.objectives.full import FullObjective
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.samples import Split
 
 MATRICES = {
@@ -53,7 +53,7 @@ def spectra(reduced: ReducedObjective, theta: Tensor) -> Spectra:
     by_theta = [torch.stack([point.gauss_newton(e, kind) for e in units]) for kind in ("kaufman", "golub-pereyra")]
     by_all = torch.stack([kept.gauss_newton(e) for e in torch.eye(full.n_theta, dtype=theta.dtype)])
     # No eigenvalue is below the regularisation; what rounding puts there is put back.
-    floors = (min(reduced.alpha_w, reduced.regulariser.typical(whole)), reduced.regulariser.typical(whole))
+    floors = (min(reduced.elimination.alpha_w, reduced.regulariser.typical(whole)), reduced.regulariser.typical(whole))
     return Spectra(_eigenvalues(by_all, floors[0]), *(_eigenvalues(matrix, floors[1]) for matrix in by_theta))
 
 
@@ -67,7 +67,7 @@ def measure_conditions(splits: Mapping[int, Split], widths: tuple[int, ...]) -> 
     drawn: dict[str, list[float]] = {}
     for seed, split in splits.items():
         problem = problem_of(split, replace(DEFAULT, widths=widths), seed)
-        by_matrix = spectra(cast(ReducedObjective, problem.reduced), problem.theta)
+        by_matrix = spectra(problem.reduced, problem.theta)
         drawn = drawn or {name: values.tolist() for name, values in by_matrix._asdict().items()}
         for name, value in by_matrix.conditions().items():
             conditions[name].append(value)

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import GaussNewtonKind
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.fitting.fit import Fit

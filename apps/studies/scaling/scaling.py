@@ -22,7 +22,7 @@ from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.networks.dense import DenseNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.training.device import device_named
 from gnvpro.training.fitting.methods import Problem, Setting, fit_by
 from gnvpro.training.fitting.validation import ValidationSet
@@ -168,7 +168,7 @@ class _Data:
         self.network = DenseNetwork(teacher.n_inputs, (case.width,) * case.depth)
         inputs, targets = (x.to(device) for x in teacher.draw(case.samples, case.outputs, seed=1))
         held_out, expected = (x.to(device) for x in teacher.draw(N_VALIDATION, case.outputs, seed=2))
-        self._objective = ReducedObjective(self.network, inputs, targets, compression=compression)
+        self._objective = reduced_least_squares(self.network, inputs, targets, compression=compression)
         self._validation = ValidationSet(self._objective, held_out, expected, targets.new_ones(N_VALIDATION))
 
     @property

@@ -6,7 +6,7 @@ import torch
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
 from gnvpro.training.class_settings import CLASS_METHODS, ClassSettings
 from gnvpro.training.classification import train_classes
 from gnvpro.training.fitting.class_preparation import ClassPreparation
@@ -33,7 +33,7 @@ def problem_of(network):
 def classes():
     inputs = torch.randn(90, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = ((inputs**2).sum(1) > 2.4).long() + (inputs[:, 0] > 1).long()
-    reduced = ReducedClasses(NETWORK, inputs[:60], one_hot(labels[:60], 3), alpha_theta=1e-6)
+    reduced = reduced_cross_entropy(NETWORK, inputs[:60], one_hot(labels[:60], 3), alpha_theta=1e-6)
     validation = ClassValidation(NETWORK, inputs[60:], labels[60:])
     return Problem(reduced, NETWORK.initial(0), {"validation": validation}.__getitem__)
 
@@ -47,7 +47,7 @@ def problem(request):
 def test_every_method_lowers_the_objective_within_its_budget(problem, name):
     if not METHODS[name].suits(problem.reduced, problem.theta):
         assert name == "varpro-lm"
-        assert isinstance(problem.reduced, ReducedClasses)
+        assert problem.reduced.elimination.is_iterative
         return
     # So small a set asks SGD for a small rate.
     setting = dict(rate=1e-2, batch=0.32) if name == "sgd" else None
@@ -138,7 +138,7 @@ def test_prepared_samples_are_measured_on_every_set():
     prepared = Preparation(split, TrainSettings(seed=0, goal="absolute"))
     frame = prepared.standardised(1.0)
     problem = prepared.problem(DenseNetwork(3, (5,)), frame, curvature="kaufman")
-    assert problem.reduced.curvature == "kaufman"
+    assert problem.reduced.elimination.curvature == "kaufman"
     fit = train_by("adam", problem, 60.0)
     surrogate = prepared.surrogate(fit.network, fit.best.theta, fit.best.weights, frame)
     for name in ("train", "validation", "test"):
