@@ -94,14 +94,14 @@ def demo(
     samples = _data(folder / DATA, n_samples, seed, watch, tell)
     model = _model(folder / MODEL, samples, TrainSettings(seed=seed, quick=quick), watch, tell)
     chosen = model.training["choice"]
-    rival = TrainSettings(
+    krylov = TrainSettings(
         seed=seed,
         solver="krylov",
         widths=tuple(chosen["widths"]),
         gain=chosen["gain"],
         budget=model.training["work_units"],
     )
-    _model(folder / KRYLOV_MODEL, samples, rival, watch, tell)
+    _model(folder / KRYLOV_MODEL, samples, krylov, watch, tell)
     with watch(f"comparing with {n_fresh} fresh PDE solves"):
         comparison = compare_with_solves(model, problem_of(model), n_fresh, seed)
     settings = {"out": str(folder), "samples": n_samples, "fresh": n_fresh, "seed": seed, "quick": quick}

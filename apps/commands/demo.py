@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import Ge
 from typer import Option
 
-from gnvpro.apps.console import Outcome, progress, stderr, table
+from gnvpro.apps.console import Outcome, progress, stderr
 from gnvpro.apps.settings import command_line
 
 EXAMPLE = "demo --out runs/demo"
@@ -26,18 +26,18 @@ class DemoOptions:
     quick: Annotated[bool, Option("--quick", help="Train in a fifth of the time.")] = False
 
 
-def run(given: DemoOptions) -> Outcome:
+def run(options: DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
     from gnvpro.apps.demo import demo
 
     result = demo(
-        given.out,
-        given.samples,
-        given.fresh,
-        given.seed,
-        quick=given.quick,
-        command=command_line("demo", given),
+        options.out,
+        options.samples,
+        options.fresh,
+        options.seed,
+        quick=options.quick,
+        command=command_line("demo", options),
         watch=progress,
         tell=stderr.print,
     )
-    return Outcome(result.numbers(), table(result.title, result.rows()))
+    return Outcome.of(result)

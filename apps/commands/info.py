@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, table
+from gnvpro.apps.console import Outcome
 
 EXAMPLE = "info runs/model"
 
@@ -20,9 +20,8 @@ class InfoOptions:
     path: Annotated[Path, Argument(help="A data set or the folder of a saved surrogate.")]
 
 
-def run(given: InfoOptions) -> Outcome:
+def run(options: InfoOptions) -> Outcome:
     """Say what a data set or a saved surrogate holds and where it came from."""
     from gnvpro.apps.info import info
 
-    described = info(given.path)
-    return Outcome(described.numbers(), table(described.title, described.rows()))
+    return Outcome.of(info(options.path))

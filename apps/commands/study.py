@@ -29,11 +29,11 @@ class StudyOptions(StudySettings):
     METAVARS: ClassVar = {"set": "KEY=VALUE"}
 
 
-def run(given: StudyOptions) -> Outcome:
+def run(options: StudyOptions) -> Outcome:
     """Measure one of the method's results anew: a table, figures and numbers."""
-    require_new_folder(given.out, "study")
-    with progress(f"study {given.name}", in_logs=True) as report:
-        result = run_study(given.name, given, report)
-    if given.out is not None:
-        result.save(given.out)
+    require_new_folder(options.out, "study")
+    with progress(f"study {options.name}", in_logs=True) as report:
+        result = run_study(options.name, options, report)
+    if options.out is not None:
+        result.save(options.out)
     return Outcome(result.numbers(), Group(*result.tables))

@@ -37,9 +37,9 @@ def convergence(runs: Sequence[Run]) -> Figure:
 
 
 def draw_convergence(axes: Axes, run: Run, abscissa: str, colour: str) -> None:
-    """One run: validation solid, training dashed, its rivals of the race thin."""
-    for rival in run.rivals:
-        x, error = best_so_far(rival, abscissa, "validation_error")
+    """One run: validation solid, training dashed, the candidates dropped in the race thin."""
+    for candidate in run.dropped:
+        x, error = best_so_far(candidate, abscissa, "validation_error")
         axes.plot(x, error, color=colour, alpha=0.25, linewidth=0.8)
     for name, style in (("validation_error", "-"), ("train_error", "--")):
         x, error = best_so_far(run.chosen, abscissa, name)

@@ -6,10 +6,10 @@ import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gnvpro.apps.progress import Report, silent
 from gnvpro.surrogate.errors import UsageError
 
 if TYPE_CHECKING:
-    from gnvpro.apps.progress import Report
     from gnvpro.apps.studies.result import StudyResult
     from gnvpro.apps.studies.settings import StudySettings
 
@@ -27,7 +27,7 @@ STUDIES = {
 }
 
 
-def run_study(name: str, settings: StudySettings, report: Report) -> StudyResult:
+def run_study(name: str, settings: StudySettings, report: Report = silent) -> StudyResult:
     """Measure one of the method's results anew.
 
     Raises

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.reports.figure_style import as_data_uri, save_png
+from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.result import Result
 
 NUMBERS = "study.json"
@@ -78,3 +80,8 @@ def study_table(title: str, first: str, *columns: str, **style: Any) -> Table:
     for name in columns:
         table.add_column(name, justify="right")
     return table
+
+
+def spread_of_errors(errors: list[float]) -> tuple[str, str]:
+    """Median and range in per cent, for two columns of a table."""
+    return percent(median(errors)), f"{100 * min(errors):.3g} to {100 * max(errors):.3g}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -13,9 +11,7 @@ from gnvpro.apps.inversion.report import body, figures, fit_figures, tables
 from gnvpro.apps.inversion.report.marginals import best_informed
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports import images
-from gnvpro.apps.reports.figure_style import as_data_uri
-from gnvpro.apps.reports.page import render
-from gnvpro.pde_data.storage.provenance import git_revision, library_versions
+from gnvpro.apps.reports.page import origin_rows, pictures, render
 
 # Parameters with marginals, pairs and chains; with a column of a table; with a row that is open; minima that are listed.
 MOST_PARAMETERS, MOST_COLUMNS, MOST_ROWS, MOST_MINIMA = 6, 3, 12, 10
@@ -64,7 +60,7 @@ def _pictures(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str
             "is rank-normalised; effective samples are the fewer of those of the mean and the tails."
         )
         drawn.append(("Chains", figures.traces(inversion, shown), caption))
-    return [dict(title=title, source=as_data_uri(figure), caption=caption) for title, figure, caption in drawn]
+    return pictures(drawn)
 
 
 def _pairs_caption(inversion: InversionResult, shown: Sequence[int]) -> str:
@@ -101,8 +97,7 @@ def _fit_pictures(inversion: InversionResult) -> list[tuple[str, Figure, str]]:
 
 
 def _origin(inversion: InversionResult) -> list[tuple[str, str]]:
-    git, density = git_revision(), inversion.density
-    revision = "not a git checkout" if git is None else git["revision"] + " with local changes" * git["modified"]
+    density = inversion.density
     prior = density.prior.to_dict()
     laws = [f"{name} normal, {law['mean']:g} ± {law['standard_deviation']:g}" for name, law in prior["normal"].items()]
     laws += [prior["law"]] * (len(laws) < density.prior.size)
@@ -114,8 +109,5 @@ def _origin(inversion: InversionResult) -> list[tuple[str, str]]:
         ("observations", f"{density.n_data:,} of {len(density.data):,}"),
         ("noise", f"normal, standard deviations {deviations.min():.3g} to {deviations.max():.3g}{correlated}"),
         ("prior", "; ".join(laws)),
-        ("versions", ", ".join(f"{name} {version}" for name, version in library_versions().items())),
-        ("git revision", revision),
-        ("machine", f"{platform.system()} {platform.machine()}, one thread"),
-        ("written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        *origin_rows(),
     ]

@@ -7,8 +7,8 @@ import pytest
 
 from gnvpro.apps.segmentation.cubes import indian_pines as real_scene
 from gnvpro.apps.studies import indian_pines
-from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.training.fitting.methods import METHODS
 
 
 def run(**more):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnvpro.apps.studies.scaling import scaling
-from gnvpro.apps.studies.scaling.figure import FACTORS, slope
+from gnvpro.apps.studies.scaling.cost_figure import FACTORS, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
 from gnvpro.apps.studies.settings import StudySettings
 

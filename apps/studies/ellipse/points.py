@@ -11,7 +11,7 @@ from torch import Tensor
 HALF_AXES, TILT = (0.85, 0.5), math.radians(30)
 
 
-def draw_points(n: int, seed: int) -> tuple[Tensor, Tensor]:
+def sample_points(n: int, seed: int) -> tuple[Tensor, Tensor]:
     """Uniform points of [-1, 1]² (n, 2), and their labels (n,): 1 inside, 0 outside."""
     generator = torch.Generator().manual_seed(seed)
     points = 2 * torch.rand(n, 2, generator=generator, dtype=torch.float64) - 1

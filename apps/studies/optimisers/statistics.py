@@ -1,8 +1,9 @@
-"""Statistics of a comparison over seeds: bands of curves, and differences seed by seed."""
+"""Statistics over seeds: bands of curves, and differences seed by seed."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ class Interval:
     low: float | None
     high: float | None
 
-    def mapped(self, function) -> Interval:
+    def mapped(self, function: Callable[[float], float]) -> Interval:
         """The interval of an increasing function of the quantity."""
         low, high = (None if x is None else float(function(x)) for x in (self.low, self.high))
         return Interval(float(function(self.mean)), low, high)
@@ -39,7 +40,7 @@ def paired_interval(differences: Array, level: float = 0.95) -> Interval:
 
 
 def stepwise(at: Array, position: Array, values: Array) -> Array:
-    """Value of the last look at or before every position asked for; NaN before the first one."""
+    """The last value at or before every position `at`; NaN before the first one."""
     index = np.searchsorted(position, at, side="right") - 1
     return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
 
