@@ -90,7 +90,12 @@ def _by_name(source: str, names: Sequence[str], rows: Array, space: Space) -> Ar
 
 
 def _vector(source: str, values: object, space: Space) -> Array:
-    vector = numbers(source, "the observations", values)
+    try:
+        vector = numbers(source, "the observations", np.asarray(values))
+    except UsageError:
+        raise
+    except ValueError as error:  # rows of different lengths
+        raise UsageError(f"{source}: expected an array of numbers ({error})") from None
     if vector.size != space.size or sum(n > 1 for n in vector.shape) > 1:
         raise UsageError(
             f"{source}: expected {space.size} numbers, one for every observable of the model; got {vector.shape}"

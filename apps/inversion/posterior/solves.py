@@ -99,7 +99,7 @@ class Solves:
                 observables, pull = self._offers.pullback(y)
                 self.failed += _failures(observables)
                 return observables, pull(weights(observables))
-        if hasattr(self.model, "linearize"):
+        if hasattr(self.model, "linearize") or not hasattr(self.model, "vjp"):
             observables, jacobian = self.linearize(y)
             return observables, np.einsum("noi,no->ni", jacobian, weights(observables))
         observables = self.evaluate(y)
