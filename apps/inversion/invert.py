@@ -20,7 +20,7 @@ from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.report.report import write_report
-from gnvpro.apps.inversion.result import Fit, InversionResult
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
@@ -191,7 +191,7 @@ def invert(
         model=str(surrogate) if isinstance(surrogate, str | Path) else type(surrogate).__name__,
         density=cheap, minima=minima, corrected=corrected,
         chains={route: sampled[route] for route in ("pde", "delayed", "surrogate") if route in sampled},
-        fit=_fit(accurate or cheap, corrected or minima[0], "surrogate" if accurate is None else "PDE"),
+        fitted=(accurate or cheap).solves.evaluate((corrected or minima[0]).parameters[None])[0],
         adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
     )  # fmt: skip
 
@@ -296,9 +296,3 @@ def _refusal(adequacy: Adequacy, model: ForwardModel) -> str:
         f"the surrogate is not fit for this inversion: {adequacy}. {remedy}. With force=True it is used all the same; "
         "the routes delayed and pde are right even then"
     )
-
-
-def _fit(posterior: Posterior, minimum: Minimum, by: str) -> Fit:
-    observables = posterior.solves.evaluate(minimum.parameters[None])
-    name = f"most probable point, by the {by}"
-    return Fit(name, minimum.parameters, observables[0], posterior.whitened(observables)[0])

@@ -147,10 +147,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
         inversion_routes.table(numbers, title), inversion_minima.table(minima), calibration.table(covered),
         _goals(numbers),
     ]  # fmt: skip
-    figures = {
-        "routes": inversion_routes.figure(routes, by_pde[0].truth),
-        "ranks": calibration.rank_figure(covered),
-    }
+    figures = {"routes": inversion_routes.figure(routes, by_pde[0].truth), "ranks": calibration.rank_figure(covered)}
     return StudyResult(numbers, tables, figures)
 
 
