@@ -25,7 +25,7 @@ from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy
 from gnvpro.surrogate.objectives.regularisation import LayerRidge, Regulariser, TimeDerivative
 from gnvpro.surrogate.spaces import Array, Space
 from gnvpro.training.class_settings import ClassSettings
@@ -76,12 +76,12 @@ class ClassProblem:
         self.inputs, self._train_labels = self.tensors("train")
         self.validation = ClassValidation(self.network, *self.tensors("validation"))
 
-    def reduced(self) -> ReducedClasses:
+    def reduced(self) -> ReducedObjective:
         """The reduced objective, with a meter of its own."""
         given, labels = self.settings, self._train_labels
         assert given.label_smoothing is not None
         n_classes = len(self.data.class_names)
-        return ReducedClasses(
+        return reduced_cross_entropy(
             self.network,
             self.inputs,
             one_hot(labels, n_classes, given.label_smoothing),

@@ -29,8 +29,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import Objective, Point
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy, reduced_least_squares
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
 from gnvpro.training.fitting.fit import Fit, Validation
@@ -249,7 +248,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         return outputs[:, 0] if self._is_flat else outputs
 
     def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
-        return ReducedObjective(
+        return reduced_least_squares(
             network, inputs, targets, row_weights=omega.sqrt(), alpha_w=self.alpha_w, alpha_theta=self.alpha_theta
         )
 
@@ -321,8 +320,8 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         """Probabilities, (n, n_classes), in the order of `classes_`."""
         return torch.softmax(torch.as_tensor(self._outputs(X)), 1).numpy()
 
-    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedClasses:
-        return ReducedClasses(
+    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
+        return reduced_cross_entropy(
             network, inputs, targets, row_weights=omega, alpha_w=self.alpha_w, alpha_theta=self.alpha_theta
         )
 

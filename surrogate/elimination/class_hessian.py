@@ -177,6 +177,10 @@ class ClassInverse(NamedTuple):
     blocks: Tensor
     condition: float = 1.0
 
+    def fits(self, weights: Tensor) -> bool:
+        """Whether it is of the size and on the device of W: a layer may be solved for features of any width."""
+        return self.blocks.shape[0] * self.blocks.shape[1] == weights.numel() and self.blocks.device == weights.device
+
     def apply(self, right: Tensor) -> Tensor:
         """(m, K) -> (m, K), in the dtype given."""
         stacked = right.t().to(self.blocks.dtype).reshape(len(self.blocks), -1, 1)

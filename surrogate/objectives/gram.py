@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.elimination.protocol import GramTerm
 from gnvpro.surrogate.networks.protocol import Evaluation
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 
@@ -31,7 +32,7 @@ class LayerSum(Protocol):
 
     @property
     def features(self) -> Tensor:
-        """See `gnvpro.surrogate.networks.protocol.Linearization`."""
+        """Z: features, (n, width)."""
         ...
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
@@ -43,33 +44,9 @@ class LayerSum(Protocol):
         ...
 
 
-def structured_gram(
-    linearize: Callable[[slice], LayerSum],
-    seeds: Tensor,
-    along: Tensor,
-    row_scale: Tensor,
-    *,
-    gram: bool,
-) -> Tensor:
-    """Sums over samples of derivatives pulled back from the same seeds at every sample.
-
-    With u_ij the derivative of <seed_j, features of sample i> by theta, times the row's scale:
-
-    Parameters
-    ----------
-    linearize
-        The network at a slice of the samples.
-    seeds : (r, width)
-    along : (n, q)
-    row_scale : (n, 1)
-    gram
-        Whether sum_ij u_ij u_ij' - B'B is asked for, or B alone.
-
-    Returns
-    -------
-    (n_theta, n_theta) or (r q, n_theta)
-        The difference, with B = (sum_i along_iq u_ij)_qj; or B.
-    """
+def structured_gram(linearize: Callable[[slice], LayerSum], term: GramTerm) -> Tensor:
+    """A term as a matrix (n_theta, n_theta); `linearize` gives the network at a slice of the samples."""
+    seeds, along, row_scale, _ = term
     n, sums, fold = len(along), None, None
     for start in range(0, n, CHUNK):
         rows = slice(start, min(start + CHUNK, n))
@@ -83,14 +60,16 @@ def structured_gram(
         if sums is None:
             size = max(layer.where.stop for layer in layers)
             sums = _Sums(
-                seeds.new_zeros(size, size) if gram else None, seeds.new_zeros(along.shape[1], len(seeds), size)
+                seeds.new_zeros(size, size) if term.projects else None,
+                seeds.new_zeros(along.shape[1], len(seeds), size),
             )
         sums.add(layers, along[rows])
     assert sums is not None
     assert fold is not None
     projections = sums.projections.flatten(0, 1)
     if sums.products is None:
-        return fold(projections)
+        folded = fold(projections)
+        return folded.t() @ folded
     matrix = sums.products.addmm_(projections.t(), projections, alpha=-1)
     return fold(fold(matrix).t().contiguous())
 

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.training.candidates import Candidate, candidates
 from gnvpro.training.choice.race import race
 from gnvpro.training.fitting.fit import Fit, ValidationSet
@@ -230,7 +230,7 @@ def test_a_factory_call_that_forgot_its_device_fails_under_meta():
 def step_under_meta(network, solver):
     with _ScalarsOnMeta():
         inputs, targets = torch.empty(30, 3, device="meta"), torch.empty(30, 4, device="meta")
-        objective = ReducedObjective(network, inputs, targets)
+        objective = reduced_least_squares(network, inputs, targets)
         validation = ValidationSet(objective, inputs, targets, torch.empty(30, device="meta"))
         fit = Fit(objective, network.initial(0).to("meta"), solver, validation)
         fit._one_step()

@@ -13,7 +13,7 @@ from torch import Tensor
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import Objective, OuterLayer, Point
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.training.fitting.clock import Clock
 from gnvpro.training.fitting.records import End, Iterate, Record
 from gnvpro.training.solvers.protocol import Solver, Status, Step

@@ -13,7 +13,7 @@ from torch import Tensor
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_least_squares
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.spaces import Array
@@ -126,7 +126,7 @@ class Preparation:
         if frame.polynomials is not None:
             compression = POLYNOMIAL_COMPRESSION
         default = 1e-10 if frame.polynomials is None else POLYNOMIAL_ALPHA_W
-        return ReducedObjective(
+        return reduced_least_squares(
             network,
             self._inputs(frame, samples),
             self._targets(frame, samples),

@@ -12,7 +12,7 @@ import torch
 
 from gnvpro.apps.studies.ablation.variants import DEFAULT, Problem
 from gnvpro.surrogate.networks.dense import DenseNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.solvers.first_order import Rule
 
@@ -34,7 +34,8 @@ def measure_batches(split: Split, batch: int, seed: int, budget: float, rate: fl
     problem = Problem(split, DEFAULT)
     network = DenseNetwork(split.train.parameters.shape[1], DEFAULT.widths)
     whole = problem.reduced(network)
-    inputs, targets, weights = whole.inputs, whole.targets, whole.row_weights
+    inputs, whole_layer = whole.inputs, whole.elimination
+    targets, weights = whole_layer.targets, whole_layer.row_weights
     n, generator = len(inputs), torch.Generator().manual_seed(seed)
     rule = Rule("adam", rate, budget)
     theta = network.initial(seed)
@@ -42,12 +43,12 @@ def measure_batches(split: Split, batch: int, seed: int, budget: float, rate: fl
     steps, spent, batch_errors, validation_errors = max(1, round(budget * n / (2 * batch))), 0.0, [], []
     for step in range(steps):
         index = torch.randperm(n, generator=generator)[:batch]
-        part = ReducedObjective(
+        part = reduced_least_squares(
             network,
             inputs[index],
             targets[index],
             row_weights=weights[index],
-            alpha_w=whole.alpha_w,
+            alpha_w=whole_layer.alpha_w,
             alpha_theta=whole.regulariser,
         )
         point = part.at(theta.clone())

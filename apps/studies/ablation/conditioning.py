@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.full import FullObjective
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
 
 
 class Spectra(NamedTuple):
@@ -35,7 +35,7 @@ def spectra(reduced: ReducedObjective, theta: Tensor) -> Spectra:
     by_theta = [torch.stack([point.gauss_newton(e, kind) for e in units]) for kind in ("kaufman", "golub-pereyra")]
     by_all = torch.stack([kept.gauss_newton(e) for e in torch.eye(full.n_theta, dtype=theta.dtype)])
     # No eigenvalue is below the regularisation; what rounding puts there is put back.
-    floors = (min(reduced.alpha_w, reduced.regulariser.typical(whole)), reduced.regulariser.typical(whole))
+    floors = (min(reduced.elimination.alpha_w, reduced.regulariser.typical(whole)), reduced.regulariser.typical(whole))
     return Spectra(_eigenvalues(by_all, floors[0]), *(_eigenvalues(matrix, floors[1]) for matrix in by_theta))
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective
-from gnvpro.surrogate.objectives.reduced_least_squares import GaussNewtonKind, ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_least_squares
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
@@ -143,7 +144,7 @@ class Problem:
     def reduced(self, network: FeatureNetwork, alpha_theta: float = ALPHA_THETA) -> ReducedObjective:
         """The reduced objective of the training samples."""
         train = self.split.train
-        return ReducedObjective(
+        return reduced_least_squares(
             network,
             self.inputs(train),
             self.targets(train),

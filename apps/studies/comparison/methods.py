@@ -12,7 +12,6 @@ is large, and descent is slow to move it (measured in docs/studies.md).
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,15 +19,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from gnvpro.surrogate.elimination.cross_entropy import CrossEntropyLayer
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.gram import LayerSum
 from gnvpro.surrogate.objectives.protocol import Objective
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.objectives.regularisation import Regulariser
-from gnvpro.surrogate.objectives.work import WorkMeter
 from gnvpro.training.fitting.fit import Fit, Validation
 from gnvpro.training.solvers.first_order import GradientDescent, MinibatchDescent, Rule
 from gnvpro.training.solvers.kronecker_metric import KroneckerMetric
@@ -37,7 +33,6 @@ from gnvpro.training.solvers.levenberg import MAX_WEIGHTS, LevenbergMarquardt
 from gnvpro.training.solvers.protocol import Solver
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
-Reduced = ReducedObjective | ReducedClasses
 Setting = Mapping[str, float]
 # In a setting of a method that keeps W: start from W solved for.
 SOLVED = "solved"
@@ -81,19 +76,20 @@ class Method:
         """Whether this is variable projection."""
         return self.objective == "reduced"
 
-    def suits(self, reduced: Reduced, theta: Tensor) -> bool:
+    def suits(self, reduced: ReducedObjective, theta: Tensor) -> bool:
         """Whether it can do what its name says on this network."""
         if self.needs == "layers":
-            return KroneckerMetric.at(_apart(reduced).at(theta), 0) is not None
+            return KroneckerMetric.at(reduced.sibling().at(theta), 0) is not None
         if self.needs == "matrix":
             shown = isinstance(reduced.network.linearize(theta, reduced.inputs[:1]), LayerSum)
-            return shown and isinstance(reduced, ReducedObjective) and len(theta) <= MAX_WEIGHTS
+            has_terms = reduced.sibling().at(theta).inner.gram_terms("kaufman") is not None
+            return shown and has_terms and len(theta) <= MAX_WEIGHTS
         return True
 
 
 def run_method(
     method: str,
-    reduced: Reduced,
+    reduced: ReducedObjective,
     theta0: Tensor,
     validation: Validation,
     budget: float,
@@ -128,7 +124,7 @@ def run_method(
 
 
 def set_up(
-    method: str, reduced: Reduced, theta0: Tensor, budget: float, setting: Setting | None = None, seed: int = 0
+    method: str, reduced: ReducedObjective, theta0: Tensor, budget: float, setting: Setting | None = None, seed: int = 0
 ) -> tuple[Objective, Tensor, Solver]:
     """The objective a method works on, with a meter of its own, the first variables, and its solver.
 
@@ -166,17 +162,10 @@ def set_up(
     return objective, theta, chosen.solver(setting, budget, seed)
 
 
-def _apart(reduced: Reduced) -> Reduced:
-    """The same problem with a meter of its own, and without what earlier inner solves left behind."""
-    apart = copy.copy(reduced)
-    apart.meter = WorkMeter()
-    if isinstance(apart, ReducedClasses):
-        apart.layer = CrossEntropyLayer(apart.targets, apart.row_weights, apart.alpha_w)
-    return apart
-
-
-def _problem(method: Method, reduced: Reduced, theta: Tensor, setting: Setting, seed: int) -> tuple[Objective, Tensor]:
-    apart = _apart(reduced)
+def _problem(
+    method: Method, reduced: ReducedObjective, theta: Tensor, setting: Setting, seed: int
+) -> tuple[Objective, Tensor]:
+    apart = reduced.sibling()
     if (factor := setting.get("alpha", 1.0)) != 1.0:
         apart.regulariser = _Scaled(reduced.regulariser, factor)
     if method.objective == "reduced":

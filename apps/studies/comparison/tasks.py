@@ -15,7 +15,7 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import OuterLayer
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.spaces import Array
@@ -93,7 +93,7 @@ class RegressionTasks:
 
         inputs, targets, row_weights = tensors(split.train)
         alpha_theta = 1e-10 if paper else 1e-9
-        reduced = ReducedObjective(
+        reduced = reduced_least_squares(
             network, inputs, targets, row_weights=row_weights, alpha_theta=alpha_theta, compression=1e-6
         )
         watched = (ValidationSet(reduced, *tensors(part)) for part in (split.train, split.validation, split.test))

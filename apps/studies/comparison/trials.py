@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 from torch import Tensor
 
-from gnvpro.apps.studies.comparison.methods import METHODS, SOLVED, Reduced, Setting, run_method
+from gnvpro.apps.studies.comparison.methods import METHODS, SOLVED, Setting, run_method
 from gnvpro.surrogate.objectives.protocol import Point
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.fitting.fit import Fit, Validation
 from gnvpro.training.fitting.records import Iterate
@@ -24,7 +25,7 @@ from gnvpro.training.solvers.protocol import Status
 class Task:
     """The problem of one seed: what all methods train on, from the same weights."""
 
-    reduced: Reduced
+    reduced: ReducedObjective
     theta: Tensor
     train: Validation
     validation: Validation

@@ -28,7 +28,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective, Point
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy
 from gnvpro.training.fitting.class_validation import ClassValidation, predicted_logits
 from gnvpro.training.solvers.first_order import Rule
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
@@ -98,7 +98,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     for i, seed in enumerate(seeds):
         for method in METHODS:
             report(i, len(seeds), f"seed {seed}, W: {method}")
-            objective = ReducedClasses(
+            objective = reduced_cross_entropy(
                 network, points, one_hot(labels, 2), alpha_w=settings.alpha_w, alpha_theta=settings.alpha_theta
             )
             runs[method].append(_train(objective, network.initial(seed), method, settings))
@@ -117,7 +117,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     )
 
 
-def _train(reduced: ReducedClasses, start: Tensor, method: str, settings: Settings) -> list[Frame]:
+def _train(reduced: ReducedObjective, start: Tensor, method: str, settings: Settings) -> list[Frame]:
     """The last point within each of the moments' work units."""
     objective: Objective = reduced
     theta = start.clone()

@@ -26,7 +26,7 @@ from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.training.device import device_named
 from gnvpro.training.fitting.fit import Fit, ValidationSet
 from gnvpro.training.solvers.protocol import Status
@@ -175,7 +175,7 @@ class _Problem:
         inputs, targets = (x.to(device) for x in teacher.draw(case.samples, case.outputs, seed=1))
         seen_inputs, seen_targets = (x.to(device) for x in teacher.draw(N_VALIDATION, case.outputs, seed=2))
         self._inputs = inputs
-        self._objective = ReducedObjective(self.network, inputs, targets, compression=compression)
+        self._objective = reduced_least_squares(self.network, inputs, targets, compression=compression)
         ones = seen_targets.new_ones(N_VALIDATION)
         self._validation = ValidationSet(self._objective, seen_inputs, seen_targets, ones)
 

@@ -67,7 +67,7 @@ def test_updates_are_those_of_torch_on_autodiff_gradients(problem, kind):
         point = solver.step(point).point
         features = NETWORK.bind(theta[: NETWORK.n_theta])(full.inputs)
         outer = theta[NETWORK.n_theta :].view(full.outer_shape)
-        misfit = torch.cat([features, torch.ones(n, 1)], 1) @ outer - reduced.targets
+        misfit = torch.cat([features, torch.ones(n, 1)], 1) @ outer - reduced.elimination.targets
         value = 0.5 * (misfit**2).sum() / n + full.regulariser.value(theta)
         torch_rule.zero_grad()
         value.backward()

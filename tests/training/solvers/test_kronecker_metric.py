@@ -52,7 +52,7 @@ def seeds_of(point, seed):
     """E W' times the row weights, as the metric draws it."""
     shape = point.inner.residual.shape
     signs = 2.0 * torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)) - 1.0
-    return signs.to(point.theta) @ point.inner.weights.t() * point.objective.layer.row_scale
+    return signs.to(point.theta) @ point.inner.weights.t() * point.objective.elimination.row_scale
 
 
 def gradients_of_samples(point, seeds):

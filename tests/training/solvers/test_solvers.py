@@ -225,7 +225,7 @@ def test_a_gradient_that_is_not_finite_ends_the_fit(solver):
     network = NETWORKS["dense"]
     objective, _ = objective_and_validation(network)
     point = objective.at(network.initial(0))
-    point._gradient = torch.full((network.n_theta,), torch.nan)
+    point.gradient = torch.full((network.n_theta,), torch.nan)
     step = solver.step(point)
     assert step.status is Status.nonfinite
     assert step.point is point

@@ -7,7 +7,7 @@ from gnvpro.apps.studies.comparison.methods import METHODS, run_method, set_up
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
 from gnvpro.training.class_settings import CLASS_METHODS, ClassSettings
 from gnvpro.training.classification import ClassProblem, train_classes
 from gnvpro.training.fitting.class_validation import ClassValidation
@@ -25,7 +25,7 @@ def least_squares():
 def classes():
     inputs = torch.randn(90, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = ((inputs**2).sum(1) > 2.4).long() + (inputs[:, 0] > 1).long()
-    reduced = ReducedClasses(NETWORK, inputs[:60], one_hot(labels[:60], 3), alpha_theta=1e-6)
+    reduced = reduced_cross_entropy(NETWORK, inputs[:60], one_hot(labels[:60], 3), alpha_theta=1e-6)
     return reduced, ClassValidation(NETWORK, inputs[60:], labels[60:])
 
 
@@ -39,7 +39,7 @@ def test_every_method_lowers_the_objective_within_its_budget(problem, name):
     reduced, validation = problem
     if not METHODS[name].suits(reduced, NETWORK.initial(0)):
         assert name == "varpro-lm"
-        assert isinstance(reduced, ReducedClasses)
+        assert reduced.elimination.is_iterative
         return
     # So small a set asks SGD for a small rate.
     setting = dict(rate=1e-2, batch=0.32) if name == "sgd" else None

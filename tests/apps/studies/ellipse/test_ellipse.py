@@ -15,7 +15,7 @@ from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_an_eliminated_line_is_the_best_one_for_its_features():
     """Whatever W, the full objective at the same network weights is not below the reduced one."""
     network = DenseNetwork(2, (4, 2))
     points, labels = draw_points(80, seed=0)
-    reduced = ReducedClasses(network, points, one_hot(labels, 2), alpha_w=1e-3)
+    reduced = reduced_cross_entropy(network, points, one_hot(labels, 2), alpha_w=1e-3)
     theta, full = network.initial(0), FullObjective(reduced)
     lowest = reduced.at(theta).value
     assert full.at(full.start(theta, outer="solved")).value == pytest.approx(lowest, rel=1e-12)
@@ -57,7 +57,7 @@ def test_an_adam_step_costs_two_units_either_way():
     network, settings = DenseNetwork(2, (4, 2)), ellipse.Settings(train=40, budget=8, frames=4, held_out=20)
     points, labels = draw_points(40, seed=0)
     for method in ellipse.DRAWN:
-        reduced = ReducedClasses(network, points, one_hot(labels, 2))
+        reduced = reduced_cross_entropy(network, points, one_hot(labels, 2))
         objective = FullObjective(reduced) if method == "gradient steps" else reduced
         theta = network.initial(0) if objective is reduced else objective.start(network.initial(0), outer="random")
         at = ellipse._adam(objective, theta, settings.rate)

@@ -9,7 +9,7 @@ W is solved for in float64; by the envelope theorem the gradient by the features
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gnvpro.surrogate.elimination.cross_entropy import CrossEntropyLayer
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
-from gnvpro.surrogate.elimination.losses import CrossEntropy, LeastSquares
+from gnvpro.surrogate.elimination.protocol import Elimination
 from gnvpro.surrogate.errors import UsageError
 
 
@@ -62,7 +62,7 @@ def varpro_loss(
     Second derivatives would need the derivative of W, so differentiating twice raises instead of being wrong.
     Features that are not finite give a loss that is not a number.
     """
-    problem = _Problem.of(features, targets, row_weights, alpha_w, n_classes)
+    problem = _Problem(features, targets, row_weights, alpha_w, n_classes)
     if problem.is_small:
         warnings.warn(problem.complaint, stacklevel=2)
     return _Eliminated.apply(features, problem, None)[0]
@@ -153,8 +153,8 @@ class VarPro(nn.Module):
 
     def _problem(self, features: Tensor, targets: Tensor, row_weights: Tensor | None) -> _Problem:
         self._require_width(features)
-        problem = _Problem.of(features, targets, row_weights, self.alpha_w, self.n_outputs if self.classes else None)
-        if problem.targets.shape[1] != self.n_outputs:
+        problem = _Problem(features, targets, row_weights, self.alpha_w, self.n_outputs if self.classes else None)
+        if problem.layer.targets.shape[1] != self.n_outputs:
             raise UsageError(f"expected targets (n, {self.n_outputs}), got {tuple(targets.shape)}")
         return problem
 
@@ -182,27 +182,13 @@ _NOT_FOUND = (
 )
 
 
-class _Solved(NamedTuple):
-    value: Tensor
-    weights: Tensor
-    gradient: Tensor
+class _Problem:
+    """One batch, checked: its last layer, ready to be solved for."""
 
-
-class _Problem(NamedTuple):
-    """One batch, checked: targets (n, m) and row weights (n,) in float64."""
-
-    targets: Tensor
-    row_weights: Tensor
-    alpha_w: float
-    classes: bool
-    width: int
-
-    @classmethod
-    def of(
-        cls, features: Tensor, targets: Tensor, row_weights: Tensor | None, alpha_w: float, n_classes: int | None
-    ) -> _Problem:
-        classes = n_classes is not None
-        _require_alpha(alpha_w, classes)
+    def __init__(
+        self, features: Tensor, targets: Tensor, row_weights: Tensor | None, alpha_w: float, n_classes: int | None
+    ) -> None:
+        _require_alpha(alpha_w, n_classes is not None)
         if features.ndim != 2 or not features.is_floating_point() or not len(features):
             raise UsageError(
                 f"expected real features (n, width) of one sample at least, got {tuple(features.shape)} {features.dtype}"
@@ -211,47 +197,37 @@ class _Problem(NamedTuple):
             raise UsageError(
                 f"features and targets disagree on samples: {len(features)} and {len(targets)}; take both of one batch"
             )
-        checked = _class_targets(targets, n_classes) if n_classes is not None else _numbers(targets)
-        weights = checked.new_ones(len(checked)) if row_weights is None else row_weights.detach().to(checked)
-        if weights.shape != (len(checked),) or not bool(((weights > 0) & torch.isfinite(weights)).all()):
-            raise UsageError(
-                f"expected finite positive row weights ({len(checked)},), got {tuple(weights.shape)}; "
-                "leave a sample out instead of giving it weight zero"
-            )
-        weights = weights / weights.mean() if classes else weights
-        return cls(checked.to(features.device), weights.to(features.device), alpha_w, classes, features.shape[1])
+        weights = None if row_weights is None else row_weights.detach().to(features.device, torch.float64)
+        checked = (_numbers(targets) if n_classes is None else _class_targets(targets, n_classes)).to(features.device)
+        layer = LeastSquaresLayer if n_classes is None else CrossEntropyLayer
+        self.layer: Elimination = layer(checked, weights, alpha_w)
+        self._n, self._width = features.shape
 
     @property
     def is_small(self) -> bool:
-        return len(self.targets) < self.width + 1
+        return self._n < self._width + 1
 
     @property
     def complaint(self) -> str:
         return (
-            f"a batch of {len(self.targets)} samples has fewer than its {self.width} features and bias: the last layer "
+            f"a batch of {self._n} samples has fewer than its {self._width} features and bias: the last layer "
             "can fit it perfectly, which teaches the features nothing; take larger batches or fewer features"
         )
 
-    def solve(self, features: Tensor, start: Tensor | None) -> _Solved:
+    def solve(self, features: Tensor, start: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, W, and the gradient by the features."""
+        solution = self.layer.solve(features, start)
         if not bool(torch.isfinite(features).all()):
-            lost = features.new_full((), torch.nan)
-            shape = features.shape[1] + 1, self.targets.shape[1]
-            return _Solved(lost, lost.expand(shape), lost.expand(features.shape))
-        if self.classes:
-            inner = CrossEntropyLayer(self.targets, self.row_weights, self.alpha_w).solve(features, start)
-            if not inner.converged:
-                warnings.warn(_NOT_FOUND, RuntimeWarning, stacklevel=2)
-            return _Solved(inner.value, inner.weights, inner.residual @ inner.weights[:-1].t())
-        layer = LeastSquaresLayer(self.targets, self.row_weights, self.alpha_w)
-        found = layer.solve(features)
-        gradient = (found.residual @ found.weights.t()) * layer.row_scale
-        return _Solved(found.value, torch.cat([found.weights, found.fixed_weights]), gradient)
+            return solution.value * torch.nan, solution.outer, torch.full_like(features, torch.nan)
+        if not solution.converged:
+            warnings.warn(_NOT_FOUND, RuntimeWarning, stacklevel=2)
+        return solution.value, solution.outer, solution.feature_gradient()
 
     def value_at(self, features: Tensor, weights: Tensor) -> Tensor:
-        loss = CrossEntropy() if self.classes else LeastSquares()
-        predictions = features.double() @ weights[:-1] + weights[-1]
-        omega = self.row_weights if self.classes else self.row_weights**2
-        return (omega * loss.value(predictions, self.targets)).mean() + 0.5 * self.alpha_w * (weights**2).sum()
+        """The loss at a W that is kept."""
+        layer, predictions = self.layer, features.double() @ weights[:-1] + weights[-1]
+        losses = layer.loss.value(predictions, layer.targets)
+        return layer.sample_weights[:, 0] @ losses + 0.5 * layer.alpha_w * (weights**2).sum()
 
 
 class _Eliminated(torch.autograd.Function):
@@ -259,10 +235,10 @@ class _Eliminated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, problem: _Problem, start: Tensor | None) -> tuple[Tensor, Tensor]:
-        solved = problem.solve(features.detach().double(), start)
-        ctx.save_for_backward(solved.gradient.to(features.dtype))
-        ctx.mark_non_differentiable(solved.weights)
-        return solved.value, solved.weights
+        value, weights, gradient = problem.solve(features.detach().double(), start)
+        ctx.save_for_backward(gradient.to(features.dtype))
+        ctx.mark_non_differentiable(weights)
+        return value, weights
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:

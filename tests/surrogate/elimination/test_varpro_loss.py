@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from gnvpro.surrogate.elimination.drop_in import VarPro, varpro_loss
 from gnvpro.surrogate.elimination.labels import one_hot
+from gnvpro.surrogate.elimination.varpro_loss import VarPro, varpro_loss
 from gnvpro.surrogate.networks.dense import DenseNetwork
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy, reduced_least_squares
 from tests.calculus import assert_taylor
 
 N, WIDTH, M = 40, 5, 3
@@ -56,11 +55,11 @@ def test_gradient_is_that_of_the_solvers(classes, device):
     loss = varpro_loss(network.bind(theta)(inputs), targets.to(device), row_weights=omega, **options)
     loss.backward()
     if classes:
-        objective = ReducedClasses(
+        objective = reduced_cross_entropy(
             network, inputs, one_hot(labels, M), row_weights=omega, alpha_w=1e-3, alpha_theta=0.0
         )
     else:
-        objective = ReducedObjective(network, inputs, outputs, row_weights=omega, alpha_w=1e-6, alpha_theta=0.0)
+        objective = reduced_least_squares(network, inputs, outputs, row_weights=omega, alpha_w=1e-6, alpha_theta=0.0)
     point = objective.at(theta.detach())
     assert loss.item() == pytest.approx(point.value, rel=1e-12)
     assert float((theta.grad - point.gradient).norm()) <= 1e-12 * float(point.gradient.norm())
