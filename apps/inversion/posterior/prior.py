@@ -55,10 +55,6 @@ class Prior:
         if not (bounded | normal).all():
             name = space.names[int(np.argmin(bounded | normal))]
             raise UsageError(f"{name} has no bounds, so it needs a prior: give its mean and standard deviation")
-        wrong = normal & ~(np.isfinite(self.mean) & (self.standard_deviation > 0))
-        if wrong.any():
-            name = space.names[int(np.argmax(wrong))]
-            raise UsageError(f"expected a mean and a positive standard deviation for the prior of {name}")
         if not (possible := self._truncated[-1] > 0).all():
             name = np.array(space.names)[normal][int(np.argmin(possible))]
             raise UsageError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
@@ -98,23 +94,23 @@ class Prior:
 
     @property
     def lower(self) -> Array:
-        """Bounds (n_in,); -inf where there is none."""
+        """Lower bounds (n_in,); -inf where there is none."""
         return self.space.lower_bounds
 
     @property
     def upper(self) -> Array:
-        """Bounds (n_in,); inf where there is none."""
+        """Upper bounds (n_in,); inf where there is none."""
         return self.space.upper_bounds
-
-    @cached_property
-    def normal(self) -> np.ndarray:
-        """Which parameters (n_in,) have a normal law."""
-        return ~np.isnan(self.standard_deviation)
 
     @property
     def simplex(self) -> bool:
         """Whether the parameters sum to one."""
         return self.space.constraint == "simplex"
+
+    @cached_property
+    def normal(self) -> np.ndarray:
+        """Which parameters (n_in,) have a normal law."""
+        return ~np.isnan(self.standard_deviation)
 
     def parameters(self, z: Array) -> Array:
         """Parameters (n, n_in) of normal variables (n, n_in)."""

@@ -13,7 +13,7 @@ _LEADING = 4
 
 
 @styled
-def spectrum(by_noise: dict[str, list[tuple[Informed, Informed, Array]]]) -> Figure:
+def spectrum(by_noise: dict[str, list[tuple[Informed, Informed, list[float]]]]) -> Figure:
     """Eigenvalues by surrogate and PDE, and posterior variances along the directions, beside those of a linear model.
 
     Parameters

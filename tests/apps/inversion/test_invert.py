@@ -144,7 +144,7 @@ def test_a_surrogate_worse_than_the_noise_is_refused_unless_forced(surrogate, ob
         (dict(prior={"nothing": (1, 1)}), "no parameter 'nothing'"),
         (dict(prior={"rate": 1.0}), "mean and standard deviation; got 1.0"),
         (dict(problem="toy"), "problem"),
-        (dict(routes=("guess",)), "expected routes surrogate, delayed or pde, got 'guess'"),
+        (dict(routes=("guess",)), "expected routes surrogate, delayed, pde, got 'guess'"),
         (dict(routes=("delayed",)), "routes delayed need the PDE: "),
         (dict(checkpoint="x.db"), "checkpoint keeps PDE solves, and there are none"),
         (dict(truth=[1.0]), r"expected \(n, 2\) values"),
