@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.report.report import write_report
-from gnvpro.apps.inversion.result import Fit, InversionResult
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
@@ -142,8 +142,11 @@ def invert(
     accurate = None if pde is None else cheap.by(_solves(pde, checkpoint))
     if accurate is None and checkpoint is not None:
         raise UsageError(f"checkpoint keeps PDE solves, and there are none: {why_none}")
-    chosen = tuple(dict.fromkeys(routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))))
-    _check_routes(chosen, accurate is not None, why_none)
+    chosen = routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))
+    if unknown := set(chosen) - set(get_args(Route)):
+        raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
+    if accurate is None and (by_pde := [route for route in chosen if route != "surrogate"]):
+        raise UsageError(f"routes {','.join(by_pde)} need the PDE: {why_none}")
 
     def stage(name: str) -> Report:
         def told(done: float, total: float | None, note: str) -> None:
@@ -164,34 +167,33 @@ def invert(
         if accurate is not None:
             stage("most probable point by the PDE")
             corrected = find_minima(accurate, 0, seed, at=minima[0].parameters[None])[0]
-        sampled = {}
+        sampled, sampling = {}, set(chosen if draws else ())
         start = whitening.draw(np.random.default_rng(seed), chains)
-        if draws and "surrogate" in chosen:
+        if "surrogate" in sampling:
             sampled["surrogate"] = sample_nuts(
                 cheap, chains=chains, draws=draws, tune=tune, seed=seed, whitening=whitening,
                 report=stage("sampling on the surrogate"),
             )  # fmt: skip
             start = sampled["surrogate"].latent[:, -1]
         walk: dict[str, Any] = dict(draws=pde_draws, tune=pde_tune, seed=seed, start=start, factor=whitening.factor)
-        if draws and accurate is not None and "delayed" in chosen:
+        if accurate is not None and "delayed" in sampling:
             sampled["delayed"] = sample_delayed(cheap, accurate, **walk, report=stage("sampling accepted by the PDE"))
-        if draws and accurate is not None and "pde" in chosen:
+        if accurate is not None and "pde" in sampling:
             say = stage("sampling on the PDE")
-            sampled["pde"] = (
-                sample_nuts(
+            if hasattr(pde, "jvp"):
+                sampled["pde"] = sample_nuts(
                     accurate, chains=chains, draws=pde_draws, tune=pde_tune, seed=seed, whitening=whitening,
                     accurate=True, report=say,
-                )
-                if hasattr(pde, "jvp")
-                else sample_metropolis(accurate, **walk, accurate=True, report=say)
-            )  # fmt: skip
+                )  # fmt: skip
+            else:
+                sampled["pde"] = sample_metropolis(accurate, **walk, accurate=True, report=say)
     except ArithmeticError as error:
         raise NumericalFailure(str(error)) from error
     return Inversion(
         model=str(surrogate) if isinstance(surrogate, str | Path) else type(surrogate).__name__,
         density=cheap, minima=minima, corrected=corrected,
         chains={route: sampled[route] for route in ("pde", "delayed", "surrogate") if route in sampled},
-        fit=_fit(accurate or cheap, corrected or minima[0], "surrogate" if accurate is None else "PDE"),
+        fitted=(accurate or cheap).solves.evaluate((corrected or minima[0]).parameters[None])[0],
         adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
     )  # fmt: skip
 
@@ -229,36 +231,31 @@ def _models(
     if isinstance(surrogate, str) and surrogate.startswith(("http://", "https://")):
         if isinstance(problem, str):
             raise UsageError("problem names the PDE of a saved surrogate; a server's PDE is a model of the server")
-        if like is None:
-            model = RemoteModel(surrogate)
-        else:
-            like = like if isinstance(like, Surrogate) else Surrogate.load(like)
-            model = RemoteModel(surrogate, like.parameters, like.observables)
-        why_none = f"{surrogate} is a model of a server"
+        alike = Surrogate.load(like) if isinstance(like, str | Path) else like
+        spaces = () if alike is None else (alike.parameters, alike.observables)
+        model, why_none = RemoteModel(surrogate, *spaces), f"{surrogate} is a model of a server"
+    elif like is not None:
+        raise UsageError("like is for a server's model; a saved one knows its own names and bounds")
     else:
-        if like is not None:
-            raise UsageError("like is for a server's model; a saved one knows its own names and bounds")
         model = Surrogate.load(surrogate) if isinstance(surrogate, str | Path) else surrogate
-        why_none = "the model names no PDE; give it as problem"
+        why_none = f"a {type(model).__name__} names no PDE; give one as problem"
     if problem is False:
         return model, None, "problem=False says that there is no PDE"
-    if problem is not None and not isinstance(problem, str):
-        for pde_space, space in ((problem.parameters, model.parameters), (problem.observables, model.observables)):
-            if difference := pde_space.difference(space):
-                raise UsageError(f"problem and model disagree on {space.axes[0].name}: {difference}")
-        return model, problem, ""
-    if not isinstance(model, Surrogate):
-        if problem is not None:
-            raise UsageError(
-                f"expected a problem for {type(model).__name__}, got {problem!r}: names are for surrogates"
-            )
+    if isinstance(model, Surrogate) and (problem is None or isinstance(problem, str)):
+        try:
+            return model, problem_of(model, problem), ""
+        except (UsageError, ImportError) as error:
+            if problem is not None:
+                raise
+            return model, None, str(error)
+    if problem is None:
         return model, None, why_none
-    try:
-        return model, problem_of(model, problem), ""
-    except (UsageError, ImportError) as error:
-        if problem is not None:
-            raise
-        return model, None, str(error)
+    if isinstance(problem, str):
+        raise UsageError(f"expected a problem for a {type(model).__name__}, got {problem!r}: names are for surrogates")
+    for pde_space, space in ((problem.parameters, model.parameters), (problem.observables, model.observables)):
+        if difference := pde_space.difference(space):
+            raise UsageError(f"problem and model disagree on {space.axes[0].name}: {difference}")
+    return model, problem, ""
 
 
 def _solves(pde: Problem, checkpoint: str | Path | None) -> Solves:
@@ -266,13 +263,6 @@ def _solves(pde: Problem, checkpoint: str | Path | None) -> Solves:
         return Solves(pde)
     Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
     return Solves(pde, Path(checkpoint), definition_hash(pde.definition))
-
-
-def _check_routes(routes: Sequence[str], has_pde: bool, why_none: str) -> None:
-    if unknown := [route for route in routes if route not in ("surrogate", "delayed", "pde")]:
-        raise UsageError(f"expected routes surrogate, delayed or pde, got {', '.join(map(repr, unknown))}")
-    if not has_pde and (by_pde := [route for route in routes if route != "surrogate"]):
-        raise UsageError(f"routes {','.join(by_pde)} need the PDE: {why_none}")
 
 
 def _true_parameters(truth: object, space: Space) -> Array:
@@ -296,9 +286,3 @@ def _refusal(adequacy: Adequacy, model: ForwardModel) -> str:
         f"the surrogate is not fit for this inversion: {adequacy}. {remedy}. With force=True it is used all the same; "
         "the routes delayed and pde are right even then"
     )
-
-
-def _fit(posterior: Posterior, minimum: Minimum, by: str) -> Fit:
-    observables = posterior.solves.evaluate(minimum.parameters[None])
-    name = f"most probable point, by the {by}"
-    return Fit(name, minimum.parameters, observables[0], posterior.whitened(observables)[0])

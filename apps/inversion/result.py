@@ -24,33 +24,6 @@ _DISAGREE = 1.05
 _MOST_PRINTED = 8
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Observables at one point beside the observations.
-
-    Attributes
-    ----------
-    name
-        In words: which point, by which model.
-    parameters : (n_in,)
-        The point.
-    observables : (n_out,)
-        By the most accurate model at hand.
-    residuals : (n_data,)
-        In units of the noise.
-    """
-
-    name: str
-    parameters: Array
-    observables: Array
-    residuals: Array
-
-    @property
-    def chi_squared(self) -> float:
-        """Mean square of the residuals; about one for a good fit."""
-        return float((self.residuals**2).mean())
-
-
 @dataclass(frozen=True, repr=False)
 class InversionResult(Result):
     """Posteriors of the same parameters by one or more routes.
@@ -67,8 +40,8 @@ class InversionResult(Result):
         The best of them after more steps on the PDE; None where there is no PDE.
     chains
         Draws by route, those that can be relied on most first.
-    fit
-        Of the best point there is.
+    fitted : (n_out,)
+        Observables at `map`, by the most accurate model.
     adequacy
         Error of the surrogate; None where it is unknown.
     truth : (n_in,)
@@ -84,7 +57,7 @@ class InversionResult(Result):
     minima: list[Minimum]
     corrected: Minimum | None
     chains: dict[str, Chains]
-    fit: Fit
+    fitted: Array
     adequacy: Adequacy | None = None
     truth: Array | None = None
     problem: Problem | None = None
@@ -109,6 +82,21 @@ class InversionResult(Result):
     def posterior(self) -> DataTree | None:
         """`best_chains` and the observations, as ArviZ and xarray read them."""
         return None if self.best_chains is None else self.tree(self.best_chains)
+
+    @property
+    def fitted_by(self) -> str:
+        """Which model `fitted` is by."""
+        return "the PDE" if self.corrected is not None else "the model that was inverted"
+
+    @property
+    def residuals(self) -> Array:
+        """Fitted less observed in units of the noise, decorrelated (n_data,)."""
+        return self.density.whitened(self.fitted[None])[0]
+
+    @property
+    def chi_squared(self) -> float:
+        """Mean square of the residuals; about one for a good fit."""
+        return float((self.residuals**2).mean())
 
     def tree(self, chains: Chains) -> DataTree:
         """Chains with the observations beside them."""
@@ -162,8 +150,7 @@ class InversionResult(Result):
             if self.truth is not None:
                 text += f", truth {self.truth[j]:.5g}"
             rows.append((space.names[j], text))
-        by = "the PDE" if self.corrected is not None else "the model that was inverted"
-        rows.append(("fit", f"chi-squared {self.fit.chi_squared:.3g} per observation, by {by}"))
+        rows.append(("fit", f"chi-squared {self.chi_squared:.3g} per observation, by {self.fitted_by}"))
         if self.adequacy is not None:
             rows.append(("surrogate", str(self.adequacy) + ("" if self.adequacy.adequate else ": doubtful")))
         for route, chains in self.chains.items():
@@ -197,7 +184,7 @@ class InversionResult(Result):
             "map": self._point(self.map),
             "corrected_by_pde": self.corrected is not None,
             "shift_of_map_by_pde": None if correction is None else correction.tolist(),
-            "chi_squared": self.fit.chi_squared,
+            "chi_squared": self.chi_squared,
             "gate": None if self.adequacy is None else self.adequacy.numbers(),
             "posterior": {route: chains.numbers() for route, chains in self.chains.items()},
             "shifts": self.shifts(),

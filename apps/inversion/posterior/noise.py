@@ -81,12 +81,12 @@ class Noise:
         return Noise(cholesky(covariance[np.ix_(measured, measured)], lower=True))
 
 
-def noise_of(given: object, values: Array, standard_deviations: Array | None = None) -> Noise:
+def noise_of(noise: object, values: Array, standard_deviations: Array | None = None) -> Noise:
     """The noise of observations, as a user gives it.
 
     Parameters
     ----------
-    given
+    noise
         `2%` of each value's size; `0.001` in the unit of the observations; `2%+0.001`, standard deviations added as is
         usual for field data; `data`: the standard deviations that came with the observations; a file, .npy or .csv; a
         number; or an array: standard deviations (m,) or a covariance (m, m).
@@ -102,21 +102,21 @@ def noise_of(given: object, values: Array, standard_deviations: Array | None = N
     FileNotFoundError
         No such file.
     """
-    if isinstance(given, Noise):
-        return given
-    if isinstance(given, str) and given.strip() == "data":
+    if isinstance(noise, Noise):
+        return noise
+    if isinstance(noise, str) and noise.strip() == "data":
         if standard_deviations is None:
             raise UsageError(f"the observations came without standard deviations; {EXPECTED}")
         return _checked(standard_deviations, values)
-    if isinstance(given, str | Path) and Path(given).suffix in (".npy", ".csv"):
-        return _checked(_read(Path(given)), values)
-    if isinstance(given, str):
-        relative, absolute = _parts(given)
+    if isinstance(noise, str | Path) and Path(noise).suffix in (".npy", ".csv"):
+        return _checked(_read(Path(noise)), values)
+    if isinstance(noise, str):
+        relative, absolute = _parts(noise)
         return _checked(relative * np.abs(values) + absolute, values)
     try:
-        array = np.asarray(given, float)
+        array = np.asarray(noise, float)
     except (TypeError, ValueError):
-        raise UsageError(f"{EXPECTED}, a number or an array; got {given!r}") from None
+        raise UsageError(f"{EXPECTED}, a number or an array; got {noise!r}") from None
     return _checked(np.full(len(values), array) if array.ndim == 0 else array, values)
 
 

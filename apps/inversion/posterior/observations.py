@@ -15,12 +15,12 @@ NAME, VALUE, DEVIATION = "observable", "value", "standard_deviation"
 EXPECTED = f".csv with a column {VALUE} (and {NAME}, {DEVIATION}), .npz or .mat with `observations`, or .npy"
 
 
-def observations_of(given: object, space: Space) -> tuple[Array, Array | None]:
+def observations_of(observations: object, space: Space) -> tuple[Array, Array | None]:
     """Observations of a space (n_out,), NaN where nothing was measured, and their standard deviations where given.
 
     Parameters
     ----------
-    given
+    observations
         An array (n_out,); values by name, of any of the observables; or a file. A .csv has one observable a line:
         `value`, and with it `observable`, its name, where not all were measured or they come in another order;
         `standard_deviation` is optional, and empty values are missing.
@@ -33,14 +33,14 @@ def observations_of(given: object, space: Space) -> tuple[Array, Array | None]:
         No such file.
     """
     source, deviations = "observations", None
-    if isinstance(given, str | Path):
-        source = str(given)
-        values, deviations = _read(Path(given), space)
-    elif isinstance(given, Mapping):
-        column = numbers(source, "the values", list(given.values()), 1)
-        values = _by_name(source, list(map(str, given)), column[:, None], space)[:, 0]
+    if isinstance(observations, str | Path):
+        source = str(observations)
+        values, deviations = _read(Path(observations), space)
+    elif isinstance(observations, Mapping):
+        column = numbers(source, "the values", list(observations.values()), 1)
+        values = _by_name(source, list(map(str, observations)), column[:, None], space)[:, 0]
     else:
-        values = _vector(source, given, space)
+        values = _vector(source, observations, space)
     if not np.isfinite(values).any():
         raise UsageError(f"{source}: there is no observation, all values are missing")
     if np.isinf(values).any():
@@ -90,7 +90,12 @@ def _by_name(source: str, names: Sequence[str], rows: Array, space: Space) -> Ar
 
 
 def _vector(source: str, values: object, space: Space) -> Array:
-    vector = numbers(source, "the observations", values)
+    try:
+        vector = numbers(source, "the observations", np.asarray(values))
+    except UsageError:
+        raise
+    except ValueError as error:  # rows of different lengths
+        raise UsageError(f"{source}: expected an array of numbers ({error})") from None
     if vector.size != space.size or sum(n > 1 for n in vector.shape) > 1:
         raise UsageError(
             f"{source}: expected {space.size} numbers, one for every observable of the model; got {vector.shape}"

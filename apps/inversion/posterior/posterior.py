@@ -120,7 +120,4 @@ class Posterior:
     def log_density_and_gradient(self, z: Array) -> tuple[Array, Array]:
         """The same, and its gradient (n, n_in)."""
         observables, gradient = self.solves.pulled_back(self.prior.parameters(z), self.weights)
-        return (
-            -self.misfit(observables) - 0.5 * (z**2).sum(axis=1),
-            -self.prior.pull_back(z, gradient) - z,
-        )
+        return (-self.misfit(observables) - 0.5 * (z**2).sum(axis=1), -self.prior.pull_back(z, gradient) - z)

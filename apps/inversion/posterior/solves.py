@@ -23,7 +23,7 @@ from gnvpro.surrogate.spaces import Array
 
 
 class Solves:
-    """A `ForwardModel` that counts.
+    """The evaluations and gradients of a forward model, counted.
 
     A model may offer besides, where that costs less: `linearize(y)`, observables and Jacobian (n, n_out, n_in) together;
     `jacobian(y)`; and `pullback(y)`, observables and the function that `vjp` is at y.
@@ -67,11 +67,6 @@ class Solves:
             self.failed += _failures(observables)
             return observables
 
-    def jvp(self, y: Array, dy: Array) -> Array:
-        """As the model."""
-        with self._lock:
-            return self._remembered("jvp", (y, dy), lambda y, dy: (np.asarray(self.model.jvp(y, dy), float),))[0]
-
     def vjp(self, y: Array, dc: Array) -> Array:
         """As the model."""
         with self._lock:
@@ -99,7 +94,7 @@ class Solves:
                 observables, pull = self._offers.pullback(y)
                 self.failed += _failures(observables)
                 return observables, pull(weights(observables))
-        if hasattr(self.model, "linearize"):
+        if hasattr(self.model, "linearize") or not hasattr(self.model, "vjp"):
             observables, jacobian = self.linearize(y)
             return observables, np.einsum("noi,no->ni", jacobian, weights(observables))
         observables = self.evaluate(y)

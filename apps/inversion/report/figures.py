@@ -119,6 +119,7 @@ def pairs(inversion: InversionResult, shown: Sequence[int]) -> Figure:
                     inversion.map.parameters[j], inversion.map.parameters[shown[i]], "x", color="black", markersize=5
                 )
                 axes.yaxis.set_major_locator(MaxNLocator(3, prune="both"))
+                axes.tick_params(labelleft=k == 0)
             if inversion.truth is not None:
                 axes.axvline(inversion.truth[j], color=RED, linewidth=0.8)
                 if i > k:

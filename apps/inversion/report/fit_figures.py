@@ -29,7 +29,7 @@ def standardised(inversion: InversionResult) -> Array:
     Where the noise is correlated these are not independent, as `Fit.residuals` are.
     """
     posterior = inversion.density
-    return (inversion.fit.observables - posterior.data) / posterior.noise.standard_deviations
+    return (inversion.fitted - posterior.data) / posterior.noise.standard_deviations
 
 
 def largest_residuals(inversion: InversionResult) -> list[int]:
@@ -47,7 +47,7 @@ def images(inversion: InversionResult) -> Figure:
     base = np.zeros(space.size) if background is None else background
     what = "" if background is None else " anomaly"
     observed = stacked(space, inversion.density.data - base)
-    fitted = stacked(space, inversion.fit.observables - base)
+    fitted = stacked(space, inversion.fitted - base)
     residuals, names, shown = stacked(space, standardised(inversion)), image_names(space), largest_residuals(inversion)
     figure = Figure(figsize=(9.2, 2.45 * len(shown) + 0.6), layout="constrained")
     grid = figure.subplots(len(shown), 3, squeeze=False, sharex=True, sharey=True)
@@ -88,8 +88,7 @@ def curves(inversion: InversionResult) -> Figure:
     numeric = not isinstance(first.labels[0], str)
     x = np.asarray(first.labels, float) if numeric else np.arange(len(first.labels))
     observed, fitted, spread = (
-        values.reshape(len(x), -1)
-        for values in (posterior.data, inversion.fit.observables, posterior.noise.standard_deviations)
+        values.reshape(len(x), -1) for values in (posterior.data, inversion.fitted, posterior.noise.standard_deviations)
     )
     n = observed.shape[1]
     shown = np.unique(np.linspace(0, n - 1, min(_MOST_CURVES, n)).astype(int))
@@ -122,7 +121,7 @@ def residuals(inversion: InversionResult) -> Figure:
     places.set_xlabel("number of the observable")
     places.xaxis.set_major_locator(MaxNLocator(integer=True))
     places.set_ylabel("(fitted − observed) / noise")
-    whitened = inversion.fit.residuals
+    whitened = inversion.residuals
     far = max(_RESIDUAL_RANGE, 1.05 * float(np.abs(whitened).max()))
     bins = np.linspace(-far, far, int(np.clip(2 * np.sqrt(len(whitened)), 8, 60)) + 1)
     law.hist(whitened, bins=bins.tolist(), density=True, color=BLUE, alpha=0.6, label=f"{len(whitened):,} residuals")

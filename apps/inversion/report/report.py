@@ -65,35 +65,31 @@ def _pictures(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str
 
 def _pairs_caption(inversion: InversionResult, shown: Sequence[int]) -> str:
     some = f"The {len(shown)} of {len(inversion.names)} parameters that the data inform best. "
-    return (
-        (some if len(shown) < len(inversion.names) else "")
-        + "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the "
-        "range of the prior is above each marginal."
+    return some * (len(shown) < len(inversion.names)) + (
+        "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the range "
+        "of the prior is above each marginal."
     )
 
 
 def _fit_pictures(inversion: InversionResult) -> list[tuple[str, Figure, str]]:
-    space, fit = inversion.density.solves.observables, inversion.fit
-    of = f"At the {fit.name}. "
+    space = inversion.density.solves.observables
+    where = f"At the most probable point, by {inversion.fitted_by}. "
     correlated = " The noise is correlated: the histogram is of residuals that were decorrelated first."
-    left = (
-        "Residuals",
-        fit_figures.residuals(inversion),
-        f"Chi-squared {fit.chi_squared:.4g} per observation. Left: the band is two standard deviations of the noise. Right: "
-        "the residuals beside the law they have if the model fits and the noise is as it was stated."
-        + correlated
-        * inversion.density.noise.correlated,
+    caption = (
+        f"Chi-squared {inversion.chi_squared:.4g} per observation. Left: the band is two standard deviations of the noise. "
+        "Right: the residuals beside the law they have if the model fits and the noise is as it was stated."
     )
+    residuals = fit_figures.residuals(inversion), caption + correlated * inversion.density.noise.correlated
     if not images.are_images(space):
         text = "Dots are observations with one standard deviation of their noise, lines the fitted model."
-        return [("Data fit", fit_figures.curves(inversion), of + text), left]
-    shown, all_of = fit_figures.largest_residuals(inversion), len(images.image_names(space))
+        return [("Data fit", fit_figures.curves(inversion), where + text), ("Residuals", *residuals)]
+    shown, n_images = fit_figures.largest_residuals(inversion), len(images.image_names(space))
     text = (
         "Absolute values on a logarithmic scale of four decades; dark lines are changes of sign. A pattern in the "
         "residuals is what the model does not explain. Grey is where nothing was observed."
     )
-    some = f" The {len(shown)} images of {all_of} with the largest residuals." if len(shown) < all_of else ""
-    return [("Data fit", fit_figures.images(inversion), of + text + some), left]
+    some = f" The {len(shown)} images of {n_images} with the largest residuals." * (len(shown) < n_images)
+    return [("Data fit", fit_figures.images(inversion), where + text + some), ("Residuals", *residuals)]
 
 
 def _origin(inversion: InversionResult) -> list[tuple[str, str]]:

@@ -9,13 +9,7 @@ import numpy as np
 
 from gnvpro.apps.inversion.adequacy import REFUSE_ABOVE, WARN_ABOVE
 from gnvpro.apps.inversion.maximum_a_posteriori import Minimum
-from gnvpro.apps.inversion.report.marginals import (
-    interval,
-    labelled_parameter,
-    prior_interval,
-    relative_spread,
-    spread,
-)
+from gnvpro.apps.inversion.report.marginals import interval, labelled_parameter, prior_interval, relative_spread, spread
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import RHAT, shift
 from gnvpro.surrogate.formatting import seconds
@@ -23,9 +17,14 @@ from gnvpro.surrogate.formatting import seconds
 
 def headlines(inversion: InversionResult) -> list[tuple[str, str]]:
     """A value and what it says, for the cards on top."""
-    n, fit, chains, adequacy = inversion.density.n_data, inversion.fit, inversion.best_chains, inversion.adequacy
+    n, chains, adequacy = inversion.density.n_data, inversion.best_chains, inversion.adequacy
     usual = f"1 ± {2 * np.sqrt(2 / n):.2g} is usual of {n:,} observations with noise of this size"
-    cards = [(f"{fit.chi_squared:.3g}", f"chi-squared per observation of the {fit.name}; {usual}")]
+    cards = [
+        (
+            f"{inversion.chi_squared:.3g}",
+            f"chi-squared per observation at the most probable point, by {inversion.fitted_by}; {usual}",
+        )
+    ]
     if chains is not None:
         worst = float(chains.split_rhat.max())
         agree = f"below {RHAT}, the chains agree"

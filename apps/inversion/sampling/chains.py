@@ -109,9 +109,8 @@ class Chains:
 
     @cached_property
     def effective(self) -> Array:
-        """Effective samples (n_in,) for the mean and, if fewer, the tails of every parameter."""
-        columns = [self.draws[:, :, j] for j in range(self.space.size)]
-        return np.array([effective_samples(column) for column in columns])
+        """Effective samples (n_in,) of every parameter."""
+        return np.array([effective_samples(self.draws[:, :, j]) for j in range(self.space.size)])
 
     @cached_property
     def monte_carlo_error(self) -> Array:
@@ -128,14 +127,13 @@ class Chains:
         """What ArviZ reads: groups posterior, sample_stats and, of observations (n_out,), observed_data."""
         parameter = self.space.axes[0].name
         groups: dict[str, Any] = {"posterior": {"y": self.draws}, "unconstrained_posterior": {"z": self.latent}}
+        coords: dict[str, list[Any]] = {parameter: list(self.space.names)}
         if self.statistics:
             groups["sample_stats"] = self.statistics
-        dims = {"y": [parameter], "z": [parameter]}
-        coords: dict[str, list[Any]] = {parameter: list(self.space.names)}
         if observed is not None:
             groups["observed_data"] = {"d": observed}
-            dims["d"], coords["observable"] = ["observable"], list(names) or list(range(len(observed)))
-        tree = from_dict(groups, dims=dims, coords=coords)
+            coords["observable"] = list(names) or list(range(len(observed)))
+        tree = from_dict(groups, dims={"y": [parameter], "z": [parameter], "d": ["observable"]}, coords=coords)
         tree.attrs |= dict(route=self.route, n_chains=len(self.draws), evaluations=self.cheap, pde_solves=self.accurate)
         return tree
 

@@ -1,11 +1,8 @@
-"""What a study of inversion is made with: samples and surrogates of a problem, synthetic observations, CPU seconds."""
+"""What a study of inversion is made with: samples and surrogates of a problem, synthetic observations."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,19 +127,3 @@ def observed(
         data = exact + law.draw(np.random.default_rng((seed, i)), 1)[0]
         cases.append(Case(truth, exact, data, law, noise_of(noise, data)))
     return cases
-
-
-class Stages:
-    """CPU seconds of this process by part; a part that is entered again adds to its seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count what is done inside."""
-        began = time.process_time()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.process_time() - began  # pyright: ignore[reportArgumentType]

@@ -116,11 +116,11 @@ def numbers(rows: list[PointComparison]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(found: dict[str, Any]) -> Table:
+def table(summary: dict[str, Any]) -> Table:
     """Distances and solves."""
-    title = f"most probable point, {len(found['problems'])} problems"
-    if found["reference_higher"]:
-        title += f"; in {found['reference_higher']} all of scipy's searches ended in a higher minimum"
+    title = f"most probable point, {len(summary['problems'])} problems"
+    if summary["reference_higher"]:
+        title += f"; in {summary['reference_higher']} all of scipy's searches ended in a higher minimum"
     table = Table("", "PDE solves", "with derivatives", "largest distance in sd", title=title, box=None)
     for name, key, distance in (
         ("surrogate, then the PDE", "", "distance_max"),
@@ -128,6 +128,6 @@ def table(found: dict[str, Any]) -> Table:
         ("scipy's least_squares on the PDE, best start", "reference_", None),
         ("the same, all starts", "all_reference_", None),
     ):
-        costs = ("0", "0") if key is None else (f"{found[f'{key}{of}_mean']:.1f}" for of in ("solves", "derivatives"))
-        table.add_row(name, *costs, "reference" if distance is None else f"{found[distance]:.1e}")
+        costs = ("0", "0") if key is None else (f"{summary[f'{key}{of}_mean']:.1f}" for of in ("solves", "derivatives"))
+        table.add_row(name, *costs, "reference" if distance is None else f"{summary[distance]:.1e}")
     return table

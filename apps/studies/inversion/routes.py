@@ -134,14 +134,14 @@ def compare_routes(
     return Routes(chains, adequacy)
 
 
-def table(found: dict[str, Any], title: str) -> Table:
+def table(numbers: dict[str, Any], title: str) -> Table:
     """Costs and agreement of the routes."""
     shown = Table(
         "", "solves", "effective", "solves each", "× fewer", "accepted", "R-hat", "means", "sds", "shift", title=title,
         caption="means, sds: largest difference to the random walk in Monte Carlo errors; shift: of a mean, in sd",
         box=None,
     )  # fmt: skip
-    for name, row in found["routes"].items():
+    for name, row in numbers["routes"].items():
         fewer, accepted = row["fewer_solves_than_random_walk"], row.get("acceptance")
         largest = (np.abs(row[f"{of}_in_monte_carlo_errors"]).max() for of in ("means", "standard_deviations"))
         shown.add_row(

@@ -34,7 +34,7 @@ def field(tmp_path_factory):
     clean = problem.evaluate(TRUTH)[0]
     values = clean + SPREAD * np.random.default_rng(0).standard_normal(len(clean))
     values[2] = np.nan
-    lines = [f"{name},{value},{SPREAD}" for name, value in zip(problem.observables.names, values, strict=True)]
+    lines = [f'"{name}",{value},{SPREAD}' for name, value in zip(problem.observables.names, values, strict=True)]
     (folder / "field.csv").write_text("\n".join(["observable,value,standard_deviation", *lines]))
     np.save(folder / "truth.npy", TRUTH)
     return folder

@@ -8,7 +8,7 @@ from gnvpro.apps.inversion.posterior.noise import Noise
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.result import Fit, InversionResult
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.surrogate.spaces import Axis, Space
 
@@ -70,9 +70,8 @@ def invert(
             cheap=1000 * (k + 1), accurate=accurate, wall_seconds=2.0, cpu_seconds=1.0, about={"acceptance": 0.75},
         )  # fmt: skip
     fitted = matrix @ best.parameters
-    fit = Fit("most probable point, by the model", best.parameters, fitted, posterior.whitened(fitted[None])[0])
     return InversionResult(
-        "linear", posterior, minima, None, chains, fit, adequacy, true if truth else None, problem, seconds=3.0
+        "linear", posterior, minima, None, chains, fitted, adequacy, true if truth else None, problem, seconds=3.0
     )
 
 

@@ -145,7 +145,7 @@ def test_traces_are_the_draws_with_their_diagnostics(three):
 
 def test_residuals_are_in_units_of_the_noise_and_beside_their_law(three):
     places, law = fit_figures.residuals(three).axes
-    fit, data = three.fit.observables, three.density.data
+    fit, data = three.fitted, three.density.data
     np.testing.assert_allclose(places.collections[-1].get_offsets()[:, 1], (fit - data) / NOISE)
     assert sum(bar.get_height() * bar.get_width() for bar in law.patches) == pytest.approx(1)
     x, y = law.get_lines()[0].get_data()
@@ -169,7 +169,7 @@ def test_curves_show_observed_and_fitted():
     assert axes.get_xlabel() == "time (s)"
     assert axes.get_ylabel() == "observable (K)"
     lines = {line.get_label(): line for line in axes.get_lines()}
-    fitted = inversion.fit.observables.reshape(6, 3)
+    fitted = inversion.fitted.reshape(6, 3)
     np.testing.assert_allclose(lines["sensor b"].get_ydata(), fitted[:, 1])
 
 

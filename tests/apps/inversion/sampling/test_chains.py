@@ -23,7 +23,7 @@ from gnvpro.apps.inversion.posterior.noise import Noise
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.result import Fit, InversionResult
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Space
@@ -253,10 +253,9 @@ def test_all_numbers_of_an_inversion_are_json():
         "delayed": chains(independent_draws()),
         "surrogate": chains(np.array([0.3, 0.0]) + independent_draws(seed=7)),
     }
-    fit = Fit("point", best.parameters, fitted[0], posterior.whitened(fitted)[0])
     moved = replace(best, parameters=best.parameters + 0.5 * best.standard_deviations)
     whole = InversionResult(
-        "m", posterior, minima, moved, routes, fit, Adequacy(0.1, 0.2, "test"), np.array([5.0, 4.5])
+        "m", posterior, minima, moved, routes, fitted[0], Adequacy(0.1, 0.2, "test"), np.array([5.0, 4.5])
     )
     numbers = json.loads(json.dumps(jsonable(whole.numbers())))
     assert numbers["n_data"] == 4
