@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
     from gnvpro.pde_data.problems.resistivity.problem import Resistivity
     from gnvpro.pde_data.storage.dataset import read_samples
-    from gnvpro.surrogate.elimination.drop_in import VarPro, varpro_loss
+    from gnvpro.surrogate.elimination.varpro_loss import VarPro, varpro_loss
     from gnvpro.surrogate.errors import UsageError
     from gnvpro.surrogate.forward_model import ForwardModel
     from gnvpro.surrogate.model.classifier import Classifier
@@ -54,8 +54,8 @@ _HOMES = {
     "Surrogate": "surrogate.model.surrogate",
     "Classifier": "surrogate.model.classifier",
     "TrainSettings": "training.settings",
-    "VarPro": "surrogate.elimination.drop_in",
-    "varpro_loss": "surrogate.elimination.drop_in",
+    "VarPro": "surrogate.elimination.varpro_loss",
+    "varpro_loss": "surrogate.elimination.varpro_loss",
     "GNvproRegressor": "training.estimators",
     "GNvproClassifier": "training.estimators",
     "ConvectionDiffusionReaction": "pde_data.problems.convection.problem",
