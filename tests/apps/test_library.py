@@ -97,7 +97,6 @@ def test_samples_come_from_files_datasets_and_arrays_alike(data, samples):
         ]
         at = gnvpro.predict(trained[0].surrogate, dataset).observables
     for training in trained:
-        shown(training)
         np.testing.assert_array_equal(training.surrogate.theta, trained[0].surrogate.theta)
     assert trained[3].surrogate.parameters == samples.parameter_space
     np.testing.assert_array_equal(at, trained[0].surrogate.evaluate(samples.parameters))
