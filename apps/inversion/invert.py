@@ -141,12 +141,12 @@ def invert(
     true_parameters = None if truth is None else _true_parameters(truth, model.parameters)
     accurate = None if pde is None else cheap.by(_solves(pde, checkpoint))
     if accurate is None and checkpoint is not None:
-        raise UsageError(f"checkpoint keeps PDE solves, and there are none: {why_none}")
+        raise UsageError(f"`checkpoint` keeps PDE solves, and there are none: {why_none}")
     chosen = routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))
     if unknown := set(chosen) - set(get_args(Route)):
         raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
     if accurate is None and (by_pde := [route for route in chosen if route != "surrogate"]):
-        raise UsageError(f"routes {','.join(by_pde)} need the PDE: {why_none}")
+        raise UsageError(f"`routes` {','.join(by_pde)} need the PDE: {why_none}")
 
     def stage(name: str) -> Report:
         def told(done: float, total: float | None, note: str) -> None:
@@ -230,15 +230,15 @@ def _models(
     """The model that is inverted; its PDE, or why there is none."""
     if isinstance(surrogate, str) and surrogate.startswith(("http://", "https://")):
         if isinstance(problem, str):
-            raise UsageError("problem names the PDE of a saved surrogate; a server's PDE is a model of the server")
+            raise UsageError("`problem` names the PDE of a saved surrogate; a server's PDE is a model of the server")
         alike = Surrogate.load(like) if isinstance(like, str | Path) else like
         spaces = () if alike is None else (alike.parameters, alike.observables)
         model, why_none = RemoteModel(surrogate, *spaces), f"{surrogate} is a model of a server"
     elif like is not None:
-        raise UsageError("like is for a server's model; a saved one knows its own names and bounds")
+        raise UsageError("`like` is for a server's model; a saved one knows its own names and bounds")
     else:
         model = Surrogate.load(surrogate) if isinstance(surrogate, str | Path) else surrogate
-        why_none = f"a {type(model).__name__} names no PDE; give one as problem"
+        why_none = f"a {type(model).__name__} names no PDE; give one as `problem`"
     if problem is False:
         return model, None, "problem=False says that there is no PDE"
     if isinstance(model, Surrogate) and (problem is None or isinstance(problem, str)):

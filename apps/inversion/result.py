@@ -122,10 +122,11 @@ class InversionResult(Result):
     def doubt(self) -> str | None:
         """Why the posterior is not to be relied on; None where the chains agree."""
         for route, chains in self.chains.items():
-            if not chains.split_rhat.max() <= _DISAGREE:
+            if not (apart := chains.split_rhat.max()) <= _DISAGREE:
+                longer = "`draws`" if route == "surrogate" else "`pde_draws`"
                 return (
-                    f"the chains of {route} do not agree (split R-hat {chains.split_rhat.max():.2f}, expected at most "
-                    f"{_DISAGREE}); draw more with {'draws' if route == 'surrogate' else 'pde_draws'}, and look at the minima"
+                    f"the chains of {route} do not agree (split R-hat {apart:.2f}, expected at most {_DISAGREE}); draw more "
+                    f"with {longer}, and look at the minima"
                 )
         return None
 

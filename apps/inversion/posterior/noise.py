@@ -14,7 +14,7 @@ from gnvpro.pde_data.storage.files import listed, load_arrays, numbers, read_tab
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
-_PART = re.compile(r"([0-9.eE+-]+?)\s*(%?)")
+_PART = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%?)")
 # A plus sign that is not of an exponent.
 _PLUS = re.compile(r"(?<![0-9.][eE])\+")
 EXPECTED = "expected noise such as 2%, 0.001, 2%+0.001 (relative and absolute, added) or a .npy or .csv file"
@@ -125,16 +125,12 @@ def _parts(text: str) -> tuple[float, float]:
     relative = absolute = 0.0
     for part in _PLUS.split(text):
         match = _PART.fullmatch(part.strip())
-        try:
-            size = float(match[1]) if match else -1.0
-        except ValueError:
-            size = -1.0
-        if not (match and 0 < size < np.inf):
+        if match is None or not 0 < float(match[1]) < np.inf:
             raise UsageError(f"{EXPECTED}; got {text!r}")
         if match[2]:
-            relative += size / 100
+            relative += float(match[1]) / 100
         else:
-            absolute += size
+            absolute += float(match[1])
     return relative, absolute
 
 

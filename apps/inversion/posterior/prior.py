@@ -45,7 +45,7 @@ class Prior:
         space, normal = self.space, self.normal
         if space.constraint == "simplex":
             if normal.any():
-                raise UsageError("parameters that sum to one have the prior of their space; leave out prior")
+                raise UsageError("parameters that sum to one have the prior of their space; leave out `prior`")
             if not (np.all(self.lower <= 0) and np.all(self.upper > 0)):
                 raise UsageError(
                     "expected parameters that sum to one with lower bounds of at most 0 and upper ones above"

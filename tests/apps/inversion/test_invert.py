@@ -116,7 +116,7 @@ def test_a_forward_model_of_ones_own_is_inverted_without_a_pde(observed):
 def test_the_pde_may_be_left_out(surrogate, observed):
     inversion = invert(surrogate, observed, SPREAD, problem=False, draws=0, starts=2)
     assert inversion.problem is inversion.corrected is inversion.posterior is None
-    with pytest.raises(UsageError, match="routes pde need the PDE: problem=False says that there is no PDE"):
+    with pytest.raises(UsageError, match="`routes` pde need the PDE: problem=False says that there is no PDE"):
         invert(surrogate, observed, SPREAD, problem=False, routes=("surrogate", "pde"))
 
 
@@ -145,12 +145,12 @@ def test_a_surrogate_worse_than_the_noise_is_refused_unless_forced(surrogate, ob
         (dict(prior={"rate": 1.0}), "mean and standard deviation; got 1.0"),
         (dict(problem="toy"), "problem"),
         (dict(routes=("guess",)), "expected routes surrogate, delayed, pde, got 'guess'"),
-        (dict(routes=("delayed",)), "routes delayed need the PDE: "),
-        (dict(checkpoint="x.db"), "checkpoint keeps PDE solves, and there are none"),
+        (dict(routes=("delayed",)), "`routes` delayed need the PDE: "),
+        (dict(checkpoint="x.db"), "`checkpoint` keeps PDE solves, and there are none"),
         (dict(truth=[1.0]), r"expected \(n, 2\) values"),
         (dict(truth={"rate": 0.4}), "expected true parameters amplitude, rate, got rate"),
         (dict(truth=[[1.4, 0.45], [1.4, 0.45]]), "expected one row of true parameters, got 2"),
-        (dict(like="x"), "like is for a server's model"),
+        (dict(like="x"), "`like` is for a server's model"),
         (dict(surrogate="http://127.0.0.1:9/decay"), "is it running"),
         (dict(surrogate="http://127.0.0.1:9/decay", problem="m:f"), "a server's PDE is a model of the server"),
         (dict(surrogate=DecayProblem(), problem="m:f"), "names are for surrogates"),
