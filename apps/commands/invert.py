@@ -83,7 +83,7 @@ def run(given: InvertOptions) -> Outcome:
     surrogate, out = arguments.pop("model"), arguments.pop("out")
     try:
         with progress("inverting") as report, one_thread():
-            inversion = invert(surrogate, **arguments, report=report)
+            inversion = invert(surrogate, **arguments, progress=report)
     except KeyboardInterrupt:
         at = given.checkpoint
         kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"

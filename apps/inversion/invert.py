@@ -88,7 +88,7 @@ def invert(
     checkpoint: str | Path | None = None,
     truth: object = None,
     force: bool = False,
-    report: Report | None = None,
+    progress: Report | None = None,
 ) -> Inversion:
     """Find parameters from observations: maximum a posteriori point, posterior, and both confirmed by the PDE.
 
@@ -123,7 +123,7 @@ def invert(
         Parameters that made the observations, where known: an array, values by name, or a file.
     force
         Also with a surrogate whose error is above the noise.
-    report
+    progress
         Is told how far the work is.
 
     Raises
@@ -150,8 +150,8 @@ def invert(
 
     def stage(name: str) -> Report:
         def told(done: float, total: float | None, note: str) -> None:
-            if report is not None:
-                report(done, total, f"{name}: {note}")
+            if progress is not None:
+                progress(done, total, f"{name}: {note}")
 
         told(0, None, "begins")
         return told

@@ -163,7 +163,7 @@ def _models(settings: Settings, given: StudySettings, report: Report) -> tuple[M
 def _inverted(case: Case, noise: Noise, surrogate: Surrogate, report: Report | None = None, **lengths: Any) -> Chains:
     """Draws by the surrogate alone, whatever its error."""
     inversion = invert(
-        surrogate, case.data, noise, problem=False, routes=("surrogate",), force=True, report=report, **lengths
+        surrogate, case.data, noise, problem=False, routes=("surrogate",), force=True, progress=report, **lengths
     )
     return inversion.chains["surrogate"]
 

@@ -74,7 +74,7 @@ def test_the_result_is_read_by_people_programs_and_arviz(surrogate, observed, tm
     stages = []
     inversion = invert(
         surrogate, observed, SPREAD, {"rate": (0.45, 0.1)}, DecayProblem(), truth=TRUTH, seed=1, **SHORT,
-        report=lambda done, total, note: stages.append(note.partition(":")[0]),
+        progress=lambda done, total, note: stages.append(note.partition(":")[0]),
     )  # fmt: skip
     assert isinstance(inversion, Inversion)
     assert list(inversion.chains) == ["delayed", "surrogate"]
