@@ -141,6 +141,7 @@ def pairs(inversion: InversionResult, shown: Sequence[int]) -> Figure:
         figure.set_layout_engine("constrained")
         figure.legend(handles=handles, loc="outside upper center", fontsize=8, ncols=2)
     else:
+        figure.subplots_adjust(left=0.9 / side, bottom=0.65 / side)  # room for labels of two lines
         figure.legend(handles=handles, loc="upper right", fontsize=8 if n < 4 else 9, bbox_to_anchor=(0.98, 0.98))
     return figure
 
