@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from typing import Protocol
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.objectives.protocol import Objective, OuterLayer, Point
+from gnvpro.surrogate.objectives.protocol import Objective, Point
 from gnvpro.surrogate.objectives.reduced import ReducedObjective
-from gnvpro.training.fitting.clock import Clock
+from gnvpro.surrogate.objectives.work import WorkMeter
+from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.fitting.records import End, Iterate, Record
-from gnvpro.training.solvers.protocol import Solver, Status, Step
-from gnvpro.training.solvers.state import Resumable, State
+from gnvpro.training.solvers.protocol import Resumable, Solver, Status, Step
 
 
 class Validation(Protocol):
@@ -69,6 +70,23 @@ class ValidationSet:
         return loss, error
 
 
+@dataclass
+class FitState:
+    """What a checkpoint holds of a fit; `solver` is the state of the fit's solver, of a type of its own."""
+
+    status: Status
+    iteration: int
+    is_advancing: bool
+    limit: float
+    ends: list[End]
+    meter: WorkMeter
+    seconds: list[float]
+    history: list[Record]
+    best: Iterate
+    theta: Tensor
+    solver: Any
+
+
 class Fit:
     """A training run that can be paused: `advance` goes on until the budget, convergence or Ctrl-C.
 
@@ -104,11 +122,11 @@ class Fit:
         self._charge_looks, self._overdraw, self._limit = charge_looks, overdraw, math.inf
         self.history: list[Record] = []
         self.status = Status.running
-        self.cpu_seconds = self.wall_seconds = 0.0
+        self._stopwatch = Stopwatch()
         self._iteration, self._is_advancing = 0, False
         self._ends: list[End] = []
-        self._restored: State | None = None
-        with self._timed():
+        self._restored: FitState | None = None
+        with self._stopwatch:
             self.point = objective.at(theta)
             if not math.isfinite(self.point.value):
                 raise UsageError(
@@ -123,14 +141,24 @@ class Fit:
         """The network being fitted."""
         return self.objective.network
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Of this process, spent on the fit."""
+        return self._stopwatch.cpu_seconds
+
+    @property
+    def wall_seconds(self) -> float:
+        """By the clock on the wall; pauses between two `advance` do not count."""
+        return self._stopwatch.wall_seconds
+
     def advance(self, work_units: float, on_step: Callable[[Fit], None] | None = None) -> Status:
         """Run until `work_units` more are spent; the status says why it ended.
 
         A fit that ended for another reason than its budget stays ended. Ctrl-C ends it with status
         `interrupted`, the best iterate kept.
         """
-        if self._restored is not None and len(self._ends) < len(self._restored.values["ends"]):
-            return self._replayed()
+        if self._restored is not None and len(self._ends) < len(self._restored.ends):
+            return self._replayed(self._restored)
         if self._restored is not None:
             self._take_up(self._restored)
         if not self._is_advancing:
@@ -139,7 +167,7 @@ class Fit:
             self.status, self._limit = Status.running, self.objective.meter.total + work_units
             self._is_advancing = True
         try:
-            with self._timed():
+            with self._stopwatch:
                 while self.status is Status.running:
                     if self.objective.meter.total >= self._limit:
                         self.status = Status.budget_spent
@@ -150,7 +178,7 @@ class Fit:
         except KeyboardInterrupt:
             self.status = Status.interrupted
         if self.history[-1].validation_error is None:
-            with self._timed():
+            with self._stopwatch:
                 self._look(Step(self.point, self.history[-1].step, self.history[-1].accepted))
         return self._ended()
 
@@ -158,44 +186,27 @@ class Fit:
     def position(self) -> tuple[int, int, int]:
         """Changes whenever the state does: steps, advances finished, whether one is under way; zero at the start."""
         if self._restored is not None:
-            values = self._restored.values
-            return values["iteration"], len(values["ends"]), int(values["is_advancing"])
+            return self._restored.iteration, len(self._restored.ends), int(self._restored.is_advancing)
         return self._iteration, len(self._ends), int(self._is_advancing)
 
-    def state(self) -> State:
+    def state(self) -> FitState:
         """All that the rest of the run depends on, for `restore`.
 
         Raises
         ------
-        ValueError
+        UsageError
             The solver cannot be resumed.
         """
         if self._restored is not None:
             return self._restored
         if not isinstance(self.solver, Resumable):
             raise UsageError(f"the solver {self.solver.name} cannot be put aside; train without a checkpoint")
-        seconds = self._clock.read() if self._is_advancing else (self.cpu_seconds, self.wall_seconds)
-        meter, best = self.objective.meter, self.best
-        state = State(
-            {
-                "status": self.status.value,
-                "iteration": self._iteration,
-                "is_advancing": self._is_advancing,
-                "limit": self._limit,
-                "ends": [end._asdict() for end in self._ends],
-                "meter": asdict(meter),
-                "seconds": list(seconds),
-                "history": [asdict(record) for record in self.history],
-                "best": [best.validation_error, best.work_units, best.iteration],
-            },
-            {"theta": self.point.theta, "best.theta": best.theta, "best.compressed": best.outer.compressed},
-        )
-        if best.outer.rotation is not None:
-            state.tensors["best.rotation"] = best.outer.rotation
-        state.add("solver", self.solver.state())
-        return state
+        return FitState(
+            self.status, self._iteration, self._is_advancing, self._limit, self._ends, self.objective.meter,
+            list(self._stopwatch.read()), self.history, self.best, self.point.theta, self.solver.state,
+        )  # fmt: skip
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: FitState) -> None:
         """Become the fit whose state this is, made with the same arguments.
 
         The run repeats its advances from the first one on. Those that were finished only show what was seen at their end;
@@ -210,37 +221,27 @@ class Fit:
         self._ends.append(End(self.status, meter.forward, meter.backward, self.best.validation_error))
         return self.status
 
-    def _replayed(self) -> Status:
-        assert self._restored is not None
-        values = self._restored.values
-        end = End.of(values["ends"][len(self._ends)])
+    def _replayed(self, state: FitState) -> Status:
+        end = state.ends[len(self._ends)]
         self._ends.append(end)
-        if len(self._ends) == len(values["ends"]) and not values["is_advancing"]:
-            self._take_up(self._restored)
+        if len(self._ends) == len(state.ends) and not state.is_advancing:
+            self._take_up(state)
         else:
             self.status = end.status
             self.objective.meter.forward, self.objective.meter.backward = end.forward, end.backward
             self.best = replace(self.best, validation_error=end.validation_error)
         return self.status
 
-    def _take_up(self, state: State) -> None:
+    def _take_up(self, state: FitState) -> None:
         assert isinstance(self.solver, Resumable)
-        values, tensors = state.values, state.on(self.point.theta).tensors
-        self.point = self.objective.at(tensors["theta"])
+        meter, self._restored = self.objective.meter, None
+        self.point = self.objective.at(state.theta)
         _ = self.point.gradient  # what the record of this point asked for: charged before the meter is set
-        solver = state.on(self.point.theta).part("solver")
-        assert solver is not None
-        self.solver.restore(solver)
-        outer = OuterLayer(tensors["best.compressed"], tensors.get("best.rotation"))
-        error, work_units, iteration = values["best"]
-        self.best = Iterate(error, tensors["best.theta"], outer, work_units, iteration)
-        self.history = [Record(**record) for record in values["history"]]
-        self.status, self._iteration = Status(values["status"]), values["iteration"]
-        self._is_advancing, self._limit = values["is_advancing"], values["limit"]
-        self._ends = [End.of(end) for end in values["ends"]]
-        self.cpu_seconds, self.wall_seconds = values["seconds"]
-        self.objective.meter.forward, self.objective.meter.backward = values["meter"].values()
-        self._restored = None
+        meter.forward, meter.backward = state.meter.forward, state.meter.backward
+        self.solver.state = state.solver
+        self.best, self.history, self.status, self._ends = state.best, state.history, state.status, state.ends
+        self._iteration, self._is_advancing, self._limit = state.iteration, state.is_advancing, state.limit
+        self._stopwatch = Stopwatch(*state.seconds)
 
     def _one_step(self) -> None:
         step = self.solver.step(self.point)
@@ -255,7 +256,7 @@ class Fit:
             self._record(step)
 
     def _look(self, step: Step) -> None:
-        with self._clock.stopped(not self._charge_looks):
+        with nullcontext() if self._charge_looks else self._stopwatch.stopped():
             loss, error = self._validation.measure(step.point)
             train_error, _ = step.point.training_error(), step.point.value  # a watched point makes its value here
         within = self._overdraw or self.objective.meter.total <= self._limit
@@ -269,11 +270,7 @@ class Fit:
             norm = float(torch.linalg.vector_norm(step.point.gradient))
         self.history.append(
             Record(
-                self.stage, self._iteration, self.objective.meter.total, *self._clock.read(), step.point.value, norm,
+                self.stage, self._iteration, self.objective.meter.total, *self._stopwatch.read(), step.point.value, norm,
                 step.size, step.accepted, *errors,
             )
         )  # fmt: skip
-
-    def _timed(self) -> Clock:
-        self._clock = Clock(self)
-        return self._clock

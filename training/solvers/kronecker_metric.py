@@ -1,4 +1,4 @@
-"""A Kronecker-factored metric: the projected Gauss-Newton matrix, layer by layer.
+"""A Kronecker-factored metric: the Gauss-Newton matrix at fixed W, layer by layer.
 
 The gradient of a dense layer is h'g with h its inputs and g its sensitivities, so the layer's block of J'J is
 close to (h'h / n) (x) (g'g). With random signs E, the seed E W' has the covariance of the Gauss-Newton operator,
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from gnvpro.surrogate.networks.protocol import Layer
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.state import State
 
 # Relative to the mean of D over all layers; larger damping suits noisy data.
 DAMPING = 1e-5
@@ -30,18 +29,20 @@ GRADIENTS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
+    """Of one layer: its places in theta, its eigenbases U_A and U_B, and 1 / (D + shift) in them."""
+
     where: slice | Tensor
     inputs_basis: Tensor
     outputs_basis: Tensor
     inverse_diagonal: Tensor
 
 
+@dataclass(frozen=True)
 class KroneckerMetric:
-    """The inverse metric H_0 and its square root, from one backward pass at a point."""
+    """The inverse metric H_0 and its square root, from one backward pass at a point; without blocks the identity."""
 
-    def __init__(self, blocks: list[_Block]) -> None:
-        self._blocks = blocks
+    blocks: list[Block]
 
     @classmethod
     def at(cls, point: Point, seed: int) -> KroneckerMetric | None:
@@ -53,34 +54,8 @@ class KroneckerMetric:
         mean = sum(diagonal.sum() * _copies(where) for where, *_, diagonal in factors) / len(point.theta)
         shift, alpha = DAMPING * mean, point.objective.regulariser.typical
         return cls(
-            [_Block(where, a, b, 1 / (diagonal + (shift + alpha(_span(where))))) for where, a, b, diagonal in factors]
+            [Block(where, a, b, 1 / (diagonal + (shift + alpha(_span(where))))) for where, a, b, diagonal in factors]
         )
-
-    def state(self) -> State:
-        """The blocks; see `gnvpro.training.solvers.state`."""
-        state = State({"n_blocks": len(self._blocks)})
-        for j, block in enumerate(self._blocks):
-            where = block.where
-            names = ("inputs_basis", "outputs_basis", "inverse_diagonal")
-            part = State({"slice": None}, {name: getattr(block, name) for name in names})
-            if isinstance(where, slice):
-                part.values["slice"] = [where.start, where.stop]
-            else:
-                part.tensors["places"] = where
-            state.add(f"{j}", part)
-        return state
-
-    @classmethod
-    def of(cls, state: State) -> KroneckerMetric:
-        """The metric whose state this is."""
-        blocks = []
-        for j in range(state.values["n_blocks"]):
-            part = state.part(f"{j}")
-            assert part is not None
-            tensors, within = dict(part.tensors), part.values["slice"]
-            where = tensors.pop("places") if within is None else slice(*within)
-            blocks.append(_Block(where, **tensors))
-        return cls(blocks)
 
     def apply(self, vectors: Tensor) -> Tensor:
         """H_0 on one vector (n_theta,) or on rows (r, n_theta)."""
@@ -91,8 +66,10 @@ class KroneckerMetric:
         return self._scaled(vectors, root=True)
 
     def _scaled(self, vectors: Tensor, root: bool) -> Tensor:
+        if not self.blocks:
+            return vectors
         out = torch.empty_like(vectors)
-        for block in self._blocks:
+        for block in self.blocks:
             diagonal = block.inverse_diagonal.sqrt() if root else block.inverse_diagonal
             if vectors.ndim == 1 and isinstance(block.where, slice):
                 # The same products without the dispatch of the general case, which costs more than they do: twice a step.
@@ -108,6 +85,9 @@ class KroneckerMetric:
             scaled = block.inputs_basis @ inside @ block.outputs_basis.t()
             out[..., block.where] = scaled.reshape(out[..., block.where].shape)
         return out
+
+
+IDENTITY = KroneckerMetric([])
 
 
 def _factors(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:

@@ -143,7 +143,7 @@ def test_looks_off_the_clock_change_the_clock_alone(monkeypatch):
         reduced, validation = objective_and_validation(NETWORK)
         slow = Slow(validation)
         clock = SimpleNamespace(process_time=lambda: slow.now, perf_counter=lambda: slow.now)
-        monkeypatch.setattr("gnvpro.training.fitting.clock.time", clock)
+        monkeypatch.setattr("gnvpro.surrogate.stopwatch.time", clock)
         found = Fit(reduced, NETWORK.initial(0), LimitedMemoryBFGS(), slow, **options)
         found.advance(60)
         return found, slow.now
