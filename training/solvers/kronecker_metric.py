@@ -1,11 +1,15 @@
 """A Kronecker-factored metric: the Gauss-Newton matrix at fixed W, layer by layer.
 
-The gradient of a dense layer is h'g with h its inputs and g its sensitivities, so the layer's block of J'J is
-close to (h'h / n) (x) (g'g). With random signs E, the seed E W' has the covariance of the Gauss-Newton operator,
-and one backward pass gives g in every layer. In the eigenbases U_A, U_B of the two factors the diagonal is
-measured, not assumed to be a product (George et al. 2018, EKFAC):
+The gradient of a dense layer is h'g with h its inputs and g its sensitivities, so with J the derivative of the weighted
+predictions by theta at fixed W, the layer's block of J'J is close to (h'h / n) (x) (g'g). With random signs E, the seed E W'
+has the covariance of that matrix, and one backward pass gives g in every layer. In the eigenbases U_A, U_B of the two factors
+the diagonal is measured, not assumed to be a product (George et al. 2018, EKFAC):
 
     D = ((h U_A)²)' ((g U_B)²),   H_0 V = U_A [ (U_A' V U_B) / (D + lambda mean(D) + alpha_theta) ] U_B'.
+
+The reduced objective's own Gauss-Newton matrix, in which W moves, is that of the projected derivative; its trace is 10 to 1e6
+times smaller. L-BFGS mends the size, by the scale of its last step; estimates of the projected matrix cost more passes and
+were no better (docs/method.md).
 
 The gradient of a convolution at one sample is a sum of h'g over positions. Its factors sum over samples and positions
 (Grosse & Martens 2016); its D is that of the true gradients of the samples, cross terms between positions included,
@@ -15,6 +19,7 @@ which costs as much as the gradient does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,9 +33,18 @@ DAMPING = 1e-5
 GRADIENTS_AT_ONCE = 2**22
 
 
+class Factors(NamedTuple):
+    """Of one layer: its places in theta, its eigenbases U_A and U_B, and D in them."""
+
+    where: slice | Tensor
+    inputs_basis: Tensor
+    outputs_basis: Tensor
+    diagonal: Tensor
+
+
 @dataclass(frozen=True)
 class Block:
-    """Of one layer: its places in theta, its eigenbases U_A and U_B, and 1 / (D + shift) in them."""
+    """The same with 1 / (D + shift)."""
 
     where: slice | Tensor
     inputs_basis: Tensor
@@ -50,9 +64,13 @@ class KroneckerMetric:
         layers = point.curvature_layers(torch.Generator().manual_seed(seed))
         if layers is None:
             return None
-        factors = [(layer.where, *_factors(layer)) for layer in layers]
+        return cls.of([factors_of(layer) for layer in layers], point)
+
+    @classmethod
+    def of(cls, factors: list[Factors], point: Point, damping: float = DAMPING) -> KroneckerMetric:
+        """The metric of these factors of all of theta; the regularisation is the point's."""
         mean = sum(diagonal.sum() * _copies(where) for where, *_, diagonal in factors) / len(point.theta)
-        shift, alpha = DAMPING * mean, point.objective.regulariser.typical
+        shift, alpha = damping * mean, point.objective.regulariser.typical
         return cls(
             [Block(where, a, b, 1 / (diagonal + (shift + alpha(_span(where))))) for where, a, b, diagonal in factors]
         )
@@ -90,25 +108,25 @@ class KroneckerMetric:
 IDENTITY = KroneckerMetric([])
 
 
-def _factors(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
-    """U_A, U_B and D."""
-    h, g = layer.inputs, layer.sensitivities
+def factors_of(layer: Layer) -> Factors:
+    """U_A, U_B and D, the sum of the samples' squared gradients."""
+    where, h, g = layer
     if h.ndim == 2 and h.shape[1] == 1:  # whole gradients of the samples: in the eigenbasis D is the eigenvalues
         rows = h * g
         eigenvalues, basis = torch.linalg.eigh(rows.t() @ rows)
-        return h.new_ones(1, 1), basis, eigenvalues.clamp(min=0).unsqueeze(0)
+        return Factors(where, h.new_ones(1, 1), basis, eigenvalues.clamp(min=0).unsqueeze(0))
     by_position = h.ndim == 3
     rows_h, rows_g = (h.flatten(0, 1), g.flatten(0, 1)) if by_position else (h, g)
     _, inputs_basis = torch.linalg.eigh(rows_h.t() @ rows_h)
     _, outputs_basis = torch.linalg.eigh(rows_g.t() @ rows_g)
     h, g = h @ inputs_basis, g @ outputs_basis
     if not by_position:
-        return inputs_basis, outputs_basis, (h**2).t() @ g**2
+        return Factors(where, inputs_basis, outputs_basis, (h**2).t() @ g**2)
     diagonal = h.new_zeros(h.shape[2], g.shape[2])
     together = max(1, GRADIENTS_AT_ONCE // diagonal.numel())
     for some_h, some_g in zip(h.split(together), g.split(together), strict=True):
         diagonal += torch.bmm(some_h.transpose(1, 2), some_g).square_().sum(0)
-    return inputs_basis, outputs_basis, diagonal
+    return Factors(where, inputs_basis, outputs_basis, diagonal)
 
 
 def _copies(where: slice | Tensor) -> int:

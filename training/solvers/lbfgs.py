@@ -7,6 +7,7 @@ The inverse Hessian is kept in the compact form of Byrd, Nocedal & Schnabel (199
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,13 +34,21 @@ class LimitedMemoryBFGS:
         Use the Kronecker-factored metric where the network shows its layers; otherwise H_0 is a multiple of one.
     seed
         Of the random signs in the metric.
+    estimate
+        Makes the metric at a point from a seed; None where it cannot.
     """
 
     name = "varpro-lbfgs"
     validation_interval = 10
 
-    def __init__(self, memory: int = 30, metric: bool = True, seed: int = 0) -> None:
-        self._memory, self._use_metric, self._seed = memory, metric, seed
+    def __init__(
+        self,
+        memory: int = 30,
+        metric: bool = True,
+        seed: int = 0,
+        estimate: Callable[[Point, int], KroneckerMetric | None] = KroneckerMetric.at,
+    ) -> None:
+        self._memory, self._use_metric, self._seed, self._estimate = memory, metric, seed, estimate
         self.state = _State()
 
     def step(self, point: Point) -> Step:
@@ -50,7 +59,7 @@ class LimitedMemoryBFGS:
             return Step(point, 0.0, False, status)
         pairs = state.pairs = state.pairs or Pairs.none(self._memory, point.theta)
         if self._use_metric and _is_refresh(state.iteration):
-            state.metric = KroneckerMetric.at(point, self._seed + state.iteration) or IDENTITY
+            state.metric = self._estimate(point, self._seed + state.iteration) or IDENTITY
             pairs.refresh(state.metric)
         state.iteration += 1
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.apps.studies.ablation.projected_metric import projected_metric
 from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
@@ -35,6 +36,7 @@ FINEST = 4
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "L-BFGS in the metric": lambda: LimitedMemoryBFGS(),
     "L-BFGS": lambda: LimitedMemoryBFGS(metric=False),
+    "L-BFGS in a projected metric": lambda: LimitedMemoryBFGS(estimate=projected_metric),
     "Krylov in the metric": lambda: TrustRegionKrylov(size=KRYLOV_SIZE_IN_METRIC, metric=True),
     "Krylov": lambda: TrustRegionKrylov(),
 }
