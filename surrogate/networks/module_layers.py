@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from gnvpro.surrogate.networks.protocol import Layer
+from gnvpro.surrogate.networks.protocol import Layer, with_ones
 
 # Of a gradient: above this the layers do not explain it, so the weights are used outside of them too.
 _UNEXPLAINED = 1e-4
@@ -176,7 +176,7 @@ def _layers(weights: _Weights, rows: list[Tensor], sensitivities: list[Tensor]):
     groups = len(weights.places)
     for places, h_group, g_group in zip(weights.places, h.chunk(groups, 2), g.chunk(groups, 2), strict=True):
         if weights.with_bias:
-            h_group = torch.cat([h_group, h_group.new_ones(*h_group.shape[:2], 1)], 2)
+            h_group = with_ones(h_group)
         if h_group.shape[1] == 1:
             h_group, g_group = h_group[:, 0], g_group[:, 0]
         yield Layer(places.to(h.device), h_group, g_group)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.protocol import GramTerm
-from gnvpro.surrogate.networks.protocol import Evaluation
+from gnvpro.surrogate.networks.protocol import Evaluation, with_ones
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 
 # Products of two layers are (chunk, width²) matrices: at width 48 this is 20 MB.
@@ -105,11 +105,6 @@ class _Sums:
         self.products[first.where, second.where] += block
         if first is not second:
             self.products[second.where, first.where] += block.t()
-
-
-def with_ones(inputs: Tensor) -> Tensor:
-    """Inputs as a layer with bias sees them."""
-    return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
 
 
 def gram_by_products(product: Callable[[Tensor], Tensor], n_theta: int, like: Tensor) -> Tensor:

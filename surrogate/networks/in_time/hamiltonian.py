@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, override
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.networks.in_time.shape import half_of
-from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
-from gnvpro.surrogate.networks.protocol import Evaluation, Layer
+from gnvpro.surrogate.networks.in_time.time_weights import TimeLinearization, TimeNetwork
+from gnvpro.surrogate.networks.protocol import Evaluation, Layer, with_ones
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class HamiltonianNetwork(TimeNetwork):
         """Entries of b at one time."""
         return self.half
 
+    @override
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
         opening, layers = self.opening_layer(theta), self.layers_in_time(theta)
 
         def features(inputs: Tensor) -> Tensor:
@@ -60,19 +60,13 @@ class HamiltonianNetwork(TimeNetwork):
 
         return features
 
+    @override
     def linearize(self, theta: Tensor, inputs: Tensor) -> _HamiltonianLinearization:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
         return _HamiltonianLinearization(self, theta, inputs)
 
+    @override
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
-        return {
-            "kind": "hamiltonian",
-            "n_inputs": self.n_inputs,
-            "width": self.width,
-            "steps": self.steps,
-            "final_time": self.final_time,
-        }
+        return {"kind": "hamiltonian", **super().to_dict()}
 
     @property
     def lengths(self) -> list[float]:
@@ -106,14 +100,12 @@ class _Stage(NamedTuple):
     layer: Tensor
 
 
-class _HamiltonianLinearization:
+class _HamiltonianLinearization(TimeLinearization):
     def __init__(self, network: HamiltonianNetwork, theta: Tensor, inputs: Tensor) -> None:
-        self._network, self._inputs = network, inputs
-        opening = network.opening_layer(theta)
-        state = torch.addmm(opening[-1], inputs, opening[:-1]).tanh_()
-        self._opening_slope = (state * state).neg_().add_(1.0)
+        super().__init__(network, theta, inputs)
+        self._network = network
         self._stages: list[_Stage] = []
-        y, z = state.split(network.half, 1)
+        y, z = self._opened.split(network.half, 1)
         for length, layer in zip(network.lengths, network.layers_in_time(theta), strict=True):
             driver = y if length < 0 else z
             a = torch.addmm(layer[-1], driver, layer[:-1]).tanh_()
@@ -122,16 +114,11 @@ class _HamiltonianLinearization:
                 z = z + length * a
             else:
                 y = y + length * a
-        self._features = torch.cat([y, z], 1)
-
-    @property
-    def features(self) -> Tensor:
-        return self._features
+        self.features = torch.cat([y, z], 1)
 
     def jvp(self, direction: Tensor) -> Tensor:
-        network, opening = self._network, self._network.opening_layer(direction)
-        change = torch.addmm(opening[-1], self._inputs, opening[:-1]).mul_(self._opening_slope)
-        y, z = change.split(network.half, 1)
+        network = self._network
+        y, z = self._opening_change(direction).split(network.half, 1)
         for stage, move in zip(self._stages, network.layers_in_time(direction), strict=True):
             length, driver, slope, layer = stage
             by_theta = torch.addmm(move[-1], driver, move[:-1])
@@ -149,7 +136,6 @@ class _HamiltonianLinearization:
         return self._network.fold(torch.cat(parts).unsqueeze(0))[0]
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`."""
         network, found = self._network, []
         size, stop = (network.half + 1) * network.half, network.n_theta
         y, z = seeds.split(network.half, -1)
@@ -165,22 +151,16 @@ class _HamiltonianLinearization:
         opening = torch.cat([y, z], -1) * self._opening_slope
         return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
 
-    @property
-    def layer_forwards(self) -> int:
-        """None: the pass of the linearisation kept what is shown."""
-        return 0
-
     def layers(self, seed: Tensor) -> list[Layer]:
-        """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: one dense layer at every time."""
+        """One dense layer at every time."""
         found: list[Layer] = []
         for time, (where, inputs, sensitivities) in enumerate(self.evaluations(seed), start=-1):
             places: slice | Tensor = where
             if time >= 0 and time % 2 == 0:  # the layer applied is K'
                 matrix = torch.arange(where.start, where.stop, device=inputs.device).view(-1, self._network.half)
                 places = torch.cat([matrix[:-1].t(), matrix[-1:]])
-            found.append(Layer(places, torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1), sensitivities))
+            found.append(Layer(places, with_ones(inputs), sensitivities))
         return found
 
     def fold(self, rows: Tensor) -> Tensor:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`."""
         return self._network.fold(rows)
