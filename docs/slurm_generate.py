@@ -15,9 +15,8 @@ from dask_jobqueue import SLURMCluster
 from dask_jobqueue.core import JobQueueCluster
 from dask_jobqueue.local import LocalCluster
 
-from gnvpro.pde_data.generation.engines import WORKER_ENVIRONMENT, running_scheduler
+from gnvpro.pde_data.generation.engines import WORKER_ENVIRONMENT
 from gnvpro.pde_data.generation.run import generate
-from gnvpro.pde_data.problems.loading import load_problem
 
 # One process with one thread a solver, and one block at a time: a block is not blamed for another's dead worker.
 ONE_SOLVER = {"cores": 1, "processes": 1, "memory": "4GB", "python": sys.executable}
@@ -55,15 +54,15 @@ def main() -> None:
     start = LocalCluster(**ONE_SOLVER) if given.here else slurm(given.partition, given.account, given.walltime)
     with start as cluster:
         cluster.adapt(minimum_jobs=given.jobs, maximum_jobs=given.jobs)  # jobs that end are asked for again
-        made = generate(
-            load_problem(given.problem),
+        generation = generate(
+            given.problem,
             given.out,
             given.samples,
             given.seed,
             on_progress=lambda done, failed, total: print(f"{done}/{total}, {failed} failed", flush=True),
-            run=running_scheduler(cluster.scheduler_address),
+            scheduler=cluster.scheduler_address,
         )
-    print(f"{made['n_ok']} of {made['n_samples']} samples are in {made['out']}, {made['n_failed']} failed")
+    print(f"{generation.n_ok} of {generation.n_samples} samples are in {generation.path}, {generation.n_failed} failed")
 
 
 if __name__ == "__main__":

@@ -70,19 +70,18 @@ def run(given: DemoOptions) -> Outcome:
 
 def _data(given: DemoOptions, path: Path) -> Samples:
     from gnvpro.pde_data.generation.run import generate
-    from gnvpro.pde_data.problems.loading import registered_problem
     from gnvpro.pde_data.storage.dataset import read_samples
 
     with progress(f"solving the PDE at {given.samples} parameters") as report:
-        made = generate(
-            registered_problem(PROBLEM),
+        generation = generate(
+            PROBLEM,
             path,
             given.samples,
             given.seed,
             on_progress=lambda done, failed, total: report(done, total, f"{done}/{total}"),
         )
-    how = "reused" if made["already_complete"] else f"made in {seconds(made['wall_seconds'])}"
-    stderr.print(f"data set {path}: {made['n_ok']} samples, {how}")
+    how = f"made in {seconds(generation.wall_seconds)}" if generation.n_solved_now else "reused"
+    stderr.print(f"data set {path}: {generation.n_ok} samples, {how}")
     return read_samples(path)
 
 

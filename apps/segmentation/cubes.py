@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.apps.segmentation.label_splits import PixelSplit
-from gnvpro.pde_data.storage.formats import load_mat, load_npz
+from gnvpro.pde_data.storage.files import ARRAYS, REAL, find_names, load_arrays, reading
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 from gnvpro.surrogate.spaces import Array
 
-READ = (".mat", ".npz", ".npy", ".hdr")
+READ = (*ARRAYS, ".hdr")
 # Fewer pixels of a class cannot be trained, chosen and judged.
 FEWEST = 3
 
@@ -127,7 +127,7 @@ def scene(
 ) -> Scene:
     """A checked scene of arrays; see `read_scene`."""
     cube, labels = np.asarray(cube), np.asarray(labels)
-    if cube.ndim != 3 or cube.dtype.kind not in "fiub":
+    if cube.ndim != 3 or cube.dtype.kind not in REAL:
         raise UsageError(
             f"{name}: expected a cube (height, width, bands) of real numbers, got {cube.dtype} of shape {cube.shape}"
         )
@@ -170,12 +170,7 @@ def read_array(given: str | Path, ndim: int) -> NDArray[Any]:
         raise FileNotFoundError(f"{path} is not there; check the name")
     if suffix == ".hdr":
         return _envi(path, ndim)
-    if suffix == ".npy":
-        try:
-            return np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise UsageError(f"{path} cannot be read as an array ({error}); write it with numpy.save") from error
-    return _pick(path, load_npz(path) if suffix == ".npz" else _mat(path), variable, ndim)
+    return _pick(path, load_arrays(path), variable, ndim)
 
 
 def _split(given: str | Path) -> tuple[Path, str | None]:
@@ -185,53 +180,38 @@ def _split(given: str | Path) -> tuple[Path, str | None]:
     return Path(given), None
 
 
-def _mat(path: Path) -> Mapping[str, Any]:
-    with path.open("rb") as stream:
-        start = stream.read(32)
-    if not start.startswith((b"MATLAB 7.3", b"\x89HDF")):
-        return load_mat(path)
-    require("h5py", f"{path} is a MATLAB v7.3 file")
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            # MATLAB stores columns first: the axes come out in reverse.
-            return {name: np.asarray(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read as a MATLAB v7.3 file ({error}); is it complete?") from error
-
-
 def _envi(path: Path, ndim: int) -> NDArray[Any]:
     require("spectral", f"{path} is an ENVI file")
     from spectral.io import envi
 
-    try:
+    with reading(path, "an ENVI image", "is the data file beside it?"):
         opened: Any = envi.open(str(path))
         image = np.array(opened.open_memmap(interleave="bip"))
         ignored = opened.metadata.get("data ignore value")
-    except (envi.EnviException, ValueError, OSError, AttributeError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read as an ENVI image ({error}); is the data file beside it?") from error
+        ignored = None if ignored is None else float(ignored)
     if ignored is not None and ndim == 3:
-        image = np.where(image == float(ignored), np.nan, image.astype(np.float64))
+        image = np.where(image == ignored, np.nan, image.astype(np.float64))
     return image[:, :, 0] if ndim == 2 and image.shape[2] == 1 else image
 
 
-def _pick(path: Path, stored: Mapping[str, Any], variable: str | None, ndim: int) -> NDArray[Any]:
-    arrays = {name: np.asarray(value) for name, value in stored.items() if not name.startswith("__")}
-    there = ", ".join(f"{name} {value.shape}" for name, value in arrays.items()) or "nothing"
+def _pick(path: Path, arrays: Mapping[str, NDArray[Any]], variable: str | None, ndim: int) -> NDArray[Any]:
+    there = ", ".join(f"{name} {np.shape(value)}".strip() for name, value in arrays.items()) or "nothing"
     if variable is not None:
-        if variable not in arrays:
+        place = find_names([variable], list(arrays), str(path))[0]
+        if place is None:
             raise UsageError(f"{path} has no variable {variable}; it holds {there}")
-        return arrays[variable]
-    fitting = [name for name, value in arrays.items() if value.ndim == ndim and value.dtype.kind in "fiub"]
+        return list(arrays.values())[place]
+    if list(arrays) == [""]:
+        return arrays[""]
+    fitting = [value for value in arrays.values() if np.ndim(value) == ndim and np.asarray(value).dtype.kind in REAL]
     if len(fitting) != 1:
         what = "a cube (height, width, bands)" if ndim == 3 else "a label image (height, width)"
         raise UsageError(f"{path}: expected one variable that is {what}, got {there}; name it as {path.name}:VARIABLE")
-    return arrays[fitting[0]]
+    return fitting[0]
 
 
 def _whole_numbers(name: str, labels: NDArray[Any]) -> NDArray[np.intp]:
-    if labels.ndim != 2 or labels.dtype.kind not in "fiub":
+    if labels.ndim != 2 or labels.dtype.kind not in REAL:
         raise UsageError(
             f"{name}: expected labels (height, width) of numbers, got {labels.dtype} of shape {labels.shape}"
         )

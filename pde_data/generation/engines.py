@@ -47,6 +47,15 @@ class Task(Protocol):
 Engine = Callable[[Task, Iterable[int]], Iterator[FinishedBlock]]
 
 
+def engine_of(workers: int | None, scheduler: str | None) -> Engine:
+    """The engine of so many processes of this machine or of a scheduler's address; this process without both."""
+    if workers is not None and scheduler is not None:
+        raise UsageError("give either workers of this machine or a scheduler with workers of its own")
+    if scheduler is not None:
+        return running_scheduler(scheduler)
+    return in_process if workers is None else local_workers(workers)
+
+
 def in_process(task: Task, blocks: Iterable[int]) -> Iterator[FinishedBlock]:
     """The engine that solves one block after the other, here."""
     return map(task, blocks)

@@ -19,14 +19,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.generation.blocks import BlockTask
-from gnvpro.pde_data.generation.engines import Engine, in_process
+from gnvpro.pde_data.generation.engines import Engine, engine_of
+from gnvpro.pde_data.generation.result import Generation
 from gnvpro.pde_data.generation.target import asked_recipe, is_complete, make_last_folder, prepare, status_in
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
-from gnvpro.pde_data.problems.loading import as_problem
+from gnvpro.pde_data.problems.loading import as_problem, load_problem
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.lock import sole_writer
-from gnvpro.pde_data.storage.schema import count_by_status
+from gnvpro.surrogate.errors import UsageError
 
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -35,25 +36,34 @@ Progress = Callable[[int, int, int], None]
 
 def generate(
     problem: Any,
-    out: str | os.PathLike[str],
+    path: str | os.PathLike[str],
     n_samples: int,
-    seed: int,
+    seed: int = 0,
     *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    options: dict[str, Any] | None = None,
     block_size: int | None = None,
     design: str | None = None,
     retry_failed: bool = False,
     repair: bool = False,
     on_progress: Progress | None = None,
-    run: Engine = in_process,
-) -> dict[str, Any]:
-    """Make the data set `out`, finish the one that is there, or extend it to `n_samples`.
+    engine: Engine | None = None,
+) -> Generation:
+    """Make the data set `path`, finish the one that is there, or extend it to `n_samples`.
 
     Parameters
     ----------
     problem
-        A `Problem`, or any object with `parameters`, `observables` and `evaluate`.
-    out
+        A registered name, `package.module:factory`, a `Problem`, or any object with `parameters`, `observables` and
+        `evaluate`.
+    path
         Zarr folder; missing, empty, or a data set with the same settings and at most as many samples.
+    workers, scheduler
+        Processes of this machine to solve in, or the address of a running Dask scheduler with workers of its own; this
+        process without both. In a script, spawned workers need `if __name__ == "__main__":` around the call.
+    options
+        Of a problem that is named.
     block_size
         Samples solved and committed at once; the problem's own choice where it has one.
     design
@@ -65,41 +75,53 @@ def generate(
         Look for damaged chunks first, and make their blocks again.
     on_progress
         Called with the samples done, those of them that failed, and all, at the start and after every block.
-    run
-        The engine, see `gnvpro.pde_data.generation.engines`.
-
-    Returns
-    -------
-    dict
-        JSON-able: counts by status, what this run solved itself, what it found damaged (`repaired`), its seconds
-        in all (of waiting, and of CPU with that of the workers), `samples_per_second` of the solves alone (set-up
-        included), and the estimated error of the PDE solver.
+    engine
+        What runs the tasks, in place of workers or a scheduler; see `gnvpro.pde_data.generation.engines`.
 
     Raises
     ------
     ValueError
-        Sizes that are not positive; `out` holds something else, other settings or more samples (the difference
+        Sizes that are not positive; `path` holds something else, other settings or more samples (the difference
         is named), is damaged, or is being written by another process.
+    ImportError
+        Workers without Dask; says what to install.
     OSError
-        `out` cannot be written; after a full disk the finished blocks stay, and the same call resumes.
+        `path` cannot be written; after a full disk the finished blocks stay, and the same call resumes.
     KeyboardInterrupt
         After Ctrl-C; the finished blocks stay, and the same call resumes.
     """
+    engine = engine or engine_of(workers, scheduler)
+    problem, path = _problem(problem, options), Path(path).absolute()
     wall, cpu = time.perf_counter(), time.process_time()
-    problem, out = as_problem(problem), Path(out).absolute()
-    recipe = asked_recipe(problem, out, n_samples, seed, block_size, design)
+    recipe = asked_recipe(problem, path, n_samples, seed, block_size, design)
     done, damage, solve_seconds = _Solved(), [], 0.0
-    if repair or not is_complete(out, recipe, retry_failed):
-        make_last_folder(out)
-        with sole_writer(out), _saying_what_is_kept(out):
-            damage = prepare(problem, out, recipe, repair)
+    if repair or not is_complete(path, recipe, retry_failed):
+        make_last_folder(path)
+        with sole_writer(path), _saying_what_is_kept(path):
+            damage = prepare(problem, path, recipe, repair)
             began = time.perf_counter()
-            done = _solve_pending(BlockTask(problem, recipe, out, retry_failed), on_progress, run)
+            done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), on_progress, engine)
             solve_seconds = time.perf_counter() - began
-            if "estimated_error" not in store.read_attributes(out):
-                _record_error_estimate(problem, out, recipe.seed)
-    spent = time.perf_counter() - wall, time.process_time() - cpu + done.cpu_seconds
-    return {**_summary(out, done.n_samples, solve_seconds, *spent), "repaired": [found.to_dict() for found in damage]}
+            if "estimated_error" not in store.read_attributes(path):
+                _record_error_estimate(problem, path, recipe.seed)
+    return Generation(
+        path,
+        store.read_attributes(path),
+        store.read_status(path),
+        n_solved_now=done.n_samples,
+        repaired=[chunk.to_dict() for chunk in damage] if repair else None,
+        wall_seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu + done.cpu_seconds,
+        samples_per_second=done.n_samples / solve_seconds if done.n_samples else None,
+    )
+
+
+def _problem(problem: Any, options: dict[str, Any] | None) -> Problem:
+    if isinstance(problem, str):
+        return load_problem(problem, options)
+    if options:
+        raise UsageError("options are those of a problem that is named; give them to the object when it is made")
+    return as_problem(problem)
 
 
 @dataclass
@@ -131,7 +153,7 @@ def _progress_in(out: Path) -> str:
     return f"{int((status != SolveStatus.PENDING).sum())} of {len(status)} samples are in {out}"
 
 
-def _solve_pending(task: BlockTask, on_progress: Progress | None, run: Engine) -> _Solved:
+def _solve_pending(task: BlockTask, on_progress: Progress | None, engine: Engine) -> _Solved:
     """Solve what is pending, and what failed if it is to be tried again."""
     status, size = status_in(task.out), task.recipe.block_size
     work = _samples_to_solve(status, size, task.retry_failed)
@@ -144,7 +166,7 @@ def _solve_pending(task: BlockTask, on_progress: Progress | None, run: Engine) -
         store.forget_estimate(task.out)
     report, solved = on_progress or (lambda done, failed, total: None), _Solved()
     report(done, failed, len(status))
-    finished_blocks = run(task, list(work))
+    finished_blocks = engine(task, list(work))
     try:
         for finished in finished_blocks:
             done, failed = done + finished.n_samples, failed + finished.n_failed
@@ -185,25 +207,3 @@ def _record_error_estimate(problem: Problem, out: Path, seed: int) -> None:
         except Exception as failure:  # the data are good without an estimate; say why there is none
             store.write_attribute(out, "estimated_error_failure", f"{type(failure).__name__}: {failure}")
     store.write_attribute(out, "estimated_error", found)
-
-
-def _summary(
-    out: Path, solved_now: int, solve_seconds: float, wall_seconds: float, cpu_seconds: float
-) -> dict[str, Any]:
-    attributes, status = store.read_attributes(out), store.read_status(out)
-    return {
-        "out": str(out),
-        "problem": attributes["problem"],
-        "design": attributes["design"],
-        "n_samples": len(status),
-        "n_ok": int((status == SolveStatus.OK).sum()),
-        "n_failed": int((status > SolveStatus.OK).sum()),
-        "counts": count_by_status(status),
-        "n_solved_now": solved_now,
-        "already_complete": solved_now == 0,
-        "wall_seconds": wall_seconds,
-        "cpu_seconds": cpu_seconds,
-        "samples_per_second": solved_now / solve_seconds if solved_now else None,
-        "estimated_error": attributes["estimated_error"],
-        **{name: attributes[name] for name in ("estimated_error_failure",) if attributes.get(name)},
-    }

@@ -9,8 +9,6 @@ import numpy as np
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.solving import SolvedBlock
-from gnvpro.pde_data.storage import layout, store
-from gnvpro.pde_data.storage.lock import sole_writer
 from gnvpro.pde_data.storage.recipe import Recipe
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -42,6 +40,10 @@ def append(
     ValueError
         `out` is something else, of another problem, a data set that a design makes, or being written.
     """
+    # zarr is needed to write, and not by what only predicts and might have written
+    from gnvpro.pde_data.storage import layout, store
+    from gnvpro.pde_data.storage.lock import sole_writer
+
     path = Path(out).absolute()
     require_appendable(problem, path)
     with sole_writer(path):
@@ -63,6 +65,8 @@ def require_appendable(problem: Problem, path: Path) -> None:
         raise FileNotFoundError(f"the folder {path.parent} does not exist; create it, or choose another place")
     if not path.exists():
         return
+    from gnvpro.pde_data.storage import store
+
     there = store.recipe_in(path)
     if there.design != GIVEN:
         raise UsageError(

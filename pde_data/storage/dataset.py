@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.storage.formats import read_arrays
+from gnvpro.pde_data.storage.files import listed, numbers, read_pairs
 from gnvpro.pde_data.storage.schema import SENSELESS, count_by_status, decode_attributes, making_sense_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Samples
-from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.surrogate.spaces import Array, Axis, Space
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,17 +57,20 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         disputed = "conflicting sizes" in str(error)
         remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
         raise UsageError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
-    missing = [name for name in ("parameters", "observables") if name not in opened]
-    if missing:
-        raise UsageError(f"{path}: expected variables parameters and observables, got {', '.join(map(str, opened))}")
+    _require_variables(opened, path)
     return opened
 
 
-def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow_partial: bool = False) -> Samples:
-    """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file.
+def read_samples(
+    source: str | os.PathLike[str] | xr.Dataset, transpose: bool = False, *, allow_partial: bool = False
+) -> Samples:
+    """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file, or of an xarray Dataset.
 
     Parameters
     ----------
+    source
+        A Dataset or a file of somebody else needs the variables `parameters` and `observables` with a row for every
+        `sample`; coordinates of their other dimensions name the components, the attribute `units` gives their unit.
     transpose
         Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
     allow_partial
@@ -83,34 +87,47 @@ def read_samples(path: str | os.PathLike[str], transpose: bool = False, *, allow
         What cannot be read, is not finished, damaged (the variable and the samples are named), or holds no solved
         sample; numbers that are not finite.
     """
-    path = _existing(path)
-    if path.suffix.lower() in _BARE and path.is_file():
-        return _without_metadata(*read_arrays(path, transpose), provenance={"file": path.name, "sha256": _sha256(path)})
-    if transpose:
-        raise UsageError(f"{path}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
-    with open_dataset(path) as dataset, _naming_damage(path):
-        parameters, observables = (_rows(dataset, name) for name in ("parameters", "observables"))
-        status, attributes = _status(dataset, len(parameters)), _attributes(dataset, path)
-        background = np.asarray(dataset["background"].values).reshape(-1) if "background" in dataset else None
+    if isinstance(source, str | os.PathLike):
+        where, file = _existing(source), {"file": Path(source).name}
+        if where.suffix.lower() in _BARE and where.is_file():
+            return _without_metadata(*read_pairs(where, transpose), provenance={**file, "sha256": _sha256(where)})
+        if transpose:
+            raise UsageError(f"{where}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
+        with open_dataset(where) as dataset, _naming_damage(where):
+            contents = _contents(dataset, where)
+    elif hasattr(source, "data_vars"):
+        where, file = "the Dataset", {}
+        _require_variables(source, where)
+        contents = _contents(source, where)
+    else:
+        raise UsageError(f"expected a path or an xarray Dataset, got a {type(source).__name__}")
+    status, attributes = contents.status, contents.attributes
+    if len({len(contents.parameters), len(contents.observables), len(status)}) > 1:
+        sizes = f"{len(contents.parameters)} and {len(contents.observables)}"
+        raise UsageError(f"{where}: parameters and observables disagree on samples: {sizes}; check the source")
     if (pending := int((status == SolveStatus.PENDING).sum())) and not allow_partial:
         raise UsageError(
-            f"{path}: {pending} of {len(status)} samples are still pending; finish it by generating it again"
+            f"{where}: {pending} of {len(status)} samples are still pending; finish it by generating it again"
         )
     ok = status == SolveStatus.OK
     if not ok.any():
-        raise UsageError(f"{path}: none of its {len(status)} samples is solved; `describe` lists the reasons")
-    parameters, observables = parameters[ok], observables[ok]
-    if _is_own(path, attributes) and not (np.isfinite(parameters).all() and np.isfinite(observables).all()):
-        _require_sound(path)  # a chunk that is gone reads as NaN
+        raise UsageError(f"{where}: none of its {len(status)} samples is solved; `describe` lists the reasons")
+    parameters, observables = contents.parameters[ok], contents.observables[ok]
+    finite = np.isfinite(parameters).all() and np.isfinite(observables).all()
+    if isinstance(where, Path) and _is_own(where, attributes) and not finite:
+        _require_sound(where)  # a chunk that is gone reads as NaN
     n_failed = int((status > SolveStatus.OK).sum())
     if "parameter_space" not in attributes:
-        return _without_metadata(parameters, observables, provenance={"file": path.name}, n_failed=n_failed)
-    try:
-        spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: the attributes are damaged ({error!r}); generate the data set again") from error
-    provenance = {"file": path.name, **attributes}
-    return Samples(parameters, observables, *spaces, provenance=provenance, n_failed=n_failed, background=background)
+        return _without_metadata(parameters, observables, file, n_failed, contents.axes)
+    spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
+    return Samples(
+        parameters,
+        observables,
+        *spaces,
+        provenance={**file, **attributes},
+        n_failed=n_failed,
+        background=contents.background,
+    )
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -182,10 +199,59 @@ def _naming_damage(path: Path) -> Iterator[None]:
         raise
 
 
-def _without_metadata(parameters: Array, observables: Array, provenance: dict[str, Any], n_failed: int = 0) -> Samples:
+def _require_variables(dataset: xr.Dataset, where: object) -> None:
+    if not {"parameters", "observables"} <= set(dataset):
+        raise UsageError(f"{where}: expected variables parameters and observables, got {listed(dataset)}")
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What is read of a data set; `axes` of parameters and observables where its coordinates name them."""
+
+    parameters: Array
+    observables: Array
+    status: NDArray[np.int8]
+    attributes: dict[str, Any]
+    background: Array | None
+    axes: tuple[dict[str, Any], dict[str, Any]]
+
+
+def _contents(dataset: xr.Dataset, where: object) -> _Contents:
+    parameters, observables = (_rows(dataset, name) for name in ("parameters", "observables"))
+    background = np.asarray(dataset["background"].values).reshape(-1) if "background" in dataset else None
+    axes = _axes(dataset["parameters"]), _axes(dataset["observables"])
+    status, attributes = _status(dataset, len(parameters)), _attributes(dataset, where)
+    return _Contents(parameters, observables, status, attributes, background, axes)
+
+
+def _axes(variable: xr.DataArray) -> dict[str, Any]:
+    """Axes and unit as a `Space` has them, of a variable whose coordinates name its components."""
+    sample = "sample" if "sample" in variable.dims else variable.dims[0]
+    dimensions = [name for name in variable.dims if name != sample]
+    if not any(name in variable.coords for name in dimensions):
+        return {}
+    axes = []
+    for name in dimensions:
+        labels = variable[name].values.tolist()  # 0, 1, … without a coordinate
+        if not all(isinstance(label, int | float) for label in labels):
+            labels = list(map(str, labels))
+        axes.append(Axis(str(name), tuple(labels), variable[name].attrs.get("units", "1")))
+    return {"axes": tuple(axes), "units": (str(variable.attrs.get("units", "unknown")),)}
+
+
+def _without_metadata(
+    parameters: Array,
+    observables: Array,
+    provenance: dict[str, Any],
+    n_failed: int = 0,
+    axes: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
+) -> Samples:
     if not len(parameters):
-        raise UsageError(f"{provenance['file']} holds no samples")
-    spaces = Space.observed(parameters, "parameter"), Space.observed(observables, "observable")
+        raise UsageError(f"{provenance.get('file', 'the Dataset')} holds no samples")
+    spaces = (
+        replace(Space.observed(values, what), **named)
+        for values, what, named in zip((parameters, observables), ("parameter", "observable"), axes, strict=True)
+    )
     return Samples(parameters, observables, *spaces, provenance=provenance, n_failed=n_failed)
 
 
@@ -194,7 +260,7 @@ def _rows(dataset: xr.Dataset, name: str) -> Array:
     variable = dataset[name]
     if "sample" in variable.dims:
         variable = variable.transpose("sample", ...)
-    values = np.asarray(variable.values, dtype=np.float64)
+    values = numbers("the data set", name, variable.values)
     return values.reshape(len(values), int(np.prod(values.shape[1:])))
 
 
@@ -220,7 +286,7 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _attributes(dataset: xr.Dataset, path: Path) -> dict[str, Any]:
+def _attributes(dataset: xr.Dataset, where: object) -> dict[str, Any]:
     """Decoded attributes; none for a file that somebody else wrote."""
     attributes = {str(name): value for name, value in dataset.attrs.items()}
-    return decode_attributes(attributes, path) if "schema_version" in attributes else {}
+    return decode_attributes(attributes, where) if "schema_version" in attributes else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -12,12 +11,18 @@ from pathlib import Path
 
 from gnvpro.surrogate.errors import UsageError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 @contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
     """Hold the lock file `.NAME.lock` beside `path`; it says which process on which machine holds it.
 
-    The lock is the kernel's (flock), so that of a killed run is free again at once and never stale.
+    The lock is the kernel's (flock), so that of a killed run is free again at once and never stale. Where there is none
+    (Windows) nothing is held.
 
     Raises
     ------
@@ -26,6 +31,9 @@ def sole_writer(path: Path) -> Iterator[None]:
     OSError
         The folder cannot be written.
     """
+    if fcntl is None:
+        yield
+        return
     lock = path.parent / f".{path.name}.lock"
     descriptor = _acquire(lock, path)
     try:
@@ -44,6 +52,7 @@ def _acquire(lock: Path, path: Path) -> int:
         except OSError as error:
             raise OSError(f"cannot write {path} ({error.strerror}); choose a folder you may write in") from error
         try:
+            assert fcntl is not None
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):

@@ -55,7 +55,7 @@ def encode_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: json.dumps(value) if name in JSON_ATTRIBUTES else value for name, value in attributes.items()}
 
 
-def decode_attributes(attributes: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, Any]:
     """Attributes as they are in memory: JSON parsed, the NumPy numbers of NetCDF made plain.
 
     Raises

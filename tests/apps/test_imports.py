@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from gnvpro.apps.cli import COMMANDS
+from tests import MODELS
 
 # A finder that refuses modules as if they were not installed.
 BLOCK = """
@@ -86,6 +87,19 @@ assert sys.modules["numba"] is numba
 """
     ran = python(code)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_base_install_predicts(tmp_path):
+    """Nothing of the extras, nor what Windows does not have."""
+    (tmp_path / "p.csv").write_text("1.0,0.5\n1.2,0.4\n")
+    code = (
+        "from gnvpro.apps.cli import app\n"
+        f"app(['predict', {str(MODELS / 'schema-4')!r}, '-p', *sys.argv[1:2], '-o', sys.argv[2]], standalone_mode=False)"
+    )
+    extras = {"xarray", "zarr", "h5py", "h5netcdf", "threadpoolctl", "distributed", "sklearn", "numba", "fcntl"}
+    ran = python(code, FENICSX | extras, tmp_path / "p.csv", tmp_path / "out.csv")
+    assert ran.returncode == 0, ran.stderr
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
 
 
 HEAVY = ("torch", "numpy", "scipy", "zarr", "xarray", "matplotlib", "jinja2", "aiohttp", "dolfinx")

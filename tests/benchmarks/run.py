@@ -46,10 +46,9 @@ def generation(out: Path) -> dict:
     code = f"""
 import json, time
 from gnvpro.pde_data.generation.run import generate
-from gnvpro.pde_data.problems.loading import load_problem
 began = time.process_time()
-made = generate(load_problem("cdr"), {str(out)!r}, {N_SAMPLES}, 0)
-print(json.dumps(dict(cpu_seconds=time.process_time() - began, wall_seconds=made["wall_seconds"])))
+made = generate("cdr", {str(out)!r}, {N_SAMPLES}, 0)
+print(json.dumps(dict(cpu_seconds=time.process_time() - began, wall_seconds=made.wall_seconds)))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {"n_samples": N_SAMPLES, **json.loads(ran.stdout)}
@@ -96,7 +95,7 @@ from tests.pde_data.toy import Second
 
 def measure(out, n_samples, seed, run):
     began, reached = time.perf_counter(), []
-    generate(Second(), out, n_samples, seed, run=run, on_progress=lambda done, *_: reached.append(time.perf_counter()))
+    generate(Second(), out, n_samples, seed, engine=run, on_progress=lambda done, *_: reached.append(time.perf_counter()))
     finished = np.array(reached[1:]) - began
     # The slope of all blocks over time: neither the start nor workers out of step count.
     pace = np.polyfit(finished, np.arange(len(finished)), 1)[0]

@@ -65,8 +65,8 @@ def test_derivatives(plate, points):
 def test_data_are_generated_and_read(plate, tmp_path):
     summary = generate(plate, tmp_path / "plate.zarr", 6, seed=1)
     samples = read_samples(tmp_path / "plate.zarr")
-    assert summary["n_ok"] == len(samples) == 6
-    error = summary["estimated_error"]
+    assert summary.n_ok == len(samples) == 6
+    error = summary.estimated_error
     assert (error["against"], error["n_samples"]) == ("half the mesh width", 6)
     assert 0 < error["relative_l2"] < 1e-3
     np.testing.assert_allclose(samples.observables, plate.evaluate(samples.parameters), rtol=1e-12)

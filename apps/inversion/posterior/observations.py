@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from gnvpro.pde_data.storage.formats import load_npy
+from gnvpro.pde_data.storage.files import load_arrays, pick
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space, shortened
 
@@ -53,7 +53,8 @@ def read_observations(path: Path, space: Space) -> Observations:
         if path.suffix == ".csv":
             values, deviations = _read_csv(path, space)
         elif path.suffix == ".npy":
-            values = load_npy(path)
+            arrays = load_arrays(path)
+            values = arrays[pick(path, arrays, ("observations",))]
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as stored:
                 if "observations" not in stored.files:

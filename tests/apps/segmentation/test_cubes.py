@@ -1,6 +1,7 @@
 """Cubes and labels out of files, and what is said of odd ones."""
 
 import importlib.util
+import sys
 
 import h5py
 import numpy as np
@@ -123,6 +124,8 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'tensorly is not installed.*pip install "gnvpro\[segmentation\]"'):
         indian_pines()
-    for write, package in ((envi_files, "spectral"), (mat73, "h5py")):
+    written = [(write(tmp_path), package) for write, package in ((envi_files, "spectral"), (mat73, "h5py"))]
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    for files, package in written:
         with pytest.raises(ImportError, match=f"{package} is not installed"):
-            read_scene(*write(tmp_path))
+            read_scene(*files)

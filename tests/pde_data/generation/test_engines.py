@@ -130,7 +130,7 @@ def test_death_of_a_worker_ctrl_c_and_death_of_the_driver_leave_the_bits_of_a_se
     wait_for(lambda: not orphan.is_running())
     pending = (store.read_status(out) == SolveStatus.PENDING).sum()
     assert pending > 0
-    assert generate(Fragile(), out, MANY, 5)["n_solved_now"] == pending
+    assert generate(Fragile(), out, MANY, 5).n_solved_now == pending
     assert_same_bits(out, undisturbed)
 
 
@@ -140,14 +140,14 @@ def test_the_port_of_a_dashboard_may_be_taken(tmp_path):
         with contextlib.suppress(OSError):  # where something holds it, that will do
             held.enter_context(socket.create_server(("127.0.0.1", 8787)))
         warnings.simplefilter("error")
-        assert generate(DecayProblem(), tmp_path / "d.zarr", 8, 5, run=local_workers(1))["n_ok"] == 8
+        assert generate(DecayProblem(), tmp_path / "d.zarr", 8, 5, workers=1).n_ok == 8
 
 
 def test_a_scheduler_whose_worker_is_in_this_process(tmp_path):
     """The shortest way to a scheduler."""
     settings = dict(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", silence_logs=50)
     with distributed.LocalCluster(**settings, dashboard_address="127.0.0.1:0") as cluster:
-        generate(Fragile(), tmp_path / "d.zarr", 10, 5, run=running_scheduler(cluster.scheduler_address))
+        generate(Fragile(), tmp_path / "d.zarr", 10, 5, scheduler=cluster.scheduler_address)
     generate(Fragile(), tmp_path / "serial.zarr", 10, 5)
     assert_same_bits(tmp_path / "d.zarr", tmp_path / "serial.zarr")
 
@@ -160,14 +160,14 @@ def test_a_running_scheduler_is_used_and_left_running(scheduler, undisturbed, tm
         tmp_path / "d.zarr",
         MANY,
         5,
-        run=running_scheduler(scheduler),
+        scheduler=scheduler,
         on_progress=lambda *counts: calls.append(counts),
     )
     assert_same_bits(tmp_path / "d.zarr", undisturbed)
-    assert (summary["n_solved_now"], calls[-1]) == (MANY, (MANY, summary["n_failed"], MANY))
+    assert (summary.n_solved_now, calls[-1]) == (MANY, (MANY, summary.n_failed, MANY))
     assert len(calls) == 1 + MANY // 4
-    grown = generate(Fragile(), tmp_path / "d.zarr", MANY + 6, 5, run=running_scheduler(scheduler))
-    assert grown["n_solved_now"] == 6
+    grown = generate(Fragile(), tmp_path / "d.zarr", MANY + 6, 5, scheduler=scheduler)
+    assert grown.n_solved_now == 6
     generate(Fragile(), tmp_path / "at_once.zarr", MANY + 6, 5)
     assert_same_bits(tmp_path / "d.zarr", tmp_path / "at_once.zarr")
 
@@ -175,7 +175,7 @@ def test_a_running_scheduler_is_used_and_left_running(scheduler, undisturbed, tm
 @pytest.mark.long
 def test_a_worker_that_dies_costs_nothing(scheduler, undisturbed, tmp_path):
     problem = DeadlyOnce(tmp_path / "died")
-    generate(problem, tmp_path / "d.zarr", MANY, 5, run=running_scheduler(scheduler))
+    generate(problem, tmp_path / "d.zarr", MANY, 5, scheduler=scheduler)
     assert (tmp_path / "died").exists()
     assert_same_bits(tmp_path / "d.zarr", undisturbed)
 
@@ -184,8 +184,8 @@ def test_a_worker_that_dies_costs_nothing(scheduler, undisturbed, tmp_path):
 def test_convection_by_two_workers_has_the_bits_of_a_serial_run(fenicsx, scheduler, tmp_path):
     settings = dict(n_samples=10, seed=3, block_size=4)
     generate(ConvectionDiffusionReaction(), tmp_path / "serial.zarr", **settings)
-    made = generate(ConvectionDiffusionReaction(), tmp_path / "d.zarr", **settings, run=running_scheduler(scheduler))
-    assert made["n_ok"] == 10
+    made = generate(ConvectionDiffusionReaction(), tmp_path / "d.zarr", **settings, scheduler=scheduler)
+    assert made.n_ok == 10
     assert_same_bits(tmp_path / "d.zarr", tmp_path / "serial.zarr")
 
 
@@ -193,8 +193,8 @@ def test_convection_by_two_workers_has_the_bits_of_a_serial_run(fenicsx, schedul
 def test_workers_build_what_cannot_be_sent(scheduler, tmp_path):
     """`Built` holds a lock and refuses to work in a process it was not built in: its factory is called there."""
     problem = load_problem("tests.pde_data.toy:Built")
-    summary = generate(problem, tmp_path / "d.zarr", 70, 5, run=running_scheduler(scheduler))
-    assert summary["counts"] == {"ok": 70}
+    summary = generate(problem, tmp_path / "d.zarr", 70, 5, scheduler=scheduler)
+    assert summary.counts == {"ok": 70}
     data = zarr.open_group(tmp_path / "d.zarr", mode="r")
     np.testing.assert_array_equal(data["observables"][:].reshape(70, 6), Decay().evaluate(data["parameters"][:]))
 
@@ -203,10 +203,10 @@ def test_workers_build_what_cannot_be_sent(scheduler, tmp_path):
 def test_failed_samples_are_retried_by_workers(scheduler, tmp_path):
     trouble = tmp_path / "trouble"
     trouble.touch()
-    generate(Flaky(trouble), tmp_path / "d.zarr", 42, 5, run=running_scheduler(scheduler))
+    generate(Flaky(trouble), tmp_path / "d.zarr", 42, 5, scheduler=scheduler)
     assert describe(tmp_path / "d.zarr")["failures"][0]["message"] == "FloatingPointError: no licence"
     trouble.unlink()
-    generate(Flaky(trouble), tmp_path / "d.zarr", 42, 5, run=running_scheduler(scheduler), retry_failed=True)
+    generate(Flaky(trouble), tmp_path / "d.zarr", 42, 5, scheduler=scheduler, retry_failed=True)
     generate(DecayProblem(), tmp_path / "undisturbed.zarr", 42, 5)
     assert_same_bits(tmp_path / "d.zarr", tmp_path / "undisturbed.zarr")
 
@@ -220,18 +220,18 @@ def test_an_error_of_a_worker_that_is_no_sample_s_fault_ends_the_run(scheduler, 
             (tmp_path / "d.zarr").rename(tmp_path / "elsewhere.zarr")
 
     with pytest.raises(FileNotFoundError, match=r"d\.zarr"):
-        generate(DecayProblem(), tmp_path / "d.zarr", 42, 5, run=running_scheduler(scheduler), on_progress=move_away)
+        generate(DecayProblem(), tmp_path / "d.zarr", 42, 5, scheduler=scheduler, on_progress=move_away)
 
 
 @pytest.mark.long
 def test_a_block_that_kills_its_workers_is_recorded_and_the_sweep_goes_on(scheduler, tmp_path):
     out = tmp_path / "d.zarr"
-    summary = generate(Deadly(), out, 20, 5, run=running_scheduler(scheduler))
+    summary = generate(Deadly(), out, 20, 5, scheduler=scheduler)
     data = zarr.open_group(out, mode="r")
     deadly = (data["parameters"][:, 1] > 0.89).reshape(5, 4).any(axis=1).repeat(4)
     assert 0 < deadly.sum() < 20
     np.testing.assert_array_equal(data["status"][:], np.where(deadly, SolveStatus.EXCEPTION, SolveStatus.OK))
-    assert summary["n_failed"] == deadly.sum()
+    assert summary.n_failed == deadly.sum()
     told = {failure["message"] for failure in describe(out)["failures"]}
     assert told == {"the worker process died of this block, every time it was tried"}
 
@@ -253,7 +253,7 @@ def test_the_script_for_slurm_runs_with_jobs_of_this_machine(tmp_path):
 def test_no_scheduler_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("gnvpro.pde_data.generation.engines.CONNECT_SECONDS", 0.5)
     with pytest.raises(OSError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9' .* give the address"):
-        generate(DecayProblem(), tmp_path / "d.zarr", 4, 1, run=running_scheduler("tcp://127.0.0.1:9"))
+        generate(DecayProblem(), tmp_path / "d.zarr", 4, 1, scheduler="tcp://127.0.0.1:9")
 
 
 def test_without_dask_the_remedy_is_named(monkeypatch):

@@ -39,19 +39,19 @@ def test_an_extended_data_set_equals_the_one_made_at_once(at_once, tmp_path, siz
     for n in sizes:
         generate(Fragile(), out, n, 5)
     summary = generate(Fragile(), out, 42, 5)
-    assert summary["n_solved_now"] == 42 - sizes[-1] // 4 * 4
+    assert summary.n_solved_now == 42 - sizes[-1] // 4 * 4
     assert_same_bits(out, at_once)
     assert xr.open_zarr(out).sizes["sample"] == 42
     assert describe(out)["n_samples"] == read_samples(out).provenance["n_samples"] == 42
-    assert summary["estimated_error"] == describe(at_once)["estimated_error"]
-    assert generate(Fragile(), out, 42, 5)["already_complete"]
+    assert summary.estimated_error == describe(at_once)["estimated_error"]
+    assert generate(Fragile(), out, 42, 5).already_complete
 
 
 def test_an_unfinished_data_set_is_extended_too(at_once, tmp_path):
     out = tmp_path / "grown.zarr"
     with pytest.raises(KeyboardInterrupt):
-        generate(Fragile(), out, 10, 5, run=stop_after(1))
-    assert generate(Fragile(), out, 42, 5)["n_solved_now"] == 38
+        generate(Fragile(), out, 10, 5, engine=stop_after(1))
+    assert generate(Fragile(), out, 42, 5).n_solved_now == 38
     assert_same_bits(out, at_once)
 
 
@@ -113,7 +113,7 @@ def test_a_worker_that_outlived_its_run_cannot_cut_a_grown_block(tmp_path):
         tasks.append(task)
         return map(task, blocks)
 
-    generate(Fragile(), out, 10, 5, run=remember)
+    generate(Fragile(), out, 10, 5, engine=remember)
     generate(Fragile(), out, 12, 5)
     with pytest.raises(ValueError, match="has 12 samples by now and not 10; this run has been overtaken"):
         tasks[0](2)

@@ -24,7 +24,7 @@ def trouble(tmp_path):
 def failed(trouble, tmp_path):
     """A data set in which every sample with an amplitude above 1.5 failed."""
     summary = generate(Flaky(trouble), tmp_path / "d.zarr", **TOGETHER)
-    assert 0 < summary["n_failed"] < 42
+    assert 0 < summary.n_failed < 42
     return tmp_path / "d.zarr"
 
 
@@ -32,15 +32,15 @@ def test_a_failure_that_has_passed_is_made_good_only_when_asked(failed, trouble,
     generate(DecayProblem(), tmp_path / "undisturbed.zarr", **TOGETHER)
     n_failed = len(describe(failed)["failures"])
     trouble.unlink()
-    assert generate(Flaky(trouble), failed, **TOGETHER)["already_complete"]
+    assert generate(Flaky(trouble), failed, **TOGETHER).already_complete
     calls = []
     summary = generate(
         Flaky(trouble), failed, **TOGETHER, retry_failed=True, on_progress=lambda *counts: calls.append(counts)
     )
-    assert (summary["n_failed"], summary["n_solved_now"]) == (0, n_failed)
+    assert (summary.n_failed, summary.n_solved_now) == (0, n_failed)
     assert (calls[0], calls[-1]) == ((42 - n_failed, 0, 42), (42, 0, 42))
     assert_same_bits(failed, tmp_path / "undisturbed.zarr")
-    assert generate(Flaky(trouble), failed, **TOGETHER, retry_failed=True)["already_complete"]
+    assert generate(Flaky(trouble), failed, **TOGETHER, retry_failed=True).already_complete
 
 
 def test_what_succeeded_is_not_touched(failed, trouble):
@@ -74,7 +74,7 @@ def test_a_sample_that_fails_again_stays_failed_with_its_new_reason(tmp_path):
     out = tmp_path / "d.zarr"
     first = generate(Fragile(), out, **TOGETHER)
     again = generate(Later(), out, **TOGETHER, retry_failed=True)
-    assert (again["counts"], again["n_solved_now"]) == (first["counts"], first["n_failed"])
+    assert (again.counts, again.n_solved_now) == (first.counts, first.n_failed)
     told = {failure["message"] for failure in describe(out)["failures"] if failure["reason"] == "exception"}
     assert told == {"ArithmeticError: still too large"}
 

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import zarr
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.sampling import place
-from gnvpro.pde_data.storage.dataset import describe
+from gnvpro.pde_data.storage.dataset import describe, read_samples
 from gnvpro.pde_data.storage.lock import sole_writer
 from gnvpro.pde_data.storage.store import read_status
 from tests import PROJECT
@@ -86,10 +87,10 @@ def test_an_interrupted_run_says_how_to_resume_and_ends_with_the_same_bits(undis
     with pytest.raises(
         KeyboardInterrupt, match=r"12 of 42 samples are in .*cut\.zarr; generating it again resumes there"
     ):
-        generate(Fragile(), out, **SETTINGS, run=stop_after(3))
+        generate(Fragile(), out, **SETTINGS, engine=stop_after(3))
     assert (read_status(out) == SolveStatus.PENDING).sum() == 30
-    summary = generate(Fragile(), out, 42, 5, run=backwards)  # the block size is that of the data set in place
-    assert summary["n_solved_now"] == 30
+    summary = generate(Fragile(), out, 42, 5, engine=backwards)  # the block size is that of the data set in place
+    assert summary.n_solved_now == 30
     assert_same_bits(out, undisturbed)
 
 
@@ -107,7 +108,7 @@ def test_a_killed_run_ends_with_the_same_bits(undisturbed, tmp_path, blow):
     process.send_signal(blow)
     assert process.wait(timeout=60) == -blow
     assert (read_status(out) == SolveStatus.PENDING).sum() == 42 - 2 * 4
-    assert generate(Fragile(), out, 42, 5)["n_solved_now"] == 42 - 2 * 4
+    assert generate(Fragile(), out, 42, 5).n_solved_now == 42 - 2 * 4
     assert_same_bits(out, undisturbed)
 
 
@@ -124,18 +125,18 @@ def test_parameters_written_without_their_status_are_solved_again(undisturbed, t
     generate(Fragile(), out, **SETTINGS)
     (out / "status" / "c" / "3").unlink()
     zarr.open_group(out, mode="r+")["observables"][12:16] = 1.0
-    assert generate(Fragile(), out, **SETTINGS)["n_solved_now"] == 4
+    assert generate(Fragile(), out, **SETTINGS).n_solved_now == 4
     assert_same_bits(out, undisturbed)
 
 
 def test_a_complete_data_set_is_left_as_it_is(tmp_path):
     out = tmp_path / "decay.zarr"
     first = generate(DecayProblem(), out, 10, 1)
-    assert (first["n_solved_now"], first["already_complete"], first["n_failed"]) == (10, False, 0)
+    assert (first.n_solved_now, first.already_complete, first.n_failed) == (10, False, 0)
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
-    again = generate(DecayProblem(), out, 10, 1, run=lambda task, blocks: pytest.fail("solved again"))
-    assert again["already_complete"]
-    assert again["counts"] == {"ok": 10}
+    again = generate(DecayProblem(), out, 10, 1, engine=lambda task, blocks: pytest.fail("solved again"))
+    assert again.already_complete
+    assert again.counts == {"ok": 10}
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
 
 
@@ -151,7 +152,7 @@ def test_a_complete_data_set_is_left_as_it_is(tmp_path):
     ],
 )
 def test_other_settings_in_the_same_place_are_refused_by_name(tmp_path, change, difference):
-    settings = dict(problem=DecayProblem(), out=tmp_path / "decay.zarr", n_samples=10, seed=3)
+    settings = dict(problem=DecayProblem(), path=tmp_path / "decay.zarr", n_samples=10, seed=3)
     generate(**settings)
     with pytest.raises(ValueError, match=difference):
         generate(**{**settings, **change})
@@ -220,7 +221,7 @@ def test_two_runs_on_one_data_set_are_refused(tmp_path):
 def test_progress_counts_what_was_there_before(tmp_path):
     out, calls = tmp_path / "fragile.zarr", []
     with pytest.raises(KeyboardInterrupt):
-        generate(Fragile(), out, 10, 5, run=stop_after(1))
+        generate(Fragile(), out, 10, 5, engine=stop_after(1))
     generate(Fragile(), out, 10, 5, on_progress=lambda *counts: calls.append(counts))
     assert [done for done, _, _ in calls] == [4, 8, 10]
     assert [failed for _, failed, _ in calls] == [(read_status(out)[:n] > 0).sum() for n in (4, 8, 10)]
@@ -228,11 +229,11 @@ def test_progress_counts_what_was_there_before(tmp_path):
 
 
 def test_the_solver_s_own_error_is_recorded_with_the_samples_it_was_taken_from(tmp_path):
-    error = generate(DecayProblem(), tmp_path / "a", 20, 1)["estimated_error"]
+    error = generate(DecayProblem(), tmp_path / "a", 20, 1).estimated_error
     assert error["relative_l2"] == pytest.approx(8e-4)
     assert (error["against"], error["n_samples"]) == ("eight parts in ten thousand less", 8)
-    assert generate(DecayProblem(), tmp_path / "b", 3, 1)["estimated_error"]["n_samples"] == 3
-    assert generate(Decay(), tmp_path / "c", 3, 1)["estimated_error"] is None
+    assert generate(DecayProblem(), tmp_path / "b", 3, 1).estimated_error["n_samples"] == 3
+    assert generate(Decay(), tmp_path / "c", 3, 1).estimated_error is None
 
 
 def test_an_estimate_that_fails_does_not_lose_the_data(tmp_path):
@@ -241,7 +242,7 @@ def test_an_estimate_that_fails_does_not_lose_the_data(tmp_path):
             raise ArithmeticError("the refined solve diverged")
 
     summary = generate(NoEstimate(), tmp_path / "a", 3, 1)
-    assert (summary["n_ok"], summary["estimated_error"]) == (3, None)
+    assert (summary.n_ok, summary.estimated_error) == (3, None)
     assert describe(tmp_path / "a")["estimated_error_failure"] == "ArithmeticError: the refined solve diverged"
 
 
@@ -256,3 +257,28 @@ def test_spaces_that_share_a_name_are_said(tmp_path):
 
     with pytest.raises(ValueError, match="axis or coordinate 'parameter' of the observables"):
         generate(Twice(), tmp_path / "a", 3, 1)
+
+
+def test_a_problem_by_name_with_its_options(tmp_path):
+    with pytest.raises(ValueError, match="unknown option 'facto'"):
+        generate("tests.pde_data.toy:DecayProblem", tmp_path / "a", 3, options={"facto": 2.0})
+    generation = generate("tests.pde_data.toy:DecayProblem", tmp_path / "a", 3, options={"factor": 2.0})
+    samples = read_samples(generation.path)
+    np.testing.assert_allclose(samples.observables, 2 * DecayProblem().evaluate(samples.parameters))
+    with pytest.raises(ValueError, match="options are those of a problem that is named"):
+        generate(DecayProblem(), tmp_path / "b", 3, options={"factor": 2.0})
+    with pytest.raises(ValueError, match="either workers .* or a scheduler"):
+        generate(DecayProblem(), tmp_path / "b", 3, workers=2, scheduler="tcp://127.0.0.1:9")
+
+
+def test_what_it_returns_is_told_in_numbers_and_words(tmp_path):
+    generation = generate(Fragile(), tmp_path / "d.zarr", 42, 5)
+    numbers = generation.numbers()
+    assert json.loads(json.dumps(numbers)) == numbers
+    assert (numbers["n_samples"], numbers["n_solved_now"], numbers["repaired"]) == (42, 42, [])
+    assert numbers["n_ok"] + numbers["n_failed"] == sum(numbers["counts"].values()) == 42
+    assert f"{numbers['n_ok']} of 42, {numbers['n_failed']} failed" in repr(generation)
+    assert "damaged chunks" not in repr(generation)
+    assert f"<caption>Data set {tmp_path / 'd.zarr'}</caption>" in generation._repr_html_()
+    again = generate(Fragile(), tmp_path / "d.zarr", 42, 5, repair=True)
+    assert dict(again.rows()).items() >= {("solved now", "none, it was complete"), ("damaged chunks", "none")}

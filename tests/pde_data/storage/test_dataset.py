@@ -145,6 +145,62 @@ def test_somebody_else_s_netcdf_needs_only_the_two_variables(matrices, tmp_path)
     assert samples.parameter_space.upper == tuple(y.max(0))
 
 
+def test_a_dataset_in_memory_is_read_like_its_file(stored):
+    one, other = read_samples(stored), read_samples(xr.open_zarr(stored).load())
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+    np.testing.assert_array_equal(one.observables, other.observables)
+    assert (one.parameter_space, one.observable_space, one.n_failed) == (
+        other.parameter_space,
+        other.observable_space,
+        other.n_failed,
+    )
+    assert {name: value for name, value in one.provenance.items() if name != "file"} == other.provenance
+
+
+def test_coordinates_name_the_components(matrices, tmp_path):
+    y, c = matrices
+    given = xr.Dataset(
+        {
+            "parameters": (("sample", "parameter"), y, {"units": "m"}),
+            "observables": (("time", "sensor", "sample"), c[:, :4].T.reshape(2, 2, 20)),
+        },
+        coords={"parameter": ["a", "b", "c"], "time": ("time", [0.5, 1.0], {"units": "s"})},
+    )
+    given.to_netcdf(tmp_path / "named.nc", engine="h5netcdf")
+    for samples in (read_samples(given), read_samples(tmp_path / "named.nc")):
+        np.testing.assert_array_equal(samples.parameters, y)
+        np.testing.assert_array_equal(samples.observables, c[:, :4])
+        assert samples.parameter_space.names == ("a", "b", "c")
+        assert samples.parameter_space.units == ("m",)
+        assert samples.observable_space.names[1] == "time 0.5, sensor 1"
+        assert samples.observable_space.axes[0].unit == "s"
+        assert samples.observable_space.lower == tuple(c[:, :4].min(0))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (xr.Dataset({"y": ("sample", [1.0])}), "the Dataset: expected variables parameters and observables, got y"),
+        (
+            xr.Dataset({name: (("sample", name[0]), np.ones((3, 2)) * 1j) for name in ("parameters", "observables")}),
+            "complex",
+        ),
+        (
+            xr.Dataset({name: (("sample", name[0]), np.ones((0, 2))) for name in ("parameters", "observables")}),
+            "solved",
+        ),
+        (
+            xr.Dataset({"parameters": (("n", "p"), np.ones((3, 2))), "observables": (("m", "o"), np.ones((4, 2)))}),
+            "disagree on samples: 3 and 4",
+        ),
+        (np.ones((3, 2)), "expected a path or an xarray Dataset, got a ndarray"),
+    ],
+)
+def test_datasets_that_cannot_be_used_are_said(given, message):
+    with pytest.raises(ValueError, match=message):
+        read_samples(given)
+
+
 def test_mat_files_have_samples_as_columns(matrices, tmp_path):
     y, c = matrices
     savemat(tmp_path / "columns.mat", {"Y": y.T, "C": c.T})
@@ -228,7 +284,7 @@ def test_folders_that_are_no_data_set_are_said(tmp_path):
 def test_a_half_written_data_set_is_read_only_when_asked(tmp_path):
     path = tmp_path / "half.zarr"
     with pytest.raises(KeyboardInterrupt):
-        generate(DecayProblem(), path, 10, 1, run=interrupted_after_one)
+        generate(DecayProblem(), path, 10, 1, engine=interrupted_after_one)
     with pytest.raises(ValueError, match="6 of 10 samples are still pending; finish it"):
         read_samples(path)
     samples = read_samples(path, allow_partial=True)

@@ -62,10 +62,10 @@ def test_a_damaged_chunk_is_named_and_made_again_on_request(path, undamaged, var
         with pytest.raises(ValueError, match=r"is damaged: status of samples 12 to 15 .* repair=True"):
             generate(Fragile(), path, **SETTINGS)
     else:
-        assert generate(Fragile(), path, **SETTINGS)["already_complete"]  # nothing is made again unasked
+        assert generate(Fragile(), path, **SETTINGS).already_complete  # nothing is made again unasked
     summary = generate(Fragile(), path, **SETTINGS, repair=True)
-    assert [(found["variable"], found["block"]) for found in summary["repaired"]] == [(variable, 3)]
-    assert summary["n_solved_now"] == 4
+    assert [(found["variable"], found["block"]) for found in summary.repaired] == [(variable, 3)]
+    assert summary.n_solved_now == 4
     assert_same_bits(path, undamaged)
     assert describe(path)["damaged"] == []
 
@@ -85,14 +85,14 @@ def test_a_chunk_that_is_gone_is_damage(path, undamaged, variable):
 def test_a_status_that_is_gone_is_a_block_to_be_solved(path, undamaged):
     (path / "status" / "c" / "3").unlink()
     assert describe(path)["counts"]["pending"] == 4
-    assert generate(Fragile(), path, **SETTINGS)["n_solved_now"] == 4
+    assert generate(Fragile(), path, **SETTINGS).n_solved_now == 4
     assert_same_bits(path, undamaged)
 
 
 def test_the_last_and_shorter_block_is_watched_too(path, undamaged):
     flip_a_bit(path / "observables" / "c" / "10" / "0" / "0")
     assert str(find_damage(path)[0]) == "observables of samples 40 to 41 (block 10) fails its checksum"
-    assert generate(Fragile(), path, **SETTINGS, repair=True)["n_solved_now"] == 2
+    assert generate(Fragile(), path, **SETTINGS, repair=True).n_solved_now == 2
     assert_same_bits(path, undamaged)
 
 
@@ -105,7 +105,7 @@ def test_what_no_sample_changes_is_written_anew(tmp_path):
     assert {str(damage) for damage in find_damage(path)} == {
         f"{variable} fails its checksum" for variable in ("sensor_x", "background", "parameter")
     }
-    assert generate(OnBackground(), path, 10, 5, repair=True)["n_solved_now"] == 0
+    assert generate(OnBackground(), path, 10, 5, repair=True).n_solved_now == 0
     xr.testing.assert_identical(before, xr.open_zarr(path).load())
 
 
@@ -116,7 +116,7 @@ def test_a_repair_that_is_killed_leaves_pending_samples(path, undamaged):
         raise SystemExit
 
     with pytest.raises(SystemExit):
-        generate(Fragile(), path, **SETTINGS, repair=True, run=killed)
+        generate(Fragile(), path, **SETTINGS, repair=True, engine=killed)
     assert np.flatnonzero(store.read_status(path) == SolveStatus.PENDING).tolist() == [12, 13, 14, 15]
     generate(Fragile(), path, **SETTINGS)
     assert_same_bits(path, undamaged)
@@ -124,7 +124,7 @@ def test_a_repair_that_is_killed_leaves_pending_samples(path, undamaged):
 
 def test_a_sound_data_set_is_left_alone_by_repair(path):
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
-    assert generate(Fragile(), path, **SETTINGS, repair=True)["repaired"] == []
+    assert generate(Fragile(), path, **SETTINGS, repair=True).repaired == []
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
 
 

@@ -29,6 +29,12 @@ def test_every_format_gives_the_same_table(tmp_path):
     np.testing.assert_array_equal(read_parameters(tmp_path / "headed.csv", names=("a", "b")), TABLE)
 
 
+def test_columns_are_found_by_their_names(tmp_path):
+    (tmp_path / "y.csv").write_text("\ufeffRate [1/s], Amplitude\n2,1\n4,3\n", encoding="utf-8")
+    found = read_parameters(tmp_path / "y.csv", names=("amplitude", "rate"))
+    np.testing.assert_array_equal(found, [[1, 2], [3, 4]])
+
+
 def test_parameters_of_a_data_set(tmp_path):
     generate(DecayProblem(), tmp_path / "d.zarr", 10, 1)
     expected = read_samples(tmp_path / "d.zarr").parameters
@@ -41,8 +47,12 @@ def test_parameters_of_a_data_set(tmp_path):
         ("torn.npy", b"\x93NUMPY", "cannot be read as an array of numbers"),
         ("torn.npz", b"PK", "cannot be read as arrays of numbers"),
         ("torn.mat", b"not a matrix", "cannot be read as a MATLAB"),
-        ("words.csv", b"a,b\n1,two", "expected a table of numbers, one sample a line"),
+        ("words.csv", b"a,b\n1,two", "line 2: expected a number, got 'two'"),
         ("other.csv", b"a,c\n1,2", "expected columns a, b, got a, c"),
+        ("more.csv", b"a,c,b\n1,2,3", "expected columns a, b, got a, c, b"),
+        ("both.csv", b"A,a [m],b\n1,2,3", "expected columns a, b, got A"),
+        ("many.csv", b"A,A,b\n1,2,3", "a may be A, A"),
+        ("twice.csv", b"A,a,A,B\n1,2,3,4", "expected columns a, b"),
     ],
 )
 def test_what_is_no_table_is_said(tmp_path, name, content, message):
@@ -57,7 +67,7 @@ def test_wrong_use_is_said(tmp_path):
     np.save(tmp_path / "y.npy", TABLE)
     with pytest.raises(ValueError, match="expected an array named parameters or Y or y, got a, b"):
         read_parameters(tmp_path / "two.npz")
-    with pytest.raises(ValueError, match="expected a table of numbers"):
+    with pytest.raises(ValueError, match="expected Y to be real numbers, got <U1"):
         read_parameters(tmp_path / "words.npz")
     with pytest.raises(ValueError, match=r"transpose=True is for \.mat and \.npz"):
         read_parameters(tmp_path / "y.npy", transpose=True)

@@ -139,9 +139,9 @@ class TestSolve:
 
     def test_data_sets_keep_both_errors(self, tmp_path):
         made = generate(small(40), tmp_path / "reduced.zarr", 20, seed=1)
-        assert made["n_ok"] == 20
+        assert made.n_ok == 20
         error = read_samples(tmp_path / "reduced.zarr").provenance["estimated_error"]
-        assert error == made["estimated_error"]
+        assert error == made.estimated_error
         assert (error["against"], list(error["others"])) == ("refined", ["full route"])
         assert error["others"]["full route"]["relative_l2"] < error["relative_l2"]
 

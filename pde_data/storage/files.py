@@ -1,0 +1,294 @@
+"""Numbers out of files without metadata: NumPy `.npy` and `.npz`, MATLAB `.mat`, and `.csv`; one set of rules for all.
+
+Whatever a format's library raises for a damaged file is a UsageError here. Needs NumPy and SciPy alone; only MATLAB's v7.3
+needs h5py.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.spaces import Array, shortened
+
+ARRAYS = (".mat", ".npz", ".npy")
+
+# Kinds of arrays that hold real numbers: float, integer, boolean.
+REAL = "fiub"
+
+
+# Names of parameters and observables, most telling first; Y and C are those of the method's papers.
+_PAIRS = (("parameters", "observables"), ("Y", "C"))
+
+
+@contextmanager
+def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Whatever a library raises for the bytes of a file is told as bad usage; only calls of that library belong inside.
+
+    Parsers of damaged bytes raise anything: what was seen ranges from zlib.error over MemoryError to tokenize.TokenError.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
+        raise
+    except Exception as error:
+        said = shortened(" ".join(str(error).split()) or type(error).__name__)
+        raise UsageError(f"{path} cannot be read as {what} ({said}); {remedy}") from error
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npy (named `""`), .npz or .mat file by name; their values may be anything, see `numbers`.
+
+    Raises
+    ------
+    ValueError
+        Another suffix, or a file that is damaged or cut off.
+    ImportError
+        A MATLAB file of v7.3 where h5py is not installed.
+    """
+    match path.suffix.lower():
+        case ".npy" | ".npz" as suffix:
+            what = "an array of numbers" if suffix == ".npy" else "arrays of numbers"
+            with reading(path, what, f"is it complete? write it with numpy.save{'z' if suffix == '.npz' else ''}"):
+                opened = np.load(path, allow_pickle=False)
+                if isinstance(opened, np.ndarray):
+                    return {"": opened}
+                with opened:
+                    return {name: opened[name] for name in opened.files}
+        case ".mat":
+            with path.open("rb") as stream:
+                start = stream.read(16)
+            if start.startswith((b"MATLAB 7.3", b"\x89HDF")):
+                return _load_mat73(path)
+            with reading(path, "a MATLAB file", "is it complete?"):
+                return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    raise UsageError(f"expected a file that ends in {', '.join(ARRAYS)}, got {path}")
+
+
+def _load_mat73(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            f"h5py is not installed ({path} is a MATLAB v7.3 file); save it in MATLAB with save(..., '-v7'), or "
+            'pip install "gnvpro[data]"'
+        ) from error
+    remedy = "is it complete? save(..., '-v7') of MATLAB writes another"
+    with reading(path, "a MATLAB v7.3 file", remedy), h5py.File(path) as file:
+        # MATLAB stores columns first: the axes come out in reverse. Texts are stored as numbers, and say so.
+        return {
+            name: np.asarray(item).T
+            for name, item in file.items()
+            if isinstance(item, h5py.Dataset) and not _is_other(item.attrs)
+        }
+
+
+def _is_other(attributes: Mapping[str, Any]) -> bool:
+    return "MATLAB_empty" in attributes or attributes.get("MATLAB_class") in (b"char", b"cell")
+
+
+def numbers(path: object, name: str, value: Any, ndim: int | None = None) -> Array:
+    """`value` as float64, if it is an array of real numbers (with `ndim` dimensions).
+
+    Raises
+    ------
+    ValueError
+        Complex numbers, texts, objects, masked or sparse arrays, another number of dimensions.
+    """
+    array = np.asarray(value)
+    masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
+    if masked or array.dtype.kind not in REAL or (ndim is not None and array.ndim != ndim):
+        expected = {None: "real numbers", 1: "a vector of real numbers", 2: "a matrix of real numbers"}[ndim]
+        got = "masked values" if masked else f"{array.dtype} of shape {array.shape}"
+        raise UsageError(f"{path}: expected {name or 'it'} to be {expected}, got {got}")
+    return array.astype(np.float64)
+
+
+def pick(path: object, arrays: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The name in a file of what may be called one of `names`, the first of them that is there; or the only one there is."""
+    for name in names:
+        if (place := find_names([name], list(arrays), str(path))[0]) is not None:
+            return list(arrays)[place]
+    if len(arrays) == 1:
+        return next(iter(arrays))
+    raise UsageError(f"{path}: expected an array named {' or '.join(names)}, got {listed(arrays)}")
+
+
+def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array]:
+    """Parameters (n, n_in) and observables (n, n_out) of a .npz or .mat file, samples as rows.
+
+    Parameters
+    ----------
+    transpose
+        The file holds samples the other way round than usual: as rows in a `.mat`, as columns in an `.npz`.
+
+    Raises
+    ------
+    ValueError
+        A file that cannot be read, without the variables, or whose variables disagree on the samples.
+    """
+    arrays = load_arrays(path)
+    there = list(arrays)
+    for names in _PAIRS:
+        places = find_names(names, there, str(path))
+        if None not in places:
+            parameters, observables = (
+                numbers(path, name, arrays[there[place or 0]], 2) for name, place in zip(names, places, strict=True)
+            )
+            break
+    else:
+        expected = " or ".join(" and ".join(names) for names in _PAIRS)
+        raise UsageError(f"{path}: expected variables {expected}, got {listed(there)}")
+    samples_are_columns = (path.suffix.lower() == ".mat") != transpose
+    axis = 1 if samples_are_columns else 0
+    if parameters.shape[axis] != observables.shape[axis]:
+        fits_transposed = parameters.shape[1 - axis] == observables.shape[1 - axis]
+        remedy = f"{'leave out' if transpose else 'add'} transpose=True" if fits_transposed else "check the file"
+        raise UsageError(
+            f"{path}: expected as many {'columns' if axis else 'rows'} (samples) of parameters and observables, "
+            f"got shapes {parameters.shape} and {observables.shape}; {remedy}"
+        )
+    return (parameters.T.copy(), observables.T.copy()) if samples_are_columns else (parameters, observables)
+
+
+def listed(names: Any) -> str:
+    """Names as a message tells them."""
+    return shortened(", ".join(map(str, names)) or "none")
+
+
+def find_names(names: Sequence[str], there: Sequence[str], where: str) -> list[int | None]:
+    """Place among `there` of each of `names`, None where it is not.
+
+    A name is the same without the blanks around it, then in other capitals, then without a unit in brackets after it
+    (`Depth [m]` for `depth`); the first of these that gives a place decides.
+
+    Raises
+    ------
+    ValueError
+        It gives several, or two of `names` have the same place; `where` begins the message.
+    """
+    places: list[int | None] = [None] * len(names)
+    for key in (str.strip, _folded, _without_unit):
+        at: dict[str, list[int]] = {}
+        for place, name in enumerate(there):
+            at.setdefault(key(name), []).append(place)
+        for i, name in enumerate(names):
+            if places[i] is None and (matching := at.get(key(name))):
+                if len(matching) > 1:
+                    raise UsageError(
+                        f"{where}: {name} may be {listed(there[place] for place in matching)}; name one so"
+                    )
+                places[i] = matching[0]
+    first: dict[int, str] = {}
+    for name, place in zip(names, places, strict=True):
+        if place is not None and place in first:
+            twice = f"{name} is there twice" if first[place] == name else f"{first[place]} and {name} are one"
+            raise UsageError(f"{where}: {twice}; leave one of them out")
+        if place is not None:
+            first[place] = name
+    return places
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _without_unit(name: str) -> str:
+    return re.sub(r"\s*[\[(][^\[\]()]*[\])]$", "", _folded(name))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A .csv file.
+
+    Attributes
+    ----------
+    header
+        Names of the columns; none where the first line is one of numbers.
+    rows
+        The cells below it, without blanks around them, as many in every row.
+    lines
+        Where in the file each row ends.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+
+    def column(self, place: int) -> list[str]:
+        """The texts of a column."""
+        return [row[place] for row in self.rows]
+
+    def numbers(self, columns: Sequence[int] | None = None, *, blanks: bool = False) -> Array:
+        """Columns, all of them or those at these places, as (n_rows, n_columns).
+
+        Parameters
+        ----------
+        blanks
+            Empty cells are missing values, NaN.
+
+        Raises
+        ------
+        ValueError
+            A cell that is not a number; names its line.
+        """
+        columns = range(len(self.rows[0]) if self.rows else 0) if columns is None else columns
+        values = np.empty((len(self.rows), len(columns)))
+        for i, row in enumerate(self.rows):
+            for j, place in enumerate(columns):
+                if (value := _number(row[place])) is None and not (blanks and not row[place]):
+                    raise UsageError(f"{self.path}, line {self.lines[i]}: expected a number, got {row[place]!r}")
+                values[i, j] = np.nan if value is None else value
+        return values
+
+
+def read_table(path: Path, names: Sequence[str] = ()) -> Table:
+    """A .csv file, with a header or without.
+
+    The first line is a header if no number is in it, or if it is `names`. Lines that begin with # are comments; the last of
+    them before the numbers is the header where there is no other and it has as many columns (as `numpy.savetxt` writes it).
+
+    Raises
+    ------
+    ValueError
+        Not UTF-8, no rows, or rows of different lengths; names the line.
+    """
+    with (
+        reading(path, "a table", "separate columns by commas and save it as UTF-8"),
+        path.open(newline="", encoding="utf-8-sig") as file,
+    ):
+        reader = csv.reader(file, strict=True)
+        read = [(reader.line_num, tuple(cell.strip() for cell in line)) for line in reader]
+    read = [(number, cells) for number, cells in read if any(cells)]
+    lines = [(number, cells) for number, cells in read if not cells[0].startswith("#")]
+    first = lines[0][1] if lines else ()
+    is_header = all(_number(cell) is None for cell in first) or set(first) == set(names)
+    header, below, width = first if is_header else (), lines[is_header:], len(first)
+    if not below:
+        raise UsageError(f"{path} holds no rows of numbers")
+    above = [cells for number, cells in read if number < lines[0][0]]
+    if not header and above and len(above[-1]) == width:
+        header = (above[-1][0].lstrip("# "), *above[-1][1:])
+    for number, cells in below:
+        if any(cells[width:]) or (len(cells) < width and not header):
+            raise UsageError(f"{path}, line {number}: expected {width} columns as in the first line, got {len(cells)}")
+    rows = tuple((*cells, *[""] * (width - len(cells)))[:width] for _, cells in below)
+    return Table(path, header, rows, tuple(number for number, _ in below))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
