@@ -89,7 +89,7 @@ class ModuleLayers:
                 handle.remove()
         if gradient is None:
             gradient = torch.zeros_like(theta)
-        back, found, covered = iter(pulled), [], torch.zeros_like(gradient, dtype=torch.bool)
+        back, explained, covered = iter(pulled), [], torch.zeros_like(gradient, dtype=torch.bool)
         for weights, calls in zip(self._layers, uses, strict=True):
             sensitivities = [_as_rows(weights.module, use, next(back)) for use in calls]
             for layer in _layers(weights, [use.rows for use in calls], sensitivities):
@@ -97,8 +97,8 @@ class ModuleLayers:
                 expected = gradient[layer.where]
                 if float((rebuilt - expected).norm()) <= _UNEXPLAINED * float(expected.norm()):
                     covered[layer.where] = True
-                    found.append(layer)
-        return [*found, *self._loose(gradient, covered)]
+                    explained.append(layer)
+        return [*explained, *self._loose(gradient, covered)]
 
     def _loose(self, gradient: Tensor, covered: Tensor):
         for part in self._parts.values():

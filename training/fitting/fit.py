@@ -98,10 +98,10 @@ class Fit:
         Work units without a better validation error after which the fit ends.
     stage
         Label in the history.
-    charge_looks
+    time_validation
         Whether looking at validation and training errors is on the clock. A comparison of methods that look at different
         intervals takes it off, for all alike; passes over the training set that a solver asks for are always on it.
-    overdraw
+    choose_beyond_budget
         Whether an iterate may be chosen that the last iteration reached after the budget was spent.
     """
 
@@ -114,12 +114,12 @@ class Fit:
         *,
         patience: float = math.inf,
         stage: str = "",
-        charge_looks: bool = True,
-        overdraw: bool = True,
+        time_validation: bool = True,
+        choose_beyond_budget: bool = True,
     ) -> None:
         self.objective, self.solver, self.stage = objective, solver, stage
         self._validation, self._patience = validation, patience
-        self._charge_looks, self._overdraw, self._limit = charge_looks, overdraw, math.inf
+        self._time_validation, self._choose_beyond_budget, self._limit = time_validation, choose_beyond_budget, math.inf
         self.history: list[Record] = []
         self.status = Status.running
         self._stopwatch = Stopwatch()
@@ -134,7 +134,7 @@ class Fit:
                     "that alpha_w is not below rounding beside the squares of the features"
                 )
             self.best = Iterate.of(self.point, math.inf, 0)
-            self._look(Step(self.point, 0.0, True))
+            self._validate(Step(self.point, 0.0, True))
 
     @property
     def network(self) -> FeatureNetwork:
@@ -179,7 +179,7 @@ class Fit:
             self.status = Status.interrupted
         if self.history[-1].validation_error is None:
             with self._stopwatch:
-                self._look(Step(self.point, self.history[-1].step, self.history[-1].accepted))
+                self._validate(Step(self.point, self.history[-1].step, self.history[-1].accepted))
         return self._ended()
 
     @property
@@ -249,17 +249,17 @@ class Fit:
         self.point, self.status = step.point, step.status
         last = step.status is not Status.running
         if last or self._iteration % self.solver.validation_interval == 0:
-            self._look(step)
+            self._validate(step)
             if self.objective.meter.total - self.best.work_units > self._patience and not last:
                 self.status = Status.no_improvement
         else:
             self._record(step)
 
-    def _look(self, step: Step) -> None:
-        with nullcontext() if self._charge_looks else self._stopwatch.stopped():
+    def _validate(self, step: Step) -> None:
+        with nullcontext() if self._time_validation else self._stopwatch.stopped():
             loss, error = self._validation.measure(step.point)
             train_error, _ = step.point.training_error(), step.point.value  # a watched point makes its value here
-        within = self._overdraw or self.objective.meter.total <= self._limit
+        within = self._choose_beyond_budget or self.objective.meter.total <= self._limit
         if error < self.best.validation_error and within:
             self.best = Iterate.of(step.point, error, self._iteration)
         self._record(step, train_error, loss, error)

@@ -70,7 +70,7 @@ class KroneckerMetric:
     def of(cls, factors: list[Factors], point: Point, damping: float = DAMPING) -> KroneckerMetric:
         """The metric of these factors of all of theta; the regularisation is the point's."""
         mean = sum(diagonal.sum() * _copies(where) for where, *_, diagonal in factors) / len(point.theta)
-        shift, alpha = damping * mean, point.objective.regulariser.typical
+        shift, alpha = damping * mean, point.objective.regulariser.mean_diagonal
         return cls(
             [Block(where, a, b, 1 / (diagonal + (shift + alpha(_span(where))))) for where, a, b, diagonal in factors]
         )

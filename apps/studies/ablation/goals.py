@@ -41,7 +41,7 @@ def reach(split: Split, method: str, seed: int, goals: Sequence[float], budget: 
     reduced = problem.reduced(network)
     objective, theta, solver = set_up(method, reduced, network.initial(seed), budget, seed=seed)
     solver.validation_interval = 1
-    fit = Fit(objective, theta, solver, problem.validation(reduced), charge_looks=False)
+    fit = Fit(objective, theta, solver, problem.validation(reduced), time_validation=False)
     while objective.meter.total < budget and fit.best.validation_error > min(goals):
         if fit.advance(min(_CHUNK, budget - objective.meter.total)) != "budget_spent":
             break

@@ -118,7 +118,7 @@ def run_method(
     """
     objective, theta, solver = set_up(method, reduced, theta0, budget, setting, seed)
     solver.validation_interval = 1
-    fit = Fit(objective, theta, solver, validation, stage=method, charge_looks=False, overdraw=False)
+    fit = Fit(objective, theta, solver, validation, stage=method, time_validation=False, choose_beyond_budget=False)
     fit.advance(budget - objective.meter.total, on_step)
     return fit
 
@@ -187,8 +187,8 @@ class _Scaled:
     def apply(self, direction: Tensor) -> Tensor:
         return self.factor * self.one.apply(direction)
 
-    def typical(self, where: slice) -> float:
-        return self.factor * self.one.typical(where)
+    def mean_diagonal(self, where: slice) -> float:
+        return self.factor * self.one.mean_diagonal(where)
 
 
 def _grid(**values: tuple[float, ...]) -> tuple[Setting, ...]:

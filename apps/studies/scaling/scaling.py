@@ -193,7 +193,7 @@ class _Problem:
             full = FullObjective(self._objective, watched=chosen.objective == "batches")
             objective, theta = full, full.start(theta)
         solver = chosen.solver(SETTINGS[method], settings.budget, seed)
-        fit = Fit(objective, theta, solver, self._validation, charge_looks=False)
+        fit = Fit(objective, theta, solver, self._validation, time_validation=False)
         while fit.best.validation_error > settings.goal and objective.meter.total < settings.budget:
             if fit.advance(CHUNK) is not Status.budget_spent:
                 break

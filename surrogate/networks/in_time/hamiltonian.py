@@ -4,8 +4,8 @@ After [Y_0, Z_0] = tanh(inputs K_0 + b_0), split in halves, integrate on [0, fin
 
     dY/dt = tanh(Z K(t) + b(t)),    dZ/dt = -tanh(Y K(t)' + b(t))
 
-(Haber & Ruthotto 2017, Sec. 4): a Hamiltonian flow, reversible and without growth or decay whatever K. Verlet kicks Z at
-the nodes, by half a step at the two ends, and moves Y at the midpoints; so every time has one evaluation.
+(Haber & Ruthotto 2017, Sec. 4): a Hamiltonian flow, reversible and without growth or decay whatever K. Verlet changes Z at
+the nodes, by half a step at the two ends, and Y at the midpoints; so every time has one evaluation.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class HamiltonianNetwork(TimeNetwork):
 
     @property
     def lengths(self) -> list[float]:
-        """Of the kick or move at every time: Z is kicked where negative, Y moved where positive."""
+        """Of the change at every time: of Z where negative, of Y where positive."""
         h = self.step_size
         lengths = [-h if time % 2 == 0 else h for time in range(self.n_times)]
         lengths[0] = lengths[-1] = -h / 2
@@ -92,7 +92,7 @@ class HamiltonianNetwork(TimeNetwork):
 
 
 class _Stage(NamedTuple):
-    """One kick or move: its length, the half that drives it, tanh', and the layer."""
+    """One change of Y or Z: its length, the half that drives it, tanh', and the layer."""
 
     length: float
     driver: Tensor
@@ -136,7 +136,7 @@ class _HamiltonianLinearization(TimeLinearization):
         return self._network.fold(torch.cat(parts).unsqueeze(0))[0]
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        network, found = self._network, []
+        network, evaluations = self._network, []
         size, stop = (network.half + 1) * network.half, network.n_theta
         y, z = seeds.split(network.half, -1)
         for length, driver, slope, layer in reversed(self._stages):
@@ -146,21 +146,21 @@ class _HamiltonianLinearization(TimeLinearization):
                 y = y + back
             else:
                 z = z + back
-            found.append(Evaluation(slice(stop - size, stop), driver, sensitivities))
+            evaluations.append(Evaluation(slice(stop - size, stop), driver, sensitivities))
             stop -= size
         opening = torch.cat([y, z], -1) * self._opening_slope
-        return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
+        return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(evaluations)]
 
     def layers(self, seed: Tensor) -> list[Layer]:
         """One dense layer at every time."""
-        found: list[Layer] = []
+        layers: list[Layer] = []
         for time, (where, inputs, sensitivities) in enumerate(self.evaluations(seed), start=-1):
             places: slice | Tensor = where
             if time >= 0 and time % 2 == 0:  # the layer applied is K'
                 matrix = torch.arange(where.start, where.stop, device=inputs.device).view(-1, self._network.half)
                 places = torch.cat([matrix[:-1].t(), matrix[-1:]])
-            found.append(Layer(places, with_ones(inputs), sensitivities))
-        return found
+            layers.append(Layer(places, with_ones(inputs), sensitivities))
+        return layers
 
     def fold(self, rows: Tensor) -> Tensor:
         return self._network.fold(rows)

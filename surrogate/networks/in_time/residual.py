@@ -163,15 +163,15 @@ class _ResidualLinearization(TimeLinearization):
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
         """Unfolded, a time has a matrix (width + 1, width), bias last."""
-        network, found = self._network, []
+        network, evaluations = self._network, []
         size = (network.width + 1) * network.width
 
         def collect(time: int, z: Tensor, sensitivities: Tensor) -> None:
             start = network.n_opening + time * size
-            found.append(Evaluation(slice(start, start + size), z, sensitivities))
+            evaluations.append(Evaluation(slice(start, start + size), z, sensitivities))
 
         seeds = self._backward(seeds, collect)
-        return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *found]
+        return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *evaluations]
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """The opening layer, and one block for every time.
@@ -185,7 +185,7 @@ class _ResidualLinearization(TimeLinearization):
             return None
         uses: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(network.n_times)]
         opening = self._backward(seed, lambda time, z, sensitivities: uses[time].append((z, sensitivities)))
-        found = [Layer(slice(0, network.n_opening), with_ones(self._inputs), opening)]
+        layers = [Layer(slice(0, network.n_opening), with_ones(self._inputs), opening)]
         for time, calls in enumerate(uses):
             start = network.n_opening + time * size
             inputs = torch.stack([with_ones(z) for z, _ in calls], 1)
@@ -194,8 +194,8 @@ class _ResidualLinearization(TimeLinearization):
                 gradients = torch.bmm(inputs.transpose(1, 2), sensitivities)
                 sensitivities = torch.cat([antisymmetric_adjoint(gradients[:, :-1]), gradients[:, -1]], 1)
                 inputs = sensitivities.new_ones(len(sensitivities), 1)
-            found.append(Layer(slice(start, start + size), inputs, sensitivities))
-        return found
+            layers.append(Layer(slice(start, start + size), inputs, sensitivities))
+        return layers
 
     def fold(self, rows: Tensor) -> Tensor:
         network = self._network
