@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 from typer import Argument, Option
 
-from gnvpro.apps.console import Outcome, progress
-from gnvpro.apps.reports.output import require_new_folder
-from gnvpro.apps.settings import command_line, inherited, to_dict
+from gnvpro.apps.console import Outcome, progress, table
+from gnvpro.apps.settings import command_line, inherited
 from gnvpro.training.class_settings import ClassSettings
 
 EXAMPLE = "segment cube.mat --labels labels.mat --out runs/segmentation"
@@ -49,32 +48,18 @@ class SegmentOptions(ClassSettings):
 
 def run(given: SegmentOptions) -> Outcome:
     """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
-    from gnvpro.apps.segmentation.cubes import require
-    from gnvpro.apps.segmentation.segment import scene_of, segment_splits
-    from gnvpro.apps.segmentation.words import text
+    from gnvpro.apps.segmentation.segment import segment
 
-    require("sklearn", "it counts confusions")
-    if given.out is not None:
-        for package in ("xarray", "zarr"):
-            require(package, "it writes the probabilities")
-        require_new_folder(given.out, "segmentation")
-    settings = inherited(ClassSettings, given)
-    scene = scene_of(given.cube, given.labels, given.class_names)
-    names = ("class-capped", "blocks") if given.split == "both" else (given.split,)
-    made = segment_splits(scene, names, settings, cap=given.cap, block_size=given.block_size, watch=progress)
-    numbers = {
-        **made[0].numbers(),
-        "scene": scene.name,
-        "splits": {one.split_name: one.numbers() for one in made},
-        "settings": to_dict(given),
-        "out": None if given.out is None else str(given.out),
-    }
-    if given.out is not None:
-        from gnvpro.apps.segmentation.folder import write_folder
-
-        write_folder(given.out, made, numbers, to_dict(given), command_line("segment", given))
-    failure = None
-    if any(one.training.classifier.training["status"] == "nonfinite" for one in made):
-        failure = "the objective became infinite; the best weights before that were kept"
-    saved = "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)
-    return Outcome(numbers, text(made, saved), failure)
+    segmentation = segment(
+        given.cube,
+        given.labels,
+        class_names=given.class_names,
+        split=given.split,
+        cap=given.cap,
+        block_size=given.block_size,
+        out=given.out,
+        command=command_line("segment", given),
+        watch=progress,
+        **asdict(inherited(ClassSettings, given)),
+    )
+    return Outcome(segmentation.numbers(), table(segmentation.title, segmentation.rows()), segmentation.failure)

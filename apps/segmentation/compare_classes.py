@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Group
-from rich.table import Table
 
-from gnvpro.apps.console import jsonable, table
+from gnvpro.apps.console import jsonable
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import INDIAN_PINES, Scene, indian_pines, read_scene
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.result import Result
 
 NUMBERS, MAPS, CONFUSION = "comparison.json", "maps.png", "confusion.png"
 
 
-@dataclass(frozen=True)
-class LabelComparison:
+@dataclass(frozen=True, repr=False)
+class LabelComparison(Result):
     """A classifier at the pixels of a labelled scene whose classes are numbered as the classifier's."""
 
     model: Classifier
@@ -52,16 +52,39 @@ class LabelComparison:
         """Judged pixels with a band outside the range of the training spectra."""
         return int((~self.model.inside(self.scene.cube[self.judged])).sum())
 
+    @property
+    def title(self) -> str:
+        """Names the scene."""
+        return f"Classifier against the labels of {self.scene.name}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What, and its value in words."""
+        metrics = self.metrics
+        stated = ", ".join(f"{name} {percent(value)}" for name, value in self.model.accuracy.items())
+        of_class = zip(self.model.class_names, metrics.confusion.sum(axis=1), metrics.per_class, strict=True)
+        return [
+            ("pixels judged", f"{int(self.judged.sum()):,}, {self.n_outside:,} outside the training range"),
+            ("right", percent(metrics.overall_accuracy)),
+            ("average of classes", percent(metrics.average_accuracy)),
+            ("kappa", "–" if math.isnan(metrics.kappa) else f"{metrics.kappa:.3f}"),
+            ("stated when trained", stated or "nothing"),
+            *(("note", note) for note in self.scene.notes),
+            *(
+                (f"{k} {name}", f"{n:,} pixels, right {percent(right) if n else '–'}")
+                for k, (name, n, right) in enumerate(of_class, start=1)
+            ),
+        ]
+
     def numbers(self) -> dict[str, Any]:
         """One JSON-able object."""
-        found = self.metrics.to_dict()
+        metrics = self.metrics.to_dict()
         return {
             "kind": "classifier",
-            "accuracy": found["overall_accuracy"],
-            "average_accuracy": found["average_accuracy"],
-            "kappa": found["kappa"],
-            "per_class": dict(zip(self.model.class_names, found["per_class"], strict=True)),
-            "confusion": found["confusion"],
+            "accuracy": metrics["overall_accuracy"],
+            "average_accuracy": metrics["average_accuracy"],
+            "kappa": metrics["kappa"],
+            "per_class": dict(zip(self.model.class_names, metrics["per_class"], strict=True)),
+            "confusion": metrics["confusion"],
             "n_pixels": int(self.judged.sum()),
             "n_outside_training_range": self.n_outside,
             "stated_accuracy": self.model.accuracy,
@@ -70,8 +93,8 @@ class LabelComparison:
         }
 
 
-def compare_with_labels(folder: Path, cube: str | None, labels: str | None) -> LabelComparison:
-    """A saved classifier at a labelled cube; both as `gnvpro.apps.segmentation.cubes.read_scene` takes them.
+def compare_with_labels(model: Classifier, cube: str | None, labels: str | None) -> LabelComparison:
+    """A classifier at a labelled cube; both as `gnvpro.apps.segmentation.cubes.read_scene` takes them.
 
     Without a cube it is the Indian Pines scene, if the classifier was trained on that.
 
@@ -80,7 +103,7 @@ def compare_with_labels(folder: Path, cube: str | None, labels: str | None) -> L
     ValueError
         No cube, or one of other bands.
     """
-    model = Classifier.load(folder)
+    require("sklearn", "it counts confusions")
     if cube is not None:
         scene = read_scene(cube, labels, model.class_names, to_train=False)
     elif labels is None and model.provenance.get("scene") == INDIAN_PINES:
@@ -88,7 +111,7 @@ def compare_with_labels(folder: Path, cube: str | None, labels: str | None) -> L
         scene = indian_pines()
         scene = replace(scene, notes=(*scene.notes, "all labelled pixels are judged, those of training among them"))
     else:
-        raise UsageError(f"{folder} is a classifier: give an image with --cube FILE and its --labels FILE")
+        raise UsageError("the model is a classifier: give an image with cube='FILE' and its labels with labels='FILE'")
     if scene.cube.shape[2] != model.parameters.size:
         raise UsageError(
             f"{scene.name} has {scene.cube.shape[2]} bands and the classifier was trained on {model.parameters.size}; "
@@ -107,22 +130,3 @@ def write_folder(out: Path, comparison: LabelComparison, numbers: dict[str, Any]
     save_png(figures.maps(scene.labels, comparison.predicted, names), out / MAPS)
     save_png(figures.confusions({scene.name: comparison.metrics}, names), out / CONFUSION)
     (out / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1, allow_nan=False))
-
-
-def text(comparison: LabelComparison, what: str) -> Group:
-    """For people; `what` names the classifier."""
-    metrics, numbers = comparison.metrics, comparison.numbers()
-    stated = ", ".join(f"{name} {percent(value)}" for name, value in comparison.model.accuracy.items())
-    rows = [
-        ("pixels judged", f"{numbers['n_pixels']:,}, {comparison.n_outside:,} outside the training range"),
-        ("right", percent(metrics.overall_accuracy)),
-        ("average of classes", percent(metrics.average_accuracy)),
-        ("kappa", "–" if math.isnan(metrics.kappa) else f"{metrics.kappa:.3f}"),
-        ("stated when trained", stated or "nothing"),
-        *(("note", note) for note in comparison.scene.notes),
-    ]
-    by_class = Table("class", "pixels", "right", box=None)
-    counts = metrics.confusion.sum(axis=1)
-    for k, name in enumerate(comparison.model.class_names):
-        by_class.add_row(f"{k + 1} {name}", f"{counts[k]:,}", percent(metrics.per_class[k]) if counts[k] else "–")
-    return Group(table(f"{what} against the labels of {comparison.scene.name}", rows), by_class)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from gnvpro.apps.segmentation.label_splits import PixelSplit
 from gnvpro.pde_data.storage.files import ARRAYS, REAL, find_names, load_arrays, reading
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 from gnvpro.surrogate.spaces import Array
 
@@ -96,16 +95,20 @@ def indian_pines() -> Scene:
 
 
 def read_scene(
-    cube: str | Path,
-    labels: str | Path | None,
+    cube: Any,
+    labels: Any,
     class_names: tuple[str, ...] | None = None,
     *,
     to_train: bool = True,
 ) -> Scene:
-    """A cube and its labels out of files; `file:variable` picks one variable of a file that holds several.
+    """A cube and its labels, arrays or files.
 
     Parameters
     ----------
+    cube : (height, width, bands)
+        An array, or a file; `file:variable` picks one variable of a file that holds several.
+    labels : (height, width)
+        The same; 0 where unlabelled.
     to_train
         Every class needs pixels to be trained, chosen and judged on; without, any labelled pixel will do.
 
@@ -119,7 +122,8 @@ def read_scene(
     if labels is None:
         what = "learns from" if to_train else "is judged on"
         raise UsageError(f"no labels: a classifier {what} labelled pixels; give a label image with --labels FILE")
-    return scene(_split(cube)[0].name, read_array(cube, 3), read_array(labels, 2), class_names, to_train=to_train)
+    name = _split(cube)[0].name if isinstance(cube, str | Path) else "the cube"
+    return scene(name, read_array(cube, 3), read_array(labels, 2), class_names, to_train=to_train)
 
 
 def scene(
@@ -160,9 +164,11 @@ def scene(
     return Scene(name, cube, labels, names, usable, tuple(notes))
 
 
-def read_array(given: str | Path, ndim: int) -> NDArray[Any]:
-    """The array of `ndim` dimensions in a file, or the variable named after a colon."""
-    path, variable = _split(given)
+def read_array(source: Any, ndim: int) -> NDArray[Any]:
+    """The array of `ndim` dimensions in a file, or the variable named after a colon; an array as it is."""
+    if not isinstance(source, str | Path):
+        return np.asarray(source)
+    path, variable = _split(source)
     suffix = path.suffix.lower()
     if suffix not in READ:
         raise UsageError(f"expected a file that ends in {', '.join(READ)}, got {path}")
@@ -173,11 +179,11 @@ def read_array(given: str | Path, ndim: int) -> NDArray[Any]:
     return _pick(path, load_arrays(path), variable, ndim)
 
 
-def _split(given: str | Path) -> tuple[Path, str | None]:
-    path, colon, variable = str(given).rpartition(":")
+def _split(place: str | Path) -> tuple[Path, str | None]:
+    path, colon, variable = str(place).rpartition(":")
     if colon and Path(path).suffix.lower() in READ:
         return Path(path), variable
-    return Path(given), None
+    return Path(place), None
 
 
 def _envi(path: Path, ndim: int) -> NDArray[Any]:
@@ -233,11 +239,3 @@ def _require_classes(name: str, labels: NDArray[np.intp], names: tuple[str, ...]
                 f"{name}: class {number} ({names[number - 1]}) has {count} usable pixels and needs {FEWEST}; "
                 "label more, or set them to 0 or to another class"
             )
-
-
-def require(package: str, why: str) -> ModuleSpec:
-    """The package is installed, or a sentence says how to get it."""
-    found = importlib.util.find_spec(package)
-    if found is None:
-        raise ImportError(f'{package} is not installed ({why}); pip install "gnvpro[segmentation]"')
-    return found

@@ -6,7 +6,7 @@ import torch
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
-from gnvpro.training.fitting.fit import ValidationSet
+from gnvpro.training.fitting.validation import ValidationSet
 
 torch.set_default_dtype(torch.float64)
 

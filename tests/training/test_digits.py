@@ -10,8 +10,8 @@ from torch import nn
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
-from gnvpro.training.fitting.class_validation import ClassValidation
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ClassValidation
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 

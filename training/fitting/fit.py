@@ -6,68 +6,19 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.objectives.protocol import Objective, Point
-from gnvpro.surrogate.objectives.reduced import ReducedObjective
+from gnvpro.surrogate.objectives.protocol import Objective
 from gnvpro.surrogate.objectives.work import WorkMeter
 from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.fitting.records import End, Iterate, Record
+from gnvpro.training.fitting.validation import Validation
 from gnvpro.training.solvers.protocol import Resumable, Solver, Status, Step
-
-
-class Validation(Protocol):
-    """Data that choose the iterate."""
-
-    def measure(self, point: Point) -> tuple[float, float]:
-        """Loss, and the error by which iterates are chosen: smaller is better."""
-        ...
-
-
-class ValidationSet:
-    """Data that choose the iterate: their error in the coordinates of the compressed targets.
-
-    Parameters
-    ----------
-    inputs, targets, row_weights
-        Scaled like those of the objective: (n, n_inputs), (n, n_out), (n,).
-    fixed : (n, q)
-        The objective's fixed columns at these samples, where it has any.
-    """
-
-    def __init__(
-        self,
-        objective: ReducedObjective,
-        inputs: Tensor,
-        targets: Tensor,
-        row_weights: Tensor,
-        fixed: Tensor | None = None,
-    ) -> None:
-        self._fixed = fixed
-        self._network, self._inputs = objective.network, inputs
-        self._targets = targets @ objective.rotation.t()
-        self._dropped = torch.linalg.vector_norm(targets - self._targets @ objective.rotation, dim=1)
-        self._norms = torch.linalg.vector_norm(targets, dim=1)
-        self._row_weights = row_weights
-
-    def measure(self, point: Point) -> tuple[float, float]:
-        """Weighted mean-square loss, and mean per-sample relative L2 error."""
-        with torch.no_grad():
-            features = self._network.bind(point.network_weights)(self._inputs).double()
-        weights, width = point.outer.compressed, features.shape[1]
-        misfit = features @ weights[:width] + weights[-1] - self._targets
-        if self._fixed is not None:
-            misfit = torch.addmm(misfit, self._fixed, weights[width:-1])
-        squares = (misfit**2).sum(1) + self._dropped**2
-        loss = 0.5 * (self._row_weights**2 * squares).mean()
-        error = (squares.sqrt() / self._norms).mean()
-        loss, error = torch.stack([loss, error]).tolist()
-        return loss, error
 
 
 @dataclass

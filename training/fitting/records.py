@@ -46,6 +46,11 @@ class Iterate:
         return cls(validation_error, point.network_weights, point.outer, work, iteration)
 
     @property
+    def network_weights(self) -> Tensor:
+        """Another name of theta, that of points."""
+        return self.theta
+
+    @property
     def weights(self) -> Tensor:
         """W in the coordinates of the targets, (n_out, width + q + 1)."""
         return self.outer.weights

@@ -7,8 +7,8 @@ from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
-from gnvpro.training.fitting.class_validation import ClassValidation, accuracy, average_accuracy, predicted_logits
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ClassValidation, accuracy, predicted_logits
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.protocol import Status
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
@@ -122,11 +122,9 @@ def test_validation_measures_cross_entropy_and_the_share_misclassified():
     assert accuracy(logits, labels) == pytest.approx(1 - error)
 
 
-def test_average_accuracy_counts_classes_alike():
+def test_accuracy_counts_samples_alike():
     logits = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [1.0, 0, 0], [0, 0, 1.0]])
-    labels = torch.tensor([0, 0, 0, 1])
-    assert accuracy(logits, labels) == 0.75
-    assert average_accuracy(logits, labels) == 0.5  # class 2 is absent
+    assert accuracy(logits, torch.tensor([0, 0, 0, 1])) == 0.75
 
 
 @pytest.mark.parametrize("n", [0, 3])
