@@ -93,9 +93,12 @@ class LeastSquaresSolution:
         terms = [GramTerm(seeds, self._range, scale, True), GramTerm(inverse, self.residual, scale, False)]
         return terms if kind == "golub-pereyra" else terms[:1]
 
-    def probe(self, generator: torch.Generator) -> Tensor:
-        """E W' with E random signs, weighted."""
-        return (random_signs(self.residual, generator) @ self.weights.t()) * self.layer.row_scale
+    def probe(self, generator: torch.Generator, projected: bool = False) -> Tensor:
+        """E W' with E random signs, weighted; P E W' couples samples and has, but for alpha_w, Kaufman's covariance."""
+        seed = random_signs(self.residual, generator) @ self.weights.t()
+        if projected:
+            seed -= self._range @ (self._range.t() @ seed)
+        return seed * self.layer.row_scale
 
     def training_error(self) -> float:
         """Mean relative L2 error, dropped directions of the targets included."""

@@ -253,30 +253,21 @@ def _numbers(targets: Tensor) -> Tensor:
     if targets.ndim != 2:
         hint = "a class label needs n_classes" if not targets.is_floating_point() else "one output is a column"
         raise UsageError(f"expected targets (n, m), got {tuple(targets.shape)}; {hint}")
-    return _finite(targets)
+    return targets.detach().double()
 
 
 def _class_targets(targets: Tensor, n_classes: int) -> Tensor:
     if targets.ndim == 1 and not targets.is_floating_point():
-        low, high = (int(extreme) for extreme in torch.aminmax(targets))
-        if low < 0 or high >= n_classes:
-            raise UsageError(f"expected labels from 0 to {n_classes - 1}, got {low} to {high}")
         return one_hot(targets, n_classes)
     if targets.ndim != 2 or targets.shape[1] != n_classes or not targets.is_floating_point():
         raise UsageError(
             f"expected integer labels (n,) or probabilities (n, {n_classes}), got {tuple(targets.shape)} {targets.dtype}"
         )
-    probabilities = _finite(targets)
-    if bool((probabilities < 0).any()) or not bool(((probabilities.sum(1) - 1).abs() < 1e-3).all()):
+    probabilities = targets.detach().double()
+    sums = probabilities.sum(1, keepdim=True)
+    if not bool(((probabilities >= 0) & ((sums - 1).abs() < 1e-3)).all()):
         raise UsageError("expected probabilities: rows that are not negative and sum to one")
-    return probabilities / probabilities.sum(1, keepdim=True)  # those that came as float32 are off by its rounding
-
-
-def _finite(targets: Tensor) -> Tensor:
-    targets = targets.detach().double()
-    if not bool(torch.isfinite(targets).all()):
-        raise UsageError("targets hold values that are not finite; remove these samples first")
-    return targets
+    return probabilities / sums  # those that came as float32 are off by its rounding
 
 
 def _require_alpha(alpha_w: float, classes: bool) -> None:

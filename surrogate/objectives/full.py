@@ -219,5 +219,5 @@ class _Joint(Regulariser):
         return torch.cat([self.network.apply(direction[:n]), self.alpha_w * direction[n:]])
 
     @override
-    def typical(self, where: slice) -> float:
-        return self.alpha_w if where.start >= self.n_theta else self.network.typical(where)
+    def mean_diagonal(self, where: slice) -> float:
+        return self.alpha_w if where.start >= self.n_theta else self.network.mean_diagonal(where)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.protocol import GramTerm
-from gnvpro.surrogate.networks.protocol import Evaluation
+from gnvpro.surrogate.networks.protocol import Evaluation, with_ones
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 
 # Products of two layers are (chunk, width²) matrices: at width 48 this is 20 MB.
@@ -91,25 +91,20 @@ class _Sums:
         # (q, n) x (n, r b) for every input would do; one GEMM over all of them is faster.
         n, b = len(along), layer.sensitivities.shape[2]
         sides = torch.einsum("nq,rnb->nqrb", along, layer.sensitivities).reshape(n, -1)
-        found = (sides.t() @ layer.inputs).view(*self.projections.shape[:2], b, -1)
-        self.projections[..., layer.where] += found.transpose(2, 3).flatten(2)
+        block = (sides.t() @ layer.inputs).view(*self.projections.shape[:2], b, -1)
+        self.projections[..., layer.where] += block.transpose(2, 3).flatten(2)
 
     def _multiply(self, first: Evaluation, second: Evaluation) -> None:
         assert self.products is not None
         n = len(first.inputs)
         inputs = (first.inputs.unsqueeze(2) * second.inputs.unsqueeze(1)).view(n, -1)
-        one, other = first.sensitivities.permute(1, 2, 0), second.sensitivities.transpose(0, 1)
-        backward = torch.bmm(one, other).view(n, -1)
-        sizes = first.inputs.shape[1], second.inputs.shape[1], one.shape[1], other.shape[2]
+        left, right = first.sensitivities.permute(1, 2, 0), second.sensitivities.transpose(0, 1)
+        backward = torch.bmm(left, right).view(n, -1)
+        sizes = first.inputs.shape[1], second.inputs.shape[1], left.shape[1], right.shape[2]
         block = (inputs.t() @ backward).view(sizes).transpose(1, 2).reshape(sizes[0] * sizes[2], -1)
         self.products[first.where, second.where] += block
         if first is not second:
             self.products[second.where, first.where] += block.t()
-
-
-def with_ones(inputs: Tensor) -> Tensor:
-    """Inputs as a layer with bias sees them."""
-    return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
 
 
 def gram_by_products(product: Callable[[Tensor], Tensor], n_theta: int, like: Tensor) -> Tensor:

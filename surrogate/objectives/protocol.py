@@ -163,15 +163,19 @@ class Point:
         return matrix.add_(regulariser_matrix(objective.regulariser, self.theta))
 
     def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
-        """Layers with sensitivities to a random seed whose covariance is the curvature at fixed W; None if unknown.
+        """Layers with sensitivities to a random seed whose covariance is the curvature at fixed W; None if unknown."""
+        return self.layers(self.inner.probe(generator))
 
-        What a Kronecker-factored metric is made of. One backward pass, and the forward passes that the network takes to
-        show its layers; nothing is charged where it shows none.
+    def layers(self, seed: Tensor) -> list[Layer] | None:
+        """Layers with sensitivities to a seed (n, width): what a Kronecker-factored metric is made of.
+
+        One backward pass, and the forward passes that the network takes to show its layers; nothing is charged where it
+        shows none.
         """
         at = self._linearization
         if not isinstance(at, LayeredLinearization):
             return None
-        layers = at.layers(self.inner.probe(generator).to(at.features))
+        layers = at.layers(seed.to(at.features))
         if layers is not None:
             self._meter.backward += 1
             self._meter.forward += at.layer_forwards

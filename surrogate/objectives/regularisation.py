@@ -27,7 +27,7 @@ class Regulariser(Protocol):
         """A times a vector (n_theta,): the gradient at it, and the Hessian along it."""
         ...
 
-    def typical(self, where: slice) -> float:
+    def mean_diagonal(self, where: slice) -> float:
         """The mean of A's diagonal over a part of theta, for curvature estimates."""
         ...
 
@@ -50,7 +50,7 @@ class Ridge(Regulariser):
         return self.alpha * direction
 
     @override
-    def typical(self, where: slice) -> float:
+    def mean_diagonal(self, where: slice) -> float:
         return self.alpha
 
 
@@ -74,7 +74,7 @@ class LayerRidge(Regulariser):
         return torch.cat([self.opening * direction[: self.n_opening], self.rest * direction[self.n_opening :]])
 
     @override
-    def typical(self, where: slice) -> float:
+    def mean_diagonal(self, where: slice) -> float:
         return self.opening if where.start < self.n_opening else self.rest
 
 
@@ -110,14 +110,14 @@ class TimeDerivative(Regulariser):
         return torch.cat([self.opening * direction[: self.n_opening], out.reshape(-1)])
 
     @override
-    def typical(self, where: slice) -> float:
+    def mean_diagonal(self, where: slice) -> float:
         # The second difference has 2 on its diagonal, 1 at the ends.
         return self.opening if where.start < self.n_opening else self.rest * (2 - 2 / self.n_times)
 
 
-def as_regulariser(given: float | Regulariser) -> Regulariser:
+def as_regulariser(alpha: float | Regulariser) -> Regulariser:
     """A number as a ridge; a regulariser as it is."""
-    return Ridge(given) if isinstance(given, float | int) else given
+    return Ridge(alpha) if isinstance(alpha, float | int) else alpha
 
 
 def _half_product(theta: Tensor, applied: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def test_classifier_is_better_than_guessing_by_far_and_says_what_it_cost(trainin
     summary = training.summary()
     assert summary["accuracy"]["test"] > 0.8
     assert summary["samples"] == {"train": 150, "validation": 80, "test": 80}
-    # A last line search and a last epoch may overdraw, by a few passes each.
+    # A last line search and a last epoch may cost more than what is left, by a few passes each.
     assert 25 + 120 <= summary["work_units"] < 25 + 120 + 15
     for name in ("train", "validation", "test"):
         samples = getattr(SPLIT, name)

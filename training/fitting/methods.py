@@ -137,7 +137,7 @@ def train_by(
     UsageError
         As `fit_by` does.
     """
-    fit = fit_by(method, problem, budget, setting, seed, compared=True, overdraw=False)
+    fit = fit_by(method, problem, budget, setting, seed, compared=True, choose_beyond_budget=False)
     fit.advance(budget - fit.objective.meter.total, on_step)
     return fit
 
@@ -182,7 +182,7 @@ def fit_by(
     _require_setting(method, chosen, setting)
     if compared:
         _require_suitable(method, chosen, problem)
-        options = {"stage": method, "charge_looks": False, **options}
+        options = {"stage": method, "time_validation": False, **options}
     solver = chosen.solver(setting, budget, seed)
     if compared:
         solver.validation_interval = 1
@@ -242,8 +242,8 @@ class _Scaled(Regulariser):
         return self.factor * self.regulariser.apply(direction)
 
     @override
-    def typical(self, where: slice) -> float:
-        return self.factor * self.regulariser.typical(where)
+    def mean_diagonal(self, where: slice) -> float:
+        return self.factor * self.regulariser.mean_diagonal(where)
 
 
 def _lbfgs(objective: Literal["reduced", "full"], metric: bool) -> Method:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -63,8 +63,3 @@ class End(NamedTuple):
     forward: float
     backward: float
     validation_error: float
-
-    @classmethod
-    def of(cls, stored: dict[str, Any]) -> End:
-        """Back from JSON."""
-        return cls(**{**stored, "status": Status(stored["status"])})

@@ -53,7 +53,8 @@ def spectra(reduced: ReducedObjective, theta: Tensor) -> Spectra:
     by_theta = [torch.stack([point.gauss_newton(e, kind) for e in units]) for kind in ("kaufman", "golub-pereyra")]
     by_all = torch.stack([kept.gauss_newton(e) for e in torch.eye(full.n_theta, dtype=theta.dtype)])
     # No eigenvalue is below the regularisation; what rounding puts there is put back.
-    floors = (min(reduced.elimination.alpha_w, reduced.regulariser.typical(whole)), reduced.regulariser.typical(whole))
+    alpha = reduced.regulariser.mean_diagonal(whole)
+    floors = min(reduced.elimination.alpha_w, alpha), alpha
     return Spectra(_eigenvalues(by_all, floors[0]), *(_eigenvalues(matrix, floors[1]) for matrix in by_theta))
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from gnvpro.apps.studies.ablation.projected_metric import projected_metric
 from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
@@ -15,6 +16,7 @@ from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import METHODS, SOLVED, Problem, fit_by
 from gnvpro.training.fitting.preparation import Preparation
 from gnvpro.training.settings import PAPER_WIDTH, TrainSettings
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 
 ALPHA_THETA = 1e-9
 # RK4 steps on the finest level: three levels are 1, 2, 4.
@@ -31,6 +33,8 @@ class Variant:
         `lbfgs` or `krylov` by its usual setting, `kf` in the metric.
     curvature
         Of Gauss-Newton products, for Krylov methods.
+    metric
+        Of L-BFGS: of the Gauss-Newton matrix at fixed W, or of the projected one.
     outer
         W eliminated, or kept among the variables, beginning at its solution or at random.
     levels
@@ -43,6 +47,7 @@ class Variant:
     solver: Literal["kf-lbfgs", "lbfgs", "kf-krylov", "krylov"] = "kf-lbfgs"
     curvature: GaussNewtonKind = "golub-pereyra"
     outer: Literal["eliminated", "solved", "random"] = "eliminated"
+    metric: Literal["fixed W", "projected"] = "fixed W"
     levels: int | None = None
 
 
@@ -66,6 +71,7 @@ FACTORS: dict[str, dict[str, Variant]] = {
     },
     "solver": {
         "L-BFGS in the metric (default)": DEFAULT,
+        "L-BFGS in a projected metric": replace(DEFAULT, metric="projected"),
         "L-BFGS": replace(DEFAULT, solver="lbfgs"),
         "Krylov in the metric": replace(DEFAULT, solver="kf-krylov"),
         "Krylov": _KRYLOV,
@@ -108,6 +114,8 @@ def measure(split: Split, variant: Variant, seed: int, budget: float) -> Measure
     def begin(level: Level | None = None) -> Fit:
         problem = problem_of(split, variant, seed, level)
         fit = fit_by(method, problem, budget, setting, seed)
+        if variant.metric == "projected":
+            fit.solver = LimitedMemoryBFGS(seed=seed, estimate=projected_metric)
         trainings.append((problem, fit))
         return fit
 

@@ -180,7 +180,7 @@ class _Data:
         """One fit from the initial weights of this seed, to the goal or the end of the budget."""
         settings = self._settings
         problem = Problem(self._objective, self.network.initial(seed).to(self._device), lambda _: self._validation)
-        fit = fit_by(method, problem, settings.budget, SETTINGS[method], seed, charge_looks=False)
+        fit = fit_by(method, problem, settings.budget, SETTINGS[method], seed, time_validation=False)
         meter = fit.objective.meter
         while fit.best.validation_error > settings.goal and meter.total < settings.budget:
             if fit.advance(CHUNK) is not Status.budget_spent:

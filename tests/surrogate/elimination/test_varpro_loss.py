@@ -257,7 +257,7 @@ def test_bad_input_is_answered():
         ("not finite", features, outputs / 0, numbers),
         ("a class label needs n_classes", features, labels, numbers),
         ("one output is a column", features, outputs[:, 0], numbers),
-        ("labels from 0 to 2, got 1 to 3", features, labels + 1, of_classes),
+        ("labels 0 to 2, got 1 to 3", features, labels + 1, of_classes),
         ("integer labels", features, labels.double(), of_classes),
         ("sum to one", features, outputs + 1, of_classes),
         ("alpha_w >= 0", features, outputs, dict(alpha_w=-1.0)),

@@ -9,6 +9,7 @@ from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 
 torch.set_default_dtype(torch.float64)
@@ -72,6 +73,26 @@ def test_kaufman_drops_a_positive_semidefinite_term(network):
     torch.testing.assert_close(kaufman, kaufman.t(), rtol=1e-10, atol=1e-12)
     assert float(torch.linalg.eigvalsh(full - kaufman).min()) > -1e-12
     assert float(torch.linalg.eigvalsh(kaufman).min()) > 0.99 * ALPHA_THETA
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_probes_have_the_covariance_of_the_curvature(projected):
+    """That of the matrix at fixed W, and that of Kaufman's, for which the data rows of Q are taken as orthonormal."""
+    network = NETWORKS["dense"]
+    objective, theta, *_, generator = problem(network, alpha_w=1e-12)
+    point, identity = objective.at(theta), torch.eye(network.n_theta)
+    full = FullObjective(objective)
+    kept = full.at(full.start(theta))
+    of_w = torch.zeros(full.n_theta - network.n_theta)
+    expected = (
+        torch.stack([point.gauss_newton(e, "kaufman") for e in identity])
+        if projected
+        else torch.stack([kept.gauss_newton(torch.cat([e, of_w]))[: network.n_theta] for e in identity])
+    ) - ALPHA_THETA * identity
+    linearization, n = network.linearize(theta, objective.inputs), 3000
+    probes = (point.inner.probe(generator, projected) for _ in range(n))
+    gradients = torch.stack([linearization.vjp(probe) for probe in probes])
+    assert float((gradients.t() @ gradients / n - expected).norm()) < 0.1 * float(expected.norm())
 
 
 def test_reduced_gradient_is_the_full_one_at_the_inner_optimum(network):

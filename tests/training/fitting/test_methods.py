@@ -74,8 +74,8 @@ def test_alpha_is_a_factor_on_the_regularisation():
     direction = torch.ones(NETWORK.n_theta)
     expected = 1e6 * reduced.regulariser.apply(direction)
     torch.testing.assert_close(scaled.objective.regulariser.apply(direction), expected)
-    assert scaled.objective.regulariser.typical(slice(0, 3)) == pytest.approx(
-        1e6 * reduced.regulariser.typical(slice(0, 3))
+    assert scaled.objective.regulariser.mean_diagonal(slice(0, 3)) == pytest.approx(
+        1e6 * reduced.regulariser.mean_diagonal(slice(0, 3))
     )
     assert float(scaled.point.network_weights.norm()) < float(plain.point.network_weights.norm())
 
