@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from gnvpro.apps import settings
-from gnvpro.apps.console import present
+from gnvpro.apps.console import Outcome, present
 
 # In the order of `gnvpro --help`.
 COMMANDS = (
@@ -46,11 +46,16 @@ def _register(name: str) -> None:
 
     def entry(context: typer.Context, config: Path | None, as_json: bool, debug: bool, **_: Any) -> None:
         typed = settings.typed_by_user(context, options)
-        present(lambda: module.run(settings.resolve(options, typed, config)), as_json=as_json, debug=debug)
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
+        def action() -> Outcome:
+            return module.run(settings.resolve(options, typed, config))
+
+        present(action, as_json=as_json, debug=debug, options=names)
+
+    keyword, of_command = inspect.Parameter.KEYWORD_ONLY, settings.signature(options)
+    names = [parameter.name for parameter in of_command]
     parameters = [
-        *settings.signature(options),
+        *of_command,
         inspect.Parameter("context", keyword, annotation=typer.Context),
         inspect.Parameter("config", keyword, default=None, annotation=Config),
         inspect.Parameter("as_json", keyword, default=False, annotation=AsJson),

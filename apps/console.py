@@ -8,9 +8,10 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,6 +21,8 @@ from rich.table import Table
 
 from gnvpro.apps.progress import Report
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
+from gnvpro.surrogate.extras import MissingLibrary, how_to_get
+from gnvpro.surrogate.result import Result
 
 # Where stderr is a log: one line of progress a minute.
 LOG_SECONDS = 60.0
@@ -37,9 +40,15 @@ class Outcome:
     text: RenderableType
     failure: str | None = None
 
+    @classmethod
+    def of(cls, result: Result, *, saved: Path | None = None, failure: str | None = None, **more: Any) -> Outcome:
+        """Of what a verb returned; `saved` is where it was written to, and `more` are further numbers."""
+        rows = result.rows() + ([] if saved is None else [("saved", str(saved))])
+        return cls({**result.numbers(), **more}, table(result.title, rows), failure)
 
-def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool) -> None:
-    """Run a command, print its outcome and exit with its code.
+
+def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool, options: Collection[str] = ()) -> None:
+    """Run a command, which has these options, print its outcome and exit with its code.
 
     Bad usage (UsageError), files (OSError) and a missing library (ImportError) are one sentence on stderr; anything else
     is a defect of this program and keeps its traceback.
@@ -51,10 +60,10 @@ def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool) -> Non
     except (UsageError, OSError, ImportError) as error:
         if debug:
             raise
-        stderr.print(f"error: {_sentence(error)}", markup=False, soft_wrap=True)
+        stderr.print(f"error: {_sentence(error, options)}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_BAD_USAGE) from None
     except NumericalFailure as failure:
-        stderr.print(f"failed: {failure}", markup=False, soft_wrap=True)
+        stderr.print(f"failed: {as_typed(str(failure), options)}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_NUMERICAL_FAILURE) from None
     except KeyboardInterrupt as interrupt:
         stderr.print(f"interrupted; {str(interrupt) or 'nothing was written'}", markup=False, soft_wrap=True)
@@ -125,17 +134,32 @@ def table(title: str, rows: list[tuple[str, str]]) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for what, value in rows:
-        grid.add_row(what, value)
+        grid.add_row(what, as_typed(value))
     return grid
 
 
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        extra = "invert" if error.name in ("nutpie", "arviz_base", "arviz_stats", "corner", "umbridge") else "pde"
-        needs = "inversion needs" if extra == "invert" else "data and PDEs need"
-        return f'{error.name} is not installed; {needs} pip install "gnvpro[{extra}]" (see the README)'
+def as_typed(text: str, options: Collection[str] = ()) -> str:
+    """A text of the library in the words of the command line: arguments become options, and verbs commands.
+
+    `transpose=True` becomes `--transpose`, `fallback='pde'` becomes `--fallback pde`, `gnvpro.calibrate` `gnvpro calibrate`,
+    and what stands between backticks an option where it is one of `options`.
+    """
+
+    def option(argument: re.Match[str]) -> str:
+        name, value = "--" + argument[1].replace("_", "-"), argument[2].strip("'")
+        return name if value == "True" else f"{name} {value}"
+
+    def quoted(name: re.Match[str]) -> str:
+        return "--" + name[1].replace("_", "-") if name[1] in options else name[0]
+
+    text = re.sub(r"\b([a-z_]+)=(True\b|'[^']*')", option, text)
+    text = re.sub(r"`([a-z_]+)`", quoted, text)
+    return re.sub(r"\bgnvpro\.([a-z]+)\b(?!\.)", r"gnvpro \1", text)
+
+
+def _sentence(error: BaseException, options: Collection[str]) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name and not isinstance(error, MissingLibrary):
+        return how_to_get(error.name)
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    # What is an argument of a function is an option here.
-    text = re.sub(r"\b(\w+)=True\b", lambda found: "--" + found[1].replace("_", "-"), str(error))
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(as_typed(str(error), options).split()) or type(error).__name__

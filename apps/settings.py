@@ -183,11 +183,12 @@ class _Option:
 
 
 def _options(settings: type) -> list[_Option]:
-    hints, own = typing.get_type_hints(settings, include_extras=True), inspect.get_annotations(settings)
+    hints = typing.get_type_hints(settings, include_extras=True)
+    declared = [inspect.get_annotations(base) for base in settings.__mro__]
     offered = [f for f in _fields(settings) if f.name not in getattr(settings, "NOT_OFFERED", ())]
     metavars = getattr(settings, "METAVARS", {})
     found = []
-    for field in sorted(offered, key=lambda f: f.name not in own):
+    for field in sorted(offered, key=lambda f: next(i for i, names in enumerate(declared) if f.name in names)):
         kind, *metadata = typing.get_args(hints[field.name])
         found.append(_Option(field.name, kind, field.default, _shown(field.name, metadata, metavars.get(field.name))))
     return found
@@ -211,7 +212,7 @@ def _read(file: Path, known: list[str]) -> dict[str, Any]:
     language, parse = ("JSON", json.loads) if file.suffix == ".json" else ("TOML", tomllib.loads)
     try:
         given = parse(file.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not {language}: {error}") from None
     if not isinstance(given, dict):
         raise UsageError(f"{file}: expected names with values, got a {type(given).__name__}")

@@ -1,1 +1,83 @@
-"""From PDE solves to trusted surrogates: data, training, the surrogate, and what is done with it."""
+"""Surrogates of PDEs, from solves to posterior: the names that a script or notebook needs.
+
+A name is imported when it is first used: `import gnvpro` loads neither torch nor numpy, and what generates data never loads
+torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gnvpro.apps.compare import compare
+    from gnvpro.apps.export import export
+    from gnvpro.apps.inversion.invert import invert
+    from gnvpro.apps.segmentation.segment import segment
+    from gnvpro.apps.serving.serve import serve
+    from gnvpro.apps.train import train
+    from gnvpro.apps.trust.calibrate import calibrate
+    from gnvpro.apps.trust.predict import predict
+    from gnvpro.pde_data.generation.run import generate
+    from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+    from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+    from gnvpro.pde_data.storage.dataset import read_samples
+    from gnvpro.surrogate.elimination.varpro_loss import VarPro, varpro_loss
+    from gnvpro.surrogate.errors import UsageError
+    from gnvpro.surrogate.forward_model import ForwardModel
+    from gnvpro.surrogate.model.classifier import Classifier
+    from gnvpro.surrogate.model.load import load_model as load
+    from gnvpro.surrogate.model.surrogate import Surrogate
+    from gnvpro.surrogate.samples import Samples, Split
+    from gnvpro.surrogate.spaces import Axis, Space
+    from gnvpro.training.estimators import GNvproClassifier, GNvproRegressor
+    from gnvpro.training.settings import TrainSettings
+
+# Where each name is defined: module, or module:name where it has another name there.
+_HOMES = {
+    "generate": "pde_data.generation.run",
+    "read_samples": "pde_data.storage.dataset",
+    "train": "apps.train",
+    "load": "surrogate.model.load:load_model",
+    "compare": "apps.compare",
+    "predict": "apps.trust.predict",
+    "calibrate": "apps.trust.calibrate",
+    "invert": "apps.inversion.invert",
+    "segment": "apps.segmentation.segment",
+    "export": "apps.export",
+    "serve": "apps.serving.serve",
+    "Space": "surrogate.spaces",
+    "Axis": "surrogate.spaces",
+    "ForwardModel": "surrogate.forward_model",
+    "Samples": "surrogate.samples",
+    "Split": "surrogate.samples",
+    "Surrogate": "surrogate.model.surrogate",
+    "Classifier": "surrogate.model.classifier",
+    "TrainSettings": "training.settings",
+    "VarPro": "surrogate.elimination.varpro_loss",
+    "varpro_loss": "surrogate.elimination.varpro_loss",
+    "GNvproRegressor": "training.estimators",
+    "GNvproClassifier": "training.estimators",
+    "ConvectionDiffusionReaction": "pde_data.problems.convection.problem",
+    "Resistivity": "pde_data.problems.resistivity.problem",
+    "UsageError": "surrogate.errors",
+}
+
+__all__ = [  # noqa: RUF022  in the order of use
+    "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "segment", "export", "serve",
+    "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier", "TrainSettings",
+    "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction", "Resistivity",
+    "UsageError",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gnvpro' has no attribute {name!r}")
+    module, _, original = _HOMES[name].partition(":")
+    globals()[name] = found = getattr(import_module(f"gnvpro.{module}"), original or name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

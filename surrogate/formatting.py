@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 
 def percent(value: float) -> str:
     """A relative error in per cent, three digits."""
@@ -14,3 +17,8 @@ def seconds(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value / 1e-9:.3g} ns"
+
+
+def listed(values: Mapping[str, Any], show: Callable[[Any], str] = str) -> str:
+    """Names with their values on one line, such as `train 0.1 %, test 0.2 %`."""
+    return ", ".join(f"{name} {show(value)}" for name, value in values.items())

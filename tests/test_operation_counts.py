@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from tests.benchmarks import operations as by_hand
 
 NETWORKS = {
@@ -36,7 +36,7 @@ def counted(run):
 def point_of(network):
     generator = torch.Generator().manual_seed(0)
     inputs, targets = (torch.randn(N, k, generator=generator, dtype=torch.float64) for k in (network.n_inputs, TARGETS))
-    return ReducedObjective(network, inputs, targets).at(network.initial(0))
+    return reduced_least_squares(network, inputs, targets).at(network.initial(0))
 
 
 def test_passes_of_a_network(network):
@@ -51,7 +51,7 @@ def test_product_and_inner_solve(network):
     point = point_of(network)
     point.gauss_newton(point.theta)
     assert counted(lambda: point.gauss_newton(point.theta)) == by_hand.product(network, N, TARGETS)
-    layer, features = point.objective.layer, point._linearization.features
+    layer, features = point.objective.elimination, point._linearization.features
     assert counted(lambda: layer.solve(features)) == by_hand.inner_products(network.width, N, TARGETS)
 
 

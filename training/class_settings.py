@@ -1,6 +1,6 @@
 """How to train a classifier: settings, the methods there are, and the constants behind the defaults.
 
-Light, as `gnvpro.training.settings` is: neither torch nor numpy is imported.
+Light, as `gnvpro.training.fit_settings` is: neither torch nor numpy is imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.spectral_steps import SpectralSteps
-from gnvpro.training.bounds import require_within_bounds
+from gnvpro.training.fit_settings import FitSettings, Precision
 
 # `varpro`: W eliminated. `kf`: in the Kronecker-factored metric. The others keep W; `adam` and `sgd` take minibatches.
 CLASS_METHODS = (
@@ -25,7 +25,7 @@ DEFAULT_BUDGET, PAPER_BUDGET = 130.0, 500.0
 
 
 @dataclass(frozen=True)
-class ClassSettings:
+class ClassSettings(FitSettings):
     """How to train a classifier.
 
     Attributes
@@ -71,15 +71,10 @@ class ClassSettings:
     class_weight_power: Annotated[float, Doc("A pixel weighs n_c^-POWER; .5 lifts small classes."), Ge(0)] = 0.0
     budget: Annotated[float | None, Doc("Work units before the finish; by the network."), Gt(0)] = None
     finish: Annotated[Literal["adam", "none"] | None, Doc("Adam on all weights at the end; by the features.")] = None
-    seed: Annotated[int, Doc("Seed of the split and of the initial weights."), Ge(0)] = 0
-    device: Annotated[str, Doc("Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
-    dtype: Annotated[Literal["float64", "float32"], Doc("Of the network; the inner solve stays in float64.")] = (
-        "float32"
-    )
-    threads: Annotated[int, Doc("Threads of torch."), Ge(1)] = 1
+    dtype: Precision = "float32"
 
     def __post_init__(self) -> None:
-        require_within_bounds(self)
+        super().__post_init__()
         if self.method not in CLASS_METHODS:
             raise UsageError(f"unknown method {self.method!r}; expected one of {', '.join(CLASS_METHODS)}")
         SpectralSteps.named(self.features)

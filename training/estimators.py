@@ -7,9 +7,9 @@ module of the package needs scikit-learn, which the extra `learn` brings.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from numbers import Integral
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -28,16 +28,28 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.objectives.protocol import Objective, Point
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy, reduced_least_squares
+from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
-from gnvpro.training.fitting.fit import Fit, Validation
-from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.solvers.trust_region import TrustRegionKrylov
+from gnvpro.training.fitting.methods import Problem
+from gnvpro.training.fitting.outcome import mean_relative_error
+from gnvpro.training.fitting.run import Run
+from gnvpro.training.fitting.validation import ObjectiveValue, Validation, WeightedLoss
 
-SOLVERS = {"lbfgs": LimitedMemoryBFGS, "krylov": TrustRegionKrylov}
+METHODS = {"lbfgs": "varpro-kf-lbfgs", "krylov": "varpro-krylov"}
+
+
+class _Fitted(NamedTuple):
+    """The best iterate of a fit in scaled outputs, the scaling of its inputs, and how it was trained."""
+
+    network: FeatureNetwork
+    theta: Tensor
+    outer: Tensor
+    shift: NDArray
+    scale: NDArray
+    rows: dict[str, NDArray]
+    record: dict[str, Any]
 
 
 class _Estimator(BaseEstimator):
@@ -50,8 +62,8 @@ class _Estimator(BaseEstimator):
         hidden_widths: tuple[int, ...] = (16, 16),
         *,
         gain: float = 1.0,
-        alpha_w: float,
-        alpha_theta: float,
+        alpha_w: float = 1e-6,
+        alpha_theta: float = 1e-5,
         budget: float = 500.0,
         solver: Literal["lbfgs", "krylov"] = "lbfgs",
         validation_fraction: float | None = None,
@@ -70,34 +82,34 @@ class _Estimator(BaseEstimator):
         self.random_state = random_state
         self.device = device
 
-    def _fit(self, x: NDArray, targets: NDArray, weights: NDArray, strata: NDArray | None) -> tuple[Fit, Tensor]:
-        """Train on inputs as they came and targets that are scaled; returns the fit and its W, (n_out, width + 1)."""
+    def _fit(self, x: NDArray, targets: NDArray, weights: NDArray, strata: NDArray | None) -> _Fitted:
+        """Train on inputs as they came and targets that are scaled."""
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
-        chosen, held_out = self._split(len(x), random, strata)
+        rows = self._split(len(x), random, strata)
         # Weighted moments: a sample of weight two is two samples in all that is computed.
-        share = weights[chosen] / weights[chosen].sum()
-        shift = share @ x[chosen]
-        spread = np.sqrt(share @ (x[chosen] - shift) ** 2)
-        spread = np.where(spread > 1e-12 * np.maximum(1.0, np.abs(shift)), spread, 1.0)
+        train = x[rows["train"]]
+        share = weights[rows["train"]] / weights[rows["train"]].sum()
+        shift = share @ train
+        spread = _nonzero(np.sqrt(share @ (train - shift) ** 2), shift)
         scale = self.gain / math.sqrt(x.shape[1]) / spread
 
-        def tensors(rows: NDArray) -> tuple[Tensor, Tensor, Tensor]:
+        def tensors(name: str) -> tuple[Tensor, Tensor, Tensor]:
             # Copies: memory-mapped arrays are read-only, which torch does not know.
-            found = (x[rows] - shift) * scale, targets[rows], weights[rows] / weights[rows].mean()
-            inputs, values, omega = (torch.tensor(part, dtype=torch.float64, device=self.device) for part in found)
+            chosen = rows[name]
+            arrays = (x[chosen] - shift) * scale, targets[chosen], weights[chosen] / weights[chosen].mean()
+            inputs, values, omega = (torch.tensor(part, dtype=torch.float64, device=self.device) for part in arrays)
             return inputs, values, omega
 
+        def measures(name: str) -> Validation:
+            return WeightedLoss(network, self._loss(), *tensors(name)) if len(rows[name]) else ObjectiveValue()
+
         network = DenseNetwork(x.shape[1], tuple(self.hidden_widths))
-        objective = self._objective(network, *tensors(chosen))
-        validation: Validation = _TrainingValue()
-        if len(held_out):
-            validation = _HeldOut(network, self._loss(), *tensors(held_out))
-        solver = SOLVERS[self.solver]()
-        patience = self.patience if len(held_out) else math.inf
-        fit = Fit(objective, network.initial(seed).to(self.device), solver, validation, patience=patience)
+        problem = Problem(self._objective(network, *tensors("train")), network.initial(seed).to(self.device), measures)
+        run = Run(self.budget)
+        patience = self.patience if len(rows["validation"]) else math.inf
+        fit = run.begin(METHODS[self.solver], problem, "", patience=patience)
         fit.advance(self.budget)
-        self.surrogate_shift_, self.surrogate_scale_ = shift, scale
         self.n_iter_ = max(1, fit.best.iteration)
         self.loss_ = next(record.objective for record in fit.history if record.iteration == fit.best.iteration)
         # Errors relative to the targets mean little here, where targets are centred.
@@ -105,28 +117,37 @@ class _Estimator(BaseEstimator):
             {name: value for name, value in asdict(record).items() if name not in ("stage", "train_error")}
             for record in fit.history
         ]
-        return fit, fit.best.weights.detach().cpu()
-
-    def _leave(self, fit: Fit, weights: Tensor, outputs: list[str]) -> None:
-        """Keep what predicts, on the CPU."""
-        n_inputs = len(self.surrogate_shift_)
-        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(n_inputs)])
-        self.surrogate_ = Surrogate(
-            fit.network,
-            fit.best.theta.detach().cpu(),
-            weights.contiguous(),
-            torch.as_tensor(self.surrogate_shift_),
-            torch.as_tensor(self.surrogate_scale_),
-            Space.vector([str(name) for name in names]),
-            Space.vector(outputs, axis="output"),
-            training={"method": fit.solver.name, "status": str(fit.status)},
+        record = run.record(
+            fit,
+            fit.solver.name,
+            choice={"reason": f"fixed by the settings of {type(self).__name__}"},
+            settings={**self._plain_settings(), "seed": seed},
+            samples={"train": 0, "validation": 0, "calibration": 0, "test": 0} | {n: len(r) for n, r in rows.items()},
+            device=torch.device(self.device),
+            bounds={"lower": train.min(0).tolist(), "upper": train.max(0).tolist()},
         )
-        del self.surrogate_shift_, self.surrogate_scale_
+        best = fit.best
+        return _Fitted(network, best.theta.detach().cpu(), best.weights.detach().cpu(), shift, scale, rows, record)
 
-    def _split(self, n: int, random: np.random.RandomState, strata: NDArray | None) -> tuple[NDArray, NDArray]:
+    def _surrogate(self, fitted: _Fitted, outer: Tensor, outputs: Space) -> Surrogate:
+        """What predicts, on the CPU; `outer` is W in the unit of the outputs."""
+        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(len(fitted.shift))])
+        return Surrogate(
+            fitted.network,
+            fitted.theta,
+            outer.contiguous(),
+            torch.as_tensor(fitted.shift),
+            torch.as_tensor(fitted.scale),
+            Space.vector([str(name) for name in names]),
+            outputs,
+            training=fitted.record,
+        )
+
+    def _split(self, n: int, random: np.random.RandomState, strata: NDArray | None) -> dict[str, NDArray]:
+        """Rows of the sets `train` and `validation`."""
         index = np.arange(n)
         if self.validation_fraction is None:
-            return index, index[:0]
+            return {"train": index, "validation": index[:0]}
         try:
             chosen, held_out = train_test_split(
                 index, test_size=self.validation_fraction, random_state=random, stratify=strata
@@ -136,7 +157,16 @@ class _Estimator(BaseEstimator):
                 f"{n} samples cannot be split with validation_fraction={self.validation_fraction} ({error}); "
                 "None trains on all of them"
             ) from error
-        return np.sort(chosen), np.sort(held_out)
+        return {"train": np.sort(chosen), "validation": np.sort(held_out)}
+
+    def _plain_settings(self) -> dict[str, Any]:
+        """The hyperparameters, JSON-able."""
+        numbers = {name: getattr(self, name) for name in self.get_params(deep=False)}
+        state = self.random_state
+        return numbers | {
+            "hidden_widths": [int(width) for width in self.hidden_widths],
+            "random_state": int(state) if isinstance(state, Integral) else state and type(state).__name__,
+        }
 
     def _check_settings(self) -> None:
         widths = self.hidden_widths
@@ -150,14 +180,14 @@ class _Estimator(BaseEstimator):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise UsageError(f"expected {name} >= 0, got {value!r}")
-        if self.solver not in SOLVERS:
-            raise UsageError(f"expected a solver of {', '.join(SOLVERS)}, got {self.solver!r}")
+        if self.solver not in METHODS:
+            raise UsageError(f"expected a solver of {', '.join(METHODS)}, got {self.solver!r}")
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
             raise UsageError(f"expected a validation_fraction between 0 and 1 or None, got {fraction!r}")
         device_named(self.device)
 
-    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> Objective:
+    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
         raise NotImplementedError
 
     def _loss(self) -> Loss:
@@ -207,25 +237,6 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         One line an iteration.
     """
 
-    def __init__(
-        self,
-        hidden_widths: tuple[int, ...] = (16, 16),
-        *,
-        gain: float = 1.0,
-        alpha_w: float = 1e-6,
-        alpha_theta: float = 1e-5,
-        budget: float = 500.0,
-        solver: Literal["lbfgs", "krylov"] = "lbfgs",
-        validation_fraction: float | None = None,
-        patience: float = 100.0,
-        random_state: int | np.random.RandomState | None = None,
-        device: str = "cpu",
-    ) -> None:
-        super().__init__(
-            hidden_widths, gain=gain, alpha_w=alpha_w, alpha_theta=alpha_theta, budget=budget, solver=solver,
-            validation_fraction=validation_fraction, patience=patience, random_state=random_state, device=device,
-        )  # fmt: skip
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X (n, n_inputs) and y (n,) or (n, n_outputs); weights (n,) may be zero."""
         self._check_settings()
@@ -234,12 +245,19 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         x, y, weights = _weighted(x, y, check_sample_weight(sample_weight, x, dtype=np.float64))
         columns = y.reshape(len(y), -1)
         mean = weights @ columns / weights.sum()
-        spread = np.sqrt(weights @ (columns - mean) ** 2 / weights.sum())
-        spread = np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0)
-        fit, scaled = self._fit(x, (columns - mean) / spread, weights, None)
-        outer = scaled * torch.as_tensor(spread)[:, None]
+        spread = _nonzero(np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()), mean)
+        fitted = self._fit(x, (columns - mean) / spread, weights, None)
+        outer = fitted.outer * torch.as_tensor(spread)[:, None]
         outer[:, -1] += torch.as_tensor(mean)
-        self._leave(fit, outer, [f"y{j}" for j in range(len(mean))])
+        surrogate = self._surrogate(fitted, outer, Space.vector([f"y{j}" for j in range(len(mean))], axis="output"))
+        spaces = surrogate.parameters, surrogate.observables
+        # An output of zero has no relative error.
+        errors = {
+            name: mean_relative_error(surrogate, Samples(x[rows], columns[rows], *spaces))
+            for name, rows in fitted.rows.items()
+            if len(rows) and columns[rows].any(axis=1).all()
+        }
+        self.surrogate_ = replace(surrogate, errors=errors)
         self._is_flat = y.ndim == 1
         return self
 
@@ -249,7 +267,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         return outputs[:, 0] if self._is_flat else outputs
 
     def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
-        return ReducedObjective(
+        return reduced_least_squares(
             network, inputs, targets, row_weights=omega.sqrt(), alpha_w=self.alpha_w, alpha_theta=self.alpha_theta
         )
 
@@ -308,8 +326,12 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         if len(self.classes_) < 2:
             raise UsageError("expected at least two classes, got one class; there is nothing to tell apart")
         targets = one_hot(torch.as_tensor(labels), len(self.classes_)).numpy()
-        fit, outer = self._fit(x, targets, weights, labels)
-        self._leave(fit, outer, [str(label) for label in self.classes_])
+        fitted = self._fit(x, targets, weights, labels)
+        logits = Space.vector([str(label) for label in self.classes_], axis="logit")
+        surrogate = self._surrogate(fitted, fitted.outer, logits)
+        right = surrogate.evaluate(x).argmax(1) == labels
+        accuracy = {name: float(right[rows].mean()) for name, rows in fitted.rows.items() if len(rows)}
+        self.surrogate_ = replace(surrogate, training={**surrogate.training, "accuracy": accuracy})
         return self
 
     def predict(self, X: Any) -> NDArray:
@@ -321,36 +343,13 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         """Probabilities, (n, n_classes), in the order of `classes_`."""
         return torch.softmax(torch.as_tensor(self._outputs(X)), 1).numpy()
 
-    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedClasses:
-        return ReducedClasses(
+    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
+        return reduced_cross_entropy(
             network, inputs, targets, row_weights=omega, alpha_w=self.alpha_w, alpha_theta=self.alpha_theta
         )
 
     def _loss(self) -> CrossEntropy:
         return CrossEntropy()
-
-
-class _HeldOut:
-    """The weighted loss of samples that are not trained on; it is also the error that chooses."""
-
-    def __init__(self, network: FeatureNetwork, loss: Loss, inputs: Tensor, targets: Tensor, omega: Tensor) -> None:
-        self._network, self._loss = network, loss
-        self._inputs, self._targets, self._omega = inputs, targets, omega
-
-    def measure(self, point: Point) -> tuple[float, float]:
-        with torch.no_grad():
-            features = self._network.bind(point.network_weights)(self._inputs)
-        weights = point.outer.weights
-        predictions = torch.addmm(weights[:, -1], features, weights[:, :-1].t())
-        loss = float((self._omega * self._loss.value(predictions, self._targets)).mean())
-        return loss, loss
-
-
-class _TrainingValue:
-    """The objective itself, where nothing is held out: every accepted step is better."""
-
-    def measure(self, point: Point) -> tuple[float, float]:
-        return point.value, point.value
 
 
 def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
@@ -361,3 +360,8 @@ def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArra
     if kept.sum() < 2:
         raise UsageError(f"expected at least two samples of positive weight, got {int(kept.sum())}")
     return x[kept], y[kept], weights[kept]
+
+
+def _nonzero(spread: NDArray, mean: NDArray) -> NDArray:
+    """The spreads, one where a column does not vary."""
+    return np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0)

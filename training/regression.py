@@ -1,15 +1,17 @@
-"""The ways to train: a race, the original study's protocol, and one given network."""
+"""The ways to train a surrogate: a race, the original study's protocol, residual networks, and one given network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.model.calibration import calibrated_by_split
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
@@ -23,14 +25,13 @@ from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
 from gnvpro.training.choice.race import Entry, race
-from gnvpro.training.fitting.assembly import Assembly
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
-from gnvpro.training.fitting.outcome import Progress, Training, mean_relative_error
+from gnvpro.training.fitting.outcome import Training, mean_relative_error
 from gnvpro.training.fitting.preparation import Frame, Preparation
+from gnvpro.training.fitting.run import Progress, Run
 from gnvpro.training.settings import (
     DEFAULT_BUDGET,
-    KRYLOV_SIZE_IN_METRIC,
     PAPER_BUDGET,
     PAPER_LEVELS,
     PAPER_STEPS,
@@ -41,31 +42,29 @@ from gnvpro.training.settings import (
     RESIDUAL_WIDTH,
     TrainSettings,
 )
-from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
-from gnvpro.training.solvers.levenberg import LevenbergMarquardt
-from gnvpro.training.solvers.protocol import Solver
-from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 
-class Runner:
-    """One training: data on the device, and the ways to run it."""
+class Regression:
+    """One training of a surrogate: data on the device, and the ways to run it."""
 
     def __init__(
         self,
         split: Split,
         settings: TrainSettings,
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[Progress], None] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self._split, self._settings, self._on_progress = split, settings, on_progress
-        self._checkpoint = checkpoint
+        self._split, self._settings = split, settings
         self._n_inputs = split.train.parameters.shape[1]
         if settings.polynomial == "on" and self._n_inputs > MAX_PARAMETERS:
             raise UsageError(
                 f"polynomial features are for at most {MAX_PARAMETERS} parameters, got {self._n_inputs}; leave them off"
             )
+        budget = settings.budget or (QUICK_BUDGET if settings.quick else DEFAULT_BUDGET)
+        if settings.network == "paper":
+            budget = PAPER_LEVELS * (settings.budget or PAPER_BUDGET)
+        self._run = Run(budget, settings.seed, on_progress, checkpoint)
         self._prepared = Preparation(split, settings)
-        self._assembly = Assembly(self._prepared, settings)
         if settings.polynomial == "on" and self._polynomials is None:
             raise UsageError(
                 f"no polynomial basis fits {len(split.train)} training samples of these parameters; give more samples, "
@@ -80,14 +79,12 @@ class Runner:
             frames[candidate] = self._frame(candidate.gain, candidate.polynomial)
             network, seed = DenseNetwork(self._n_inputs, candidate.widths), settings.seed + later
             stage = f"{candidate}, seed {seed}" if later else str(candidate)
-            return self._fit(network, frames[candidate], self._solver(candidate.metric), stage, seed)
+            return self._begin(network, frames[candidate], candidate.metric, stage, seed=seed)
 
         fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
         contenders = contenders_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
-        budget = self._budget()
-        report = self._reporter(budget, _Spent())
-        winner, entries = race(contenders, start, budget, report)
-        alone = self._alone() if any(candidate.polynomial for candidate in contenders) else None
+        winner, entries = race(contenders, start, self._run.budget, self._run.after_step)
+        self._run.fits[:] = [entry.fit for entry in entries]  # best first, as the record lists them
         chosen: dict[str, Any] = {
             "widths": list(winner.candidate.widths),
             "gain": winner.candidate.gain,
@@ -96,9 +93,10 @@ class Runner:
             "reason": _reason(entries, settings),
             "candidates": [_described(entry) for entry in entries],
         }
-        fits, best, frame = [entry.fit for entry in entries], winner.fit, frames[winner.candidate]
-        if alone is not None:
-            error, fits = alone.best.validation_error, [*fits, alone]
+        best, frame = winner.fit, frames[winner.candidate]
+        if any(candidate.polynomial for candidate in contenders):
+            alone = self._polynomial_alone()
+            error = alone.best.validation_error
             chosen["polynomial_alone"] = {**self._described_polynomials(), "validation_error": error}
             # A network that the user asked for by its widths is kept.
             if error <= best.best.validation_error and not settings.widths:
@@ -106,13 +104,13 @@ class Runner:
                 chosen |= {"widths": [], "polynomial": self._described_polynomials()}
                 chosen["reason"] = f"the polynomial alone has the lowest validation error ({error:.3g})"
         if settings.members == 1 or frame.polynomials is not None:
-            return self._assembly.training(fits, best, frame, chosen)
-        members = further_members(winner, entries, settings.members, start, report)
-        return self._averaged(members, [*fits, *(entry.fit for entry in members[1:])], frame, chosen)
+            return self._training(best, frame, chosen)
+        members = further_members(winner, entries, settings.members, start, self._run.after_step)
+        return self._averaged(members, frame, chosen)
 
-    def _averaged(self, members: list[Entry], fits: list[Fit], frame: Frame, chosen: dict[str, Any]) -> Training:
+    def _averaged(self, members: list[Entry], frame: Frame, chosen: dict[str, Any]) -> Training:
         def validation_error(network: FeatureNetwork, theta: Tensor, weights: Tensor) -> float:
-            mean = self._assembly.surrogate(network, theta, weights, frame)
+            mean = self._prepared.surrogate(network, theta, weights, frame)
             return mean_relative_error(mean, self._split.validation, anomalous=True)
 
         mean = average(members, members[0].candidate.gain, validation_error)
@@ -122,17 +120,16 @@ class Runner:
         chosen["reason"] += (
             f"; the mean of the best {kept} of {len(members)} networks has {min(mean.validation_errors):.3g}"
         )
-        surrogate = self._assembly.surrogate(mean.network, mean.theta, mean.weights, frame)
+        surrogate = self._prepared.surrogate(mean.network, mean.theta, mean.weights, frame)
         best = min((entry.fit for entry in members), key=lambda fit: fit.best.validation_error)
-        return self._assembly.training(fits, best, frame, chosen, surrogate)
+        return self._training(best, frame, chosen, surrogate)
 
     def paper(self) -> Training:
         """The original study's protocol: raw inputs, three levels of twice the steps, alpha_theta halved at each."""
         network = ResidualNetwork(self._n_inputs, PAPER_WIDTH, PAPER_STEPS)
-        budget = PAPER_LEVELS * (self._settings.budget or PAPER_BUDGET)
-        reason = "the original study's network and protocol: "
         alpha = 1e-10 if self._settings.alpha_theta is None else self._settings.alpha_theta
-        return self._coarse_to_fine(network, PAPER_LEVELS, alpha, budget, self._prepared.raw(), reason, {})
+        reason = "the original study's network and protocol: "
+        return self._coarse_to_fine(network, PAPER_LEVELS, alpha, self._prepared.raw(), reason, {})
 
     def residual(self) -> Training:
         """A residual network of the settings' kind, width and steps, on standardised inputs."""
@@ -140,7 +137,6 @@ class Runner:
         levels = settings.levels or RESIDUAL_LEVELS
         network = _residual_network(settings, self._n_inputs).coarsest(levels)
         with_polynomials = settings.polynomial == "on"
-        frame = self._frame(gain, with_polynomials)
         described = {
             "gain": gain,
             "network": settings.network,
@@ -148,49 +144,41 @@ class Runner:
         }
         # alpha_theta is that of the last level, so that levels do not change the problem that is solved in the end.
         alpha = (1e-9 if settings.alpha_theta is None else settings.alpha_theta) * 2 ** (levels - 1)
-        return self._coarse_to_fine(network, levels, alpha, self._budget(), frame, "fixed by the settings: ", described)
+        frame = self._frame(gain, with_polynomials)
+        return self._coarse_to_fine(network, levels, alpha, frame, "fixed by the settings: ", described)
 
     def _coarse_to_fine(
-        self,
-        network: TimeNetwork,
-        levels: int,
-        alpha: float,
-        budget: float,
-        frame: Frame,
-        reason: str,
-        described: dict[str, Any],
+        self, network: TimeNetwork, levels: int, alpha: float, frame: Frame, reason: str, described: dict[str, Any]
     ) -> Training:
         def start(level: Level) -> Fit:
             # In the metric L-BFGS ends at half of the error on the CDR data at equal work; Krylov is better without.
-            solver = self._solver(metric=self._settings.solver == "lbfgs")
-            fit = self._prepared.fit(level.network, frame, solver, level.stage, level.alpha_theta, level.theta)
-            return self._enrolled(fit)
+            metric, origin = self._settings.solver == "lbfgs", dict(alpha_theta=level.alpha_theta, theta=level.theta)
+            return self._begin(level.network, frame, metric, level.stage, **origin)
 
-        report = self._reporter(budget, _Spent())
-        fits = coarse_to_fine(network, levels, alpha, start, budget, report)
+        fits = coarse_to_fine(network, levels, alpha, start, self._run.budget, self._run.after_step)
         best = min(fits, key=lambda fit: fit.best.validation_error)
         number = f"{len(fits)} level{'s' if len(fits) > 1 else ''}"
         chosen = {**described, "levels": len(fits), "reason": f"{reason}best validation error of {number}"}
-        return self._assembly.training(fits, best, frame, chosen)
+        return self._training(best, frame, chosen)
 
     def single(self, network: FeatureNetwork) -> Training:
         """One given network; polynomials beside it only where they are switched on."""
         gain, with_polynomials = self._settings.gain or 1.0, self._settings.polynomial == "on"
         frame = self._frame(gain, with_polynomials)
-        fit = self._fit(network, frame, self._solver(metric=True), "module")
-        fit.advance(self._budget(), self._reporter(self._budget(), _Spent()))
+        fit = self._begin(network, frame, True, "module")
+        fit.advance(self._run.budget, self._run.after_step)
         chosen = {
             "gain": gain,
             "polynomial": self._described_polynomials() if with_polynomials else None,
             "reason": "the network was given as a module",
         }
-        return self._assembly.training([fit], fit, frame, chosen)
+        return self._training(fit, frame, chosen)
 
     @cached_property
     def _polynomials(self) -> PolynomialFeatures | None:
         """Chosen on the training samples by leave-one-out; None where none fit."""
         train = self._split.train
-        with self._prepared.aside:
+        with self._run.outside:
             return choose_polynomials(train.parameters, train.anomalous, self._prepared.row_weights(train))
 
     def _frame(self, gain: float, with_polynomials: bool) -> Frame:
@@ -200,44 +188,70 @@ class Runner:
             return self._prepared.standardised(gain)
         return self._prepared.standardised(gain, chosen.basis, chosen.amplitude)
 
-    def _alone(self) -> Fit:
+    def _polynomial_alone(self) -> Fit:
         """The polynomial without a network, for comparison: it has nothing to iterate."""
         frame = self._frame(1.0, with_polynomials=True)
-        fit = self._fit(NoFeatures(self._n_inputs), frame, self._solver(metric=False), "polynomial alone")
+        fit = self._begin(NoFeatures(self._n_inputs), frame, False, "polynomial alone")
         fit.advance(1.0)
         return fit
 
-    def _budget(self) -> float:
-        return self._settings.budget or (QUICK_BUDGET if self._settings.quick else DEFAULT_BUDGET)
+    def _begin(self, network: FeatureNetwork, frame: Frame, metric: bool, stage: str, **origin: Any) -> Fit:
+        """A fit by the settings' solver, in the metric if it has one; `origin` as `Preparation.problem` takes it."""
+        solver = self._settings.solver
+        method = f"varpro-kf-{solver}" if metric and solver != "lm" else f"varpro-{solver}"
+        problem = self._prepared.problem(network, frame, **origin)
+        return self._run.begin(method, problem, stage, patience=self._settings.patience)
 
-    def _solver(self, metric: bool) -> Solver:
-        if self._settings.solver == "krylov":
-            # In the Kronecker metric a longer basis pays: 0.0020 -> 0.0012 on the CDR data at equal work.
-            size = KRYLOV_SIZE_IN_METRIC if metric else 20
-            return TrustRegionKrylov(size, metric=metric, seed=self._settings.seed)
-        if self._settings.solver == "lm":
-            return LevenbergMarquardt()
-        return LimitedMemoryBFGS(metric=metric, seed=self._settings.seed)
+    def _training(
+        self, best: Fit, frame: Frame, choice: dict[str, Any], surrogate: Surrogate | None = None
+    ) -> Training:
+        """The model with its errors, bands and record, and the histories of the fits.
 
-    def _fit(self, network: FeatureNetwork, frame: Frame, solver: Solver, stage: str, seed: int | None = None) -> Fit:
-        alpha = 1e-9 if self._settings.alpha_theta is None else self._settings.alpha_theta
-        return self._enrolled(self._prepared.fit(network, frame, solver, stage, alpha, seed=seed))
+        Parameters
+        ----------
+        choice
+            What was chosen and why, for the record.
+        surrogate
+            Where the model is another than that of the best fit.
+        """
+        train, iterate = self._split.train, best.best
+        surrogate = surrogate or self._prepared.surrogate(best.network, iterate.theta, iterate.weights, frame)
+        errors = self._errors(surrogate, ("train", "validation", "test"))
+        before_refit = None
+        if frame.polynomials is not None:
+            before_refit = surrogate
+            with self._run.outside:
+                weights = self._prepared.refitted_weights(best.network, iterate.theta, frame)
+            self._run.outside_work += (len(train) + len(self._split.validation)) / len(train)
+            surrogate = replace(surrogate, weights=weights)
+            # What validation samples say of weights that were fitted to them would be no validation.
+            refitted = self._errors(surrogate, ("train", "test"))
+            errors = {name: {**errors[name], **refitted[name]} for name in errors}
+            choice = {**choice, "refitted": "outer layer solved again on train and validation samples together"}
+        record = self._run.record(
+            best,
+            best.solver.name,
+            choice=choice,
+            settings=asdict(self._settings),
+            samples={name: len(getattr(self._split, name)) for name in ("train", "validation", "calibration", "test")},
+            device=self._prepared.device,
+            bounds={"lower": train.parameters.min(0).tolist(), "upper": train.parameters.max(0).tolist()},
+        )
+        surrogate = calibrated_by_split(replace(surrogate, **errors, training=record), self._split, before_refit)
+        polynomial_alone = next((fit for fit in self._run.fits if not fit.network.width and fit is not best), None)
+        return Training(surrogate, self._run.history(without=polynomial_alone))
 
-    def _enrolled(self, fit: Fit) -> Fit:
-        return fit if self._checkpoint is None else self._checkpoint.enrol(fit)
-
-    def _reporter(self, budget: float, done: _Spent) -> Callable[[Fit], None] | None:
-        report, checkpoint = self._on_progress, self._checkpoint
-        if report is None and checkpoint is None:
-            return None
-
-        def after_step(fit: Fit) -> None:
-            if checkpoint is not None:
-                checkpoint.after_step()
-            if report is not None:
-                report(Progress(fit.stage, done.update(fit), budget, fit.best.validation_error))
-
-        return after_step
+    def _errors(self, surrogate: Surrogate, sets: Sequence[str]) -> dict[str, dict[str, float]]:
+        """`errors` of a surrogate on the sets that have samples, and with a background `errors_anomalous`."""
+        kinds = {"errors": False} | ({} if self._split.train.background is None else {"errors_anomalous": True})
+        return {
+            kind: {
+                name: mean_relative_error(surrogate, samples, anomalous=anomalous)
+                for name in sets
+                if len(samples := getattr(self._split, name))
+            }
+            for kind, anomalous in kinds.items()
+        }
 
     def _described_polynomials(self) -> dict[str, Any]:
         chosen = self._polynomials
@@ -254,22 +268,11 @@ class Runner:
 
 
 def _residual_network(settings: TrainSettings, n_inputs: int) -> TimeNetwork:
-    """The residual network asked for, as it is on the last level."""
+    """The residual network that the settings describe, as it is on the last level."""
     width, steps = settings.width or RESIDUAL_WIDTH, settings.steps or RESIDUAL_STEPS
     if settings.network == "hamiltonian":
         return HamiltonianNetwork(n_inputs, width, steps)
     return ResidualNetwork(n_inputs, width, steps, kind="plain" if settings.network == "plain" else "antisymmetric")
-
-
-class _Spent:
-    """Work units over several fits."""
-
-    def __init__(self) -> None:
-        self._by_fit: dict[int, float] = {}
-
-    def update(self, fit: Fit) -> float:
-        self._by_fit[id(fit)] = fit.objective.meter.total
-        return sum(self._by_fit.values())
 
 
 def _reason(entries: list[Entry], settings: TrainSettings) -> str:

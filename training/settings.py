@@ -1,7 +1,6 @@
 """How to train: settings and the constants behind their defaults.
 
-Light: neither torch nor numpy is imported, so that a command line can be made of the fields, each of which carries its
-bounds and a sentence of help.
+Light, as `gnvpro.training.fit_settings` is: neither torch nor numpy is imported.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from annotated_types import Ge, Gt
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.shape import coarsest_steps, half_of
-from gnvpro.training.bounds import require_within_bounds
 from gnvpro.training.candidates import Candidate
+from gnvpro.training.fit_settings import FitSettings
 
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
 DEFAULT_BUDGET = 3200.0
@@ -36,7 +35,7 @@ NetworkKind = Literal["auto", "residual", "plain", "hamiltonian", "paper"]
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(FitSettings):
     """How to train; the defaults choose the network by a race.
 
     Attributes
@@ -60,8 +59,8 @@ class TrainSettings:
         `relative`: samples weighted by 1 / ||observables less the background||. `absolute`: all alike.
     alpha_w, alpha_theta
         None for the default, 1e-10 (1e-14 with polynomials) and 1e-9 (1e-10 for `paper`).
-    threads
-        More than one pays for large data only.
+    seed, device, dtype, threads
+        More than one thread pays for large data only.
     """
 
     network: Annotated[
@@ -82,27 +81,20 @@ class TrainSettings:
     ] = "lbfgs"
     budget: Annotated[float | None, Doc("Work units to spend (per level for the paper's network)."), Gt(0)] = None
     quick: Annotated[bool, Doc("A fifth of the time for about twice the error.")] = False
-    seed: Annotated[int, Doc("Seed of the split and of the initial weights."), Ge(0)] = 0
     members: Annotated[int, Doc("Networks from different seeds, the best averaged as validation tells."), Ge(1)] = 1
     polynomial: Annotated[
         Literal["auto", "on", "off"],
         Doc("Polynomial features for up to 5 parameters; auto: the race decides."),
     ] = "auto"
-    alpha_w: Annotated[float | None, Doc("Regularisation of the outer layer W."), Ge(0)] = None
     alpha_theta: Annotated[float | None, Doc("Regularisation of the network."), Ge(0)] = None
     goal: Annotated[
         Literal["relative", "absolute"] | None,
         Doc("Error of a sample to make small; relative (absolute for the paper's network)."),
     ] = None
     patience: Annotated[float, Doc("Work units without a better validation error before it stops."), Gt(0)] = PATIENCE
-    device: Annotated[str, Doc("Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
-    dtype: Annotated[Literal["float64", "float32"], Doc("Of the network; the inner solve stays in float64.")] = (
-        "float64"
-    )
-    threads: Annotated[int, Doc("Threads of torch; small networks want one."), Ge(1)] = 1
 
     def __post_init__(self) -> None:
-        require_within_bounds(self)
+        super().__post_init__()
         if self.network == "paper" and (self.widths or self.gain or self.quick):
             raise UsageError(
                 "the paper's network has its own widths and input scaling; leave widths, gain and quick out"

@@ -1,41 +1,56 @@
-"""From a split of samples to a surrogate: the entry point of training."""
+"""From samples to a surrogate: the entry point of training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.module import ModuleNetwork
-from gnvpro.surrogate.samples import Split
+from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.device import torch_threads
 from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
-from gnvpro.training.fitting.outcome import Progress, Training, mean_relative_error
-from gnvpro.training.regression import Runner
+from gnvpro.training.fitting.outcome import Training, mean_relative_error
+from gnvpro.training.fitting.run import Progress
+from gnvpro.training.regression import Regression
 from gnvpro.training.settings import TrainSettings
 
 __all__ = ["CheckpointError", "Progress", "TrainSettings", "Training", "mean_relative_error", "train"]
 
 
 def train(
-    split: Split,
+    samples: Samples | Split,
     settings: TrainSettings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     module: nn.Module | None = None,
     *,
+    train: int | None = None,
+    validation: int | None = None,
+    calibration: int | None = None,
+    test: int | None = None,
     checkpoint: str | Path | None = None,
     every: float = EVERY,
+    **fields: Any,
 ) -> Training:
-    """Fit a surrogate to `split.train`, chosen on `split.validation`; `split.test` is only reported.
+    """Fit a surrogate to the training samples, chosen on those of validation; test samples are only reported.
 
     The same seed on the same machine gives the same weights: no stopping rule reads a clock. Ctrl-C ends the
     training with the best surrogate so far and status `interrupted`.
 
     Parameters
     ----------
+    samples
+        Split already, or to be split at random by the seed of the settings.
+    settings
+        How to train; instead, its fields may be given one by one, as in `train(samples, seed=1, quick=True)`.
     module
         Feature network as a torch module with `n_in` inputs, in place of the built-in ones.
+    train, validation, calibration, test
+        Sizes of the sets, as `gnvpro.surrogate.samples.Samples.split` takes them: without, a half, a quarter, none and a
+        quarter of the samples.
     checkpoint
         Folder in which the run is put aside after `every` further work units. Where it holds a checkpoint of the same data,
         settings and versions, the run goes on from there and ends with the same bits (seconds apart).
@@ -44,15 +59,37 @@ def train(
     ------
     CheckpointError
         The folder's checkpoint is damaged or of another training.
-    ValueError
-        A device or setting that does not exist or fit, or an objective that is not finite at the start.
+    UsageError
+        A device or setting that does not exist or fit, sizes of sets that do not fit, or an objective that is not finite at
+        the start.
     """
-    settings = settings or TrainSettings()
+    settings = _settings(settings, fields)
+    sizes = dict(train=train, validation=validation, calibration=calibration, test=test)
+    split = _split(samples, settings.seed, sizes)
     with torch_threads(settings.threads):
         kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
-        runner = Runner(split, settings, on_progress, kept)
+        regression = Regression(split, settings, on_progress, kept)
         if module is not None:
-            return runner.single(ModuleNetwork(module, split.train.parameters.shape[1]))
+            return regression.single(ModuleNetwork(module, split.train.parameters.shape[1]))
         if settings.network == "auto":
-            return runner.auto()
-        return runner.paper() if settings.network == "paper" else runner.residual()
+            return regression.auto()
+        return regression.paper() if settings.network == "paper" else regression.residual()
+
+
+def _settings(settings: TrainSettings | None, fields: dict[str, Any]) -> TrainSettings:
+    if settings is not None and fields:
+        raise UsageError(
+            f"expected settings or {', '.join(fields)} by themselves, got both; replace them in the settings"
+        )
+    known = TrainSettings.__dataclass_fields__
+    if unknown := [name for name in fields if name not in known]:
+        raise UsageError(f"unknown setting {unknown[0]!r}; expected some of {', '.join(known)}")
+    return settings or TrainSettings(**fields)
+
+
+def _split(samples: Samples | Split, seed: int, sizes: dict[str, int | None]) -> Split:
+    if isinstance(samples, Samples):
+        return samples.split(seed, **sizes)
+    if given := [name for name, size in sizes.items() if size is not None]:
+        raise UsageError(f"the samples are split already; leave the size of {' and '.join(given)} out, or give Samples")
+    return samples

@@ -1,4 +1,4 @@
-"""`gnvpro info`: what a data set or a saved surrogate holds, and where it came from."""
+"""`gnvpro info`: what a data set or a saved model holds, and where it came from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, table
+from gnvpro.apps.console import Outcome
 
 EXAMPLE = "info runs/model"
 
@@ -20,9 +20,8 @@ class InfoOptions:
     path: Annotated[Path, Argument(help="A data set or the folder of a saved surrogate.")]
 
 
-def run(given: InfoOptions) -> Outcome:
+def run(options: InfoOptions) -> Outcome:
     """Say what a data set or a saved surrogate holds and where it came from."""
-    from gnvpro.apps.reports.about import about
+    from gnvpro.apps.info import info
 
-    found = about(given.path)
-    return Outcome(found.numbers, table(found.title, found.rows))
+    return Outcome.of(info(options.path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +11,10 @@ from annotated_types import Ge
 from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, progress, table
-from gnvpro.apps.inversion.routes import Route
+from gnvpro.apps.inversion import Route
 from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.settings import Assignments, command_line, to_dict
+from gnvpro.surrogate.extras import require
 
 EXAMPLE = "invert runs/dcr-model --observations field.csv --noise 2% --out runs/inversion"
 
@@ -71,35 +72,24 @@ class InvertOptions:
 
 def run(given: InvertOptions) -> Outcome:
     """Find parameters from observations: most probable point, posterior, and both confirmed by the PDE."""
+    if given.draws:
+        require("nutpie", "it samples posteriors")
     from gnvpro.apps.comparison.costs import one_thread
-    from gnvpro.apps.inversion.answer import Lengths, invert
-    from gnvpro.apps.inversion.question import ask
-    from gnvpro.apps.inversion.words import doubt, rows
+    from gnvpro.apps.inversion.invert import invert
 
     require_new_folder(given.out, "inversion")
     began = time.monotonic()
-    question = ask(
-        given.model,
-        given.observations,
-        given.noise,
-        routes=given.routes,
-        prior=given.prior,
-        like=given.like,
-        checkpoint=given.checkpoint,
-        truth=given.truth,
-        problem=given.problem,
-    )
-    lengths = Lengths(given.starts, given.chains, given.draws, given.tune, given.pde_draws, given.pde_tune)
+    arguments = {option.name: getattr(given, option.name) for option in fields(given)}
+    surrogate, out = arguments.pop("model"), arguments.pop("out")
     try:
         with progress("inverting") as report, one_thread():
-            inversion = invert(question, lengths, given.seed, force=given.force, report=report)
+            inversion = invert(surrogate, **arguments, progress=report)
     except KeyboardInterrupt:
         at = given.checkpoint
         kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
         raise KeyboardInterrupt(f"nothing was written{kept}") from None
-    numbers = {**inversion.numbers(), "wall_seconds": time.monotonic() - began, "settings": to_dict(given)}
-    if given.out is not None:
-        from gnvpro.apps.inversion.report.folder import write_folder
-
-        write_folder(given.out, inversion, numbers, command_line("invert", given))
-    return Outcome(numbers, table(f"Inversion of {given.observations}", rows(inversion)), doubt(inversion))
+    more = {"wall_seconds": time.monotonic() - began, "settings": to_dict(given)}
+    if out is not None:
+        inversion.write(out, command_line("invert", given), more)
+    text = table(f"Inversion of {given.observations}", inversion.rows())
+    return Outcome({**inversion.numbers(), **more}, text, inversion.doubt())

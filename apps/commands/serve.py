@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MinLen
 from typer import Argument, Option
 
-from gnvpro.apps.console import Outcome, table
+from gnvpro.apps.console import Outcome
 from gnvpro.apps.settings import to_dict
 
 EXAMPLE = "serve runs/model --with-pde --port 4242"
@@ -48,34 +47,6 @@ class ServeOptions:
 
 def run(given: ServeOptions) -> Outcome:
     """Answer clients of the UM-Bridge protocol with saved models, and with the PDE, until told to stop."""
-    from gnvpro.apps.serving.lifecycle import run_until_stopped
-    from gnvpro.apps.serving.models import load, page_of
-    from gnvpro.apps.serving.request_log import RequestLog
-    from gnvpro.apps.serving.server import Limits, make_app
-    from gnvpro.training.device import torch_threads
+    from gnvpro.apps.serving.serve import serve
 
-    log = RequestLog(given.log)
-    with torch_threads(given.threads):
-        models = load(given.models, with_pde=given.with_pde, problem=given.problem, extrapolate=given.extrapolate)
-        app = make_app(models, Limits(body=given.max_body, requests=given.max_requests), log)
-        app.add_routes(page_of(models))
-        if not _is_loopback(given.host):
-            log.event(
-                "warning", message=f"{given.host} is reachable from other machines, and anyone may ask the models"
-            )
-        counts = run_until_stopped(app, given.host, given.port)
-    numbers = {
-        "models": list(models),
-        "answered": counts.answered,
-        "errors": counts.errors,
-        "settings": to_dict(given),
-    }
-    rows = [("models", ", ".join(models)), ("answered", str(counts.answered)), ("with an error", str(counts.errors))]
-    return Outcome(numbers, table("Served", rows))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return Outcome.of(serve(**vars(given)), settings=to_dict(given))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt
 from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, progress
-from gnvpro.apps.settings import inherited, to_dict
-from gnvpro.surrogate.formatting import percent
+from gnvpro.apps.settings import to_dict
 from gnvpro.training.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from gnvpro.surrogate.samples import Split
-    from gnvpro.training.train import Training
 
 EXAMPLE = "train runs/cdr.zarr --out runs/model --seed 0"
 
@@ -49,23 +44,13 @@ class TrainOptions(TrainSettings):
     METAVARS: ClassVar = {"widths": "9,24,24"}
 
 
-SETTINGS_FILE = "settings.json"
-
-
 def run(given: TrainOptions) -> Outcome:
     """Train a surrogate on a data set and save it with its errors."""
     from gnvpro.apps.reports.training import text
-    from gnvpro.pde_data.storage.dataset import read_samples
-    from gnvpro.surrogate.model.folder import require_place
+    from gnvpro.apps.train import train
 
-    if given.out is not None:
-        require_place(given.out, given.overwrite)
-    sizes = dict(train=given.train, validation=given.validation, calibration=given.calibration, test=given.test)
-    split = read_samples(given.data, transpose=given.transpose).split(given.seed, **sizes)
-    settings = inherited(TrainSettings, given)
-    training = train_with_progress(split, settings, checkpoint=given.checkpoint, every=given.checkpoint_every)
-    if given.out is not None:
-        training.save(given.out, overwrite=given.overwrite, extra={SETTINGS_FILE: to_dict(given)})
+    with progress("training") as report:
+        training = train(**vars(given), record=to_dict(given), progress=report)
     trust = training.surrogate.trust
     numbers = {
         **training.summary(),
@@ -77,16 +62,3 @@ def run(given: TrainOptions) -> Outcome:
         failure = "the objective became infinite; the best weights before that were kept"
     saved = "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)
     return Outcome(numbers, text(training, f"Surrogate of {given.data}", saved), failure)
-
-
-def train_with_progress(split: Split, settings: TrainSettings, what: str = "training", **checkpoint: Any) -> Training:
-    """Train with a bar on stderr; `checkpoint` and `every` as in `gnvpro.training.train.train`."""
-    from gnvpro.training.train import train
-
-    with progress(what) as report:
-        return train(
-            split,
-            settings,
-            lambda now: report(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
-            **checkpoint,
-        )

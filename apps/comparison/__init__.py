@@ -1,1 +1,1 @@
-"""A surrogate against fresh PDE solves: errors, derivatives, costs, sweeps, the rival that needs no training."""
+"""A surrogate against fresh PDE solves: errors, derivatives, costs, sweeps, and tensor interpolation beside it."""

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.comparison.costs import Costs
+from gnvpro.apps.comparison.costs import SURROGATE_BATCH, Costs
 from gnvpro.apps.comparison.jacobian import JacobianCheck
 from gnvpro.apps.comparison.sweeps import Sweep
-from gnvpro.apps.trust.words import coverage_numbers
+from gnvpro.apps.trust.summary import coverage_numbers, coverage_rows
+from gnvpro.pde_data.problems.accuracy import error_in_words
+from gnvpro.surrogate.formatting import percent, seconds
+from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array, Space
 from gnvpro.surrogate.trust.bands import Bands
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """The rival that needs no training: Chebyshev nodes per parameter, and what it predicts (n, n_out)."""
+    """Tensor interpolation of the PDE: Chebyshev nodes per parameter, and what it predicts (n, n_out)."""
 
     nodes: tuple[int, ...]
     predicted: Array
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
     """A surrogate and its PDE at parameters that neither training nor choosing has seen.
 
     Attributes
@@ -78,10 +82,10 @@ class Comparison:
         return self._misfit / np.linalg.norm(self.expected, axis=1)
 
     @cached_property
-    def telling_errors(self) -> Array:
-        """Error of every sample relative to the norm of its anomalous part (n,): what figures and headlines show.
+    def anomalous_errors(self) -> Array:
+        """Error of every sample relative to the norm of its anomalous part (n,); `errors` where there is no background.
 
-        Those of `errors` where there is no background. A background that outweighs the anomaly would hide its error.
+        Figures show these: a background that outweighs the anomaly would hide its error.
         """
         return self._misfit / np.linalg.norm(self.anomalous, axis=1)
 
@@ -101,8 +105,8 @@ class Comparison:
         return None if self.estimated_error is None else self.estimated_error["relative_l2"]
 
     @property
-    def telling_pde_error(self) -> float | None:
-        """The same relative to the anomalous part, as `telling_errors`."""
+    def anomalous_pde_error(self) -> float | None:
+        """The same relative to the anomalous part, as `anomalous_errors`."""
         error = self.estimated_error
         return error["anomalous"]["mean"] if error is not None and "anomalous" in error else self.pde_error
 
@@ -111,18 +115,58 @@ class Comparison:
         """Evaluations after which generating and training have paid off against the production route."""
         return self.costs.payoff(self.n_generated, self.training_seconds)
 
+    @property
+    def title(self) -> str:
+        """What was compared."""
+        return f"Surrogate against {self.problem}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Errors, bands, derivatives and costs."""
+        error, costs, numbers = statistics(self.anomalous_errors), self.costs, self.numbers()
+        anomaly = "" if self.background is None else " of the anomaly"
+        batched = f"{seconds(costs.production_batched)} in batches of {costs.production_batch}"
+        rows = [
+            ("fresh samples", f"{len(self.errors)}" + (f", {self.n_failed} failed" if self.n_failed else "")),
+            (f"error{anomaly}, mean", percent(error["mean"])),
+            ("median, 95 %, max", ", ".join(percent(error[name]) for name in ("median", "p95", "max"))),
+        ]
+        if self.background is not None:
+            rows.append(("of all of it, mean", percent(float(self.errors.mean()))))
+        if self.interpolation is not None:
+            rows.append(("Chebyshev interpolation", _interpolation_in_words(numbers["interpolation"])))
+        rows += coverage_rows(numbers["coverage"])
+        if self.jacobian is not None:
+            rows.append(("error of derivatives", self.jacobian.in_words()))
+        rows.append(("the PDE's own error", error_in_words(self.estimated_error, self.no_estimate)))
+        if costs.plain is not None:
+            rows.append(("plain route", f"{seconds(costs.plain)} of CPU a sample"))
+        return [
+            *rows,
+            ("production route", f"{seconds(costs.production_single)}, {batched}"),
+            (
+                "surrogate",
+                f"{seconds(costs.surrogate_single)}, {seconds(costs.surrogate_batched)} in batches of {SURROGATE_BATCH:,}",
+            ),
+            ("faster than production", f"{costs.speedup_single:,.0f} ×, {costs.speedup_batched:,.0f} × in batches"),
+            ("has paid off after", f"{self.payoff:,.0f} evaluations"),
+        ]
+
     def numbers(self) -> dict[str, Any]:
         """JSON-able; costs in CPU seconds per sample."""
         by_observable = dict(zip(self.observables.names, self.errors_by_observable.tolist(), strict=True))
-        anomalous = {} if self.background is None else {"surrogate_error_anomalous": statistics(self.telling_errors)}
+        optional: dict[str, Any] = {}
+        if self.background is not None:
+            optional["surrogate_error_anomalous"] = statistics(self.anomalous_errors)
+        if self.interpolation is not None:
+            optional["interpolation"] = self._interpolation_numbers(self.interpolation)
+        if self.sweeps:
+            optional["sweeps"] = {sweep.name: sweep.error for sweep in self.sweeps}
         return {
             "problem": self.problem,
             "n_samples": len(self.errors),
             "n_failed": self.n_failed,
             "surrogate_error": {**statistics(self.errors), "by_observable": by_observable},
-            **anomalous,
-            **({} if self.interpolation is None else {"interpolation": self._interpolation()}),
-            **({"sweeps": {sweep.name: sweep.error for sweep in self.sweeps}} if self.sweeps else {}),
+            **optional,
             "coverage": None if self.bands is None else coverage_numbers(self.bands, self.predicted - self.expected),
             "jacobian": None if self.jacobian is None else self.jacobian.numbers(),
             "pde_error": self.pde_error,
@@ -137,18 +181,25 @@ class Comparison:
             "train_cpu_seconds": self.training_seconds,
         }
 
-    def _interpolation(self) -> dict[str, Any]:
-        rival = self.interpolation
-        assert rival is not None
-        misfit = np.linalg.norm(rival.predicted - self.expected, axis=1)
-        found = {
-            "nodes": list(rival.nodes),
-            "n_solves": int(np.prod(rival.nodes)),
+    def save_samples(self, path: Path) -> None:
+        """The compared samples as arrays."""
+        np.savez(path, parameters=self.parameters, observables=self.expected, predicted=self.predicted)
+
+    def _interpolation_numbers(self, interpolation: Interpolation) -> dict[str, Any]:
+        misfit = np.linalg.norm(interpolation.predicted - self.expected, axis=1)
+        numbers = {
+            "nodes": list(interpolation.nodes),
+            "n_solves": int(np.prod(interpolation.nodes)),
             "error": statistics(misfit / np.linalg.norm(self.expected, axis=1)),
         }
         if self.background is not None:
-            found["error_anomalous"] = statistics(misfit / np.linalg.norm(self.anomalous, axis=1))
-        return found
+            numbers["error_anomalous"] = statistics(misfit / np.linalg.norm(self.anomalous, axis=1))
+        return numbers
+
+
+def _interpolation_in_words(numbers: dict[str, Any]) -> str:
+    error, nodes = numbers.get("error_anomalous", numbers["error"]), " × ".join(map(str, numbers["nodes"]))
+    return f"mean {percent(error['mean'])}, max {percent(error['max'])}, from {numbers['n_solves']} solves ({nodes})"
 
 
 def statistics(errors: Array) -> dict[str, float]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.device import torch_threads
@@ -23,7 +24,7 @@ SURROGATE_BATCH = 10_000
 # Samples of a median over single evaluations: one evaluation is too short for the clock.
 _SINGLES, _PDE_SINGLES, _PLAIN_SINGLES = 200, 5, 3
 # CPU seconds after which a measurement ends with the runs it has.
-_ENOUGH = 10.0
+_MOST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def measure_costs(problem: Problem, surrogate: ForwardModel, points: Callable[[i
     with one_thread():
         plain = None
         if hasattr(problem, "plain_route"):
-            with contextlib.suppress(ValueError):  # a route that cannot be made for these settings is none
+            with contextlib.suppress(UsageError):  # a route that cannot be made for these settings is none
                 plain = _one_at_a_time(problem.plain_route(), block[:_PLAIN_SINGLES])  # pyright: ignore[reportAttributeAccessIssue]
         return Costs(
             plain=plain,
@@ -93,7 +94,7 @@ def median_cpu_seconds(action: Callable[[], object], repeats: int) -> float:
     """Median CPU seconds of an action, after one run that is not counted."""
     action()
     times = []
-    while len(times) < repeats and sum(times) < _ENOUGH:
+    while len(times) < repeats and sum(times) < _MOST_SECONDS:
         began = time.process_time()
         action()
         times.append(time.process_time() - began)
@@ -115,7 +116,7 @@ def _one_at_a_time(model: ForwardModel, points: Array) -> float:
         began = time.process_time()
         model.evaluate(points[i : i + 1])
         times.append(time.process_time() - began)
-        if sum(times) > _ENOUGH:
+        if sum(times) > _MOST_SECONDS:
             break
     return statistics.median(times)
 

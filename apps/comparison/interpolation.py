@@ -1,7 +1,7 @@
-"""Tensor Chebyshev interpolation: the honest rival of a surrogate of few, smooth parameters.
+"""Tensor Chebyshev interpolation: what a surrogate of few, smooth parameters has to be compared with.
 
-It solves at a grid of Chebyshev points and needs no training. A surrogate of three parameters that does not beat it
-from as many solves has not earned its keep.
+It solves at a grid of Chebyshev points and needs no training. A surrogate of three parameters is only useful where it is more
+accurate than this from as many solves.
 """
 
 from __future__ import annotations

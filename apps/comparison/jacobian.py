@@ -9,6 +9,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import derivative_block
+from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.surrogate import Surrogate, training_range
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -42,6 +43,14 @@ class JacobianCheck:
             },
         }
 
+    def in_words(self) -> str:
+        """Mean and largest errors."""
+        forward, reverse = (
+            f"{percent(float(errors.mean()))} (at most {percent(float(errors.max()))})"
+            for errors in (self.forward, self.reverse)
+        )
+        return f"along directions {forward}, of gradients {reverse}, at {len(self.forward)} points"
+
 
 def check_jacobian(surrogate: Surrogate, problem: Problem, points: Array, seed: int) -> JacobianCheck | None:
     """Compare at the first `N_POINTS` of points (n, n_in); None where the problem has no derivatives.
@@ -60,12 +69,12 @@ def check_jacobian(surrogate: Surrogate, problem: Problem, points: Array, seed: 
         reverse = derivative_block(problem.vjp, (y, dc), y.shape[1]), surrogate.vjp(y, dc)
     except NotImplementedError:
         return None
-    expected, found = zip(forward, [along(surrogate.parameters, gradient) * size for gradient in reverse], strict=True)
+    expected, predicted = zip(forward, [along(surrogate.parameters, dy) * size for dy in reverse], strict=True)
     sizes = [np.linalg.norm(derivative, axis=1) for derivative in expected]
     known = np.logical_and.reduce([np.isfinite(s) & (s > 0) for s in sizes])
     if not known.any():
         return None
-    errors = (_relative(*pair) for pair in zip(expected, found, sizes, strict=True))
+    errors = (_relative(*pair) for pair in zip(expected, predicted, sizes, strict=True))
     return JacobianCheck(*(error[known] for error in errors))
 
 
@@ -77,11 +86,11 @@ def along(space: Space, directions: Array) -> Array:
 def _ranges(surrogate: Surrogate, points: Array) -> Array:
     """Range of every parameter in training; a common one on a simplex, so that scaling leads nowhere off it."""
     trained = training_range(surrogate.training, margin=0.0)
-    found = np.ptp(points, axis=0) if trained is None else trained[1] - trained[0]
-    return np.full_like(found, found.mean()) if surrogate.parameters.constraint == "simplex" else found
+    ranges = np.ptp(points, axis=0) if trained is None else trained[1] - trained[0]
+    return np.full_like(ranges, ranges.mean()) if surrogate.parameters.constraint == "simplex" else ranges
 
 
-def _relative(expected: Array, found: Array, size: Array) -> Array:
+def _relative(expected: Array, predicted: Array, size: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.linalg.norm(found - expected, axis=1) / size
+        error = np.linalg.norm(predicted - expected, axis=1) / size
     return np.where(np.isnan(error), np.inf, error)

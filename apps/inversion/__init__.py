@@ -1,1 +1,8 @@
-"""Parameters from observations: maximum a posteriori point, posterior by sampling, and their confirmation by the PDE."""
+"""Parameters from observations: the maximum a posteriori point and the posterior, by a surrogate and by its PDE."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# How a posterior is sampled: on the surrogate; on it, each draw accepted by the PDE (delayed acceptance); on the PDE.
+Route = Literal["surrogate", "delayed", "pde"]

@@ -1,4 +1,4 @@
-"""All that an inversion found."""
+"""What an inversion found: maximum a posteriori points, chains by route, and how far they can be relied on."""
 
 from __future__ import annotations
 
@@ -7,62 +7,43 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from xarray import DataTree
 
-from gnvpro.apps.inversion.gate import Gate
-from gnvpro.apps.inversion.maximum import Minimum
+from gnvpro.apps.inversion.adequacy import Adequacy
+from gnvpro.apps.inversion.maximum_a_posteriori import Minimum
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.surrogate.formatting import seconds
+from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array
 
-
-@dataclass(frozen=True)
-class Fit:
-    """Observables at one point beside the observations.
-
-    Attributes
-    ----------
-    name
-        In words: which point, by which model.
-    parameters : (n_in,)
-        The point.
-    observables : (n_out,)
-        By the most accurate model at hand.
-    residuals : (n_data,)
-        In units of the noise.
-    """
-
-    name: str
-    parameters: Array
-    observables: Array
-    residuals: Array
-
-    @property
-    def chi_squared(self) -> float:
-        """Mean square of the residuals; about one for a good fit."""
-        return float((self.residuals**2).mean())
+# Chains with a larger split R-hat have not found the same posterior; above 1.01 they may not have.
+_DISAGREE = 1.05
+# Parameters that are printed: those that are known best.
+_MOST_PRINTED = 8
 
 
-@dataclass(frozen=True)
-class Inversion:
-    """Answers by one or more routes to the same question.
+@dataclass(frozen=True, repr=False)
+class InversionResult(Result):
+    """Posteriors of the same parameters by one or more routes.
 
     Attributes
     ----------
     model
         What was inverted, in words.
-    posterior
-        The question; its forward model is that of the first route.
+    density
+        The posterior density by the surrogate, or whatever model was inverted: model, observations, noise, prior.
     minima
-        Maximum a posteriori points on the first route, the best first.
+        Maximum a posteriori points of that density, the best first.
     corrected
         The best of them after more steps on the PDE; None where there is no PDE.
     chains
-        Posteriors by route; the first is the answer.
-    fit
-        Of the best point there is.
-    gate
-        Error of the surrogate; None where it could not be told, or no surrogate was used.
+        Draws by route, those that can be relied on most first.
+    fitted : (n_out,)
+        Observables at `map`, by the most accurate model.
+    adequacy
+        Error of the surrogate; None where it is unknown.
     truth : (n_in,)
         Of synthetic observations.
     problem
@@ -72,72 +53,151 @@ class Inversion:
     """
 
     model: str
-    posterior: Posterior
+    density: Posterior
     minima: list[Minimum]
     corrected: Minimum | None
     chains: dict[str, Chains]
-    fit: Fit
-    gate: Gate | None = None
+    fitted: Array
+    adequacy: Adequacy | None = None
     truth: Array | None = None
     problem: Problem | None = None
     seconds: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the parameters."""
-        return self.posterior.prior.space.names
+        """Names of the parameters."""
+        return self.density.prior.space.names
 
     @property
-    def answer(self) -> Chains | None:
-        """The posterior that counts; None where none was sampled."""
+    def map(self) -> Minimum:
+        """The maximum a posteriori point: by the PDE where there is one."""
+        return self.corrected or self.minima[0]
+
+    @property
+    def best_chains(self) -> Chains | None:
+        """Those of the route that can be relied on most; None where nothing was sampled."""
         return next(iter(self.chains.values()), None)
 
     @cached_property
-    def best(self) -> Minimum:
-        """The maximum a posteriori point that counts."""
-        return self.corrected or self.minima[0]
+    def posterior(self) -> DataTree | None:
+        """`best_chains` and the observations, as ArviZ and xarray read them."""
+        return None if self.best_chains is None else self.tree(self.best_chains)
+
+    @property
+    def fitted_by(self) -> str:
+        """Which model `fitted` is by."""
+        return "the PDE" if self.corrected is not None else "the model that was inverted"
+
+    @property
+    def residuals(self) -> Array:
+        """Fitted less observed in units of the noise, decorrelated (n_data,)."""
+        return self.density.whitened(self.fitted[None])[0]
+
+    @property
+    def chi_squared(self) -> float:
+        """Mean square of the residuals; about one for a good fit."""
+        return float((self.residuals**2).mean())
+
+    def tree(self, chains: Chains) -> DataTree:
+        """Chains with the observations beside them."""
+        return chains.tree(self.density.data, self.density.solves.observables.names)
 
     def shifts(self) -> dict[str, dict[str, list[float]]]:
-        """Of every further route's posterior against the answer, in standard deviations; and the ratio of these."""
-        if (answer := self.answer) is None:
+        """Of the means by every further route from the first one's, in its standard deviations; and the ratio of these."""
+        if (best := self.best_chains) is None:
             return {}
-        found = {}
-        for name, chains in list(self.chains.items())[1:]:
-            means, ratios = shift(chains, answer)
-            found[name] = {"means": means.tolist(), "standard_deviations": ratios.tolist()}
-        return found
+        pairs = {route: shift(chains, best) for route, chains in list(self.chains.items())[1:]}
+        return {
+            route: {"means": means.tolist(), "standard_deviations": ratios.tolist()}
+            for route, (means, ratios) in pairs.items()
+        }
+
+    def correction(self) -> Array | None:
+        """What the PDE moved the maximum a posteriori point by, in Laplace standard deviations (n_in,)."""
+        if self.corrected is None:
+            return None
+        spread = np.maximum(self.corrected.standard_deviations, 1e-300)
+        return (self.corrected.parameters - self.minima[0].parameters) / spread
+
+    def doubt(self) -> str | None:
+        """Why the posterior is not to be relied on; None where the chains agree."""
+        for route, chains in self.chains.items():
+            if not (apart := chains.split_rhat.max()) <= _DISAGREE:
+                longer = "`draws`" if route == "surrogate" else "`pde_draws`"
+                return (
+                    f"the chains of {route} do not agree (split R-hat {apart:.2f}, expected at most {_DISAGREE}); draw more "
+                    f"with {longer}, and look at the minima"
+                )
+        return None
+
+    @property
+    def title(self) -> str:
+        """One line."""
+        return f"Inversion with {self.model}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Point, posterior, how far both can be relied on, and what they cost."""
+        rows = [("observations", f"{self.density.n_data}"), ("minima found", self._minima_in_words())]
+        best, chains, space = self.map, self.best_chains, self.density.prior.space
+        printed = (
+            range(space.size) if space.size <= _MOST_PRINTED else np.argsort(best.standard_deviations)[:_MOST_PRINTED]
+        )
+        for j in printed:
+            unit = space.unit(j)
+            text = f"most probable {best.parameters[j]:.5g}" + f" {unit}" * (unit not in ("1", "unknown"))
+            if chains is not None:
+                low, high = chains.quantiles(0.025, 0.975)[:, j]
+                text += f", 95 % in {low:.5g} to {high:.5g}"
+            if self.truth is not None:
+                text += f", truth {self.truth[j]:.5g}"
+            rows.append((space.names[j], text))
+        rows.append(("fit", f"chi-squared {self.chi_squared:.3g} per observation, by {self.fitted_by}"))
+        if self.adequacy is not None:
+            rows.append(("surrogate", str(self.adequacy) + ("" if self.adequacy.adequate else ": doubtful")))
+        for route, chains in self.chains.items():
+            solves = f"{chains.accurate} PDE solves, " if chains.accurate else ""
+            rows.append((
+                f"posterior, {route}",
+                f"{chains.route}: split R-hat {chains.split_rhat.max():.3f}, {chains.effective.min():.0f} effective "
+                f"samples, {solves}{seconds(chains.wall_seconds)}",
+            ))  # fmt: skip
+        for route, differences in self.shifts().items():
+            largest = np.abs(differences["means"]).max()
+            rows.append((f"{route} against that", f"means within {largest:.2g} standard deviations"))
+        return rows
+
+    def _minima_in_words(self) -> str:
+        first, *others = self.minima
+        if not others:
+            return f"one, from all {first.starts} starts"
+        higher = ", ".join(f"{minimum.value - first.value:.3g} ({minimum.starts})" for minimum in others[:3])
+        more = ", …" if len(others) > 3 else ""
+        return f"{len(self.minima)}; the best from {first.starts} starts, others higher by {higher}{more}"
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able."""
-
-        def point(minimum: Minimum) -> dict[str, Any]:
-            return {
-                "parameters": dict(zip(self.names, minimum.parameters.tolist(), strict=True)),
-                "standard_deviations": dict(zip(self.names, minimum.standard_deviations.tolist(), strict=True)),
-                "at_bound": [n for n, held in zip(self.names, minimum.at_bound, strict=True) if held],
-                "value": minimum.value, "misfit": minimum.misfit, "starts": minimum.starts,
-                "iterations": minimum.iterations, "converged": minimum.converged,
-            }  # fmt: skip
-
+        correction = self.correction()
         return {
             "model": self.model,
-            "n_data": self.posterior.n_data,
-            "prior": self.posterior.prior.to_dict(),
-            "minima": [point(one) for one in self.minima],
-            "map": point(self.best),
+            "n_data": self.density.n_data,
+            "prior": self.density.prior.to_dict(),
+            "minima": [self._point(minimum) for minimum in self.minima],
+            "map": self._point(self.map),
             "corrected_by_pde": self.corrected is not None,
-            "shift_of_map_by_pde": self._correction(),
-            "chi_squared": self.fit.chi_squared,
-            "gate": None if self.gate is None else self.gate.numbers(),
-            "posterior": {name: chains.numbers() for name, chains in self.chains.items()},
+            "shift_of_map_by_pde": None if correction is None else correction.tolist(),
+            "chi_squared": self.chi_squared,
+            "gate": None if self.adequacy is None else self.adequacy.numbers(),
+            "posterior": {route: chains.numbers() for route, chains in self.chains.items()},
             "shifts": self.shifts(),
             "truth": None if self.truth is None else dict(zip(self.names, self.truth.tolist(), strict=True)),
             "wall_seconds": self.seconds,
         }
 
-    def _correction(self) -> list[float] | None:
-        """By the PDE, in Laplace standard deviations."""
-        if self.corrected is None:
-            return None
-        spread = np.maximum(self.corrected.standard_deviations, 1e-300)
-        return ((self.corrected.parameters - self.minima[0].parameters) / spread).tolist()
+    def _point(self, minimum: Minimum) -> dict[str, Any]:
+        return {
+            "parameters": dict(zip(self.names, minimum.parameters.tolist(), strict=True)),
+            "standard_deviations": dict(zip(self.names, minimum.standard_deviations.tolist(), strict=True)),
+            "at_bound": [name for name, held in zip(self.names, minimum.at_bound, strict=True) if held],
+            "value": minimum.value, "misfit": minimum.misfit, "starts": minimum.starts,
+            "iterations": minimum.iterations, "converged": minimum.converged,
+        }  # fmt: skip

@@ -11,11 +11,14 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from gnvpro.surrogate.spaces import Axis, Space
 
 # Distinct also for colour-blind readers (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8a8a"
+# Of ticks at relative errors.
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g} %")
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
 STYLE: dict[Any, Any] = {
     "font.size": 9,

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from scipy.stats import betabinom
 
-from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
+from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREY, PERCENT, RED, in_units, labelled, styled
 from gnvpro.apps.reports.runs import Run, best_so_far
 from gnvpro.surrogate.trust.bands import Bands
 
 if TYPE_CHECKING:
     from gnvpro.apps.comparison.comparison import Comparison
 
-_PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g} %")
 # Points of a scatter beyond which more are not seen, and dots beyond which a curve is cluttered.
 _MOST_POINTS, _MOST_CURVES = 4000, 6
 
@@ -38,9 +37,9 @@ def convergence(runs: Sequence[Run]) -> Figure:
 
 
 def draw_convergence(axes: Axes, run: Run, abscissa: str, colour: str) -> None:
-    """One run: validation solid, training dashed, its rivals of the race thin."""
-    for rival in run.rivals:
-        x, error = best_so_far(rival, abscissa, "validation_error")
+    """One run: validation solid, training dashed, the candidates dropped in the race thin."""
+    for candidate in run.dropped:
+        x, error = best_so_far(candidate, abscissa, "validation_error")
         axes.plot(x, error, color=colour, alpha=0.25, linewidth=0.8)
     for name, style in (("validation_error", "-"), ("train_error", "--")):
         x, error = best_so_far(run.chosen, abscissa, name)
@@ -49,11 +48,11 @@ def draw_convergence(axes: Axes, run: Run, abscissa: str, colour: str) -> None:
 
 
 @styled
-def coverage(found: Sequence[dict[str, Any]], bands: Bands) -> Figure:
-    """Share of fresh samples within the bands over their level; the exact promise is the diagonal."""
+def coverage(counted: Sequence[dict[str, Any]], bands: Bands) -> Figure:
+    """Share of fresh samples within the bands over their level; bands that hold their level are on the diagonal."""
     figure, (axes,) = _figure(4.6, 4.2, 1)
-    levels = np.array([one["level"] for one in found])
-    n, fresh = bands.n_samples, found[0]["n_samples"]
+    levels = np.array([row["level"] for row in counted])
+    n, fresh = bands.n_samples, counted[0]["n_samples"]
     rank = np.ceil((n + 1) * levels - 1e-9)
     # Of one calibration, the share of fresh samples is beta-binomial.
     law = betabinom(fresh, rank, n + 1 - rank)
@@ -62,7 +61,7 @@ def coverage(found: Sequence[dict[str, Any]], bands: Bands) -> Figure:
     axes.vlines(levels, low, high, color=GREY, linewidth=5, alpha=0.35, zorder=1)
     for name, marker, colour in (("marginal", "o", BLUE), ("simultaneous", "s", RED)):
         label = "observables, own band" if name == "marginal" else "whole samples, simultaneous band"
-        axes.plot(levels, [one[name] for one in found], marker, color=colour, markersize=5, label=label, zorder=2)
+        axes.plot(levels, [row[name] for row in counted], marker, color=colour, markersize=5, label=label, zorder=2)
     axes.set_xlim(0.45, 1.01)
     axes.set_ylim(0.35, 1.02)
     axes.set_xlabel("level of the band")
@@ -101,7 +100,7 @@ def error_histogram(comparison: Comparison) -> Figure:
 
 def draw_histogram(axes: Axes, comparison: Comparison) -> None:
     """The histogram alone, on given axes."""
-    errors, pde = comparison.telling_errors, comparison.telling_pde_error
+    errors, pde = comparison.anomalous_errors, comparison.anomalous_pde_error
     marks = [pde] if pde else []
     low, high = min([errors.min(), *marks]) * 0.8, max([errors.max(), *marks]) * 1.25
     axes.hist(errors, bins=np.geomspace(low, high, 28).tolist(), color=BLUE, alpha=0.75)
@@ -112,7 +111,7 @@ def draw_histogram(axes: Axes, comparison: Comparison) -> None:
             pde, ymax=0.72, color=RED, linestyle="--", linewidth=1.6, label=f"PDE's own error, {100 * pde:.2g} %"
         )
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(PERCENT)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("relative error of a sample" + ("" if comparison.background is None else "'s anomaly"))
     axes.set_ylabel(f"samples of {len(errors)}")
@@ -123,14 +122,14 @@ def draw_histogram(axes: Axes, comparison: Comparison) -> None:
 
 @styled
 def curves(comparison: Comparison) -> Figure:
-    """Solved and predicted observables of a typical, a bad and the worst sample."""
-    order = np.argsort(comparison.telling_errors)
+    """Solved and predicted observables of the samples with the median, the 95 % and the largest error."""
+    order = np.argsort(comparison.anomalous_errors)
     n = len(order)
     picked = {"median": order[n // 2], "95 %": order[min(n - 1, int(0.95 * n))], "worst": order[-1]}
     figure, all_axes = _figure(9.6, 3.3, 3, sharey=True)
     for axes, (name, i) in zip(all_axes, picked.items(), strict=True):
         draw_curves(axes, comparison, int(i))
-        axes.set_title(f"{name} of {n}: error {100 * comparison.telling_errors[i]:.2g} %", fontsize=9)
+        axes.set_title(f"{name} of {n}: error {100 * comparison.anomalous_errors[i]:.2g} %", fontsize=9)
     all_axes[0].set_ylabel(f"observable{in_units(comparison.observables)}")
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center")
@@ -182,12 +181,12 @@ def error_by_observable(comparison: Comparison) -> Figure:
 
 @styled
 def overview(comparison: Comparison, runs: Sequence[Run]) -> Figure:
-    """The result in one picture: a typical sample, how training got there, and the errors."""
-    figure, (typical, training, errors) = _figure(11.0, 3.3, 3)
-    order = np.argsort(comparison.telling_errors)
-    draw_curves(typical, comparison, int(order[len(order) // 2]))
-    typical.set_ylabel(f"observable{in_units(comparison.observables)}")
-    typical.set_title("sensors of a median sample: PDE (lines), surrogate (dots)", fontsize=9)
+    """The result in one picture: the sample with the median error, how training got there, and the errors."""
+    figure, (sample, training, errors) = _figure(11.0, 3.3, 3)
+    order = np.argsort(comparison.anomalous_errors)
+    draw_curves(sample, comparison, int(order[len(order) // 2]))
+    sample.set_ylabel(f"observable{in_units(comparison.observables)}")
+    sample.set_title("sensors of a median sample: PDE (lines), surrogate (dots)", fontsize=9)
     for run, colour in zip(runs, COLOURS, strict=False):
         draw_convergence(training, run, "cpu_seconds", colour)
     _log_axes(training, "CPU time of training (s)")
@@ -209,5 +208,5 @@ def _figure(width: float, height: float, columns: int, sharey: bool = False) -> 
 def _log_axes(axes: Axes, label: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel(label)

@@ -89,7 +89,7 @@ def sweep_curves(comparison: Comparison) -> Figure:
     background = 0.0 if comparison.background is None else comparison.background
     figure = Figure(figsize=(3.1 * len(swept) + 0.6, 3.2), layout="constrained")
     grid = figure.subplots(1, len(swept), squeeze=False, sharey=True)[0]
-    chosen = _telling(comparison)
+    chosen = _varying(comparison)
     for axes, sweep in zip(grid, swept, strict=True):
         _draw_sweep(axes, sweep, chosen, background)
         axes.set_title(f"error up to {sweep.error:.1e}", fontsize=9)
@@ -114,7 +114,7 @@ def _draw_sweep(axes: Axes, sweep: Sweep, chosen: list[int], background: Array |
     axes.set_xlabel(f"{sweep.name} ({sweep.unit})" if sweep.unit not in ("1", "unknown") else sweep.name)
 
 
-def _telling(comparison: Comparison) -> list[int]:
+def _varying(comparison: Comparison) -> list[int]:
     """Four observables that vary: in every image (of at most two), the one that varies most and one in between."""
     spread = comparison.anomalous.std(axis=0)
     groups = np.array_split(np.arange(len(spread)), 2 if len(spread) >= 8 else 1)

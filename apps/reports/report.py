@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,12 @@ from matplotlib.figure import Figure
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.comparison.costs import SURROGATE_BATCH
 from gnvpro.apps.reports import figures, images
-from gnvpro.apps.reports.figure_style import as_data_uri
-from gnvpro.apps.reports.page import render
+from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.apps.reports.runs import Run
-from gnvpro.pde_data.storage.provenance import git_revision, library_versions
 from gnvpro.surrogate.formatting import percent
+
+# Title, figure and caption.
+Pictures = list[tuple[str, Figure, str]]
 
 
 def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], commands: Sequence[str]) -> None:
@@ -30,38 +29,8 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
     commands
         What to type to get the same again.
     """
-    page = render(
-        __package__,
-        comparison=comparison,
-        numbers=comparison.numbers(),
-        runs=runs,
-        costs=_costs(comparison),
-        pictures=_pictures(comparison, runs),
-        commands=commands,
-        origin=_origin(runs[0], comparison),
-    )
-    path.write_text(page, encoding="utf-8")
-
-
-def _costs(comparison: Comparison) -> list[dict[str, Any]]:
-    """Rows of the table of costs: route, CPU seconds a sample one at a time and in batches, and the speed-up."""
-    costs = comparison.costs
-    rows: list[dict[str, Any]] = [
-        dict(
-            route="PDE, production route",
-            single=costs.production_single,
-            batched=costs.production_batched,
-            batch=costs.production_batch,
-        ),
-        dict(route="surrogate", single=costs.surrogate_single, batched=costs.surrogate_batched, batch=SURROGATE_BATCH),
-    ]
-    if costs.plain is not None:
-        rows.insert(0, dict(route="PDE, plain route", single=costs.plain, batched=None, batch=None))
-    return rows
-
-
-def _pictures(comparison: Comparison, runs: Sequence[Run]) -> list[dict[str, str]]:
-    drawn: list[tuple[str, Figure, str]] = [
+    numbers = comparison.numbers()
+    shown = [
         (
             "Convergence",
             figures.convergence(runs),
@@ -75,19 +44,40 @@ def _pictures(comparison: Comparison, runs: Sequence[Run]) -> list[dict[str, str
             figures.error_histogram(comparison),
             "Relative L2 error of the observables, sample by sample.",
         ),
-        *_coverage_picture(comparison),
+        *_coverage_pictures(comparison, numbers["coverage"]),
         ("Parity", figures.parity(comparison), "Every dot is one observable of one fresh sample."),
     ]
-    return [dict(title=title, source=as_data_uri(figure), caption=caption) for title, figure, caption in drawn]
+    page = render(
+        __package__,
+        comparison=comparison,
+        numbers=numbers,
+        runs=runs,
+        costs=_costs(comparison),
+        pictures=pictures(shown),
+        commands=commands,
+        origin=_origin(runs[0], comparison),
+    )
+    path.write_text(page, encoding="utf-8")
 
 
-def _curve_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
+def _costs(comparison: Comparison) -> list[dict[str, Any]]:
+    """Rows of the table of costs: CPU seconds a sample one at a time and in batches."""
+    costs = comparison.costs
+    rows = [
+        ("PDE, plain route", costs.plain, None, None),
+        ("PDE, production route", costs.production_single, costs.production_batched, costs.production_batch),
+        ("surrogate", costs.surrogate_single, costs.surrogate_batched, SURROGATE_BATCH),
+    ]
+    return [dict(zip(("route", "single", "batched", "batch"), row, strict=True)) for row in rows if row[1] is not None]
+
+
+def _curve_pictures(comparison: Comparison) -> Pictures:
     return [
         (
             "Sensor curves",
             figures.curves(comparison),
-            "Fresh samples: lines are PDE solves, dots the surrogate. A sample that is typical, one that is worse than "
-            "95 % of them, and the worst.",
+            "Fresh samples: lines are PDE solves, dots the surrogate. The sample with the median error, one that is worse "
+            "than 95 % of them, and the worst.",
         ),
         (
             "Error by observable",
@@ -97,29 +87,21 @@ def _curve_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
     ]
 
 
-def _image_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
-    order = comparison.telling_errors.argsort()
-    picked = (("a typical sample", order[len(order) // 2]), ("the worst sample", order[-1]))
-    return [
-        *(
-            (
-                f"Images of {name}",
-                images.images(comparison, int(i)),
-                f"Fresh sample at {_point(comparison, int(i))}. Absolute values on a logarithmic scale of four decades; "
-                f"dark lines are changes of sign. Error of the sample: {percent(float(comparison.telling_errors[i]))}.",
-            )
-            for name, i in picked
-        ),
-        (
-            "Error by observable",
-            images.error_images(comparison),
-            "Root-mean-square error over the fresh samples, relative to the root-mean-square value of all"
-            + (" observables." if comparison.background is None else " anomalous observables."),
-        ),
-    ]
+def _image_pictures(comparison: Comparison) -> Pictures:
+    order, shown = comparison.anomalous_errors.argsort(), []
+    for name, i in (("the sample with the median error", order[len(order) // 2]), ("the worst sample", order[-1])):
+        caption = (
+            f"Fresh sample at {_point(comparison, int(i))}. Absolute values on a logarithmic scale of four decades; dark "
+            f"lines are changes of sign. Error of the sample: {percent(float(comparison.anomalous_errors[i]))}."
+        )
+        shown.append((f"Images of {name}", images.images(comparison, int(i)), caption))
+    caption = "Root-mean-square error over the fresh samples, relative to the root-mean-square value of all" + (
+        " observables." if comparison.background is None else " anomalous observables."
+    )
+    return [*shown, ("Error by observable", images.error_images(comparison), caption)]
 
 
-def _sweep_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
+def _sweep_pictures(comparison: Comparison) -> Pictures:
     if not comparison.sweeps:
         return []
     caption = (
@@ -129,15 +111,14 @@ def _sweep_pictures(comparison: Comparison) -> list[tuple[str, Figure, str]]:
     return [("Sweeps", images.sweep_curves(comparison), caption)]
 
 
-def _coverage_picture(comparison: Comparison) -> list[tuple[str, Figure, str]]:
-    found = comparison.numbers()["coverage"]
-    if comparison.bands is None or not found:
+def _coverage_pictures(comparison: Comparison, coverage: list[dict[str, Any]] | None) -> Pictures:
+    if comparison.bands is None or not coverage:
         return []
     caption = (
-        "Share of fresh samples in the error bands over the level of the bands; on the line, they keep what they promise. "
-        "Bars: where 95 % of such shares lie if the promise is exact, for one calibration of this size."
+        "Share of fresh samples in the error bands over the level of the bands; bands whose points are on the line hold "
+        "their level. Bars: where 95 % of such shares lie if they do, for one calibration of this size."
     )
-    return [("Coverage of the error bands", figures.coverage(found, comparison.bands), caption)]
+    return [("Coverage of the error bands", figures.coverage(coverage, comparison.bands), caption)]
 
 
 def _point(comparison: Comparison, sample: int) -> str:
@@ -150,20 +131,11 @@ def _point(comparison: Comparison, sample: int) -> str:
 
 
 def _origin(run: Run, comparison: Comparison) -> list[tuple[str, str]]:
-    git = git_revision()
-    revision = "not a git checkout"
-    if git:
-        revision = git["revision"] + (" with local changes" if git["modified"] else "")
-    samples = run.training["samples"]
-    versions = {**library_versions(), "torch": run.training["torch"]}
     data = run.provenance
     return [
         ("problem", f"{comparison.problem}, definition {data['definition_hash'][:12]}"),
         ("data", f"{data['n_samples']} samples of seed {data['seed']}"),
         ("training seed", f"{run.training['settings']['seed']} (split and initial weights)"),
-        ("split", ", ".join(f"{n} {name}" for name, n in samples.items() if n)),
-        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("git revision", revision),
-        ("machine", f"{platform.system()} {platform.machine()}, one thread"),
-        ("written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("split", ", ".join(f"{n} {name}" for name, n in run.training["samples"].items() if n)),
+        *origin_rows(torch=run.training["torch"]),
     ]

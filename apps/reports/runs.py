@@ -21,7 +21,7 @@ class Run:
 
     Attributes
     ----------
-    chosen, rivals
+    chosen, dropped
         Histories; of the network that was kept (with the levels it was prolonged through), and of the others of
         the race.
     """
@@ -31,7 +31,7 @@ class Run:
     training: dict[str, Any]
     provenance: dict[str, Any]
     chosen: list[Record]
-    rivals: list[list[Record]]
+    dropped: list[list[Record]]
 
     @classmethod
     def of(cls, folder: Path) -> Run:
@@ -47,11 +47,11 @@ class Run:
         for record in json.loads((folder / "history.json").read_text()):
             stages.setdefault(record["stage"], []).append(record)
         if "levels" in model.training["choice"]:
-            chosen, rivals = _joined(list(stages.values())), []
+            chosen, dropped = _joined(list(stages.values())), []
         else:
             chosen = min(stages.values(), key=_lowest)
-            rivals = [records for records in stages.values() if records is not chosen]
-        return cls(model.training["method"], model.errors, model.training, model.provenance, chosen, rivals)
+            dropped = [records for records in stages.values() if records is not chosen]
+        return cls(model.training["method"], model.errors, model.training, model.provenance, chosen, dropped)
 
 
 def best_so_far(records: Sequence[Record], abscissa: str, error: str) -> tuple[list[float], list[float]]:

@@ -16,6 +16,7 @@ from gnvpro.apps.console import jsonable
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import INDIAN_PINES, Scene, indian_pines, read_scene
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.result import Result
@@ -92,8 +93,8 @@ class LabelComparison(Result):
         }
 
 
-def compare_with_labels(folder: Path, cube: str | None, labels: str | None) -> LabelComparison:
-    """A saved classifier at a labelled cube; both as `gnvpro.apps.segmentation.cubes.read_scene` takes them.
+def compare_with_labels(model: Classifier, cube: str | None, labels: str | None) -> LabelComparison:
+    """A classifier at a labelled cube; both as `gnvpro.apps.segmentation.cubes.read_scene` takes them.
 
     Without a cube it is the Indian Pines scene, if the classifier was trained on that.
 
@@ -102,7 +103,7 @@ def compare_with_labels(folder: Path, cube: str | None, labels: str | None) -> L
     ValueError
         No cube, or one of other bands.
     """
-    model = Classifier.load(folder)
+    require("sklearn", "it counts confusions")
     if cube is not None:
         scene = read_scene(cube, labels, model.class_names, to_train=False)
     elif labels is None and model.provenance.get("scene") == INDIAN_PINES:
@@ -110,7 +111,7 @@ def compare_with_labels(folder: Path, cube: str | None, labels: str | None) -> L
         scene = indian_pines()
         scene = replace(scene, notes=(*scene.notes, "all labelled pixels are judged, those of training among them"))
     else:
-        raise UsageError(f"{folder} is a classifier: give an image with --cube FILE and its --labels FILE")
+        raise UsageError("the model is a classifier: give an image with cube='FILE' and its labels with labels='FILE'")
     if scene.cube.shape[2] != model.parameters.size:
         raise UsageError(
             f"{scene.name} has {scene.cube.shape[2]} bands and the classifier was trained on {model.parameters.size}; "

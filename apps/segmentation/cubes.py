@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from gnvpro.apps.segmentation.label_splits import PixelSplit
 from gnvpro.pde_data.storage.files import ARRAYS, REAL, find_names, load_arrays, reading
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 from gnvpro.surrogate.spaces import Array
 
@@ -240,11 +239,3 @@ def _require_classes(name: str, labels: NDArray[np.intp], names: tuple[str, ...]
                 f"{name}: class {number} ({names[number - 1]}) has {count} usable pixels and needs {FEWEST}; "
                 "label more, or set them to 0 or to another class"
             )
-
-
-def require(package: str, why: str) -> ModuleSpec:
-    """The package is installed, or a sentence says how to get it."""
-    found = importlib.util.find_spec(package)
-    if found is None:
-        raise ImportError(f'{package} is not installed ({why}); pip install "gnvpro[segmentation]"')
-    return found

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,10 @@ from matplotlib.figure import Figure
 
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.reports.figure_style import as_data_uri, save_png
-from gnvpro.apps.reports.page import render
+from gnvpro.apps.reports.page import origin_rows, render
 from gnvpro.apps.segmentation import figures as segment_figures
 from gnvpro.apps.segmentation.result import JUDGED_ON, SETS, Segmentation, TrainedSplit, share
-from gnvpro.pde_data.storage.provenance import git_revision, library_versions
+from gnvpro.surrogate.formatting import listed
 
 REPORT, NUMBERS, MAPS, CONFUSION = "report.html", "segmentation.json", "maps.png", "confusion.png"
 PROBABILITIES, MODEL, SETTINGS = "probabilities.zarr", "model", "settings.json"
@@ -95,14 +93,6 @@ def _report(segmentation: Segmentation, figures: list[tuple[Figure, Figure]], co
 
 
 def _origin(split: TrainedSplit) -> list[tuple[str, str]]:
-    about, git = split.training.classifier.training, git_revision()
-    revision = git["revision"] + (" with local changes" if git["modified"] else "") if git else "not a git checkout"
-    versions = {**library_versions(), "torch": about["torch"]}
+    about = split.training.classifier.training
     settings = {name: value for name, value in about["settings"].items() if value is not None}
-    return [
-        ("settings", ", ".join(f"{name} {value}" for name, value in settings.items())),
-        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("git revision", revision),
-        ("machine", f"{platform.system()} {platform.machine()}, {about['device']}"),
-        ("written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
-    ]
+    return [("settings", listed(settings)), *origin_rows(about["device"], torch=about["torch"])]

@@ -8,10 +8,11 @@ from typing import Any
 
 from gnvpro.apps.progress import Watch, unwatched
 from gnvpro.apps.reports.output import require_new_folder
-from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene, require
+from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import BLOCK, CAP, SPLITS, PixelSplit
 from gnvpro.apps.segmentation.result import Segmentation, TrainedSplit
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import require
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import train_classes
 

@@ -2,102 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
-from gnvpro.apps.serving.domain import Domain
+from gnvpro.apps.arguments import model_of, problem_of
+from gnvpro.apps.serving.bounds import Bounds
 from gnvpro.apps.serving.page.page import page_routes
 from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.solver_process import SolverProcess
-from gnvpro.apps.trust.origin import problem_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.hessian import hessian_product
-from gnvpro.surrogate.model.load import load_model
 from gnvpro.surrogate.model.surrogate import Surrogate
 
 # Solves take long: whoever comes after so many is told to come back.
 PDE_MOST_WAITING = 64
 
 
-def load(
-    given: tuple[str, ...], *, with_pde: bool = False, problem: str | None = None, extrapolate: bool = False
+def served_models(
+    models: Any, *, with_pde: bool = False, problem: Any = None, extrapolate: bool = False
 ) -> dict[str, ServedModel]:
     """The models under their names, each followed by its PDE where that is asked for.
 
     Parameters
     ----------
-    given
-        See `names_of`.
+    models, extrapolate
+        See `gnvpro.apps.serving.serve.serve`.
     problem
-        See `gnvpro.apps.trust.origin.problem_of`.
-    extrapolate
-        Answer outside the training range too.
+        See `gnvpro.apps.arguments.problem_of`.
 
     Raises
     ------
-    ValueError
+    UsageError
         Two models that were given the same name, or the name of another's PDE; a PDE of a model that has none, or
-        `--problem` for several models.
+        one `problem` for several models.
     """
-    if problem is not None and (len(given) > 1 or not with_pde):
-        raise UsageError("--problem names the PDE of one model: give it one model, and --with-pde")
-    served: dict[str, ServedModel] = {}
-    named = names_of(given)
+    named = named_models(models)
+    if problem is not None and (len(named) > 1 or not with_pde):
+        raise UsageError("`problem` names the PDE of one model: give it one model, and with_pde=True")
     if with_pde and (taken := [name for name in named if f"{name}-pde" in named]):
         raise UsageError(
             f"{taken[0]}-pde would be the PDE of {taken[0]!r}, and is the name of another model; give it another name, "
             "as in NAME=FOLDER"
         )
-    for name, folder in named.items():
-        model = load_model(folder)
+    served: dict[str, ServedModel] = {}
+    for name, saved in named.items():
+        model = model_of(saved)
         if isinstance(model, Surrogate):
             served[name] = serve_surrogate(name, model, extrapolate=extrapolate)
         else:
-            served[name] = ServedModel(name, model, domain=None if extrapolate else Domain.of(model))
+            served[name] = ServedModel(name, model, bounds=None if extrapolate else Bounds.of(model))
         if with_pde:
             if not isinstance(model, Surrogate):
-                raise UsageError(f"{folder} is a classifier, which has no PDE; leave --with-pde out, or serve it apart")
+                raise UsageError(
+                    f"{name} is a classifier, which has no PDE; leave with_pde=True out, or serve it apart"
+                )
             served[f"{name}-pde"] = serve_pde(f"{name}-pde", model, problem)
     return served
 
 
 def serve_surrogate(name: str, surrogate: Surrogate, *, extrapolate: bool = False) -> ServedModel:
     """A surrogate with everything the protocol has."""
-    domain = None if extrapolate else Domain.of(surrogate)
-    return ServedModel(name, surrogate, domain=domain, hessian=partial(hessian_product, surrogate))
+    bounds = None if extrapolate else Bounds.of(surrogate)
+    return ServedModel(name, surrogate, bounds=bounds, hessian=partial(hessian_product, surrogate))
 
 
-def names_of(given: tuple[str, ...]) -> dict[str, Path]:
-    """Names in the server: those given as NAME=FOLDER, else that of the folder, numbered from the second on.
+def named_models(models: Any) -> dict[str, Any]:
+    """Models or folders by their names in the server.
+
+    Those given by name; NAME of `NAME=FOLDER`; else the name of the folder, or `model`, numbered from the second on.
 
     Raises
     ------
-    ValueError
+    UsageError
         The same NAME twice, or NAME=FOLDER with one of them empty.
     """
-    named: dict[str, Path] = {}
-    unnamed: list[Path] = []
-    for text in given:
-        name, equals, folder = text.partition("=")
-        if not equals or Path(text).exists():
-            unnamed.append(Path(text))
+    if isinstance(models, Mapping):
+        return dict(models)
+    named: dict[str, Any] = {}
+    unnamed: list[tuple[str, Any]] = []
+    several = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
+    for model in several:
+        name, equals, folder = str(model).partition("=") if isinstance(model, str) else ("", "", "")
+        if not equals or Path(model).exists():
+            unnamed.append((Path(model).resolve().name if isinstance(model, str | Path) else "model", model))
         elif not name or not folder:
-            raise UsageError(f"expected a folder, or NAME=FOLDER with both, got {text!r}")
+            raise UsageError(f"expected a folder, or NAME=FOLDER with both, got {model!r}")
         elif name in named:
             raise UsageError(f"{name!r} names two models, {named[name]} and {folder}; give each its own")
         else:
-            named[name] = Path(folder)
-    for folder in unnamed:
-        base = folder.resolve().name
-        candidates = (base, *(f"{base}-{k}" for k in range(2, len(given) + 2)))
-        named[next(name for name in candidates if name not in named)] = folder
+            named[name] = folder
+    for base, model in unnamed:
+        candidates = (base, *(f"{base}-{k}" for k in range(2, len(several) + 2)))
+        named[next(name for name in candidates if name not in named)] = model
     return named
 
 
-def serve_pde(name: str, surrogate: Surrogate, problem: str | None = None) -> ServedModel:
+def serve_pde(name: str, surrogate: Surrogate, problem: Any = None) -> ServedModel:
     """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused."""
     solver = SolverProcess(problem_of(surrogate, problem))
     thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -109,16 +114,16 @@ def serve_pde(name: str, surrogate: Surrogate, problem: str | None = None) -> Se
         thread.shutdown(wait=True)
 
     return ServedModel(
-        name, solver, domain=Domain.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
+        name, solver, bounds=Bounds.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
     )
 
 
 def page_of(models: dict[str, ServedModel]) -> list[web.RouteDef]:
     """The page for people: all surrogates, and the PDEs behind them; they share the threads of the protocol's models."""
     shown = {name: served.model for name, served in models.items() if isinstance(served.model, Surrogate)}
-    behind = {name: found for name in shown if (found := models.get(f"{name}-pde")) and found.executor}
+    behind = {name: pde for name in shown if (pde := models.get(f"{name}-pde")) and pde.executor}
     return page_routes(
         shown,
-        {name: found.model for name, found in behind.items()},
-        pde_threads={name: found.executor for name, found in behind.items() if found.executor},
+        {name: pde.model for name, pde in behind.items()},
+        pde_threads={name: pde.executor for name, pde in behind.items() if pde.executor},
     )

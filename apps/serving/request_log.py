@@ -16,7 +16,7 @@ _LONGEST = 300
 class RequestLog:
     """Writes what the level asks for: everything, what went wrong, or nothing but events of the server.
 
-    Raised nothing by: a log that cannot be written (its reader is gone) does not stop the server.
+    A log that cannot be written, because its reader is gone, does not stop the server.
     """
 
     def __init__(self, level: Level = "requests", stream: BinaryIO | None = None):

@@ -1,4 +1,7 @@
-"""A forward model with a name, as the protocol sees it: operations on single vectors, computed in batches."""
+"""A forward model with a name, as the protocol sees it: operations on single vectors, computed in batches.
+
+`"config": {"trust": LEVEL}` in a request to Evaluate asks how far the result can be trusted.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.serving import protocol
+from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.batching import Batcher, QueueFull
-from gnvpro.apps.serving.domain import Domain
-from gnvpro.apps.serving.trust_answer import KEY, trust_answer, trust_asked
+from gnvpro.apps.serving.bounds import Bounds, shortened_list
 from gnvpro.surrogate.forward_model import ForwardModel
-from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array, shortened
+
+TRUST = "trust"
 
 
 class ModelFailed(RuntimeError):
@@ -29,7 +34,7 @@ class ServedModel:
         What clients call it.
     model
         Operations that it lacks (`jvp`, `vjp`) are not offered.
-    domain
+    bounds
         Points outside are refused; anywhere without.
     hessian
         Second derivatives, (y, dc, dy) -> gradient of <dc, observables> differentiated along dy, row by row.
@@ -46,22 +51,22 @@ class ServedModel:
         name: str,
         model: ForwardModel,
         *,
-        domain: Domain | None = None,
+        bounds: Bounds | None = None,
         hessian: Callable[[Array, Array, Array], Array] | None = None,
         executor: Executor | None = None,
         close: Callable[[], None] = lambda: None,
         most_waiting: int = 4096,
     ):
-        self.name, self.model, self.domain, self.executor, self.close = name, model, domain, executor, close
+        self.name, self.model, self.bounds, self.executor, self.close = name, model, bounds, executor, close
         self.n_in, self.n_out = model.parameters.size, model.observables.size
-        found = {
+        offered = {
             "Evaluate": model.evaluate,
             "Gradient": getattr(model, "vjp", None),
             "ApplyJacobian": getattr(model, "jvp", None),
             "ApplyHessian": hessian,
         }
-        operations = {operation: call for operation, call in found.items() if call is not None}
-        self.support = {operation: operation in operations for operation in protocol.OPERATIONS}
+        operations = {operation: call for operation, call in offered.items() if call is not None}
+        self.support = {operation: operation in operations for operation in um_bridge.OPERATIONS}
         self.batcher = Batcher(operations, executor, most_waiting=most_waiting)
 
     async def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -73,36 +78,85 @@ class ServedModel:
             The request is not understood, the point lies outside, or there is no finite result.
         """
         if not self.support[operation]:
-            raise protocol.UnsupportedFeature(f"{operation} is not supported by model {self.name!r}")
+            raise um_bridge.UnsupportedFeature(f"{operation} is not supported by model {self.name!r}")
         rows = self._rows(operation, request)
-        if self.domain is not None and (why := self.domain.why_outside(rows[0])):
-            raise protocol.InvalidInput(f"the point is outside of what model {self.name!r} answers for: {why}")
+        if self.bounds is not None and (violations := self.bounds.violations(rows[0])):
+            why = "; ".join(shortened_list(violations, 1))
+            raise um_bridge.InvalidInput(f"the point is outside of what model {self.name!r} answers for: {why}")
         # Before anything is computed: a solve may take seconds.
-        level = trust_asked(self.name, self.model, request.get("config")) if operation == "Evaluate" else None
+        level = requested_level(self.name, self.model, request.get("config")) if operation == "Evaluate" else None
         try:
             result = await self.batcher(operation, *rows)
         except QueueFull as full:
-            raise protocol.InvalidOutput(f"model {self.name!r} is busy: {full}; try again later", 503) from None
+            raise um_bridge.InvalidOutput(f"model {self.name!r} is busy: {full}; try again later", 503) from None
         except ModelFailed as failure:
-            raise protocol.InvalidOutput(f"model {self.name!r}: {failure}") from failure
+            raise um_bridge.InvalidOutput(f"model {self.name!r}: {failure}") from failure
         if not np.isfinite(result).all():
-            raise protocol.InvalidOutput(f"model {self.name!r} has no finite result at this point")
+            raise um_bridge.InvalidOutput(f"model {self.name!r} has no finite result at this point")
         if operation != "Evaluate":
             return {"output": result}
         answer: dict[str, Any] = {"output": [result]}
         if level is not None:
-            answer[KEY] = trust_answer(self.model, rows[0], level)
+            answer[TRUST] = reliability(self.model, rows[0], level)
         return answer
 
     def _rows(self, operation: str, request: dict[str, Any]) -> tuple[Array, ...]:
         """Arguments of the operation, each a vector, in the order in which it takes them."""
-        y = protocol.input_vector(request, self.n_in)
+        y = um_bridge.input_vector(request, self.n_in)
         if operation == "Evaluate":
             return (y,)
         if operation == "ApplyHessian":
-            protocol.require_zero(request, "outWrt", "inWrt1", "inWrt2")
-            sens, along = protocol.vector(request, "sens", self.n_out), protocol.vector(request, "vec", self.n_in)
+            um_bridge.require_zero(request, "outWrt", "inWrt1", "inWrt2")
+            sens, along = um_bridge.vector(request, "sens", self.n_out), um_bridge.vector(request, "vec", self.n_in)
             return y, sens, along
-        protocol.require_zero(request, "outWrt", "inWrt")
+        um_bridge.require_zero(request, "outWrt", "inWrt")
         key, size = ("sens", self.n_out) if operation == "Gradient" else ("vec", self.n_in)
-        return y, protocol.vector(request, key, size)
+        return y, um_bridge.vector(request, key, size)
+
+
+def requested_level(name: str, model: ForwardModel, config: dict[str, Any] | None) -> float | None:
+    """The level that the `config` of a request asks for; None where it asks for none.
+
+    Raises
+    ------
+    ProtocolError
+        A model without calibration, or a level that is not stored.
+    """
+    if not config or TRUST not in config:
+        return None
+    if not isinstance(model, Surrogate) or model.trust is None:
+        raise um_bridge.UnsupportedFeature(
+            f"model {name!r} has no error bands: leave `trust` out of `config`, or calibrate the model"
+        )
+    level, bands = config[TRUST], model.trust.bands
+    try:
+        if type(level) not in (int, float):
+            raise ValueError
+        bands.half_width(level)
+    except ValueError:
+        known = ", ".join(f"{stored:g}" for stored in bands.levels)
+        raise um_bridge.InvalidInput(f"config.trust: expected a level of {known}, got {shortened(level)}") from None
+    return level
+
+
+def reliability(model: ForwardModel, y: Array, level: float) -> dict[str, Any]:
+    """Score, verdict and half widths of the error bands at y (n_in,), to stand beside the output.
+
+    Widths are absolute, in the units of the observables; null in place of a band that so few calibration samples cannot give.
+
+    Parameters
+    ----------
+    level
+        What `requested_level` gave for this model.
+    """
+    assert isinstance(model, Surrogate)
+    assert model.trust is not None
+    bands, score = model.trust.bands, model.score(y[None])
+    return {
+        "level": level,
+        "calibrated_on": bands.source,
+        "score": float(score[0]) if np.isfinite(score[0]) else None,
+        "trusted": bool(model.trusted(y[None], score)[0]),
+        "half_width": bands.finite_half_width(level),
+        "half_width_simultaneous": bands.finite_half_width(level, simultaneous=True),
+    }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gnvpro.apps.serving import protocol
+from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.body import READ_SECONDS, BodyRefused, read_body
 from gnvpro.apps.serving.request_log import RequestLog
 from gnvpro.apps.serving.served import ServedModel
@@ -55,7 +55,7 @@ MODELS = web.AppKey("models", Mapping[str, ServedModel])
 LIMITS = web.AppKey("limits", Limits)
 COUNTS = web.AppKey("counts", Counts)
 LOG = web.AppKey("log", RequestLog)
-_ASKED = web.RequestKey("asked", str)
+_MODEL_NAME = web.RequestKey("model_name", str)
 
 
 def make_app(
@@ -72,7 +72,7 @@ def make_app(
             web.post("/InputSizes", _input_sizes),
             web.post("/OutputSizes", _output_sizes),
             web.post("/ModelInfo", _model_info),
-            *(web.post(f"/{operation}", _operation(operation)) for operation in protocol.OPERATIONS),
+            *(web.post(f"/{operation}", _operation(operation)) for operation in um_bridge.OPERATIONS),
         ]
     )
     app.on_cleanup.append(_close)
@@ -87,83 +87,83 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
     try:
         try:
             if counts.in_work > request.app[LIMITS].requests and request.path != "/health":
-                raise protocol.InvalidOutput(f"busy with {counts.in_work - 1} requests; try again later", 503)
+                raise um_bridge.InvalidOutput(f"busy with {counts.in_work - 1} requests; try again later", 503)
             response = await handler(request)
-        except protocol.ProtocolError as refused:
+        except um_bridge.ProtocolError as refused:
             response, error = _refusal(refused), f"{refused.type}: {refused}"
         except web.HTTPException as http:
             if http.status < 400:
                 raise
-            refused = _in_protocol(request, http)
+            refused = _as_protocol_error(request, http)
             response, error = _refusal(refused), f"{refused.type}: {refused}"
             if "Allow" in http.headers:
                 response.headers["Allow"] = http.headers["Allow"]
         except Exception as defect:
             log.defect(defect)
-            refused = protocol.InvalidOutput(f"the server failed ({type(defect).__name__}); its log says how")
+            refused = um_bridge.InvalidOutput(f"the server failed ({type(defect).__name__}); its log says how")
             response, error = _refusal(refused), f"{refused.type}: {refused}"
     finally:
         counts.in_work -= 1
     counts.answered += 1
     counts.errors += bool(error)
     log.request(
-        request.method, request.path, request.get(_ASKED, ""), response.status, time.perf_counter() - began, error
+        request.method, request.path, request.get(_MODEL_NAME, ""), response.status, time.perf_counter() - began, error
     )
     return response
 
 
-def _refusal(error: protocol.ProtocolError) -> web.Response:
+def _refusal(error: um_bridge.ProtocolError) -> web.Response:
     response = _json(error.body(), error.status)
     if error.status == 503:
         response.headers["Retry-After"] = "1"
     return response
 
 
-def _in_protocol(request: web.Request, error: web.HTTPException) -> protocol.ProtocolError:
+def _as_protocol_error(request: web.Request, error: web.HTTPException) -> um_bridge.ProtocolError:
     if error.status in (404, 405):
-        return protocol.UnsupportedFeature(f"{request.method} {request.path[:100]} is not offered here", error.status)
-    return protocol.InvalidInput(str(error.reason), error.status)
+        return um_bridge.UnsupportedFeature(f"{request.method} {request.path[:100]} is not offered here", error.status)
+    return um_bridge.InvalidInput(str(error.reason), error.status)
 
 
 def _json(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, headers={"Content-Type": "application/json"})
 
 
-async def _asked(request: web.Request) -> tuple[ServedModel, dict]:
+async def _model_and_content(request: web.Request) -> tuple[ServedModel, dict]:
     try:
-        content = protocol.parse(await read_body(request, request.app[LIMITS].read_seconds))
+        content = um_bridge.parse(await read_body(request, request.app[LIMITS].read_seconds))
     except BodyRefused as refused:
-        raise protocol.InvalidInput(str(refused), refused.status) from None
-    name = protocol.model_name(content)
-    request[_ASKED] = name
+        raise um_bridge.InvalidInput(str(refused), refused.status) from None
+    name = um_bridge.model_name(content)
+    request[_MODEL_NAME] = name
     models = request.app[MODELS]
     if name not in models:
-        raise protocol.ModelNotFound(f"model {name[:100]!r} is not served; expected one of {', '.join(models)}")
+        raise um_bridge.ModelNotFound(f"model {name[:100]!r} is not served; expected one of {', '.join(models)}")
     return models[name], content
 
 
 def _operation(operation: str) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        model, content = await _asked(request)
-        return _json(protocol.encode(await model.answer(operation, content)))
+        model, content = await _model_and_content(request)
+        return _json(um_bridge.encode(await model.answer(operation, content)))
 
     return handle
 
 
 async def _info(request: web.Request) -> web.Response:
-    return _json(protocol.encode({"protocolVersion": protocol.VERSION, "models": list(request.app[MODELS])}))
+    return _json(um_bridge.encode({"protocolVersion": um_bridge.VERSION, "models": list(request.app[MODELS])}))
 
 
 async def _input_sizes(request: web.Request) -> web.Response:
-    return _json(protocol.encode({"inputSizes": [(await _asked(request))[0].n_in]}))
+    return _json(um_bridge.encode({"inputSizes": [(await _model_and_content(request))[0].n_in]}))
 
 
 async def _output_sizes(request: web.Request) -> web.Response:
-    return _json(protocol.encode({"outputSizes": [(await _asked(request))[0].n_out]}))
+    return _json(um_bridge.encode({"outputSizes": [(await _model_and_content(request))[0].n_out]}))
 
 
 async def _model_info(request: web.Request) -> web.Response:
-    return _json(protocol.encode({"support": (await _asked(request))[0].support}))
+    return _json(um_bridge.encode({"support": (await _model_and_content(request))[0].support}))
 
 
 async def _health(request: web.Request) -> web.Response:
@@ -175,7 +175,7 @@ async def _health(request: web.Request) -> web.Response:
         "answered": counts.answered,
         "errors": counts.errors,
     }
-    return _json(protocol.encode(about))
+    return _json(um_bridge.encode(about))
 
 
 async def _close(app: web.Application) -> None:

@@ -1,6 +1,19 @@
-"""One study per result of the method: `gnvpro study NAME` prints a table and writes figures and numbers."""
+"""One study per result of the method: `gnvpro study NAME` prints tables and writes figures and numbers."""
 
-# Where each study's `run` is, imported when it is asked for.
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gnvpro.apps.progress import Report, silent
+from gnvpro.surrogate.errors import UsageError
+
+if TYPE_CHECKING:
+    from gnvpro.apps.studies.result import StudyResult
+    from gnvpro.apps.studies.settings import StudySettings
+
+# Where each study's `run` is.
 STUDIES = {
     "cdr": "gnvpro.apps.studies.cdr",
     "dcr": "gnvpro.apps.studies.dcr",
@@ -12,3 +25,21 @@ STUDIES = {
     "invert-dcr": "gnvpro.apps.studies.inversion.invert_dcr",
     "invert-cdr": "gnvpro.apps.studies.inversion.invert_cdr",
 }
+
+
+def run_study(name: str, settings: StudySettings, report: Report = silent) -> StudyResult:
+    """Measure one of the method's results anew.
+
+    Raises
+    ------
+    UsageError
+        A study that is not among `STUDIES`, or settings that it does not take.
+    """
+    from gnvpro.apps.settings import to_dict
+    from gnvpro.training.device import torch_threads
+
+    if name not in STUDIES:
+        raise UsageError(f"unknown study {name!r}; expected one of {', '.join(STUDIES)}")
+    with torch_threads(settings.threads):
+        result = importlib.import_module(STUDIES[name]).run(settings, report)
+    return replace(result, measured={"study": name, "settings": to_dict(settings), **result.measured})

@@ -10,29 +10,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.cdr_data import SIZES, cdr_samples
-from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
-from gnvpro.apps.studies.comparison.on_surrogates import result, run_comparison
+from gnvpro.apps.studies.data import CDR_SIZES, cdr_samples
+from gnvpro.apps.studies.optimisers import surrogates
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.pde_data.problems.options import make
 
 QUICK = dict(budget=120.0, train=120, validation=60, test=20, seeds=2, grid=1, steps=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Common):
+class Settings(surrogates.Settings):
     """The paper's protocol."""
 
     budget: float = 600.0
-    train: int = SIZES["train"]
-    validation: int = SIZES["validation"]
-    test: int = SIZES["test"]
+    train: int = CDR_SIZES["train"]
+    validation: int = CDR_SIZES["validation"]
+    test: int = CDR_SIZES["test"]
     seeds: int = 5
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Compare all methods."""
-    settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    samples, where = cdr_samples(given.data, report, settings.n_samples)
-    return result(settings, run_comparison(settings, samples, given, report), where)
+    settings = options.own(Settings, QUICK)
+    samples, source = cdr_samples(options.data, report, settings.n_samples)
+    return surrogates.compare_on_surrogates(settings, samples, source, options, report)[0]

@@ -8,7 +8,6 @@ of these share one pool of samples, are shuffled into both parts themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,12 +16,12 @@ from rich.table import Table
 from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
-from gnvpro.apps.comparison.compare import FRESH
+from gnvpro.apps.arguments import problem_of
+from gnvpro.apps.comparison.fresh_solves import FRESH
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
+from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.trust.origin import problem_of
 from gnvpro.pde_data.problems.loading import REGISTERED
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import solve_block
@@ -65,40 +64,30 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     quick = dict(splits=20, fresh=100, budget=100.0) if given.quick else {}
     settings = make(Settings, {**quick, **(given.set or {})})
     samples, source = cdr_samples(given.data, report)
-    split = _split(samples, settings, given.seed)
+    sizes = dict(train=settings.train, validation=settings.validation, test=settings.test)
+    split = samples.split(given.seed, **(sizes if any(sizes.values()) else sizes_for(samples)))
     surrogate = train(split, TrainSettings(seed=given.seed, budget=settings.budget)).surrogate
-    rng, level = np.random.default_rng(given.seed), settings.level
-    scale, held_out = spread(residuals(surrogate, split.validation)), split.test
-    found = residuals(surrogate, held_out)
-    weighting = law_weights(surrogate.parameters, held_out.provenance.get("design"), held_out.parameters)
-    rows = {"held-out samples, shuffled": _judged(_halves(found, found, rng, settings.splits), scale, level)}
+    rng, level, held_out = np.random.default_rng(given.seed), settings.level, split.test
+    scale, errors = spread(residuals(surrogate, split.validation)), residuals(surrogate, held_out)
+
+    def coverage(calibrate: Array, judge: Array | None = None, weighting: Weighting | None = None) -> dict[str, float]:
+        return _coverage(calibrate, judge, weighting, scale, level, rng, settings.splits)
+
+    rows = {"held-out samples, shuffled": coverage(errors)}
     numbers: dict[str, Any] = {
-        "data": source,
-        "errors": surrogate.errors,
-        "n_held_out": len(held_out),
-        "n_calibrate": len(held_out) // 2,
-    }
+        "data": source, "errors": surrogate.errors, "n_held_out": len(held_out), "n_calibrate": len(held_out) // 2,
+    }  # fmt: skip
     if surrogate.provenance.get("problem") in REGISTERED and "definition_hash" in surrogate.provenance:
         report(0, None, f"{settings.fresh} fresh solves")
-        fresh = _fresh(surrogate, samples, settings.fresh, given.seed)
-        judged = residuals(surrogate, fresh)
-        by_held_out = _against(found, weighting, judged, rng, settings.splits)
-        rows["calibrated on held-out samples, judged on fresh solves"] = _judged(by_held_out, scale, level)
-        rows["fresh solves, shuffled"] = _judged(_halves(judged, judged, rng, settings.splits), scale, level)
-        numbers["weighted"], numbers["n_fresh"] = weighting is not None, len(fresh)
-        held_out = fresh
-    numbers |= {
-        "level": level,
-        "splits": settings.splits,
-        "coverage": rows,
-        "ranks": _ranks(surrogate, split, held_out),
-    }
-    return StudyResult(numbers, [_table(rows, level), _rank_table(numbers["ranks"])])
-
-
-def _split(samples: Samples, settings: Settings, seed: int) -> Split:
-    asked = dict(train=settings.train, validation=settings.validation, test=settings.test)
-    return samples.split(seed, **(asked if any(asked.values()) else sizes_for(samples)))
+        weighting = law_weights(surrogate.parameters, held_out.provenance.get("design"), held_out.parameters)
+        held_out = _fresh(surrogate, samples, settings.fresh, given.seed)
+        fresh = residuals(surrogate, held_out)
+        rows["calibrated on held-out samples, judged on fresh solves"] = coverage(errors, fresh, weighting)
+        rows["fresh solves, shuffled"] = coverage(fresh)
+        numbers["weighted"], numbers["n_fresh"] = weighting is not None, len(held_out)
+    ranks = _ranks(surrogate, split, held_out)
+    numbers |= {"level": level, "splits": settings.splits, "coverage": rows, "ranks": ranks}
+    return StudyResult(numbers, [_table(rows, level), _rank_table(ranks)])
 
 
 def _fresh(surrogate: Surrogate, like: Samples, n: int, seed: int) -> Samples:
@@ -109,34 +98,24 @@ def _fresh(surrogate: Surrogate, like: Samples, n: int, seed: int) -> Samples:
     return Samples(y[ok], solved[ok], like.parameter_space, like.observable_space, background=like.background)
 
 
-# Residuals that calibrate, their weights, and residuals that are judged.
-_Shuffle = tuple[Array, Weighting | None, Array]
+def _coverage(
+    calibrate: Array, judge: Array | None, weighting: Weighting | None, scale: Array, level: float,
+    rng: np.random.Generator, n: int,
+) -> dict[str, float]:  # fmt: skip
+    """Mean and standard deviation of the coverage over `n` shuffles: half of `calibrate` calibrates.
 
-
-def _halves(calibrate: Array, judge: Array, rng: np.random.Generator, n: int) -> Iterator[_Shuffle]:
+    Judged are residuals `judge`, or the other half where there are none.
+    """
+    rows = []
     for _ in range(n):
         first, second = np.split(rng.permutation(len(calibrate)), [len(calibrate) // 2])
-        yield calibrate[first], None, judge[second]
-
-
-def _against(
-    calibrate: Array, weighting: Weighting | None, judge: Array, rng: np.random.Generator, n: int
-) -> Iterator[_Shuffle]:
-    for _ in range(n):
-        some = rng.permutation(len(calibrate))[: len(calibrate) // 2]
-        yield calibrate[some], weighting and (weighting[0][some], weighting[1]), judge
-
-
-def _judged(shuffles: Iterator[_Shuffle], scale: Array, level: float) -> dict[str, float]:
-    """Mean and standard deviation of the coverage over shuffles."""
-    found = [
-        asdict(Bands.calibrated(calibrate, scale, "calibration", weighting).coverage(judge, level))
-        for calibrate, weighting, judge in shuffles
-    ]
+        weights = weighting and (weighting[0][first], weighting[1])
+        bands = Bands.calibrated(calibrate[first], scale, "calibration", weights)
+        rows.append(asdict(bands.coverage(calibrate[second] if judge is None else judge, level)))
     return {
-        f"{name}_{what}": float(of([one[name] for one in found]))
+        f"{name}_{statistic}": float(of([row[name] for row in rows]))
         for name in ("marginal", "simultaneous")
-        for what, of in (("mean", np.mean), ("std", np.std))
+        for statistic, of in (("mean", np.mean), ("std", np.std))
     }
 
 

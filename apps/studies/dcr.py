@@ -10,27 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.images import draw_image, image_names, stacked
-from gnvpro.apps.studies.comparison.methods import METHODS
-from gnvpro.apps.studies.comparison.on_surrogates import Compared, result, run_comparison
-from gnvpro.apps.studies.comparison.on_surrogates import Settings as Common
+from gnvpro.apps.studies.data import solved_samples
+from gnvpro.apps.studies.optimisers import surrogates
+from gnvpro.apps.studies.optimisers.grids import LABELS
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.apps.studies.study_data import solved_samples
-from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Array, Space
 
 QUICK = dict(budget=150.0, train=40, validation=20, test=5, seeds=2, grid=1, width=8, steps=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Common):
+class Settings(surrogates.Settings):
     """The paper's protocol, on fewer samples."""
 
     budget: float = 1200.0
@@ -43,29 +40,35 @@ class Settings(Common):
     gain: float = 1.0
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
-    """Compare all methods, and show what each makes of one test sample."""
-    settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    if given.data is None:
-        samples, where = solved_samples("dcr", settings.n_samples, report), f"{settings.n_samples} solves of our dcr"
+def run(options: StudySettings, report: Report) -> StudyResult:
+    """Compare all methods, and show what each makes of the first test sample of the first seed."""
+    settings = options.own(Settings, QUICK)
+    if options.data is None:
+        samples = solved_samples("dcr", settings.n_samples, report)
+        source = f"{settings.n_samples} solves of our dcr"
     else:
-        samples, where = read_samples(given.data), str(given.data)
-    compared = run_comparison(settings, samples, given, report)
-    found = result(settings, compared, where)
-    sample, figure = predictions(compared, samples)
-    numbers = {**found.numbers, "shown_sample": sample}
-    return replace(found, numbers=numbers, figures={**found.figures, "predictions": figure})
+        samples, source = read_samples(options.data), str(options.data)
+    result, comparison, problems = surrogates.compare_on_surrogates(settings, samples, source, options, report)
+    seed = comparison.seeds[0]
+    test = problems.split(seed).test
+    predicted = {
+        LABELS[name]: problems.surrogate(seed, trials[0].best).evaluate(test.parameters[:1])[0]
+        for name, trials in comparison.trials.items()
+    }
+    background = np.zeros(test.observables.shape[1]) if samples.background is None else samples.background
+    figure = _predictions(samples.observable_space, test.observables[0], predicted, background)
+    numbers = {**result.measured, "shown_sample": 0}
+    return replace(result, measured=numbers, figures={**result.figures, "predictions": figure})
 
 
 @styled
-def _predictions(observables, true, predicted: dict[str, np.ndarray], background) -> Figure:
-    columns = {"PDE": true, **predicted}
-    names = image_names(observables)
+def _predictions(observables: Space, solved: Array, predicted: dict[str, Array], background: Array) -> Figure:
+    """One sample: anomalies by the PDE and every method on one scale, and beneath the errors of each on another."""
+    columns, names = {"PDE": solved, **predicted}, image_names(observables)
     figure = Figure(figsize=(2.1 * len(columns) + 0.8, 4.2 * len(names)), layout="constrained")
     grid = figure.subplots(2 * len(names), len(columns), squeeze=False, sharex=True, sharey=True)
-    truth = stacked(observables, true - background)
-    misfits = {name: stacked(observables, values - true) for name, values in predicted.items()}
-    top = float(np.log10(np.abs(truth).max()))
+    misfits = {name: stacked(observables, values - solved) for name, values in predicted.items()}
+    top = float(np.log10(np.abs(solved - background).max()))
     worst = float(np.log10(max(np.abs(misfit).max() for misfit in misfits.values())))
     for j, (label, values) in enumerate(columns.items()):
         anomaly = stacked(observables, values - background)
@@ -76,29 +79,11 @@ def _predictions(observables, true, predicted: dict[str, np.ndarray], background
             if j == 0:
                 upper.set_ylabel(f"{names[i]}\nanomaly")
                 lower.set_axis_off()
-            else:
-                left = draw_image(lower, observables, misfits[label][i], worst)
-                error = np.linalg.norm(values - true) / np.linalg.norm(true - background)
-                lower.set_title(f"error {100 * error:.2g} %", fontsize=8)
-                if j == len(columns) - 1:
-                    figure.colorbar(drawn, ax=grid[2 * i].tolist(), label="log10 |anomaly|", shrink=0.8)
-                    figure.colorbar(left, ax=grid[2 * i + 1].tolist(), label="log10 |error|", shrink=0.8)
+                continue
+            misfit = draw_image(lower, observables, misfits[label][i], worst)
+            error = np.linalg.norm(values - solved) / np.linalg.norm(solved - background)
+            lower.set_title(f"error {100 * error:.2g} %", fontsize=8)
+            if j == len(columns) - 1:
+                figure.colorbar(drawn, ax=grid[2 * i].tolist(), label="log10 |anomaly|", shrink=0.8)
+                figure.colorbar(misfit, ax=grid[2 * i + 1].tolist(), label="log10 |error|", shrink=0.8)
     return figure
-
-
-def predictions(compared: Compared, samples: Samples) -> tuple[int, Figure]:
-    """The first test sample of the first seed: by the PDE and by every method, and what is left of each.
-
-    Anomalies share one scale, errors another.
-    """
-    comparison = compared.comparison
-    seed = next(iter(comparison.trials.values()))[0].seed
-    test, predict = compared.tasks.split(seed).test, compared.tasks.predictor(seed)
-    predicted = {}
-    with torch.no_grad():
-        for name, trials in comparison.trials.items():
-            best = trials[0].best
-            predicted[METHODS[name].label] = predict(best.theta, best.outer, test.parameters[:1])[0]
-    background = np.zeros(test.observables.shape[1]) if samples.background is None else samples.background
-    figure = _predictions(samples.observable_space, test.observables[0], predicted, background)
-    return 0, figure

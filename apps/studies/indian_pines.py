@@ -20,20 +20,17 @@ from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.figures import confusions, maps
 from gnvpro.apps.segmentation.label_splits import SPLITS, PixelSplit
-from gnvpro.apps.studies.comparison.comparison import Comparison, compare
-from gnvpro.apps.studies.comparison.figure import curves
-from gnvpro.apps.studies.comparison.methods import METHODS
-from gnvpro.apps.studies.comparison.on_surrogates import TUNING_SEED
-from gnvpro.apps.studies.comparison.tables import tables
-from gnvpro.apps.studies.comparison.trials import GRID, Metric, Task
+from gnvpro.apps.studies.optimisers.compare_methods import TUNING_SEED, MethodComparison, compare_methods
+from gnvpro.apps.studies.optimisers.grids import GRID, LABELS
+from gnvpro.apps.studies.optimisers.presentation import curves, tables
+from gnvpro.apps.studies.optimisers.trials import Metric
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.labelled import LabelledSplit
 from gnvpro.training.class_settings import ClassSettings
-from gnvpro.training.classification import ClassProblem
-from gnvpro.training.fitting.class_validation import ClassValidation, predicted_logits
+from gnvpro.training.fitting.class_preparation import ClassPreparation
+from gnvpro.training.fitting.methods import METHODS, Problem
+from gnvpro.training.fitting.validation import predicted_logits
 
 QUICK = dict(
     budget=30.0, seeds=2, grid=1, network="dense", widths=(8, 8), cap=40,
@@ -73,152 +70,114 @@ class Settings:
     methods: tuple[str, ...] = tuple(METHODS)
     grid: int = GRID
 
-    def __post_init__(self) -> None:
-        if not self.budget > 0 or not 1 <= self.grid <= GRID:
-            raise UsageError(f"expected a budget > 0 and a grid of 1 to {GRID}, got {self.budget} and {self.grid}")
 
+class PixelProblems:
+    """The problem of a seed: a split of the scene, and the network's weights drawn with the same seed."""
 
-class PixelTasks:
-    """Tasks by seed: a split of the pixels, and the network's weights drawn with the same seed."""
-
-    def __init__(self, scene: Scene, settings: Settings, device: str = "cpu") -> None:
+    def __init__(self, scene: Scene, settings: Settings, device: str) -> None:
         self.scene, self._settings, self._device = scene, settings, device
 
     def pixels(self, seed: int) -> PixelSplit:
         """Flat indices of one seed's sets."""
         return SPLITS[self._settings.split](self.scene.labels, self.scene.usable, seed=seed, cap=self._settings.cap)
 
-    def split(self, seed: int) -> LabelledSplit:
-        """The pixels of one seed."""
-        return self.scene.samples(self.pixels(seed))
-
-    def problem(self, seed: int) -> ClassProblem:
-        """Features and reduced problem of one seed."""
-        given = self._settings
+    def prepared(self, seed: int) -> ClassPreparation:
+        """Features and network of one seed."""
+        own = self._settings
         settings = ClassSettings(
-            features=given.features, network=given.network, widths=given.widths, seed=seed, device=self._device
+            features=own.features, network=own.network, widths=own.widths, seed=seed, device=self._device
         )
-        return ClassProblem(self.split(seed), settings)
+        return ClassPreparation(self.scene.samples(self.pixels(seed)), settings)
 
-    def __call__(self, seed: int) -> Task:
-        """The task of one seed."""
-        problem = self.problem(seed)
-        train, test = (ClassValidation(problem.network, *problem.tensors(name)) for name in ("train", "test"))
-        return Task(problem.reduced(), problem.start(), train, problem.validation, test)
+    def __call__(self, seed: int) -> Problem:
+        """The problem of one seed."""
+        return self.prepared(seed).problem()
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Compare all methods, and show the map and the confusion matrix of each."""
-    settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    scene = _scene(given, settings)
-    tasks = PixelTasks(scene, settings, given.device)
-    seeds = range(given.seed, given.seed + (given.seeds or settings.seeds))
-    comparison = compare(
-        tasks, settings.methods, budget=settings.budget, seeds=seeds, tuning_seed=given.seed + TUNING_SEED,
+    settings = options.own(Settings, QUICK)
+    scene = _scene(options, settings)
+    problems = PixelProblems(scene, settings, options.device)
+    comparison = compare_methods(
+        problems, settings.methods, budget=settings.budget, seeds=options.seeds_from(settings.seeds),
         metric=ACCURACY, settings_tried=settings.grid, report=report,
     )  # fmt: skip
-    svm = _support_vectors(tasks, seeds, given.seed + TUNING_SEED, settings.grid)
-    predicted = _predicted(comparison, tasks)
-    metrics, figures = _pictures(predicted, tasks, comparison)
-    problem = tasks.problem(given.seed)
-    network = problem.network
+    svm = _support_vectors(problems, comparison.seeds, settings.grid)
+    metrics, figures = _judged(comparison, problems)
+    prepared = problems.prepared(options.seed)
     numbers = {
         "data": scene.name,
-        "network": network.to_dict(),
-        "n_theta": network.n_theta,
-        "samples": {name: len(getattr(problem.data, name)) for name in ("train", "validation", "test")},
+        "network": prepared.network.to_dict(),
+        "n_theta": prepared.network.n_theta,
+        "samples": {name: len(getattr(prepared.split, name)) for name in ("train", "validation", "test")},
         "tuned_over": settings.grid,
         **comparison.numbers(),
         "svm": svm,
-        "by_class": {name: found.to_dict() for name, found in metrics.items()},
+        "by_class": {name: judged.to_dict() for name, judged in metrics.items()},
     }
     figures = {"curves": curves(comparison), **figures}
-    return StudyResult(numbers, [*tables(comparison), _beside(comparison, svm, metrics)], figures)
+    return StudyResult(numbers, [*tables(comparison), _class_table(svm, metrics)], figures)
 
 
-def _scene(given: StudySettings, settings: Settings) -> Scene:
-    if given.data is None:
+def _scene(options: StudySettings, settings: Settings) -> Scene:
+    if options.data is None:
         return indian_pines()
     if settings.labels is None:
-        raise UsageError(f"no labels for {given.data}: give its label image with --set labels=FILE")
-    return read_scene(str(given.data), settings.labels)
+        raise UsageError(f"no labels for {options.data}: give its label image with --set labels=FILE")
+    return read_scene(str(options.data), settings.labels)
 
 
-def _support_vectors(tasks: PixelTasks, seeds: range, tuning_seed: int, count: int) -> dict[str, Any]:
-    """A support vector machine with Gaussian kernel on the same features, the rival that pixels are usually given to."""
+def _support_vectors(problems: PixelProblems, seeds: list[int], count: int) -> dict[str, Any]:
+    """A support vector machine with Gaussian kernel on the same features: what pixels are usually classified by."""
     places = np.linspace(0, len(SVM_GRID) - 1, count) if count > 1 else np.array([len(SVM_GRID) // 2])
     grid = [SVM_GRID[j] for j in places.round().astype(int)]
 
-    def fitted(problem: ClassProblem, c: float, gamma: float) -> dict[str, float]:
-        train, *others = (
-            tuple(values.cpu().numpy() for values in problem.tensors(name)) for name in ("train", "validation", "test")
-        )
+    def scores(prepared: ClassPreparation, c: float, gamma: float) -> dict[str, float]:
+        sets = {name: [x.cpu().numpy() for x in prepared.tensors(name)] for name in ("train", "validation", "test")}
+        inputs, labels = sets.pop("train")
         # gamma in units of one over the number of features, which are of order one.
-        machine = SVC(C=c, gamma=gamma / train[0].shape[1]).fit(*train)
-        return dict(zip(("validation", "test"), (float(machine.score(*part)) for part in others), strict=True))
+        machine = SVC(C=c, gamma=gamma / inputs.shape[1]).fit(inputs, labels)
+        return {name: float(machine.score(*samples)) for name, samples in sets.items()}
 
-    tuned_on = tasks.problem(tuning_seed)
-    best = max(grid, key=lambda pair: fitted(tuned_on, *pair)["validation"])
-    return {
-        "C": best[0],
-        "gamma": best[1],
-        "trials": [{"seed": seed, **fitted(tasks.problem(seed), *best)} for seed in seeds],
-    }
+    tuning = problems.prepared(seeds[0] + TUNING_SEED)
+    best = max(grid, key=lambda pair: scores(tuning, *pair)["validation"])
+    trials = [{"seed": seed, **scores(problems.prepared(seed), *best)} for seed in seeds]
+    return {"C": best[0], "gamma": best[1], "trials": trials}
 
 
-def _predicted(comparison: Comparison, tasks: PixelTasks) -> dict[str, np.ndarray]:
-    """Classes from 1 of every usable pixel, by each method's first seed."""
-    seed = next(iter(comparison.trials.values()))[0].seed
-    problem, usable = tasks.problem(seed), tasks.scene.usable.reshape(-1)
-    inputs = problem.inputs_of(tasks.scene.spectra[usable])
-    found = {}
-    for name, trials in comparison.trials.items():
-        best = trials[0].best
-        logits = predicted_logits(problem.network, best.theta, best.outer.compressed, inputs)
-        image = np.zeros(usable.shape, int)
-        image[usable] = 1 + logits.argmax(1).cpu().numpy()
-        found[name] = image
-    return found
-
-
-def _pictures(
-    predicted: dict[str, np.ndarray], tasks: PixelTasks, comparison: Comparison
-) -> tuple[dict[str, ClassMetrics], dict[str, Figure]]:
-    seed = next(iter(comparison.trials.values()))[0].seed
-    scene, validation = tasks.scene, tasks.pixels(seed).validation
-    truth, n_classes = scene.labels.reshape(-1), len(scene.class_names)
-    metrics = {
-        name: ClassMetrics.of(truth[validation] - 1, image[validation] - 1, n_classes)
-        for name, image in predicted.items()
-    }
+def _judged(comparison: MethodComparison, problems: PixelProblems) -> tuple[dict[str, ClassMetrics], dict[str, Figure]]:
+    """Of each method's first seed: metrics on the validation pixels, and maps and confusion matrices as figures."""
+    seed, scene = comparison.seeds[0], problems.scene
+    prepared, validation = problems.prepared(seed), problems.pixels(seed).validation
+    usable, truth = scene.usable.reshape(-1), scene.labels.reshape(-1)
+    inputs = prepared.inputs_of(scene.spectra[usable])
+    metrics, figures = {}, {}
 
     def confused(*names: str) -> Figure:
-        return confusions({METHODS[name].label: metrics[name] for name in names}, scene.class_names)
+        return confusions({LABELS[name]: metrics[name] for name in names}, scene.class_names)
 
-    beside = [name for name in (comparison.champion, "gauss-newton", "adam") if name in metrics]
-    figures = {"confusion": confused(*beside)}
-    for name, image in predicted.items():
+    for name, trials in comparison.trials.items():
+        best = trials[0].best
+        logits = predicted_logits(prepared.network, best.theta, best.outer.compressed, inputs)
+        image = np.zeros(usable.shape, int)  # classes from 1
+        image[usable] = 1 + logits.argmax(1).cpu().numpy()
+        metrics[name] = ClassMetrics.of(truth[validation] - 1, image[validation] - 1, len(scene.class_names))
         figures[f"confusion-{name}"] = confused(name)
-        figures[f"map-{name}"] = maps(
-            scene.labels, image.reshape(scene.labels.shape), scene.class_names, METHODS[name].label
-        )
-    return metrics, figures
+        figures[f"map-{name}"] = maps(scene.labels, image.reshape(scene.labels.shape), scene.class_names, LABELS[name])
+    side_by_side = [name for name in (comparison.best_varpro, "gauss-newton", "adam") if name in metrics]
+    return metrics, {"confusion": confused(*side_by_side), **figures}
 
 
-def _beside(comparison: Comparison, svm: dict[str, Any], metrics: dict[str, ClassMetrics]) -> Table:
+def _class_table(svm: dict[str, Any], metrics: dict[str, ClassMetrics]) -> Table:
     table = Table(
-        "method", "overall", "average", "kappa", "classes never found",
+        "method", "overall", "average", "kappa", "classes never predicted right",
         title="validation pixels, first seed", title_justify="left", box=None,
     )  # fmt: skip
-    for name, found in metrics.items():
-        missed = int((np.nan_to_num(found.per_class, nan=1.0) == 0).sum())
-        table.add_row(
-            METHODS[name].label,
-            f"{100 * found.overall_accuracy:.1f}",
-            f"{100 * found.average_accuracy:.1f}",
-            f"{found.kappa:.3f}",
-            str(missed),
-        )
+    for name, judged in metrics.items():
+        missed = int((np.nan_to_num(judged.per_class, nan=1.0) == 0).sum())
+        accuracies = (f"{100 * share:.1f}" for share in (judged.overall_accuracy, judged.average_accuracy))
+        table.add_row(LABELS[name], *accuracies, f"{judged.kappa:.3f}", str(missed))
     values = np.array([trial["validation"] for trial in svm["trials"]])
     table.add_row(f"SVM, Gaussian kernel (all seeds {100 * values.mean():.1f})", f"{100 * values[0]:.1f}", "", "", "")
     return table

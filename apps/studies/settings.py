@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,3 +26,13 @@ class StudySettings:
     )
     device: Annotated[str, Doc("Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
     threads: Annotated[int, Doc("Threads of torch."), Ge(1)] = 1
+
+    def own[S](self, settings: type[S], quick: Mapping[str, Any]) -> S:
+        """Settings of one study: its defaults, over them those of its quick version where asked for, over them `set`."""
+        from gnvpro.pde_data.problems.options import make
+
+        return make(settings, {**(quick if self.quick else {}), **(self.set or {})})
+
+    def seeds_from(self, count: int) -> range:
+        """The seeds to report: `seeds` of them, or `count`."""
+        return range(self.seed, self.seed + (self.seeds or count))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gnvpro.apps.trust.origin import own_parameters
+from gnvpro.pde_data.sampling import DESIGNS, place
 from gnvpro.pde_data.storage.append import GIVEN
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -17,8 +17,6 @@ from gnvpro.training.fitting.outcome import mean_relative_error
 
 # Of samples the model has not seen, the share that sets the scales of the simultaneous band.
 _SCALE_SHARE = 0.25
-
-
 # The split is made again where its training error is the one stated, up to rounding on another machine.
 _SAME = 1e-3
 
@@ -66,6 +64,18 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
     return _others(surrogate, samples, seed)
 
 
+def own_parameters(surrogate: Surrogate) -> Array | None:
+    """Parameters (n, n_in) of all samples of the data set a surrogate was trained on, placed again.
+
+    None where nothing says how: files without metadata, points that were given one by one, an unknown law.
+    """
+    origin, space = surrogate.provenance, surrogate.parameters
+    if not {"seed", "n_samples"} <= origin.keys() or space.law == "unknown":
+        return None
+    design = origin.get("design", "random")
+    return place(space, design, origin["seed"], np.arange(origin["n_samples"])) if design in DESIGNS else None
+
+
 def _is_own(origin: dict[str, Any], now: dict[str, Any]) -> bool:
     if "sha256" in origin or "sha256" in now:
         return origin.get("sha256") == now.get("sha256")
@@ -76,10 +86,10 @@ def _is_own(origin: dict[str, Any], now: dict[str, Any]) -> bool:
 def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
     training = surrogate.training
     split = samples.split(training["settings"]["seed"], **training["samples"])
-    stated, found = surrogate.errors["train"], mean_relative_error(surrogate, split.train)
-    if abs(found - stated) > _SAME * stated + 1e-12:
+    stated, error = surrogate.errors["train"], mean_relative_error(surrogate, split.train)
+    if abs(error - stated) > _SAME * stated + 1e-12:
         raise UsageError(
-            f"the model's split of these data cannot be made again (training error {found:.3g}, stated {stated:.3g}): "
+            f"the model's split of these data cannot be made again (training error {error:.3g}, stated {stated:.3g}): "
             "have samples been added or repaired? calibrate on data it has not seen"
         )
     source = next(name for name in SOURCES if len(getattr(split, name)))

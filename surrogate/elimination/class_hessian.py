@@ -132,13 +132,13 @@ class ClassHessian(NamedTuple):
         columns, scale = self.columns.t().to(dtype).contiguous(), self.row_scale[:, 0].to(dtype)
         probabilities = self.probabilities.t().to(dtype).contiguous()
         variances = self._variances().t().to(dtype).contiguous()
-        pairs = columns.new_zeros(len(classes.one), len(features.one))
-        for rows in torch.arange(n, device=device).split(max(1, _TABLE_ENTRIES // len(features.one))):
+        pairs = columns.new_zeros(len(classes.first), len(features.first))
+        for rows in torch.arange(n, device=device).split(max(1, _TABLE_ENTRIES // len(features.first))):
             part, s = columns[:, rows[0] : rows[-1] + 1], probabilities[:, rows[0] : rows[-1] + 1]
-            curved = s.index_select(0, classes.one).mul_(s.index_select(0, classes.other)).neg_()
+            curved = s.index_select(0, classes.first).mul_(s.index_select(0, classes.second)).neg_()
             curved[classes.place.diagonal()] = variances[:, rows[0] : rows[-1] + 1]
             curved *= scale[rows]
-            pairs.addmm_(curved, part.index_select(0, features.one).mul_(part.index_select(0, features.other)).t())
+            pairs.addmm_(curved, part.index_select(0, features.first).mul_(part.index_select(0, features.second)).t())
         blocks = pairs.index_select(1, features.place.flatten()).index_select(0, classes.place.flatten())
         dense = blocks.view(n_classes, n_classes, width, width).transpose(1, 2).reshape(n_classes * width, -1)
         dense.diagonal().add_(self.alpha_w)
@@ -156,16 +156,16 @@ class ClassHessian(NamedTuple):
 class _Pairs(NamedTuple):
     """Unordered pairs of `size` things, and where the pair of two of them is found, (size, size)."""
 
-    one: Tensor
-    other: Tensor
+    first: Tensor
+    second: Tensor
     place: Tensor
 
     @classmethod
     def of(cls, size: int, device: torch.device) -> _Pairs:
-        one, other = torch.triu_indices(size, size, device=device)
+        first, second = torch.triu_indices(size, size, device=device)
         place = torch.empty(size, size, dtype=torch.int64, device=device)
-        place[one, other] = place[other, one] = torch.arange(len(one), device=device)
-        return cls(one, other, place)
+        place[first, second] = place[second, first] = torch.arange(len(first), device=device)
+        return cls(first, second, place)
 
 
 class ClassInverse(NamedTuple):
@@ -176,6 +176,10 @@ class ClassInverse(NamedTuple):
 
     blocks: Tensor
     condition: float = 1.0
+
+    def fits(self, weights: Tensor) -> bool:
+        """Whether it is of the size and on the device of W: a layer may be solved for features of any width."""
+        return self.blocks.shape[0] * self.blocks.shape[1] == weights.numel() and self.blocks.device == weights.device
 
     def apply(self, right: Tensor) -> Tensor:
         """(m, K) -> (m, K), in the dtype given."""

@@ -13,25 +13,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor
+
+from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
+from gnvpro.surrogate.elimination.protocol import GramTerm
+from gnvpro.surrogate.errors import UsageError
+
+GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
 # Below this ratio of the diagonal of R the columns count as dependent, and the SVD takes over.
 _RANK_TOLERANCE = 1e-13
 
 
 @dataclass(frozen=True)
-class InnerSolution:
-    """W(theta) and what derivative products through it need; data rows only unless said otherwise.
+class LeastSquaresSolution:
+    """W(theta) and derivatives through it, see `gnvpro.surrogate.elimination.protocol.Solution`.
+
+    Tensors have the rows of the data only unless said otherwise.
 
     Attributes
     ----------
-    weights : (width, n_targets)
+    weights : (width, k)
         Last-layer weights of the features, transposed (features are rows).
-    fixed_weights : (q, n_targets)
+    fixed_weights : (q, k)
         Those of the fixed columns.
-    residual : (n, n_targets)
+    residual : (n, k)
         Weighted residual, omega (Phi W - C) / sqrt(n).
     fixed_basis, basis : (n, q), (n, width)
         Data rows of an orthonormal basis Q of the range of A, what the fixed columns span and what the features add;
@@ -42,6 +52,7 @@ class InnerSolution:
         1/2 ||residual||² + alpha_w/2 ||W||², a scalar tensor.
     """
 
+    layer: LeastSquaresLayer
     weights: Tensor
     fixed_weights: Tensor
     residual: Tensor
@@ -49,35 +60,135 @@ class InnerSolution:
     basis: Tensor
     feature_inverse: Tensor
     value: Tensor
+    converged = True
+
+    @property
+    def outer(self) -> Tensor:
+        """W, (width + q, k)."""
+        return torch.cat([self.weights, self.fixed_weights])
+
+    def feature_gradient(self) -> Tensor:
+        """That of the value by the features, W fixed."""
+        return (self.residual @ self.weights.t()) * self.layer.row_scale
+
+    def curvature_product(self, change: Tensor, kind: str | None = None) -> tuple[Tensor, None]:
+        """The seed of J'J v, J the derivative of the reduced residual, for dA the change of the weighted features.
+
+        With P = I - Q Q', dR = P dA W - (A^+)' dA' R. The two terms are orthogonal, so J'J is the sum of theirs; Kaufman's
+        approximation is the first alone. Either gives the exact gradient J'R.
+        """
+        change = change.double() * self.layer.row_scale
+        seed = change @ self._weights_gram
+        seed -= self._range @ (self._range.t() @ seed)
+        if (kind or self.layer.curvature) == "golub-pereyra":
+            seed += self.residual @ ((self.residual.t() @ change) @ self._inverse_gram)
+        return seed * self.layer.row_scale, None
+
+    def gram_terms(self, kind: str) -> list[GramTerm]:
+        """Of J'J: <dA L, P dA L> with L L' = W W', and ||R' dA T||² besides for Golub and Pereyra."""
+        # L' by QR of W': rows of zeros, where the rank is smaller, are seeds that need no pass.
+        seeds = torch.linalg.qr(self.weights.t(), mode="r").R
+        seeds = seeds[torch.linalg.vector_norm(seeds, dim=1) > 0]
+        scale, inverse = self.layer.row_scale, self.feature_inverse.t().contiguous()
+        terms = [GramTerm(seeds, self._range, scale, True), GramTerm(inverse, self.residual, scale, False)]
+        return terms if kind == "golub-pereyra" else terms[:1]
+
+    def probe(self, generator: torch.Generator, projected: bool = False) -> Tensor:
+        """E W' with E random signs, weighted; P E W' couples samples and has, but for alpha_w, Kaufman's covariance."""
+        seed = random_signs(self.residual, generator) @ self.weights.t()
+        if projected:
+            seed -= self._range @ (self._range.t() @ seed)
+        return seed * self.layer.row_scale
+
+    def training_error(self) -> float:
+        """Mean relative L2 error, dropped directions of the targets included."""
+        norms = torch.linalg.vector_norm(self.residual, dim=1) / self.layer.row_scale[:, 0]
+        return self.layer.mean_error(norms**2)
+
+    @cached_property
+    def _range(self) -> Tensor:
+        return torch.cat([self.fixed_basis, self.basis], 1)
+
+    @cached_property
+    def _weights_gram(self) -> Tensor:
+        return self.weights @ self.weights.t()
+
+    @cached_property
+    def _inverse_gram(self) -> Tensor:
+        return self.feature_inverse @ self.feature_inverse.t()
 
 
 class LeastSquaresLayer:
-    """The inner problem of one training set, ready to be solved for any features.
+    """The inner problem of one training set as `gnvpro.surrogate.elimination.protocol.Elimination`.
 
     Parameters
     ----------
-    targets : (n, n_targets)
+    targets : (n, n_out)
     row_weights : (n,)
-        omega, one per sample.
+        omega, one per sample, positive; ones where not given.
     alpha_w
         Regularisation of W, >= 0; zero asks for the minimum-norm W where features are dependent.
     fixed : (n, q)
-        Columns beside the features, by default ones.
+        Columns beside the features and the column of ones that is the bias.
+    compression
+        Targets are rotated onto their right singular vectors, and those below this fraction of the largest
+        singular value are dropped. Rotating outputs changes nothing, so zero is exact and still brings the
+        number of targets down to their numerical rank. None leaves them as they are.
+    curvature
+        What products are of: the full derivative of the reduced residual, or Kaufman's approximation.
+
+    Raises
+    ------
+    UsageError
+        Targets, columns or weights that are not finite, weights that are not positive, alpha_w or compression below zero.
     """
 
-    def __init__(self, targets: Tensor, row_weights: Tensor, alpha_w: float, fixed: Tensor | None = None) -> None:
-        n = len(targets)
-        fixed = targets.new_ones(n, 1) if fixed is None else fixed
-        self.n, self.n_fixed, self.alpha_w = n, fixed.shape[1], alpha_w
-        self.row_scale = (row_weights / math.sqrt(n)).unsqueeze(1)
-        columns = torch.cat([fixed * self.row_scale, math.sqrt(alpha_w) * _eye(self.n_fixed, targets)])
-        padded = torch.cat([targets * self.row_scale, targets.new_zeros(self.n_fixed, targets.shape[1])])
+    matrix_curvature = "kaufman"
+    is_iterative = False
+
+    def __init__(
+        self,
+        targets: Tensor,
+        row_weights: Tensor | None = None,
+        alpha_w: float = 1e-10,
+        fixed: Tensor | None = None,
+        compression: float | None = None,
+        curvature: GaussNewtonKind = "golub-pereyra",
+    ) -> None:
+        if min(alpha_w, compression or 0.0) < 0:
+            raise UsageError(f"expected regularisation and compression >= 0, got {alpha_w} and {compression}")
+        if curvature not in get_args(GaussNewtonKind):
+            raise UsageError(f"expected curvature {' or '.join(get_args(GaussNewtonKind))}, got {curvature!r}")
+        targets, n = targets.double(), len(targets)
+        weights = targets.new_ones(n) if row_weights is None else row_weights.double()
+        ones = targets.new_ones(n, 1)
+        self.columns = ones if fixed is None else torch.cat([fixed.double(), ones], 1)
+        for what, values in (("targets", targets), ("row weights", weights), ("fixed columns", self.columns)):
+            if not bool(torch.isfinite(values).all()):
+                raise UsageError(f"{what} hold values that are not finite; remove these samples first")
+        if weights.shape != (n,) or not bool((weights > 0).all()):
+            raise UsageError(
+                f"expected {n} positive row weights, got shape {tuple(weights.shape)}; "
+                "leave a sample out instead of giving it weight zero"
+            )
+        self.loss: Loss = LeastSquares()
+        self.alpha_w, self.row_weights, self.curvature = alpha_w, weights, curvature
+        self.target_norms = torch.linalg.vector_norm(targets, dim=1)
+        self.rotation: Tensor | None = None
+        self.targets, self.dropped = targets, torch.zeros_like(weights)
+        if compression is not None:
+            self.rotation, self.targets, self.dropped = _compress(targets, weights, compression)
+        self.row_scale = (weights / math.sqrt(n)).unsqueeze(1)
+        self.sample_weights = self.row_scale**2
+        n_fixed, n_targets = self.columns.shape[1], self.targets.shape[1]
+        columns = torch.cat([self.columns * self.row_scale, math.sqrt(alpha_w) * _eye(n_fixed, targets)])
+        padded = torch.cat([self.targets * self.row_scale, targets.new_zeros(n_fixed, n_targets)])
         self._fixed_basis, self._fixed_solution, self._fixed_inverse = _least_squares(columns, padded)
         self._free_targets = padded - self._fixed_basis @ (self._fixed_basis.t() @ padded)
 
-    def solve(self, features: Tensor) -> InnerSolution:
-        """W for these features (n, width), by an orthogonal factorisation."""
-        n, rows, width = self.n, self.n + self.n_fixed, features.shape[1]
+    def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> LeastSquaresSolution:
+        """W for these features (n, width), by an orthogonal factorisation: exact, so that the rest is ignored."""
+        n, (rows, _), width = len(self.targets), self._fixed_basis.shape, features.shape[1]
         columns = features.new_zeros(rows + width, width)
         torch.mul(features, self.row_scale, out=columns[:n])
         along_fixed = self._fixed_basis[:n].t() @ columns[:n]
@@ -90,7 +201,30 @@ class LeastSquaresLayer:
         residual = torch.addmm(self._free_targets, columns[:rows], weights, beta=-1)
         fixed_weights = self._fixed_solution - self._fixed_inverse @ (along_fixed @ weights)
         value = 0.5 * (torch.linalg.vector_norm(residual) ** 2 + self.alpha_w * torch.linalg.vector_norm(weights) ** 2)
-        return InnerSolution(weights, fixed_weights, residual[:n], self._fixed_basis[:n], basis[:n], inverse, value)
+        return LeastSquaresSolution(
+            self, weights, fixed_weights, residual[:n], self._fixed_basis[:n], basis[:n], inverse, value
+        )
+
+    def training_error(self, predictions: Tensor) -> float:
+        """Mean relative L2 error, dropped directions of the targets included."""
+        return self.mean_error(((predictions - self.targets) ** 2).sum(1))
+
+    def mean_error(self, squares: Tensor) -> float:
+        """Mean relative L2 error from the squared misfit of every sample in the targets that were kept, (n,)."""
+        return float(((squares + self.dropped**2).sqrt() / self.target_norms).mean())
+
+    def fresh(self) -> Self:
+        """Itself: nothing is remembered."""
+        return self
+
+
+def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
+    _, singular, right = torch.linalg.svd(targets * row_weights.unsqueeze(1), full_matrices=False)
+    rank = max(1, int((singular > max(fraction, 1e-15) * singular[0]).sum()))
+    rotation = right[:rank]
+    compressed = targets @ rotation.t()
+    return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
 
 
 def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

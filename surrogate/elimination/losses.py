@@ -6,7 +6,7 @@ gives a vector of that covariance, which is what a curvature estimate by one bac
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, override
 
 import torch
 from torch import Tensor
@@ -32,35 +32,35 @@ class Loss(Protocol):
         ...
 
 
-class LeastSquares:
+class LeastSquares(Loss):
     """1/2 ||x - c||²."""
 
+    @override
     def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss`."""
         return 0.5 * ((predictions - targets) ** 2).sum(1)
 
+    @override
     def gradient(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss`."""
         return predictions - targets
 
+    @override
     def hessian(self, predictions: Tensor, direction: Tensor) -> Tensor:
-        """See `Loss`."""
         return direction
 
+    @override
     def root(self, predictions: Tensor, signs: Tensor) -> Tensor:
-        """See `Loss`."""
         return signs
 
 
-class CrossEntropy:
+class CrossEntropy(Loss):
     """-sum_k c_k log softmax(x)_k for targets c that are probabilities: one-hot rows, smoothed or not."""
 
+    @override
     def value(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss`."""
         return torch.logsumexp(predictions, 1) - (predictions * targets).sum(1)
 
+    @override
     def gradient(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss`."""
         return torch.softmax(predictions, 1) - targets
 
     def hessian(self, predictions: Tensor, direction: Tensor) -> Tensor:
@@ -78,3 +78,9 @@ def hessian_at(probabilities: Tensor, direction: Tensor) -> Tensor:
     """(diag(S) - S S') U, row by row, where the probabilities S are at hand."""
     weighted = probabilities * direction
     return weighted - probabilities * weighted.sum(1, keepdim=True)
+
+
+def random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Independent signs of the shape, dtype and device of another tensor."""
+    signs = 2.0 * torch.randint(0, 2, like.shape, generator=generator) - 1.0
+    return signs.to(like)

@@ -53,12 +53,12 @@ class ConcatenatedNetwork:
         return torch.cat([member.initial(seed + j) for j, member in enumerate(self.members)])
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        """The map inputs -> features at this theta."""
         bound = [m.bind(part) for m, part in zip(self.members, theta.split(self._sizes), strict=True)]
         return lambda inputs: torch.cat([features(inputs) for features in bound], 1)
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> _Concatenated:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        """The same with what derivative products need kept."""
         parts = theta.split(self._sizes)
         return _Concatenated([m.linearize(part, inputs) for m, part in zip(self.members, parts, strict=True)], self)
 

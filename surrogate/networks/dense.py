@@ -8,8 +8,9 @@ general path that defines what is correct.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.networks.protocol import Evaluation, Layer
+from gnvpro.surrogate.networks.protocol import Evaluation, Layer, with_ones
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class DenseNetwork:
     @cached_property
     def slices(self) -> tuple[slice, ...]:
         """Where every layer sits in theta."""
-        return _consecutive([a * b for a, b in self.shapes])
+        ends = [0, *itertools.accumulate(a * b for a, b in self.shapes)]
+        return tuple(slice(*pair) for pair in itertools.pairwise(ends))
 
     @property
     def n_theta(self) -> int:
@@ -74,7 +76,7 @@ class DenseNetwork:
         return [theta[where].view(shape) for where, shape in zip(self.slices, self.shapes, strict=True)]
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `FeatureNetwork`."""
+        """The map inputs -> features at this theta."""
         layers = [(weights[-1], weights[:-1]) for weights in self.layer_weights(theta)]
 
         def features(inputs: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ class DenseNetwork:
         return features
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> _DenseLinearization:
-        """See `FeatureNetwork`."""
+        """The same with what derivative products need kept."""
         return _DenseLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,6 +98,8 @@ class DenseNetwork:
 
 class _DenseLinearization:
     """Activations kept; tanh' = 1 - tanh² comes from them."""
+
+    layer_forwards = 0  # the pass of the linearisation kept what is shown
 
     def __init__(self, network: DenseNetwork, theta: Tensor, inputs: Tensor) -> None:
         self._network = network
@@ -129,28 +133,14 @@ class _DenseLinearization:
             torch.sum(sensitivities, 0, out=parts[j][-1])
         return gradient
 
-    @property
-    def layer_forwards(self) -> int:
-        """None: the pass of the linearisation kept what is shown."""
-        return 0
-
     def layers(self, seed: Tensor) -> list[Layer]:
-        def with_ones(h: Tensor) -> Tensor:
-            return torch.cat([h, h.new_ones(len(h), 1)], 1)
-
-        found = [
-            Layer(self._network.slices[j], with_ones(self._activations[j]), sensitivities)
-            for j, sensitivities in self._backward(seed)
-        ]
-        return found[::-1]
+        return [Layer(where, with_ones(h), g) for where, h, g in reversed(self.evaluations(seed))]
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`."""
         slices, inputs = self._network.slices, self._activations
-        return [Evaluation(slices[j], inputs[j], found) for j, found in self._backward(seeds)]
+        return [Evaluation(slices[j], inputs[j], sensitivities) for j, sensitivities in self._backward(seeds)]
 
     def fold(self, rows: Tensor) -> Tensor:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`; nothing to fold."""
         return rows
 
     def _backward(self, seed: Tensor):
@@ -159,8 +149,3 @@ class _DenseLinearization:
             yield j, sensitivities
             if j > 0:
                 seed = sensitivities @ self._weights[j][:-1].t()
-
-
-def _consecutive(sizes: Sequence[int]) -> tuple[slice, ...]:
-    ends = [sum(sizes[: j + 1]) for j in range(len(sizes))]
-    return tuple(slice(end - size, end) for size, end in zip(sizes, ends, strict=True))

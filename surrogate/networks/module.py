@@ -59,7 +59,7 @@ class ModuleNetwork:
         return self._start.clone()
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        """The map inputs -> features at this theta."""
         parts = torch.split(theta, [shape.numel() for shape in self._shapes.values()])
         state: dict[str, Tensor] = {
             name: part.view(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
@@ -69,7 +69,7 @@ class ModuleNetwork:
         return lambda inputs: functional_call(self.module, state, (inputs,))
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> ModuleLinearization:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        """The same with what derivative products need kept."""
         return ModuleLinearization(self, theta, inputs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,31 +80,23 @@ class ModuleNetwork:
 class ModuleLinearization:
     """Products by `torch.func`; correct for every network whose bound map is differentiable."""
 
+    layer_forwards = 1  # the module is run again to see what enters its layers
+
     def __init__(self, network: Any, theta: Tensor, inputs: Tensor) -> None:
         self._theta, self._network, self._inputs = theta, network, inputs
         self._map = lambda at: network.bind(at)(inputs)
-        made = vjp(self._map, theta)
-        self._features, self._pull_back = made[0].detach(), made[1]
-
-    @property
-    def features(self) -> Tensor:
-        """Z: features, (n, width)."""
-        return self._features
+        features, self._pull_back, *_ = vjp(self._map, theta)
+        self.features = features.detach()
 
     def jvp(self, direction: Tensor) -> Tensor:
-        """See `gnvpro.surrogate.networks.protocol.Linearization`."""
+        """Change of the features along a direction."""
         return jvp(self._map, (self._theta,), (direction,))[1]
 
     def vjp(self, seed: Tensor) -> Tensor:
-        """See `gnvpro.surrogate.networks.protocol.Linearization`."""
+        """Gradient of <seed, features> by theta."""
         return self._pull_back(seed)[0]
 
-    @property
-    def layer_forwards(self) -> int:
-        """The module is run again to see what enters its layers."""
-        return 1
-
     def layers(self, seed: Tensor) -> list[Layer] | None:
-        """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`."""
+        """What enters the layers and comes back to them; None where the module has none."""
         known = getattr(self._network, "module_layers", None)
         return known.at(self._network.bind, self._theta, self._inputs, seed) if known else None

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from gnvpro.surrogate.networks.protocol import Layer
+from gnvpro.surrogate.networks.protocol import Layer, with_ones
 
 # Of a gradient: above this the layers do not explain it, so the weights are used outside of them too.
 _UNEXPLAINED = 1e-4
@@ -89,7 +89,7 @@ class ModuleLayers:
                 handle.remove()
         if gradient is None:
             gradient = torch.zeros_like(theta)
-        back, found, covered = iter(pulled), [], torch.zeros_like(gradient, dtype=torch.bool)
+        back, explained, covered = iter(pulled), [], torch.zeros_like(gradient, dtype=torch.bool)
         for weights, calls in zip(self._layers, uses, strict=True):
             sensitivities = [_as_rows(weights.module, use, next(back)) for use in calls]
             for layer in _layers(weights, [use.rows for use in calls], sensitivities):
@@ -97,8 +97,8 @@ class ModuleLayers:
                 expected = gradient[layer.where]
                 if float((rebuilt - expected).norm()) <= _UNEXPLAINED * float(expected.norm()):
                     covered[layer.where] = True
-                    found.append(layer)
-        return [*found, *self._loose(gradient, covered)]
+                    explained.append(layer)
+        return [*explained, *self._loose(gradient, covered)]
 
     def _loose(self, gradient: Tensor, covered: Tensor):
         for part in self._parts.values():
@@ -176,7 +176,7 @@ def _layers(weights: _Weights, rows: list[Tensor], sensitivities: list[Tensor]):
     groups = len(weights.places)
     for places, h_group, g_group in zip(weights.places, h.chunk(groups, 2), g.chunk(groups, 2), strict=True):
         if weights.with_bias:
-            h_group = torch.cat([h_group, h_group.new_ones(*h_group.shape[:2], 1)], 2)
+            h_group = with_ones(h_group)
         if h_group.shape[1] == 1:
             h_group, g_group = h_group[:, 0], g_group[:, 0]
         yield Layer(places.to(h.device), h_group, g_group)

@@ -23,11 +23,11 @@ class NoFeatures:
         return torch.zeros(0, dtype=torch.float64)
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `FeatureNetwork`."""
+        """The map inputs -> features at this theta."""
         return lambda inputs: inputs[:, :0]
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> _NoLinearization:
-        """See `FeatureNetwork`."""
+        """The same with what derivative products need kept."""
         return _NoLinearization(inputs[:, :0], theta)
 
     def to_dict(self) -> dict[str, Any]:

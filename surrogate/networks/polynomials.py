@@ -112,7 +112,7 @@ class PolynomialBasis:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, given: dict[str, Any]) -> PolynomialBasis:
+    def from_dict(cls, description: dict[str, Any]) -> PolynomialBasis:
         """Inverse of `to_dict`, also after a round trip through JSON.
 
         Raises
@@ -120,24 +120,24 @@ class PolynomialBasis:
         ValueError
             Bounds, weights, a degree or powers that make no basis.
         """
-        parts = {name: tuple(map(float, given[name])) for name in ("lower", "upper", "weights", "powers")}
-        return cls(degree=float(given["degree"]), **parts)
+        parts = {name: tuple(map(float, description[name])) for name in ("lower", "upper", "weights", "powers")}
+        return cls(degree=float(description["degree"]), **parts)
 
 
 @lru_cache(maxsize=4096)
 def _exponents(weights: tuple[float, ...], degree: float) -> NDArray[np.int64]:
     """Kept between bases: a search makes thousands that differ in their bounds only."""
-    found: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    terms: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     for weight in weights:
-        found = [
+        terms = [
             ((*row, k), spent + k * weight)
-            for row, spent in found
+            for row, spent in terms
             for k in range(1 + min(int((degree - spent + _ROUNDING) / weight), MAX_TERMS))
         ]
-        if len(found) > MAX_TERMS:
+        if len(terms) > MAX_TERMS:
             raise UsageError(f"a polynomial basis of degree {degree} has more than {MAX_TERMS} terms")
-    found.sort(key=lambda term: (round(term[1], 6), term[0]))
-    rows = np.array([row for row, _ in found[1:]], dtype=np.int64).reshape(-1, len(weights))
+    terms.sort(key=lambda term: (round(term[1], 6), term[0]))
+    rows = np.array([row for row, _ in terms[1:]], dtype=np.int64).reshape(-1, len(weights))
     rows.flags.writeable = False
     return rows
 
@@ -189,6 +189,6 @@ class Amplitude:
         return {"basis": self.basis.to_dict(), "coefficients": list(self.coefficients)}
 
     @classmethod
-    def from_dict(cls, given: dict[str, Any]) -> Amplitude:
+    def from_dict(cls, description: dict[str, Any]) -> Amplitude:
         """Inverse of `to_dict`; ValueError where the parts do not fit."""
-        return cls(PolynomialBasis.from_dict(given["basis"]), tuple(map(float, given["coefficients"])))
+        return cls(PolynomialBasis.from_dict(description["basis"]), tuple(map(float, description["coefficients"])))

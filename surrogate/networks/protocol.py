@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
+
+
+def with_ones(rows: Tensor) -> Tensor:
+    """Inputs as a layer with a bias sees them: a column of ones appended."""
+    return torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1)
 
 
 class Evaluation(NamedTuple):
@@ -30,7 +36,7 @@ class Linearization(Protocol):
 
     @property
     def features(self) -> Tensor:
-        """Z: features, (n, width)."""
+        """Z, (n, width)."""
         ...
 
     def jvp(self, direction: Tensor) -> Tensor:

@@ -16,35 +16,42 @@ from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 
 
-def network_of(given: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
-    """The network that `to_dict` described; a module's code must be given by who loads it.
+def network_of(description: dict[str, Any], module: nn.Module | None) -> FeatureNetwork:
+    """The network that `to_dict` described; who loads a module gives its code.
 
     Raises
     ------
     SavedModelError
         A kind that is unknown, or a module that was not given.
     """
-    match given["kind"]:
+    match description["kind"]:
         case "dense":
-            return DenseNetwork(given["n_inputs"], tuple(given["widths"]))
+            return _dense(description)
         case "concatenated":
-            return ConcatenatedNetwork(tuple(DenseNetwork(m["n_inputs"], tuple(m["widths"])) for m in given["members"]))
+            return ConcatenatedNetwork(tuple(_dense(member) for member in description["members"]))
         case "none":
-            return NoFeatures(given["n_inputs"])
+            return NoFeatures(description["n_inputs"])
         case "residual":
             # Models from before there was a choice of matrices are antisymmetric.
-            matrices = given.get("matrices", "antisymmetric")
-            return ResidualNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"], matrices)
+            return ResidualNetwork(**_sizes(description), kind=description.get("matrices", "antisymmetric"))
         case "hamiltonian":
-            return HamiltonianNetwork(given["n_inputs"], given["width"], given["steps"], given["final_time"])
+            return HamiltonianNetwork(**_sizes(description))
         case "module" if module is not None:
-            return ModuleNetwork(module, given["n_inputs"])
+            return ModuleNetwork(module, description["n_inputs"])
         case "module":
             raise SavedModelError(
-                f"this model was trained on a torch module ({given['class']}), whose code is not saved; "
+                f"this model was trained on a torch module ({description['class']}), whose code is not saved; "
                 "load it from Python with Surrogate.load(path, module=...)"
             )
         case kind:
             raise SavedModelError(
                 f"unknown kind of network {kind!r}; expected dense, concatenated, residual, hamiltonian, none or module"
             )
+
+
+def _dense(description: dict[str, Any]) -> DenseNetwork:
+    return DenseNetwork(description["n_inputs"], tuple(description["widths"]))
+
+
+def _sizes(description: dict[str, Any]) -> dict[str, Any]:
+    return {size: description[size] for size in ("n_inputs", "width", "steps", "final_time")}

@@ -18,7 +18,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.networks.protocol import Evaluation
+from gnvpro.surrogate.elimination.protocol import GramTerm
+from gnvpro.surrogate.networks.protocol import Evaluation, with_ones
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 
 # Products of two layers are (chunk, width²) matrices: at width 48 this is 20 MB.
@@ -31,7 +32,7 @@ class LayerSum(Protocol):
 
     @property
     def features(self) -> Tensor:
-        """See `gnvpro.surrogate.networks.protocol.Linearization`."""
+        """Z: features, (n, width)."""
         ...
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
@@ -43,33 +44,9 @@ class LayerSum(Protocol):
         ...
 
 
-def structured_gram(
-    linearize: Callable[[slice], LayerSum],
-    seeds: Tensor,
-    along: Tensor,
-    row_scale: Tensor,
-    *,
-    gram: bool,
-) -> Tensor:
-    """Sums over samples of derivatives pulled back from the same seeds at every sample.
-
-    With u_ij the derivative of <seed_j, features of sample i> by theta, times the row's scale:
-
-    Parameters
-    ----------
-    linearize
-        The network at a slice of the samples.
-    seeds : (r, width)
-    along : (n, q)
-    row_scale : (n, 1)
-    gram
-        Whether sum_ij u_ij u_ij' - B'B is asked for, or B alone.
-
-    Returns
-    -------
-    (n_theta, n_theta) or (r q, n_theta)
-        The difference, with B = (sum_i along_iq u_ij)_qj; or B.
-    """
+def structured_gram(linearize: Callable[[slice], LayerSum], term: GramTerm) -> Tensor:
+    """A term as a matrix (n_theta, n_theta); `linearize` gives the network at a slice of the samples."""
+    seeds, along, row_scale, _ = term
     n, sums, fold = len(along), None, None
     for start in range(0, n, CHUNK):
         rows = slice(start, min(start + CHUNK, n))
@@ -83,14 +60,16 @@ def structured_gram(
         if sums is None:
             size = max(layer.where.stop for layer in layers)
             sums = _Sums(
-                seeds.new_zeros(size, size) if gram else None, seeds.new_zeros(along.shape[1], len(seeds), size)
+                seeds.new_zeros(size, size) if term.projects else None,
+                seeds.new_zeros(along.shape[1], len(seeds), size),
             )
         sums.add(layers, along[rows])
     assert sums is not None
     assert fold is not None
     projections = sums.projections.flatten(0, 1)
     if sums.products is None:
-        return fold(projections)
+        folded = fold(projections)
+        return folded.t() @ folded
     matrix = sums.products.addmm_(projections.t(), projections, alpha=-1)
     return fold(fold(matrix).t().contiguous())
 
@@ -112,25 +91,20 @@ class _Sums:
         # (q, n) x (n, r b) for every input would do; one GEMM over all of them is faster.
         n, b = len(along), layer.sensitivities.shape[2]
         sides = torch.einsum("nq,rnb->nqrb", along, layer.sensitivities).reshape(n, -1)
-        found = (sides.t() @ layer.inputs).view(*self.projections.shape[:2], b, -1)
-        self.projections[..., layer.where] += found.transpose(2, 3).flatten(2)
+        block = (sides.t() @ layer.inputs).view(*self.projections.shape[:2], b, -1)
+        self.projections[..., layer.where] += block.transpose(2, 3).flatten(2)
 
     def _multiply(self, first: Evaluation, second: Evaluation) -> None:
         assert self.products is not None
         n = len(first.inputs)
         inputs = (first.inputs.unsqueeze(2) * second.inputs.unsqueeze(1)).view(n, -1)
-        one, other = first.sensitivities.permute(1, 2, 0), second.sensitivities.transpose(0, 1)
-        backward = torch.bmm(one, other).view(n, -1)
-        sizes = first.inputs.shape[1], second.inputs.shape[1], one.shape[1], other.shape[2]
+        left, right = first.sensitivities.permute(1, 2, 0), second.sensitivities.transpose(0, 1)
+        backward = torch.bmm(left, right).view(n, -1)
+        sizes = first.inputs.shape[1], second.inputs.shape[1], left.shape[1], right.shape[2]
         block = (inputs.t() @ backward).view(sizes).transpose(1, 2).reshape(sizes[0] * sizes[2], -1)
         self.products[first.where, second.where] += block
         if first is not second:
             self.products[second.where, first.where] += block.t()
-
-
-def with_ones(inputs: Tensor) -> Tensor:
-    """Inputs as a layer with bias sees them."""
-    return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
 
 
 def gram_by_products(product: Callable[[Tensor], Tensor], n_theta: int, like: Tensor) -> Tensor:

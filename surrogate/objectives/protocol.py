@@ -1,22 +1,29 @@
 """The contract between solvers and what they minimise: an objective, and its points.
 
 Solvers see a flat vector `theta`, a value, a gradient and products with a positive semidefinite curvature; they never
-see the loss. The reduced objectives (`gnvpro.surrogate.objectives.reduced_least_squares`,
-`gnvpro.surrogate.objectives.reduced_cross_entropy`) eliminate W; the full objective
+see the loss. The reduced objective (`gnvpro.surrogate.objectives.reduced`) eliminates W; the full one
 (`gnvpro.surrogate.objectives.full`) keeps it in theta. Points are evaluated on demand, and the meter is charged where
 that happens.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.networks.protocol import FeatureNetwork, Layer
+from gnvpro.surrogate.elimination.protocol import Elimination, Solution
+from gnvpro.surrogate.networks.protocol import FeatureNetwork, Layer, LayeredLinearization, Linearization
+from gnvpro.surrogate.objectives.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 from gnvpro.surrogate.objectives.work import WorkMeter
+
+# Directions whose change of W is remembered: a trust region's Krylov basis is smaller.
+_REMEMBERED = 64
 
 
 class OuterLayer(NamedTuple):
@@ -35,56 +42,12 @@ class OuterLayer(NamedTuple):
         return full.t()
 
 
-class Point(Protocol):
-    """An objective at one theta."""
-
-    theta: Tensor
-
-    @property
-    def objective(self) -> Objective:
-        """What this is a point of."""
-        ...
-
-    @property
-    def value(self) -> float:
-        """The objective; not finite where the features are not."""
-        ...
-
-    @property
-    def gradient(self) -> Tensor:
-        """By theta, (n_theta,)."""
-        ...
-
-    def gauss_newton(self, direction: Tensor) -> Tensor:
-        """Product of the curvature with a direction, (n_theta,) -> (n_theta,)."""
-        ...
-
-    def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
-        """Layers with random sensitivities whose covariance is the curvature; None where the network shows none.
-
-        One backward pass of a random seed; what a Kronecker-factored metric is made of.
-        """
-        ...
-
-    @property
-    def network_weights(self) -> Tensor:
-        """The part of theta that belongs to the feature network."""
-        ...
-
-    @property
-    def outer(self) -> OuterLayer:
-        """The last layer at this point."""
-        ...
-
-    def training_error(self) -> float:
-        """Mean relative L2 error, or the share of misclassified samples, on the training samples."""
-        ...
-
-
 class Objective(Protocol):
     """What a solver minimises."""
 
     network: FeatureNetwork
+    inputs: Tensor
+    elimination: Elimination
     meter: WorkMeter
     regulariser: Regulariser
 
@@ -100,3 +63,167 @@ class Objective(Protocol):
             asks for the best. An inner problem in closed form ignores both.
         """
         ...
+
+    def network_weights(self, theta: Tensor) -> Tensor:
+        """The part of theta that belongs to the feature network."""
+        ...
+
+    def linearize(self, theta: Tensor, rows: slice = slice(None)) -> Linearization:
+        """What depends on theta before anything is solved for, at some of the samples."""
+        ...
+
+    def solve(self, theta: Tensor, features: Tensor, start: Tensor | None, accuracy: float) -> Solution:
+        """The loss at what `linearize` gave, with the last layer that belongs to it."""
+        ...
+
+    def batch_gradient(self, theta: Tensor, index: Tensor) -> Tensor:
+        """An unbiased estimate of the gradient by the samples at `index`, charged as their share of the set.
+
+        Raises
+        ------
+        UsageError
+            Where all samples are coupled, by a last layer that is solved for.
+        """
+        ...
+
+
+class Point:
+    """An objective at one theta, everything made on demand.
+
+    Parameters
+    ----------
+    start, accuracy
+        Of an inner solve, see `gnvpro.surrogate.elimination.protocol.Elimination.solve`.
+    meter
+        Charged for what is asked of the point.
+    """
+
+    def __init__(
+        self, objective: Objective, theta: Tensor, meter: WorkMeter, start: Tensor | None = None, accuracy: float = 0.0
+    ) -> None:
+        self.objective, self.theta, self._meter = objective, theta, meter
+        self._solve_with = start, accuracy
+        self._responses: deque[tuple[Tensor, Tensor]] = deque(maxlen=_REMEMBERED)
+
+    @cached_property
+    def value(self) -> float:
+        """The objective; not finite where the features are not, or where the last layer was not found.
+
+        A solver steps back from such a point: its gradient by the envelope theorem would be wrong.
+        """
+        if not self.inner.converged:
+            return math.nan
+        return float(self.inner.value + self.objective.regulariser.value(self.theta))
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """By theta, (n_theta,): one backward pass. Exact as far as the last layer is."""
+        self._meter.backward += 1
+        return self._pull_back(self.inner.feature_gradient()) + self.objective.regulariser.apply(self.theta)
+
+    def gauss_newton(self, direction: Tensor, kind: str | None = None) -> Tensor:
+        """Product of the curvature with a direction, (n_theta,): one forward, one backward pass.
+
+        The change of the last layer that goes with the direction is remembered for `predicted_outer`.
+
+        Parameters
+        ----------
+        kind
+            A curvature of the elimination (`gnvpro.surrogate.elimination`); None for its own.
+        """
+        self._meter.forward += 1
+        self._meter.backward += 1
+        seed, response = self.inner.curvature_product(self._linearization.jvp(direction), kind)
+        if response is not None:
+            self._responses.append((direction.clone(), response))
+        return self._pull_back(seed) + self.objective.regulariser.apply(direction)
+
+    def gauss_newton_matrix(self, kind: str | None = None) -> Tensor:
+        """The curvature as a matrix, (n_theta, n_theta) in float64, for few weights; of `matrix_curvature` if not said.
+
+        Structured where the network shows its layers and the curvature has such a form
+        (`gnvpro.surrogate.objectives.gram`): for every term one forward pass and as many backward passes as seeds are
+        pulled back, which are rank(W), and for Golub-Pereyra the rank of the features besides. Otherwise by products
+        with the identity.
+        """
+        objective, kind = self.objective, kind or self.objective.elimination.matrix_curvature
+        terms = self.inner.gram_terms(kind) if isinstance(self._linearization, LayerSum) else None
+        if terms is None:
+            return gram_by_products(lambda v: self.gauss_newton(v, kind), len(self.theta), self.theta).double()
+
+        def linearize(rows: slice) -> LayerSum:
+            linearization = objective.linearize(self.theta, rows)
+            assert isinstance(linearization, LayerSum)
+            return linearization
+
+        matrix = sum(structured_gram(linearize, term) for term in terms)
+        assert isinstance(matrix, Tensor)
+        self._meter.forward += len(terms)
+        self._meter.backward += sum(len(term.seeds) for term in terms)
+        return matrix.add_(regulariser_matrix(objective.regulariser, self.theta))
+
+    def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
+        """Layers with sensitivities to a random seed whose covariance is the curvature at fixed W; None if unknown."""
+        return self.layers(self.inner.probe(generator))
+
+    def layers(self, seed: Tensor) -> list[Layer] | None:
+        """Layers with sensitivities to a seed (n, width): what a Kronecker-factored metric is made of.
+
+        One backward pass, and the forward passes that the network takes to show its layers; nothing is charged where it
+        shows none.
+        """
+        at = self._linearization
+        if not isinstance(at, LayeredLinearization):
+            return None
+        layers = at.layers(seed.to(at.features))
+        if layers is not None:
+            self._meter.backward += 1
+            self._meter.forward += at.layer_forwards
+        return layers
+
+    def predicted_outer(self, theta: Tensor) -> Tensor:
+        """W at another theta to first order, as far as the products asked for here tell; the start of its inner solve.
+
+        The step is resolved in the directions of those products by least squares; what is outside of their span is
+        taken not to move W.
+        """
+        if not self._responses:
+            return self.inner.outer
+        directions = torch.stack([direction for direction, _ in self._responses])
+        gram, along = (directions @ directions.t()).double(), (directions @ (theta - self.theta)).double()
+        # Directions may be dependent; a ridge at the level of rounding keeps the system solvable.
+        gram.diagonal().add_(1e-6 * gram.diagonal().mean())
+        coordinates = torch.linalg.solve(gram, along)
+        changes = torch.stack([change for _, change in self._responses])
+        return self.inner.outer + torch.tensordot(coordinates.to(changes), changes, 1)
+
+    @property
+    def network_weights(self) -> Tensor:
+        """The part of theta that belongs to the feature network."""
+        return self.objective.network_weights(self.theta)
+
+    @property
+    def outer(self) -> OuterLayer:
+        """The last layer at this point."""
+        return OuterLayer(self.inner.outer, self.objective.elimination.rotation)
+
+    @property
+    def outer_weights(self) -> Tensor:
+        """The last layer in the coordinates of the targets, (n_out, width + q + 1): features, fixed columns, bias."""
+        return self.outer.weights
+
+    def training_error(self) -> float:
+        """Mean relative L2 error, or the share of misclassified samples, on the training samples."""
+        return self.inner.training_error()
+
+    @cached_property
+    def _linearization(self) -> Linearization:
+        return self.objective.linearize(self.theta)
+
+    @cached_property
+    def inner(self) -> Solution:
+        """The last layer, solved for or as it is."""
+        return self.objective.solve(self.theta, self._linearization.features.double(), *self._solve_with)
+
+    def _pull_back(self, seed: Tensor) -> Tensor:
+        return self._linearization.vjp(seed.to(self._linearization.features))

@@ -8,7 +8,7 @@ neighbouring times (Newman et al. 2021, Sec. 5).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, override
 
 import torch
 from torch import Tensor
@@ -27,13 +27,13 @@ class Regulariser(Protocol):
         """A times a vector (n_theta,): the gradient at it, and the Hessian along it."""
         ...
 
-    def typical(self, where: slice) -> float:
+    def mean_diagonal(self, where: slice) -> float:
         """The mean of A's diagonal over a part of theta, for curvature estimates."""
         ...
 
 
 @dataclass(frozen=True)
-class Ridge:
+class Ridge(Regulariser):
     """alpha/2 ||theta||²."""
 
     alpha: float
@@ -41,21 +41,21 @@ class Ridge:
     def __post_init__(self) -> None:
         _require(self.alpha)
 
+    @override
     def value(self, theta: Tensor) -> Tensor:
-        """See `Regulariser`."""
         return 0.5 * self.alpha * (theta.double() ** 2).sum()
 
+    @override
     def apply(self, direction: Tensor) -> Tensor:
-        """See `Regulariser`."""
         return self.alpha * direction
 
-    def typical(self, where: slice) -> float:
-        """See `Regulariser`."""
+    @override
+    def mean_diagonal(self, where: slice) -> float:
         return self.alpha
 
 
 @dataclass(frozen=True)
-class LayerRidge:
+class LayerRidge(Regulariser):
     """opening/2 ||first n_opening weights||² + rest/2 ||the others||²."""
 
     opening: float
@@ -65,21 +65,21 @@ class LayerRidge:
     def __post_init__(self) -> None:
         _require(self.opening, self.rest)
 
+    @override
     def value(self, theta: Tensor) -> Tensor:
-        """See `Regulariser`."""
         return _half_product(theta, self.apply(theta))
 
+    @override
     def apply(self, direction: Tensor) -> Tensor:
-        """See `Regulariser`."""
         return torch.cat([self.opening * direction[: self.n_opening], self.rest * direction[self.n_opening :]])
 
-    def typical(self, where: slice) -> float:
-        """See `Regulariser`."""
+    @override
+    def mean_diagonal(self, where: slice) -> float:
         return self.opening if where.start < self.n_opening else self.rest
 
 
 @dataclass(frozen=True)
-class TimeDerivative:
+class TimeDerivative(Regulariser):
     """opening/2 ||first n_opening weights||² + rest/2 sum_j ||theta_(j+1) - theta_j||² over the times of the block.
 
     The differences are not divided by the time step, as in the original study: halving the step halves the sum of
@@ -96,12 +96,12 @@ class TimeDerivative:
         if self.n_times < 2:
             raise UsageError(f"a time derivative needs weights at two times at least, got {self.n_times}")
 
+    @override
     def value(self, theta: Tensor) -> Tensor:
-        """See `Regulariser`."""
         return _half_product(theta, self.apply(theta))
 
+    @override
     def apply(self, direction: Tensor) -> Tensor:
-        """See `Regulariser`."""
         in_time = direction[self.n_opening :].view(self.n_times, -1)
         steps = self.rest * (in_time[1:] - in_time[:-1])
         out = torch.zeros_like(in_time)
@@ -109,15 +109,15 @@ class TimeDerivative:
         out[:-1] -= steps
         return torch.cat([self.opening * direction[: self.n_opening], out.reshape(-1)])
 
-    def typical(self, where: slice) -> float:
-        """See `Regulariser`."""
+    @override
+    def mean_diagonal(self, where: slice) -> float:
         # The second difference has 2 on its diagonal, 1 at the ends.
         return self.opening if where.start < self.n_opening else self.rest * (2 - 2 / self.n_times)
 
 
-def as_regulariser(given: float | Regulariser) -> Regulariser:
+def as_regulariser(alpha: float | Regulariser) -> Regulariser:
     """A number as a ridge; a regulariser as it is."""
-    return Ridge(given) if isinstance(given, float | int) else given
+    return Ridge(alpha) if isinstance(alpha, float | int) else alpha
 
 
 def _half_product(theta: Tensor, applied: Tensor) -> Tensor:

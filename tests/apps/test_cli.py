@@ -253,7 +253,7 @@ def test_a_csv_that_is_none_is_one_sentence(gnvpro, model, tmp_path):
     (tmp_path / "points.csv").write_text("1.5," + "5" * 200_000 + "\n")
     ran = gnvpro("predict", model, "-p", tmp_path / "points.csv", "-o", tmp_path / "out.npz")
     assert ran.exit_code == 2
-    assert "expected a table of numbers" in ran.stderr
+    assert "cannot be read as a table" in ran.stderr
 
 
 def test_columns_of_a_csv_go_by_their_names(gnvpro, model, tmp_path):
@@ -269,3 +269,24 @@ def test_columns_of_a_csv_go_by_their_names(gnvpro, model, tmp_path):
     ran = gnvpro("predict", model, "--parameters", tmp_path / "wrong.csv", "--out", tmp_path / "x.csv")
     assert ran.exit_code == 2
     assert "expected columns" in ran.stderr
+
+
+def test_what_the_library_calls_arguments_are_options_here():
+    from gnvpro.apps.console import as_typed
+
+    said = "`append` and `trust` belong to fallback='pde'; add checkpoint_every=True, or gnvpro.calibrate (see gnvpro.apps.x)"
+    assert as_typed(said, ["append"]) == (
+        "--append and `trust` belong to --fallback pde; add --checkpoint-every, or gnvpro calibrate (see gnvpro.apps.x)"
+    )
+
+
+@pytest.mark.parametrize("defect", [ValueError("operands could not be broadcast"), KeyError("x"), TypeError("y")])
+def test_a_defect_is_no_bad_usage(gnvpro, monkeypatch, defect):
+    """What NumPy and Python raise is not the user's to mend, and keeps its traceback."""
+
+    def fails(*_, **__):
+        raise defect
+
+    monkeypatch.setattr("gnvpro.apps.info.info", fails)
+    with pytest.raises(type(defect)):
+        gnvpro("info", "anything")

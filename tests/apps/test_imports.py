@@ -33,7 +33,7 @@ data, model, out = sys.argv[1:]
 for words in (["train", data, "--out", model, "--widths", "4", "--budget", "20"],
               ["predict", model, "--parameters", data, "--out", out], ["info", model]):
     app(words, standalone_mode=False)
-import gnvpro.surrogate.elimination.drop_in
+import gnvpro.surrogate.elimination.varpro_loss
 assert "sklearn" not in sys.modules, "only the estimators need scikit-learn"
 """
     ran = python(code, FENICSX | {"numba"}, data, tmp_path / "m", tmp_path / "p.npz")

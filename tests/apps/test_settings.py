@@ -189,3 +189,9 @@ def test_the_command_that_makes_the_same_again_leaves_defaults_out():
 def test_commands_state_no_setting_of_training_again(options, base):
     own = set(inspect.get_annotations(options))
     assert not own & {field.name for field in dataclasses.fields(base)}
+
+
+def test_a_file_that_is_nested_too_deep_is_refused(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is not JSON"):
+        settings.resolve(Options, {}, tmp_path / "deep.json")

@@ -19,7 +19,7 @@ import torch
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.module import ModuleLinearization
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.training.device import torch_threads
 from tests.benchmarks import operations as by_hand
 
@@ -55,7 +55,7 @@ def _passes(
         for k in (N_INPUTS, N_TARGETS, network.width)
     )
     theta = network.initial(0).to(device)
-    objective = ReducedObjective(network, inputs, targets)
+    objective = reduced_least_squares(network, inputs, targets)
     point, at = objective.at(theta), network.linearize(theta, inputs)
     point.gauss_newton(theta)  # W W' and (A'A)^+ are made once a point
     general, features = ModuleLinearization(network, theta, inputs), at.features

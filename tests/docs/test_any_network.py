@@ -37,7 +37,7 @@ def test_the_programs_run_and_learn(names, capsys):
         assert names["search"].best_score_ > 0.95
 
 
-def test_the_drop_in_is_ten_lines():
+def test_the_loss_in_a_loop_is_ten_lines():
     # From the features to the end of the loop: what a reader adds to data and an accuracy.
     loop = BLOCKS[0][BLOCKS[0].index("features = ") : BLOCKS[0].index("with torch.no_grad")]
     assert len(loop.splitlines()) <= 10

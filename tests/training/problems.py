@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
-from gnvpro.training.fitting.fit import ValidationSet
+from gnvpro.training.fitting.validation import ValidationSet
 
 torch.set_default_dtype(torch.float64)
 
@@ -26,6 +26,6 @@ def objective_and_validation(network, samples=None, dtype=torch.float64, **optio
     samples = samples or smooth_samples(n_in=network.n_inputs)
     inputs, targets = torch.as_tensor(samples.parameters).to(dtype), torch.as_tensor(samples.observables)
     cut = 2 * len(inputs) // 3
-    objective = ReducedObjective(network, inputs[:cut], targets[:cut], **options)
+    objective = reduced_least_squares(network, inputs[:cut], targets[:cut], **options)
     weights = torch.ones(len(inputs) - cut, dtype=torch.float64)
     return objective, ValidationSet(objective, inputs[cut:], targets[cut:], weights)

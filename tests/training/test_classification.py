@@ -8,7 +8,8 @@ import torch
 
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 from gnvpro.training.class_settings import ClassSettings
-from gnvpro.training.classification import ClassProblem, train_classes
+from gnvpro.training.classification import train_classes
+from gnvpro.training.fitting.class_preparation import ClassPreparation
 from tests.calculus import assert_adjoint, assert_taylor
 
 NAMES = ("low", "middle", "high")
@@ -36,7 +37,7 @@ def test_classifier_is_better_than_guessing_by_far_and_says_what_it_cost(trainin
     summary = training.summary()
     assert summary["accuracy"]["test"] > 0.8
     assert summary["samples"] == {"train": 150, "validation": 80, "test": 80}
-    # A last line search and a last epoch may overdraw, by a few passes each.
+    # A last line search and a last epoch may cost more than what is left, by a few passes each.
     assert 25 + 120 <= summary["work_units"] < 25 + 120 + 15
     for name in ("train", "validation", "test"):
         samples = getattr(SPLIT, name)
@@ -76,15 +77,11 @@ def test_every_way_to_train_beats_the_largest_class(settings):
 
 def test_probabilities_are_those_of_the_fit(training):
     settings = dataclasses.replace(SHORT, finish="none", dtype="float64")
-    problem = ClassProblem(SPLIT, settings)
-    point = problem.reduced().at(problem.start())
-    made = problem.classifier(_Fit(point))
-    np.testing.assert_allclose(made.evaluate(SPLIT.train.inputs), point.inner.probabilities.numpy(), rtol=1e-11)
-
-
-class _Fit:
-    def __init__(self, point):
-        self.best = type("Best", (), dict(theta=point.theta, weights=point.outer.weights))
+    prepared = ClassPreparation(SPLIT, settings)
+    problem = prepared.problem()
+    point = problem.reduced.at(problem.theta)
+    classifier = prepared.classifier(point.theta, point.outer.weights)
+    np.testing.assert_allclose(classifier.evaluate(SPLIT.train.inputs), point.inner.probabilities.numpy(), rtol=1e-11)
 
 
 def test_derivatives_of_probabilities(training):

@@ -9,9 +9,9 @@ from torch import nn
 
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.module import ModuleNetwork
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.training.fitting.class_validation import ClassValidation
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ClassValidation
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
@@ -46,7 +46,9 @@ def test_convolutions_beat_a_linear_softmax(name, device):
     pixels, labels = torch.as_tensor(digits.data / 8 - 1).to(device), torch.as_tensor(digits.target).to(device)
 
     network = ModuleNetwork(convolutional(0), 64)
-    objective = ReducedClasses(network, pixels[train], one_hot(labels[train], 10), alpha_w=1e-4, alpha_theta=1e-4)
+    objective = reduced_cross_entropy(
+        network, pixels[train], one_hot(labels[train], 10), alpha_w=1e-4, alpha_theta=1e-4
+    )
     watched = ClassValidation(network, pixels[validation], labels[validation])
     fit = Fit(objective, network.initial(0).to(device), solver(), watched)
     fit.advance(budget)

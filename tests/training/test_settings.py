@@ -12,7 +12,7 @@ from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.settings import TrainSettings
 
 
-@pytest.mark.parametrize("module", ["settings", "class_settings"])
+@pytest.mark.parametrize("module", ["settings", "class_settings", "fit_settings"])
 def test_importing_settings_loads_neither_torch_nor_numpy(module):
     code = f"import sys, gnvpro.training.{module}; print(*({{'torch', 'numpy', 'scipy'}} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -35,7 +35,11 @@ def test_every_field_has_one_sentence_of_help_that_names_no_option(settings):
         (TrainSettings, dict(gain=0.0), "gain > 0, got 0.0"),
         (TrainSettings, dict(patience=float("nan")), "patience > 0, got nan"),
         (TrainSettings, dict(alpha_theta=-1e-9), "alpha_theta >= 0"),
+        (TrainSettings, dict(solver="adam"), "expected solver lbfgs or krylov or lm, got 'adam'"),
+        (TrainSettings, dict(goal="both"), "expected goal relative or absolute, got 'both'"),
+        (TrainSettings, dict(dtype="float16"), "expected dtype float64 or float32, got 'float16'"),
         (ClassSettings, dict(alpha_w=0.0), "alpha_w > 0"),
+        (ClassSettings, dict(finish="sgd"), "expected finish adam or none"),
         (ClassSettings, dict(budget=0.0), "budget > 0"),
         (ClassSettings, dict(features="bright"), "unknown features 'bright'"),
         (ClassSettings, dict(method="newton"), "unknown method 'newton'"),

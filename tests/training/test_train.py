@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.training.candidates import Candidate, candidates
 from gnvpro.training.choice.race import race
-from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.protocol import Status
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
@@ -110,6 +112,29 @@ def test_one_seed_gives_identical_weights_twice():
     assert torch.equal(first.surrogate.weights, second.surrogate.weights)
     other = train(SPLIT, dataclasses.replace(SHORT, seed=1))
     assert not torch.equal(first.surrogate.theta, other.surrogate.theta)
+
+
+def test_samples_are_split_by_the_seed_and_settings_may_be_given_one_by_one():
+    samples = smooth_samples(90)
+    settings = TrainSettings(widths=(6, 8), gain=1.0, budget=60, seed=3)
+    expected = train(samples.split(3, train=50, validation=20), settings)
+    found = train(samples, widths=(6, 8), gain=1.0, budget=60, seed=3, train=50, validation=20)
+    assert torch.equal(found.surrogate.weights, expected.surrogate.weights)
+    assert found.surrogate.training["samples"] == {"train": 50, "validation": 20, "calibration": 0, "test": 20}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(settings=SHORT, seed=1), "settings or seed by themselves, got both"),
+        (dict(sed=1), "unknown setting 'sed'; expected some of .*seed"),
+        (dict(test=5), "split already; leave the size of test out"),
+        (dict(budget=-1), "budget > 0"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        train(SPLIT, **arguments)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "krylov"])
@@ -230,7 +255,7 @@ def test_a_factory_call_that_forgot_its_device_fails_under_meta():
 def step_under_meta(network, solver):
     with _ScalarsOnMeta():
         inputs, targets = torch.empty(30, 3, device="meta"), torch.empty(30, 4, device="meta")
-        objective = ReducedObjective(network, inputs, targets)
+        objective = reduced_least_squares(network, inputs, targets)
         validation = ValidationSet(objective, inputs, targets, torch.empty(30, device="meta"))
         fit = Fit(objective, network.initial(0).to("meta"), solver, validation)
         fit._one_step()

@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,13 @@ from torch import nn
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Split
-from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.fit import Fit, FitState
+from gnvpro.training.fitting.stored import Stored, restored, stored
 from gnvpro.training.settings import TrainSettings
-from gnvpro.training.solvers.state import State
 
 INDEX = "checkpoint.json"
 EVERY = 200.0
-_FORMAT, _SCHEMA_VERSION = "gnvpro checkpoint", 1
+_FORMAT, _SCHEMA_VERSION = "gnvpro checkpoint", 2
 _OURS = re.compile(r"fit-\d+-\d+-\d+\.safetensors(\.new)?|checkpoint\.json(\.new)?")
 
 
@@ -108,7 +109,7 @@ class Checkpoint:
         if any(fit.stage == other.stage for other in self._fits):
             raise UsageError(f"two fits of one run have the stage {fit.stage!r}; expected different ones")
         if fit.stage in self._stored:
-            fit.restore(self._stored.pop(fit.stage))
+            fit.restore(restored_fit(self._stored.pop(fit.stage), fit))
             self._written[fit.stage] = fit.position
         self._fits.append(fit)
         return fit
@@ -127,7 +128,7 @@ class Checkpoint:
             if not any(fit.position) or self._written.get(fit.stage) == fit.position:
                 continue
             name = f"fit-{number}-{'-'.join(map(str, fit.position[:2]))}.safetensors"
-            content = _serialised(fit.state())
+            content = _serialised(stored(fit.state()))
             _replace(self._folder / name, content)
             self._files[fit.stage] = {"file": name, "sha256": hashlib.sha256(content).hexdigest()}
             self._written[fit.stage] = fit.position
@@ -144,7 +145,15 @@ class Checkpoint:
                 path.unlink()
 
 
-def _serialised(state: State) -> bytes:
+def restored_fit(given: Stored, fit: Fit) -> FitState:
+    """The state that a fit, made with the same arguments, is to take up; its solver knows the type of its own."""
+    like = fit.point.theta
+    state: FitState = restored(FitState, given, like)
+    solver = getattr(fit.solver, "state", None)
+    return replace(state, solver=restored(type(solver), Stored(state.solver, given.tensors), like))
+
+
+def _serialised(state: Stored) -> bytes:
     """Layouts are kept: the bits of a matrix product depend on the memory order of its factors."""
     transposed = [name for name, t in state.tensors.items() if not t.is_contiguous() and t.mT.is_contiguous()]
     tensors = {name: (t.mT if name in transposed else t).detach().contiguous() for name, t in state.tensors.items()}
@@ -153,7 +162,7 @@ def _serialised(state: State) -> bytes:
     return safetensors.torch.save(tensors, {"values": json.dumps(state.values), "transposed": json.dumps(transposed)})
 
 
-def _read_state(file: Path, expected: str) -> State:
+def _read_state(file: Path, expected: str) -> Stored:
     damaged = f"{file} is damaged; delete {file.parent} and train from the start"
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
         raise CheckpointError(damaged)
@@ -163,7 +172,7 @@ def _read_state(file: Path, expected: str) -> State:
         tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
     for name in json.loads(about["transposed"]):
         tensors[name] = tensors[name].mT
-    return State(json.loads(about["values"]), tensors)
+    return Stored(json.loads(about["values"]), tensors)
 
 
 def _read_index(file: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a training leaves: the surrogate, its errors, and how it came about."""
+"""What a training leaves: the model, its errors, and how it came about."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
 from gnvpro.training.fitting.records import Record
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress bar shows while training."""
-
-    stage: str
-    work_units: float
-    budget: float
-    validation_error: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,23 @@ class Training:
         """Write the model folder, with the history of the run and `extra` documents beside the model."""
         history = [asdict(record) for record in self.history]
         self.surrogate.save(path, overwrite=overwrite, extra={"history.json": history, **(extra or {})})
+
+
+@dataclass(frozen=True)
+class ClassTraining:
+    """The trained classifier and how it came about."""
+
+    classifier: Classifier
+    history: list[Record]
+
+    def summary(self) -> dict[str, Any]:
+        """One JSON-able object: `accuracy`, `method`, `status`, work and seconds, settings."""
+        return {"accuracy": self.classifier.accuracy, **self.classifier.training}
+
+    def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
+        """Write the model folder, with the history of the run and `extra` documents beside the model."""
+        history = [asdict(record) for record in self.history]
+        self.classifier.save(path, overwrite=overwrite, extra={"history.json": history, **(extra or {})})
 
 
 def mean_relative_error(surrogate: Surrogate, samples: Samples, *, anomalous: bool = False) -> float:

@@ -1,26 +1,27 @@
-"""From a split of samples to reduced problems: scaling, weights and polynomial columns, as tensors on the device."""
+"""From a split of samples to problems of training: scaling, weights and polynomial columns, as tensors on the device."""
 
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_least_squares
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.device import device_named
-from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.fitting.methods import Problem
+from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.settings import COMPRESSION, POLYNOMIAL_ALPHA_W, POLYNOMIAL_COMPRESSION, TrainSettings
-from gnvpro.training.solvers.protocol import Solver
 
 
 @dataclass(frozen=True)
@@ -31,28 +32,15 @@ class Frame:
     polynomials: PolynomialBasis | None = None
 
 
-class Aside:
-    """Counts what a training spends outside its fits; used as a context manager."""
-
-    def __init__(self) -> None:
-        self.work_units = self.cpu_seconds = self.wall_seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._start = time.process_time(), time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.cpu_seconds += time.process_time() - self._start[0]
-        self.wall_seconds += time.perf_counter() - self._start[1]
-
-
 class Preparation:
-    """The data of one training.
+    """The data of one training, for any network and scaling.
 
-    Errors are those of the observables less the background, where there is one: so are the weights of samples.
+    Errors are those of the observables less the background, where there is one: so are the weights of samples. Of the
+    settings it reads `goal`, `network`, `alpha_w`, `alpha_theta`, `seed`, `device` and `dtype`.
 
     Raises
     ------
-    ValueError
+    UsageError
         A device that cannot be used, or a sample whose relative error is undefined.
     """
 
@@ -60,8 +48,7 @@ class Preparation:
         self.split, self._settings = split, settings
         self.device, self._dtype = device_named(settings.device), getattr(torch, settings.dtype)
         self._relative = (settings.goal or ("absolute" if settings.network == "paper" else "relative")) == "relative"
-        self.aside = Aside()
-        self._objectives: dict[tuple[bool, float], ReducedObjective] = {}
+        self._objectives: dict[tuple[bool, float, str], ReducedObjective] = {}
         for name in ("train", "validation", "test"):
             _require_norms(getattr(split, name), name)
 
@@ -78,68 +65,89 @@ class Preparation:
         train = self.split.train
         return Frame(Scaling.raw(train.parameters, train.observables, train.background))
 
-    def fit(
+    def problem(
         self,
         network: FeatureNetwork,
         frame: Frame,
-        solver: Solver,
-        stage: str,
-        alpha_theta: float,
+        alpha_theta: float | None = None,
+        *,
         theta: Tensor | None = None,
         seed: int | None = None,
-    ) -> Fit:
-        """A fit of the network at the initial weights of a seed, or at `theta`, watched by the validation set."""
-        validation = self.split.validation
-        # Frames of one kind differ in the scale of the inputs only: targets and fixed columns are prepared once.
-        key = (frame.polynomials is not None, frame.scaling.output_scale)
-        if key not in self._objectives:
-            self._objectives[key] = self._objective(network, frame, self.split.train, alpha_theta)
-        inputs = self._inputs(frame, self.split.train)
-        objective = self._objectives[key].sibling(network, inputs, alpha_theta)
-        watched = ValidationSet(
-            objective,
-            self._inputs(frame, validation),
-            self._targets(frame, validation),
-            self._tensor(self._scaled_weights(frame, validation) / _rms(self._scaled_weights(frame, self.split.train))),
-            self._fixed(frame, validation),
-        )
-        start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
-        start = start.to(device=self.device, dtype=self._dtype)
-        return Fit(objective, start, solver, watched, patience=self._settings.patience, stage=stage)
+        curvature: GaussNewtonKind = "golub-pereyra",
+    ) -> Problem:
+        """The network's training on the training samples, from `theta` or the initial weights of a seed.
 
-    def refitted_weights(self, fit: Fit, frame: Frame) -> Tensor:
+        Parameters
+        ----------
+        alpha_theta, seed
+            Those of the settings where left out.
+        curvature
+            Of Gauss-Newton products, see `gnvpro.surrogate.objectives.reduced_least_squares`.
+        """
+        if alpha_theta is None:
+            alpha_theta = 1e-9 if self._settings.alpha_theta is None else self._settings.alpha_theta
+        # Frames of one kind differ in the scale of the inputs only: targets and fixed columns are prepared once.
+        key = (frame.polynomials is not None, frame.scaling.output_scale, curvature)
+        if key not in self._objectives:
+            self._objectives[key] = self._objective(network, frame, self.split.train, alpha_theta, curvature)
+        objective = self._objectives[key].sibling(network, self._inputs(frame, self.split.train), alpha_theta)
+        unit = _rms(self._scaled_weights(frame, self.split.train))
+
+        def measures(name: str) -> ValidationSet:
+            samples: Samples = getattr(self.split, name)
+            return ValidationSet(
+                objective,
+                self._inputs(frame, samples),
+                self._targets(frame, samples),
+                self._tensor(self._scaled_weights(frame, samples) / unit),
+                self._fixed(frame, samples),
+            )
+
+        start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
+        return Problem(objective, start.to(device=self.device, dtype=self._dtype), measures)
+
+    def surrogate(self, network: FeatureNetwork, theta: Tensor, weights: Tensor, frame: Frame) -> Surrogate:
+        """The model of theta and W of the scaled problem, not yet judged."""
+        train = self.split.train
+        spaces = train.parameter_space, train.observable_space
+        return Surrogate.assemble(network, theta, weights, frame.scaling, *spaces, train.provenance, frame.polynomials)
+
+    def refitted_weights(self, network: FeatureNetwork, theta: Tensor, frame: Frame) -> Tensor:
         """W in the unit of the observables, solved on training and validation samples together, theta as it is.
 
         The polynomial's coefficients are most of the model: on DC resistivity from 288 solves this lowers the mean
         error by 15-35 % and halves the largest at best. A network's alone gain nothing.
         """
         everything = self.split.train.joined(self.split.validation)
-        with self.aside:
-            weights = self._objective(fit.network, frame, everything, 0.0).at(fit.best.theta).outer_weights
-        self.aside.work_units += len(everything) / len(self.split.train)
+        weights = self._objective(network, frame, everything, 0.0).at(theta).outer_weights
         return (weights.detach().cpu().double() * frame.scaling.output_scale).contiguous()
 
+    def row_weights(self, samples: Samples) -> Array:
+        """Of the samples in the error, in the unit of the observables, (n,)."""
+        return 1 / np.linalg.norm(samples.anomalous, axis=1) if self._relative else np.ones(len(samples))
+
     def _objective(
-        self, network: FeatureNetwork, frame: Frame, samples: Samples, alpha_theta: float
+        self,
+        network: FeatureNetwork,
+        frame: Frame,
+        samples: Samples,
+        alpha_theta: float,
+        curvature: GaussNewtonKind = "golub-pereyra",
     ) -> ReducedObjective:
-        weights, alpha_w, compression = self._scaled_weights(frame, samples), self._settings.alpha_w, COMPRESSION
-        if frame.polynomials is not None:
-            compression = POLYNOMIAL_COMPRESSION
-        default = 1e-10 if frame.polynomials is None else POLYNOMIAL_ALPHA_W
-        return ReducedObjective(
+        weights, alpha_w = self._scaled_weights(frame, samples), self._settings.alpha_w
+        if alpha_w is None:
+            alpha_w = 1e-10 if frame.polynomials is None else POLYNOMIAL_ALPHA_W
+        return reduced_least_squares(
             network,
             self._inputs(frame, samples),
             self._targets(frame, samples),
             row_weights=self._tensor(weights / _rms(weights)),
             fixed=self._fixed(frame, samples),
-            alpha_w=default if alpha_w is None else alpha_w,
+            alpha_w=alpha_w,
             alpha_theta=alpha_theta,
-            compression=compression,
+            compression=COMPRESSION if frame.polynomials is None else POLYNOMIAL_COMPRESSION,
+            curvature=curvature,
         )
-
-    def row_weights(self, samples: Samples) -> Array:
-        """Of the samples in the error, in the unit of the observables, (n,)."""
-        return 1 / np.linalg.norm(samples.anomalous, axis=1) if self._relative else np.ones(len(samples))
 
     def _scaled_weights(self, frame: Frame, samples: Samples) -> Array:
         """Weights of the scaled residuals: times the amplitude, so that the error weighted is the one in true units."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -46,6 +46,11 @@ class Iterate:
         return cls(validation_error, point.network_weights, point.outer, work, iteration)
 
     @property
+    def network_weights(self) -> Tensor:
+        """Another name of theta, that of points."""
+        return self.theta
+
+    @property
     def weights(self) -> Tensor:
         """W in the coordinates of the targets, (n_out, width + q + 1)."""
         return self.outer.weights
@@ -58,8 +63,3 @@ class End(NamedTuple):
     forward: float
     backward: float
     validation_error: float
-
-    @classmethod
-    def of(cls, stored: dict[str, Any]) -> End:
-        """Back from JSON."""
-        return cls(**{**stored, "status": Status(stored["status"])})

@@ -18,9 +18,9 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.protocol import INNER_SHARE, Status, Step, judge
+from gnvpro.training.solvers.acceptance import INNER_SHARE
+from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,6 @@ class MinibatchDescent:
     def step(self, point: Point) -> Step:
         """An epoch, which ends early where the budget does."""
         objective = point.objective
-        if not isinstance(objective, FullObjective):
-            raise UsageError(f"minibatches need a FullObjective, got a {type(objective).__name__}; W is not in theta")
         if self._theta is None:
             self._theta = point.theta.clone()
             self._update = self._rule.update(self._theta)
@@ -162,24 +160,22 @@ class GradientDescent:
         self.name = f"varpro-{rule.kind}"
         self._rule = rule
         self._theta: Tensor | None = None
-        self._first_gradient = 0.0
+        self._stopping = StoppingTest()
 
     def step(self, point: Point) -> Step:
         """One update: a gradient, and a forward pass for the next point."""
         if self._theta is None:
             self._theta = point.theta.clone()
             self._update = self._rule.update(self._theta)
-        gradient_norm = float(torch.linalg.vector_norm(point.gradient))
-        self._first_gradient = self._first_gradient or gradient_norm
-        status = judge(gradient_norm, self._first_gradient)
+        status = self._stopping.status(point)
         if status is not Status.running:
             return Step(point, 0.0, False, status)
         self._update(point.gradient, self._rule.rate_at(point.objective.meter.total))
         change = self._theta - point.theta
         # To first order the step changes the value by this.
         accuracy = INNER_SHARE * abs(float(point.gradient @ change))
-        found = point.objective.at(self._theta.clone(), near=point, accuracy=accuracy)
+        there = point.objective.at(self._theta.clone(), near=point, accuracy=accuracy)
         length = float(torch.linalg.vector_norm(change))
-        if not math.isfinite(found.value):
+        if not math.isfinite(there.value):
             return Step(point, length, False, Status.nonfinite)
-        return Step(found, length, True)
+        return Step(there, length, True)

@@ -1,11 +1,15 @@
-"""A Kronecker-factored metric: the projected Gauss-Newton matrix, layer by layer.
+"""A Kronecker-factored metric: the Gauss-Newton matrix at fixed W, layer by layer.
 
-The gradient of a dense layer is h'g with h its inputs and g its sensitivities, so the layer's block of J'J is
-close to (h'h / n) (x) (g'g). With random signs E, the seed E W' has the covariance of the Gauss-Newton operator,
-and one backward pass gives g in every layer. In the eigenbases U_A, U_B of the two factors the diagonal is
-measured, not assumed to be a product (George et al. 2018, EKFAC):
+The gradient of a dense layer is h'g with h its inputs and g its sensitivities, so with J the derivative of the weighted
+predictions by theta at fixed W, the layer's block of J'J is close to (h'h / n) (x) (g'g). With random signs E, the seed E W'
+has the covariance of that matrix, and one backward pass gives g in every layer. In the eigenbases U_A, U_B of the two factors
+the diagonal is measured, not assumed to be a product (George et al. 2018, EKFAC):
 
     D = ((h U_A)²)' ((g U_B)²),   H_0 V = U_A [ (U_A' V U_B) / (D + lambda mean(D) + alpha_theta) ] U_B'.
+
+The reduced objective's own Gauss-Newton matrix, in which W moves, is that of the projected derivative; its trace is 10 to 1e6
+times smaller. L-BFGS mends the size, by the scale of its last step; estimates of the projected matrix cost more passes and
+were no better (docs/method.md).
 
 The gradient of a convolution at one sample is a sum of h'g over positions. Its factors sum over samples and positions
 (Grosse & Martens 2016); its D is that of the true gradients of the samples, cross terms between positions included,
@@ -15,13 +19,13 @@ which costs as much as the gradient does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.networks.protocol import Layer
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.state import State
 
 # Relative to the mean of D over all layers; larger damping suits noisy data.
 DAMPING = 1e-5
@@ -29,19 +33,30 @@ DAMPING = 1e-5
 GRADIENTS_AT_ONCE = 2**22
 
 
+class Factors(NamedTuple):
+    """Of one layer: its places in theta, its eigenbases U_A and U_B, and D in them."""
+
+    where: slice | Tensor
+    inputs_basis: Tensor
+    outputs_basis: Tensor
+    diagonal: Tensor
+
+
 @dataclass(frozen=True)
-class _Block:
+class Block:
+    """The same with 1 / (D + shift)."""
+
     where: slice | Tensor
     inputs_basis: Tensor
     outputs_basis: Tensor
     inverse_diagonal: Tensor
 
 
+@dataclass(frozen=True)
 class KroneckerMetric:
-    """The inverse metric H_0 and its square root, from one backward pass at a point."""
+    """The inverse metric H_0 and its square root, from one backward pass at a point; without blocks the identity."""
 
-    def __init__(self, blocks: list[_Block]) -> None:
-        self._blocks = blocks
+    blocks: list[Block]
 
     @classmethod
     def at(cls, point: Point, seed: int) -> KroneckerMetric | None:
@@ -49,38 +64,16 @@ class KroneckerMetric:
         layers = point.curvature_layers(torch.Generator().manual_seed(seed))
         if layers is None:
             return None
-        factors = [(layer.where, *_factors(layer)) for layer in layers]
-        mean = sum(diagonal.sum() * _copies(where) for where, *_, diagonal in factors) / len(point.theta)
-        shift, alpha = DAMPING * mean, point.objective.regulariser.typical
-        return cls(
-            [_Block(where, a, b, 1 / (diagonal + (shift + alpha(_span(where))))) for where, a, b, diagonal in factors]
-        )
-
-    def state(self) -> State:
-        """The blocks; see `gnvpro.training.solvers.state`."""
-        state = State({"n_blocks": len(self._blocks)})
-        for j, block in enumerate(self._blocks):
-            where = block.where
-            names = ("inputs_basis", "outputs_basis", "inverse_diagonal")
-            part = State({"slice": None}, {name: getattr(block, name) for name in names})
-            if isinstance(where, slice):
-                part.values["slice"] = [where.start, where.stop]
-            else:
-                part.tensors["places"] = where
-            state.add(f"{j}", part)
-        return state
+        return cls.of([factors_of(layer) for layer in layers], point)
 
     @classmethod
-    def of(cls, state: State) -> KroneckerMetric:
-        """The metric whose state this is."""
-        blocks = []
-        for j in range(state.values["n_blocks"]):
-            part = state.part(f"{j}")
-            assert part is not None
-            tensors, within = dict(part.tensors), part.values["slice"]
-            where = tensors.pop("places") if within is None else slice(*within)
-            blocks.append(_Block(where, **tensors))
-        return cls(blocks)
+    def of(cls, factors: list[Factors], point: Point, damping: float = DAMPING) -> KroneckerMetric:
+        """The metric of these factors of all of theta; the regularisation is the point's."""
+        mean = sum(diagonal.sum() * _copies(where) for where, *_, diagonal in factors) / len(point.theta)
+        shift, alpha = damping * mean, point.objective.regulariser.mean_diagonal
+        return cls(
+            [Block(where, a, b, 1 / (diagonal + (shift + alpha(_span(where))))) for where, a, b, diagonal in factors]
+        )
 
     def apply(self, vectors: Tensor) -> Tensor:
         """H_0 on one vector (n_theta,) or on rows (r, n_theta)."""
@@ -91,8 +84,10 @@ class KroneckerMetric:
         return self._scaled(vectors, root=True)
 
     def _scaled(self, vectors: Tensor, root: bool) -> Tensor:
+        if not self.blocks:
+            return vectors
         out = torch.empty_like(vectors)
-        for block in self._blocks:
+        for block in self.blocks:
             diagonal = block.inverse_diagonal.sqrt() if root else block.inverse_diagonal
             if vectors.ndim == 1 and isinstance(block.where, slice):
                 # The same products without the dispatch of the general case, which costs more than they do: twice a step.
@@ -110,25 +105,28 @@ class KroneckerMetric:
         return out
 
 
-def _factors(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
-    """U_A, U_B and D."""
-    h, g = layer.inputs, layer.sensitivities
+IDENTITY = KroneckerMetric([])
+
+
+def factors_of(layer: Layer) -> Factors:
+    """U_A, U_B and D, the sum of the samples' squared gradients."""
+    where, h, g = layer
     if h.ndim == 2 and h.shape[1] == 1:  # whole gradients of the samples: in the eigenbasis D is the eigenvalues
         rows = h * g
         eigenvalues, basis = torch.linalg.eigh(rows.t() @ rows)
-        return h.new_ones(1, 1), basis, eigenvalues.clamp(min=0).unsqueeze(0)
+        return Factors(where, h.new_ones(1, 1), basis, eigenvalues.clamp(min=0).unsqueeze(0))
     by_position = h.ndim == 3
     rows_h, rows_g = (h.flatten(0, 1), g.flatten(0, 1)) if by_position else (h, g)
     _, inputs_basis = torch.linalg.eigh(rows_h.t() @ rows_h)
     _, outputs_basis = torch.linalg.eigh(rows_g.t() @ rows_g)
     h, g = h @ inputs_basis, g @ outputs_basis
     if not by_position:
-        return inputs_basis, outputs_basis, (h**2).t() @ g**2
+        return Factors(where, inputs_basis, outputs_basis, (h**2).t() @ g**2)
     diagonal = h.new_zeros(h.shape[2], g.shape[2])
     together = max(1, GRADIENTS_AT_ONCE // diagonal.numel())
     for some_h, some_g in zip(h.split(together), g.split(together), strict=True):
         diagonal += torch.bmm(some_h.transpose(1, 2), some_g).square_().sum(0)
-    return inputs_basis, outputs_basis, diagonal
+    return Factors(where, inputs_basis, outputs_basis, diagonal)
 
 
 def _copies(where: slice | Tensor) -> int:

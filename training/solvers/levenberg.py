@@ -7,27 +7,26 @@ predicted (Nielsen 1999). A rejected step keeps the matrix, so trying a larger l
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.objectives.gram import gram_by_products
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.protocol import INNER_SHARE, Status, Step, judge
-from gnvpro.training.solvers.state import State
+from gnvpro.training.solvers.acceptance import try_step
+from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
 
 # The matrix of 4000 weights has 128 MB and takes seconds to factorise.
 MAX_WEIGHTS = 4000
-ACCEPT = 1e-4
 FIRST_DAMPING, SMALLEST_DAMPING, LARGEST_DAMPING = 1e-3, 1e-14, 1e12
 
 
 class LevenbergMarquardt:
     """Levenberg-Marquardt as a `gnvpro.training.solvers.protocol.Solver`.
 
-    The curvature is the point's own `gauss_newton_matrix()`, where it has one (Kaufman's, from a structured Gram matrix, for
-    least squares); otherwise products with the identity.
+    The curvature is the point's `gauss_newton_matrix`: Kaufman's, from a structured Gram matrix, for least squares; otherwise
+    products with the identity.
 
     Parameters
     ----------
@@ -39,60 +38,45 @@ class LevenbergMarquardt:
     validation_interval = 1
 
     def __init__(self, damping: float = FIRST_DAMPING) -> None:
-        self._damping, self._growth = damping, 2.0
-        self._matrix: Tensor | None = None
-        self._first_gradient = 0.0
+        self.state = _State(damping)
 
     def step(self, point: Point) -> Step:
         """One trial step; a matrix is built only where the last step moved.
 
         Raises
         ------
-        ValueError
+        UsageError
             More weights than a dense matrix is good for.
         """
-        if self._matrix is None:
+        state = self.state
+        if state.matrix is None:
             _require_few(len(point.theta))
-            gradient_norm = float(torch.linalg.vector_norm(point.gradient))
-            self._first_gradient = self._first_gradient or gradient_norm
-            status = judge(gradient_norm, self._first_gradient)
+            status = state.stopping.status(point)
             if status is not Status.running:
                 return Step(point, 0.0, False, status)
-            self._matrix = curvature_matrix(point)
+            state.matrix = point.gauss_newton_matrix()
         gradient = point.gradient.double()
-        factor, shift = self._factorised(self._matrix)
+        factor, shift = self._factorised(state.matrix)
         if factor is None:
             return Step(point, 0.0, False, Status.nonfinite)
         step = -torch.cholesky_solve(gradient.unsqueeze(1), factor)[:, 0]
         length = float(torch.linalg.vector_norm(step))
         # m(0) - m(s) = -g's - s'Hs/2, and (H + shift I) s = -g.
         predicted = 0.5 * float(step @ (shift * step - gradient))
-        trial = point.objective.at(point.theta + step.to(point.theta), near=point, accuracy=INNER_SHARE * predicted)
-        ratio = (point.value - trial.value) / predicted
-
-        if not ratio > ACCEPT:  # also where the trial is not a number
+        trial = try_step(point, step.to(point.theta), predicted)
+        if not trial.is_accepted:
             self._raise_damping()
-            collapsed = self._damping > LARGEST_DAMPING
+            collapsed = state.damping > LARGEST_DAMPING
             return Step(point, length, False, Status.radius_collapsed if collapsed else Status.running)
-        self._damping = max(self._damping * max(1 / 9, 1 - (2 * ratio - 1) ** 3), SMALLEST_DAMPING)
-        self._growth, self._matrix = 2.0, None
-        return Step(trial, length, True)
-
-    def state(self) -> State:
-        """See `gnvpro.training.solvers.state.Resumable`."""
-        values = {"damping": self._damping, "growth": self._growth, "first_gradient": self._first_gradient}
-        return State(values, {} if self._matrix is None else {"matrix": self._matrix})
-
-    def restore(self, state: State) -> None:
-        """See `gnvpro.training.solvers.state.Resumable`."""
-        self._damping, self._growth = state.values["damping"], state.values["growth"]
-        self._first_gradient, self._matrix = state.values["first_gradient"], state.tensors.get("matrix")
+        state.damping = max(state.damping * max(1 / 9, 1 - (2 * trial.ratio - 1) ** 3), SMALLEST_DAMPING)
+        state.growth, state.matrix = 2.0, None
+        return Step(trial.point, length, True)
 
     def _factorised(self, matrix: Tensor) -> tuple[Tensor | None, float]:
         """Cholesky factor of the damped matrix and the shift; more damping where it is not numerically definite."""
         mean = float(matrix.diagonal().mean())
-        while math.isfinite(mean) and self._damping <= LARGEST_DAMPING:
-            shift, shifted = self._damping * mean, matrix.clone()
+        while math.isfinite(mean) and self.state.damping <= LARGEST_DAMPING:
+            shift, shifted = self.state.damping * mean, matrix.clone()
             shifted.diagonal().add_(shift)
             factor, failed = torch.linalg.cholesky_ex(shifted)
             if not int(failed):
@@ -101,16 +85,8 @@ class LevenbergMarquardt:
         return None, math.nan
 
     def _raise_damping(self) -> None:
-        self._damping *= self._growth
-        self._growth *= 2.0
-
-
-def curvature_matrix(point: Point) -> Tensor:
-    """The Gauss-Newton matrix of a point, (n_theta, n_theta) in float64."""
-    own = getattr(point, "gauss_newton_matrix", None)
-    if own is not None:
-        return own()
-    return gram_by_products(point.gauss_newton, len(point.theta), point.theta).double()
+        self.state.damping *= self.state.growth
+        self.state.growth *= 2.0
 
 
 def _require_few(n_theta: int) -> None:
@@ -119,3 +95,13 @@ def _require_few(n_theta: int) -> None:
             f"Levenberg-Marquardt factorises a dense matrix and expects at most {MAX_WEIGHTS} weights, got {n_theta}; "
             "use a smaller network, or the solver lbfgs or krylov"
         )
+
+
+@dataclass
+class _State:
+    """`matrix` is that of the point where the last step was refused."""
+
+    damping: float
+    growth: float = 2.0
+    matrix: Tensor | None = None
+    stopping: StoppingTest = field(default_factory=StoppingTest)

@@ -1,13 +1,18 @@
-"""The contract of a solver: one step at a time, each with a record of what it did."""
+"""The contract of a solver: one step at a time, each with a record of what it did; and when a solver stops."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import torch
 
 from gnvpro.surrogate.objectives.protocol import Point
+
+# A gradient this much smaller than the first one is rounding: the line search sees nothing below it.
+GRADIENT_REDUCTION = 1e-10
 
 
 class Status(StrEnum):
@@ -49,14 +54,28 @@ class Solver(Protocol):
         ...
 
 
-# Of the reduction a step predicts: the error of the value that an iterative inner solve may leave.
-INNER_SHARE = 1e-3
-# A gradient this much smaller than the first one is rounding: the line search sees nothing below it.
-GRADIENT_REDUCTION = 1e-10
+@runtime_checkable
+class Resumable(Solver, Protocol):
+    """A solver that can be put aside and taken up again with the same bits.
+
+    `state` is a dataclass of what the next steps depend on besides the point, for `gnvpro.training.fitting.stored`; a solver
+    made with the same arguments becomes this one when it is given its state.
+    """
+
+    state: Any
 
 
-def judge(gradient_norm: float, first: float) -> Status:
-    """Whether a gradient of this norm still gives a step, when the first of the fit had norm `first`."""
-    if not math.isfinite(gradient_norm):
-        return Status.nonfinite
-    return Status.converged if gradient_norm <= GRADIENT_REDUCTION * first else Status.running
+@dataclass
+class StoppingTest:
+    """Whether a gradient still gives a step, compared with the first one of the fit."""
+
+    first_norm: float = 0.0
+    norm: float = 0.0
+
+    def status(self, point: Point) -> Status:
+        """`running`, `converged` or `nonfinite`; the norm of the gradient is `norm` then."""
+        self.norm = float(torch.linalg.vector_norm(point.gradient))
+        self.first_norm = self.first_norm or self.norm
+        if not math.isfinite(self.norm):
+            return Status.nonfinite
+        return Status.converged if self.norm <= GRADIENT_REDUCTION * self.first_norm else Status.running

@@ -7,7 +7,7 @@ rejected step keeps the basis, so trying a smaller radius costs one forward pass
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,12 +15,11 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.kronecker_metric import KroneckerMetric
+from gnvpro.training.solvers.acceptance import try_step
+from gnvpro.training.solvers.kronecker_metric import IDENTITY, KroneckerMetric
 from gnvpro.training.solvers.lanczos import KrylovBasis, lanczos
-from gnvpro.training.solvers.protocol import INNER_SHARE, Status, Step, judge
-from gnvpro.training.solvers.state import State, as_tensor
+from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
 
-ACCEPT = 1e-4
 SHRINK_BELOW, GROW_ABOVE = 0.1, 0.75
 SMALLEST_RADIUS = 1e-13
 
@@ -47,98 +46,63 @@ class TrustRegionKrylov:
         seed: int = 0,
     ) -> None:
         self._size, self._tolerance = size, tolerance
-        self._use_metric, self._seed, self._iteration = metric, seed, 0
-        self._radius: float | None = None
-        self._model: _Model | None = None
-        self._first_gradient = 0.0
+        self._use_metric, self._seed = metric, seed
+        self.state = _State()
 
     def step(self, point: Point) -> Step:
         """One trial step; a model is built only where the last step moved."""
-        if self._model is None:
-            gradient_norm = float(torch.linalg.vector_norm(point.gradient))
-            self._first_gradient = self._first_gradient or gradient_norm
-            status = judge(gradient_norm, self._first_gradient)
+        state = self.state
+        if state.model is None:
+            status = state.stopping.status(point)
             if status is not Status.running:
-                return Step(point, self._radius or 0.0, False, status)
-            self._model = self._build(point)
-        self._iteration += 1
-        model = self._model
-        if self._radius is None:
-            self._radius = _length(model.smallest(math.inf))
-        coordinates = model.smallest(self._radius)
+                return Step(point, state.radius or 0.0, False, status)
+            state.model = self._build(point)
+        state.iteration += 1
+        model = state.model
+        radius = _length(model.smallest(math.inf)) if state.radius is None else state.radius
+        coordinates = model.smallest(radius)
         length = _length(coordinates)
-        predicted = model.predicted_reduction(coordinates)
-        theta = point.theta + model.step(coordinates)
-        trial = point.objective.at(theta, near=point, accuracy=INNER_SHARE * predicted)
-        ratio = (point.value - trial.value) / predicted
+        trial = try_step(point, model.step(coordinates), model.predicted_reduction(coordinates))
+        if not trial.is_accepted:
+            state.radius = 0.5 * min(radius, length)
+            status = Status.radius_collapsed if state.radius < SMALLEST_RADIUS else Status.running
+            return Step(point, state.radius, False, status)
+        if trial.ratio < SHRINK_BELOW:
+            radius *= 0.5
+        elif trial.ratio > GROW_ABOVE and length > 0.99 * radius:
+            radius *= 2.0
+        state.radius, state.model = radius, None
+        return Step(trial.point, radius, True)
 
-        if not ratio > ACCEPT:  # also where the trial is not a number
-            self._radius = 0.5 * min(self._radius, length)
-            status = Status.radius_collapsed if self._radius < SMALLEST_RADIUS else Status.running
-            return Step(point, self._radius, False, status)
-        if ratio < SHRINK_BELOW:
-            self._radius *= 0.5
-        elif ratio > GROW_ABOVE and length > 0.99 * self._radius:
-            self._radius *= 2.0
-        self._model = None
-        return Step(trial, self._radius, True)
+    def _build(self, point: Point) -> Model:
+        metric = KroneckerMetric.at(point, self._seed + self.state.iteration) if self._use_metric else None
+        metric = metric or IDENTITY
+        downhill = -metric.apply_root(point.gradient)
 
-    def state(self) -> State:
-        """See `gnvpro.training.solvers.state.Resumable`."""
-        state = State(
-            {"iteration": self._iteration, "radius": self._radius, "first_gradient": self._first_gradient},
-        )
-        state.add("model", None if self._model is None else self._model.state())
-        return state
+        def operator(vector: Tensor) -> Tensor:
+            return metric.apply_root(point.gauss_newton(metric.apply_root(vector)))
 
-    def restore(self, state: State) -> None:
-        """See `gnvpro.training.solvers.state.Resumable`."""
-        values, model = state.values, state.part("model")
-        self._iteration, self._radius = values["iteration"], values["radius"]
-        self._first_gradient = values["first_gradient"]
-        self._model = None if model is None else _Model.restored(model)
-
-    def _build(self, point: Point) -> _Model:
-        metric = KroneckerMetric.at(point, self._seed + self._iteration) if self._use_metric else None
-
-        def root(vector: Tensor) -> Tensor:
-            return vector if metric is None else metric.apply_root(vector)
-
-        downhill = -root(point.gradient)
-        basis = lanczos(lambda v: root(point.gauss_newton(root(v))), downhill, self._size, self._tolerance)
-        return _Model.of(basis, float(torch.linalg.vector_norm(downhill)), metric)
+        basis = lanczos(operator, downhill, self._size, self._tolerance)
+        return Model.of(basis, float(torch.linalg.vector_norm(downhill)), metric)
 
 
-class _Model(NamedTuple):
+@dataclass(frozen=True)
+class Model:
     """The quadratic model in the eigenbasis of T: eigenvalues, -g in it, and the way back to theta."""
 
     curvatures: np.ndarray
     downhill: np.ndarray
     eigenvectors: np.ndarray
-    basis: KrylovBasis
-    metric: KroneckerMetric | None
+    vectors: Tensor
+    metric: KroneckerMetric
 
     @classmethod
-    def of(cls, basis: KrylovBasis, gradient_norm: float, metric: KroneckerMetric | None) -> _Model:
+    def of(cls, basis: KrylovBasis, gradient_norm: float, metric: KroneckerMetric) -> Model:
+        """From a Krylov basis that begins along the gradient."""
         curvatures, eigenvectors = np.linalg.eigh(basis.tridiagonal)
         # J'J + alpha I has no negative curvature; what Lanczos shows below this is rounding.
         curvatures = np.maximum(curvatures, 1e-16 * curvatures[-1])
-        return cls(curvatures, gradient_norm * eigenvectors[0], eigenvectors, basis, metric)
-
-    def state(self) -> State:
-        arrays = (self.curvatures, self.downhill, self.eigenvectors, self.basis.tridiagonal)
-        names = ("curvatures", "downhill", "eigenvectors", "tridiagonal")
-        tensors = {name: as_tensor(array) for name, array in zip(names, arrays, strict=True)}
-        state = State({}, {**tensors, "vectors": self.basis.vectors})
-        state.add("metric", None if self.metric is None else self.metric.state())
-        return state
-
-    @classmethod
-    def restored(cls, state: State) -> _Model:
-        basis = KrylovBasis(state.tensors["vectors"], state.array("tridiagonal"))
-        curvatures, downhill, vectors = (state.array(name) for name in ("curvatures", "downhill", "eigenvectors"))
-        metric = state.part("metric")
-        return cls(curvatures, downhill, vectors, basis, None if metric is None else KroneckerMetric.of(metric))
+        return cls(curvatures, gradient_norm * eigenvectors[0], eigenvectors, basis.vectors, metric)
 
     def smallest(self, radius: float) -> np.ndarray:
         """Minimiser within the radius: (T + lambda I) c = -g with lambda >= 0 and ||c|| <= radius."""
@@ -159,10 +123,17 @@ class _Model(NamedTuple):
 
     def step(self, coordinates: np.ndarray) -> Tensor:
         """The step in theta."""
-        vectors = self.basis.vectors
-        in_basis = torch.as_tensor(self.eigenvectors @ coordinates, dtype=vectors.dtype, device=vectors.device)
-        step = in_basis @ vectors
-        return step if self.metric is None else self.metric.apply_root(step)
+        return self.metric.apply_root(torch.as_tensor(self.eigenvectors @ coordinates).to(self.vectors) @ self.vectors)
+
+
+@dataclass
+class _State:
+    """`model` is that of the point where the last step was refused."""
+
+    iteration: int = 0
+    radius: float | None = None
+    model: Model | None = None
+    stopping: StoppingTest = field(default_factory=StoppingTest)
 
 
 def _length(vector: np.ndarray) -> float:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
+from gnvpro.pde_data.storage.files import listed, load_arrays, numbers, read_table
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
-_PART = re.compile(r"([0-9.eE+-]+?)\s*(%?)")
+_PART = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%?)")
 # A plus sign that is not of an exponent.
 _PLUS = re.compile(r"(?<![0-9.][eE])\+")
 EXPECTED = "expected noise such as 2%, 0.001, 2%+0.001 (relative and absolute, added) or a .npy or .csv file"
@@ -45,6 +46,11 @@ class Noise:
         """Number of observations."""
         return len(self.factor)
 
+    @property
+    def correlated(self) -> bool:
+        """Whether it has a covariance."""
+        return self.factor.ndim == 2
+
     @cached_property
     def standard_deviations(self) -> Array:
         """Of every observation (m,)."""
@@ -75,45 +81,57 @@ class Noise:
         return Noise(cholesky(covariance[np.ix_(measured, measured)], lower=True))
 
 
-def parse_noise(text: str, values: Array, given: Array | None = None) -> Noise:
-    """Noise from what a user wrote.
+def noise_of(noise: object, values: Array, standard_deviations: Array | None = None) -> Noise:
+    """The noise of observations, as a user gives it.
 
     Parameters
     ----------
-    text
+    noise
         `2%` of each value's size; `0.001` in the unit of the observations; `2%+0.001`, standard deviations added as is
-        usual for field data; `data`: the standard deviations in the file of the observations; or a file, .npy or .csv,
-        of standard deviations (m,) or a covariance (m, m).
+        usual for field data; `data`: the standard deviations that came with the observations; a file, .npy or .csv; a
+        number; or an array: standard deviations (m,) or a covariance (m, m).
     values : (m,)
         The observations; NaN where there is none.
-    given : (m,)
-        Standard deviations that came with the observations.
+    standard_deviations : (m,)
+        That came with the observations.
 
     Raises
     ------
-    ValueError
+    UsageError
         Anything else, or noise that is not positive where there is an observation.
+    FileNotFoundError
+        No such file.
     """
-    if text.strip() == "data":
-        if given is None:
+    if isinstance(noise, Noise):
+        return noise
+    if isinstance(noise, str) and noise.strip() == "data":
+        if standard_deviations is None:
             raise UsageError(f"the observations came without standard deviations; {EXPECTED}")
-        return _checked(given, values)
-    if (path := Path(text)).suffix in (".npy", ".csv"):
-        return _checked(_read(path), values)
+        return _checked(standard_deviations, values)
+    if isinstance(noise, str | Path) and Path(noise).suffix in (".npy", ".csv"):
+        return _checked(_read(Path(noise)), values)
+    if isinstance(noise, str):
+        relative, absolute = _parts(noise)
+        return _checked(relative * np.abs(values) + absolute, values)
+    try:
+        array = np.asarray(noise, float)
+    except (TypeError, ValueError):
+        raise UsageError(f"{EXPECTED}, a number or an array; got {noise!r}") from None
+    return _checked(np.full(len(values), array) if array.ndim == 0 else array, values)
+
+
+def _parts(text: str) -> tuple[float, float]:
+    """Relative and absolute standard deviation of a text such as `2%+0.001`."""
     relative = absolute = 0.0
     for part in _PLUS.split(text):
-        found = _PART.fullmatch(part.strip())
-        try:
-            size = float(found[1]) if found else -1.0
-        except ValueError:
-            size = -1.0
-        if not (found and 0 < size < np.inf):
+        match = _PART.fullmatch(part.strip())
+        if match is None or not 0 < float(match[1]) < np.inf:
             raise UsageError(f"{EXPECTED}; got {text!r}")
-        if found[2]:
-            relative += size / 100
+        if match[2]:
+            relative += float(match[1]) / 100
         else:
-            absolute += size
-    return _checked(relative * np.abs(values) + absolute, values)
+            absolute += float(match[1])
+    return relative, absolute
 
 
 def _checked(spread: Array, values: Array) -> Noise:
@@ -140,8 +158,12 @@ def _checked(spread: Array, values: Array) -> Noise:
 def _read(path: Path) -> Array:
     if not path.exists():
         raise FileNotFoundError(f"no noise at {path}; check the name")
-    try:
-        read = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",")
-        return np.atleast_1d(np.asarray(read, float))
-    except (ValueError, TypeError, EOFError) as error:
-        raise UsageError(f"{path}: expected numbers, standard deviations or a covariance ({error})") from None
+    if path.suffix == ".npy":
+        return np.atleast_1d(numbers(path, "the noise", load_arrays(path)[""]))
+    table = read_table(path)
+    if len(table.header) > 1:
+        raise UsageError(
+            f"{path}: expected numbers alone, standard deviations or a covariance, got {listed(table.header)}"
+        )
+    values = table.numbers()
+    return values.ravel() if 1 in values.shape else values

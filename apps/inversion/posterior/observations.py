@@ -1,145 +1,103 @@
-"""Observations from a file: values by name or in order, with standard deviations where the file has them."""
+"""Observations of a model: an array, values by name, or a file of them."""
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from gnvpro.pde_data.storage.files import load_arrays, pick
+from gnvpro.pde_data.storage.files import ARRAYS, find_names, listed, load_arrays, numbers, pick, read_table
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.spaces import Array, Space, shortened
+from gnvpro.surrogate.spaces import Array, Space
 
 NAME, VALUE, DEVIATION = "observable", "value", "standard_deviation"
-EXPECTED = f".csv with a column {VALUE} (and {NAME}, {DEVIATION}), .npz with `observations`, or .npy"
+EXPECTED = f".csv with a column {VALUE} (and {NAME}, {DEVIATION}), .npz or .mat with `observations`, or .npy"
 
 
-@dataclass(frozen=True)
-class Observations:
-    """What was measured.
+def observations_of(observations: object, space: Space) -> tuple[Array, Array | None]:
+    """Observations of a space (n_out,), NaN where nothing was measured, and their standard deviations where given.
 
-    Attributes
+    Parameters
     ----------
-    values : (n_out,)
-        NaN where nothing was.
-    standard_deviations : (n_out,)
-        Of their noise; None where the file says nothing of it.
-    """
-
-    values: Array
-    standard_deviations: Array | None = None
-
-
-def read_observations(path: Path, space: Space) -> Observations:
-    """Observations of a space from a .csv, .npz or .npy file.
-
-    A .csv has one observable a line: `value`, and with it `observable`, its name, where not all were measured or they
-    come in another order; `standard_deviation` is optional. Empty values and NaN are observations that are missing.
+    observations
+        An array (n_out,); values by name, of any of the observables; or a file. A .csv has one observable a line:
+        `value`, and with it `observable`, its name, where not all were measured or they come in another order;
+        `standard_deviation` is optional, and empty values are missing.
 
     Raises
     ------
+    UsageError
+        Another form or format, another number of values, unknown or repeated names, or nothing measured.
     FileNotFoundError
-        Nothing there.
-    ValueError
-        Another format, another number of values, unknown or repeated names, or nothing measured.
+        No such file.
     """
+    source, deviations = "observations", None
+    if isinstance(observations, str | Path):
+        source = str(observations)
+        values, deviations = _read(Path(observations), space)
+    elif isinstance(observations, Mapping):
+        column = numbers(source, "the values", list(observations.values()), 1)
+        values = _by_name(source, list(map(str, observations)), column[:, None], space)[:, 0]
+    else:
+        values = _vector(source, observations, space)
+    if not np.isfinite(values).any():
+        raise UsageError(f"{source}: there is no observation, all values are missing")
+    if np.isinf(values).any():
+        raise UsageError(f"{source}: observation {space.names[int(np.argmax(np.isinf(values)))]} is infinite")
+    return values, deviations
+
+
+def _read(path: Path, space: Space) -> tuple[Array, Array | None]:
     if not path.exists():
         raise FileNotFoundError(f"no observations at {path}; expected a {EXPECTED}")
-    deviations = None
-    try:
-        if path.suffix == ".csv":
-            values, deviations = _read_csv(path, space)
-        elif path.suffix == ".npy":
-            arrays = load_arrays(path)
-            values = arrays[pick(path, arrays, ("observations",))]
-        elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                if "observations" not in stored.files:
-                    found = shortened(", ".join(stored.files) or "none")
-                    raise UsageError(f"{path}: expected an array named observations, got {found}")
-                values = stored["observations"]
-                deviations = stored[DEVIATION] if DEVIATION in stored.files else None
-        else:
-            raise UsageError(f"{path}: expected a {EXPECTED}")
-    except (BadZipFile, EOFError, OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); is it complete?") from error
-    values = _vector(path, values, space, "observations")
-    if deviations is not None:
-        deviations = _vector(path, deviations, space, "standard deviations")
-    if not np.isfinite(values).any():
-        raise UsageError(f"{path}: there is no observation, all values are missing")
-    if np.isinf(values).any():
-        raise UsageError(f"{path}: observation {space.names[int(np.argmax(np.isinf(values)))]} is infinite")
-    return Observations(values, deviations)
-
-
-def _vector(path: Path, values: Array, space: Space, what: str) -> Array:
-    try:
-        values = np.asarray(values, float)
-    except ValueError:
-        raise UsageError(f"{path}: expected numbers for the {what}, got {values.dtype}") from None
-    if values.size != space.size or sum(n > 1 for n in values.shape) > 1:
-        raise UsageError(
-            f"{path}: expected {space.size} {what}, one for every observable of the model; got {values.shape}"
-        )
-    return values.reshape(-1)
+    if path.suffix.lower() == ".csv":
+        return _read_csv(path, space)
+    if path.suffix.lower() not in ARRAYS:
+        raise UsageError(f"{path}: expected a {EXPECTED}")
+    arrays = load_arrays(path)
+    values = _vector(str(path), arrays[pick(path, arrays, ("observations",))], space)
+    place = find_names([DEVIATION], list(arrays), str(path))[0]
+    return values, None if place is None else _vector(str(path), list(arrays.values())[place], space)
 
 
 def _read_csv(path: Path, space: Space) -> tuple[Array, Array | None]:
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file, skipinitialspace=True)
-        columns = [name.strip() for name in rows.fieldnames or []]
-        if VALUE not in columns:
-            raise UsageError(
-                f"{path}: expected a header with {VALUE}, got {shortened(', '.join(columns) or 'nothing')}"
-            )
-        lines = [{(k or "").strip(): v for k, v in row.items() if isinstance(v, str)} for row in rows]
-    places = _places(path, lines, space) if NAME in columns else range(len(lines))
-    if len(lines) != space.size and NAME not in columns:
+    table = read_table(path)
+    name, value, deviation = find_names((NAME, VALUE, DEVIATION), table.header, str(path))
+    if value is None:
+        raise UsageError(f"{path}: expected a header with {VALUE}, got {listed(table.header)}")
+    columns = table.numbers([place for place in (value, deviation) if place is not None], blanks=True)
+    if name is not None:
+        columns = _by_name(str(path), table.column(name), columns, space)
+    elif len(columns) != space.size:
         raise UsageError(
-            f"{path}: expected {space.size} lines, one for every observable of the model, got {len(lines)}; with a column "
+            f"{path}: expected {space.size} lines, one for every observable of the model, got {len(columns)}; with a column "
             f"{NAME} some may be missing"
         )
-    values, deviations = np.full(space.size, np.nan), np.full(space.size, np.nan)
-    for number, (place, line) in enumerate(zip(places, lines, strict=True)):
-        values[place] = _number(path, number, line.get(VALUE, ""))
-        deviations[place] = _number(path, number, line.get(DEVIATION, ""))
-    return values, deviations if DEVIATION in columns else None
+    return columns[:, 0], None if deviation is None else columns[:, 1]
 
 
-def _places(path: Path, lines: list[dict[str, str]], space: Space) -> list[int]:
-    where = {name: place for place, name in enumerate(space.names)}
-    places = []
-    for number, line in enumerate(lines):
-        name = line.get(NAME, "").strip()
-        if name not in where:
-            raise UsageError(
-                f"{path}, line {number + 2}: the model has no observable {name!r}; it has {shortened(', '.join(space.names))}"
-            )
-        if where[name] in places:
-            raise UsageError(f"{path}, line {number + 2}: {name} is there twice; average repeated measurements first")
-        places.append(where[name])
-    return places
+def _by_name(source: str, names: Sequence[str], rows: Array, space: Space) -> Array:
+    """Rows (n, k) of some observables, put where these are in the space (n_out, k); NaN where there is none."""
+    places = find_names(space.names, names, source)
+    if unknown := [name for place, name in enumerate(names) if place not in places]:
+        raise UsageError(f"{source}: the model has no observable {unknown[0]!r}; it has {listed(space.names)}")
+    ordered = np.full((space.size, rows.shape[1]), np.nan)
+    for j, place in enumerate(places):
+        if place is not None:
+            ordered[j] = rows[place]
+    return ordered
 
 
-def _number(path: Path, line: int, text: str) -> float:
-    if not text.strip():
-        return np.nan
+def _vector(source: str, values: object, space: Space) -> Array:
     try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{path}, line {line + 2}: expected a number, got {text!r}") from None
-
-
-def write_observations(path: Path, space: Space, values: Array, standard_deviations: Array) -> None:
-    """A .csv that `read_observations` reads."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([NAME, VALUE, DEVIATION])
-        writer.writerows(
-            [name, f"{value:.8g}", f"{deviation:.4g}"]
-            for name, value, deviation in zip(space.names, values, standard_deviations, strict=True)
+        vector = numbers(source, "the observations", np.asarray(values))
+    except UsageError:
+        raise
+    except ValueError as error:  # rows of different lengths
+        raise UsageError(f"{source}: expected an array of numbers ({error})") from None
+    if vector.size != space.size or sum(n > 1 for n in vector.shape) > 1:
+        raise UsageError(
+            f"{source}: expected {space.size} numbers, one for every observable of the model; got {vector.shape}"
         )
+    return vector.reshape(-1)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from gnvpro.apps.inversion.posterior.error_model import ErrorModel
-from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.noise import Noise, noise_of
+from gnvpro.apps.inversion.posterior.observations import observations_of
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is known of the parameters.
+    """The law of the parameters given the observations.
 
     Attributes
     ----------
@@ -46,6 +49,24 @@ class Posterior:
         if not self.measured.any():
             raise UsageError("there is no observation: all values are missing")
 
+    @classmethod
+    def of(
+        cls,
+        model: ForwardModel | Solves,
+        observations: object,
+        noise: object = "2%",
+        prior: Prior | Mapping[str, Sequence[float]] | None = None,
+    ) -> Posterior:
+        """From what `gnvpro.invert` takes: a forward model, and observations, noise and prior in any of their forms."""
+        solves = model if isinstance(model, Solves) else Solves(model)
+        data, standard_deviations = observations_of(observations, solves.observables)
+        law = prior if isinstance(prior, Prior) else Prior.of(solves.parameters, prior)
+        return cls(solves, data, noise_of(noise, data, standard_deviations), law)
+
+    def by(self, solves: Solves) -> Posterior:
+        """The same observations, noise and prior with another forward model."""
+        return replace(self, solves=solves)
+
     @cached_property
     def measured(self) -> np.ndarray:
         """Where there is an observation (n_out,)."""
@@ -70,27 +91,27 @@ class Posterior:
 
     def residuals(self, observables: Array) -> Array:
         """The same, the model's error taken out and added to the noise; half their square is the misfit."""
-        found = self.whitened(observables)
-        return found if self.error is None else self.error.whiten(found + self.error.mean)
+        residuals = self.whitened(observables)
+        return residuals if self.error is None else self.error.whiten(residuals + self.error.mean)
 
     def misfit(self, observables: Array) -> Array:
         """Minus the logarithm of the likelihood up to a constant: (n, n_out) -> (n,); infinite where a solve failed."""
-        found = 0.5 * (self.residuals(observables) ** 2).sum(axis=1)
-        return np.where(np.isfinite(found), found, np.inf)
+        misfit = 0.5 * (self.residuals(observables) ** 2).sum(axis=1)
+        return np.where(np.isfinite(misfit), misfit, np.inf)
 
     def weights(self, observables: Array) -> Array:
         """Derivative of the misfit by the observables (n, n_out)."""
         residuals = self.residuals(observables)
         if self.error is not None:
             residuals = self.error.whiten(residuals)  # it is its own transpose
-        out = np.zeros_like(observables)
-        out[:, self.measured] = self._noise.whiten_transposed(residuals)
-        return out
+        weights = np.zeros_like(observables)
+        weights[:, self.measured] = self._noise.whiten_transposed(residuals)
+        return weights
 
     def sensitivity(self, jacobian: Array) -> Array:
         """Derivative of `residuals` from the Jacobian of the observables: (n_out, n_in) -> (n_data, n_in)."""
-        found = self._noise.whiten(jacobian[self.measured].T)
-        return (found if self.error is None else self.error.whiten(found)).T
+        columns = self._noise.whiten(jacobian[self.measured].T)
+        return (columns if self.error is None else self.error.whiten(columns)).T
 
     def log_density(self, z: Array) -> Array:
         """Of the normal variables behind the parameters, up to a constant: (n, n_in) -> (n,)."""
@@ -99,7 +120,4 @@ class Posterior:
     def log_density_and_gradient(self, z: Array) -> tuple[Array, Array]:
         """The same, and its gradient (n, n_in)."""
         observables, gradient = self.solves.pulled_back(self.prior.parameters(z), self.weights)
-        return (
-            -self.misfit(observables) - 0.5 * (z**2).sum(axis=1),
-            -self.prior.pull_back(z, gradient) - z,
-        )
+        return (-self.misfit(observables) - 0.5 * (z**2).sum(axis=1), -self.prior.pull_back(z, gradient) - z)

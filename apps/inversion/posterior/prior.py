@@ -6,7 +6,7 @@ the simplex or in a box needs no Jacobian. Points of the parameter space have on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,7 +45,7 @@ class Prior:
         space, normal = self.space, self.normal
         if space.constraint == "simplex":
             if normal.any():
-                raise UsageError("parameters that sum to one have the prior of their space; leave out --prior")
+                raise UsageError("parameters that sum to one have the prior of their space; leave out `prior`")
             if not (np.all(self.lower <= 0) and np.all(self.upper > 0)):
                 raise UsageError(
                     "expected parameters that sum to one with lower bounds of at most 0 and upper ones above"
@@ -55,27 +55,29 @@ class Prior:
         if not (bounded | normal).all():
             name = space.names[int(np.argmin(bounded | normal))]
             raise UsageError(f"{name} has no bounds, so it needs a prior: give its mean and standard deviation")
-        wrong = normal & ~(np.isfinite(self.mean) & (self.standard_deviation > 0))
-        if wrong.any():
-            name = space.names[int(np.argmax(wrong))]
-            raise UsageError(f"expected a mean and a positive standard deviation for the prior of {name}")
-        if not (self._mass > 0).all():
-            name = np.array(space.names)[normal][int(np.argmin(self._mass > 0))]
+        if not (possible := self._truncated[-1] > 0).all():
+            name = np.array(space.names)[normal][int(np.argmin(possible))]
             raise UsageError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
 
     @classmethod
-    def of(cls, space: Space, normal: Mapping[str, tuple[float, float]] | None = None) -> Prior:
+    def of(cls, space: Space, normal: Mapping[str, Sequence[float]] | None = None) -> Prior:
         """The law of a space, with normal laws (mean, standard deviation) for some of its parameters by name.
 
         Raises
         ------
-        ValueError
+        UsageError
             An unknown name, no positive standard deviation, or a parameter with neither bounds nor a normal law.
         """
         mean, deviation = np.full(space.size, np.nan), np.full(space.size, np.nan)
-        for name, (centre, spread) in (normal or {}).items():
+        for name, law in (normal or {}).items():
             if name not in space.names:
                 raise UsageError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
+            try:
+                centre, spread = map(float, law)
+            except (TypeError, ValueError):
+                raise UsageError(
+                    f"expected a prior such as {name}=[0.5, 0.1], mean and standard deviation; got {law!r}"
+                ) from None
             if not (np.isfinite(centre) and 0 < spread < np.inf):
                 raise UsageError(
                     f"expected a mean and a positive standard deviation for the prior of {name}, "
@@ -92,23 +94,23 @@ class Prior:
 
     @property
     def lower(self) -> Array:
-        """Bounds (n_in,); -inf where there is none."""
+        """Lower bounds (n_in,); -inf where there is none."""
         return self.space.lower_bounds
 
     @property
     def upper(self) -> Array:
-        """Bounds (n_in,); inf where there is none."""
+        """Upper bounds (n_in,); inf where there is none."""
         return self.space.upper_bounds
-
-    @cached_property
-    def normal(self) -> np.ndarray:
-        """Which parameters (n_in,) have a normal law."""
-        return ~np.isnan(self.standard_deviation)
 
     @property
     def simplex(self) -> bool:
         """Whether the parameters sum to one."""
         return self.space.constraint == "simplex"
+
+    @cached_property
+    def normal(self) -> np.ndarray:
+        """Which parameters (n_in,) have a normal law."""
+        return ~np.isnan(self.standard_deviation)
 
     def parameters(self, z: Array) -> Array:
         """Parameters (n, n_in) of normal variables (n, n_in)."""
@@ -119,7 +121,7 @@ class Prior:
         flat, cut = ~self.normal, self.normal
         y[:, flat] = self.lower[flat] + (self.upper - self.lower)[flat] * ndtr(z[:, flat])
         if cut.any():
-            y[:, cut] = self._mean + self._spread * self._cut(z[:, cut])[0]
+            y[:, cut] = self._cut(z[:, cut])[0]
         return np.clip(y, self.lower, self.upper)  # rounding may leave them
 
     def pull_back(self, z: Array, gradient: Array) -> Array:
@@ -133,7 +135,7 @@ class Prior:
         flat, cut = ~self.normal, self.normal
         slopes[:, flat] = (self.upper - self.lower)[flat] * _density(z[:, flat])
         if cut.any():
-            slopes[:, cut] = self._spread * self._cut(z[:, cut])[1]
+            slopes[:, cut] = self._cut(z[:, cut])[1]
         return gradient * slopes
 
     def latent(self, y: Array) -> Array:
@@ -152,8 +154,9 @@ class Prior:
         u[:, flat] = np.where(width > 0, (y - self.lower)[:, flat] / np.where(width > 0, width, 1), 0.5)
         z = ndtri(np.clip(u, 0, 1))
         if cut.any():
-            x, (below, above) = (y[:, cut] - self._mean) / self._spread, self._outside
-            z[:, cut] = _quantile((ndtr(x) - below) / self._mass, (ndtr(-x) - above) / self._mass)
+            mean, deviation, below, above, between = self._truncated
+            x = (y[:, cut] - mean) / deviation
+            z[:, cut] = _quantile((ndtr(x) - below) / between, (ndtr(-x) - above) / between)
         return np.clip(z, -_FAR, _FAR)
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
@@ -178,36 +181,27 @@ class Prior:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, in words: the law of every parameter that is not uniform."""
         names = [name for name, cut in zip(self.space.names, self.normal, strict=True) if cut]
-        given = zip(names, self.mean[self.normal].tolist(), self.standard_deviation[self.normal].tolist(), strict=True)
+        laws = zip(names, self.mean[self.normal].tolist(), self.standard_deviation[self.normal].tolist(), strict=True)
         flat = "uniform on the simplex" if self.simplex else "uniform between the bounds"
         law = "independent uniforms over their sum" if self.space.law == "normalised_uniform" else flat
-        return {"law": law, "normal": {name: {"mean": m, "standard_deviation": s} for name, m, s in given}}
-
-    @property
-    def _mean(self) -> Array:
-        return self.mean[self.normal]
-
-    @property
-    def _spread(self) -> Array:
-        return self.standard_deviation[self.normal]
+        return {"law": law, "normal": {name: {"mean": m, "standard_deviation": s} for name, m, s in laws}}
 
     @cached_property
-    def _outside(self) -> tuple[Array, Array]:
-        """Normal probabilities below and above the bounds of the parameters with a normal law."""
-        low, high = ((bound[self.normal] - self._mean) / self._spread for bound in (self.lower, self.upper))
-        return ndtr(low), ndtr(-high)
+    def _truncated(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Mean and deviation of the normal laws, and their probabilities below, above and between the bounds.
 
-    @cached_property
-    def _mass(self) -> Array:
-        """Normal probability between these bounds, without cancellation where both are on one side of the mean."""
-        low, high = ((bound[self.normal] - self._mean) / self._spread for bound in (self.lower, self.upper))
-        return np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
+        The last without cancellation where both bounds are on one side of the mean.
+        """
+        mean, deviation = self.mean[self.normal], self.standard_deviation[self.normal]
+        low, high = ((bound[self.normal] - mean) / deviation for bound in (self.lower, self.upper))
+        between = np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
+        return mean, deviation, ndtr(low), ndtr(-high), between
 
     def _cut(self, z: Array) -> tuple[Array, Array]:
-        """Standardised values of cut-off normal variables and their slopes."""
-        (below, above), mass = self._outside, self._mass
-        x = _quantile(below + mass * ndtr(z), above + mass * ndtr(-z))
-        return x, mass * np.exp(0.5 * (x**2 - z**2))
+        """Values of normal laws cut off at the bounds, and their slopes by z."""
+        mean, deviation, below, above, between = self._truncated
+        x = _quantile(below + between * ndtr(z), above + between * ndtr(-z))
+        return mean + deviation * x, deviation * (between * np.exp(0.5 * (x**2 - z**2)))
 
     def _parts(self, z: Array) -> tuple[Array, Array]:
         """Positive parts that are divided by their sum, and their slopes by z."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import umbridge
 
@@ -11,39 +14,38 @@ from gnvpro.surrogate.spaces import Array, Space
 
 
 class RemoteModel:
-    """A `ForwardModel` that asks a UM-Bridge server; points it does not answer are NaN.
+    """A `ForwardModel` that calls a UM-Bridge server; rows that it cannot compute are NaN.
 
     Where the server gives no derivatives they are differences, of two evaluations a parameter.
     """
 
-    def __init__(self, url: str, name: str, parameters: Space | None = None, observables: Space | None = None) -> None:
+    def __init__(self, address: str, parameters: Space | None = None, observables: Space | None = None) -> None:
         """Connect to a model of a server.
 
         Parameters
         ----------
-        url, name
-            Such as `http://127.0.0.1:4242`, and the name of one of its models.
+        address
+            Such as `http://127.0.0.1:4242/NAME`, server and name of one of its models.
         parameters, observables
             What its vectors mean; without names and bounds otherwise, since the protocol says nothing of them.
 
         Raises
         ------
-        ValueError
+        UsageError
             No server there, no such model, one that cannot be evaluated, several vectors in or out, or vectors of other
             lengths than the spaces.
         """
+        url, _, name = address.rstrip("/").rpartition("/")
         try:
             names = umbridge.supported_models(url)
         except Exception as error:
             raise UsageError(f"no UM-Bridge server answers at {url} ({type(error).__name__}); is it running?") from None
         if name not in names:
             raise UsageError(f"the server at {url} has no model {name!r}; it has {', '.join(names)}")
-        self._model, self.address = umbridge.HTTPModel(url, name), f"{url}/{name}"
+        self._model = umbridge.HTTPModel(url, name)
         sizes = self._model.get_input_sizes(), self._model.get_output_sizes()
         if any(len(size) != 1 for size in sizes) or not self._model.supports_evaluate():
-            raise UsageError(
-                f"expected a model of one vector in and one out that evaluates; {self.address} has {sizes}"
-            )
+            raise UsageError(f"expected a model of one vector in and one out that evaluates; {address} has {sizes}")
         (n_in,), (n_out,) = sizes
         self.parameters = parameters or Space.vector([f"parameter_{j}" for j in range(n_in)], units=("unknown",))
         self.observables = observables or Space.vector(
@@ -51,35 +53,30 @@ class RemoteModel:
         )
         if (self.parameters.size, self.observables.size) != (n_in, n_out):
             raise UsageError(
-                f"{self.address} maps {n_in} parameters to {n_out} observables, expected "
+                f"{address} maps {n_in} parameters to {n_out} observables, expected "
                 f"{self.parameters.size} and {self.observables.size}"
             )
 
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out) at parameters (n, n_in), one request each."""
-        y = self.parameters.rows(y)
-        return np.array([self._one(row) for row in y]).reshape(len(y), self.observables.size)
+        rows = [self._call(self._model, [row.tolist()]) for row in self.parameters.rows(y)]
+        return _stacked([row and row[0] for row in rows], self.observables.size)
 
     def jvp(self, y: Array, dy: Array) -> Array:
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
-        y, dy = self.parameters.rows(y), self.parameters.rows(dy)
-        if self._model.supports_apply_jacobian():
-            answers = [
-                self._asked(self._model.apply_jacobian, 0, 0, [a.tolist()], b.tolist())
-                for a, b in zip(y, dy, strict=True)
-            ]
-            return self._rows(answers, self.observables.size)
-        return np.einsum("noi,ni->no", self.jacobian(y), dy)
+        if not self._model.supports_apply_jacobian():
+            return np.einsum("noi,ni->no", self.jacobian(y), self.parameters.rows(dy))
+        pairs = zip(self.parameters.rows(y), self.parameters.rows(dy), strict=True)
+        rows = [self._call(self._model.apply_jacobian, 0, 0, [at.tolist()], along.tolist()) for at, along in pairs]
+        return _stacked(rows, self.observables.size)
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in)."""
-        y, dc = self.parameters.rows(y), self.observables.rows(dc)
-        if self._model.supports_gradient():
-            answers = [
-                self._asked(self._model.gradient, 0, 0, [a.tolist()], b.tolist()) for a, b in zip(y, dc, strict=True)
-            ]
-            return self._rows(answers, self.parameters.size)
-        return np.einsum("noi,no->ni", self.jacobian(y), dc)
+        if not self._model.supports_gradient():
+            return np.einsum("noi,no->ni", self.jacobian(y), self.observables.rows(dc))
+        pairs = zip(self.parameters.rows(y), self.observables.rows(dc), strict=True)
+        rows = [self._call(self._model.gradient, 0, 0, [at.tolist()], weights.tolist()) for at, weights in pairs]
+        return _stacked(rows, self.parameters.size)
 
     def jacobian(self, y: Array) -> Array:
         """Derivatives (n, n_out, n_in), by the server or by differences."""
@@ -89,15 +86,11 @@ class RemoteModel:
             return columns.reshape(n, n_in, -1).transpose(0, 2, 1)
         return difference_jacobian(self.evaluate, self.parameters, y)
 
-    def _one(self, row: Array) -> Array:
-        answer = self._asked(self._model, [row.tolist()])
-        return self._rows([None if answer is None else answer[0]], self.observables.size)[0]
-
     @staticmethod
-    def _asked(question: object, *of: object) -> list | None:
-        """An answer, None where the server says there is none; what breaks the connection is raised."""
+    def _call(request: Callable[..., Any], *arguments: Any) -> list | None:
+        """What the server computed, None where the model failed there; a lost connection is raised."""
         try:
-            return question(*of)  # pyright: ignore[reportCallIssue]
+            return request(*arguments)
         except OSError as error:
             raise UsageError(f"the UM-Bridge server does not answer any more ({type(error).__name__})") from error
         except Exception as error:
@@ -105,6 +98,6 @@ class RemoteModel:
                 raise
             return None
 
-    @staticmethod
-    def _rows(answers: list[list | None], size: int) -> Array:
-        return np.array([np.full(size, np.nan) if one is None else one for one in answers], float).reshape(-1, size)
+
+def _stacked(rows: list[list | None], size: int) -> Array:
+    return np.array([np.full(size, np.nan) if row is None else row for row in rows], float).reshape(-1, size)

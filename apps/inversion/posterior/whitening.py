@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,24 +57,16 @@ class Whitening:
             residuals = posterior.residuals(observables)[0]
             return np.concatenate([residuals, z]), np.concatenate([derivative, np.eye(n)])
 
-        last: dict[bytes, tuple[Array, Array]] = {}
-
-        def at(z: Array) -> tuple[Array, Array]:
-            if z.tobytes() not in last:
-                last.clear()
-                last[z.tobytes()] = linearized(z)
-            return last[z.tobytes()]
-
+        # least_squares wants residuals and derivative at the same point one after the other.
+        at = functools.lru_cache(1)(lambda z: linearized(np.frombuffer(z)))
         first = np.clip(prior.latent(start[None])[0], -_NEAR, _NEAR)
-        found = least_squares(
-            lambda z: at(z)[0],
-            first,
-            lambda z: at(z)[1],  # pyright: ignore[reportArgumentType]
-            method="lm",
-            max_nfev=_MOST_EVALUATIONS,
-        )
-        derivative = at(found.x)[1]
+        mode = least_squares(
+            lambda z: at(z.tobytes())[0], first,
+            lambda z: at(z.tobytes())[1],  # pyright: ignore[reportArgumentType]
+            method="lm", max_nfev=_MOST_EVALUATIONS,
+        )  # fmt: skip
+        derivative = at(mode.x.tobytes())[1]
         root = cholesky(derivative.T @ derivative, lower=True)
         # (R R^T)^-1 = R^-T R^-1: the transposed inverse is a factor, though an upper triangular one.
         covariance = solve_triangular(root, np.eye(n), lower=True)
-        return cls(found.x, cholesky(covariance.T @ covariance, lower=True))
+        return cls(mode.x, cholesky(covariance.T @ covariance, lower=True))

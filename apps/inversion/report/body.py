@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gnvpro.apps.inversion.report.figures import route_colour
-from gnvpro.apps.inversion.result import Inversion
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import GREY, RED, styled
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 # Outlines of the posterior, and of the prior beside them.
 _POSTERIOR_OUTLINES, _PRIOR_OUTLINES, _SEED = 60, 25, 0
+# Electrodes this near the plane of the section, in units of its half width, count as standing in it.
+_NEAR = 0.08
+_RECEIVERS: dict[str, Any] = dict(marker=".", color=GREY, linestyle="none")
+_SOURCES: dict[str, Any] = dict(marker="v", color="black", markersize=6, linestyle="none")
 
 
-def body_problem(inversion: Inversion) -> Resistivity | None:
+def body_problem(inversion: InversionResult) -> Resistivity | None:
     """The resistivity problem behind an inversion, or None where it is of something else."""
     if inversion.problem is None or inversion.problem.name != "dcr":
         return None
@@ -57,92 +61,68 @@ def _circle() -> Array:
 
 
 @styled
-def body(inversion: Inversion) -> Figure:
+def body(inversion: InversionResult) -> Figure:
     """The body with the survey from above, and in the vertical section along the axis it is longest in.
 
     Raises
     ------
-    ValueError
+    UsageError
         The inversion is not of the resistivity problem.
     """
     problem = body_problem(inversion)
     if problem is None:
         raise UsageError("expected an inversion of the resistivity problem: only that has a body to draw")
-    best = inversion.best.parameters
     # Of the best point's horizontal axes the longer one.
-    direction = float(best[2]) + (0 if problem.semi_axis_ratio[0] >= problem.semi_axis_ratio[1] else np.pi / 2)
+    longest = 0.0 if problem.semi_axis_ratio[0] >= problem.semi_axis_ratio[1] else np.pi / 2
+    direction = float(inversion.map.parameters[2]) + longest
     figure = Figure(figsize=(9.2, 5.2), layout="constrained")
     above, section = figure.subplots(1, 2, width_ratios=(1, 1.05))
-    _draw_survey(above, problem)
-    survey = [*above.get_legend_handles_labels()[0]]
+    receivers, sources = problem.survey.receivers.electrodes, problem.survey.electrodes
+    above.plot(*receivers.T, **_RECEIVERS, markersize=2, label="potential electrodes")
+    above.plot(*sources.T, **_SOURCES, label="current electrodes")
+    survey = above.get_legend_handles_labels()[0]
     bodies = _draw_outlines(above, inversion, lambda y: outline_from_above(problem, y))
     _draw_outlines(section, inversion, lambda y: outline_in_section(problem, y, direction))
-    for axes in (above, section):
-        axes.set_aspect("equal")
-    _dress_section(section, problem, direction)
-    above.plot(
-        [-np.cos(direction), np.cos(direction)],
-        [-np.sin(direction), np.sin(direction)],
-        ":",
-        color="black",
-        linewidth=0.9,
-    )
+    along = np.array([np.cos(direction), np.sin(direction)])
+    above.plot(*np.outer(along, (-1, 1)), ":", color="black", linewidth=0.9)
     above.set_xlabel("x1 (m)")
     above.set_ylabel("x2 (m)")
     above.set_title("from above", fontsize=9)
+    # The ground's surface with the electrodes that stand near the plane, as far as the bodies go.
+    reach, bottom = 1.25 * max(np.abs(section.get_xlim())), section.get_ylim()[0]
+    for positions, style in ((receivers, {**_RECEIVERS, "markersize": 3}), (sources, _SOURCES)):
+        place, off = positions @ along, positions @ (-along[1], along[0])
+        near = (np.abs(off) < _NEAR * reach) & (np.abs(place) <= reach)
+        section.plot(place[near], np.zeros(near.sum()), **style)
+    section.axhline(0, color="black", linewidth=1)
+    section.set_xlim(-reach, reach)
+    section.set_ylim(bottom, 0.12 * -bottom)
+    section.set_xlabel("distance along the dotted line (m)")
+    section.set_ylabel("x3 (m)")
+    section.set_title(f"vertical section, {np.degrees(direction):.3g}° from x1", fontsize=9)
+    for axes in (above, section):
+        axes.set_aspect("equal")
     figure.legend(handles=[*bodies, *survey], loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
-def _draw_outlines(axes: Axes, inversion: Inversion, outline: Callable[[Array], Array]) -> list[Line2D]:
+def _draw_outlines(axes: Axes, inversion: InversionResult, outline: Callable[[Array], Array]) -> list[Line2D]:
     """Prior and posterior draws, the most probable body, the true one; what the legend says of them."""
-    rng = np.random.default_rng(_SEED)
-    prior_style: dict[str, Any] = dict(color=GREY, linewidth=0.5, alpha=0.35)
-    for y in inversion.posterior.prior.draw(rng, _PRIOR_OUTLINES):
-        axes.plot(*outline(y).T, **prior_style)
-    handles = [Line2D([], [], color=GREY, linewidth=0.8, label="draws of the prior")]
-    if inversion.answer is not None:
-        route, draws = next(iter(inversion.chains)), inversion.answer.pooled
-        for y in draws[rng.integers(len(draws), size=_POSTERIOR_OUTLINES)]:
-            axes.plot(*outline(y).T, color=route_colour(route), linewidth=0.5, alpha=0.35)
-        label = f"draws of the posterior, {inversion.answer.route}"
-        handles.append(Line2D([], [], color=route_colour(route), linewidth=0.8, label=label))
-    axes.plot(*outline(inversion.best.parameters).T, color="black", linewidth=1.2)
-    handles.append(Line2D([], [], color="black", linewidth=1.2, label="most probable body"))
+    rng, handles = np.random.default_rng(_SEED), []
+
+    def draw(parameters: Array, label: str, **style: Any) -> None:
+        for y in parameters:
+            axes.plot(*outline(y).T, **style)
+        # Many lines are thin and pale; that in the legend is not.
+        legend = {**style, "linewidth": max(style["linewidth"], 0.8), "alpha": 1.0}
+        handles.append(Line2D([], [], label=label, **legend))
+
+    many: dict[str, Any] = dict(linewidth=0.5, alpha=0.35)
+    draw(inversion.density.prior.draw(rng, _PRIOR_OUTLINES), "draws of the prior", color=GREY, **many)
+    for route, chains in list(inversion.chains.items())[:1]:
+        chosen = chains.pooled[rng.integers(len(chains.pooled), size=_POSTERIOR_OUTLINES)]
+        draw(chosen, f"draws of the posterior, {chains.route}", color=route_colour(route), **many)
+    draw(inversion.map.parameters[None], "most probable body", color="black", linewidth=1.2)
     if inversion.truth is not None:
-        axes.plot(*outline(inversion.truth).T, "--", color=RED, linewidth=1.2)
-        handles.append(Line2D([], [], color=RED, linestyle="--", linewidth=1.2, label="true body"))
+        draw(inversion.truth[None], "true body", color=RED, linestyle="--", linewidth=1.2)
     return handles
-
-
-def _draw_survey(axes: Axes, problem: Resistivity) -> None:
-    survey = problem.survey
-    receivers = survey.receivers.electrodes
-    axes.plot(*receivers.T, ".", color=GREY, markersize=2, label="potential electrodes")
-    axes.plot(*survey.electrodes.T, "v", color="black", markersize=6, label="current electrodes")
-
-
-def _dress_section(axes: Axes, problem: Resistivity, direction: float) -> None:
-    """The ground's surface with the electrodes, as far as the bodies go."""
-    along = np.array([np.cos(direction), np.sin(direction)])
-    reach, bottom = 1.25 * max(np.abs(axes.get_xlim())), axes.get_ylim()[0]
-    survey = problem.survey
-    styles: tuple[tuple[Array, dict[str, Any]], ...] = (
-        (survey.receivers.electrodes, dict(marker=".", color=GREY, markersize=3)),
-        (survey.electrodes, dict(marker="v", color="black", markersize=6)),
-    )
-    for positions, style in styles:
-        # Electrodes off the plane are not in the section.
-        place, off = positions @ along, positions @ (-along[1], along[0])
-        near = (np.abs(off) < _NEAR * reach) & (np.abs(place) <= reach)
-        axes.plot(place[near], np.zeros(near.sum()), linestyle="none", **style)
-    axes.axhline(0, color="black", linewidth=1)
-    axes.set_xlim(-reach, reach)
-    axes.set_ylim(bottom, 0.12 * -bottom)
-    axes.set_xlabel("distance along the dotted line (m)")
-    axes.set_ylabel("x3 (m)")
-    axes.set_title(f"vertical section, {np.degrees(direction):.3g}° from x1", fontsize=9)
-
-
-# Electrodes this near the plane of the section, in units of its half width, count as standing in it.
-_NEAR = 0.08

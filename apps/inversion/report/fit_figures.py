@@ -10,50 +10,45 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
-from gnvpro.apps.inversion.result import Inversion
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
 from gnvpro.apps.reports.images import draw_image, image_names, stacked
+from gnvpro.pde_data.problems.contract import background_of
 from gnvpro.surrogate.spaces import Array, Space
 
 # Images and curves that are shown of many.
-MOST_IMAGES, MOST_CURVES = 4, 6
+_MOST_IMAGES, _MOST_CURVES = 4, 6
 # Residual images end here, in standard deviations; a histogram at least.
 _RESIDUAL_RANGE = 4.0
 _MISSING = "#d0d0d0"
 
 
-def standardised(inversion: Inversion) -> Array:
+def standardised(inversion: InversionResult) -> Array:
     """Fitted less observed in standard deviations of each observation (n_out,); NaN where there is none.
 
     Where the noise is correlated these are not independent, as `Fit.residuals` are.
     """
-    posterior = inversion.posterior
-    return (inversion.fit.observables - posterior.data) / posterior.noise.standard_deviations
+    posterior = inversion.density
+    return (inversion.fitted - posterior.data) / posterior.noise.standard_deviations
 
 
-def background_of(inversion: Inversion) -> Array | None:
-    """The observables without what the parameters describe (n_out,), where the PDE tells them."""
-    background = getattr(inversion.problem, "background", None)
-    return background if background is not None and background.shape == inversion.posterior.data.shape else None
-
-
-def telling_images(inversion: Inversion) -> list[int]:
+def largest_residuals(inversion: InversionResult) -> list[int]:
     """Which images are shown: those with the largest residuals, in their order."""
-    stack = stacked(inversion.posterior.solves.observables, standardised(inversion) ** 2)
+    stack = stacked(inversion.density.solves.observables, standardised(inversion) ** 2)
     size = np.nan_to_num(stack).sum(axis=(1, 2)) / np.maximum(np.isfinite(stack).sum(axis=(1, 2)), 1)
-    return sorted(np.argsort(-size, kind="stable")[:MOST_IMAGES].tolist())
+    return sorted(np.argsort(-size, kind="stable")[:_MOST_IMAGES].tolist())
 
 
 @styled
-def images(inversion: Inversion) -> Figure:
+def images(inversion: InversionResult) -> Figure:
     """Observed and fitted images as log10 |·|, of the anomaly where there is a background, and the residuals."""
-    space = inversion.posterior.solves.observables
-    background = background_of(inversion)
+    space = inversion.density.solves.observables
+    background = None if inversion.problem is None else background_of(inversion.problem)
     base = np.zeros(space.size) if background is None else background
     what = "" if background is None else " anomaly"
-    observed = stacked(space, inversion.posterior.data - base)
-    fitted = stacked(space, inversion.fit.observables - base)
-    residuals, names, shown = stacked(space, standardised(inversion)), image_names(space), telling_images(inversion)
+    observed = stacked(space, inversion.density.data - base)
+    fitted = stacked(space, inversion.fitted - base)
+    residuals, names, shown = stacked(space, standardised(inversion)), image_names(space), largest_residuals(inversion)
     figure = Figure(figsize=(9.2, 2.45 * len(shown) + 0.6), layout="constrained")
     grid = figure.subplots(len(shown), 3, squeeze=False, sharex=True, sharey=True)
     top = float(np.log10(max(np.nanmax(np.abs(observed[shown])), np.finfo(float).tiny)))
@@ -86,18 +81,17 @@ def _draw_residuals(axes: Axes, space: Space, values: Array) -> Any:
 
 
 @styled
-def curves(inversion: Inversion) -> Figure:
+def curves(inversion: InversionResult) -> Figure:
     """Observed (dots with bars of one standard deviation) and fitted (lines) over the first axis of the observables."""
-    space, posterior = inversion.posterior.solves.observables, inversion.posterior
+    space, posterior = inversion.density.solves.observables, inversion.density
     first, rest = space.axes[0], space.axes[1:]
     numeric = not isinstance(first.labels[0], str)
     x = np.asarray(first.labels, float) if numeric else np.arange(len(first.labels))
     observed, fitted, spread = (
-        values.reshape(len(x), -1)
-        for values in (posterior.data, inversion.fit.observables, posterior.noise.standard_deviations)
+        values.reshape(len(x), -1) for values in (posterior.data, inversion.fitted, posterior.noise.standard_deviations)
     )
     n = observed.shape[1]
-    shown = np.unique(np.linspace(0, n - 1, min(MOST_CURVES, n)).astype(int))
+    shown = np.unique(np.linspace(0, n - 1, min(_MOST_CURVES, n)).astype(int))
     figure = Figure(figsize=(9.2, 3.6), layout="constrained")
     axes = figure.subplots()
     for j, colour in zip(shown, COLOURS, strict=False):
@@ -115,7 +109,7 @@ def curves(inversion: Inversion) -> Figure:
 
 
 @styled
-def residuals(inversion: Inversion) -> Figure:
+def residuals(inversion: InversionResult) -> Figure:
     """Residuals in units of the noise: over the number of the observable, and their law beside the standard normal."""
     figure = Figure(figsize=(9.2, 3.1), layout="constrained")
     places, law = figure.subplots(1, 2, width_ratios=(1.6, 1))
@@ -127,15 +121,13 @@ def residuals(inversion: Inversion) -> Figure:
     places.set_xlabel("number of the observable")
     places.xaxis.set_major_locator(MaxNLocator(integer=True))
     places.set_ylabel("(fitted − observed) / noise")
-    found = inversion.fit.residuals
-    far = max(_RESIDUAL_RANGE, 1.05 * float(np.abs(found).max()))
-    bins = np.linspace(-far, far, int(np.clip(2 * np.sqrt(len(found)), 8, 60)) + 1)
-    law.hist(found, bins=bins.tolist(), density=True, color=BLUE, alpha=0.6, label=f"{len(found):,} residuals")
+    whitened = inversion.residuals
+    far = max(_RESIDUAL_RANGE, 1.05 * float(np.abs(whitened).max()))
+    bins = np.linspace(-far, far, int(np.clip(2 * np.sqrt(len(whitened)), 8, 60)) + 1)
+    law.hist(whitened, bins=bins.tolist(), density=True, color=BLUE, alpha=0.6, label=f"{len(whitened):,} residuals")
     x = np.linspace(-far, far, 300)
     law.plot(x, norm.pdf(x), color=RED, linewidth=1.4, label="standard normal")
-    law.set_xlabel(
-        "residual / noise" if inversion.posterior.noise.factor.ndim == 1 else "decorrelated residual / noise"
-    )
+    law.set_xlabel("decorrelated residual / noise" if inversion.density.noise.correlated else "residual / noise")
     law.set_ylabel("density")
     law.set_ylim(top=1.3 * law.get_ylim()[1])  # room for the legend
     law.legend(loc="upper right", fontsize=8)

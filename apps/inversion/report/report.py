@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from gnvpro.apps.inversion.report import body, figures, fit_figures, tables
 from gnvpro.apps.inversion.report.marginals import best_informed
-from gnvpro.apps.inversion.result import Inversion
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports import images
-from gnvpro.apps.reports.figure_style import as_data_uri
-from gnvpro.apps.reports.page import render
-from gnvpro.pde_data.storage.provenance import git_revision, library_versions
+from gnvpro.apps.reports.page import origin_rows, pictures, render
 
 # Parameters with marginals, pairs and chains; with a column of a table; with a row that is open; minima that are listed.
 MOST_PARAMETERS, MOST_COLUMNS, MOST_ROWS, MOST_MINIMA = 6, 3, 12, 10
 
 
-def write_report(path: Path, inversion: Inversion, commands: Sequence[str]) -> None:
-    """Write the report of an inversion.
-
-    Parameters
-    ----------
-    commands
-        What to type to get the same again.
-    """
+def write_report(path: Path, inversion: InversionResult, command: str) -> None:
+    """Write the report of an inversion; `command` is what to type to get the same again, empty for none."""
     shown, columns = best_informed(inversion, MOST_PARAMETERS), best_informed(inversion, MOST_COLUMNS)
     page = render(
         __package__,
@@ -37,20 +27,20 @@ def write_report(path: Path, inversion: Inversion, commands: Sequence[str]) -> N
         parameters=tables.parameters(inversion),
         most_rows=MOST_ROWS,
         shown=[inversion.names[j] for j in columns],
-        minima=[tables.minimum(inversion, one, columns) for one in inversion.minima[:MOST_MINIMA]],
+        minima=[tables.minimum(inversion, local, columns) for local in inversion.minima[:MOST_MINIMA]],
         corrected=None if inversion.corrected is None else tables.minimum(inversion, inversion.corrected, columns),
         correction=tables.correction(inversion),
         pictures=_pictures(inversion, shown),
         costs=tables.costs(inversion),
         shifts=tables.shifts(inversion, columns),
         notes=tables.notes(inversion),
-        commands=commands,
+        command=command,
         origin=_origin(inversion),
     )
     path.write_text(page, encoding="utf-8")
 
 
-def _pictures(inversion: Inversion, shown: Sequence[int]) -> list[dict[str, str]]:
+def _pictures(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str, str]]:
     drawn: list[tuple[str, Figure, str]] = []
     if body.body_problem(inversion) is not None:
         caption = "Outlines of the body. The section is the vertical plane through its centre along the dotted line."
@@ -70,67 +60,50 @@ def _pictures(inversion: Inversion, shown: Sequence[int]) -> list[dict[str, str]
             "is rank-normalised; effective samples are the fewer of those of the mean and the tails."
         )
         drawn.append(("Chains", figures.traces(inversion, shown), caption))
-    return [dict(title=title, source=as_data_uri(figure), caption=caption) for title, figure, caption in drawn]
+    return pictures(drawn)
 
 
-def _pairs_caption(inversion: Inversion, shown: Sequence[int]) -> str:
-    some = f"The {len(shown)} of {len(inversion.names)} parameters that the data tell most of. "
-    return (
-        (some if len(shown) < len(inversion.names) else "")
-        + "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the "
-        "range of the prior is above each marginal."
+def _pairs_caption(inversion: InversionResult, shown: Sequence[int]) -> str:
+    some = f"The {len(shown)} of {len(inversion.names)} parameters that the data inform best. "
+    return some * (len(shown) < len(inversion.names)) + (
+        "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the range "
+        "of the prior is above each marginal."
     )
 
 
-def _fit_pictures(inversion: Inversion) -> list[tuple[str, Figure, str]]:
-    space, fit = inversion.posterior.solves.observables, inversion.fit
-    of = f"At the {fit.name}. "
-    correlated = (
-        " The noise is correlated: the histogram is of residuals that were decorrelated first."
-        if inversion.posterior.noise.factor.ndim == 2
-        else ""
+def _fit_pictures(inversion: InversionResult) -> list[tuple[str, Figure, str]]:
+    space = inversion.density.solves.observables
+    where = f"At the most probable point, by {inversion.fitted_by}. "
+    correlated = " The noise is correlated: the histogram is of residuals that were decorrelated first."
+    caption = (
+        f"Chi-squared {inversion.chi_squared:.4g} per observation. Left: the band is two standard deviations of the noise. "
+        "Right: the residuals beside the law they have if the model fits and the noise is as it was stated."
     )
-    left = (
-        "Residuals",
-        fit_figures.residuals(inversion),
-        f"Chi-squared {fit.chi_squared:.4g} per observation. Left: the band is two standard deviations of the noise. Right: "
-        "the residuals beside the law they have if the model fits and the noise is as it was stated." + correlated,
-    )
+    residuals = fit_figures.residuals(inversion), caption + correlated * inversion.density.noise.correlated
     if not images.are_images(space):
         text = "Dots are observations with one standard deviation of their noise, lines the fitted model."
-        return [("Data fit", fit_figures.curves(inversion), of + text), left]
-    shown, all_of = fit_figures.telling_images(inversion), len(images.image_names(space))
+        return [("Data fit", fit_figures.curves(inversion), where + text), ("Residuals", *residuals)]
+    shown, n_images = fit_figures.largest_residuals(inversion), len(images.image_names(space))
     text = (
         "Absolute values on a logarithmic scale of four decades; dark lines are changes of sign. A pattern in the "
         "residuals is what the model does not explain. Grey is where nothing was observed."
     )
-    some = f" The {len(shown)} images of {all_of} with the largest residuals." if len(shown) < all_of else ""
-    return [("Data fit", fit_figures.images(inversion), of + text + some), left]
+    some = f" The {len(shown)} images of {n_images} with the largest residuals." * (len(shown) < n_images)
+    return [("Data fit", fit_figures.images(inversion), where + text + some), ("Residuals", *residuals)]
 
 
-def _origin(inversion: Inversion) -> list[tuple[str, str]]:
-    git = git_revision()
-    revision = "not a git checkout"
-    if git:
-        revision = git["revision"] + (" with local changes" if git["modified"] else "")
-    posterior = inversion.posterior
-    normal = posterior.prior.to_dict()["normal"]
-    laws = [f"{name} normal, {law['mean']:g} ± {law['standard_deviation']:g}" for name, law in normal.items()]
-    others = [posterior.prior.to_dict()["law"]] if len(normal) < posterior.prior.size else []
-    spread_of = posterior.noise.standard_deviations[posterior.measured]
-    low, high = spread_of.min(), spread_of.max()
+def _origin(inversion: InversionResult) -> list[tuple[str, str]]:
+    density = inversion.density
+    prior = density.prior.to_dict()
+    laws = [f"{name} normal, {law['mean']:g} ± {law['standard_deviation']:g}" for name, law in prior["normal"].items()]
+    laws += [prior["law"]] * (len(laws) < density.prior.size)
+    deviations = density.noise.standard_deviations[density.measured]
+    correlated = ", correlated" * density.noise.correlated
     return [
         ("model", inversion.model),
         ("PDE", "none at hand" if inversion.problem is None else inversion.problem.name),
-        ("observations", f"{posterior.n_data:,} of {len(posterior.data):,}"),
-        (
-            "noise",
-            f"normal, standard deviations {low:.3g} to {high:.3g}"
-            + ("" if posterior.noise.factor.ndim == 1 else ", correlated"),
-        ),
-        ("prior", "; ".join([*laws, *others])),
-        ("versions", ", ".join(f"{name} {version}" for name, version in library_versions().items())),
-        ("git revision", revision),
-        ("machine", f"{platform.system()} {platform.machine()}, one thread"),
-        ("written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("observations", f"{density.n_data:,} of {len(density.data):,}"),
+        ("noise", f"normal, standard deviations {deviations.min():.3g} to {deviations.max():.3g}{correlated}"),
+        ("prior", "; ".join(laws)),
+        *origin_rows(),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,10 +12,31 @@ from arviz_base import from_dict
 from arviz_stats import ess, rhat
 from xarray import DataTree
 
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.surrogate.spaces import Array, Space
 
-# The usual mark of chains that agree.
+# The usual limit for chains that agree.
 RHAT = 1.01
+
+
+class Cost:
+    """Solves of the models and seconds since it was made."""
+
+    def __init__(self, cheap: Solves | None = None, accurate: Solves | None = None) -> None:
+        self._models = {"cheap": cheap, "accurate": accurate}
+        self._before = self._counts()
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def _counts(self) -> dict[str, int]:
+        counts = {name: 0 if model is None else model.evaluated for name, model in self._models.items()}
+        counts["derivatives"] = sum(model.differentiated for model in self._models.values() if model is not None)
+        return counts
+
+    def so_far(self) -> dict[str, Any]:
+        """The fields of `Chains` that tell it."""
+        counts = {name: count - self._before[name] for name, count in self._counts().items()}
+        return {**counts, "wall_seconds": time.monotonic() - self._wall, "cpu_seconds": time.process_time() - self._cpu}
 
 
 @dataclass(frozen=True)
@@ -30,9 +52,9 @@ class Chains:
     latent : (n_chains, n_draws, n_in)
         The normal variables behind them (`prior`).
     route
-        In words, what sampled from what.
-    cheap, accurate
-        Evaluations of the surrogate and PDE solves, warm-up included; derivatives are counted apart.
+        In words, which sampler on which model.
+    cheap, accurate, derivatives
+        Evaluations of the surrogate, PDE solves, and derivatives of either, warm-up included.
     wall_seconds, cpu_seconds
         Of everything, warm-up included.
     statistics : name -> (n_chains, n_draws)
@@ -52,6 +74,14 @@ class Chains:
     cpu_seconds: float = 0.0
     statistics: dict[str, Array] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, prior: Prior, latent: Array, route: str, cost: Cost, about: dict[str, Any], **statistics: Array
+    ) -> Chains:
+        """From normal variables (n_chains, n_draws, n_in) and what they have cost."""
+        draws = prior.parameters(latent.reshape(-1, prior.size)).reshape(latent.shape)
+        return cls(prior.space, draws, latent, route, **cost.so_far(), statistics=statistics, about=about)
 
     @property
     def pooled(self) -> Array:
@@ -79,9 +109,8 @@ class Chains:
 
     @cached_property
     def effective(self) -> Array:
-        """Effective samples (n_in,) for the mean and, if fewer, the tails of every parameter."""
-        columns = [self.draws[:, :, j] for j in range(self.space.size)]
-        return np.array([float(min(ess(one), ess(one, method="tail", prob=(0.05, 0.95)))) for one in columns])
+        """Effective samples (n_in,) of every parameter."""
+        return np.array([effective_samples(self.draws[:, :, j]) for j in range(self.space.size)])
 
     @cached_property
     def monte_carlo_error(self) -> Array:
@@ -96,22 +125,16 @@ class Chains:
 
     def tree(self, observed: Array | None = None, names: tuple[str, ...] = ()) -> DataTree:
         """What ArviZ reads: groups posterior, sample_stats and, of observations (n_out,), observed_data."""
-        parameter, n_chains = self.space.axes[0].name, len(self.draws)
+        parameter = self.space.axes[0].name
         groups: dict[str, Any] = {"posterior": {"y": self.draws}, "unconstrained_posterior": {"z": self.latent}}
+        coords: dict[str, list[Any]] = {parameter: list(self.space.names)}
         if self.statistics:
             groups["sample_stats"] = self.statistics
-        dims = {"y": [parameter], "z": [parameter]}
-        coords: dict[str, list[Any]] = {parameter: list(self.space.names)}
         if observed is not None:
             groups["observed_data"] = {"d": observed}
-            dims["d"], coords["observable"] = ["observable"], list(names) or list(range(len(observed)))
-        tree = from_dict(groups, dims=dims, coords=coords)
-        tree.attrs |= {
-            "route": self.route,
-            "n_chains": n_chains,
-            "evaluations": self.cheap,
-            "pde_solves": self.accurate,
-        }
+            coords["observable"] = list(names) or list(range(len(observed)))
+        tree = from_dict(groups, dims={"y": [parameter], "z": [parameter], "d": ["observable"]}, coords=coords)
+        tree.attrs |= dict(route=self.route, n_chains=len(self.draws), evaluations=self.cheap, pde_solves=self.accurate)
         return tree
 
     def numbers(self) -> dict[str, Any]:
@@ -145,6 +168,11 @@ class Chains:
             "effective_per_pde_solve": least / self.accurate if self.accurate else None,
             **self.about,
         }  # fmt: skip
+
+
+def effective_samples(draws: Array) -> float:
+    """Of one parameter, (n_chains, n_draws): for the mean or, if fewer, the tails."""
+    return float(min(ess(draws), ess(draws, method="tail", prob=(0.05, 0.95))))
 
 
 def shift(chains: Chains, reference: Chains) -> tuple[Array, Array]:

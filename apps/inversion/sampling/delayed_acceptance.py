@@ -7,19 +7,19 @@ whose transitions went on changing would need another proof.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from gnvpro.apps.inversion.posterior.error_model import ErrorModel
 from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.inversion.sampling.chains import Chains, Cost
 from gnvpro.apps.inversion.sampling.metropolis import RandomWalk
 from gnvpro.apps.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 # Steps of the cheap chain from proposal to proposal, per parameter: then it has about forgotten where it began.
 STEPS_PER_PARAMETER = 10
+# Differences of the two models that their error is learned from, the latest.
+_LATEST = 512
 
 
 def sample_delayed(
@@ -59,8 +59,7 @@ def sample_delayed(
     """
     rng, walk, prior = np.random.default_rng(seed), RandomWalk(factor), cheap.prior
     steps = steps or STEPS_PER_PARAMETER * prior.size
-    counted = cheap.solves.evaluated, accurate.solves.evaluated
-    began, cpu = time.monotonic(), time.process_time()
+    cost = Cost(cheap.solves, accurate.solves)
     z, learned = start.copy(), _Differences(cheap, accurate)
     solved = learned.solve(z)
     high = _log_density(accurate, solved, z)
@@ -72,7 +71,7 @@ def sample_delayed(
     if learn:
         cheap = cheap.with_error(learned.error())
         low = cheap.log_density(z)
-    latent, accepted, walked = np.empty((len(z), draws, prior.size)), np.zeros((len(z), draws), bool), []
+    latent, accepted, cheap_rates = np.empty((len(z), draws, prior.size)), np.zeros((len(z), draws), bool), []
     for k in range(tune + draws):
         proposed, new_low, rate = walk.walk(cheap.log_density, z, low, steps, rng, adapt=k < tune)
         moved = (proposed != z).any(axis=1)
@@ -83,31 +82,25 @@ def sample_delayed(
         z[taken], low[taken], high[taken] = proposed[taken], new_low[taken], new_high[taken]
         if k >= tune:
             latent[:, k - tune], accepted[:, k - tune] = z, taken
-            walked.append(rate)
-        elif learn and _time_to_learn(k + 1, tune):
+            cheap_rates.append(rate)
+        elif learn and _learns_after(k + 1, tune):
             cheap = cheap.with_error(learned.error())
             low = cheap.log_density(z)
         if report is not None:
             report(k + 1, tune + draws, f"{k + 1} of {tune + draws} PDE solves a chain")
-    y = prior.parameters(latent.reshape(-1, prior.size)).reshape(latent.shape)
-    return Chains(
-        prior.space, y, latent, "delayed acceptance by the PDE",
-        cheap=cheap.solves.evaluated - counted[0], accurate=accurate.solves.evaluated - counted[1],
-        wall_seconds=time.monotonic() - began, cpu_seconds=time.process_time() - cpu,
-        statistics={"accepted": accepted},
-        about={
-            "acceptance": float(accepted.mean()), "acceptance_of_cheap_chain": float(np.mean(walked)), "tune": tune,
-            "cheap_steps": steps, "model_error_learned": learn,
-            "model_error_in_noise": learned.error().size(), "pde_failed": learned.failed,
-        },
-    )  # fmt: skip
+    about = {
+        "acceptance": float(accepted.mean()), "acceptance_of_cheap_chain": float(np.mean(cheap_rates)), "tune": tune,
+        "cheap_steps": steps, "model_error_learned": learn, "model_error_in_noise": learned.error().size(),
+        "pde_failed": learned.failed,
+    }  # fmt: skip
+    return Chains.of(prior, latent, "delayed acceptance by the PDE", cost, about, accepted=accepted)
 
 
 def _log_density(accurate: Posterior, observables: Array, z: Array) -> Array:
     return -accurate.misfit(observables) - 0.5 * (z**2).sum(axis=1)
 
 
-def _time_to_learn(done: int, tune: int) -> bool:
+def _learns_after(done: int, tune: int) -> bool:
     """After 1, 2, 4, … rounds, and at the end of tuning."""
     return done == tune or done & (done - 1) == 0
 
@@ -116,7 +109,7 @@ class _Differences:
     """Accurate less cheap observables in units of the noise, wherever the accurate model was solved."""
 
     def __init__(self, cheap: Posterior, accurate: Posterior) -> None:
-        self._cheap, self._accurate, self._found, self.failed = cheap, accurate, [], 0
+        self._cheap, self._accurate, self._differences, self.failed = cheap, accurate, [], 0
 
     def solve(self, z: Array) -> Array:
         """Accurate observables (n, n_out) at normal variables (n, n_in), the differences kept."""
@@ -128,15 +121,9 @@ class _Differences:
         self.failed += int((~ok).sum())
         if ok.any():
             approximate = self._cheap.solves.evaluate(y[ok])
-            self._found.extend(self._accurate.whitened(solved[ok]) - self._cheap.whitened(approximate))
+            self._differences.extend(self._accurate.whitened(solved[ok]) - self._cheap.whitened(approximate))
         return solved
 
     def error(self) -> ErrorModel:
-        """What has been learned so far; nothing yet is no error."""
-        if not self._found:
-            return ErrorModel(np.zeros(self._cheap.n_data), np.zeros((self._cheap.n_data, 0)), np.zeros(0), 0)
-        return ErrorModel.learned(np.array(self._found[-_KEPT:]))
-
-
-# Differences that an error model is learned from: the latest.
-_KEPT = 512
+        """What has been learned so far."""
+        return ErrorModel.learned(np.array(self._differences[-_LATEST:]))

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.inversion.sampling.chains import Chains, Cost
 from gnvpro.apps.progress import Report
 from gnvpro.surrogate.spaces import Array
 
-# Share of proposals that is best to accept, between that of one dimension and of many (Gelman, Roberts and Gilks 1996).
-TARGET = 0.3
+# Best share of accepted proposals, between that of one dimension and of many (Gelman, Roberts and Gilks 1996).
+_BEST_ACCEPTANCE = 0.3
 
 
 @dataclass
 class RandomWalk:
-    """Normal steps of a given shape, whose size adapts while it is told to.
+    """Normal steps of a given shape, whose size adapts during warm-up.
 
     Attributes
     ----------
@@ -46,7 +45,7 @@ class RandomWalk:
         rng: np.random.Generator,
         adapt: bool = False,
     ) -> tuple[Array, Array, float]:
-        """So many steps of every chain.
+        """Some steps of every chain.
 
         Parameters
         ----------
@@ -62,12 +61,12 @@ class RandomWalk:
         for _ in range(steps):
             proposed = z + self.scale * rng.standard_normal(z.shape) @ self.factor.T
             new = log_density(proposed)
-            better = np.log(rng.random(len(z))) < new - density
-            z[better], density[better] = proposed[better], new[better]
-            accepted += int(better.sum())
+            accept = np.log(rng.random(len(z))) < new - density
+            z[accept], density[accept] = proposed[accept], new[accept]
+            accepted += int(accept.sum())
             if adapt:
                 self._adapted += 1
-                self.scale *= float(np.exp((better.mean() - TARGET) / np.sqrt(self._adapted)))
+                self.scale *= float(np.exp((accept.mean() - _BEST_ACCEPTANCE) / np.sqrt(self._adapted)))
         return z, density, accepted / (steps * len(z))
 
 
@@ -79,7 +78,6 @@ def sample_metropolis(
     seed: int,
     start: Array,
     factor: Array,
-    thin: int = 1,
     accurate: bool = False,
     report: Report | None = None,
 ) -> Chains:
@@ -93,8 +91,6 @@ def sample_metropolis(
         Normal variables where the chains begin.
     factor : (n, n)
         Of the covariance of the posterior, about.
-    thin
-        Steps from one draw to the next.
     accurate
         The forward model is the PDE, and is counted as that.
 
@@ -103,24 +99,18 @@ def sample_metropolis(
     ArithmeticError
         The density is not finite at a start.
     """
-    rng, walk, before = np.random.default_rng(seed), RandomWalk(factor), posterior.solves.evaluated
-    began, cpu = time.monotonic(), time.process_time()
+    rng, walk = np.random.default_rng(seed), RandomWalk(factor)
+    cost = Cost(accurate=posterior.solves) if accurate else Cost(cheap=posterior.solves)
     z, density = start.copy(), posterior.log_density(start)
     if not np.isfinite(density).all():
         raise ArithmeticError("the forward model could not be solved where a chain begins")
     latent, rates = np.empty((len(z), draws, z.shape[1])), []
     for k in range(tune + draws):
-        z, density, rate = walk.walk(posterior.log_density, z, density, thin, rng, adapt=k < tune)
+        z, density, rate = walk.walk(posterior.log_density, z, density, 1, rng, adapt=k < tune)
         if k >= tune:
             latent[:, k - tune] = z
             rates.append(rate)
         if report is not None:
             report(k + 1, tune + draws, f"{k + 1} of {tune + draws} steps")
-    made = posterior.solves.evaluated - before
-    y = posterior.prior.parameters(latent.reshape(-1, z.shape[1])).reshape(latent.shape)
-    return Chains(
-        posterior.prior.space, y, latent, "random walk on the " + ("PDE" if accurate else "surrogate"),
-        cheap=0 if accurate else made, accurate=made if accurate else 0,
-        wall_seconds=time.monotonic() - began, cpu_seconds=time.process_time() - cpu,
-        about={"acceptance": float(np.mean(rates)), "tune": tune},
-    )  # fmt: skip
+    about = {"acceptance": float(np.mean(rates)), "tune": tune}
+    return Chains.of(posterior.prior, latent, "random walk on the " + ("PDE" if accurate else "surrogate"), cost, about)

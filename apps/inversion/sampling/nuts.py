@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from nutpie.compiled_pyfunc import from_pyfunc
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.whitening import Whitening
-from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.inversion.sampling.chains import Chains, Cost
 from gnvpro.apps.progress import Report
 from gnvpro.surrogate.spaces import Array
 
@@ -46,8 +45,7 @@ def sample_nuts(
     """
     n, prior, solves = posterior.prior.size, posterior.prior, posterior.solves
     centre, factor = whitening.centre, whitening.factor
-    evaluated, differentiated = solves.evaluated, solves.differentiated
-    began, cpu = time.monotonic(), time.process_time()
+    cost = Cost(accurate=solves) if accurate else Cost(cheap=solves)
     failure: list[BaseException] = []
 
     def make_log_density() -> Callable[[Array], tuple[float, Array]]:
@@ -94,21 +92,9 @@ def sample_nuts(
         raise ArithmeticError(f"the sampler could not begin or go on: {error}") from error
     if failure:
         raise failure[0]
-    latent = np.asarray(trace["posterior"]["z"].values, float)
-    statistics = trace["sample_stats"]
-    kept = {"diverging": "diverging", "n_steps": "n_steps", "energy": "energy", "acceptance_rate": "mean_tree_accept"}
-    found = {mine: np.asarray(statistics[its].values) for mine, its in kept.items() if its in statistics}
-    made = solves.evaluated - evaluated
-    return Chains(
-        prior.space,
-        prior.parameters(latent.reshape(-1, n)).reshape(latent.shape),
-        latent,
-        "NUTS on the " + ("PDE" if accurate else "surrogate"),
-        cheap=0 if accurate else made,
-        accurate=made if accurate else 0,
-        derivatives=solves.differentiated - differentiated,
-        wall_seconds=time.monotonic() - began,
-        cpu_seconds=time.process_time() - cpu,
-        statistics=found,
-        about={"divergences": int(found["diverging"].sum()) if "diverging" in found else 0, "tune": tune},
-    )
+    latent, sampled = np.asarray(trace["posterior"]["z"].values, float), trace["sample_stats"]
+    names = {"diverging": "diverging", "n_steps": "n_steps", "energy": "energy", "acceptance_rate": "mean_tree_accept"}
+    statistics = {ours: np.asarray(sampled[theirs].values) for ours, theirs in names.items() if theirs in sampled}
+    about = {"divergences": int(statistics["diverging"].sum()) if "diverging" in statistics else 0, "tune": tune}
+    route = "NUTS on the " + ("PDE" if accurate else "surrogate")
+    return Chains.of(prior, latent, route, cost, about, **statistics)

@@ -1,12 +1,14 @@
-"""What the page for people has to know of a model before it draws: sliders, groups, and the kind of picture."""
+"""A model as the page draws it: sliders in groups, the kind of picture, the error band, and where it is out of bounds."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gnvpro.apps.reports.images import are_images, image_names
+from gnvpro.apps.serving.bounds import Bounds, shortened_list
 from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.forward_model import ForwardModel
@@ -19,6 +21,8 @@ _UNGROUPED, _GROUP = 12, 10
 _BEYOND_TRAINING, _BEYOND_SHARE = 2.0, 4.0
 # Outside components named in a warning.
 _NAMED = 5
+# Of the error band that is drawn.
+LEVEL = 0.9
 
 
 def describe(name: str, model: ForwardModel, with_pde: bool) -> dict[str, Any]:
@@ -127,19 +131,28 @@ def outside(model: ForwardModel, y: Array) -> list[str]:
         if getattr(model, "trust", None) is None or getattr(model, "trusted", inside)(y[None])[0]:
             return []
         return ["the network's features are unlike those of the training samples"]
-    low, high = (np.full(space.size, end) for end in (-np.inf, np.inf))
-    if space.lower is not None and space.upper is not None:
-        low, high = np.asarray(space.lower, float), np.asarray(space.upper, float)
-    if (trained := training_range(getattr(model, "training", None) or {})) is not None:
-        low, high = np.maximum(low, trained[0]), np.minimum(high, trained[1])
-    found = [
-        f"{space.names[j].replace('_', ' ')} = {y[j]:.4g}, expected {low[j]:.4g} to {high[j]:.4g}"
-        for j in np.flatnonzero((y < low) | (y > high))
-    ]
-    if not found:
-        return [
-            f"the components sum to {y.sum():.6g}, expected 1"
-            if space.constraint == "simplex"
-            else "by the model's own rule"
-        ]
-    return found[:_NAMED] + ([f"and {len(found) - _NAMED} more"] if len(found) > _NAMED else [])
+    violations = [text.replace("_", " ") for text in Bounds.of(model).violations(y)]
+    return shortened_list(violations or ["by the model's own rule"], _NAMED)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Ends of an error band, each (1, n_out), and what it promises in a few words."""
+
+    lower: Array
+    upper: Array
+    label: str
+
+
+def band_of(model: ForwardModel, y: Array, observables: Array) -> Band | None:
+    """The band around observables (1, n_out) at y (1, n_in) that was calibrated with the model; None without one.
+
+    It is that of each observable by itself, of level `LEVEL`. Calibrated on too few samples it is infinite, and not drawn.
+    """
+    trust = getattr(model, "trust", None)
+    if trust is None:
+        return None
+    half = trust.bands.finite_half_width(LEVEL)
+    if half is None:
+        return None
+    return Band(observables - half, observables + half, f"{100 * LEVEL:g} % band of each observable")

@@ -7,7 +7,6 @@ their own, since FEniCSx objects belong to the thread they were made in and a so
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,9 +17,9 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
+from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.body import READ_SECONDS, BodyRefused, read_body
-from gnvpro.apps.serving.page.description import describe, outside
-from gnvpro.apps.serving.page.trust import Band, band_of
+from gnvpro.apps.serving.page.description import Band, band_of, describe, outside
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
@@ -89,7 +88,7 @@ def _refusing(handler: Handler) -> Handler:
     async def answered(request: web.Request) -> web.Response:
         try:
             return await handler(request)
-        except _Refused as refused:
+        except (_Refused, BodyRefused, um_bridge.ProtocolError) as refused:
             return web.json_response({"error": str(refused)}, status=refused.status)
 
     return answered
@@ -121,12 +120,12 @@ class _Page:
 
     async def evaluate(self, request: web.Request) -> web.Response:
         """Observables at a point, its band, and whether it is in the training range."""
-        name, y = await self._asked(request)
+        name, y = await self._model_and_point(request)
         return web.json_response(await self._run(self._models[name], self._evaluated, self._models[name], y))
 
     async def solve(self, request: web.Request) -> web.Response:
         """Observables by the PDE and how far the surrogate is from them."""
-        name, y = await self._asked(request)
+        name, y = await self._model_and_point(request)
         if name not in self._pde:
             raise _Refused(404, f"there is no PDE for {name!r}")
         problem, model = self._pde[name], self._models[name]
@@ -171,42 +170,22 @@ class _Page:
 
     def _evaluated(self, model: ForwardModel, y: Array) -> dict[str, Any]:
         observables, seconds = _timed(model, y)
-        found: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "observables": _numbers(observables[0]),
             "seconds": seconds,
             "outside": outside(model, y[0]),
         }
         if (band := self._bands(model, y, observables)) is not None:
-            found |= {"lower": _numbers(band.lower[0]), "upper": _numbers(band.upper[0]), "band": band.label}
-        return found
+            answer |= {"lower": _numbers(band.lower[0]), "upper": _numbers(band.upper[0]), "band": band.label}
+        return answer
 
-    async def _asked(self, request: web.Request) -> tuple[str, Array]:
+    async def _model_and_point(self, request: web.Request) -> tuple[str, Array]:
         """Model and point (1, n_in) of a request, or the refusal that says what was expected."""
-        try:
-            asked = json.loads(await read_body(request, self._read_seconds))
-        except BodyRefused as refused:
-            raise _Refused(refused.status, str(refused)) from None
-        except (ValueError, RecursionError) as error:
-            raise _Refused(400, f"expected JSON, got something else ({error})") from None
-        if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):
-            raise _Refused(400, 'expected {"model": name, "parameters": [numbers]}')
-        name, values = asked["model"], asked.get("parameters")
+        content = um_bridge.parse(await read_body(request, self._read_seconds))
+        name = um_bridge.model_name(content, "model")
         if name not in self._models:
             raise _Refused(404, f"no model {name!r}; there are {', '.join(self._models)}")
-        size = self._models[name].parameters.size
-        if not isinstance(values, list) or len(values) != size or not all(map(_is_number, values)):
-            got = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
-            raise _Refused(400, f"expected {size} finite numbers for parameters, got {got}")
-        return name, np.array([values], dtype=np.float64)
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return bool(np.isfinite(float(value)))
-    except OverflowError:
-        return False
+        return name, um_bridge.vector(content, "parameters", self._models[name].parameters.size)[None]
 
 
 def _timed(model: ForwardModel, y: Array) -> tuple[Array, float]:
@@ -219,15 +198,15 @@ def _difference(predicted: Array, solved: Array, background: Any) -> dict[str, A
     """Relative in the Euclidean norm, to all observables and to the anomaly; and the largest one, by its place."""
     rest, size = predicted - solved, float(np.linalg.norm(solved))
     worst = int(np.abs(rest).argmax())
-    found: dict[str, Any] = {
+    difference: dict[str, Any] = {
         "relative": float(np.linalg.norm(rest)) / size if size else None,
         "largest": float(abs(rest[worst])),
         "largest_at": worst,
     }
     if background is not None:
         anomaly = float(np.linalg.norm(solved - np.asarray(background)))
-        found["relative_to_anomaly"] = float(np.linalg.norm(rest)) / anomaly if anomaly else None
-    return found
+        difference["relative_to_anomaly"] = float(np.linalg.norm(rest)) / anomaly if anomaly else None
+    return difference
 
 
 def _numbers(values: Array) -> list[float | None]:

@@ -10,23 +10,30 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.ablation import figure as figures
-from gnvpro.apps.studies.ablation.batches import measure_batches
-from gnvpro.apps.studies.ablation.conditioning import spectra
+from gnvpro.apps.reports.figure_style import BLUE, PERCENT, RED, styled
+from gnvpro.apps.studies.ablation.batches import batch_figure, batch_table, measure_batches
 from gnvpro.apps.studies.ablation.goals import goal_figure, goal_table, measure_goals
-from gnvpro.apps.studies.ablation.variants import ALPHA_THETA, DEFAULT, FACTORS, Measured, Problem, Variant, measure
-from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
-from gnvpro.apps.studies.comparison.methods import METHODS
-from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.ablation.last_layer import (
+    condition_table,
+    initialisation_table,
+    last_layer_figure,
+    measure_conditions,
+)
+from gnvpro.apps.studies.ablation.variants import FACTORS, Measured, Variant, measure
+from gnvpro.apps.studies.data import cdr_samples, sizes_for
+from gnvpro.apps.studies.result import StudyResult, spread_of_errors, study_table
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent, seconds
-from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.samples import Split
+from gnvpro.training.fitting.methods import METHODS
+
+# By factor and label, and then by field of `Measured`: one number a training.
+ByVariant = dict[str, dict[str, dict[str, Any]]]
 
 # Who is timed on the way to an error: all that see the whole gradient. Levenberg-Marquardt, whose matrix of these 2,500
 # weights takes a second to factorise, by name only; stochastic methods are compared by `cdr`, where their rates are tuned.
@@ -49,7 +56,7 @@ class Settings:
         Of the small network whose matrices are made.
     goals, goal_budget, goal_methods, goal_initialisations, goal_splits
         Validation errors; what is spent on the way; who goes there, of
-        `gnvpro.apps.studies.comparison.methods.METHODS`; and from how many initial weights on how many of the splits.
+        `gnvpro.training.fitting.methods.METHODS`; and from how many initial weights on how many of the splits.
     batches, batch_budget, batch_rate
         Sizes, work units and rate of Adam for variable projection on minibatches.
     """
@@ -85,20 +92,20 @@ QUICK = dict(
 )  # fmt: skip
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """A seed chooses the split and the initial weights."""
-    settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    if given.device != "cpu":
+    settings = options.own(Settings, QUICK)
+    if options.device != "cpu":
         raise UsageError(
-            f"the ablation's networks are too small for a device; expected --device cpu, got {given.device}"
+            f"the ablation's networks are too small for a device; expected --device cpu, got {options.device}"
         )
-    samples, source = cdr_samples(given.data, report)
-    seeds = list(range(given.seed, given.seed + (given.seeds or (1 if given.quick else 5))))
+    samples, source = cdr_samples(options.data, report)
+    seeds = options.seeds_from(1 if options.quick else 5)
     splits = {seed: samples.split(seed, **sizes_for(samples)) for seed in seeds}
     factors = _factors(splits, settings, report)
     initial = _initialisations(splits[seeds[0]], settings, report)
-    condition, drawn = _conditions(splits, settings)
-    batches = _batches(splits, settings, report)
+    condition = measure_conditions(splits, settings.condition_widths)
+    batches = measure_batches(splits, settings.batches, settings.batch_budget, settings.batch_rate, report)
     goals = measure_goals(
         dict(list(splits.items())[: settings.goal_splits]), settings.goal_methods, settings.goals,
         settings.goal_budget, settings.goal_initialisations, report,
@@ -106,7 +113,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     numbers = {
         "data": source,
         "sizes": sizes_for(samples),
-        "seeds": seeds,
+        "seeds": list(seeds),
         "factors": factors,
         "goals": goals,
         "initialisations": initial,
@@ -115,23 +122,23 @@ def run(given: StudySettings, report: Report) -> StudyResult:
         "study_settings": asdict(settings),
     }
     tables = [
-        _factor_table(factors, settings),
+        _factor_table(factors, settings.budget),
         goal_table(goals),
-        _initialisation_table(initial),
-        _condition_table(condition),
-        _batch_table(batches, settings),
+        initialisation_table(initial),
+        condition_table(condition),
+        batch_table(batches, settings.batch_budget),
     ]
-    drawings = {
-        "ablation": figures.factors(factors),
+    figures = {
+        "ablation": _factor_figure(factors),
         "ablation-goals": goal_figure(goals),
-        "ablation-last-layer": figures.last_layer(initial, drawn),
-        "ablation-batches": figures.batches(batches),
+        "ablation-last-layer": last_layer_figure(initial, condition),
+        "ablation-batches": batch_figure(batches),
     }
-    return StudyResult(numbers, tables, drawings)
+    return StudyResult(numbers, tables, figures)
 
 
-def _factors(splits: dict[int, Split], settings: Settings, report: Report) -> dict[str, dict[str, dict[str, Any]]]:
-    """Factor -> label -> errors and costs of every seed; a variant that stands in two factors is trained once."""
+def _factors(splits: dict[int, Split], settings: Settings, report: Report) -> ByVariant:
+    """Errors and costs of every seed; a variant that stands in two factors is trained once."""
     done: dict[Variant, list[Measured]] = {}
     total = len({v for name in settings.factors for v in FACTORS[name].values()})
     for name in settings.factors:
@@ -144,95 +151,58 @@ def _factors(splits: dict[int, Split], settings: Settings, report: Report) -> di
     }
 
 
+def _initialisations(split: Split, settings: Settings, report: Report) -> dict[str, dict[str, list[float]]]:
+    """The last-layer variants, and their errors from different initial weights on one split."""
+    by_label = {}
+    for label, variant in FACTORS["last layer"].items():
+        report(0, None, f"{settings.initialisations} initial weights, W {label}")
+        seeds = range(100, 100 + settings.initialisations)
+        by_label[label] = _by_field([measure(split, variant, seed, settings.budget) for seed in seeds])
+    return by_label
+
+
 def _by_field(measured: list[Measured]) -> dict[str, list[float]]:
     return {field: [getattr(m, field) for m in measured] for field in Measured._fields}
 
 
-def _initialisations(split: Split, settings: Settings, report: Report) -> dict[str, dict[str, list[float]]]:
-    """The last-layer variants, and their errors from different initial weights on one split."""
-    found = {}
-    for label, variant in FACTORS["last layer"].items():
-        report(0, None, f"{settings.initialisations} initial weights, W {label}")
-        found[label] = _by_field(
-            [measure(split, variant, 100 + seed, settings.budget) for seed in range(settings.initialisations)]
-        )
-    return found
-
-
-def _conditions(splits: dict[int, Split], settings: Settings) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """Condition numbers by matrix and regularisation, and the spectra of the first seed."""
-    conditions: dict[str, list[float]] = {}
-    drawn: dict[str, list[float]] = {}
-    for seed, split in splits.items():
-        network = DenseNetwork(split.train.parameters.shape[1], settings.condition_widths)
-        found = spectra(Problem(split, DEFAULT).reduced(network, ALPHA_THETA), network.initial(seed))
-        drawn = drawn or {name: values.tolist() for name, values in found._asdict().items()}
-        for name, value in found.conditions().items():
-            conditions.setdefault(name, []).append(value)
-    return {"widths": list(settings.condition_widths), "condition_numbers": conditions, "spectra": drawn}, drawn
-
-
-def _batches(splits: dict[int, Split], settings: Settings, report: Report) -> list[dict[str, Any]]:
-    found = []
-    for batch in settings.batches:
-        size = min(batch, len(next(iter(splits.values())).train))
-        report(0, None, f"batches of {size}")
-        measured = [
-            measure_batches(split, size, seed, settings.batch_budget, settings.batch_rate)
-            for seed, split in splits.items()
-        ]
-        fields = measured[0]._fields
-        found.append({"batch": size, **{name: [getattr(m, name) for m in measured] for name in fields}})
-    return found
-
-
-def _spread(values: list[float]) -> tuple[str, str]:
-    return percent(median(values)), f"{100 * min(values):.3g} to {100 * max(values):.3g}"
-
-
-def _columns(table: Table, *names: str) -> Table:
-    table.title_justify = "left"
-    for i, name in enumerate(names):
-        table.add_column(name, justify="left" if i == 0 else "right")
-    return table
-
-
-def _factor_table(factors: dict[str, dict[str, dict[str, Any]]], settings: Settings) -> Table:
-    title = f"One factor at a time, {settings.budget:g} work units: median over seeds"
-    table = _columns(Table(title=title), "", "validation", "range", "test", "CPU time")
+def _factor_table(factors: ByVariant, budget: float) -> Table:
+    title = f"One factor at a time, {budget:g} work units: median over seeds"
+    table = study_table(title, "", "validation", "range", "test", "CPU time")
     for name, labels in factors.items():
         table.add_section()
         table.add_row(f"[bold]{name}[/bold]")
-        for label, found in labels.items():
-            errors = (*_spread(found["validation_error"]), percent(median(found["test_error"])))
-            table.add_row(f"  {label}", *errors, seconds(median(found["cpu_seconds"])))
+        for label, measured in labels.items():
+            errors = (*spread_of_errors(measured["validation_error"]), percent(median(measured["test_error"])))
+            table.add_row(f"  {label}", *errors, seconds(median(measured["cpu_seconds"])))
     return table
 
 
-def _initialisation_table(initial: dict[str, dict[str, list[float]]]) -> Table:
-    n = len(next(iter(initial.values()))["validation_error"])
-    table = _columns(
-        Table(title=f"{n} initial weights, one split"), "last layer", "validation", "range", "highest / lowest"
+@styled
+def _factor_figure(factors: ByVariant) -> Figure:
+    """A row per variant: validation error of every seed, their median, and the range between."""
+    count = sum(len(labels) for labels in factors.values()) + 2 * len(factors)
+    figure = Figure(figsize=(7.4, 0.8 + 0.19 * count), layout="constrained")
+    axes = figure.subplots()
+    ticks, names, at = [], [], 0.0
+    for name, labels in factors.items():
+        axes.text(0.005, at, name, transform=axes.get_yaxis_transform(), fontweight="bold", va="center", fontsize=8.5)
+        at += 1
+        for i, (label, measured) in enumerate(labels.items()):
+            errors = measured["validation_error"]
+            colour = BLUE if i == 0 else RED
+            axes.plot([min(errors), max(errors)], [at, at], color=colour, linewidth=1.4, alpha=0.5)
+            axes.plot(errors, [at] * len(errors), "|", color=colour, markersize=5, alpha=0.7)
+            axes.plot(median(errors), at, "o", color=colour, markersize=5)
+            ticks.append(at)
+            names.append(label)
+            at += 1
+        at += 0.6
+    axes.set_xscale("log")
+    axes.set_yticks(ticks, names)
+    axes.set_ylim(at, -0.9)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.set_xlabel(
+        "validation error, mean relative L2: median and range over seeds\n(blue: what the others of a factor differ from)"
     )
-    for label, found in initial.items():
-        errors = found["validation_error"]
-        table.add_row(label, *_spread(errors), f"{max(errors) / min(errors):.2f}")
-    return table
-
-
-def _condition_table(condition: dict[str, Any]) -> Table:
-    title = f"Condition number of the Gauss–Newton matrix at the initial weights, widths {condition['widths']}"
-    table = _columns(Table(title=title), "matrix", "median", "lowest", "highest")
-    for name, values in condition["condition_numbers"].items():
-        table.add_row(figures.MATRICES[name], f"{median(values):.2e}", f"{min(values):.2e}", f"{max(values):.2e}")
-    return table
-
-
-def _batch_table(batches: list[dict[str, Any]], settings: Settings) -> Table:
-    title = f"W solved on minibatches, Adam on the network, {settings.batch_budget:g} work units"
-    table = _columns(Table(title=title), "batch", "error on the batch", "validation", "validation, W of all samples")
-    for row in batches:
-        table.add_row(
-            str(row["batch"]), *(percent(median(row[f"{name}_error"])) for name in ("batch", "validation", "refitted"))
-        )
-    return table
+    return figure

@@ -11,25 +11,24 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.ellipse.data import draw_points
-from gnvpro.apps.studies.ellipse.figure import FrameImage, animation, strip
-from gnvpro.apps.studies.result import StudyResult
+from gnvpro.apps.studies.ellipse.frames import Drawing, Frame, animation, strip
+from gnvpro.apps.studies.ellipse.points import sample_points
+from gnvpro.apps.studies.result import StudyResult, study_table
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective, Point
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.training.fitting.class_validation import ClassValidation, predicted_logits
+from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy
+from gnvpro.training.fitting.validation import ClassValidation
 from gnvpro.training.solvers.first_order import Rule
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.protocol import Status
@@ -77,32 +76,20 @@ class Settings:
 QUICK = dict(train=200, held_out=200, budget=80, frames=6, size=480)
 
 
-class Frame(NamedTuple):
-    """A training at one moment."""
-
-    work_units: float
-    loss: float
-    train_accuracy: float
-    held_out_accuracy: float
-    theta: Tensor
-    weights: Tensor  # W (3, 2), bias last
-
-
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Both trainings from every seed; the first is drawn."""
-    settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    seeds = range(given.seed, given.seed + (given.seeds or (2 if given.quick else 20)))
+    settings, seeds = options.own(Settings, QUICK), options.seeds_from(2 if options.quick else 20)
     network = DenseNetwork(2, (*settings.hidden, 2))
-    points, labels = draw_points(settings.train, seed=0)
+    points, labels = sample_points(settings.train, seed=0)
     runs: dict[str, list[list[Frame]]] = {method: [] for method in METHODS}
     for i, seed in enumerate(seeds):
         for method in METHODS:
             report(i, len(seeds), f"seed {seed}, W: {method}")
-            objective = ReducedClasses(
+            objective = reduced_cross_entropy(
                 network, points, one_hot(labels, 2), alpha_w=settings.alpha_w, alpha_theta=settings.alpha_theta
             )
-            runs[method].append(_train(objective, network.initial(seed), method, settings))
-    drawn = {method: [_image(network, frame, settings) for frame in runs[method][0]] for method in DRAWN}
+            runs[method].append(_train(objective, network, seed, method, settings))
+    drawing = Drawing({method: runs[method][0] for method in DRAWN}, points, labels)
     numbers = {
         "frames": {method: [_numbers(frame) for frame in runs[method][0]] for method in METHODS},
         "final": {method: [_numbers(frames[-1]) for frames in runs[method]] for method in METHODS},
@@ -112,29 +99,29 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     return StudyResult(
         numbers,
         [_table(runs)],
-        {"ellipse": strip(drawn)},
-        {"ellipse.gif": lambda path: animation(drawn, path, settings.size)},
+        {"ellipse": strip(drawing)},
+        {"ellipse.gif": lambda path: animation(drawing, path, settings.size)},
     )
 
 
-def _train(reduced: ReducedClasses, start: Tensor, method: str, settings: Settings) -> list[Frame]:
+def _train(reduced: ReducedObjective, network: DenseNetwork, seed: int, method: str, settings: Settings) -> list[Frame]:
     """The last point within each of the moments' work units."""
     objective: Objective = reduced
-    theta = start.clone()
+    theta = network.initial(seed)
     if method == "gradient steps":
         full = FullObjective(reduced)
-        objective, theta = full, full.start(start, outer="random")
+        objective, theta = full, full.start(theta, outer="random")
     points = _quasi_newton(objective, theta) if "L-BFGS" in method else _adam(objective, theta, settings.rate)
-    validation = ClassValidation(reduced.network, *draw_points(settings.held_out, seed=1))
+    validation = ClassValidation(network, *sample_points(settings.held_out, seed=1))
     frames: list[Frame] = []
     shown, following = next(points), next(points, None)
     for moment in _moments(settings):
         while following is not None and following[1] <= moment:
             shown, following = following, next(points, None)
         point, _ = shown
-        _, misclassified = validation.measure(point)
-        accuracies = 1 - point.training_error(), 1 - misclassified
-        frames.append(Frame(moment, point.value, *accuracies, point.network_weights, point.outer.compressed))
+        right = 1 - point.training_error(), 1 - validation.measure(point)[1]
+        weights = point.network_weights, point.outer.compressed
+        frames.append(Frame(network, moment, point.value, *right, *weights))
     return frames
 
 
@@ -165,55 +152,32 @@ def _moments(settings: Settings) -> list[int]:
     return sorted({2 * round(float(step)) for step in grid})
 
 
-def _image(network: DenseNetwork, frame: Frame, settings: Settings) -> FrameImage:
-    points, labels = draw_points(settings.train, seed=0)
-    side = torch.linspace(-1, 1, 81, dtype=torch.float64)
-    grid = torch.cartesian_prod(side, side)
-    logits = predicted_logits(network, frame.theta, frame.weights, grid)
-    with torch.no_grad():
-        features = network.bind(frame.theta)(points)
-    line = frame.weights[:, 1] - frame.weights[:, 0]
-    return FrameImage(
-        points.numpy(),
-        labels.numpy(),
-        features.numpy(),
-        line.numpy(),
-        (logits[:, 1] - logits[:, 0]).view(len(side), len(side)).t().numpy(),
-        frame.work_units,
-        frame.loss,
-        frame.train_accuracy,
-        frame.held_out_accuracy,
-    )
-
-
 def _numbers(frame: Frame) -> dict[str, Any]:
     return dict(
         work_units=frame.work_units,
         loss=frame.loss,
         train_accuracy=frame.train_accuracy,
         held_out_accuracy=frame.held_out_accuracy,
-        line=(frame.weights[:, 1] - frame.weights[:, 0]).tolist(),
+        line=frame.line.tolist(),
     )
 
 
 def _table(runs: dict[str, list[list[Frame]]]) -> Table:
-    n = len(runs[METHODS[0]])
-    table = Table(title=f"Points inside an ellipse: median over {n} initial weights")
-    table.title_justify = "left"
-    for name in ("work units", "W", "loss", "lowest to highest", "training accuracy", "held-out accuracy"):
-        table.add_column(name, justify="left" if name == "W" else "right")
+    title = f"Points inside an ellipse: median over {len(runs[METHODS[0]])} initial weights"
+    table = study_table(title, "work units", "W", "loss", "lowest to highest", "training accuracy", "held-out accuracy")
+    table.columns[0].justify, table.columns[1].justify = "right", "left"
     count = len(runs[METHODS[0]][0])
     for at in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}):
         for method in METHODS:
             frames = [frames[at] for frames in runs[method]]
             losses = [frame.loss for frame in frames]
+            accuracies = zip(*((frame.train_accuracy, frame.held_out_accuracy) for frame in frames), strict=True)
             table.add_row(
                 f"{frames[0].work_units:g}",
                 method,
                 f"{median(losses):.3f}",
                 f"{min(losses):.3f} to {max(losses):.3f}",
-                f"{median(frame.train_accuracy for frame in frames):.1%}",
-                f"{median(frame.held_out_accuracy for frame in frames):.1%}",
+                *(f"{median(values):.1%}" for values in accuracies),
             )
         table.add_section()
     return table

@@ -7,7 +7,7 @@ pooled coverage varies more than so many coin tosses, and its limits say by how 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from scipy.stats import binom, kstest
 
-from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains
-from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import BLUE, GREY, styled
 from gnvpro.surrogate.spaces import Array
 
@@ -48,13 +46,23 @@ class Calibration:
     split_rhat: Array
     effective: Array
 
+    @classmethod
+    def of(cls, posteriors: Iterable[tuple[Array, Chains]]) -> Calibration:
+        """From truths (n_in,) and draws from the posteriors of their observations."""
+        rows = [
+            (*placed(chains.pooled, truth), chains.split_rhat.max(), chains.effective.min(), chains.space.names)
+            for truth, chains in posteriors
+        ]
+        covered, ranks, split_rhat, effective, names = zip(*rows, strict=True)
+        return cls(names[0], np.array(covered), np.array(ranks), np.array(split_rhat), np.array(effective))
+
     @property
     def coverage(self) -> float:
         """Pooled over truths and parameters."""
         return float(self.covered.mean())
 
     @property
-    def independent(self) -> float:
+    def independent_intervals(self) -> float:
         """Intervals that would vary as much if they were independent: no more than there are, no fewer than truths."""
         n, k = self.covered.shape
         design = k * float(self.covered.mean(axis=1).var(ddof=1)) / (LEVEL * (1 - LEVEL)) if n > 1 else k
@@ -63,14 +71,14 @@ class Calibration:
     @property
     def limits(self) -> tuple[float, float]:
         """Of the pooled coverage, correlation within a truth considered."""
-        return limits(int(self.independent))
+        return limits(int(self.independent_intervals))
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able."""
         n, k = self.covered.shape
         return {
             "truths": n, "level": LEVEL, "pooled": self.coverage, "limits": self.limits,
-            "independent_intervals": self.independent, "limits_if_all_independent": limits(n * k),
+            "independent_intervals": self.independent_intervals, "limits_if_all_independent": limits(n * k),
             "parameters": dict(zip(self.names, self.covered.mean(axis=0).tolist(), strict=True)),
             "limits_of_a_parameter": limits(n),
             "rank_uniformity_p": {
@@ -87,31 +95,6 @@ def limits(n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def judge(
-    posteriors: list[tuple[Array, Posterior]], sample: Callable[[Posterior, int], Chains], what: str, report: Report
-) -> Calibration:
-    """Sample the posterior of every truth, and look where the truth is.
-
-    Parameters
-    ----------
-    posteriors
-        Truth (n_in,) and posterior of its observations.
-    sample
-        Draws from a posterior, by its number.
-    """
-    covered, ranks, agree, effective = [], [], [], []
-    for i, (truth, posterior) in enumerate(posteriors):
-        report(i, len(posteriors), f"{what}: posterior {i + 1} of {len(posteriors)}")
-        chains = sample(posterior, i)
-        inside, rank = placed(chains.pooled, truth)
-        covered.append(inside)
-        ranks.append(rank)
-        agree.append(chains.split_rhat.max())
-        effective.append(chains.effective.min())
-    names = posteriors[0][1].prior.space.names
-    return Calibration(names, np.array(covered), np.array(ranks), np.array(agree), np.array(effective))
-
-
 def placed(draws: Array, truth: Array) -> tuple[np.ndarray, Array]:
     """Whether the interval of `LEVEL` of draws (n, n_in) has the truth (n_in,), and the share of draws below it.
 
@@ -123,17 +106,18 @@ def placed(draws: Array, truth: Array) -> tuple[np.ndarray, Array]:
 
 def table(rows: dict[str, Calibration]) -> Table:
     """Coverage of every set of observations."""
-    shown = next(iter(rows.values())).names
-    few = shown if len(shown) <= 6 else ()
+    names = next(iter(rows.values())).names
+    few = names if len(names) <= 6 else ()
     title = f"coverage of {LEVEL:.0%} credible intervals"
-    found = Table("", "truths", "pooled", "within", *few, "within", title=title, box=None)
+    table = Table("", "truths", "pooled", "within", *few, "within", title=title, box=None)
     for name, row in rows.items():
         n = len(row.covered)
-        found.add_row(
-            name, str(n), f"{row.coverage:.1%}", _between(row.limits), *(f"{x:.0%}" for x in row.covered.mean(0)[: len(few)]),
+        table.add_row(
+            name, str(n), f"{row.coverage:.1%}", _between(row.limits),
+            *(f"{share:.0%}" for share in row.covered.mean(axis=0)[: len(few)]),
             _between(limits(n)),
         )  # fmt: skip
-    return found
+    return table
 
 
 def _between(ends: tuple[float, float]) -> str:
@@ -151,7 +135,7 @@ def rank_figure(rows: dict[str, Calibration], pooled: bool = False) -> Figure:
             ranks, axes = row.ranks.ravel() if pooled else row.ranks[:, j], grid[i, j]
             # Pooled ranks vary as those of fewer independent ones.
             fair = len(ranks) / _BINS
-            n = row.independent if pooled else len(ranks)
+            n = row.independent_intervals if pooled else len(ranks)
             low, high = binom.ppf([0.025, 0.975], int(n), 1 / _BINS) * len(ranks) / n
             axes.axhspan(low, high, color=GREY, alpha=0.25, linewidth=0)
             axes.axhline(fair, color=GREY, linewidth=0.8)

@@ -13,18 +13,18 @@ _LEADING = 4
 
 
 @styled
-def spectrum(found: dict[str, list[tuple[Informed, Informed, Array]]]) -> Figure:
+def spectrum(by_noise: dict[str, list[tuple[Informed, Informed, list[float]]]]) -> Figure:
     """Eigenvalues by surrogate and PDE, and posterior variances along the directions, beside those of a linear model.
 
     Parameters
     ----------
-    found
+    by_noise
         By size of the noise, of every posterior: by the surrogate, by the PDE, and variances of draws along the
         directions of the first.
     """
-    figure = Figure(figsize=(9.5, 3.4 * len(found)), layout="constrained")
-    grid = figure.subplots(len(found), 2, squeeze=False, sharex=True, sharey="col")
-    for (left, right), (noise, rows) in zip(grid, found.items(), strict=True):
+    figure = Figure(figsize=(9.5, 3.4 * len(by_noise)), layout="constrained")
+    grid = figure.subplots(len(by_noise), 2, squeeze=False, sharex=True, sharey="col")
+    for (left, right), (noise, rows) in zip(grid, by_noise.items(), strict=True):
         for i, (surrogate, pde, variances) in enumerate(rows):
             number = np.arange(1, len(surrogate.eigenvalues) + 1)
             first = i == 0
@@ -48,15 +48,15 @@ def spectrum(found: dict[str, list[tuple[Informed, Informed, Array]]]) -> Figure
 
 
 @styled
-def ratios(names: tuple[str, ...], found: dict[str, Array]) -> Figure:
+def ratios(names: tuple[str, ...], by_noise: dict[str, Array]) -> Figure:
     """Standard deviations of the parameters, posterior over prior: median and range over posteriors (n, n_in)."""
     figure = Figure(figsize=(max(5.0, 0.19 * len(names) + 1.0), 4.4), layout="constrained")
     axes = figure.subplots()
     at = np.arange(len(names))
-    for k, (noise, rows) in enumerate(found.items()):
+    for k, (noise, rows) in enumerate(by_noise.items()):
         middle = np.median(rows, axis=0)
         spread = np.stack([middle - rows.min(axis=0), rows.max(axis=0) - middle])
-        place = at + 0.25 * (k - (len(found) - 1) / 2)
+        place = at + 0.25 * (k - (len(by_noise) - 1) / 2)
         axes.errorbar(
             place, middle, spread, fmt="o", markersize=3, linewidth=0.9, color=COLOURS[k], label=f"noise {noise}"
         )
@@ -65,7 +65,7 @@ def ratios(names: tuple[str, ...], found: dict[str, Array]) -> Figure:
     axes.set_xlim(-1, len(names))
     axes.set_ylim(0, None)
     axes.set_ylabel("standard deviation, posterior / prior")
-    axes.legend(loc="lower right", ncols=len(found))
+    axes.legend(loc="lower right", ncols=len(by_noise))
     return figure
 
 

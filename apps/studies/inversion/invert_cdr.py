@@ -8,6 +8,7 @@ refined discretisation of the PDE.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,26 +16,32 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from gnvpro.apps.inversion.gate import Gate, gate_from_solves
+from gnvpro.apps.inversion.adequacy import adequacy_from_solves
 from gnvpro.apps.inversion.posterior.prior import Prior
-from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion.calibration import Calibration
+from gnvpro.apps.studies.inversion.cases import (
+    Case,
+    observed,
+    pde_of,
+    reference_of,
+    samples_of,
+    trained,
+    truths,
+)
 from gnvpro.apps.studies.inversion.informed import Informed, agreement, informed
 from gnvpro.apps.studies.inversion.informed_figure import directions, ratios, spectrum
-from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
-from gnvpro.apps.studies.inversion.stages import Stages
-from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.stopwatch import Stopwatch
 
 QUICK: dict[str, Any] = dict(
     noise=["2%"], train=150, validation=50, budget=60.0, seeds=1, truths=2, chains=2, draws=10, tune=10, points=2
@@ -75,83 +82,65 @@ class Settings:
 
 @dataclass(frozen=True)
 class Inverted:
-    """One posterior.
-
-    Attributes
-    ----------
-    by_surrogate, by_pde
-        Directions that are informed.
-    standard_deviation_ratios : (n_in,)
-        Of the parameters, posterior over prior.
-    """
+    """One posterior: its draws, the directions that are informed by both models, and JSON-able numbers."""
 
     noise: str
-    seed: int
-    case: Synthetic
+    truth: Array
     chains: Chains
     by_surrogate: Informed
     by_pde: Informed
-    gate: Gate
-    standard_deviation_ratios: Array
-
-    def numbers(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "noise": self.noise, "seed": self.seed, "truth": self.case.truth.tolist(),
-            "informed_by_surrogate": self.by_surrogate.count, "informed_by_pde": self.by_pde.count,
-            "nats": self.by_pde.nats, "against_pde": agreement(self.by_surrogate, self.by_pde),
-            "eigenvalues_by_surrogate": self.by_surrogate.eigenvalues.tolist(),
-            "eigenvalues_by_pde": self.by_pde.eigenvalues.tolist(),
-            "variance_ratio_by_direction": self.by_surrogate.variance_ratios(self.chains).tolist(),
-            "standard_deviation_ratio_by_parameter": self.standard_deviation_ratios.tolist(),
-            "split_rhat_max": float(self.chains.split_rhat.max()), "effective_min": float(self.chains.effective.min()),
-            "divergences": self.chains.about["divergences"], "evaluations": self.chains.cheap,
-            "cpu_seconds": self.chains.cpu_seconds, "gate": self.gate.numbers(),
-        }  # fmt: skip
+    numbers: dict[str, Any]
 
 
 def run(given: StudySettings, report: Report) -> StudyResult:
     """Train, invert, look at the directions, count."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    stages, seeds = Stages(), range(given.seed, given.seed + (given.seeds or settings.seeds))
-    with stages.stage("samples"):
+    stages, seeds = defaultdict(Stopwatch), range(given.seed, given.seed + (given.seeds or settings.seeds))
+    with stages["samples"]:
         samples, source = samples_of("cdr", given.data, settings.train + settings.validation, report)
     inverted: list[Inverted] = []
-    errors, reference = {}, ""
+    errors, reference, total = {}, "", len(seeds) * len(settings.noise) * settings.truths
+
+    def told(_done: float, _total: float | None, note: str) -> None:
+        report(len(inverted), total, f"posterior {len(inverted) + 1} of {total}: {note}")
+
     for seed in seeds:
-        with stages.stage("training"):
+        with stages["training"]:
             surrogate = trained(samples, settings.train, settings.validation, seed, settings.budget, report)
             problem, errors[seed] = pde_of("cdr", given.data, surrogate), surrogate.errors
         reference, solve = reference_of(problem)
         at = truths(problem, settings.truths, seed)
         for noise in settings.noise:
-            with stages.stage("observations"):
+            with stages["observations"]:
                 cases = observed(solve, at, noise, seed, report)
-            with stages.stage("posteriors"):
-                done = len(inverted), len(seeds) * len(settings.noise) * settings.truths
-                inverted += [
-                    _inverted(
-                        case, i, noise, seed, surrogate, problem, settings, _counted(report, done[0] + i, done[1])
-                    )
-                    for i, case in enumerate(cases)
-                ]
-    covered = {f"noise {noise}": _covered([one for one in inverted if one.noise == noise]) for noise in settings.noise}
+            with stages["posteriors"]:
+                for i, case in enumerate(cases):
+                    one = _inverted(case, noise, 1000 * seed + i, surrogate, problem, settings, told)
+                    one.numbers["seed"] = seed
+                    inverted.append(one)
+    by_noise = {noise: [one for one in inverted if one.noise == noise] for noise in settings.noise}
+    covered = {
+        f"noise {noise}": Calibration.of((one.truth, one.chains) for one in some) for noise, some in by_noise.items()
+    }
     numbers = {
-        "data": source, "observations_by": reference, "errors": {str(seed): found for seed, found in errors.items()},
+        "data": source, "observations_by": reference, "errors": {str(seed): error for seed, error in errors.items()},
         "names": list(samples.parameter_space.names), "n_data": samples.observable_space.size,
-        "posteriors": [one.numbers() for one in inverted],
-        "coverage": {name: row.numbers() for name, row in covered.items()}, "cpu_seconds": stages.seconds,
+        "posteriors": [one.numbers for one in inverted],
+        "coverage": {name: row.numbers() for name, row in covered.items()},
+        "cpu_seconds": {name: stage.cpu_seconds for name, stage in stages.items()},
     }  # fmt: skip
     tables = [_table(numbers["posteriors"], settings.noise), calibration.table(covered)]
-    named = {noise: [one for one in inverted if one.noise == noise] for noise in settings.noise}
     figures = {
         "spectrum": spectrum({
-            noise: [(one.by_surrogate, one.by_pde, one.by_surrogate.variance_ratios(one.chains)) for one in some]
-            for noise, some in named.items()
+            noise: [(one.by_surrogate, one.by_pde, one.numbers["variance_ratio_by_direction"]) for one in some]
+            for noise, some in by_noise.items()
         }),
         "parameters": ratios(
             samples.parameter_space.names,
-            {noise: np.array([one.standard_deviation_ratios for one in some]) for noise, some in named.items()},
+            {
+                noise: np.array([one.numbers["standard_deviation_ratio_by_parameter"] for one in some])
+                for noise, some in by_noise.items()
+            },
         ),
         "directions": directions(
             inverted[0].by_pde, samples.parameter_space, samples.observable_space,
@@ -162,37 +151,29 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     return StudyResult(numbers, tables, figures)
 
 
-def _counted(report: Report, done: int, total: int) -> Report:
-    return lambda _done, _total, note: report(done, total, f"posterior {done + 1} of {total}: {note}")
-
-
 def _inverted(
-    case: Synthetic, i: int, noise: str, seed: int, surrogate: Surrogate, problem: Problem, settings: Settings,
-    report: Report,
-) -> Inverted:  # fmt: skip
-    posterior = case.posterior(Solves(surrogate))
+    case: Case, noise: str, seed: int, surrogate: Surrogate, problem: Problem, settings: Settings, report: Report
+) -> Inverted:
+    posterior = case.posterior(surrogate)
     mean, covariance = posterior.prior.moments
-    whitening = Whitening.at_mode(posterior, mean)
     chains = sample_nuts(
-        posterior, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=1000 * seed + i,
-        whitening=whitening, report=report,
+        posterior, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=seed,
+        whitening=Whitening.at_mode(posterior, mean), report=report,
     )  # fmt: skip
     y = chains.pooled[np.linspace(0, len(chains.pooled) - 1, settings.points).astype(int)]
-    by_surrogate, by_pde = informed(posterior, y), informed(case.posterior(Solves(problem)), y)
-    gate = gate_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T))
-    return Inverted(
-        noise, seed, case, chains, by_surrogate, by_pde, gate,
-        chains.standard_deviation / np.sqrt(np.diagonal(covariance)),
-    )  # fmt: skip
-
-
-def _covered(inverted: list[Inverted]) -> Calibration:
-    placed = [calibration.placed(one.chains.pooled, one.case.truth) for one in inverted]
-    return Calibration(
-        inverted[0].chains.space.names, np.array([inside for inside, _ in placed]), np.array([rank for _, rank in placed]),
-        np.array([one.chains.split_rhat.max() for one in inverted]),
-        np.array([one.chains.effective.min() for one in inverted]),
-    )  # fmt: skip
+    by_surrogate, by_pde = informed(posterior, y), informed(case.posterior(problem), y)
+    numbers = {
+        "noise": noise, "truth": case.truth.tolist(),
+        "informed_by_surrogate": by_surrogate.count, "informed_by_pde": by_pde.count, "nats": by_pde.nats,
+        "against_pde": agreement(by_surrogate, by_pde),
+        "eigenvalues_by_surrogate": by_surrogate.eigenvalues.tolist(), "eigenvalues_by_pde": by_pde.eigenvalues.tolist(),
+        "variance_ratio_by_direction": by_surrogate.variance_ratios(chains).tolist(),
+        "standard_deviation_ratio_by_parameter": (chains.standard_deviation / np.sqrt(np.diagonal(covariance))).tolist(),
+        "split_rhat_max": float(chains.split_rhat.max()), "effective_min": float(chains.effective.min()),
+        "divergences": chains.about["divergences"], "evaluations": chains.cheap, "cpu_seconds": chains.cpu_seconds,
+        "gate": adequacy_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T)).numbers(),
+    }  # fmt: skip
+    return Inverted(noise, case.truth, chains, by_surrogate, by_pde, numbers)
 
 
 def _table(rows: list[dict[str, Any]], noises: tuple[str, ...]) -> Table:

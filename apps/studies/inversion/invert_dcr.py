@@ -7,34 +7,39 @@ boundary elements, which share nothing with it but the equation.
 
 from __future__ import annotations
 
-import time
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from arviz_stats import ess
 from rich.table import Table
 
-from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.posterior.whitening import Whitening
-from gnvpro.apps.inversion.sampling.chains import Chains
-from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.inversion.invert import invert
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.sampling.chains import Chains, effective_samples
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
 from gnvpro.apps.studies.inversion import routes as inversion_routes
 from gnvpro.apps.studies.inversion.calibration import Calibration
-from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
+from gnvpro.apps.studies.inversion.cases import (
+    Case,
+    observed,
+    pde_of,
+    reference_of,
+    samples_of,
+    trained,
+    truths,
+)
 from gnvpro.apps.studies.inversion.routes import GOOD, POOR, WALK, Lengths
-from gnvpro.apps.studies.inversion.stages import Stages
-from gnvpro.apps.studies.inversion.synthetic import Synthetic, observed, reference_of, truths
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.stopwatch import Stopwatch
 
 QUICK: dict[str, Any] = dict(
     train=60, validation=20, poor_train=30, budget=60.0, draws=30, tune=20, starts=2, coverage_truths=2, coverage_draws=10,
@@ -97,25 +102,25 @@ class Models:
 def run(given: StudySettings, report: Report) -> StudyResult:
     """Train, invert, count."""
     settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    seed, n, stages = given.seed, settings.coverage_truths, Stages()
-    with stages.stage("training"):
+    seed, n, stages = given.seed, settings.coverage_truths, defaultdict(Stopwatch)
+    with stages["training"]:
         models, source = _models(settings, given, report)
-    with stages.stage("observations"):
+    with stages["observations"]:
         at = truths(models.problem, max(n, settings.minima, 1), seed)
         by_pde = observed(models.problem.evaluate, at, settings.noise, seed, report)
         oracle_name, oracle = reference_of(models.problem)
         by_oracle = observed(oracle, at[:n], settings.noise, seed, report)
-    with stages.stage("posterior on the surrogate"):
+    with stages["posterior on the surrogate"]:
         fast = _speed(by_pde[0], models.good, settings, seed, report)
-    with stages.stage("routes"):
+    with stages["routes"]:
         routes = inversion_routes.compare_routes(
             by_pde[0], models.problem, models.good, models.poor, settings.lengths, seed, report
         )
-    with stages.stage("most probable points"):
+    with stages["most probable points"]:
         minima = inversion_minima.numbers(inversion_minima.compare_minima(
             by_pde[: settings.minima], models.good, models.problem, 4, settings.scipy_starts, seed, report
         ))  # fmt: skip
-    with stages.stage("coverage"):
+    with stages["coverage"]:
         covered = {
             "by the PDE": _covered(by_pde[:n], models.good, settings, seed, "by the PDE", report),
             "by boundary elements": _covered(by_oracle, models.good, settings, seed, "by the oracle", report),
@@ -131,7 +136,8 @@ def run(given: StudySettings, report: Report) -> StudyResult:
             "PDE against the oracle": _in_noise(by_oracle, models.problem),
         },
         "posterior_on_the_surrogate": fast, **routes.numbers(), "minima": minima,
-        "coverage": {name: row.numbers() for name, row in covered.items()}, "cpu_seconds": stages.seconds,
+        "coverage": {name: row.numbers() for name, row in covered.items()},
+        "cpu_seconds": {name: stage.cpu_seconds for name, stage in stages.items()},
     }  # fmt: skip
     gates = numbers["gates"]
     title = f"poor surrogate: error {gates['poor']['error_in_noise']:.2g} of the noise, shift " + (
@@ -142,10 +148,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
         inversion_routes.table(numbers, title), inversion_minima.table(minima), calibration.table(covered),
         _goals(numbers),
     ]  # fmt: skip
-    figures = {
-        "routes": inversion_routes.figure(routes, by_pde[0].truth),
-        "ranks": calibration.rank_figure(covered),
-    }
+    figures = {"routes": inversion_routes.figure(routes, by_pde[0].truth), "ranks": calibration.rank_figure(covered)}
     return StudyResult(numbers, tables, figures)
 
 
@@ -157,41 +160,42 @@ def _models(settings: Settings, given: StudySettings, report: Report) -> tuple[M
     return Models(pde_of("dcr", given.data, good), good, poor), source
 
 
-def _speed(case: Synthetic, surrogate: Surrogate, settings: Settings, seed: int, report: Report) -> dict[str, Any]:
+def _inverted(case: Case, noise: Noise, surrogate: Surrogate, report: Report | None = None, **lengths: Any) -> Chains:
+    """Draws by the surrogate alone, whatever its error."""
+    inversion = invert(
+        surrogate, case.data, noise, problem=False, routes=("surrogate",), force=True, progress=report, **lengths
+    )
+    return inversion.chains["surrogate"]
+
+
+def _speed(case: Case, surrogate: Surrogate, settings: Settings, seed: int, report: Report) -> dict[str, Any]:
     """Seconds of a posterior from the observations to the draws, the search for its mode included."""
-    wall, cpu = time.monotonic(), time.process_time()
-    posterior = case.posterior(Solves(surrogate))
-    chains = _sampled(posterior, settings.starts, settings.chains, settings.draws, settings.tune, seed, report)
-    seconds = {"wall_seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu}
-    least = min(
-        float(min(ess(one), ess(one, method="tail", prob=(0.05, 0.95))))
-        for draws in chains.draws for one in (draws[None, :, j] for j in range(chains.space.size))
-    )  # fmt: skip
+    watch = Stopwatch()
+    lengths: dict[str, Any] = dict(
+        starts=settings.starts, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=seed
+    )
+    with watch:
+        chains = _inverted(case, case.noise, surrogate, report, **lengths)
+    seconds = {"wall_seconds": watch.wall_seconds, "cpu_seconds": watch.cpu_seconds}
+    least = min(effective_samples(chain[None, :, j]) for chain in chains.draws for j in range(chains.space.size))
     return {**chains.numbers(), **seconds, "effective_of_a_chain_min": least}
 
 
-def _sampled(
-    posterior: Posterior, starts: int, chains: int, draws: int, tune: int, seed: int, report: Report | None = None
-) -> Chains:
-    minimum = find_minima(posterior, starts, seed)[0]
-    whitening = Whitening.at_mode(posterior, minimum.parameters)
-    return sample_nuts(
-        posterior, chains=chains, draws=draws, tune=tune, seed=seed, whitening=whitening, report=report
-    )  # fmt: skip
-
-
 def _covered(
-    cases: list[Synthetic], surrogate: Surrogate, settings: Settings, seed: int, what: str, report: Report,
+    cases: list[Case], surrogate: Surrogate, settings: Settings, seed: int, name: str, report: Report,
     estimated: bool = False,
 ) -> Calibration:  # fmt: skip
-    posteriors = [(c.truth, c.posterior(Solves(surrogate), c.estimated if estimated else None)) for c in cases]
-    length = settings.coverage_draws, settings.coverage_tune
-    return calibration.judge(
-        posteriors, lambda posterior, i: _sampled(posterior, 4, 4, *length, seed + i), f"coverage, {what}", report
-    )
+    def posteriors() -> Iterator[tuple[Array, Chains]]:
+        for i, case in enumerate(cases):
+            report(i, len(cases), f"coverage, {name}: posterior {i + 1} of {len(cases)}")
+            noise = case.estimated_noise if estimated else case.noise
+            lengths: dict[str, Any] = dict(draws=settings.coverage_draws, tune=settings.coverage_tune, seed=seed + i)
+            yield case.truth, _inverted(case, noise, surrogate, starts=4, chains=4, **lengths)
+
+    return Calibration.of(posteriors())
 
 
-def _in_noise(cases: list[Synthetic], model: Any) -> dict[str, float]:
+def _in_noise(cases: list[Case], model: Any) -> dict[str, float]:
     """Of the errors at the truths: root mean square over data, median and largest over truths, and the largest datum."""
     errors = np.array([case.error_in_noise(model) for case in cases])
     sizes = np.sqrt((errors**2).mean(axis=1))
@@ -200,36 +204,26 @@ def _in_noise(cases: list[Synthetic], model: Any) -> dict[str, float]:
 
 def _goals(numbers: dict[str, Any]) -> Table:
     """What was to be reached, and what was."""
-    fast, routes = numbers["posterior_on_the_surrogate"], numbers["routes"]
-    minima, coverage = numbers["minima"], numbers["coverage"]
-    table = Table("what", "goal", "measured", "reached", title="goals", box=None)
+    fast, minima = numbers["posterior_on_the_surrogate"], numbers["minima"]
     effective = fast["effective_of_a_chain_min"]
-    table.add_row(
+    rows = [(
         f"{fast['chains']} chains, effective samples of the least {effective:.0f}",
-        f"≤ {SECONDS:g} s for {EFFECTIVE} each",
-        f"{fast['wall_seconds']:.1f} s, {fast['cpu_seconds']:.1f} s of CPU",
-        _reached(fast["wall_seconds"] <= SECONDS and effective >= EFFECTIVE),
-    )
+        f"≤ {SECONDS:g} s for {EFFECTIVE} each", f"{fast['wall_seconds']:.1f} s, {fast['cpu_seconds']:.1f} s of CPU",
+        fast["wall_seconds"] <= SECONDS and effective >= EFFECTIVE,
+    )]  # fmt: skip
     for name in (GOOD, POOR):
-        row = routes[name]
-        apart = max(np.abs(row[f"{of}_in_monte_carlo_errors"]).max() for of in ("means", "standard_deviations"))
-        table.add_row(
-            f"{name} against {WALK}", f"≥ {FEWER:g} × fewer PDE solves",
-            f"{row['fewer_solves_than_random_walk']:.1f} ×, within {apart:.1f} Monte Carlo errors",
-            _reached(row["fewer_solves_than_random_walk"] >= FEWER),
-        )  # fmt: skip
-    for name, row in coverage.items():
-        low, high = row["limits"]
-        table.add_row(
-            f"coverage, observations {name}", f"{low:.1%} to {high:.1%}", f"{row['pooled']:.1%}",
-            _reached(low <= row["pooled"] <= high),
-        )  # fmt: skip
-    table.add_row(
-        "most probable point", f"≤ {DISTANCE:g} sd from scipy's on the PDE", f"{minima['distance_max']:.1e} sd",
-        _reached(minima["distance_max"] <= DISTANCE),
-    )  # fmt: skip
+        row = numbers["routes"][name]
+        errors = max(np.abs(row[f"{of}_in_monte_carlo_errors"]).max() for of in ("means", "standard_deviations"))
+        fewer = row["fewer_solves_than_random_walk"]
+        measured = f"{fewer:.1f} ×, within {errors:.1f} Monte Carlo errors"
+        rows.append((f"{name} against {WALK}", f"≥ {FEWER:g} × fewer PDE solves", measured, fewer >= FEWER))
+    for name, row in numbers["coverage"].items():
+        (low, high), pooled = row["limits"], row["pooled"]
+        limits = f"{low:.1%} to {high:.1%}"
+        rows.append((f"coverage, observations {name}", limits, f"{pooled:.1%}", low <= pooled <= high))
+    goal, distance = f"≤ {DISTANCE:g} sd from scipy's on the PDE", minima["distance_max"]
+    rows.append(("most probable point", goal, f"{distance:.1e} sd", distance <= DISTANCE))
+    table = Table("what", "goal", "measured", "reached", title="goals", box=None)
+    for *texts, reached in rows:
+        table.add_row(*texts, "yes" if reached else "no")
     return table
-
-
-def _reached(yes: bool) -> str:
-    return "yes" if yes else "no"

@@ -9,11 +9,10 @@ import numpy as np
 from rich.table import Table
 from scipy.optimize import OptimizeResult, least_squares
 
-from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
 from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.inversion.synthetic import Synthetic
+from gnvpro.apps.studies.inversion.cases import Case
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -26,23 +25,19 @@ _HIGHER = 0.01
 
 
 @dataclass(frozen=True)
-class Problemwise:
-    """One set of observations.
+class PointComparison:
+    """Our most probable point of one set of observations beside scipy's.
 
     Attributes
     ----------
-    distance
-        Largest over the parameters, of the two points, in posterior standard deviations.
-    surrogate_distance
-        The same of the point by the surrogate alone.
+    distance, surrogate_distance
+        From scipy's point to ours, and to that by the surrogate alone: largest over the parameters, in posterior standard
+        deviations.
     lower
         By how much the objective of our point is below that of scipy's.
     solves, derivatives
-        PDE solves of ours, and those that gave derivatives too.
-    reference_solves, reference_derivatives
-        Of scipy's search from the start that got lowest.
-    all_reference_solves, all_reference_derivatives
-        Of its searches from all starts.
+        PDE solves of ours, and those that gave derivatives too; of scipy's search from the start that got lowest
+        (`reference_`), and from all starts.
     """
 
     distance: float
@@ -57,28 +52,26 @@ class Problemwise:
 
 
 def compare_minima(
-    cases: list[Synthetic], surrogate: Surrogate, problem: Problem, starts: int, searches: int, seed: int,
-    report: Report,
-) -> list[Problemwise]:  # fmt: skip
+    cases: list[Case], surrogate: Surrogate, problem: Problem, starts: int, searches: int, seed: int, report: Report
+) -> list[PointComparison]:
     """Both for every set of observations, from so many starts on the surrogate and by so many searches of scipy's."""
-    found = []
+    rows = []
     for i, case in enumerate(cases):
         report(i, len(cases), f"most probable points: problem {i + 1} of {len(cases)}")
-        cheap = find_minima(case.posterior(Solves(surrogate)), starts, seed)[0]
-        accurate = case.posterior(Solves(problem))
+        cheap = find_minima(case.posterior(surrogate), starts, seed)[0]
+        accurate, reference = case.posterior(problem), case.posterior(problem)
         ours = find_minima(accurate, 0, seed, at=cheap.parameters[None])[0]
-        reference = case.posterior(Solves(problem))
-        theirs, alone = _searched(reference, searches, seed)
-        spread = ours.standard_deviations
-        found.append(Problemwise(
-            distance=float((np.abs(ours.parameters - theirs.x) / spread).max()),
-            surrogate_distance=float((np.abs(cheap.parameters - theirs.x) / spread).max()),
-            lower=float(theirs.cost - ours.value),
-            solves=accurate.solves.evaluated, derivatives=accurate.solves.differentiated,
-            reference_solves=alone[0], reference_derivatives=alone[1],
-            all_reference_solves=reference.solves.evaluated, all_reference_derivatives=reference.solves.differentiated,
-        ))  # fmt: skip
-    return found
+        theirs, best_costs = _searched(reference, searches, seed)
+        distance, surrogate_distance = (
+            float(np.abs((point.parameters - theirs.x) / ours.standard_deviations).max()) for point in (ours, cheap)
+        )
+        costs = *_costs(accurate), *best_costs, *_costs(reference)
+        rows.append(PointComparison(distance, surrogate_distance, float(theirs.cost - ours.value), *costs))
+    return rows
+
+
+def _costs(posterior: Posterior) -> tuple[int, int]:
+    return posterior.solves.evaluated, posterior.solves.differentiated
 
 
 def _searched(posterior: Posterior, searches: int, seed: int) -> tuple[OptimizeResult, tuple[int, int]]:
@@ -93,19 +86,20 @@ def _searched(posterior: Posterior, searches: int, seed: int) -> tuple[OptimizeR
     def derivative(y: Array) -> Array:
         return posterior.sensitivity(solves.linearize(y[None])[1][0])
 
-    found: list[tuple[OptimizeResult, tuple[int, int]]] = []
+    results: list[tuple[OptimizeResult, tuple[int, int]]] = []
     for start in prior.draw(np.random.default_rng(seed), searches):
-        before = solves.evaluated, solves.differentiated
-        one = least_squares(
+        before = _costs(posterior)
+        result = least_squares(
             residuals, start, derivative,  # pyright: ignore[reportArgumentType]
             bounds=(prior.lower, prior.upper), x_scale=prior.upper - prior.lower,
             ftol=_TOLERANCE, xtol=_TOLERANCE, gtol=_TOLERANCE, max_nfev=100,
         )  # fmt: skip
-        found.append((one, (solves.evaluated - before[0], solves.differentiated - before[1])))
-    return min(found, key=lambda pair: pair[0].cost)
+        after = _costs(posterior)
+        results.append((result, (after[0] - before[0], after[1] - before[1])))
+    return min(results, key=lambda pair: pair[0].cost)
 
 
-def numbers(rows: list[Problemwise]) -> dict[str, Any]:
+def numbers(rows: list[PointComparison]) -> dict[str, Any]:
     """JSON-able: every problem, and what the table says.
 
     Distances are those of problems where scipy's searches do not all end in a higher minimum than ours, of another place.
@@ -118,26 +112,22 @@ def numbers(rows: list[Problemwise]) -> dict[str, Any]:
         "distance_max": float(column["distance"].max(where=same, initial=0.0)),
         "surrogate_distance_max": float(column["surrogate_distance"].max(where=same, initial=0.0)),
         "lower_min": float(column["lower"].min()),
-        **{
-            f"{name}_mean": float(values.mean())
-            for name, values in column.items()
-            if "solves" in name or "deriv" in name
-        },
-    }
+        **{f"{name}_mean": float(column[name].mean()) for name in column if name.endswith(("solves", "derivatives"))},
+    }  # fmt: skip
 
 
-def table(found: dict[str, Any]) -> Table:
+def table(summary: dict[str, Any]) -> Table:
     """Distances and solves."""
-    title = f"most probable point, {len(found['problems'])} problems"
-    if found["reference_higher"]:
-        title += f"; in {found['reference_higher']} all of scipy's searches ended in a higher minimum"
-    shown = Table("", "PDE solves", "with derivatives", "largest distance in sd", title=title, box=None)
+    title = f"most probable point, {len(summary['problems'])} problems"
+    if summary["reference_higher"]:
+        title += f"; in {summary['reference_higher']} all of scipy's searches ended in a higher minimum"
+    table = Table("", "PDE solves", "with derivatives", "largest distance in sd", title=title, box=None)
     for name, key, distance in (
         ("surrogate, then the PDE", "", "distance_max"),
         ("surrogate alone", None, "surrogate_distance_max"),
         ("scipy's least_squares on the PDE, best start", "reference_", None),
         ("the same, all starts", "all_reference_", None),
     ):
-        costs = ("0", "0") if key is None else (f"{found[f'{key}{of}_mean']:.1f}" for of in ("solves", "derivatives"))
-        shown.add_row(name, *costs, "reference" if distance is None else f"{found[distance]:.1e}")
-    return shown
+        costs = ("0", "0") if key is None else (f"{summary[f'{key}{of}_mean']:.1f}" for of in ("solves", "derivatives"))
+        table.add_row(name, *costs, "reference" if distance is None else f"{summary[distance]:.1e}")
+    return table

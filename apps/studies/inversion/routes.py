@@ -14,19 +14,16 @@ from arviz_stats import mcse
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from gnvpro.apps.inversion.answer import GATE_SOLVES
-from gnvpro.apps.inversion.gate import Gate, gate_from_solves
-from gnvpro.apps.inversion.maximum import find_minima
-from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.posterior.whitening import Whitening
+from gnvpro.apps.inversion.adequacy import Adequacy
+from gnvpro.apps.inversion.invert import approximate, measure_adequacy
+from gnvpro.apps.inversion.report.marginals import labelled_parameter
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
 from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
 from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import COLOURS, styled
-from gnvpro.apps.studies.inversion.synthetic import Synthetic
+from gnvpro.apps.studies.inversion.cases import Case
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
@@ -45,6 +42,8 @@ class Lengths:
     walk, gradient, delayed
         By the random walk, by NUTS, both on the PDE, and by delayed acceptance. A draw is one solve, of NUTS about four
         with derivatives; effective samples are about alike if the random walk has a good ten times as many draws.
+    cheap
+        By NUTS on the surrogate.
     """
 
     chains: int = 4
@@ -60,25 +59,19 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Routes:
-    """Chains by route; those of the random walk are the reference.
-
-    Attributes
-    ----------
-    gates
-        Error of the good and of the poor surrogate.
-    """
+    """Chains by route, those of the random walk being the reference; `adequacy` of the good and the poor surrogate."""
 
     chains: dict[str, Chains]
-    gates: dict[str, Gate]
+    adequacy: dict[str, Adequacy]
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able: for every route its costs, and how it agrees with the random walk."""
-        reference, found = self.chains[WALK], {}
+        reference, rows = self.chains[WALK], {}
         for name, chains in self.chains.items():
             least = float(chains.effective.min())
             moved, ratio = shift(chains, reference)
             means, deviations = disagreement(chains, reference)
-            found[name] = {
+            rows[name] = {
                 "pde_solves": chains.accurate, "of_these_with_derivatives": chains.derivatives if chains.accurate else 0,
                 "effective_min": least, "split_rhat_max": float(chains.split_rhat.max()),
                 "solves_per_effective": chains.accurate / least, "cpu_seconds": chains.cpu_seconds,
@@ -87,80 +80,68 @@ class Routes:
                 "means_in_monte_carlo_errors": means.tolist(),
                 "standard_deviations_in_monte_carlo_errors": deviations.tolist(), **chains.about,
             }  # fmt: skip
-        walk = found[WALK]["solves_per_effective"]
-        for row in found.values():
+        walk = rows[WALK]["solves_per_effective"]
+        for row in rows.values():
             row["fewer_solves_than_random_walk"] = walk / row["solves_per_effective"] if row["pde_solves"] else None
-        return {"routes": found, "gates": {name: gate.numbers() for name, gate in self.gates.items()}}
+        return {"routes": rows, "gates": {name: adequacy.numbers() for name, adequacy in self.adequacy.items()}}
 
 
 def disagreement(chains: Chains, reference: Chains) -> tuple[Array, Array]:
     """Differences of means and of standard deviations (n_in,) in units of their Monte Carlo errors together."""
-    between = []
-    for method in ("mean", "sd"):
-        errors = [
-            np.array([float(mcse(draws, method=method)) for draws in _columns(one)]) for one in (chains, reference)
-        ]
-        between.append(np.hypot(*errors))
-    apart = chains.mean - reference.mean, chains.standard_deviation - reference.standard_deviation
-    return apart[0] / between[0], apart[1] / between[1]
 
+    def errors(chains: Chains, method: str) -> Array:
+        return np.array([float(mcse(chains.draws[:, :, j], method=method)) for j in range(chains.space.size)])
 
-def _columns(chains: Chains) -> list[Array]:
-    return [chains.draws[:, :, j] for j in range(chains.space.size)]
+    means, deviations = (np.hypot(errors(chains, method), errors(reference, method)) for method in ("mean", "sd"))
+    spread = chains.standard_deviation - reference.standard_deviation
+    return (chains.mean - reference.mean) / means, spread / deviations
 
 
 def compare_routes(
-    case: Synthetic, problem: Problem, good: Surrogate, poor: Surrogate, lengths: Lengths, seed: int, report: Report
+    case: Case, problem: Problem, good: Surrogate, poor: Surrogate, lengths: Lengths, seed: int, report: Report
 ) -> Routes:
-    """Sample one posterior by every route, each with solves of its own."""
+    """Sample one posterior by every route."""
 
     def say(route: str) -> Report:
         return lambda done, total, note: report(done, total, f"{route}: {note}")
 
-    def accurate() -> Posterior:
-        return case.posterior(Solves(problem))  # each route counts its own
-
-    chains, gates, tuned = {}, {}, {}
+    accurate, chains, adequacy, cheap = case.posterior(problem), {}, {}, {}
     for name, surrogate in (("good", good), ("poor", poor)):
-        posterior = case.posterior(Solves(surrogate))
-        minimum = find_minima(posterior, 4, seed)[0]
-        whitening = Whitening.at_mode(posterior, minimum.parameters)
-        rng = np.random.default_rng(seed)
-        y = posterior.prior.parameters(whitening.draw(rng, GATE_SOLVES))
-        gates[name] = gate_from_solves(posterior, y, problem.evaluate(y), minimum.covariance)
+        posterior = case.posterior(surrogate)
+        minima, whitening = approximate(posterior, 4, seed)
+        adequacy[name] = measure_adequacy(posterior, accurate, minima[0], whitening, seed)
         alone = sample_nuts(
             posterior, chains=lengths.chains, draws=lengths.cheap, tune=lengths.cheap_tune, seed=seed, whitening=whitening,
             report=say(f"NUTS on the {name} surrogate"),
         )  # fmt: skip
-        tuned[name] = posterior, whitening, alone
-    posterior, whitening, alone = tuned["good"]
-    start, factor = alone.latent[:, -1], whitening.factor
+        cheap[name] = posterior, whitening, alone
+    _, whitening, alone = cheap["good"]
     chains[WALK] = sample_metropolis(
-        accurate(), draws=lengths.walk, tune=lengths.walk_tune, seed=seed, start=start, factor=factor, accurate=True,
-        report=say(WALK),
+        accurate, draws=lengths.walk, tune=lengths.walk_tune, seed=seed, start=alone.latent[:, -1],
+        factor=whitening.factor, accurate=True, report=say(WALK),
     )  # fmt: skip
     chains[GRADIENT] = sample_nuts(
-        accurate(), chains=lengths.chains, draws=lengths.gradient, tune=lengths.gradient_tune, seed=seed,
+        accurate, chains=lengths.chains, draws=lengths.gradient, tune=lengths.gradient_tune, seed=seed,
         whitening=whitening, accurate=True, report=say(GRADIENT),
     )  # fmt: skip
     for route, name, learn in ((GOOD, "good", True), (POOR, "poor", True), (UNLEARNED, "poor", False)):
-        posterior, whitening, alone = tuned[name]
+        posterior, whitening, alone = cheap[name]
         chains[route] = sample_delayed(
-            posterior, accurate(), draws=lengths.delayed, tune=lengths.delayed_tune, seed=seed, start=alone.latent[:, -1],
+            posterior, accurate, draws=lengths.delayed, tune=lengths.delayed_tune, seed=seed, start=alone.latent[:, -1],
             factor=whitening.factor, learn=learn, report=say(route),
         )  # fmt: skip
-    chains[ALONE] = tuned["poor"][2]
-    return Routes(chains, gates)
+    chains[ALONE] = cheap["poor"][2]
+    return Routes(chains, adequacy)
 
 
-def table(found: dict[str, Any], title: str) -> Table:
+def table(numbers: dict[str, Any], title: str) -> Table:
     """Costs and agreement of the routes."""
     shown = Table(
         "", "solves", "effective", "solves each", "× fewer", "accepted", "R-hat", "means", "sds", "shift", title=title,
         caption="means, sds: largest difference to the random walk in Monte Carlo errors; shift: of a mean, in sd",
         box=None,
     )  # fmt: skip
-    for name, row in found["routes"].items():
+    for name, row in numbers["routes"].items():
         fewer, accepted = row["fewer_solves_than_random_walk"], row.get("acceptance")
         largest = (np.abs(row[f"{of}_in_monte_carlo_errors"]).max() for of in ("means", "standard_deviations"))
         shown.add_row(
@@ -185,8 +166,7 @@ def figure(routes: Routes, truth: Array) -> Figure:
             values = np.sort(chains[name].pooled[:, j])
             axes.plot(values, (np.arange(len(values)) + 0.5) / len(values), color=colour, linewidth=1.2, label=name)
         axes.axvline(truth[j], color="black", linewidth=0.8, linestyle=":")
-        unit = space.unit(j)
-        axes.set_xlabel(space.names[j] + ("" if unit in ("1", "unknown") else f" ({unit})"))
+        axes.set_xlabel(labelled_parameter(space, j))
         axes.locator_params(axis="x", nbins=4)
     marginals[0].set_ylabel("share of draws below")
     upper.legend(*marginals[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)

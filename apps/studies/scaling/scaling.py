@@ -15,34 +15,33 @@ import torch
 from rich.table import Table
 
 from gnvpro.apps.progress import Report
-from gnvpro.apps.studies.comparison.methods import METHODS
-from gnvpro.apps.studies.result import StudyResult
-from gnvpro.apps.studies.scaling.figure import FACTORS, draw, slope
+from gnvpro.apps.studies.result import StudyResult, study_table
+from gnvpro.apps.studies.scaling.cost_figure import FACTORS, cost_figure, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.networks.dense import DenseNetwork
-from gnvpro.surrogate.objectives.full import FullObjective
-from gnvpro.surrogate.objectives.protocol import Objective
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.training.device import device_named
-from gnvpro.training.fitting.fit import Fit, ValidationSet
+from gnvpro.training.fitting.methods import Problem, Setting, fit_by
+from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.solvers.protocol import Status
 
-# Work units between two looks at whether the goal is reached.
+# Work units between two checks whether the goal is reached.
 CHUNK = 10.0
 N_VALIDATION = 1000
 
-# The methods' settings, the same for every size. A step of Adam is an epoch.
-SETTINGS: dict[str, dict[str, float]] = {
+# The methods' settings, the same for every size. A step of Adam is an epoch; W of its start is solved for.
+SETTINGS: dict[str, Setting] = {
     "varpro-kf-lbfgs": {"memory": 30},
     "varpro-lbfgs": {"memory": 30},
     "varpro-kf-krylov": {"size": 40},
     "varpro-krylov": {"size": 20},
-    "adam": {"rate": 1e-2, "batch": 32},
+    "adam": {"rate": 1e-2, "batch": 32, "solved": 1},
 }
+# One row of what was measured: factor, value, method, and costs.
+Row = dict[str, Any]
 
 
 class Case(NamedTuple):
@@ -110,39 +109,34 @@ QUICK = dict(
 )
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Every factor with every method, the median over the seeds of the initial weights."""
-    settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    device = device_named(given.device)
-    seeds = range(given.seed, given.seed + (given.seeds or (1 if given.quick else 3)))
-    plan = _plan(settings)
-    measured: list[dict[str, Any]] = []
+    settings, device = options.own(Settings, QUICK), device_named(options.device)
+    seeds, plan = options.seeds_from(1 if options.quick else 3), _plan(settings)
+    measured: list[Row] = []
     for i, (factor, case, compression) in enumerate(plan):
-        problem = _Problem(case, settings, compression, device)
+        data = _Data(case, settings, compression, device)
         for method in settings.methods:
             report(i, len(plan), f"{factor} {getattr(case, factor)}, {method}")
-            costs = [problem.cost(method, seed) for seed in seeds]
+            costs = [data.cost(method, seed) for seed in seeds]
             measured.append(
                 dict(
                     factor=factor, value=getattr(case, factor), method=method, compressed=compression > 0,
-                    n_theta=problem.network.n_theta, n_targets=problem.n_targets, **_medians(costs),
+                    n_theta=data.network.n_theta, n_targets=data.n_targets, **_medians(costs),
                 )
             )  # fmt: skip
-    numbers = {
-        "measured": measured,
-        "slopes": {
-            f"{factor}, {method}": slope(_rows(measured, factor, method), "seconds_per_step")
-            for factor in FACTORS
-            for method in settings.methods
-        },
-        "study_settings": asdict(settings),
-        "seconds_are": "wall seconds" if device.type == "cuda" else "CPU seconds",
+    unit = "wall seconds" if device.type == "cuda" else "CPU seconds"
+    slopes = {
+        f"{factor}, {method}": slope(_rows(measured, factor, method), "seconds_per_step")
+        for factor in FACTORS
+        for method in settings.methods
     }
-    tables = [_table(factor, _rows(measured, factor), settings, numbers["seconds_are"]) for factor in FACTORS]
-    kept = _rows(measured, "outputs", compressed=False)
-    if kept:
-        tables.append(_table("outputs, all directions kept", kept, settings, numbers["seconds_are"]))
-    return StudyResult(numbers, tables, {"scaling": draw(measured, settings.goal, numbers["seconds_are"])})
+    numbers = {"measured": measured, "slopes": slopes, "study_settings": asdict(settings), "seconds_are": unit}
+    tables = [_table(factor, _rows(measured, factor), settings, unit) for factor in FACTORS]
+    uncompressed = _rows(measured, "outputs", compressed=False)
+    if uncompressed:
+        tables.append(_table("outputs, all directions kept", uncompressed, settings, unit))
+    return StudyResult(numbers, tables, {"scaling": cost_figure(measured, settings.goal, unit)})
 
 
 def _plan(settings: Settings) -> list[tuple[str, Case, float]]:
@@ -165,7 +159,7 @@ class _Cost(NamedTuple):
     validation_error: float
 
 
-class _Problem:
+class _Data:
     """Data of one case, its targets compressed once for all methods and seeds."""
 
     def __init__(self, case: Case, settings: Settings, compression: float, device: torch.device) -> None:
@@ -173,11 +167,9 @@ class _Problem:
         self._settings, self._device = settings, device
         self.network = DenseNetwork(teacher.n_inputs, (case.width,) * case.depth)
         inputs, targets = (x.to(device) for x in teacher.draw(case.samples, case.outputs, seed=1))
-        seen_inputs, seen_targets = (x.to(device) for x in teacher.draw(N_VALIDATION, case.outputs, seed=2))
-        self._inputs = inputs
-        self._objective = ReducedObjective(self.network, inputs, targets, compression=compression)
-        ones = seen_targets.new_ones(N_VALIDATION)
-        self._validation = ValidationSet(self._objective, seen_inputs, seen_targets, ones)
+        held_out, expected = (x.to(device) for x in teacher.draw(N_VALIDATION, case.outputs, seed=2))
+        self._objective = reduced_least_squares(self.network, inputs, targets, compression=compression)
+        self._validation = ValidationSet(self._objective, held_out, expected, targets.new_ones(N_VALIDATION))
 
     @property
     def n_targets(self) -> int:
@@ -187,26 +179,17 @@ class _Problem:
     def cost(self, method: str, seed: int) -> _Cost:
         """One fit from the initial weights of this seed, to the goal or the end of the budget."""
         settings = self._settings
-        objective: Objective = self._objective.sibling(self.network, self._inputs, self._objective.regulariser)
-        theta, chosen = self.network.initial(seed).to(self._device), METHODS[method]
-        if not chosen.eliminates:
-            full = FullObjective(self._objective, watched=chosen.objective == "batches")
-            objective, theta = full, full.start(theta)
-        solver = chosen.solver(SETTINGS[method], settings.budget, seed)
-        fit = Fit(objective, theta, solver, self._validation, charge_looks=False)
-        while fit.best.validation_error > settings.goal and objective.meter.total < settings.budget:
+        problem = Problem(self._objective, self.network.initial(seed).to(self._device), lambda _: self._validation)
+        fit = fit_by(method, problem, settings.budget, SETTINGS[method], seed, time_validation=False)
+        meter = fit.objective.meter
+        while fit.best.validation_error > settings.goal and meter.total < settings.budget:
             if fit.advance(CHUNK) is not Status.budget_spent:
                 break
         spent = fit.wall_seconds if self._device.type == "cuda" else fit.cpu_seconds
         steps = max(1, sum(record.accepted for record in fit.history[1:]))
-        units, reached = objective.meter.total, fit.best.validation_error <= settings.goal
-        return _Cost(
-            spent / steps,
-            units / steps,
-            spent if reached else None,
-            units if reached else None,
-            fit.best.validation_error,
-        )
+        error, work = fit.best.validation_error, meter.total
+        seconds_to, units_to = (spent, work) if error <= settings.goal else (None, None)
+        return _Cost(spent / steps, work / steps, seconds_to, units_to, error)
 
 
 def _medians(costs: list[_Cost]) -> dict[str, float | None]:
@@ -219,9 +202,7 @@ def _medians(costs: list[_Cost]) -> dict[str, float | None]:
     return {name: middle([getattr(cost, name) for cost in costs]) for name in _Cost._fields}
 
 
-def _rows(
-    measured: list[dict[str, Any]], factor: str, method: str | None = None, compressed: bool = True
-) -> list[dict[str, Any]]:
+def _rows(measured: list[Row], factor: str, method: str | None = None, compressed: bool = True) -> list[Row]:
     return [
         row
         for row in measured
@@ -229,28 +210,21 @@ def _rows(
     ]
 
 
-def _table(title: str, rows: list[dict[str, Any]], settings: Settings, unit: str) -> Table:
+def _table(title: str, rows: list[Row], settings: Settings, unit: str) -> Table:
     """A row per value, a column per method: the cost of a step, then what it took to the goal."""
-    table = Table(title=f"{title}: {unit} a step; work units and seconds to error {settings.goal:g}", show_lines=True)
-    table.title_justify = "left"
-    for name in (
-        title.split(",")[0],
-        "targets",
-        *(method.replace("varpro-", "varpro-\n") for method in settings.methods),
-    ):
-        table.add_column(name, justify="right")
+    methods = (method.replace("varpro-", "varpro-\n") for method in settings.methods)
+    heading = f"{title}: {unit} a step; work units and seconds to error {settings.goal:g}"
+    table = study_table(heading, title.split(",")[0], "targets", *methods, show_lines=True)
+    table.columns[0].justify = "right"
     for value in dict.fromkeys(row["value"] for row in rows):
-        here = [row for row in rows if row["value"] == value]
-        by_method = {row["method"]: _cell(row) for row in here}
-        table.add_row(f"{value:,}", str(here[0]["n_targets"]), *(by_method[m] for m in settings.methods))
+        here = {row["method"]: row for row in rows if row["value"] == value}
+        n_targets = next(iter(here.values()))["n_targets"]
+        table.add_row(f"{value:,}", str(n_targets), *(_cell(here[method]) for method in settings.methods))
     return table
 
 
-def _cell(row: dict[str, Any]) -> str:
-    to_goal = row["seconds_to_goal"]
-    reached = (
-        f"ends at {row['validation_error']:.2g}"
-        if to_goal is None
-        else f"{row['units_to_goal']:.0f}, {seconds(to_goal)}"
-    )
+def _cell(row: Row) -> str:
+    reached = f"ends at {row['validation_error']:.2g}"
+    if row["seconds_to_goal"] is not None:
+        reached = f"{row['units_to_goal']:.0f}, {seconds(row['seconds_to_goal'])}"
     return f"{seconds(row['seconds_per_step'])}\n{reached}"

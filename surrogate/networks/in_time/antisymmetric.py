@@ -40,5 +40,5 @@ def _places(width: int, device: torch.device) -> _Places:
     triangle_of_entry, sign = torch.zeros(width, width, dtype=torch.int64), torch.zeros(width, width)
     triangle_of_entry[rows, columns] = triangle_of_entry[columns, rows] = number
     sign[rows, columns], sign[columns, rows] = 1.0, -1.0
-    found = (rows * width + columns, triangle_of_entry.reshape(-1), sign.reshape(-1).double())
-    return _Places(*(part.to(device) for part in found))
+    places = (rows * width + columns, triangle_of_entry.reshape(-1), sign.reshape(-1).double())
+    return _Places(*(part.to(device) for part in places))

@@ -4,22 +4,22 @@ After [Y_0, Z_0] = tanh(inputs K_0 + b_0), split in halves, integrate on [0, fin
 
     dY/dt = tanh(Z K(t) + b(t)),    dZ/dt = -tanh(Y K(t)' + b(t))
 
-(Haber & Ruthotto 2017, Sec. 4): a Hamiltonian flow, reversible and without growth or decay whatever K. Verlet kicks Z at
-the nodes, by half a step at the two ends, and moves Y at the midpoints; so every time has one evaluation.
+(Haber & Ruthotto 2017, Sec. 4): a Hamiltonian flow, reversible and without growth or decay whatever K. Verlet changes Z at
+the nodes, by half a step at the two ends, and Y at the midpoints; so every time has one evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, override
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.networks.in_time.shape import half_of
-from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
-from gnvpro.surrogate.networks.protocol import Evaluation, Layer
+from gnvpro.surrogate.networks.in_time.time_weights import TimeLinearization, TimeNetwork
+from gnvpro.surrogate.networks.protocol import Evaluation, Layer, with_ones
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class HamiltonianNetwork(TimeNetwork):
         """Entries of b at one time."""
         return self.half
 
+    @override
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
         opening, layers = self.opening_layer(theta), self.layers_in_time(theta)
 
         def features(inputs: Tensor) -> Tensor:
@@ -60,23 +60,17 @@ class HamiltonianNetwork(TimeNetwork):
 
         return features
 
+    @override
     def linearize(self, theta: Tensor, inputs: Tensor) -> _HamiltonianLinearization:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
         return _HamiltonianLinearization(self, theta, inputs)
 
+    @override
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
-        return {
-            "kind": "hamiltonian",
-            "n_inputs": self.n_inputs,
-            "width": self.width,
-            "steps": self.steps,
-            "final_time": self.final_time,
-        }
+        return {"kind": "hamiltonian", **super().to_dict()}
 
     @property
     def lengths(self) -> list[float]:
-        """Of the kick or move at every time: Z is kicked where negative, Y moved where positive."""
+        """Of the change at every time: of Z where negative, of Y where positive."""
         h = self.step_size
         lengths = [-h if time % 2 == 0 else h for time in range(self.n_times)]
         lengths[0] = lengths[-1] = -h / 2
@@ -98,7 +92,7 @@ class HamiltonianNetwork(TimeNetwork):
 
 
 class _Stage(NamedTuple):
-    """One kick or move: its length, the half that drives it, tanh', and the layer."""
+    """One change of Y or Z: its length, the half that drives it, tanh', and the layer."""
 
     length: float
     driver: Tensor
@@ -106,14 +100,12 @@ class _Stage(NamedTuple):
     layer: Tensor
 
 
-class _HamiltonianLinearization:
+class _HamiltonianLinearization(TimeLinearization):
     def __init__(self, network: HamiltonianNetwork, theta: Tensor, inputs: Tensor) -> None:
-        self._network, self._inputs = network, inputs
-        opening = network.opening_layer(theta)
-        state = torch.addmm(opening[-1], inputs, opening[:-1]).tanh_()
-        self._opening_slope = (state * state).neg_().add_(1.0)
+        super().__init__(network, theta, inputs)
+        self._network = network
         self._stages: list[_Stage] = []
-        y, z = state.split(network.half, 1)
+        y, z = self._opened.split(network.half, 1)
         for length, layer in zip(network.lengths, network.layers_in_time(theta), strict=True):
             driver = y if length < 0 else z
             a = torch.addmm(layer[-1], driver, layer[:-1]).tanh_()
@@ -122,16 +114,11 @@ class _HamiltonianLinearization:
                 z = z + length * a
             else:
                 y = y + length * a
-        self._features = torch.cat([y, z], 1)
-
-    @property
-    def features(self) -> Tensor:
-        return self._features
+        self.features = torch.cat([y, z], 1)
 
     def jvp(self, direction: Tensor) -> Tensor:
-        network, opening = self._network, self._network.opening_layer(direction)
-        change = torch.addmm(opening[-1], self._inputs, opening[:-1]).mul_(self._opening_slope)
-        y, z = change.split(network.half, 1)
+        network = self._network
+        y, z = self._opening_change(direction).split(network.half, 1)
         for stage, move in zip(self._stages, network.layers_in_time(direction), strict=True):
             length, driver, slope, layer = stage
             by_theta = torch.addmm(move[-1], driver, move[:-1])
@@ -149,8 +136,7 @@ class _HamiltonianLinearization:
         return self._network.fold(torch.cat(parts).unsqueeze(0))[0]
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`."""
-        network, found = self._network, []
+        network, evaluations = self._network, []
         size, stop = (network.half + 1) * network.half, network.n_theta
         y, z = seeds.split(network.half, -1)
         for length, driver, slope, layer in reversed(self._stages):
@@ -160,27 +146,21 @@ class _HamiltonianLinearization:
                 y = y + back
             else:
                 z = z + back
-            found.append(Evaluation(slice(stop - size, stop), driver, sensitivities))
+            evaluations.append(Evaluation(slice(stop - size, stop), driver, sensitivities))
             stop -= size
         opening = torch.cat([y, z], -1) * self._opening_slope
-        return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(found)]
-
-    @property
-    def layer_forwards(self) -> int:
-        """None: the pass of the linearisation kept what is shown."""
-        return 0
+        return [Evaluation(slice(0, network.n_opening), self._inputs, opening), *reversed(evaluations)]
 
     def layers(self, seed: Tensor) -> list[Layer]:
-        """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: one dense layer at every time."""
-        found: list[Layer] = []
+        """One dense layer at every time."""
+        layers: list[Layer] = []
         for time, (where, inputs, sensitivities) in enumerate(self.evaluations(seed), start=-1):
             places: slice | Tensor = where
             if time >= 0 and time % 2 == 0:  # the layer applied is K'
                 matrix = torch.arange(where.start, where.stop, device=inputs.device).view(-1, self._network.half)
                 places = torch.cat([matrix[:-1].t(), matrix[-1:]])
-            found.append(Layer(places, torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1), sensitivities))
-        return found
+            layers.append(Layer(places, with_ones(inputs), sensitivities))
+        return layers
 
     def fold(self, rows: Tensor) -> Tensor:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`."""
         return self._network.fold(rows)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, override
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.antisymmetric import antisymmetric, antisymmetric_adjoint
-from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
-from gnvpro.surrogate.networks.protocol import Evaluation, Layer
+from gnvpro.surrogate.networks.in_time.time_weights import TimeLinearization, TimeNetwork
+from gnvpro.surrogate.networks.protocol import Evaluation, Layer, with_ones
 
 # Keeps the real parts of the eigenvalues slightly negative: the forward propagation is stable.
 DAMPING = 1e-4
@@ -52,8 +52,8 @@ class ResidualNetwork(TimeNetwork):
         """Entries of the bias of one time."""
         return self.width
 
+    @override
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
         opening, matrices, biases = self.unpack(theta)
         matrices = self.damped(matrices)
 
@@ -68,20 +68,13 @@ class ResidualNetwork(TimeNetwork):
 
         return features
 
+    @override
     def linearize(self, theta: Tensor, inputs: Tensor) -> _ResidualLinearization:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
         return _ResidualLinearization(self, theta, inputs)
 
+    @override
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
-        return {
-            "kind": "residual",
-            "n_inputs": self.n_inputs,
-            "width": self.width,
-            "steps": self.steps,
-            "final_time": self.final_time,
-            "matrices": self.kind,
-        }
+        return {"kind": "residual", **super().to_dict(), "matrices": self.kind}
 
     def damped(self, matrices: Tensor) -> Tensor:
         """The matrices applied: `matrices` of `unpack`, less gamma I where they are antisymmetric."""
@@ -118,16 +111,16 @@ class ResidualNetwork(TimeNetwork):
         return torch.cat([opening.reshape(-1), torch.cat([free, biases], 1).reshape(-1)])
 
 
-class _ResidualLinearization:
+class _ResidualLinearization(TimeLinearization):
     """States and slopes of every layer evaluation kept."""
 
     def __init__(self, network: ResidualNetwork, theta: Tensor, inputs: Tensor) -> None:
-        self._network, self._inputs = network, inputs
-        opening, matrices, biases = network.unpack(theta)
+        super().__init__(network, theta, inputs)
+        self._network = network
+        _, matrices, biases = network.unpack(theta)
         # Lists: indexing a tensor at every layer evaluation costs as much as its product.
         self._matrices, self._biases = network.damped(matrices).unbind(), biases.unbind()
-        z = torch.addmm(opening[-1], inputs, opening[:-1]).tanh_()
-        self._opening_slope = (z * z).neg_().add_(1.0)
+        z = self._opened
         self._evaluations: list[tuple[int, Tensor, Tensor]] = []  # (time, state, tanh')
 
         def slope(time: int, z: Tensor) -> Tensor:
@@ -137,17 +130,12 @@ class _ResidualLinearization:
 
         for step in range(network.steps):
             z = z + _combine(network.stage_weights, network._stages(slope, step, z))
-        self._features = z
-
-    @property
-    def features(self) -> Tensor:
-        return self._features
+        self.features = z
 
     def jvp(self, direction: Tensor) -> Tensor:
         network = self._network
-        opening, *moves = network.unpack(direction)
-        matrices, biases = (move.unbind() for move in moves)
-        change = torch.addmm(opening[-1], self._inputs, opening[:-1]).mul_(self._opening_slope)
+        matrices, biases = (move.unbind() for move in network.unpack(direction)[1:])
+        change = self._opening_change(direction)
         evaluations = iter(self._evaluations)
 
         def slope(_: int, dz: Tensor) -> Tensor:
@@ -174,24 +162,19 @@ class _ResidualLinearization:
         return network.pack_gradient(opening, matrices, biases)
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`; unfolded, a time has a matrix (width + 1, width), bias last."""
-        network, found = self._network, []
+        """Unfolded, a time has a matrix (width + 1, width), bias last."""
+        network, evaluations = self._network, []
         size = (network.width + 1) * network.width
 
         def collect(time: int, z: Tensor, sensitivities: Tensor) -> None:
             start = network.n_opening + time * size
-            found.append(Evaluation(slice(start, start + size), z, sensitivities))
+            evaluations.append(Evaluation(slice(start, start + size), z, sensitivities))
 
         seeds = self._backward(seeds, collect)
-        return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *found]
-
-    @property
-    def layer_forwards(self) -> int:
-        """None: the pass of the linearisation kept what is shown."""
-        return 0
+        return [Evaluation(slice(0, network.n_opening), self._inputs, seeds), *evaluations]
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
-        """See `gnvpro.surrogate.networks.protocol.LayeredLinearization`: the opening layer, and one block for every time.
+        """The opening layer, and one block for every time.
 
         The stages of RK4 that use a time's weights are positions of one layer. The matrix of an antisymmetric one does
         not factorise, but has few free entries: its block is that of the samples' whole gradients.
@@ -202,20 +185,19 @@ class _ResidualLinearization:
             return None
         uses: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(network.n_times)]
         opening = self._backward(seed, lambda time, z, sensitivities: uses[time].append((z, sensitivities)))
-        found = [Layer(slice(0, network.n_opening), _with_ones(self._inputs), opening)]
+        layers = [Layer(slice(0, network.n_opening), with_ones(self._inputs), opening)]
         for time, calls in enumerate(uses):
             start = network.n_opening + time * size
-            inputs = torch.stack([_with_ones(z) for z, _ in calls], 1)
+            inputs = torch.stack([with_ones(z) for z, _ in calls], 1)
             sensitivities = torch.stack([s for _, s in calls], 1)
             if network.kind == "antisymmetric":
                 gradients = torch.bmm(inputs.transpose(1, 2), sensitivities)
                 sensitivities = torch.cat([antisymmetric_adjoint(gradients[:, :-1]), gradients[:, -1]], 1)
                 inputs = sensitivities.new_ones(len(sensitivities), 1)
-            found.append(Layer(slice(start, start + size), inputs, sensitivities))
-        return found
+            layers.append(Layer(slice(start, start + size), inputs, sensitivities))
+        return layers
 
     def fold(self, rows: Tensor) -> Tensor:
-        """See `gnvpro.surrogate.objectives.gram.LayerSum`."""
         network = self._network
         if network.kind == "plain":
             return rows
@@ -249,7 +231,3 @@ def _combine(weights: tuple[float, ...], slopes: tuple[Tensor, ...]) -> Tensor:
     for weight, slope in zip(weights[1:], slopes[1:], strict=True):
         total.add_(slope, alpha=weight)
     return total
-
-
-def _with_ones(rows: Tensor) -> Tensor:
-    return torch.cat([rows, rows.new_ones(len(rows), 1)], 1)

@@ -52,15 +52,16 @@ class TimeNetwork(ABC):
 
     @abstractmethod
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        """The map inputs -> features at this theta."""
 
     @abstractmethod
     def linearize(self, theta: Tensor, inputs: Tensor) -> Linearization:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        """The same with what derivative products need kept."""
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """See `gnvpro.surrogate.networks.protocol.FeatureNetwork`."""
+        """Its sizes, JSON-able; a kind of network adds its name."""
+        sizes = ("n_inputs", "width", "steps", "final_time")
+        return {size: getattr(self, size) for size in sizes}
 
     @property
     def n_opening(self) -> int:
@@ -115,3 +116,20 @@ class TimeNetwork(ABC):
     def opening_layer(self, theta: Tensor) -> Tensor:
         """The opening matrix (n_inputs + 1, width), bias last."""
         return theta[: self.n_opening].view(self.n_inputs + 1, self.width)
+
+
+class TimeLinearization:
+    """The opening layer at theta, and what its derivative products need."""
+
+    layer_forwards = 0  # the pass of the linearisation kept what is shown
+
+    def __init__(self, network: TimeNetwork, theta: Tensor, inputs: Tensor) -> None:
+        self._opening_of, self._inputs = network.opening_layer, inputs
+        opening = network.opening_layer(theta)
+        self._opened = torch.addmm(opening[-1], inputs, opening[:-1]).tanh_()
+        self._opening_slope = (self._opened * self._opened).neg_().add_(1.0)
+
+    def _opening_change(self, direction: Tensor) -> Tensor:
+        """Of what the opening layer gives."""
+        opening = self._opening_of(direction)
+        return torch.addmm(opening[-1], self._inputs, opening[:-1]).mul_(self._opening_slope)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gnvpro.apps.demo import demo
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 
 
@@ -33,6 +34,17 @@ def test_it_leaves_a_report_and_a_summary_and_reuses_what_is_finished(gnvpro, sm
     assert summary["speedup_plain"] is None
     assert [run["method"] for run in summary["runs"].values()] == ["varpro-lbfgs", "varpro-krylov"]
 
-    second = gnvpro("demo", "--out", out, *small)
-    assert second.stderr.count("reused") == 3
-    assert second.numbers["surrogate_error"] == summary["surrogate_error"]
+    assert first.stderr.count("trained in") == 2
+
+    told = []
+    second = demo(out, 64, 4, quick=True, tell=told.append)
+    assert sum("reused" in line for line in told) == 3
+    assert second.numbers()["surrogate_error"] == summary["surrogate_error"]
+    assert second.numbers().keys() == summary.keys()
+    assert f"report                  {out / 'report.html'}" in repr(second)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match=r"not the folder of a demo \(it holds thesis\.tex\)"):
+        demo(tmp_path)

@@ -1,13 +1,14 @@
 """`gnvpro invert` on a problem that is cheap to solve: what it answers, writes and refuses."""
 
 import json
+import re
 import sqlite3
 
 import arviz as az
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.posterior.observations import read_observations, write_observations
+from gnvpro.apps.inversion.posterior.observations import observations_of
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
@@ -34,7 +35,8 @@ def field(tmp_path_factory):
     clean = problem.evaluate(TRUTH)[0]
     values = clean + SPREAD * np.random.default_rng(0).standard_normal(len(clean))
     values[2] = np.nan
-    write_observations(folder / "field.csv", problem.observables, values, np.full(len(clean), SPREAD))
+    lines = [f'"{name}",{value},{SPREAD}' for name, value in zip(problem.observables.names, values, strict=True)]
+    (folder / "field.csv").write_text("\n".join(["observable,value,standard_deviation", *lines]))
     np.save(folder / "truth.npy", TRUTH)
     return folder
 
@@ -112,7 +114,7 @@ def test_chains_that_do_not_agree_are_told(gnvpro, model, field, monkeypatch, ro
         return Chains(space, middle + 1e-3 * latent, latent, "replayed")
 
     monkeypatch.setattr(
-        f"gnvpro.apps.inversion.answer.sample_{'nuts' if route == 'surrogate' else 'delayed'}", replayed
+        f"gnvpro.apps.inversion.invert.sample_{'nuts' if route == 'surrogate' else 'delayed'}", replayed
     )
     ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", "--routes", route, *PROBLEM)
     ran = gnvpro(*ask, "--json")
@@ -124,7 +126,8 @@ def test_chains_that_do_not_agree_are_told(gnvpro, model, field, monkeypatch, ro
         assert 1.06 < found < 1.1
         assert ran.exit_code == 1
         assert f"the chains of {route} do not agree" in ran.stderr
-        assert f"draw more with {'--draws' if route == 'surrogate' else '--pde-draws'}" in " ".join(ran.stderr.split())
+        option = "(`|--)draws" if route == "surrogate" else "(`|--)pde[_-]draws"
+        assert re.search(f"draw more with {option}", " ".join(ran.stderr.split()))
 
 
 def test_an_interrupted_run_goes_on_with_its_solves(gnvpro, model, field, tmp_path):
@@ -192,7 +195,7 @@ def test_a_normal_prior_pulls(gnvpro, model, field):
         (("--noise", "much"), "expected noise such as 2%"),
         (("--noise", "2%", "--prior", "nothing=[1, 1]"), "no parameter 'nothing'"),
         (("--noise", "2%", "--prior", "rate=wide"), "mean and standard deviation"),
-        (("--noise", "2%", "--like", "x"), "--like is for a server's model"),
+        (("--noise", "2%", "--like", "x"), "is for a server's model"),
         (("--noise", "2%", "--checkpoint", "x.db"), "there are none"),
         (("--noise", "missing.npy"), "no noise at"),
         (("--noise", "2%", "--routes", "guess"), "routes"),
@@ -222,6 +225,7 @@ def test_nothing_is_overwritten(gnvpro, model, field, tmp_path):
         ("d.csv", "value\n" + 6 * "x\n", "expected a number, got 'x'"),
         ("e.csv", "value\n" + 6 * "nan\n", "all values are missing"),
         ("f.txt", "1", "expected a .csv"),
+        ("i.csv", "observable,value\nx,1\n,\n", "no observable 'x'"),
         ("g.npy", "not numpy", ""),
         ("h.csv", "value\n1\n2\n3\ninf\n5\n6\n", "is infinite"),
         ("none.csv", None, "no observations at"),
@@ -239,22 +243,23 @@ def test_observations_by_name_in_any_order(tmp_path):
     space = DecayProblem().observables
     lines = [f'"{name}",{k},0.1' for k, name in enumerate(space.names)][::-1][:-1]
     (tmp_path / "some.csv").write_text("\n".join(["observable, value, standard_deviation", *lines]))
-    found = read_observations(tmp_path / "some.csv", space)
-    np.testing.assert_array_equal(found.values[1:], np.arange(1, space.size))
-    assert np.isnan(found.values[0])
+    values, deviations = observations_of(tmp_path / "some.csv", space)
+    np.testing.assert_array_equal(values[1:], np.arange(1, space.size))
+    assert np.isnan(values[0])
+    np.testing.assert_array_equal(deviations[1:], 0.1)
     (tmp_path / "twice.csv").write_text("\n".join(["observable,value", lines[0], lines[0]]).replace(",0.1", ""))
-    with pytest.raises(ValueError, match="is there twice"):
-        read_observations(tmp_path / "twice.csv", space)
+    with pytest.raises(ValueError, match="may be .*; name one so"):
+        observations_of(tmp_path / "twice.csv", space)
     for suffix, save in ((".npy", np.save), (".npz", lambda p, v: np.savez(p, observations=v))):
         save(tmp_path / f"row{suffix}", np.arange(space.size)[None])
-        np.testing.assert_array_equal(read_observations(tmp_path / f"row{suffix}", space).values, np.arange(space.size))
+        np.testing.assert_array_equal(observations_of(tmp_path / f"row{suffix}", space)[0], np.arange(space.size))
 
 
 def test_an_interruption_says_where_the_solves_are(gnvpro, model, field, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gnvpro.apps.inversion.answer.Whitening.at_mode", interrupted)
+    monkeypatch.setattr("gnvpro.apps.inversion.invert.Whitening.at_mode", interrupted)
     ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", *PROBLEM)
     ran = gnvpro(*ask, "--checkpoint", tmp_path / "solves.db", "--out", tmp_path / "out")
     assert ran.exit_code == 130

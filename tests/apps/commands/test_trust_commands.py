@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gnvpro.apps.comparison.compare import compare, fresh_points
+from gnvpro.apps.comparison.fresh_solves import compare_with_solves, fresh_points
 from gnvpro.apps.comparison.jacobian import check_jacobian
-from gnvpro.apps.comparison.words import rows
-from gnvpro.apps.trust.fallback import Fallback, doubtful, predicted
-from gnvpro.apps.trust.held_out import held_out_samples
-from gnvpro.apps.trust.origin import own_parameters
+from gnvpro.apps.trust.fallback import doubtful, with_pde
+from gnvpro.apps.trust.held_out import held_out_samples, own_parameters
+from gnvpro.apps.trust.predictions import Predictions
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
 from gnvpro.pde_data.storage.append import append
@@ -85,13 +84,13 @@ def test_the_pde_answers_where_the_score_says_so(gnvpro, model, points, tmp_path
 
 def test_a_tolerance_asks_the_pde_where_the_band_is_wider(model):
     surrogate = Surrogate.load(model)
-    answers = predicted(surrogate, np.array([INSIDE, [1.02, 0.88]]), 0.8)
-    width = np.linalg.norm(surrogate.half_width(0.8, simultaneous=True)) / np.linalg.norm(answers.observables, axis=1)
+    two = Predictions.of(surrogate, np.array([INSIDE, [1.02, 0.88]]), 0.8)
+    width = np.linalg.norm(surrogate.half_width(0.8, simultaneous=True)) / np.linalg.norm(two.observables, axis=1)
     assert width[0] < width[1]
-    assert doubtful(surrogate, answers, float(width.mean())).tolist() == [False, True]
-    assert doubtful(surrogate, answers, 2 * width[1]).tolist() == [False, False]
-    few = predicted(surrogate, np.array([INSIDE]), 0.99)  # 20 samples do not vouch for it
-    assert doubtful(surrogate, few, 1e9).tolist() == [True]
+    assert doubtful(two, float(width.mean())).tolist() == [False, True]
+    assert doubtful(two, 2 * width[1]).tolist() == [False, False]
+    few = Predictions.of(surrogate, np.array([INSIDE]), 0.99)  # 20 samples do not vouch for it
+    assert doubtful(few, 1e9).tolist() == [True]
 
 
 def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp_path):
@@ -99,17 +98,14 @@ def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp
     assert gnvpro("generate", FRAGILE, "--samples", 80, "--seed", 3, "--out", data).exit_code == 0
     assert gnvpro("train", data, "--out", model, "--widths", 6, "--budget", 60, "--polynomial", "off").exit_code == 0
     surrogate, y = Surrogate.load(model), np.array([[2.5, 0.5], [1.2, 1.8], [1.2, 0.5]])
-    said: list[str] = []
-    fallback = Fallback(surrogate, data=tmp_path / "asked.zarr", problem=FRAGILE, say=said.append)
-    answers = fallback.complete(y, predicted(surrogate, y, 0.5))
-    assert answers.by_pde.tolist() == [False, True, False]
-    assert answers.failed.tolist() == [True, False, False]
-    np.testing.assert_array_equal(answers.observables[0], surrogate.evaluate(y)[0])
-    assert said[0].startswith("row 0 (outside the training range, score")
-    assert said[0].endswith("could not be solved: FloatingPointError: amplitude 2.500: Newton diverged")
-    y = np.array([[1.55, 1.8]])
-    Fallback(surrogate, problem=FRAGILE, say=said.append).complete(y, predicted(surrogate, y, 0.5))
-    assert "could not be solved: range exceeded" in said[-1]
+    found = with_pde(Predictions.of(surrogate, y, 0.5), Fragile(), data=tmp_path / "asked.zarr")
+    assert found.reliability.by_pde.tolist() == [False, True, False]
+    assert found.reliability.failed.tolist() == [True, False, False]
+    np.testing.assert_array_equal(found.observables[0], surrogate.evaluate(y)[0])
+    assert found.log[0].startswith("row 0 (outside the training range, score")
+    assert found.log[0].endswith("could not be solved: FloatingPointError: amplitude 2.500: Newton diverged")
+    found = with_pde(Predictions.of(surrogate, np.array([[1.55, 1.8]]), 0.5), Fragile())
+    assert "could not be solved: range exceeded" in found.log[-1]
     about = describe(tmp_path / "asked.zarr")
     assert about["counts"] == {"ok": 1, "exception": 1}
     assert "Newton diverged" in about["failures"][0]["message"]
@@ -117,16 +113,15 @@ def test_failed_solves_are_recorded_and_leave_the_surrogate_s_answer(gnvpro, tmp
 
 def test_the_log_says_why_a_point_was_asked_and_what_became_of_it(model, monkeypatch):
     """A point outside of the training range whose score is low, and one that the parameter space does not have."""
-    said: list[str] = []
-    surrogate, y = Surrogate.load(model), np.array([[3.0, 0.5]])
-    answers = replace(predicted(surrogate, y, 0.5), score=np.array([0.5]))
-    Fallback(surrogate, problem=TOY, say=said.append).complete(y, answers)
+    found = Predictions.of(Surrogate.load(model), np.array([[3.0, 0.5]]), 0.5)
+    found = replace(found, reliability=replace(found.reliability, score=np.array([0.5])))
+    (solved,) = with_pde(found, DecayProblem()).log
     outside = np.full((1, 1), np.nan), np.array([SolveStatus.OUTSIDE_PARAMETER_SPACE], np.int8), ("",)
     monkeypatch.setattr("gnvpro.apps.trust.fallback.solve_block", lambda *_: SolvedBlock(*outside))
-    Fallback(surrogate, problem=TOY, say=said.append).complete(y, answers)
-    assert "row 0 (outside the training range, score 0.5): " in said[0]
-    assert said[0].endswith(" solved")
-    assert said[1].endswith("could not be solved: outside parameter space")
+    (refused,) = with_pde(found, DecayProblem()).log
+    assert "row 0 (outside the training range, score 0.5): " in solved
+    assert solved.endswith(" solved")
+    assert refused.endswith("could not be solved: outside parameter space")
 
 
 def test_fallback_needs_bands_and_its_options_need_a_fallback(gnvpro, model, points, tmp_path):
@@ -179,7 +174,7 @@ def test_appended_solves_train(gnvpro, tmp_path):
     append(DecayProblem(), tmp_path / "asked.zarr", y, solve_block(DecayProblem(), y), 1.0)
     quick = ("--widths", 4, "--budget", 30, "--polynomial", "off")
     assert gnvpro("train", tmp_path / "asked.zarr", "--out", tmp_path / "model", *quick).exit_code == 0
-    found = compare(Surrogate.load(tmp_path / "model"), DecayProblem(), 4, seed=0, repeats=1)
+    found = compare_with_solves(Surrogate.load(tmp_path / "model"), DecayProblem(), 4, seed=0, repeats=1)
     assert len(found.errors) == 4
     assert gnvpro("info", tmp_path / "asked.zarr").exit_code == 0
 
@@ -274,7 +269,7 @@ class DiesAt(DecayProblem):
 def test_solves_are_kept_before_the_next_are_begun(gnvpro, model, tmp_path, monkeypatch):
     y = np.random.default_rng(0).uniform([2.5, 0.1], [3.0, 0.9], (10, 2))
     np.savez(tmp_path / "far.npz", parameters=y)
-    monkeypatch.setattr("gnvpro.apps.trust.fallback.problem_of", lambda *_: DiesAt())
+    monkeypatch.setattr("gnvpro.apps.trust.predict.problem_of", lambda *_: DiesAt())
     asked, out = tmp_path / "asked.zarr", tmp_path / "out.npz"
     ran = gnvpro("predict", model, "-p", tmp_path / "far.npz", "--fallback", "pde", "--append", asked, "-o", out)
     assert ran.exit_code == 130
@@ -282,21 +277,20 @@ def test_solves_are_kept_before_the_next_are_begun(gnvpro, model, tmp_path, monk
     assert not out.exists()
     np.testing.assert_array_equal(read_samples(asked).parameters, y[:4])
     monkeypatch.undo()
-    fallback = Fallback(Surrogate.load(model), problem=TOY)
-    answers = fallback.complete(y, predicted(Surrogate.load(model), y, 0.8))
-    np.testing.assert_allclose(answers.observables, DecayProblem().evaluate(y), rtol=1e-14)
+    found = with_pde(Predictions.of(Surrogate.load(model), y, 0.8), DecayProblem())
+    np.testing.assert_allclose(found.observables, DecayProblem().evaluate(y), rtol=1e-14)
 
 
 def test_coverage_is_counted_on_fresh_solves(model):
     surrogate = Surrogate.load(model)
-    comparison = compare(surrogate, DecayProblem(), n=40, seed=3, repeats=1)
+    comparison = compare_with_solves(surrogate, DecayProblem(), n=40, seed=3, repeats=1)
     found = {one["level"]: one for one in comparison.numbers()["coverage"]}
     assert set(found) == {0.5, 0.68, 0.8}  # of 20 test samples, weighted
     residuals = np.abs(comparison.predicted - comparison.expected)
     assert found[0.8]["marginal"] == pytest.approx((residuals <= surrogate.half_width(0.8)).mean())
     inside = (residuals <= surrogate.half_width(0.8, simultaneous=True)).all(axis=1)
     assert found[0.8]["simultaneous"] == pytest.approx(inside.mean())
-    assert "whole samples" in dict(rows(comparison))["in their 80% bands"]
+    assert "whole samples" in dict(comparison.rows())["in their 80% bands"]
 
 
 class Differentiable(DecayProblem):

@@ -6,11 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from gnvpro.apps.comparison import compare as comparing
+from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.comparison.costs import Costs, median_cpu_seconds
-from gnvpro.apps.comparison.words import rows
-from gnvpro.apps.trust.origin import problem_of
+from gnvpro.apps.comparison.fresh_solves import compare_with_solves
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.conftest import TOY
@@ -19,7 +18,7 @@ from tests.pde_data.toy import DecayProblem
 
 @pytest.fixture(scope="module")
 def comparison(model):
-    return comparing.compare(Surrogate.load(model), DecayProblem(), n=20, seed=3, repeats=1)
+    return compare_with_solves(Surrogate.load(model), DecayProblem(), n=20, seed=3, repeats=1)
 
 
 def test_errors_are_those_of_the_definition(comparison, model):
@@ -58,10 +57,10 @@ def test_the_pde_states_its_own_error(comparison):
 
 def test_a_reference_that_solves_nothing_is_said(model, monkeypatch):
     monkeypatch.setattr(DecayProblem, "references", lambda self: {"finer": lambda y: np.full((len(y), 6), np.nan)})
-    comparison = comparing.compare(Surrogate.load(model), DecayProblem(), n=5, seed=0, repeats=1)
+    comparison = compare_with_solves(Surrogate.load(model), DecayProblem(), n=5, seed=0, repeats=1)
     assert comparison.pde_error is None
     assert "reference 'finer' solved none of the 5" in comparison.numbers()["estimated_error_failure"]
-    assert "solved none" in dict(rows(comparison))["the PDE's own error"]
+    assert "solved none" in dict(comparison.rows())["the PDE's own error"]
 
 
 def test_failed_solves_are_counted_and_left_out(model, monkeypatch):
@@ -71,7 +70,7 @@ def test_failed_solves_are_counted_and_left_out(model, monkeypatch):
         return observables, np.array([1] + [0] * (len(y) - 1), dtype=np.int8)
 
     monkeypatch.setattr(DecayProblem, "solve", first_fails)
-    comparison = comparing.compare(Surrogate.load(model), DecayProblem(), n=5, seed=0, repeats=1)
+    comparison = compare_with_solves(Surrogate.load(model), DecayProblem(), n=5, seed=0, repeats=1)
     assert (comparison.n_failed, len(comparison.errors)) == (1, 4)
     assert np.isfinite(comparison.errors).all()
 
@@ -102,7 +101,7 @@ def test_a_median_leaves_the_first_run_out():
 def test_a_model_is_compared_with_the_problem_it_was_trained_on_only(model):
     surrogate = Surrogate.load(model)
     assert problem_of(surrogate, TOY).name == "decay"
-    with pytest.raises(ValueError, match=r"trained on 'decay': give it with --problem"):
+    with pytest.raises(ValueError, match=r"trained on 'decay': give it with problem="):
         problem_of(surrogate)
     with pytest.raises(ValueError, match=r"definition .* has "):
         problem_of(surrogate, "cdr")

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from gnvpro.apps.inversion.gate import Gate
-from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.adequacy import Adequacy
+from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
 from gnvpro.apps.inversion.posterior.noise import Noise
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.result import Fit, Inversion
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.surrogate.spaces import Axis, Space
 
@@ -46,7 +46,7 @@ def curves():
 
 
 def invert(
-    parameters=None, observables=None, *, routes=(), truth=True, problem=None, normal=None, missing=0, gate=None
+    parameters=None, observables=None, *, routes=(), truth=True, problem=None, normal=None, missing=0, adequacy=None
 ):
     """An inversion of a random linear model, the data of parameter j less telling than those of j - 1."""
     parameters, observables = parameters or box(3), observables or curves()
@@ -70,10 +70,9 @@ def invert(
             cheap=1000 * (k + 1), accurate=accurate, wall_seconds=2.0, cpu_seconds=1.0, about={"acceptance": 0.75},
         )  # fmt: skip
     fitted = matrix @ best.parameters
-    fit = Fit("most probable point, by the model", best.parameters, fitted, posterior.whitened(fitted[None])[0])
-    return Inversion(
-        "linear", posterior, minima, None, chains, fit, gate, true if truth else None, problem, seconds=3.0
+    return InversionResult(
+        "linear", posterior, minima, None, chains, fitted, adequacy, true if truth else None, problem, seconds=3.0
     )
 
 
-FIT = Gate(0.1, 0.2, "8 PDE solves")
+FIT = Adequacy(0.1, 0.2, "8 PDE solves")

@@ -17,7 +17,7 @@ def test_the_chosen_network_ends_at_the_error_of_the_model(model):
     run = Run.of(model)
     best = best_so_far(run.chosen, "work_units", "validation_error")[1][-1]
     assert best == pytest.approx(run.errors["validation"], rel=1e-3)
-    assert run.rivals == []
+    assert run.dropped == []
 
 
 def test_levels_are_one_run_whose_work_adds_up(gnvpro, data, tmp_path):
@@ -27,4 +27,4 @@ def test_levels_are_one_run_whose_work_adds_up(gnvpro, data, tmp_path):
     work = [record["work_units"] for record in run.chosen]
     assert work == sorted(work)
     assert work[-1] == pytest.approx(numbers["work_units"])
-    assert run.rivals == []
+    assert run.dropped == []

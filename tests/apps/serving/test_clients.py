@@ -128,7 +128,7 @@ def test_the_real_pde_and_its_derivatives(fenicsx, gnvpro, tmp_path):
     assert gnvpro("generate", "cdr", "--samples", 32, "--set", "tier=reduced", "--out", data).exit_code == 0
     ran = gnvpro("train", data, "--out", folder, "--widths", 4, "--gain", 0.1, "--budget", 20)
     assert ran.exit_code == 0, ran.stderr
-    from gnvpro.apps.trust.origin import problem_of
+    from gnvpro.apps.arguments import problem_of
 
     problem = problem_of(Surrogate.load(folder))
     y = np.full((1, 55), 1 / 55)

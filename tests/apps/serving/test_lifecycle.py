@@ -5,14 +5,13 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import requests
 
-from gnvpro.apps.serving.models import names_of
+from gnvpro.apps.serving.models import named_models
 from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.apps.serving.solver_process import SolverProcess
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -205,7 +204,7 @@ def test_bad_usage_is_told(gnvpro, smooth, model, words, said):
 
 def test_names_in_the_server(tmp_path):
     given = ("runs/model", "other/model", "forward=runs/model", "model-3=x", "third/model")
-    named = names_of(given)
+    named = named_models(given)
     assert {name: str(folder) for name, folder in named.items()} == {
         "forward": "runs/model",
         "model-3": "x",
@@ -215,4 +214,4 @@ def test_names_in_the_server(tmp_path):
     }
     odd = tmp_path / "a=b"
     odd.mkdir()
-    assert names_of((str(odd),)) == {"a=b": Path(odd)}
+    assert named_models((str(odd),)) == {"a=b": str(odd)}

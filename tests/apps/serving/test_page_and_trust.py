@@ -8,8 +8,8 @@ import urllib.request
 import numpy as np
 import pytest
 
-from gnvpro.apps.serving.protocol import ProtocolError
 from gnvpro.apps.serving.served import ServedModel
+from gnvpro.apps.serving.um_bridge import ProtocolError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.serving.conftest import points
 

@@ -10,11 +10,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gnvpro.apps.serving.domain import Domain
+from gnvpro.apps.serving.bounds import Bounds
 from gnvpro.apps.serving.models import serve_surrogate
-from gnvpro.apps.serving.protocol import OPERATIONS
 from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.server import MODELS, Limits, make_app
+from gnvpro.apps.serving.um_bridge import OPERATIONS
 from gnvpro.surrogate.spaces import Space
 from tests.apps.serving.conftest import points
 
@@ -274,21 +274,21 @@ def test_too_many_at_once_are_told_to_come_back(surrogate):
     talking.close()
 
 
-def test_the_domain_is_where_the_surrogate_says_it_is_inside(surrogate):
+def test_the_bounds_is_where_the_surrogate_says_it_is_inside(surrogate):
     y = np.random.default_rng(2).uniform(-1.3, 1.3, (500, 3))
-    domain = Domain.of(surrogate)
-    inside = np.array([domain.why_outside(row) is None for row in y])
+    bounds = Bounds.of(surrogate)
+    inside = np.array([not bounds.violations(row) for row in y])
     assert 0 < inside.sum() < len(y)
     np.testing.assert_array_equal(inside, surrogate.inside(y))
 
 
-def test_the_domain_of_a_simplex():
+def test_the_bounds_of_a_simplex():
     space = Space.vector(["a", "b"], lower=(0.0, 0.0), upper=(1.0, 1.0), constraint="simplex")
 
     class OnSimplex(Failing):
         parameters = space
 
-    domain = Domain.of(OnSimplex())
-    assert domain.why_outside(np.array([0.4, 0.6])) is None
-    assert "sum to 1.1, expected 1" in domain.why_outside(np.array([0.5, 0.6]))
-    assert "b = -0.1, expected 0 to 1" in domain.why_outside(np.array([1.1, -0.1])[[0, 1]] - [0.1, 0])
+    bounds = Bounds.of(OnSimplex())
+    assert bounds.violations(np.array([0.4, 0.6])) == []
+    assert "sum to 1.1, expected 1" in bounds.violations(np.array([0.5, 0.6]))[0]
+    assert "b = -0.1, expected 0 to 1" in bounds.violations(np.array([1.1, -0.1])[[0, 1]] - [0.1, 0])[0]

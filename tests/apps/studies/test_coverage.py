@@ -18,16 +18,16 @@ def result(tmp_path_factory):
 
 
 def test_shuffled_held_out_samples_are_covered_as_promised(result):
-    row = result.numbers["coverage"]["held-out samples, shuffled"]
+    row = result.numbers()["coverage"]["held-out samples, shuffled"]
     assert row["marginal_mean"] == pytest.approx(0.9, abs=0.02)
     assert row["simultaneous_mean"] == pytest.approx(0.9, abs=0.02)
     assert 0 < row["simultaneous_std"] < 0.06
-    assert (result.numbers["n_held_out"], result.numbers["n_calibrate"]) == (400, 200)
-    assert len(result.numbers["coverage"]) == 1, "data without a PDE have no fresh solves"
+    assert (result.numbers()["n_held_out"], result.numbers()["n_calibrate"]) == (400, 200)
+    assert len(result.numbers()["coverage"]) == 1, "data without a PDE have no fresh solves"
 
 
 def test_ranks_are_correlations(result):
-    ranks = result.numbers["ranks"]
+    ranks = result.numbers()["ranks"]
     assert len(ranks) == 3
     assert all(-1 <= value <= 1 for value in ranks.values())
 
@@ -36,5 +36,4 @@ def test_residuals_of_training_samples_would_not_cover():
     """The study's own counting finds a calibration that is too narrow."""
     rng = np.random.default_rng(1)
     narrow, true = rng.standard_normal((200, 3)), 2 * rng.standard_normal((500, 3))
-    shuffles = coverage._against(narrow, None, true, rng, 10)
-    assert coverage._judged(shuffles, np.ones(3), 0.9)["marginal_mean"] < 0.7
+    assert coverage._coverage(narrow, true, None, np.ones(3), 0.9, rng, 10)["marginal_mean"] < 0.7

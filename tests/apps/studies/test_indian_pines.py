@@ -7,8 +7,8 @@ import pytest
 
 from gnvpro.apps.segmentation.cubes import indian_pines as real_scene
 from gnvpro.apps.studies import indian_pines
-from gnvpro.apps.studies.comparison.methods import METHODS
 from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.training.fitting.methods import METHODS
 
 
 def run(**more):
@@ -21,7 +21,7 @@ def result():
 
 
 def test_maps_and_matrices_are_those_of_the_trials(result):
-    numbers = result.numbers
+    numbers = result.numbers()
     json.dumps(numbers)
     assert list(numbers["by_class"]) == list(numbers["methods"])
     for name, found in numbers["by_class"].items():
@@ -34,8 +34,8 @@ def test_maps_and_matrices_are_those_of_the_trials(result):
 
 
 def test_the_support_vector_machine_is_judged_on_the_same_seeds(result):
-    trials = result.numbers["svm"]["trials"]
-    assert [trial["seed"] for trial in trials] == result.numbers["seeds"]
+    trials = result.numbers()["svm"]["trials"]
+    assert [trial["seed"] for trial in trials] == result.numbers()["seeds"]
     # Far above the largest class, which is a quarter of the pixels.
     assert all(0.4 < trial["validation"] < 1 for trial in trials)
 
@@ -57,6 +57,6 @@ def test_a_scene_of_ones_own(tmp_path):
     with pytest.raises(ValueError, match="--set labels=FILE"):
         run(**given)
     small = dict(budget=6, cap=20, methods=["varpro-lbfgs", "adam"], labels=f"{tmp_path / 'own.npz'}:gt")
-    found = run(**given, seeds=1, set=small).numbers
+    found = run(**given, seeds=1, set=small).numbers()
     assert len(found["by_class"]["adam"]["per_class"]) == len(common)
     assert sum(found["samples"].values()) == (renumbered > 0).sum()

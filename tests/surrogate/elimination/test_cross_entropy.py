@@ -114,7 +114,7 @@ def test_warm_start_gives_the_same_in_fewer_steps():
     assert warm.newton_steps < cold.newton_steps
     torch.testing.assert_close(warm.weights, cold.weights, rtol=1e-11, atol=1e-13)
     assert layer.solve(features, start=cold.weights, accuracy=1e-8).newton_steps == 0
-    assert layer.cpu_seconds > 0
+    assert layer.stopwatch.cpu_seconds > 0
 
 
 @pytest.mark.parametrize("accuracy", [1e-2, 1e-4, 1e-6, 1e-9])

@@ -8,7 +8,7 @@ import torch
 
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 
 ALPHA_W, ALPHA_THETA = 1e-3, 1e-3
 NETWORK = DenseNetwork(2, (4, 3))
@@ -26,7 +26,7 @@ THETA, DIRECTION = random(NETWORK.n_theta), random(NETWORK.n_theta)
 
 def objective(network=NETWORK, **options):
     given = dict(row_weights=WEIGHTS, fixed=FIXED, alpha_w=ALPHA_W, alpha_theta=ALPHA_THETA) | options
-    return ReducedObjective(network, INPUTS, TARGETS, **given)
+    return reduced_least_squares(network, INPUTS, TARGETS, **given)
 
 
 def dense_problem(theta, network=NETWORK):
@@ -78,7 +78,7 @@ def test_a_sibling_shares_the_targets_and_counts_for_itself():
     alone = objective(other, alpha_theta=1e-2).at(theta)
     assert second.at(theta).value == alone.value
     assert torch.equal(second.at(theta).gradient, alone.gradient)
-    assert second.layer is first.layer
+    assert second.elimination is first.elimination
     assert (first.meter.total, second.meter.total) == (0, 3)
 
 

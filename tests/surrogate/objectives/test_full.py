@@ -8,8 +8,7 @@ from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy, reduced_least_squares
 from gnvpro.training.solvers.kronecker_metric import KroneckerMetric
 from tests.calculus import assert_taylor
 
@@ -24,7 +23,7 @@ def least_squares(network, **options):
     inputs, n = random(15, 3), 15
     targets = torch.tanh(inputs @ random(3, 4, seed=1)) @ random(4, 6, seed=2)
     given = dict(row_weights=0.5 + torch.rand(n, generator=torch.Generator().manual_seed(3)), alpha_w=1e-2)
-    return ReducedObjective(network, inputs, targets, **{**given, "alpha_theta": 1e-2, **options})
+    return reduced_least_squares(network, inputs, targets, **{**given, "alpha_theta": 1e-2, **options})
 
 
 def with_columns(network):
@@ -40,7 +39,7 @@ def classes(network):
     labels = (inputs @ random(3, 4, seed=1)).argmax(1)
     weights = 0.5 + torch.rand(15, generator=torch.Generator().manual_seed(3))
     targets = one_hot(labels, 4, 0.1)
-    return ReducedClasses(network, inputs, targets, row_weights=weights, alpha_w=1e-2, alpha_theta=1e-2)
+    return reduced_cross_entropy(network, inputs, targets, row_weights=weights, alpha_w=1e-2, alpha_theta=1e-2)
 
 
 KINDS = {"least squares": least_squares, "fixed columns": with_columns, "compressed": compressed, "classes": classes}
@@ -89,15 +88,15 @@ def test_gradient_and_curvature_equal_autodiff(anywhere):
 
     def predictions(theta):
         features = network.bind(theta[:n])(full.inputs)
-        return torch.cat([features, full.columns], 1) @ theta[n:].view(full.outer_shape)
+        return torch.cat([features, full.elimination.columns], 1) @ theta[n:].view(full.outer_shape)
 
     def data(x):
         loss = (
-            torch.nn.functional.cross_entropy(x, full.targets, reduction="none")
-            if isinstance(full.reduced, ReducedClasses)
-            else 0.5 * ((x - full.targets) ** 2).sum(1)
+            torch.nn.functional.cross_entropy(x, full.elimination.targets, reduction="none")
+            if full.elimination.is_iterative
+            else 0.5 * ((x - full.elimination.targets) ** 2).sum(1)
         )
-        return (full.sample_weights[:, 0] * loss).sum()
+        return (full.elimination.sample_weights[:, 0] * loss).sum()
 
     theta = point.theta.clone().requires_grad_()
     value = data(predictions(theta)) + full.regulariser.value(theta)
@@ -154,7 +153,7 @@ def test_curvature_of_w_is_exact_up_to_the_signs(kind):
     # Averaged over seeds the layer's second moments are the Gauss-Newton block of W.
     n = full.network.n_theta
     block = torch.stack([point.gauss_newton(e)[n:] for e in torch.eye(full.n_theta)[n:]])
-    block -= full.reduced.alpha_w * torch.eye(len(block))
+    block -= full.elimination.alpha_w * torch.eye(len(block))
     generator, moments = torch.Generator().manual_seed(1), torch.zeros_like(block)
     for _ in range(400):
         layer = point.curvature_layers(generator)[-1]

@@ -9,7 +9,7 @@ from gnvpro.surrogate.elimination.labels import class_weights, one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.module import ModuleNetwork
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
 from gnvpro.surrogate.objectives.regularisation import TimeDerivative
 from tests.calculus import assert_taylor
 
@@ -30,7 +30,7 @@ def problem(network, n=23, dtype=torch.float64, **options):
     labels = torch.randint(0, N_CLASSES, (n,), generator=generator)
     given = dict(row_weights=class_weights(labels, N_CLASSES), alpha_w=ALPHA_W, alpha_theta=ALPHA_THETA) | options
     theta = network.initial(0) + 0.1 * torch.randn(network.n_theta, generator=generator)
-    objective = ReducedClasses(network, inputs.to(dtype), one_hot(labels, N_CLASSES, smoothing=0.1), **given)
+    objective = reduced_cross_entropy(network, inputs.to(dtype), one_hot(labels, N_CLASSES, smoothing=0.1), **given)
     return objective, theta.to(dtype), generator
 
 
@@ -40,12 +40,12 @@ def predictions(objective, theta, weights):
 
 
 def loss_of(objective, logits):
-    losses = torch.nn.functional.cross_entropy(logits, objective.targets, reduction="none")
-    return (objective.row_weights * losses).mean()
+    losses = torch.nn.functional.cross_entropy(logits, objective.elimination.targets, reduction="none")
+    return (objective.elimination.row_weights * losses).mean()
 
 
 def full_value(objective, theta, weights):
-    penalty = 0.5 * objective.alpha_w * (weights**2).sum() + 0.5 * ALPHA_THETA * (theta**2).sum()
+    penalty = 0.5 * objective.elimination.alpha_w * (weights**2).sum() + 0.5 * ALPHA_THETA * (theta**2).sum()
     return loss_of(objective, predictions(objective, theta, weights)) + penalty
 
 
@@ -195,7 +195,7 @@ def test_layers_have_the_covariance_of_the_gauss_newton_matrix():
         for g in (point.curvature_layers(torch.Generator().manual_seed(seed))[0].sensitivities for seed in seeds)
     ) / len(seeds)
     s = point.inner.probabilities
-    hessian = (torch.diag_embed(s) - s[:, :, None] * s[:, None, :]) * objective.layer.row_scale[:, :, None]
+    hessian = (torch.diag_embed(s) - s[:, :, None] * s[:, None, :]) * objective.elimination.row_scale[:, :, None]
     slope = 1 - network.bind(theta)(objective.inputs) ** 2
     expected = (weights @ hessian @ weights.t()) * slope[:, :, None] * slope[:, None, :]
     assert float((total - expected).norm()) < 0.05 * float(expected.norm())
@@ -219,7 +219,9 @@ def test_training_error_counts_samples():
     objective, theta, _ = problem(NETWORKS["dense"])
     point = objective.at(theta)
     guessed = predictions(objective, theta, point.outer.compressed).argmax(1)
-    assert point.training_error() == pytest.approx(float((guessed != objective.targets.argmax(1)).double().mean()))
+    assert point.training_error() == pytest.approx(
+        float((guessed != objective.elimination.targets.argmax(1)).double().mean())
+    )
     assert point.outer.weights.shape == (N_CLASSES, 4)
 
 
@@ -268,7 +270,7 @@ def test_wrong_input_is_refused_before_the_first_step(wrong):
         targets = torch.ones(6, 2)
     message = "disagree on samples|not finite|positive row weights|expected alpha_w|expected curvature|probabilities"
     with pytest.raises(ValueError, match=message):
-        ReducedClasses(network, inputs, targets, **options)
+        reduced_cross_entropy(network, inputs, targets, **options)
 
 
 def test_a_point_whose_outer_layer_was_not_found_is_no_point():

@@ -9,7 +9,8 @@ from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.module import ModuleNetwork
-from gnvpro.surrogate.objectives.reduced_least_squares import ReducedObjective
+from gnvpro.surrogate.objectives.full import FullObjective
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 
 torch.set_default_dtype(torch.float64)
 
@@ -28,7 +29,7 @@ def problem(network, n=23, n_out=6, **options):
     weights = 0.5 + torch.rand(n, generator=generator)
     given = dict(row_weights=weights, alpha_w=ALPHA_W, alpha_theta=ALPHA_THETA) | options
     theta = network.initial(0) + 0.1 * torch.randn(network.n_theta, generator=generator)
-    return ReducedObjective(network, inputs, targets, **given), theta, targets, weights, generator
+    return reduced_least_squares(network, inputs, targets, **given), theta, targets, weights, generator
 
 
 def augmented_residual(network, inputs, targets, weights, theta):
@@ -74,6 +75,26 @@ def test_kaufman_drops_a_positive_semidefinite_term(network):
     assert float(torch.linalg.eigvalsh(kaufman).min()) > 0.99 * ALPHA_THETA
 
 
+@pytest.mark.parametrize("projected", [False, True])
+def test_probes_have_the_covariance_of_the_curvature(projected):
+    """That of the matrix at fixed W, and that of Kaufman's, for which the data rows of Q are taken as orthonormal."""
+    network = NETWORKS["dense"]
+    objective, theta, *_, generator = problem(network, alpha_w=1e-12)
+    point, identity = objective.at(theta), torch.eye(network.n_theta)
+    full = FullObjective(objective)
+    kept = full.at(full.start(theta))
+    of_w = torch.zeros(full.n_theta - network.n_theta)
+    expected = (
+        torch.stack([point.gauss_newton(e, "kaufman") for e in identity])
+        if projected
+        else torch.stack([kept.gauss_newton(torch.cat([e, of_w]))[: network.n_theta] for e in identity])
+    ) - ALPHA_THETA * identity
+    linearization, n = network.linearize(theta, objective.inputs), 3000
+    probes = (point.inner.probe(generator, projected) for _ in range(n))
+    gradients = torch.stack([linearization.vjp(probe) for probe in probes])
+    assert float((gradients.t() @ gradients / n - expected).norm()) < 0.1 * float(expected.norm())
+
+
 def test_reduced_gradient_is_the_full_one_at_the_inner_optimum(network):
     objective, theta, targets, weights, _ = problem(network)
     weights_at = objective.at(theta).outer_weights.clone().requires_grad_()
@@ -91,18 +112,19 @@ def test_compressed_equals_uncompressed():
     _narrow, theta, targets, _, generator = problem(network)
     mixing = torch.randn(6, 40, generator=generator)
     wide, *_ = problem(network)
-    many = ReducedObjective(
-        network, wide.inputs, targets @ mixing, row_weights=wide.row_weights, alpha_w=ALPHA_W, alpha_theta=ALPHA_THETA
+    weights = wide.elimination.row_weights
+    many = reduced_least_squares(
+        network, wide.inputs, targets @ mixing, row_weights=weights, alpha_w=ALPHA_W, alpha_theta=ALPHA_THETA
     )
     assert many.rotation.shape == (6, 40)
     point, direction = many.at(theta), torch.randn(network.n_theta, generator=generator)
-    layer = LeastSquaresLayer(targets @ mixing, wide.row_weights, ALPHA_W)
+    layer = LeastSquaresLayer(targets @ mixing, weights, ALPHA_W)
     features = network.bind(theta)(wide.inputs)
     plain = layer.solve(features)
     torch.testing.assert_close(point.inner.value, plain.value, rtol=1e-12, atol=0)
     torch.testing.assert_close(point.outer_weights[:, :-1], plain.weights.t(), rtol=1e-9, atol=1e-11)
     assert float((point.gauss_newton(direction) - direction * ALPHA_THETA).norm()) > 0
-    assert float(many.dropped.max()) < 1e-12
+    assert float(many.elimination.dropped.max()) < 1e-12
 
 
 def test_truncation_error_is_stated_in_the_training_error():
@@ -132,21 +154,21 @@ def test_more_features_than_samples_is_solved():
 
 
 def test_work_is_charged_where_it_happens():
-    objective, theta, *_ = problem(DenseNetwork(4, (5, 3)))
+    objective, theta, *_, generator = problem(DenseNetwork(4, (5, 3)))
     point = objective.at(theta)
     assert objective.meter.total == 1  # the forward pass of a trial point
     _ = point.value, point.gradient, point.gradient, point.outer_weights, point.training_error()
     assert objective.meter.total == 2  # one backward pass, once
     point.gauss_newton(theta)
     assert (objective.meter.forward, objective.meter.backward) == (2, 2)
-    point.layers(torch.ones(23, 3))
+    point.curvature_layers(generator)
     assert objective.meter.backward == 3
 
 
 def test_float32_features_keep_the_inner_solve_in_float64():
     network = DenseNetwork(4, (5, 3))
     double, theta, targets, weights, _ = problem(network)
-    single = ReducedObjective(
+    single = reduced_least_squares(
         network, double.inputs.float(), targets, row_weights=weights, alpha_w=ALPHA_W, alpha_theta=ALPHA_THETA
     )
     point, reference = single.at(theta.float()), double.at(theta)
@@ -169,4 +191,4 @@ def test_wrong_input_is_refused_before_the_first_step(wrong):
     if wrong == "alpha":
         options["alpha_w"] = -1.0
     with pytest.raises(ValueError, match="disagree on samples|not finite|positive row weights|expected regularisation"):
-        ReducedObjective(network, inputs, targets, **options)
+        reduced_least_squares(network, inputs, targets, **options)

@@ -78,13 +78,13 @@ def test_antisymmetric_models_from_before_the_choice_of_matrices_load():
 
 def test_alpha_is_that_of_the_last_level(monkeypatch):
     seen = []
-    fit = Preparation.fit
+    problem = Preparation.problem
 
-    def watched(self, network, frame, solver, stage, alpha_theta, theta=None, **others):
+    def watched(self, network, frame, alpha_theta=None, **others):
         seen.append(alpha_theta)
-        return fit(self, network, frame, solver, stage, alpha_theta, theta, **others)
+        return problem(self, network, frame, alpha_theta, **others)
 
-    monkeypatch.setattr(Preparation, "fit", watched)
+    monkeypatch.setattr(Preparation, "problem", watched)
     train(SPLIT, TrainSettings(network="plain", width=4, steps=4, levels=3, budget=30, alpha_theta=1e-6))
     assert seen == [4e-6, 2e-6, 1e-6]
 

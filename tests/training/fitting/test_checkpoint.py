@@ -20,12 +20,13 @@ from gnvpro.training.fitting.checkpoint import (
     _read_state,
     _serialised,
     identity_of,
+    restored_fit,
 )
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.stored import Stored, stored
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.levenberg import LevenbergMarquardt
 from gnvpro.training.solvers.protocol import Step
-from gnvpro.training.solvers.state import State
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 from gnvpro.training.train import TrainSettings, train
 from tests.training.problems import objective_and_validation, smooth_samples
@@ -139,13 +140,14 @@ def test_every_step_can_be_taken_by_a_restored_fit(solver):
         seen = []
 
         def put_aside(fit, seen=seen):
-            seen.append(fit.state())
+            seen.append(stored(fit.state()))
             raise Killed
 
         with pytest.raises(Killed):
             stepwise.advance(150, put_aside)
         stepwise, before = fresh(), stepwise
-        stepwise.restore(State(json.loads(json.dumps(seen[0].values)), seen[0].tensors))
+        given = Stored(json.loads(json.dumps(seen[0].values)), seen[0].tensors)
+        stepwise.restore(restored_fit(given, stepwise))
         assert stepwise.position == before.position
     stepwise.advance(150)
     assert torch.equal(stepwise.point.theta, whole.point.theta)
@@ -181,8 +183,8 @@ def test_damage_is_found_before_training(tmp_path):
         (folder / INDEX).write_text(content)
         with pytest.raises(CheckpointError, match="damaged|does not describe"):
             train(SPLIT, RACE, checkpoint=folder)
-    (folder / INDEX).write_text(index.replace('"schema_version": 1', '"schema_version": 9'))
-    with pytest.raises(CheckpointError, match="schema version 9"):
+    (folder / INDEX).write_text(index.replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(CheckpointError, match="schema version 1, expected 2; resume with the gnvpro that wrote it"):
         train(SPLIT, RACE, checkpoint=folder)
     (folder / INDEX).write_text(index)
     state = next(folder.glob("*.safetensors"))
@@ -238,7 +240,7 @@ def test_layouts_survive(tmp_path):
     """Products of a transposed factor have other last bits: the order in memory is part of the state."""
 
     matrix = torch.arange(6.0).view(2, 3)
-    content = _serialised(State({"x": 1.5}, {"rows": matrix, "columns": matrix.t(), "none": torch.zeros(0)}))
+    content = _serialised(Stored({"x": 1.5}, {"rows": matrix, "columns": matrix.t(), "none": torch.zeros(0)}))
     (tmp_path / "state").write_bytes(content)
 
     state = _read_state(tmp_path / "state", hashlib.sha256(content).hexdigest())

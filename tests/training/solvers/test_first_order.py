@@ -25,7 +25,15 @@ def problem():
 
 def fitted(problem, solver, budget, **options):
     full, validation, _ = problem
-    fit = Fit(full, full.start(NETWORK.initial(0)), solver, validation, charge_looks=False, overdraw=False, **options)
+    fit = Fit(
+        full,
+        full.start(NETWORK.initial(0)),
+        solver,
+        validation,
+        time_validation=False,
+        choose_beyond_budget=False,
+        **options,
+    )
     fit.advance(budget - full.meter.total)
     return fit
 
@@ -67,7 +75,7 @@ def test_updates_are_those_of_torch_on_autodiff_gradients(problem, kind):
         point = solver.step(point).point
         features = NETWORK.bind(theta[: NETWORK.n_theta])(full.inputs)
         outer = theta[NETWORK.n_theta :].view(full.outer_shape)
-        misfit = torch.cat([features, torch.ones(n, 1)], 1) @ outer - reduced.targets
+        misfit = torch.cat([features, torch.ones(n, 1)], 1) @ outer - reduced.elimination.targets
         value = 0.5 * (misfit**2).sum() / n + full.regulariser.value(theta)
         torch_rule.zero_grad()
         value.backward()
@@ -143,12 +151,12 @@ def test_looks_off_the_clock_change_the_clock_alone(monkeypatch):
         reduced, validation = objective_and_validation(NETWORK)
         slow = Slow(validation)
         clock = SimpleNamespace(process_time=lambda: slow.now, perf_counter=lambda: slow.now)
-        monkeypatch.setattr("gnvpro.training.fitting.clock.time", clock)
+        monkeypatch.setattr("gnvpro.surrogate.stopwatch.time", clock)
         found = Fit(reduced, NETWORK.initial(0), LimitedMemoryBFGS(), slow, **options)
         found.advance(60)
         return found, slow.now
 
-    (charged, looks), (free, _) = fit(), fit(charge_looks=False)
+    (charged, looks), (free, _) = fit(), fit(time_validation=False)
     assert torch.equal(charged.best.theta, free.best.theta)
     assert [r.work_units for r in charged.history] == [r.work_units for r in free.history]
     assert looks > 1
@@ -157,9 +165,11 @@ def test_looks_off_the_clock_change_the_clock_alone(monkeypatch):
 
 
 def test_an_iterate_beyond_the_budget_is_not_chosen():
-    def best(overdraw):
+    def best(choose_beyond_budget):
         reduced, validation = objective_and_validation(NETWORK)
-        fit = Fit(reduced, NETWORK.initial(0), LimitedMemoryBFGS(), validation, overdraw=overdraw)
+        fit = Fit(
+            reduced, NETWORK.initial(0), LimitedMemoryBFGS(), validation, choose_beyond_budget=choose_beyond_budget
+        )
         for _ in range(3):
             fit.advance(2.5)
         return fit.best.work_units, reduced.meter.total
@@ -167,6 +177,6 @@ def test_an_iterate_beyond_the_budget_is_not_chosen():
     chosen, spent = best(False)
     assert chosen <= spent
     reduced, validation = objective_and_validation(NETWORK)
-    fit = Fit(reduced, NETWORK.initial(0), LimitedMemoryBFGS(), validation, overdraw=False)
+    fit = Fit(reduced, NETWORK.initial(0), LimitedMemoryBFGS(), validation, choose_beyond_budget=False)
     fit.advance(1e-3)  # one step costs more
     assert fit.best.iteration == 0

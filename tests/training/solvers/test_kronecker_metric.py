@@ -52,7 +52,7 @@ def seeds_of(point, seed):
     """E W' times the row weights, as the metric draws it."""
     shape = point.inner.residual.shape
     signs = 2.0 * torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)) - 1.0
-    return signs.to(point.theta) @ point.inner.weights.t() * point.objective.layer.row_scale
+    return signs.to(point.theta) @ point.inner.weights.t() * point.objective.elimination.row_scale
 
 
 def gradients_of_samples(point, seeds):
@@ -87,7 +87,7 @@ def test_blocks_are_diagonal_in_their_bases_as_the_gradients_of_samples_are(netw
     metric = KroneckerMetric.at(point, 3)
     inverse = torch.linalg.inv(metric.apply(torch.eye(network.n_theta)))
     covered, trace = torch.zeros(network.n_theta), 0.0
-    for block in metric._blocks:
+    for block in metric.blocks:
         places = places_of(block.where, network.n_theta)
         covered[places] += 1
         trace += float((1 / block.inverse_diagonal).sum()) * (len(places) if places.ndim == 3 else 1)
@@ -95,7 +95,7 @@ def test_blocks_are_diagonal_in_their_bases_as_the_gradients_of_samples_are(netw
     # trace(D) + n (damping mean(D) + alpha) is all that D + shift has.
     alpha = point.objective.regulariser.alpha
     mean = (trace / network.n_theta - alpha) / (1 + DAMPING)
-    for block in metric._blocks:
+    for block in metric.blocks:
         places = places_of(block.where, network.n_theta)
         if places.ndim == 3:
             continue
@@ -113,7 +113,7 @@ def test_the_block_of_an_antisymmetric_matrix_is_exact():
     network = NETWORKS["residual"]
     point, _ = start_of(network)
     exact = gradients_of_samples(point, seeds_of(point, 3))
-    block = KroneckerMetric.at(point, 3)._blocks[2]
+    block = KroneckerMetric.at(point, 3).blocks[2]
     own = exact[:, block.where]
     dense = block.outputs_basis @ torch.diag(1 / block.inverse_diagonal[0]) @ block.outputs_basis.t()
     shift = dense - own.t() @ own

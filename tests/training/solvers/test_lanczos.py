@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from gnvpro.training.solvers.kronecker_metric import IDENTITY
 from gnvpro.training.solvers.lanczos import lanczos
-from gnvpro.training.solvers.trust_region import _Model
+from gnvpro.training.solvers.trust_region import Model
 
 torch.set_default_dtype(torch.float64)
 
@@ -56,7 +57,7 @@ def test_tolerance_is_the_residual_of_the_solve(tolerance):
 def test_trust_region_step_is_the_minimiser(radius):
     matrix, gradient = operator(n=6, decay=0.5)
     basis = lanczos(lambda v: matrix @ v, -gradient, 6, tolerance=0.0)
-    model = _Model.of(basis, float(gradient.norm()), None)
+    model = Model.of(basis, float(gradient.norm()), IDENTITY)
     coordinates = model.smallest(radius)
     step = model.step(coordinates)
     exact = float(-(gradient @ step) - 0.5 * step @ matrix @ step)
@@ -73,7 +74,7 @@ def test_trust_region_step_is_the_minimiser(radius):
 def test_predicted_reduction_is_never_negative():
     matrix, gradient = operator(n=8, decay=0.3)
     basis = lanczos(lambda v: matrix @ v, -gradient, 5, tolerance=1e-2)
-    model = _Model.of(basis, float(gradient.norm()), None)
+    model = Model.of(basis, float(gradient.norm()), IDENTITY)
     for radius in np.geomspace(1e-8, 1e3, 12):
         assert model.predicted_reduction(model.smallest(radius)) > 0
     assert math.isfinite(model.predicted_reduction(model.smallest(math.inf)))

@@ -6,9 +6,9 @@ import torch
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
-from gnvpro.surrogate.objectives.reduced_cross_entropy import ReducedClasses
-from gnvpro.training.fitting.class_validation import ClassValidation, accuracy, average_accuracy, predicted_logits
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.validation import ClassValidation, accuracy, predicted_logits
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.protocol import Status
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
@@ -39,7 +39,7 @@ def rings(n=90):
 def problem(network, n=90, **options):
     points, labels = rings(n)
     given, train = dict(alpha_w=1e-4, alpha_theta=1e-4) | options, 2 * n // 3
-    objective = ReducedClasses(network, points[:train], one_hot(labels[:train], 3), **given)
+    objective = reduced_cross_entropy(network, points[:train], one_hot(labels[:train], 3), **given)
     return objective, ClassValidation(network, points[train:], labels[train:])
 
 
@@ -83,7 +83,7 @@ def test_float32_network_ends_where_float64_does():
 
     def fitted(theta):
         inputs = points.to(theta)
-        objective = ReducedClasses(network, inputs, one_hot(labels, 3), alpha_w=1e-2, alpha_theta=1e-2)
+        objective = reduced_cross_entropy(network, inputs, one_hot(labels, 3), alpha_w=1e-2, alpha_theta=1e-2)
         fit = Fit(objective, theta, TrustRegionKrylov(), ClassValidation(network, inputs, labels))
         fit.advance(3000)
         return fit
@@ -113,7 +113,7 @@ def test_validation_measures_cross_entropy_and_the_share_misclassified():
     network = DenseNetwork(2, (6, 4))
     objective, _ = problem(network)
     point = objective.at(network.initial(0))
-    labels = objective.targets.argmax(1)
+    labels = objective.elimination.targets.argmax(1)
     loss, error = ClassValidation(network, objective.inputs, labels).measure(point)
     penalty = 0.5 * 1e-4 * float((point.inner.weights**2).sum() + (point.theta**2).sum())
     assert loss == pytest.approx(point.value - penalty, rel=1e-12)
@@ -122,11 +122,9 @@ def test_validation_measures_cross_entropy_and_the_share_misclassified():
     assert accuracy(logits, labels) == pytest.approx(1 - error)
 
 
-def test_average_accuracy_counts_classes_alike():
+def test_accuracy_counts_samples_alike():
     logits = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [1.0, 0, 0], [0, 0, 1.0]])
-    labels = torch.tensor([0, 0, 0, 1])
-    assert accuracy(logits, labels) == 0.75
-    assert average_accuracy(logits, labels) == 0.5  # class 2 is absent
+    assert accuracy(logits, torch.tensor([0, 0, 0, 1])) == 0.75
 
 
 @pytest.mark.parametrize("n", [0, 3])

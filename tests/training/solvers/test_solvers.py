@@ -1,5 +1,7 @@
 """All solvers under one contract, and what is particular to each."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -7,9 +9,11 @@ import torch
 
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.training.fitting.fit import Fit
-from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS, _Pairs
-from gnvpro.training.solvers.levenberg import LevenbergMarquardt, curvature_matrix
+from gnvpro.training.solvers.kronecker_metric import IDENTITY
+from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS, Pairs
+from gnvpro.training.solvers.levenberg import LevenbergMarquardt
 from gnvpro.training.solvers.protocol import Status
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 from tests.training.problems import objective_and_validation, smooth_samples
@@ -91,7 +95,7 @@ def test_a_rejected_step_costs_one_forward_pass():
     objective, _ = objective_and_validation(network)
     point, solver = objective.at(network.initial(0)), TrustRegionKrylov(size=4, tolerance=0.0)
     too_flat = solver._build(point)
-    solver._model = too_flat._replace(curvatures=too_flat.curvatures * 1e-6)
+    solver.state.model = dataclasses.replace(too_flat, curvatures=too_flat.curvatures * 1e-6)
     before = objective.meter.total
     step = solver.step(point)
     assert not step.accepted
@@ -114,7 +118,7 @@ def test_a_rejected_levenberg_marquardt_step_costs_one_forward_pass_and_shortens
     network = NETWORKS["dense"]
     objective, _ = objective_and_validation(network)
     point, solver = objective.at(network.initial(0)), LevenbergMarquardt()
-    solver._matrix = 1e-6 * curvature_matrix(point)  # too flat a model
+    solver.state.matrix = 1e-6 * point.gauss_newton_matrix()  # too flat a model
     _ = point.gradient
     before = objective.meter.total
     step = solver.step(point)
@@ -123,29 +127,25 @@ def test_a_rejected_levenberg_marquardt_step_costs_one_forward_pass_and_shortens
     assert solver.step(point).size < step.size
 
 
-def test_levenberg_marquardt_takes_an_objective_without_a_matrix_of_its_own():
-    network = NETWORKS["dense"]
-    objective, _ = objective_and_validation(network)
-    point = objective.at(network.initial(0))
-
-    class WithoutMatrix:
-        theta = point.theta
-
-        @staticmethod
-        def gauss_newton(direction):
-            return point.gauss_newton(direction, "kaufman")
-
-    expected = curvature_matrix(point)
-    assert float((curvature_matrix(WithoutMatrix()) - expected).norm() / expected.norm()) < 1e-12
+def test_levenberg_marquardt_works_on_an_objective_whose_matrix_is_made_of_products():
+    reduced, _ = objective_and_validation(NETWORKS["dense"])
+    full = FullObjective(reduced)
+    point, solver = full.at(full.start(NETWORKS["dense"].initial(0), "random")), LevenbergMarquardt()
+    expected = torch.stack([point.gauss_newton(e) for e in torch.eye(full.n_theta)])
+    torch.testing.assert_close(point.gauss_newton_matrix(), expected, rtol=1e-12, atol=1e-13)
+    for _ in range(5):
+        step = solver.step(point)
+        assert step.point.value < point.value if step.accepted else step.point is point
+        point = step.point
 
 
 def test_levenberg_marquardt_damps_until_the_matrix_is_definite():
     network = NETWORKS["dense"]
     objective, _ = objective_and_validation(network)
     point, solver = objective.at(network.initial(0)), LevenbergMarquardt()
-    matrix = curvature_matrix(point)
+    matrix = point.gauss_newton_matrix()
     matrix[0, 0] -= 2 * float(matrix.diagonal().mean()) + float(matrix[0, 0])
-    solver._matrix = matrix
+    solver.state.matrix = matrix
     factor, shift = solver._factorised(matrix)
     torch.testing.assert_close(factor @ factor.t(), matrix + shift * torch.eye(len(matrix)))
     assert shift > 1e-3 * float(matrix.diagonal().mean())
@@ -163,7 +163,7 @@ def test_levenberg_marquardt_with_a_matrix_that_is_not_finite_ends():
     network = NETWORKS["dense"]
     objective, _ = objective_and_validation(network)
     point, solver = objective.at(network.initial(0)), LevenbergMarquardt()
-    solver._matrix = torch.full((network.n_theta, network.n_theta), torch.nan)
+    solver.state.matrix = torch.full((network.n_theta, network.n_theta), torch.nan)
     assert solver.step(point).status is Status.nonfinite
 
 
@@ -189,7 +189,7 @@ def test_compact_form_equals_the_bfgs_recursion():
             return v @ base
 
     for count in (1, 3, 4, 7):  # fewer pairs than memory, just as many, more
-        pairs, kept = _Pairs(memory, torch.zeros(n)), []
+        pairs, kept = Pairs.none(memory, torch.zeros(n)), []
         for _ in range(count):
             s = torch.randn(n, generator=generator)
             kept.append((s, hessian @ s))
@@ -210,11 +210,11 @@ def test_refreshing_the_metric_equals_adding_the_pairs_to_it():
         def apply(self, v):
             return 3.0 * v
 
-    late, early = _Pairs(4, torch.zeros(5)), _Pairs(4, torch.zeros(5))
+    late, early = Pairs.none(4, torch.zeros(5)), Pairs.none(4, torch.zeros(5))
     for _ in range(6):
         s = torch.randn(5, generator=generator)
         y = s + 0.1 * torch.randn(5, generator=generator)
-        late.add(s, y, None)
+        late.add(s, y, IDENTITY)
         early.add(s, y, Scaled())
     late.refresh(Scaled())
     g = torch.randn(5, generator=generator)
@@ -225,14 +225,14 @@ def test_a_gradient_that_is_not_finite_ends_the_fit(solver):
     network = NETWORKS["dense"]
     objective, _ = objective_and_validation(network)
     point = objective.at(network.initial(0))
-    point._gradient = torch.full((network.n_theta,), torch.nan)
+    point.gradient = torch.full((network.n_theta,), torch.nan)
     step = solver.step(point)
     assert step.status is Status.nonfinite
     assert step.point is point
 
 
 def test_pairs_without_curvature_are_forgotten():
-    pairs = _Pairs(3, torch.zeros(2))
-    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), None)
-    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.0]), None)
+    pairs = Pairs.none(3, torch.zeros(2))
+    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), IDENTITY)
+    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.0]), IDENTITY)
     assert pairs.count == 0

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.posterior.noise import Noise, parse_noise
+from gnvpro.apps.inversion.posterior.noise import Noise, noise_of
+from gnvpro.surrogate.errors import UsageError
 from tests.apps.inversion.models import correlated, covariance, independent
 from tests.calculus import assert_adjoint
 
@@ -30,7 +31,7 @@ VALUES = np.array([1.0, -200.0, 0.5, np.nan])
     ],
 )
 def test_parts_are_added(text, relative, absolute):
-    noise = parse_noise(text, VALUES)
+    noise = noise_of(text, VALUES)
     np.testing.assert_allclose(noise.standard_deviations[:3], relative * np.abs(VALUES[:3]) + absolute, rtol=1e-14)
     assert np.isfinite(noise.standard_deviations).all(), (
         "where there is no observation the noise is a number all the same"
@@ -62,24 +63,24 @@ def test_parts_are_added(text, relative, absolute):
 )
 def test_what_is_no_noise_is_refused_with_what_was_expected(text):
     with pytest.raises(ValueError, match=rf"expected noise such as 2%, 0.001.*got {re.escape(repr(text))}"):
-        parse_noise(text, VALUES)
+        noise_of(text, VALUES)
 
 
 def test_relative_noise_of_zero_is_refused_with_the_remedy():
     with pytest.raises(ValueError, match="got 0 for observation 1.*add an absolute part"):
-        parse_noise("2%", np.array([1.0, 0.0]))
-    assert parse_noise("2%+0.001", np.array([1.0, 0.0])).standard_deviations.tolist() == [0.021, 0.001]
+        noise_of("2%", np.array([1.0, 0.0]))
+    assert noise_of("2%+0.001", np.array([1.0, 0.0])).standard_deviations.tolist() == [0.021, 0.001]
 
 
 def test_data_takes_what_came_with_the_observations():
     given = np.array([0.1, 0.2, 0.3, np.nan])
-    np.testing.assert_array_equal(parse_noise("data", VALUES, given).standard_deviations[:3], given[:3])
+    np.testing.assert_array_equal(noise_of("data", VALUES, given).standard_deviations[:3], given[:3])
     with pytest.raises(ValueError, match="came without standard deviations; expected noise such as"):
-        parse_noise("data", VALUES)
+        noise_of("data", VALUES)
     with pytest.raises(ValueError, match="got nan for observation 2"):
-        parse_noise("data", np.ones(4), np.array([0.1, 0.2, np.nan, 0.3]))
+        noise_of("data", np.ones(4), np.array([0.1, 0.2, np.nan, 0.3]))
     with pytest.raises(ValueError, match="got -0.2 for observation 1"):
-        parse_noise("data", VALUES, -given * [-1, 1, -1, 1])
+        noise_of("data", VALUES, -given * [-1, 1, -1, 1])
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])
@@ -89,10 +90,10 @@ def test_files_of_deviations_and_of_a_covariance(tmp_path, suffix, m):
     save = np.save if suffix == ".npy" else lambda name, array: np.savetxt(name, array, delimiter=",")
     save(path, deviations)
     measured = np.isfinite(values)
-    np.testing.assert_allclose(parse_noise(path, values).standard_deviations[measured], deviations[measured])
+    np.testing.assert_allclose(noise_of(path, values).standard_deviations[measured], deviations[measured])
     if m > 1:
         save(path, covariance(m))
-        noise = parse_noise(path, values).of(measured)
+        noise = noise_of(path, values).of(measured)
         np.testing.assert_allclose(noise.factor @ noise.factor.T, covariance(m)[np.ix_(measured, measured)])
 
 
@@ -105,34 +106,40 @@ def test_files_of_deviations_and_of_a_covariance(tmp_path, suffix, m):
         (np.ones((4, 4)), "not positive definite"),
         (np.diag([1, 1, np.nan, 1]), "not finite"),
         (np.array([1, 0.0, 1, 1]), "got 0 for observation 1"),
-        (np.array(["a", "b", "c", "d"]), "expected numbers, standard deviations or a covariance"),
-        (np.array([None, 1, 2, 3]), "expected numbers, standard deviations or a covariance"),
+        (np.array(["a", "b", "c", "d"]), "expected the noise to be real numbers, got <U1"),
+        (np.array([None, 1, 2, 3]), "cannot be read as an array of numbers"),
     ],
 )
 def test_files_of_anything_else_are_refused(tmp_path, array, message):
     np.save(tmp_path / "noise.npy", array)
     with pytest.raises(ValueError, match=message):
-        parse_noise(str(tmp_path / "noise.npy"), VALUES)
+        noise_of(str(tmp_path / "noise.npy"), VALUES)
 
 
 def test_files_that_are_missing_or_broken_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no noise at .*missing.csv"):
-        parse_noise(str(tmp_path / "missing.csv"), VALUES)
-    for name, text in (("words.csv", "a,b\n"), ("ragged.csv", "1,2\n3\n"), ("empty.npy", "")):
+        noise_of(str(tmp_path / "missing.csv"), VALUES)
+    for name, text, complaint in (
+        ("words.csv", "a,b\n", " holds no rows of numbers"),
+        ("ragged.csv", "1,2\n3\n", ", line 2: expected 2 columns"),
+        ("named.csv", "observable,sd\na,1\n", ": expected numbers alone"),
+        ("letters.csv", "sd\n1\nx\n", ", line 3: expected a number, got 'x'"),
+        ("empty.npy", "", " cannot be read as an array of numbers"),
+    ):
         (tmp_path / name).write_text(text)
-        with pytest.raises(ValueError, match=f"{name}: expected numbers"):
-            parse_noise(str(tmp_path / name), VALUES)
+        with pytest.raises(UsageError, match=f"{name}{complaint}"):
+            noise_of(str(tmp_path / name), VALUES)
 
 
 def test_a_covariance_that_is_symmetric_up_to_rounding_is_accepted(tmp_path):
     spread = np.diag([1.0, 1e4, 1.0, 1.0])
     spread[0, 2] = 3e-17  # of a product of matrices, where zero is meant
     np.save(tmp_path / "noise.npy", spread)
-    np.testing.assert_allclose(parse_noise(str(tmp_path / "noise.npy"), np.ones(4)).standard_deviations, [1, 100, 1, 1])
+    np.testing.assert_allclose(noise_of(str(tmp_path / "noise.npy"), np.ones(4)).standard_deviations, [1, 100, 1, 1])
     spread[0, 2] = 1e-3
     np.save(tmp_path / "noise.npy", spread)
     with pytest.raises(ValueError, match="not symmetric"):
-        parse_noise(str(tmp_path / "noise.npy"), np.ones(4))
+        noise_of(str(tmp_path / "noise.npy"), np.ones(4))
 
 
 @pytest.mark.parametrize("noise", [independent(6), correlated(6)], ids=["independent", "correlated"])

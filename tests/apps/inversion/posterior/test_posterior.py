@@ -26,7 +26,7 @@ from tests.calculus import assert_taylor
 M, N = 7, 3
 
 
-def question(kind=Analytic, prior=None, noise=None, missing=(), error=False, **given):
+def posterior_by(kind=Analytic, prior=None, noise=None, missing=(), error=False, **given):
     """A posterior with any of its parts."""
     prior = prior or Prior.of(box(N))
     rng = np.random.default_rng(0)
@@ -41,14 +41,14 @@ def question(kind=Analytic, prior=None, noise=None, missing=(), error=False, **g
 
 
 QUESTIONS = {
-    "box": lambda kind: question(kind),
-    "covariance": lambda kind: question(kind, noise=correlated(M)),
-    "missing": lambda kind: question(kind, noise=correlated(M), missing=(1, 4)),
-    "error": lambda kind: question(kind, error=True),
-    "all": lambda kind: question(kind, noise=correlated(M), missing=(0,), error=True),
-    "normal": lambda kind: question(kind, normal_prior(unbounded(N), 0.5, 2.0), correlated(M)),
-    "simplex": lambda kind: question(kind, Prior.of(simplex(N)), error=True),
-    "flat simplex": lambda kind: question(kind, Prior.of(simplex(N, "uniform")), correlated(M), (2,)),
+    "box": lambda kind: posterior_by(kind),
+    "covariance": lambda kind: posterior_by(kind, noise=correlated(M)),
+    "missing": lambda kind: posterior_by(kind, noise=correlated(M), missing=(1, 4)),
+    "error": lambda kind: posterior_by(kind, error=True),
+    "all": lambda kind: posterior_by(kind, noise=correlated(M), missing=(0,), error=True),
+    "normal": lambda kind: posterior_by(kind, normal_prior(unbounded(N), 0.5, 2.0), correlated(M)),
+    "simplex": lambda kind: posterior_by(kind, Prior.of(simplex(N)), error=True),
+    "flat simplex": lambda kind: posterior_by(kind, Prior.of(simplex(N, "uniform")), correlated(M), (2,)),
 }
 
 
@@ -81,7 +81,7 @@ def test_sensitivity_is_the_derivative_of_the_residuals(ask, kind):
 
 
 def test_misfit_is_that_of_the_normal_law():
-    posterior = question(noise=correlated(M), missing=(1, 4))
+    posterior = posterior_by(noise=correlated(M), missing=(1, 4))
     y = posterior.prior.parameters(np.random.default_rng(3).standard_normal((5, N)))
     there = np.array([0, 2, 3, 5, 6])
     apart = posterior.solves.evaluate(y)[:, there] - posterior.data[there]
@@ -92,7 +92,7 @@ def test_misfit_is_that_of_the_normal_law():
 
 
 def test_the_model_error_is_a_bias_and_wider_noise():
-    posterior = question()
+    posterior = posterior_by()
     differences = np.random.default_rng(4).standard_normal((40, M)) * np.linspace(0.1, 3, M) + 0.5
     found = posterior.with_error(ErrorModel.learned(differences)).misfit(posterior.data[None] + 1.0)
     # In units of the noise: accurate = cheap + bias, and the variances add.
@@ -102,7 +102,7 @@ def test_the_model_error_is_a_bias_and_wider_noise():
 
 
 def test_whitened_knows_no_model_error():
-    plain, wide = question(), question(error=True)
+    plain, wide = posterior_by(), posterior_by(error=True)
     observables = plain.solves.evaluate(np.zeros((2, N)))
     np.testing.assert_array_equal(plain.whitened(observables), wide.whitened(observables))
     assert np.abs(plain.residuals(observables) - wide.residuals(observables)).max() > 0.1
@@ -113,7 +113,7 @@ def test_whitened_knows_no_model_error():
 def test_a_failed_solve_has_no_likelihood_and_spoils_no_other(kind, noise):
     z = np.random.default_rng(5).standard_normal((4, N))
     z[1, 0], z[[0, 2, 3], 0] = 2.0, -0.5
-    well, ill = question(kind, noise=noise), question(kind, noise=noise, fails=lambda y: y[:, 0] > 0.5)
+    well, ill = posterior_by(kind, noise=noise), posterior_by(kind, noise=noise, fails=lambda y: y[:, 0] > 0.5)
     density, gradient = ill.log_density_and_gradient(z)
     expected, slope = well.log_density_and_gradient(z)
     assert density[1] == -np.inf

@@ -188,7 +188,7 @@ def test_in_words():
         (box(2), {"p1": (60, 1)}, "the prior of p1 has no mass between its bounds; widen it"),
         (unbounded(2), {"p0": (0, 1)}, "p1 has no bounds, so it needs a prior"),
         (space((0, np.inf)), {}, "p0 has no bounds, so it needs a prior"),
-        (simplex(3), {"p0": (0.3, 0.1)}, "sum to one have the prior of their space; leave out --prior"),
+        (simplex(3), {"p0": (0.3, 0.1)}, "sum to one have the prior of their space; leave out `prior`"),
     ],
 )
 def test_bad_input_is_refused(given, normal, message):

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import kstest, norm
 
-from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
 from gnvpro.apps.inversion.posterior.noise import Noise
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
@@ -42,7 +42,7 @@ def problem():
 def test_interval_is_of_the_draws_that_count_and_else_laplaces(three):
     np.testing.assert_allclose(interval(three), np.quantile(three.chains["delayed"].pooled, (0.025, 0.975), axis=0).T)
     alone = invert()
-    half = norm.ppf(0.975) * alone.best.standard_deviations
+    half = norm.ppf(0.975) * alone.map.standard_deviations
     np.testing.assert_allclose(interval(alone)[:, 1] - interval(alone)[:, 0], 2 * half, rtol=1e-12)
 
 
@@ -56,9 +56,9 @@ def test_the_best_informed_are_those_with_the_least_spread_in_their_prior():
 
 def test_a_parameter_the_data_say_nothing_of_is_as_wide_as_its_prior():
     inversion = invert(box(6))
-    model = inversion.posterior.solves.model
+    model = inversion.density.solves.model
     blind = LinearModel(box(6), curves(), model.matrix * (np.arange(6) != 2))
-    posterior = dataclasses.replace(inversion.posterior, solves=Solves(blind))
+    posterior = dataclasses.replace(inversion.density, solves=Solves(blind))
     inversion = dataclasses.replace(inversion, minima=find_minima(posterior, 1, 0), truth=None)
     assert relative_spread(inversion)[2] == pytest.approx(1)
     np.testing.assert_allclose(interval(inversion)[2], [0, 1])
@@ -89,7 +89,7 @@ def test_every_parameter_has_its_intervals_best_point_and_truth_in_the_prior(thr
     drawn = np.array([segment[:, 0] for segment in where.collections[0].get_segments()])
     np.testing.assert_allclose(drawn, expected, atol=1e-3)
     best, truth = where.get_lines()[:2]
-    np.testing.assert_allclose(best.get_xdata(), (three.best.parameters - mean) / deviation, atol=1e-3)
+    np.testing.assert_allclose(best.get_xdata(), (three.map.parameters - mean) / deviation, atol=1e-3)
     np.testing.assert_allclose(truth.get_xdata(), (three.truth - mean) / deviation, atol=1e-3)
     np.testing.assert_allclose([bar.get_width() for bar in learned.patches], relative_spread(three))
 
@@ -99,17 +99,21 @@ def test_pairs_show_every_route_the_prior_and_the_truth(n):
     inversion = invert(box(n), routes=("delayed", "surrogate"))
     figure = figures.pairs(inversion, range(n))
     grid = np.array(figure.axes).reshape(n, n)
-    assert len(grid[0, 0].patches) == 2  # one histogram for every route
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["delayed sampler", "surrogate sampler", "prior", "most probable point", "truth"]
     for k in range(n):
         low, high = grid[k, k].get_xlim()
         assert low < inversion.truth[k] < high
+        densities = [line for line in grid[k, k].get_lines() if line.get_color() in ("#009E73", "#0072B2")]
+        assert len(densities) == 2  # one for every route
+        for line in densities:
+            x, y = line.get_data()
+            assert trapezoid(y, x) == pytest.approx(1, abs=0.02)
+            assert trapezoid(x * y, x) == pytest.approx(inversion.map.parameters[k], abs=0.02)
         assert any(np.allclose(line.get_xdata(), inversion.truth[k]) for line in grid[k, k].get_lines())
         assert grid[k, k].get_title() == "prior\n0 to 1"
-        highest = max(patch.get_xy()[:, 1].max() for patch in grid[k, k].patches)
-        assert grid[k, k].get_ylim()[1] > highest
-    assert grid[-1, 0].get_xlabel() == "p0"
+        assert grid[k, k].get_ylim()[1] > max(line.get_ydata().max() for line in densities)
+    assert grid[n - 1, 0].get_xlabel() == "p0"
 
 
 def test_pairs_without_truth_and_with_few_draws_are_dots():
@@ -117,16 +121,15 @@ def test_pairs_without_truth_and_with_few_draws_are_dots():
     chains = inversion.chains["delayed"]
     few = dataclasses.replace(chains, draws=chains.draws[:, :10], latent=chains.latent[:, :10])
     figure = figures.pairs(dataclasses.replace(inversion, chains={"delayed": few}), [0, 2])
-    below = np.array(figure.axes).reshape(2, 2)[1, 0]
-    assert not below.collections
-    np.testing.assert_allclose(below.get_lines()[0].get_xdata(), few.pooled[:, 0])
+    dots = [one.get_offsets() for one in np.array(figure.axes).reshape(2, 2)[1, 0].collections]
+    np.testing.assert_allclose(np.concatenate(dots), few.pooled[:, [0, 2]])
     assert "truth" not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_pairs_of_chains_that_never_moved_can_be_drawn():
     inversion = invert(routes=("delayed",))
     chains = inversion.chains["delayed"]
-    still = dataclasses.replace(chains, draws=np.zeros_like(chains.draws) + inversion.best.parameters)
+    still = dataclasses.replace(chains, draws=np.zeros_like(chains.draws) + inversion.map.parameters)
     assert figures.pairs(dataclasses.replace(inversion, chains={"delayed": still}, truth=None), [0, 1]).axes
 
 
@@ -142,7 +145,7 @@ def test_traces_are_the_draws_with_their_diagnostics(three):
 
 def test_residuals_are_in_units_of_the_noise_and_beside_their_law(three):
     places, law = fit_figures.residuals(three).axes
-    fit, data = three.fit.observables, three.posterior.data
+    fit, data = three.fitted, three.density.data
     np.testing.assert_allclose(places.collections[-1].get_offsets()[:, 1], (fit - data) / NOISE)
     assert sum(bar.get_height() * bar.get_width() for bar in law.patches) == pytest.approx(1)
     x, y = law.get_lines()[0].get_data()
@@ -151,10 +154,10 @@ def test_residuals_are_in_units_of_the_noise_and_beside_their_law(three):
 
 def test_correlated_noise_has_decorrelated_residuals_in_the_histogram():
     inversion = invert()
-    m = inversion.posterior.data.size
+    m = inversion.density.data.size
     factor = np.linalg.cholesky(NOISE**2 * (0.5 * np.eye(m) + 0.5))
-    posterior = dataclasses.replace(inversion.posterior, noise=Noise(factor))
-    other = dataclasses.replace(inversion, posterior=posterior)
+    posterior = dataclasses.replace(inversion.density, noise=Noise(factor))
+    other = dataclasses.replace(inversion, density=posterior)
     np.testing.assert_allclose(fit_figures.standardised(other), fit_figures.standardised(inversion))
     assert fit_figures.residuals(other).axes[1].get_xlabel() == "decorrelated residual / noise"
 
@@ -166,7 +169,7 @@ def test_curves_show_observed_and_fitted():
     assert axes.get_xlabel() == "time (s)"
     assert axes.get_ylabel() == "observable (K)"
     lines = {line.get_label(): line for line in axes.get_lines()}
-    fitted = inversion.fit.observables.reshape(6, 3)
+    fitted = inversion.fitted.reshape(6, 3)
     np.testing.assert_allclose(lines["sensor b"].get_ydata(), fitted[:, 1])
 
 
@@ -191,7 +194,7 @@ def test_images_show_observed_fitted_and_residuals():
 def test_of_many_images_the_worst_are_shown():
     inversion = invert(observables=images("A", "B", "C", "D"))
     size = (fit_figures.standardised(inversion) ** 2).reshape(8, -1).mean(axis=1)
-    shown = fit_figures.telling_images(inversion)
+    shown = fit_figures.largest_residuals(inversion)
     assert shown == sorted(np.argsort(size)[-4:])
     assert len(fit_figures.images(inversion).axes) == 4 * 3 + 2
 
@@ -200,7 +203,7 @@ def test_background_is_taken_off_where_the_pde_tells_it(problem):
     inversion = invert(problem.parameters, problem.observables, problem=problem)
     figure = fit_figures.images(inversion)
     assert figure.axes[0].get_title() == "observed anomaly"
-    anomaly = (inversion.posterior.data - problem.background).reshape(2, 21, 21)
+    anomaly = (inversion.density.data - problem.background).reshape(2, 21, 21)
     np.testing.assert_allclose(figure.axes[0].collections[0].get_array(), np.log10(np.abs(anomaly[0])).T)
 
 
@@ -235,7 +238,7 @@ def test_body_is_drawn_from_above_and_in_a_section_with_survey_and_truth(problem
     expected = outline_from_above(problem, inversion.truth)
     assert any(line.shape == expected.shape and np.allclose(line, expected) for line in drawn)
     assert above.get_xlim()[1] > 1.5  # the electrodes of the current are in it
-    assert section.get_ylim()[0] < -inversion.best.parameters[0]
+    assert section.get_ylim()[0] < -inversion.map.parameters[0]
     without = body(dataclasses.replace(inversion, chains={}, truth=None))
     assert "true body" not in [text.get_text() for text in without.legends[0].get_texts()]
 

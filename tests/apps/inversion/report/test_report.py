@@ -7,7 +7,7 @@ from html import unescape
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.gate import Gate
+from gnvpro.apps.inversion.adequacy import Adequacy
 from gnvpro.apps.inversion.posterior.noise import Noise
 from gnvpro.apps.inversion.report.report import MOST_PARAMETERS, write_report
 from gnvpro.apps.inversion.report.tables import costs, headlines, minimum, notes, parameters, rounded, shifts
@@ -22,7 +22,7 @@ def text_of(page):
 @pytest.fixture
 def page_of(tmp_path):
     def write(inversion):
-        write_report(tmp_path / "report.html", inversion, ["gnvpro invert model --observations d.csv"])
+        write_report(tmp_path / "report.html", inversion, "gnvpro invert model --observations d.csv")
         return (tmp_path / "report.html").read_text(encoding="utf-8")
 
     return write
@@ -33,7 +33,7 @@ def headings(page):
 
 
 def test_a_complete_result_has_all_sections_and_needs_no_other_file(page_of):
-    inversion = invert(routes=("delayed", "surrogate"), gate=FIT)
+    inversion = invert(routes=("delayed", "surrogate"), adequacy=FIT)
     inversion = dataclasses.replace(inversion, corrected=inversion.minima[0])
     page = page_of(inversion)
     assert headings(page) == [
@@ -56,7 +56,7 @@ def test_a_result_without_draws_pde_and_truth_is_reported(page_of, n):
     words = text_of(page)
     assert not {"Posterior", "Chains", "Costs", "Routes against each other"} & set(headings(page))
     assert "Laplace approximation" in words
-    assert "no PDE was at hand" in words
+    assert "there was no PDE to confirm it" in words
     assert "truth" not in words
     assert all(name in words for name in inversion.names)
     assert ("The other 43" in words) == (n == 55)
@@ -65,12 +65,14 @@ def test_a_result_without_draws_pde_and_truth_is_reported(page_of, n):
 @pytest.mark.long
 def test_of_many_parameters_the_best_informed_are_drawn(page_of):
     words = text_of(page_of(invert(box(20), images(), routes=("surrogate",))))
-    assert f"The {MOST_PARAMETERS} of 20 parameters that the data tell most of." in words
+    assert f"The {MOST_PARAMETERS} of 20 parameters that the data inform best." in words
 
 
 def test_the_resistivity_problem_comes_with_its_body(page_of):
     problem = Resistivity()
-    assert "The body in the ground" in headings(page_of(invert(problem.parameters, images(), problem=problem)))
+    assert "The body in the ground" in headings(
+        page_of(invert(problem.parameters, problem.observables, problem=problem))
+    )
 
 
 def test_names_are_escaped(page_of):
@@ -80,7 +82,7 @@ def test_names_are_escaped(page_of):
 
 def test_the_table_of_parameters_gives_intervals_truth_and_what_was_learned():
     inversion = invert(routes=("delayed",))
-    away = dataclasses.replace(inversion, truth=inversion.best.parameters + 0.3 * np.eye(3)[0])
+    away = dataclasses.replace(inversion, truth=inversion.map.parameters + 0.3 * np.eye(3)[0])
     rows = {row["name"]: row for row in parameters(away)}
     deviation = inversion.chains["delayed"].standard_deviation[0]
     low, high = inversion.chains["delayed"].quantiles(0.025, 0.975)[:, 0]
@@ -101,19 +103,19 @@ def test_values_are_rounded_to_their_deviation(value, deviation, text):
 
 
 def test_the_cards_say_whether_chains_agree_the_surrogate_is_fit_and_the_truth_is_inside():
-    inversion = invert(routes=("delayed",), gate=FIT)
+    inversion = invert(routes=("delayed",), adequacy=FIT)
     cards = {text: value for value, text in headlines(inversion)}
-    low, high = inversion.answer.quantiles(0.025, 0.975)
+    low, high = inversion.best_chains.quantiles(0.025, 0.975)
     inside = int(((inversion.truth >= low) & (inversion.truth <= high)).sum())
     assert cards["parameters have the truth in their 95 % interval"] == f"{inside} of 3"
     assert "fit" in cards.values()
-    assert any("below 1.01, the chains agree" in text for text in cards) == inversion.answer.converged
-    chi_squared = np.mean(inversion.fit.residuals**2)
+    assert any("below 1.01, the chains agree" in text for text in cards) == inversion.best_chains.converged
+    chi_squared = np.mean(inversion.residuals**2)
     assert f"{chi_squared:.3g}" in cards.values()
 
 
 def test_chains_that_disagree_and_an_unfit_surrogate_are_named():
-    inversion = invert(routes=("surrogate",), gate=Gate(2.0, 0.1, "8 PDE solves"))
+    inversion = invert(routes=("surrogate",), adequacy=Adequacy(2.0, 0.1, "8 PDE solves"))
     chains = inversion.chains["surrogate"]
     apart = chains.draws + 0.5 * np.arange(4)[:, None, None] * chains.standard_deviation
     apart = dataclasses.replace(chains, draws=apart, about={"divergences": 7})
@@ -164,10 +166,10 @@ def test_minima_are_given_with_starts_and_distance():
 
 def test_correlated_noise_and_missing_observations_are_reported(page_of):
     inversion = invert(missing=2)
-    m = inversion.posterior.data.size
+    m = inversion.density.data.size
     noise = Noise(np.linalg.cholesky(0.01 * (0.5 * np.eye(m) + 0.5)))
     words = text_of(
-        page_of(dataclasses.replace(inversion, posterior=dataclasses.replace(inversion.posterior, noise=noise)))
+        page_of(dataclasses.replace(inversion, density=dataclasses.replace(inversion.density, noise=noise)))
     )
     assert f"{m - 2} of {m}" in words
     assert "decorrelated" in words

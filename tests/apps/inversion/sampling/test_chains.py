@@ -9,14 +9,21 @@ from arviz_stats import summary
 from xarray import open_datatree
 
 from gnvpro.apps.console import jsonable
-from gnvpro.apps.inversion.gate import REFUSE, WARN, Gate, advice, gate_from_bands, gate_from_solves
-from gnvpro.apps.inversion.maximum import find_minima
+from gnvpro.apps.inversion.adequacy import (
+    REFUSE_ABOVE,
+    WARN_ABOVE,
+    Adequacy,
+    adequacy_from_bands,
+    adequacy_from_solves,
+    advice,
+)
+from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
 from gnvpro.apps.inversion.posterior.error_model import LEAST, ErrorModel
 from gnvpro.apps.inversion.posterior.noise import Noise
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.result import Fit, Inversion
+from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Space
@@ -137,21 +144,21 @@ def linear_with_errors(errors, n_out=6):
     return posterior, cheap, y, accurate.evaluate(y)
 
 
-def test_the_gate_tells_by_how_much_the_answer_moves():
+def test_the_adequacy_tells_by_how_much_the_posterior_mean_moves():
     errors = 0.1 * np.array([1.0, -0.5, 0.3, 0.2, -0.8, 0.6])
     accurate, cheap, y, solved = linear_with_errors(errors)
     right, covariance = exact(accurate.solves.model, accurate, 0.0, 2.0)
     wrong, _ = exact(cheap.solves.model, cheap, 0.0, 2.0)
-    gate = gate_from_solves(cheap, y, solved, covariance)
+    adequacy = adequacy_from_solves(cheap, y, solved, covariance)
     moved = (wrong - right) / np.sqrt(np.diagonal(covariance))
-    np.testing.assert_allclose(gate.shift, np.sqrt((moved**2).mean()), rtol=1e-9)
+    np.testing.assert_allclose(adequacy.shift, np.sqrt((moved**2).mean()), rtol=1e-9)
     white = accurate.noise.whiten(errors[None])[0]
-    np.testing.assert_allclose(gate.in_noise, np.sqrt((white**2).mean()), rtol=1e-9)
-    assert gate.size == max(gate.in_noise, gate.shift)
+    np.testing.assert_allclose(adequacy.error_in_noise, np.sqrt((white**2).mean()), rtol=1e-9)
+    assert adequacy.larger == max(adequacy.error_in_noise, adequacy.shift)
     # Twice the error, twice the numbers; none, none.
     _, twice, *_ = linear_with_errors(2 * errors)
-    np.testing.assert_allclose(gate_from_solves(twice, y, solved, covariance).shift, 2 * gate.shift, rtol=1e-9)
-    assert gate_from_solves(accurate, y, solved, covariance).size < 1e-12
+    np.testing.assert_allclose(adequacy_from_solves(twice, y, solved, covariance).shift, 2 * adequacy.shift, rtol=1e-9)
+    assert adequacy_from_solves(accurate, y, solved, covariance).larger < 1e-12
 
 
 def test_one_error_common_to_many_observations_is_seen():
@@ -160,43 +167,43 @@ def test_one_error_common_to_many_observations_is_seen():
     model, shifted = (Analytic(space, np.ones((400, 1)), shift=s) for s in (0.0, 0.05))
     cheap = Posterior(Solves(shifted), np.zeros(400), Noise(np.ones(400)), Prior.of(space))
     y = np.zeros((2, 1))
-    gate = gate_from_solves(cheap, y, model.evaluate(y), find_minima(cheap, 2, 0)[0].covariance)
-    np.testing.assert_allclose([gate.in_noise, gate.shift], [0.05, 1.0], rtol=1e-6)
-    assert not gate.passed
+    adequacy = adequacy_from_solves(cheap, y, model.evaluate(y), find_minima(cheap, 2, 0)[0].covariance)
+    np.testing.assert_allclose([adequacy.error_in_noise, adequacy.shift], [0.05, 1.0], rtol=1e-6)
+    assert not adequacy.adequate
 
 
-def test_failed_solves_do_not_count_in_the_gate():
+def test_failed_solves_do_not_count_in_the_adequacy():
     _, cheap, y, solved = linear_with_errors(np.full(6, 0.05))
     covariance, some = np.eye(3), solved.copy()
     some[[0, 3]] = np.nan
-    gate, fewer = (
-        gate_from_solves(cheap, y, some, covariance),
-        gate_from_solves(cheap, y[[1, 2, 4]], solved[[1, 2, 4]], covariance),
+    adequacy, fewer = (
+        adequacy_from_solves(cheap, y, some, covariance),
+        adequacy_from_solves(cheap, y[[1, 2, 4]], solved[[1, 2, 4]], covariance),
     )
-    assert gate == fewer
-    assert gate.source.startswith("3 PDE solves")
+    assert adequacy == fewer
+    assert adequacy.source.startswith("3 PDE solves")
     with pytest.raises(ArithmeticError, match="solved at none of 5 points"):
-        gate_from_solves(cheap, y, np.full_like(solved, np.nan), covariance)
+        adequacy_from_solves(cheap, y, np.full_like(solved, np.nan), covariance)
 
 
 @pytest.mark.parametrize(
     ("in_noise", "shift", "passed", "refused"),
     [
-        (WARN, 0.0, True, False),
-        (0.0, WARN, True, False),
-        (0.1, 1.01 * WARN, False, False),
-        (1.01 * WARN, 0.1, False, False),
-        (REFUSE, REFUSE, False, False),
-        (0.0, 1.01 * REFUSE, False, True),
-        (1.01 * REFUSE, 0.0, False, True),
+        (WARN_ABOVE, 0.0, True, False),
+        (0.0, WARN_ABOVE, True, False),
+        (0.1, 1.01 * WARN_ABOVE, False, False),
+        (1.01 * WARN_ABOVE, 0.1, False, False),
+        (REFUSE_ABOVE, REFUSE_ABOVE, False, False),
+        (0.0, 1.01 * REFUSE_ABOVE, False, True),
+        (1.01 * REFUSE_ABOVE, 0.0, False, True),
         (np.nan, 0.0, False, True),
     ],
 )
-def test_where_the_gate_shuts(in_noise, shift, passed, refused):
-    gate = Gate(in_noise, shift, "a test")
-    assert (gate.passed, gate.refused) == (passed, refused)
-    assert gate.numbers()["warn_above"] == WARN
-    assert "a test" in gate.text()
+def test_what_is_adequate_and_what_is_refused(in_noise, shift, passed, refused):
+    adequacy = Adequacy(in_noise, shift, "a test")
+    assert (adequacy.adequate, adequacy.refused) == (passed, refused)
+    assert adequacy.numbers()["warn_above"] == WARN_ABOVE
+    assert "a test" in str(adequacy)
 
 
 def test_the_bands_of_a_surrogate_stand_for_solves(model):
@@ -206,26 +213,26 @@ def test_the_bands_of_a_surrogate_stand_for_solves(model):
     data[2] = np.nan
     posterior = Posterior(Solves(surrogate), data, Noise(np.full(6, 0.01)), Prior.of(surrogate.parameters))
     covariance = find_minima(posterior, 0, 0, at=y)[0].covariance
-    gate = gate_from_bands(posterior, surrogate, y, covariance)
+    adequacy = adequacy_from_bands(posterior, surrogate, y, covariance)
     there = np.array([0, 1, 3, 4, 5])
     spread = surrogate.trust.bands.scale[there] / 0.01
-    np.testing.assert_allclose(gate.in_noise, np.sqrt((spread**2).mean()))
-    # Independent errors of this spread: simulated, each moves the answer as `gate_from_solves` says.
+    np.testing.assert_allclose(adequacy.error_in_noise, np.sqrt((spread**2).mean()))
+    # Independent errors of this spread: simulated, each moves the answer as `adequacy_from_solves` says.
     rng, base = np.random.default_rng(5), surrogate.evaluate(y)[0]
     solved = base + surrogate.trust.bands.scale * rng.standard_normal((300, 6))
-    simulated = gate_from_solves(posterior, np.repeat(y, 300, axis=0), solved, covariance)
-    np.testing.assert_allclose(gate.shift, simulated.shift, rtol=0.1)
-    assert str(surrogate.trust.bands.n_samples) in gate.source
-    assert gate_from_bands(posterior, replace(surrogate, trust=None), y, covariance) is None
+    simulated = adequacy_from_solves(posterior, np.repeat(y, 300, axis=0), solved, covariance)
+    np.testing.assert_allclose(adequacy.shift, simulated.shift, rtol=0.1)
+    assert str(surrogate.trust.bands.n_samples) in adequacy.source
+    assert adequacy_from_bands(posterior, replace(surrogate, trust=None), y, covariance) is None
 
 
 def test_advice_is_more_samples_or_a_wider_network(model):
-    surrogate, gate = Surrogate.load(model), Gate(0.9, 0.1, "a test")
+    surrogate, adequacy = Surrogate.load(model), Adequacy(0.9, 0.1, "a test")
     few = replace(surrogate, errors={"train": 1e-4, "validation": 1e-2}, training={"samples": {"train": 500}})
-    assert "times the error of training samples: more of these will help, about 1500" in advice(few, gate)
+    assert "times the error of training samples: more of these will help, about 1500" in advice(few, adequacy)
     wide = replace(few, errors={"train": 9e-3, "validation": 1e-2}, training={"choice": {"widths": [8, 24]}})
-    assert "a wider network than 24 will; the error has to fall by 3.0" in advice(wide, gate)
-    assert advice(replace(few, errors={}), gate) == "train on more samples, or a wider network"
+    assert "a wider network than 24 will; the error has to fall by 3.0" in advice(wide, adequacy)
+    assert advice(replace(few, errors={}), adequacy) == "train on more samples, or a wider network"
 
 
 def test_few_differences_give_the_mean_alone():
@@ -246,9 +253,10 @@ def test_all_numbers_of_an_inversion_are_json():
         "delayed": chains(independent_draws()),
         "surrogate": chains(np.array([0.3, 0.0]) + independent_draws(seed=7)),
     }
-    fit = Fit("point", best.parameters, fitted[0], posterior.whitened(fitted)[0])
     moved = replace(best, parameters=best.parameters + 0.5 * best.standard_deviations)
-    whole = Inversion("m", posterior, minima, moved, routes, fit, Gate(0.1, 0.2, "test"), np.array([5.0, 4.5]))
+    whole = InversionResult(
+        "m", posterior, minima, moved, routes, fitted[0], Adequacy(0.1, 0.2, "test"), np.array([5.0, 4.5])
+    )
     numbers = json.loads(json.dumps(jsonable(whole.numbers())))
     assert numbers["n_data"] == 4
     assert numbers["prior"]["normal"] == {"size": {"mean": 4.0, "standard_deviation": 1.0}}
@@ -260,9 +268,9 @@ def test_all_numbers_of_an_inversion_are_json():
     np.testing.assert_allclose(numbers["shifts"]["surrogate"]["means"], [0.3, 0], atol=0.15)
     assert numbers["chi_squared"] == pytest.approx(2 * best.misfit / 4)
     assert numbers["truth"] == {"depth": 5.0, "size": 4.5}
-    alone = replace(whole, corrected=None, chains={}, gate=None, truth=None)
-    assert alone.best is best
-    assert alone.answer is None
+    alone = replace(whole, corrected=None, chains={}, adequacy=None, truth=None)
+    assert alone.map is best
+    assert alone.best_chains is alone.posterior is None
     numbers = json.loads(json.dumps(jsonable(alone.numbers())))
     assert numbers["shift_of_map_by_pde"] is numbers["gate"] is numbers["truth"] is None
     assert numbers["posterior"] == numbers["shifts"] == {}

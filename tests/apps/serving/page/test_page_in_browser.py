@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gnvpro.apps.serving.page.description import Band
 from gnvpro.apps.serving.page.page import page_routes
-from gnvpro.apps.serving.page.trust import Band
 from tests.apps.serving.page.page_models import models, serving
 
 # Chromium as root, and nothing of its own that would talk to anybody.

@@ -1,23 +1,29 @@
 """Ablation: its structure, and the mathematics of what it measures."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from gnvpro.apps.studies.ablation import ablation
-from gnvpro.apps.studies.ablation.batches import measure_batches
-from gnvpro.apps.studies.ablation.conditioning import spectra
-from gnvpro.apps.studies.ablation.variants import DEFAULT, FACTORS, Problem, Variant, measure
-from gnvpro.apps.studies.cdr_data import cdr_samples, sizes_for
+from gnvpro.apps.studies.ablation.batches import train_on_batches
+from gnvpro.apps.studies.ablation.last_layer import spectra
+from gnvpro.apps.studies.ablation.variants import DEFAULT, FACTORS, Variant, measure, problem_of
+from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.settings import StudySettings
-from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
+from gnvpro.training.fitting.preparation import Preparation
+from gnvpro.training.settings import TrainSettings
 from tests.training.problems import smooth_samples
 
 SAMPLES = smooth_samples(n=160, n_in=4, n_out=9)
 SPLIT = SAMPLES.split(0, train=80, validation=40, test=40)
+
+
+def small_problem(seed, widths):
+    return problem_of(SPLIT, replace(DEFAULT, widths=widths), seed)
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +41,16 @@ def result(data):
 
 
 def test_every_variant_of_every_factor_is_there_for_every_seed(result):
-    assert {name: list(labels) for name, labels in result.numbers["factors"].items()} == {
+    assert {name: list(labels) for name, labels in result.numbers()["factors"].items()} == {
         name: list(labels) for name, labels in FACTORS.items()
     }
-    for labels in result.numbers["factors"].values():
+    for labels in result.numbers()["factors"].values():
         for found in labels.values():
             assert len(found["validation_error"]) == 2
             # Equal work: none ends before the budget, and none far beyond it.
             assert all(24 <= units <= 24 + 3 * 90 for units in found["work_units"])
-    assert result.numbers["sizes"] == dict(train=80, validation=40, test=40)
-    json.dumps(result.numbers)
+    assert result.numbers()["sizes"] == dict(train=80, validation=40, test=40)
+    json.dumps(result.numbers())
     assert set(result.figures) == {"ablation", "ablation-goals", "ablation-last-layer", "ablation-batches"}
 
 
@@ -61,23 +67,24 @@ def test_a_variant_is_measured_the_same_twice():
     assert first._replace(cpu_seconds=0) == again._replace(cpu_seconds=0)
 
 
-def test_errors_are_those_of_the_best_iterate_by_hand():
-    problem, network = Problem(SPLIT, DEFAULT), DenseNetwork(4, (5,))
-    reduced = problem.reduced(network)
-    point = reduced.at(network.initial(0))
-    assert problem.error(network, point.theta, point.outer_weights, SPLIT.train) == pytest.approx(
-        point.training_error(), rel=1e-9
-    )
-    _, validation = problem.validation(reduced).measure(point)
-    assert problem.error(network, point.theta, point.outer_weights, SPLIT.validation) == pytest.approx(
-        validation, rel=1e-9
-    )
+def test_errors_of_a_variant_are_mean_relative_errors_of_the_samples():
+    """By hand, from the features and the last layer; the targets that compression drops weigh next to nothing."""
+    problem = small_problem(0, (5,))
+    point = problem.reduced.at(problem.theta)
+    prepared = Preparation(SPLIT, TrainSettings(seed=0))
+    frame = prepared.standardised(DEFAULT.gain)
+    model = prepared.surrogate(problem.reduced.network, point.theta, point.outer_weights, frame)
+    for name in ("train", "validation", "test"):
+        samples = getattr(SPLIT, name)
+        misfit = model.evaluate(samples.parameters) - samples.observables
+        error = (np.linalg.norm(misfit, axis=1) / np.linalg.norm(samples.observables, axis=1)).mean()
+        assert problem.measures(name).measure(point)[1] == pytest.approx(error, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_eliminating_cannot_worsen_the_condition(seed):
-    network = DenseNetwork(4, (3, 4))
-    found = spectra(Problem(SPLIT, DEFAULT).reduced(network), network.initial(seed))
+    problem = small_problem(seed, (3, 4))
+    found = spectra(problem.reduced, problem.theta)
     condition = found.conditions()
     assert condition["kaufman"] <= condition["full"] * (1 + 1e-9)
     # Interlacing: the largest eigenvalue of a Schur complement is not above that of the whole.
@@ -87,9 +94,8 @@ def test_eliminating_cannot_worsen_the_condition(seed):
 
 
 def test_kaufmans_matrix_is_the_schur_complement_of_the_full_one():
-    network = DenseNetwork(4, (3, 2))
-    reduced = Problem(SPLIT, DEFAULT).reduced(network)
-    theta, full = network.initial(0), FullObjective(reduced)
+    problem = small_problem(0, (3, 2))
+    reduced, theta, full = problem.reduced, problem.theta, FullObjective(problem.reduced)
     kept, point = full.at(full.start(theta)), reduced.at(theta)
     matrix = torch.stack([kept.gauss_newton(e) for e in torch.eye(full.n_theta, dtype=torch.float64)])
     n = len(theta)
@@ -100,7 +106,7 @@ def test_kaufmans_matrix_is_the_schur_complement_of_the_full_one():
 
 def test_small_batches_are_fitted_perfectly_and_do_not_generalise():
     """With 49 columns, 20 samples are fitted whatever the features; W of them says nothing of other samples."""
-    small, large = (measure_batches(SPLIT, batch, 0, 4, 3e-3) for batch in (20, 80))
+    small, large = (train_on_batches(SPLIT, batch, 0, 4, 3e-3) for batch in (20, 80))
     assert small.batch_error < 0.05 * small.validation_error
     assert small.batch_error < large.batch_error
     assert small.validation_error > large.validation_error

@@ -14,9 +14,9 @@ from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
 from gnvpro.apps.studies.inversion import routes as inversion_routes
 from gnvpro.apps.studies.inversion.calibration import Calibration, limits, placed
+from gnvpro.apps.studies.inversion.cases import observed, reference_of, truths
 from gnvpro.apps.studies.inversion.informed import agreement, informed
 from gnvpro.apps.studies.inversion.routes import GOOD, POOR, UNLEARNED, WALK, Lengths
-from gnvpro.apps.studies.inversion.synthetic import observed, reference_of, truths
 from gnvpro.surrogate.spaces import Space
 from tests.apps.studies.inversion.toy import Smooth
 
@@ -54,8 +54,8 @@ def test_limits_consider_that_parameters_of_a_truth_go_together():
     rng = np.random.default_rng(2)
     alone = rng.random((2000, 3)) < 0.95
     together = np.repeat(rng.random((2000, 1)) < 0.95, 3, axis=1)
-    assert calibrated(alone).independent == pytest.approx(6000, rel=0.15)
-    assert calibrated(together).independent == pytest.approx(2000, rel=0.15)
+    assert calibrated(alone).independent_intervals == pytest.approx(6000, rel=0.15)
+    assert calibrated(together).independent_intervals == pytest.approx(2000, rel=0.15)
     low, high = limits(300)
     assert low == pytest.approx(0.95 - 1.96 * np.sqrt(0.95 * 0.05 / 300), abs=0.005)
     assert 0.95 < high < 0.98
@@ -71,7 +71,7 @@ def test_observations_have_the_noise_that_is_said_and_come_again():
     assert relative.std() == pytest.approx(0.02, rel=0.1)
     again = observed(Smooth(0.3).evaluate, at, "2%", 0)[3]
     np.testing.assert_allclose(again.data / again.exact, cases[3].data / cases[3].exact)
-    np.testing.assert_allclose(cases[0].estimated.factor, 0.02 * np.abs(cases[0].data))
+    np.testing.assert_allclose(cases[0].estimated_noise.factor, 0.02 * np.abs(cases[0].data))
     assert np.abs(cases[0].error_in_noise(problem)).max() == 0
     with pytest.raises(ArithmeticError, match="could not be solved"):
         observed(lambda y: np.full((1, 24), np.nan), at[:1], "2%", 0)
@@ -116,11 +116,11 @@ def test_minima_are_scipys_and_cost_less(case):
 
 
 def test_a_search_that_ends_higher_is_counted_and_not_measured():
-    same = inversion_minima.Problemwise(1e-6, 1e-3, 1e-12, 3, 2, 30, 15, 60, 30)
-    stuck = inversion_minima.Problemwise(1e3, 1e3, 17.0, 5, 3, 40, 20, 80, 40)
+    same = inversion_minima.PointComparison(1e-6, 1e-3, 1e-12, 3, 2, 30, 15, 60, 30)
+    stuck = inversion_minima.PointComparison(1e3, 1e3, 17.0, 5, 3, 40, 20, 80, 40)
     found = inversion_minima.numbers([same, stuck])
     assert (found["reference_higher"], found["distance_max"]) == (1, 1e-6)
-    worse = inversion_minima.Problemwise(1e3, 1e3, -17.0, 5, 3, 40, 20, 80, 40)  # ours is the higher: that counts
+    worse = inversion_minima.PointComparison(1e3, 1e3, -17.0, 5, 3, 40, 20, 80, 40)  # ours is the higher: that counts
     assert inversion_minima.numbers([same, worse])["distance_max"] == 1e3
     assert "in 1 all of scipy's" in str(inversion_minima.table(found).title)
 
@@ -149,17 +149,16 @@ def test_routes_agree_and_the_poor_surrogate_alone_does_not(case):
     assert found[GOOD]["acceptance"] > 0.95 > found[UNLEARNED]["acceptance"]
     assert found[WALK]["pde_solves"] == 4 * 6301
     assert found[inversion_routes.ALONE]["pde_solves"] == 0
-    assert routes.gates["poor"].size > 10 * routes.gates["good"].size
+    assert routes.adequacy["poor"].larger > 10 * routes.adequacy["good"].larger
     assert inversion_routes.table(routes.numbers(), "title").row_count == 6
 
 
 def test_calibration_of_the_right_model_and_of_none(case):
-    posterior = case.posterior(Solves(Smooth()))
+    posterior = case.posterior(Smooth())
     draws = np.random.default_rng(0).random((2, 50, 3))
     chains = Chains(posterior.prior.space, draws, draws, "prior")
-    found = calibration.judge(
-        [(np.full(3, 0.5), posterior), (np.full(3, 2.0), posterior)], lambda *_: chains, "all", silent
-    )
+    found = Calibration.of([(np.full(3, 0.5), chains), (np.full(3, 2.0), chains)])
+    assert found.names == posterior.prior.space.names
     assert found.covered[0].all()
     assert not found.covered[1].any()
     assert found.numbers()["truths"] == 2

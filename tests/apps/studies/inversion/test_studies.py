@@ -8,8 +8,8 @@ import pytest
 
 from gnvpro.apps.studies import STUDIES
 from gnvpro.apps.studies.inversion import invert_cdr, invert_dcr
+from gnvpro.apps.studies.inversion.cases import pde_of, samples_of, trained
 from gnvpro.apps.studies.inversion.invert_dcr import Models
-from gnvpro.apps.studies.inversion.models import pde_of, samples_of, trained
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.samples import Samples
 from tests.apps.studies.inversion.toy import Smooth
@@ -38,7 +38,7 @@ def test_dcr_answers_all_four_questions(on_toys):
         lengths=lengths,
     )  # fmt: skip
     result = invert_dcr.run(StudySettings(set=sizes), silent)
-    found = json.loads(json.dumps(result.numbers))
+    found = json.loads(json.dumps(result.numbers()))
     assert found["posterior_on_the_surrogate"]["effective_of_a_chain_min"] > 30
     assert found["routes"]["delayed acceptance"]["fewer_solves_than_random_walk"] > 3
     assert found["minima"]["distance_max"] < 1e-3
@@ -54,7 +54,7 @@ def test_dcr_answers_all_four_questions(on_toys):
 def test_cdr_tells_what_is_informed(on_toys):
     sizes = dict(seeds=2, truths=1, chains=2, draws=60, tune=40, points=4)
     result = invert_cdr.run(StudySettings(set=sizes), silent)
-    found = json.loads(json.dumps(result.numbers))
+    found = json.loads(json.dumps(result.numbers()))
     assert len(found["posteriors"]) == 2 * 2
     for row in found["posteriors"]:
         assert row["informed_by_pde"] == len(row["eigenvalues_by_pde"]) == 2, "three parameters that sum to one"
@@ -81,7 +81,7 @@ def test_they_are_among_the_studies():
 
 
 def test_data_of_another_problem_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("gnvpro.apps.studies.inversion.models.problem_of", lambda _: Smooth())
+    monkeypatch.setattr("gnvpro.apps.studies.inversion.cases.problem_of", lambda _: Smooth())
     with pytest.raises(ValueError, match="of the problem dcr, and .* of smooth; give a data set of dcr"):
         pde_of("dcr", tmp_path / "other.zarr", Smooth())
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnvpro.apps.studies.scaling import scaling
-from gnvpro.apps.studies.scaling.figure import FACTORS, slope
+from gnvpro.apps.studies.scaling.cost_figure import FACTORS, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
 from gnvpro.apps.studies.settings import StudySettings
 
@@ -23,15 +23,15 @@ def result():
 
 
 def rows(result, factor, method, compressed=True):
-    return scaling._rows(result.numbers["measured"], factor, method, compressed)
+    return scaling._rows(result.numbers()["measured"], factor, method, compressed)
 
 
 def test_every_factor_is_measured_by_every_method(result):
     for factor in FACTORS:
         for method in scaling.SETTINGS:
             assert [row["value"] for row in rows(result, factor, method)] == SMALL[factor]
-            assert not math.isnan(result.numbers["slopes"][f"{factor}, {method}"])
-    json.dumps(result.numbers)
+            assert not math.isnan(result.numbers()["slopes"][f"{factor}, {method}"])
+    json.dumps(result.numbers())
     assert len(result.tables) == len(FACTORS) + 1
     assert set(result.figures) == {"scaling"}
 

@@ -1,0 +1,207 @@
+"""What the verbs of the library take, made into what they work with: models, samples, parameters, and the PDE of a model.
+
+Each is an object or what it is saved as: the folder of a model, the file of parameters, the name of a problem.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_problem, registered_problem
+from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.pde_data.storage.tables import read_parameters
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.load import load_model
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Array, Space
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+PAIR = ("parameters", "observables")
+
+type Folder = str | Path
+type Data = Folder | Samples | xr.Dataset | tuple[Any, Any]
+type Parameters = Any  # a file, `Samples`, a Dataset or an array
+
+
+def model_of(model: Folder | Surrogate | Classifier) -> Surrogate | Classifier:
+    """A model, loaded where its folder is given."""
+    if isinstance(model, Surrogate | Classifier):
+        return model
+    if not isinstance(model, str | Path):
+        raise UsageError(f"expected a model or the folder of one, got a {type(model).__name__}")
+    return load_model(model)
+
+
+def surrogate_of(model: Folder | Surrogate | Classifier) -> Surrogate:
+    """A surrogate, loaded where its folder is given; a classifier is refused."""
+    found = model_of(model)
+    if not isinstance(found, Surrogate):
+        raise UsageError(f"expected a surrogate, got {name_of(model, 'a classifier')}, which is a classifier")
+    return found
+
+
+def name_of(thing: Any, otherwise: str) -> str:
+    """Where something is saved, for messages and titles; `otherwise` for what is in memory."""
+    return str(thing) if isinstance(thing, str | Path) else otherwise
+
+
+def samples_of(data: Data, transpose: bool = False) -> Samples:
+    """Samples, however they are given.
+
+    Parameters
+    ----------
+    data
+        `Samples`; a pair of arrays, parameters (n, n_in) and observables (n, n_out); an xarray Dataset; or the path of what
+        `read_samples` reads.
+    transpose
+        See `gnvpro.pde_data.storage.dataset.read_samples`.
+
+    Raises
+    ------
+    UsageError
+        Something else, or what `read_samples` refuses.
+    """
+    if isinstance(data, Samples):
+        return data
+    if not isinstance(data, tuple | list):
+        return read_samples(_file_or_dataset(data, "samples, a pair of arrays"), transpose)
+    if len(data) != len(PAIR):
+        raise UsageError(f"expected a pair of arrays, {' and '.join(PAIR)}, got {len(data)} of them")
+    parameters, observables = (matrix(values, name) for values, name in zip(data, PAIR, strict=True))
+    spaces = Space.observed(parameters, "parameter"), Space.observed(observables, "observable")
+    return Samples(parameters, observables, *spaces)
+
+
+def parameters_of(parameters: Parameters, space: Space, transpose: bool = False) -> Array:
+    """Parameters (n, n_in) of a space, however they are given.
+
+    Parameters
+    ----------
+    parameters
+        An array; `Samples`; an xarray Dataset; or the path of what `read_parameters` reads.
+    transpose
+        See `gnvpro.pde_data.storage.tables.read_parameters`.
+
+    Raises
+    ------
+    UsageError
+        Another number of columns, or a row that is not finite.
+    """
+    if isinstance(parameters, Samples):
+        rows = parameters.parameters
+    elif isinstance(parameters, str | Path):
+        rows = read_parameters(parameters, transpose, space.names)
+    elif _is_dataset(parameters):
+        rows = read_samples(parameters, allow_partial=True).parameters
+    else:
+        rows = matrix(parameters, "parameters")
+    rows = space.rows(rows)
+    if not np.isfinite(rows).all():
+        row = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise UsageError(f"{name_of(parameters, 'parameters')}: row {row} is not finite; leave such rows out")
+    return rows
+
+
+def matrix(values: Any, what: str) -> Array:
+    """An array (n, m) of float64; UsageError where that is impossible."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"expected an array of numbers as {what}, got {type(values).__name__} ({error})") from None
+    if array.ndim != 2 or not len(array):
+        raise UsageError(f"expected {what} of shape (n, m), a sample a row, got {array.shape}")
+    return array
+
+
+def _is_dataset(data: Any) -> bool:
+    xarray = sys.modules.get("xarray")  # where it is not loaded, nothing is a Dataset of its
+    return xarray is not None and isinstance(data, xarray.Dataset)
+
+
+def _file_or_dataset(data: Any, expected: str) -> Any:
+    if isinstance(data, str | Path) or _is_dataset(data):
+        return data
+    raise UsageError(f"expected {expected}, an xarray Dataset or the path of a data set, got a {type(data).__name__}")
+
+
+def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
+    """The PDE that a surrogate was trained on, with the same options and the same definition.
+
+    Parameters
+    ----------
+    problem
+        The problem itself, or its `package.module:factory`, where it is not a registered one. The name in a saved model is
+        only looked up among the registered, and the options in it are values: nothing is imported that they name.
+
+    Raises
+    ------
+    ValueError
+        The data named no PDE, or the problem's definition is another one today.
+    """
+    origin = surrogate.provenance
+    if "definition_hash" not in origin:
+        source = origin.get("file", "its data")
+        raise UsageError(
+            f"this surrogate was trained on {source}, which names no PDE; there is nothing to compare with"
+        )
+    problem = _remade(origin, problem) if problem is None or isinstance(problem, str) else as_problem(problem)
+    if origin["definition_hash"] not in _hashes(problem, origin):
+        raise UsageError(
+            f"this surrogate was trained on problem {origin['problem']!r} with definition "
+            f"{origin['definition_hash'][:12]}, and {problem.name!r} has {definition_hash(problem.definition)[:12]}; "
+            "compare with the problem as it was, or train on new data"
+        )
+    for mine, theirs in ((problem.parameters, surrogate.parameters), (problem.observables, surrogate.observables)):
+        if difference := mine.difference(theirs):
+            raise UsageError(f"problem and surrogate disagree on {mine.axes[0].name}: {difference}")
+    return problem
+
+
+def _remade(origin: dict[str, Any], factory: str | None) -> Problem:
+    name, options = origin["problem"], _saved_options(origin)
+    if not factory and name not in REGISTERED:
+        known = ", ".join(sorted(REGISTERED))
+        raise UsageError(
+            f"unknown problem {name!r}; known: {known}; the model was trained on {name!r}: give it with "
+            "problem='package.module:factory'"
+        )
+    try:
+        return load_problem(factory, options) if factory else registered_problem(name, options)
+    except ValueError as error:
+        with_options = f", with the options its data were made with ({', '.join(options)})" if options else ""
+        raise UsageError(f"problem {factory or name!r} cannot be made again{with_options}: {error}") from None
+
+
+def _saved_options(origin: dict[str, Any]) -> dict[str, Any]:
+    definition = origin.get("definition")
+    if not isinstance(definition, dict):
+        return {}
+    if "options" not in definition and origin["problem"] in REGISTERED:
+        # An earlier form, whose options stood at the top.
+        return {name: value for name, value in definition.items() if name not in ("problem", "route")}
+    options = definition.get("options", {})
+    if not isinstance(options, dict):
+        raise UsageError(f"expected options by name in the definition of the data, got a {type(options).__name__}")
+    return options
+
+
+def _hashes(problem: Problem, origin: dict[str, Any]) -> set[str]:
+    """Of the problem's definition, and of the same in the earlier form if the data have that."""
+    definition = problem.definition
+    hashes = {definition_hash(definition)}
+    saved = origin.get("definition")
+    if isinstance(saved, dict) and "options" in definition and "options" not in saved:
+        # Options that came later keep their defaults, which do what was done before.
+        options = {name: value for name, value in definition["options"].items() if name in saved}
+        hashes.add(definition_hash({"problem": definition["problem"], "route": definition["route"], **options}))
+    return hashes

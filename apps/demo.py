@@ -1,0 +1,182 @@
+"""The whole line on the convection–diffusion–reaction problem: data, two trainings, a comparison, a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gnvpro.apps.arguments import problem_of
+from gnvpro.apps.comparison.comparison import Comparison
+from gnvpro.apps.comparison.fresh_solves import compare_with_solves
+from gnvpro.apps.console import jsonable
+from gnvpro.apps.progress import Watch, unwatched
+from gnvpro.apps.reports import figures
+from gnvpro.apps.reports.figure_style import save_png
+from gnvpro.apps.reports.report import write_report
+from gnvpro.apps.reports.runs import Run
+from gnvpro.apps.train import train
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
+from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.formatting import seconds
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.result import Result
+from gnvpro.surrogate.samples import Samples
+from gnvpro.training.settings import TrainSettings
+
+PROBLEM = "cdr"
+DATA, MODEL, KRYLOV_MODEL = "data.zarr", "model", "model-krylov"
+REPORT, SUMMARY, PICTURE, COMPARED = "report.html", "summary.json", "overview.png", "fresh-samples.npz"
+
+
+@dataclass(frozen=True, repr=False)
+class Demo(Result):
+    """A demo's folder, its comparison with fresh solves, and what stands in its `summary.json`."""
+
+    folder: Path
+    comparison: Comparison
+    summary: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What was trained, on how much."""
+        n_train = self.summary["runs"][MODEL]["samples"]["train"]
+        return f"Surrogate of {PROBLEM}, trained on {n_train} PDE solves"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Those of the comparison, and where the report is."""
+        return [*self.comparison.rows(), ("report", str(self.folder / REPORT))]
+
+    def numbers(self) -> dict[str, Any]:
+        """See `summary`."""
+        return self.summary
+
+
+def demo(
+    folder: str | Path,
+    n_samples: int = 800,
+    n_fresh: int = 64,
+    seed: int = 0,
+    *,
+    quick: bool = False,
+    command: str | None = None,
+    watch: Watch = unwatched,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Demo:
+    """Generate data, train, compare with fresh solves, and write a report; what is finished is not done again.
+
+    The data set is reused if its settings are the same, a model if its settings and data are.
+
+    Parameters
+    ----------
+    n_samples
+        PDE solves; half of them train.
+    n_fresh
+        PDE solves that the surrogate is compared with.
+    quick
+        Train in a fifth of the time.
+    command
+        What a reader of the report types to get the same again.
+    tell
+        Called with a line for every part that is finished.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds something that is not a demo's.
+    """
+    folder = Path(folder)
+    _require_own_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = _data(folder / DATA, n_samples, seed, watch, tell)
+    model = _model(folder / MODEL, samples, TrainSettings(seed=seed, quick=quick), watch, tell)
+    chosen = model.training["choice"]
+    krylov = TrainSettings(
+        seed=seed,
+        solver="krylov",
+        widths=tuple(chosen["widths"]),
+        gain=chosen["gain"],
+        budget=model.training["work_units"],
+    )
+    _model(folder / KRYLOV_MODEL, samples, krylov, watch, tell)
+    with watch(f"comparing with {n_fresh} fresh PDE solves"):
+        comparison = compare_with_solves(model, problem_of(model), n_fresh, seed)
+    settings = {"out": str(folder), "samples": n_samples, "fresh": n_fresh, "seed": seed, "quick": quick}
+    result = Demo(folder, comparison, {**_summary(folder, comparison), "settings": settings})
+    runs = [Run.of(folder / name) for name in (MODEL, KRYLOV_MODEL)]
+    write_report(folder / REPORT, comparison, runs, [command] if command else [])
+    comparison.save_samples(folder / COMPARED)
+    save_png(figures.overview(comparison, runs), folder / PICTURE)
+    (folder / SUMMARY).write_text(json.dumps(jsonable(result.summary), indent=1))
+    return result
+
+
+def _require_own_folder(folder: Path) -> None:
+    own = {DATA, MODEL, KRYLOV_MODEL, REPORT, SUMMARY, PICTURE, COMPARED}
+    names = {item.name for item in folder.iterdir()} if folder.is_dir() else set()
+    strangers = sorted(name for name in names - own if not name.startswith("."))
+    if strangers or (folder.exists() and not folder.is_dir()):
+        reason = f"it holds {strangers[0]}" if strangers else "it is a file"
+        raise FileExistsError(f"{folder} is not the folder of a demo ({reason}); choose another place with --out")
+
+
+def _data(path: Path, n_samples: int, seed: int, watch: Watch, tell: Callable[[str], None]) -> Samples:
+    with watch(f"solving the PDE at {n_samples} parameters") as report:
+        generation = generate(
+            PROBLEM, path, n_samples, seed, on_progress=lambda done, _, total: report(done, total, f"{done}/{total}")
+        )
+    origin = "reused" if generation.already_complete else f"made in {seconds(generation.wall_seconds)}"
+    tell(f"data set {path}: {generation.n_ok} samples, {origin}")
+    return read_samples(path)
+
+
+def _model(
+    path: Path, samples: Samples, settings: TrainSettings, watch: Watch, tell: Callable[[str], None]
+) -> Surrogate:
+    """The surrogate with these settings, from `path` if it stands there."""
+    if path.exists() and (saved := _same_model(path, samples, settings)):
+        tell(f"model {path}: reused")
+        return saved
+    with watch(f"training, {settings.solver}") as report:
+        training = train(samples, settings, progress=report)
+    training.save(path, overwrite=True)
+    about = training.surrogate.training
+    tell(f"model {path}: {about['method']}, trained in {seconds(about['wall_seconds'])}")
+    return training.surrogate
+
+
+def _same_model(path: Path, samples: Samples, settings: TrainSettings) -> Surrogate | None:
+    try:
+        model = Surrogate.load(path)
+    except (SavedModelError, FileNotFoundError):
+        return None
+    # Through JSON, as the saved one went: tuples are lists there.
+    same = json.loads(json.dumps([asdict(settings), samples.provenance])) == [
+        model.training["settings"],
+        model.provenance,
+    ]
+    return model if same and model.training["status"] != "interrupted" else None
+
+
+def _summary(folder: Path, comparison: Comparison) -> dict[str, Any]:
+    numbers = comparison.numbers()
+    wall_time = open_dataset(folder / DATA)["wall_time"]
+    same = (
+        "pde_error",
+        "speedup_single",
+        "speedup_batched",
+        "speedup_plain",
+        "train_cpu_seconds",
+        "payoff_evaluations",
+    )
+    return {
+        "surrogate_error": numbers["surrogate_error"]["mean"],
+        **{name: numbers[name] for name in same},
+        # Of data generation, building the solver included.
+        "samples_per_second": float(wall_time.size / wall_time.sum()),
+        "comparison": numbers,
+        "runs": {name: Surrogate.load(folder / name).training for name in (MODEL, KRYLOV_MODEL)},
+    }

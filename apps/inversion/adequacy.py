@@ -1,0 +1,130 @@
+"""Whether a surrogate is accurate enough for an inversion: its error beside the noise of the observations.
+
+Two numbers say so, and the larger counts. The error of an observable in units of its noise, root mean square; and the
+shift of the posterior mean that the error causes, in posterior standard deviations. Errors far below the noise can still
+shift the mean where many observations share one error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array
+
+WARN_ABOVE, REFUSE_ABOVE = 0.3, 1.0
+
+
+@dataclass(frozen=True)
+class Adequacy:
+    """The error of a surrogate in an inversion.
+
+    Attributes
+    ----------
+    error_in_noise
+        Root mean square, over observations, of the error in units of the noise.
+    shift
+        Root mean square, over parameters, of the shift of the mean in posterior standard deviations.
+    source
+        In words, what the error was measured by.
+    """
+
+    error_in_noise: float
+    shift: float
+    source: str
+
+    @property
+    def larger(self) -> float:
+        """The larger of both, which is what is judged."""
+        return max(self.error_in_noise, self.shift)
+
+    @property
+    def adequate(self) -> bool:
+        """At most `WARN_ABOVE`."""
+        return self.larger <= WARN_ABOVE
+
+    @property
+    def refused(self) -> bool:
+        """Above `REFUSE_ABOVE`, or not a number."""
+        return not self.larger <= REFUSE_ABOVE
+
+    def numbers(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "error_in_noise": self.error_in_noise, "shift_in_standard_deviations": self.shift, "source": self.source,
+            "warn_above": WARN_ABOVE, "refuse_above": REFUSE_ABOVE,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        return (
+            f"error {self.error_in_noise:.2g} of the noise, which shifts the posterior mean by {self.shift:.2g} standard "
+            f"deviations ({self.source})"
+        )
+
+
+def adequacy_from_solves(posterior: Posterior, y: Array, solved: Array, covariance: Array) -> Adequacy:
+    """By accurate observables (n, n_out) at parameters (n, n_in), drawn from the posterior or near it.
+
+    Parameters
+    ----------
+    covariance : (n_in, n_in)
+        Of the posterior, such as Laplace's.
+
+    Raises
+    ------
+    ArithmeticError
+        Nothing could be solved.
+    """
+    ok = np.isfinite(solved).all(axis=1)
+    if not ok.any():
+        raise ArithmeticError(f"the PDE could be solved at none of {len(y)} points drawn from the posterior")
+    y, solved = y[ok], solved[ok]
+    approximate, jacobian = posterior.solves.linearize(y)
+    errors = posterior.whitened(solved) - posterior.whitened(approximate)
+    scale = np.sqrt(np.diagonal(covariance))
+    moved = np.stack([covariance @ (posterior.sensitivity(j).T @ e) for j, e in zip(jacobian, errors, strict=True)])
+    shifts = moved[:, scale > 0] / scale[scale > 0]
+    source = f"{len(y)} PDE solves drawn from the surrogate's posterior"
+    return Adequacy(float(np.sqrt((errors**2).mean())), float(np.sqrt((shifts**2).mean())), source)
+
+
+def adequacy_from_bands(posterior: Posterior, surrogate: Surrogate, y: Array, covariance: Array) -> Adequacy | None:
+    """By the surrogate's own error bands at parameters (1, n_in), where there is no PDE; None without bands.
+
+    The bands say how large an error is and not its sign: the shift is that of errors that are independent from
+    observation to observation, and may be larger.
+    """
+    if surrogate.trust is None:
+        return None
+    bands, measured = surrogate.trust.bands, np.flatnonzero(posterior.measured)
+    spread = bands.scale[measured] / posterior.noise.standard_deviations[measured]
+    _, jacobian = posterior.solves.linearize(y)
+    gain = covariance @ posterior.sensitivity(jacobian[0]).T
+    scale = np.sqrt(np.diagonal(covariance))
+    shift = np.linalg.norm(gain[scale > 0] * spread, axis=1) / scale[scale > 0]
+    source = f"the residuals of {bands.n_samples} {bands.source} samples"
+    return Adequacy(float(np.sqrt((spread**2).mean())), float(np.sqrt((shift**2).mean())), source)
+
+
+def advice(surrogate: Surrogate, adequacy: Adequacy) -> str:
+    """What would bring the error below the noise, more samples or a wider network, by the surrogate's own errors."""
+    factor = adequacy.larger / WARN_ABOVE
+    train, held_out = surrogate.errors.get("train"), surrogate.errors.get("validation")
+    if train is None or held_out is None or not held_out > 0:
+        return "train on more samples, or a wider network"
+    n = surrogate.training.get("samples", {}).get("train")
+    widths = surrogate.training.get("choice", {}).get("widths") or [surrogate.network.width]
+    if train > 0.5 * held_out:
+        return (
+            f"its training error ({train:.1e}) is as large as that of held-out samples ({held_out:.1e}): more samples "
+            f"will not help, a wider network than {max(widths)} will; the error has to fall by {factor:.1f}"
+        )
+    needed = f", about {int(np.ceil(n * factor / 100) * 100)} if the error falls like 1/n" if n else ""
+    return (
+        f"held-out samples have {held_out / max(train, 1e-300):.1f} times the error of training samples: more of these "
+        f"will help{needed} (now {n if n else 'unknown'})"
+    )

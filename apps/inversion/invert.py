@@ -1,0 +1,288 @@
+"""Parameters from observations, by a surrogate and confirmed by the PDE behind it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from gnvpro.apps.arguments import problem_of
+from gnvpro.apps.console import jsonable
+from gnvpro.apps.inversion import Route
+from gnvpro.apps.inversion.adequacy import Adequacy, adequacy_from_bands, adequacy_from_solves, advice
+from gnvpro.apps.inversion.maximum_a_posteriori import Minimum, find_minima
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.remote import RemoteModel
+from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.posterior.whitening import Whitening
+from gnvpro.apps.inversion.report.report import write_report
+from gnvpro.apps.inversion.result import InversionResult
+from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
+from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
+from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.apps.progress import Report
+from gnvpro.apps.reports.output import require_new_folder
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.pde_data.storage.tables import read_parameters
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array, Space
+
+# PDE solves that the error of the surrogate is measured by.
+_ADEQUACY_SOLVES = 8
+
+
+@dataclass(frozen=True, repr=False)
+class Inversion(InversionResult):
+    """The result of `invert`: numbers, chains, and a folder of them."""
+
+    def write(self, folder: str | Path, command: str = "", more: Mapping[str, Any] | None = None) -> None:
+        """Write report, numbers, observations and the draws of every route.
+
+        Parameters
+        ----------
+        command
+            What to type to get the same again, for the report.
+        more
+            JSON-able, beside the numbers.
+
+        Raises
+        ------
+        FileExistsError
+            The folder has something in it.
+        """
+        folder = Path(folder)
+        require_new_folder(folder, "inversion")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "inversion.json").write_text(json.dumps(jsonable({**self.numbers(), **(more or {})}), indent=1))
+        deviations = np.where(self.density.measured, self.density.noise.standard_deviations, np.nan)
+        np.savez(folder / "observations.npz", observations=self.density.data, standard_deviation=deviations)
+        for route, chains in self.chains.items():
+            self.tree(chains).to_netcdf(folder / f"posterior-{route}.nc", engine="h5netcdf")
+        write_report(folder / "report.html", self, command)
+
+
+def invert(
+    surrogate: ForwardModel | str | Path,
+    observations: object,
+    noise: object = "2%",
+    prior: Mapping[str, Sequence[float]] | None = None,
+    problem: Problem | str | Literal[False] | None = None,
+    *,
+    routes: Sequence[Route] | None = None,
+    like: Surrogate | str | Path | None = None,
+    chains: int = 4,
+    draws: int = 1600,
+    tune: int = 300,
+    pde_draws: int = 250,
+    pde_tune: int = 30,
+    starts: int = 16,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    truth: object = None,
+    force: bool = False,
+    progress: Report | None = None,
+) -> Inversion:
+    """Find parameters from observations: maximum a posteriori point, posterior, and both confirmed by the PDE.
+
+    Parameters
+    ----------
+    surrogate
+        A surrogate or any other forward model, the folder of a saved one, or http://HOST:PORT/NAME, a model of a
+        UM-Bridge server.
+    observations
+        An array (n_out,), NaN where nothing was measured; values by name; or a file, .csv, .npz or .npy.
+    noise
+        `2%` of each value, `0.001`, `2%+0.001`, or `data`, where the file of observations has it; standard deviations,
+        one or (n_out,); a covariance (n_out, n_out); or a file of these.
+    prior
+        Mean and standard deviation of a normal law by parameter; the others are uniform between their bounds.
+    problem
+        The PDE: a problem, `package.module:factory`, without it the surrogate's own where it has one, or False for none.
+    routes
+        `surrogate`, `delayed` (accepted by the PDE) and `pde`; without, the first, and the second if there is a PDE.
+    like
+        Surrogate whose names and bounds those of a server's model are.
+    chains, draws, tune
+        Chains of every route; draws of each on the surrogate, none for the maximum a posteriori point alone; and
+        warm-up before these.
+    pde_draws, pde_tune
+        The same of chains that the PDE accepts or makes.
+    starts
+        Of the search for the maximum a posteriori point.
+    checkpoint
+        File that keeps every PDE solve; the same call goes on with it.
+    truth
+        Parameters that made the observations, where known: an array, values by name, or a file.
+    force
+        Also with a surrogate whose error is above the noise.
+    progress
+        Is told how far the work is.
+
+    Raises
+    ------
+    UsageError
+        Arguments that are wrong or do not fit each other.
+    OSError
+        A file that is not there.
+    NumericalFailure
+        A surrogate whose error is above the noise, without `force`; a model that could not be solved.
+    """
+    began = time.monotonic()
+    model, pde, why_none = _models(surrogate, like, problem)
+    cheap = Posterior.of(model, observations, noise, prior)
+    true_parameters = None if truth is None else _true_parameters(truth, model.parameters)
+    accurate = None if pde is None else cheap.by(_solves(pde, checkpoint))
+    if accurate is None and checkpoint is not None:
+        raise UsageError(f"`checkpoint` keeps PDE solves, and there are none: {why_none}")
+    chosen = routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))
+    if unknown := set(chosen) - set(get_args(Route)):
+        raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
+    if accurate is None and (by_pde := [route for route in chosen if route != "surrogate"]):
+        raise UsageError(f"`routes` {','.join(by_pde)} need the PDE: {why_none}")
+
+    def stage(name: str) -> Report:
+        def told(done: float, total: float | None, note: str) -> None:
+            if progress is not None:
+                progress(done, total, f"{name}: {note}")
+
+        told(0, None, "begins")
+        return told
+
+    try:
+        stage("most probable point")
+        minima, whitening = approximate(cheap, starts, seed)
+        stage("error of the surrogate")
+        adequacy = measure_adequacy(cheap, accurate, minima[0], whitening, seed)
+        if adequacy is not None and adequacy.refused and not force:
+            raise NumericalFailure(_refusal(adequacy, model))
+        corrected = None
+        if accurate is not None:
+            stage("most probable point by the PDE")
+            corrected = find_minima(accurate, 0, seed, at=minima[0].parameters[None])[0]
+        sampled, sampling = {}, set(chosen if draws else ())
+        start = whitening.draw(np.random.default_rng(seed), chains)
+        if "surrogate" in sampling:
+            sampled["surrogate"] = sample_nuts(
+                cheap, chains=chains, draws=draws, tune=tune, seed=seed, whitening=whitening,
+                report=stage("sampling on the surrogate"),
+            )  # fmt: skip
+            start = sampled["surrogate"].latent[:, -1]
+        walk: dict[str, Any] = dict(draws=pde_draws, tune=pde_tune, seed=seed, start=start, factor=whitening.factor)
+        if accurate is not None and "delayed" in sampling:
+            sampled["delayed"] = sample_delayed(cheap, accurate, **walk, report=stage("sampling accepted by the PDE"))
+        if accurate is not None and "pde" in sampling:
+            say = stage("sampling on the PDE")
+            if hasattr(pde, "jvp"):
+                sampled["pde"] = sample_nuts(
+                    accurate, chains=chains, draws=pde_draws, tune=pde_tune, seed=seed, whitening=whitening,
+                    accurate=True, report=say,
+                )  # fmt: skip
+            else:
+                sampled["pde"] = sample_metropolis(accurate, **walk, accurate=True, report=say)
+    except ArithmeticError as error:
+        raise NumericalFailure(str(error)) from error
+    return Inversion(
+        model=str(surrogate) if isinstance(surrogate, str | Path) else type(surrogate).__name__,
+        density=cheap, minima=minima, corrected=corrected,
+        chains={route: sampled[route] for route in ("pde", "delayed", "surrogate") if route in sampled},
+        fitted=(accurate or cheap).solves.evaluate((corrected or minima[0]).parameters[None])[0],
+        adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
+    )  # fmt: skip
+
+
+def approximate(posterior: Posterior, starts: int, seed: int) -> tuple[list[Minimum], Whitening]:
+    """Maximum a posteriori points, the best first, and the normal approximation around the best.
+
+    Raises
+    ------
+    ArithmeticError
+        The forward model could not be solved at any start, or near the best point.
+    """
+    minima = find_minima(posterior, starts, seed)
+    return minima, Whitening.at_mode(posterior, minima[0].parameters)
+
+
+def measure_adequacy(
+    cheap: Posterior, accurate: Posterior | None, minimum: Minimum, whitening: Whitening, seed: int
+) -> Adequacy | None:
+    """Whether the cheap model is accurate enough: by solves of the accurate one, else by error bands; None without both."""
+    if accurate is not None:
+        y = cheap.prior.parameters(whitening.draw(np.random.default_rng(seed), _ADEQUACY_SOLVES))
+        return adequacy_from_solves(cheap, y, accurate.solves.evaluate(y), minimum.covariance)
+    if isinstance(model := cheap.solves.model, Surrogate):
+        return adequacy_from_bands(cheap, model, minimum.parameters[None], minimum.covariance)
+    return None
+
+
+def _models(
+    surrogate: ForwardModel | str | Path,
+    like: Surrogate | str | Path | None,
+    problem: Problem | str | Literal[False] | None,
+) -> tuple[ForwardModel, Problem | None, str]:
+    """The model that is inverted; its PDE, or why there is none."""
+    if isinstance(surrogate, str) and surrogate.startswith(("http://", "https://")):
+        if isinstance(problem, str):
+            raise UsageError("`problem` names the PDE of a saved surrogate; a server's PDE is a model of the server")
+        alike = Surrogate.load(like) if isinstance(like, str | Path) else like
+        spaces = () if alike is None else (alike.parameters, alike.observables)
+        model, why_none = RemoteModel(surrogate, *spaces), f"{surrogate} is a model of a server"
+    elif like is not None:
+        raise UsageError("`like` is for a server's model; a saved one knows its own names and bounds")
+    else:
+        model = Surrogate.load(surrogate) if isinstance(surrogate, str | Path) else surrogate
+        why_none = f"a {type(model).__name__} names no PDE; give one as `problem`"
+    if problem is False:
+        return model, None, "problem=False says that there is no PDE"
+    if isinstance(model, Surrogate) and (problem is None or isinstance(problem, str)):
+        try:
+            return model, problem_of(model, problem), ""
+        except (UsageError, ImportError) as error:
+            if problem is not None:
+                raise
+            return model, None, str(error)
+    if problem is None:
+        return model, None, why_none
+    if isinstance(problem, str):
+        raise UsageError(f"expected a problem for a {type(model).__name__}, got {problem!r}: names are for surrogates")
+    for pde_space, space in ((problem.parameters, model.parameters), (problem.observables, model.observables)):
+        if difference := pde_space.difference(space):
+            raise UsageError(f"problem and model disagree on {space.axes[0].name}: {difference}")
+    return model, problem, ""
+
+
+def _solves(pde: Problem, checkpoint: str | Path | None) -> Solves:
+    if checkpoint is None:
+        return Solves(pde)
+    Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
+    return Solves(pde, Path(checkpoint), definition_hash(pde.definition))
+
+
+def _true_parameters(truth: object, space: Space) -> Array:
+    if isinstance(truth, str | Path):
+        rows = read_parameters(truth, names=space.names)
+    elif isinstance(truth, Mapping):
+        if set(truth) != set(space.names):
+            raise UsageError(f"expected true parameters {', '.join(space.names)}, got {', '.join(map(str, truth))}")
+        rows = np.array([[truth[name] for name in space.names]], float)
+    else:
+        rows = np.atleast_2d(np.asarray(truth, float))
+    rows = space.require(rows)
+    if len(rows) != 1:
+        raise UsageError(f"expected one row of true parameters, got {len(rows)}")
+    return rows[0]
+
+
+def _refusal(adequacy: Adequacy, model: ForwardModel) -> str:
+    remedy = advice(model, adequacy) if isinstance(model, Surrogate) else "ask who serves it for a better one"
+    return (
+        f"the surrogate is not fit for this inversion: {adequacy}. {remedy}. With force=True it is used all the same; "
+        "the routes delayed and pde are right even then"
+    )

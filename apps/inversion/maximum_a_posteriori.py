@@ -1,0 +1,240 @@
+"""Maximum a posteriori points by Gauss-Newton from several starts, within bounds or on the simplex.
+
+Minimised is half the squared residuals in units of the noise plus that of the prior, over the parameters: a uniform
+prior adds nothing, a normal one its residual, and the law of parameters on a simplex counts as the normal one of the same
+mean and covariance. Every step is a linear least-squares problem with bounds, damped as Levenberg and Marquardt do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import lsq_linear
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.spaces import Array
+
+_MAX_ITERATIONS = 60
+# The search ends where the quadratic model predicts less than this: an objective of 1/2 is one standard deviation.
+_TOLERANCE = 1e-10
+_FIRST_DAMPING, _LEAST_DAMPING, _LARGEST_DAMPING = 1e-3, 1e-12, 1e12
+# A predicted reduction below this may be lost in the rounding of a forward model.
+_ROUNDING = 1e-4
+# Weight of "the step keeps the sum" beside the other equations, relative to the largest of them.
+_SUM_WEIGHT = 1e5
+# Standard deviation, in ranges, of a parameter that neither observations nor prior inform.
+_UNINFORMED = 1e3
+# Minima nearer than this, in posterior standard deviations, are the same.
+_SAME = 0.1
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """A local minimum of misfit and prior together.
+
+    Attributes
+    ----------
+    parameters : (n_in,)
+        Where it is.
+    value
+        Of the objective.
+    misfit
+        Half the squared residuals in units of the noise; about half the number of observations for a good fit.
+    covariance : (n_in, n_in)
+        Laplace's: the inverse Gauss-Newton Hessian, bounds not considered, but along the simplex. What is not informed
+        at all has a thousand ranges as standard deviation.
+    at_bound : (n_in,)
+        Parameters that are held by a bound.
+    starts
+        How many starts led here.
+    iterations, converged
+        Of the start that got lowest, and whether that one ended by its tolerance.
+    """
+
+    parameters: Array
+    value: float
+    misfit: float
+    covariance: Array
+    at_bound: np.ndarray
+    starts: int
+    iterations: int
+    converged: bool
+
+    @property
+    def standard_deviations(self) -> Array:
+        """Laplace's (n_in,)."""
+        return np.sqrt(np.diagonal(self.covariance))
+
+
+def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None = None) -> list[Minimum]:
+    """All minima that were reached, lowest first.
+
+    Parameters
+    ----------
+    n_starts
+        Points of a Sobol design by the prior.
+    at : (k, n_in)
+        Further starts.
+
+    Raises
+    ------
+    ArithmeticError
+        The forward model could be solved at no start.
+    """
+    starts = np.zeros((0, posterior.prior.size))
+    if n_starts:
+        u = qmc.Sobol(posterior.prior.size, rng=seed).random_base2((n_starts - 1).bit_length())[:n_starts]
+        starts = posterior.prior.parameters(ndtri(np.clip(u, 1e-6, 1 - 1e-6)))
+    if at is not None:
+        starts = np.concatenate([at, starts])
+    if not len(starts):
+        raise UsageError("expected at least one start")
+    minima = [minimum for start in starts if (minimum := _descend(posterior, start)) is not None]
+    if not minima:
+        raise ArithmeticError(f"the forward model could be solved at none of {len(starts)} starts")
+    return _distinct(minima)
+
+
+def _distinct(minima: list[Minimum]) -> list[Minimum]:
+    """One for each place, with the number of starts that led there."""
+    kept: list[Minimum] = []
+    for minimum in sorted(minima, key=lambda minimum: minimum.value):
+        for i, lower in enumerate(kept):
+            distance = (minimum.parameters - lower.parameters) / np.maximum(lower.standard_deviations, 1e-300)
+            if np.abs(distance).max() < _SAME:
+                kept[i] = replace(lower, starts=lower.starts + 1)
+                break
+        else:
+            kept.append(minimum)
+    return kept
+
+
+class _Equations:
+    """Residuals of observations and prior, stacked, and their derivative."""
+
+    def __init__(self, posterior: Posterior) -> None:
+        self._posterior, self.prior = posterior, posterior.prior
+        prior = self.prior
+        if prior.simplex:
+            mean, covariance = prior.moments
+            # The covariance is singular across the simplex, where no step goes.
+            values, vectors = np.linalg.eigh(covariance)
+            kept = values > 1e-10 * values.max()
+            self._centre, self._rows = mean, (vectors[:, kept] / np.sqrt(values[kept])).T
+        else:
+            self._centre = np.where(prior.normal, prior.mean, 0.0)
+            self._rows = np.diag(np.where(prior.normal, 1 / np.where(prior.normal, prior.standard_deviation, 1), 0))
+            self._rows = self._rows[prior.normal]
+
+    def at(self, y: Array) -> tuple[Array, Array, float] | None:
+        """Residuals (m,), derivative (m, n_in), and the misfit; None where the model could not be solved."""
+        observables, jacobian = self._posterior.solves.linearize(y[None])
+        if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
+            return None
+        data = self._posterior.residuals(observables)[0]
+        residuals = np.concatenate([data, self._rows @ (y - self._centre)])
+        derivative = np.concatenate([self._posterior.sensitivity(jacobian[0]), self._rows])
+        return residuals, derivative, float(0.5 * data @ data)
+
+    def value(self, y: Array) -> float:
+        misfit = float(self._posterior.misfit(self._posterior.solves.evaluate(y[None]))[0])
+        deviation = self._rows @ (y - self._centre)
+        return misfit + 0.5 * float(deviation @ deviation)
+
+
+def _descend(posterior: Posterior, start: Array) -> Minimum | None:
+    """Gauss-Newton from one start; None where the forward model cannot be solved on the way."""
+    equations, prior = _Equations(posterior), posterior.prior
+    y = np.clip(start, prior.lower, prior.upper)
+    if (linearized := equations.at(y)) is None:
+        return None
+    residuals, derivative, misfit = linearized
+    size, damping, converged, iterations = _units(prior), _FIRST_DAMPING, False, 0
+    while iterations < _MAX_ITERATIONS:
+        iterations += 1
+        # The equations brought to n_in rows: the observations are many.
+        q, r = np.linalg.qr(derivative * size)
+        step = _accepted_step(equations, r, q.T @ residuals, y, 0.5 * float(residuals @ residuals), damping, size)
+        if step.y is None:
+            converged = step.converged
+            break
+        y, damping = step.y, step.damping
+        if (linearized := equations.at(y)) is None:
+            return None
+        residuals, derivative, misfit = linearized
+    value, covariance = 0.5 * float(residuals @ residuals), _covariance(derivative, size, prior.simplex)
+    return Minimum(y, value, misfit, covariance, _held(y, prior.lower, prior.upper), 1, iterations, converged)
+
+
+def _units(prior: Prior) -> Array:
+    """Units of the steps (n_in,): the ranges of the parameters, or the standard deviations of the prior."""
+    if prior.simplex:
+        return np.full(prior.size, 1.0 / prior.size)
+    width = prior.upper - prior.lower
+    bounded = np.isfinite(width) & (width > 0)
+    return np.where(bounded, width, np.where(prior.normal, prior.standard_deviation, 1.0))
+
+
+class _Step(NamedTuple):
+    """A point where the objective is lower, and the next damping; or None, and whether the search has converged."""
+
+    y: Array | None
+    damping: float
+    converged: bool = False
+
+
+def _accepted_step(
+    equations: _Equations, triangle: Array, reduced: Array, y: Array, value: float, damping: float, size: Array
+) -> _Step:
+    """Damp the step until the objective falls about as the linear equations predict."""
+    prior, predicted = equations.prior, np.inf
+    while damping <= _LARGEST_DAMPING:
+        low, high = (prior.lower - y) / size, (prior.upper - y) / size
+        step = _bounded_step(triangle, reduced, damping, low, high, prior.simplex)
+        change = triangle @ step
+        predicted = -float(reduced @ change) - 0.5 * float(change @ change)
+        if predicted <= _TOLERANCE * max(1.0, 1e-6 * value):
+            return _Step(None, damping, True)
+        trial = np.clip(y + size * step, prior.lower, prior.upper)
+        if prior.simplex:
+            trial /= trial.sum()
+        reduction = value - equations.value(trial)
+        if reduction > 1e-4 * predicted:
+            return _Step(trial, max(damping / (8 if reduction > 0.75 * predicted else 2), _LEAST_DAMPING))
+        damping *= 8
+    return _Step(None, damping, predicted < _ROUNDING)  # the model's rounding hides so small a reduction
+
+
+def _bounded_step(triangle: Array, reduced: Array, damping: float, low: Array, high: Array, simplex: bool) -> Array:
+    """The step s between bounds that minimises |R s + q|² + damping |D s|², on the simplex with components that sum to 0."""
+    columns = np.sqrt(damping) * np.maximum(np.linalg.norm(triangle, axis=0), 1e-12 * np.linalg.norm(triangle) + 1e-300)
+    rows, right = [triangle, np.diag(columns)], [-reduced, np.zeros(len(columns))]
+    if simplex:
+        rows.append(np.full((1, len(columns)), _SUM_WEIGHT * np.linalg.norm(triangle)))
+        right.append(np.zeros(1))
+    # Bounds that meet leave no room; the solver wants some.
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    high = np.where(high - low > 1e-14, high, low + 1e-14)
+    return lsq_linear(np.concatenate(rows), np.concatenate(right), (low, high), method="bvls", tol=1e-14).x
+
+
+def _held(y: Array, low: Array, high: Array) -> np.ndarray:
+    room = 1e-9 * np.where(np.isfinite(high - low), high - low, 1.0)
+    return (y <= low + room) | (y >= high - room)
+
+
+def _covariance(derivative: Array, size: Array, simplex: bool) -> Array:
+    """Inverse of the Gauss-Newton Hessian, in directions that keep the sum if they must."""
+    n = derivative.shape[1]
+    basis = np.linalg.svd(np.ones((1, n)))[2][1:].T if simplex else np.eye(n)
+    _, values, rows = np.linalg.svd(np.linalg.qr((derivative * size) @ basis, mode="r"))
+    known = np.zeros(len(rows))
+    known[: len(values)] = values
+    root = size[:, None] * (basis @ (rows.T / np.maximum(known, 1 / _UNINFORMED)))
+    return root @ root.T

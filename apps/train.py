@@ -1,0 +1,82 @@
+"""A surrogate from samples, wherever they are: the verb `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gnvpro.apps.arguments import Data, Folder, samples_of
+from gnvpro.apps.progress import Report, silent
+from gnvpro.surrogate.formatting import percent
+from gnvpro.surrogate.model.folder import require_place
+from gnvpro.surrogate.samples import Split
+from gnvpro.training import train as training
+from gnvpro.training.fitting.checkpoint import EVERY
+from gnvpro.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SETTINGS_FILE = "settings.json"
+
+
+def train(
+    data: Data | Split,
+    settings: TrainSettings | None = None,
+    *,
+    train: int | None = None,
+    validation: int | None = None,
+    calibration: int | None = None,
+    test: int | None = None,
+    transpose: bool = False,
+    module: nn.Module | None = None,
+    checkpoint: Folder | None = None,
+    checkpoint_every: float = EVERY,
+    out: Folder | None = None,
+    overwrite: bool = False,
+    record: dict[str, Any] | None = None,
+    progress: Report = silent,
+    **options: Any,
+) -> training.Training:
+    """Fit a surrogate to samples, with errors on those that did not train it, and with error bands.
+
+    Parameters
+    ----------
+    data
+        Samples, see `gnvpro.apps.arguments.samples_of`, or a `Split` of them.
+    settings, options
+        A `TrainSettings`, or its fields as keywords, such as `seed=1, budget=500`.
+    train, validation, calibration, test
+        Numbers of samples to fit on, to choose on, to calibrate error bands on, and to state the error on: half, a
+        quarter, none, and a quarter of all. A `Split` has its own.
+    transpose
+        See `gnvpro.pde_data.storage.dataset.read_samples`.
+    module, checkpoint, checkpoint_every
+        See `gnvpro.training.train.train`.
+    out, overwrite, record
+        Folder to save the surrogate in, whether to replace one that stands there, and a JSON-able document to keep
+        beside it as `settings.json`.
+
+    Raises
+    ------
+    UsageError, OSError
+        What does not fit, cannot be read or cannot be written; before anything is trained.
+    """
+    if out is not None:
+        require_place(Path(out), overwrite)
+    trained = training.train(
+        data if isinstance(data, Split) else samples_of(data, transpose),
+        settings,
+        lambda now: progress(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
+        module,
+        train=train,
+        validation=validation,
+        calibration=calibration,
+        test=test,
+        checkpoint=checkpoint,
+        every=checkpoint_every,
+        **options,
+    )
+    if out is not None:
+        trained.save(out, overwrite=overwrite, extra={} if record is None else {SETTINGS_FILE: record})
+    return trained

@@ -1,0 +1,70 @@
+"""Observables at parameters by a saved model: the verb `predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from gnvpro.apps.arguments import Folder, Parameters, model_of, parameters_of, problem_of
+from gnvpro.apps.progress import Report, silent
+from gnvpro.apps.trust.predictions import Predictions, require_new_file
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.surrogate import Surrogate
+
+
+def predict(
+    model: Folder | Surrogate | Classifier,
+    parameters: Parameters,
+    *,
+    level: float = 0.9,
+    fallback: Literal["none", "pde"] = "none",
+    tolerance: float | None = None,
+    append: Folder | None = None,
+    problem: Any = None,
+    transpose: bool = False,
+    out: Folder | None = None,
+    record: dict[str, Any] | None = None,
+    progress: Report = silent,
+) -> Predictions:
+    """Observables, error bands, and which points are not to be trusted.
+
+    Parameters
+    ----------
+    parameters
+        See `gnvpro.apps.arguments.parameters_of`.
+    level
+        Of the error bands; one that the model stores.
+    fallback
+        `pde`: solve the PDE at points that are not to be trusted.
+    tolerance, append, problem
+        With it: solve also where the band is wider, relative to the observables; the data set that keeps the solves;
+        the PDE, where it is not a registered one.
+    transpose
+        See `gnvpro.pde_data.storage.tables.read_parameters`.
+    out, record
+        File to write, and what to keep in it: see `Predictions.save`.
+
+    Raises
+    ------
+    UsageError, OSError
+        What does not fit; a fallback of a model without error bands or PDE.
+    """
+    if out is not None:
+        require_new_file(Path(out))
+    model = model_of(model)
+    if fallback not in ("none", "pde"):
+        raise UsageError(f"expected fallback='none' or fallback='pde', got {fallback!r}")
+    if fallback == "none" and not (tolerance is None and append is None and problem is None):
+        raise UsageError("`tolerance`, `append` and `problem` belong to fallback='pde'; add it, or leave them out")
+    predictions = Predictions.of(model, parameters_of(parameters, model.parameters, transpose), level)
+    if fallback == "pde":
+        if isinstance(model, Classifier):
+            raise UsageError("the model is a classifier, there is no PDE behind it; leave out fallback='pde'")
+        from gnvpro.apps.trust.fallback import with_pde  # what keeps solves needs zarr, which prediction does not
+
+        kept = None if append is None else Path(append)
+        predictions = with_pde(predictions, problem_of(model, problem), tolerance, kept, progress)
+    if out is not None:
+        predictions.save(out, record)
+    return predictions

@@ -1,0 +1,52 @@
+"""Libraries that an installation may lack, and the extra of gnvpro that brings each."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.machinery import ModuleSpec
+
+EXTRAS = {
+    "data": ("h5netcdf", "h5py", "threadpoolctl", "xarray", "zarr"),
+    "parallel": ("dask", "distributed"),
+    "pde": ("basix", "dolfinx", "dolfinx_solver", "ffcx", "mpi4py", "numba", "petsc4py", "ufl"),
+    "learn": ("sklearn",),
+    "serve": ("aiohttp", "orjson", "uvloop"),
+    "invert": ("arviz", "arviz_base", "arviz_plots", "arviz_stats", "nutpie", "umbridge"),
+    "onnx": ("onnx", "onnxruntime"),
+    "segmentation": ("spectral", "tensorly"),
+    "mesh": ("gmsh",),
+}
+
+
+class MissingLibrary(ModuleNotFoundError):
+    """A library that is not installed; the message says what to install."""
+
+
+def require(module: str, purpose: str) -> ModuleSpec:
+    """Refuse to go on where a library is missing; where it is there, say where.
+
+    Parameters
+    ----------
+    purpose
+        What it is needed for, as a sentence such as `it reads ENVI files`.
+
+    Raises
+    ------
+    MissingLibrary
+        It is not installed.
+    """
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # a finder may refuse it
+        spec = None
+    if spec is None:
+        raise MissingLibrary(how_to_get(module, purpose), name=module)
+    return spec
+
+
+def how_to_get(module: str, purpose: str = "") -> str:
+    """What is said of a missing module: its name, what it is for, and what to install."""
+    name = module.partition(".")[0]
+    reason = f" ({purpose})" if purpose else ""
+    extra = next((extra for extra, modules in EXTRAS.items() if name in modules), None)
+    return f"{name} is not installed{reason}; " + (f'pip install "gnvpro[{extra}]"' if extra else f"install {name}")

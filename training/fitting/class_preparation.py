@@ -1,0 +1,95 @@
+"""From labelled samples to problems of training a classifier: features, targets and weights, as tensors on the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnvpro.surrogate.elimination.labels import class_weights, one_hot
+from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
+from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.spectra import SpectralFeatures
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives.reduced import reduced_cross_entropy
+from gnvpro.surrogate.objectives.regularisation import LayerRidge, TimeDerivative
+from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.training.class_settings import ClassSettings
+from gnvpro.training.device import device_named
+from gnvpro.training.fitting.methods import Problem
+from gnvpro.training.fitting.validation import ClassValidation
+
+# The original study's network for Indian Pines.
+PAPER_WIDTH, PAPER_STEPS, PAPER_TIME = 32, 3, 4.0
+
+
+class ClassPreparation:
+    """The data of one training of a classifier, with the features and the network of its settings.
+
+    Raises
+    ------
+    UsageError
+        A device that cannot be used, or data whose features cannot be made.
+    """
+
+    def __init__(self, split: LabelledSplit, settings: ClassSettings) -> None:
+        self.split, self.settings = split, settings.resolved
+        self.device, self._dtype = device_named(settings.device), getattr(torch, settings.dtype)
+        inputs = np.asarray(split.train.inputs, float)
+        self.features = SpectralFeatures.named(settings.features, inputs.shape[1]).fitted(inputs)
+        alphas = settings.resolved.alpha_opening or 0.0, settings.resolved.alpha_rest or 0.0
+        if settings.network == "paper":
+            self.network = ResidualNetwork(self.features.n_features, PAPER_WIDTH, PAPER_STEPS, PAPER_TIME)
+            self._regulariser = TimeDerivative(*alphas, self.network.n_opening, self.network.n_times)
+        else:
+            self.network = DenseNetwork(self.features.n_features, settings.widths)
+            self._regulariser = LayerRidge(*alphas, self.network.slices[0].stop)
+
+    def problem(self) -> Problem:
+        """The training from the initial weights of the seed."""
+        given, n_classes = self.settings, len(self.split.class_names)
+        inputs, labels = self.tensors("train")
+        reduced = reduced_cross_entropy(
+            self.network,
+            inputs,
+            one_hot(labels, n_classes, given.label_smoothing or 0.0),
+            row_weights=class_weights(labels, n_classes, given.class_weight_power),
+            alpha_w=given.alpha_w,
+            alpha_theta=self._regulariser,
+            curvature=given.curvature,
+        )
+        theta = self.network.initial(given.seed).to(device=self.device, dtype=self._dtype)
+        return Problem(reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name)))
+
+    def classifier(self, theta: Tensor, weights: Tensor) -> Classifier:
+        """The model of theta and W (K, width + 1), with its accuracies."""
+        train = self.split.train.inputs
+        bands = Space.vector(
+            [f"band_{j}" for j in range(train.shape[1])],
+            axis="band",
+            lower=tuple(np.min(train, 0).tolist()),
+            upper=tuple(np.max(train, 0).tolist()),
+        )
+        n = len(self.split.class_names)
+        classes = Space.vector(self.split.class_names, axis="class", lower=(0.0,) * n, upper=(1.0,) * n)
+        theta, weights = theta.detach().cpu(), weights.detach().cpu().double().contiguous()
+        classifier = Classifier(self.network, theta, weights, self.features, bands, classes)
+        accuracy = {
+            name: float((classifier.labels(samples.inputs) == samples.labels).mean())
+            for name in ("train", "validation", "test")
+            if len(samples := getattr(self.split, name))
+        }
+        return replace(classifier, accuracy=accuracy)
+
+    def tensors(self, name: str) -> tuple[Tensor, Tensor]:
+        """Network inputs and labels of the set `train`, `validation` or `test`."""
+        samples: LabelledSamples = getattr(self.split, name)
+        return self.inputs_of(samples.inputs), torch.as_tensor(np.asarray(samples.labels), device=self.device)
+
+    def inputs_of(self, raw: Array) -> Tensor:
+        """Network inputs (n, n_features) of raw inputs (n, d)."""
+        features = self.features(torch.as_tensor(np.asarray(raw, float)))
+        return features.to(device=self.device, dtype=self._dtype)

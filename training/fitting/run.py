@@ -1,0 +1,124 @@
+"""The fits of one training: begun by a method's name, reported, put aside in a checkpoint, and what they cost together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gnvpro.surrogate.stopwatch import Stopwatch
+from gnvpro.training.fitting.checkpoint import Checkpoint
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.methods import Problem, Setting, fit_by
+from gnvpro.training.fitting.records import Record
+from gnvpro.training.solvers.protocol import Status
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows while training."""
+
+    stage: str
+    work_units: float
+    budget: float
+    validation_error: float
+
+
+class Run:
+    """Of any training: of a surrogate, a classifier or an estimator.
+
+    Parameters
+    ----------
+    budget
+        Work units of all fits together, for the progress.
+    seed
+        Of what solvers draw.
+
+    Attributes
+    ----------
+    fits
+        All that were begun.
+    outside, outside_work
+        Seconds and work units that are spent on the training outside of its fits.
+    """
+
+    def __init__(
+        self,
+        budget: float,
+        seed: int = 0,
+        on_progress: Callable[[Progress], None] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.budget, self._seed = budget, seed
+        self._on_progress, self._checkpoint = on_progress, checkpoint
+        self.fits: list[Fit] = []
+        self.outside, self.outside_work = Stopwatch(), 0.0
+
+    def begin(
+        self,
+        method: str,
+        problem: Problem,
+        stage: str,
+        *,
+        budget: float | None = None,
+        setting: Setting | None = None,
+        outer: Tensor | None = None,
+        **options: Any,
+    ) -> Fit:
+        """A fit of this run, see `gnvpro.training.fitting.methods.fit_by`; it goes on where the checkpoint left it."""
+        budget = self.budget if budget is None else budget
+        fit = fit_by(method, problem, budget, setting, self._seed, outer=outer, stage=stage, **options)
+        self.fits.append(fit)
+        return fit if self._checkpoint is None else self._checkpoint.enrol(fit)
+
+    def after_step(self, fit: Fit) -> None:
+        """Put aside and report; what `Fit.advance` calls after every step."""
+        if self._checkpoint is not None:
+            self._checkpoint.after_step()
+        if self._on_progress is not None:
+            work = sum(fit.objective.meter.total for fit in self.fits)
+            self._on_progress(Progress(fit.stage, work, self.budget, fit.best.validation_error))
+
+    def record(
+        self,
+        best: Fit,
+        method: str,
+        *,
+        choice: dict[str, Any],
+        settings: dict[str, Any],
+        samples: dict[str, int],
+        device: torch.device,
+        bounds: dict[str, list[float]] | None = None,
+    ) -> dict[str, Any]:
+        """How the model was trained and what that cost, JSON-able: the `training` of a saved model.
+
+        Parameters
+        ----------
+        best
+            The fit that gave the model.
+        choice
+            What was chosen and why.
+        bounds
+            `lower` and `upper` of the training samples' parameters.
+        """
+        interrupted = any(fit.status is Status.interrupted for fit in self.fits)
+        return {
+            "method": method,
+            "status": (Status.interrupted if interrupted else best.status).value,
+            "work_units": sum(fit.objective.meter.total for fit in self.fits) + self.outside_work,
+            "cpu_seconds": sum(fit.cpu_seconds for fit in self.fits) + self.outside.cpu_seconds,
+            "wall_seconds": sum(fit.wall_seconds for fit in self.fits) + self.outside.wall_seconds,
+            "choice": choice,
+            "settings": settings,
+            "samples": samples,
+            **({} if bounds is None else {"bounds": bounds}),
+            "device": str(device),
+            "torch": torch.__version__,
+        }
+
+    def history(self, *, without: Fit | None = None) -> list[Record]:
+        """The records of all fits, one after the other."""
+        return [record for fit in self.fits if fit is not without for record in fit.history]

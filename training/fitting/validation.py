@@ -1,0 +1,153 @@
+"""What judges the iterates of a fit: a loss and an error on samples, or the objective itself."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+
+from gnvpro.surrogate.elimination.losses import Loss
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
+
+
+class Weights(Protocol):
+    """What is measured: a point of an objective, or an iterate that a fit has kept."""
+
+    @property
+    def network_weights(self) -> Tensor:
+        """Of the feature network."""
+        ...
+
+    @property
+    def outer(self) -> OuterLayer:
+        """The last layer."""
+        ...
+
+
+class Validation(Protocol):
+    """Data that choose the iterate."""
+
+    def measure(self, point: Weights) -> tuple[float, float]:
+        """Loss, and the error by which iterates are chosen: smaller is better."""
+        ...
+
+
+class ValidationSet:
+    """The relative error of samples, in the coordinates of the compressed targets.
+
+    Parameters
+    ----------
+    inputs, targets, row_weights
+        Scaled like those of the objective: (n, n_inputs), (n, n_out), (n,).
+    fixed : (n, q)
+        The objective's fixed columns at these samples, where it has any.
+    """
+
+    def __init__(
+        self,
+        objective: ReducedObjective,
+        inputs: Tensor,
+        targets: Tensor,
+        row_weights: Tensor,
+        fixed: Tensor | None = None,
+    ) -> None:
+        self._fixed = fixed
+        self._network, self._inputs = objective.network, inputs
+        self._targets = targets @ objective.rotation.t()
+        self._dropped = torch.linalg.vector_norm(targets - self._targets @ objective.rotation, dim=1)
+        self._norms = torch.linalg.vector_norm(targets, dim=1)
+        self._row_weights = row_weights
+
+    def measure(self, point: Weights) -> tuple[float, float]:
+        """Weighted mean-square loss, and mean per-sample relative L2 error."""
+        with torch.no_grad():
+            features = self._network.bind(point.network_weights)(self._inputs).double()
+        weights, width = point.outer.compressed, features.shape[1]
+        misfit = features @ weights[:width] + weights[-1] - self._targets
+        if self._fixed is not None:
+            misfit = torch.addmm(misfit, self._fixed, weights[width:-1])
+        squares = (misfit**2).sum(1) + self._dropped**2
+        loss = 0.5 * (self._row_weights**2 * squares).mean()
+        error = (squares.sqrt() / self._norms).mean()
+        loss, error = torch.stack([loss, error]).tolist()
+        return loss, error
+
+
+class ClassValidation:
+    """The share of samples misclassified.
+
+    Parameters
+    ----------
+    inputs : (n, n_inputs)
+        Scaled like those of the objective.
+    labels : (n,)
+        Integers from 0.
+
+    Raises
+    ------
+    UsageError
+        No samples, or inputs and labels that disagree on them.
+    """
+
+    def __init__(self, network: FeatureNetwork, inputs: Tensor, labels: Tensor) -> None:
+        if len(inputs) != len(labels) or not len(labels):
+            raise UsageError(
+                f"expected as many validation inputs as labels and at least one, got {len(inputs)} and {len(labels)}"
+            )
+        self._network, self._inputs, self._labels = network, inputs, labels.long()
+
+    def measure(self, point: Weights) -> tuple[float, float]:
+        """Mean cross-entropy, and the share misclassified."""
+        logits = predicted_logits(self._network, point.network_weights, point.outer.compressed, self._inputs)
+        loss = torch.nn.functional.cross_entropy(logits, self._labels)
+        return float(loss), 1.0 - accuracy(logits, self._labels)
+
+
+class WeightedLoss:
+    """The weighted mean loss of samples, which is also the error that chooses.
+
+    Parameters
+    ----------
+    inputs, targets, sample_weights
+        Scaled like those of the objective, whose targets are not compressed: (n, n_inputs), (n, n_out), (n,).
+    """
+
+    def __init__(
+        self, network: FeatureNetwork, loss: Loss, inputs: Tensor, targets: Tensor, sample_weights: Tensor
+    ) -> None:
+        self._network, self._loss = network, loss
+        self._inputs, self._targets, self._sample_weights = inputs, targets, sample_weights
+
+    def measure(self, point: Weights) -> tuple[float, float]:
+        """The loss, twice."""
+        with torch.no_grad():
+            features = self._network.bind(point.network_weights)(self._inputs)
+        weights = point.outer.weights
+        predictions = torch.addmm(weights[:, -1], features, weights[:, :-1].t())
+        loss = float((self._sample_weights * self._loss.value(predictions, self._targets)).mean())
+        return loss, loss
+
+
+class ObjectiveValue:
+    """The objective itself, where no samples are held out: every accepted step is better."""
+
+    def measure(self, point: Weights) -> tuple[float, float]:
+        """The objective's value, twice."""
+        value = cast(Point, point).value  # a fit measures points only
+        return value, value
+
+
+def predicted_logits(network: FeatureNetwork, theta: Tensor, outer: Tensor, inputs: Tensor) -> Tensor:
+    """Logits (n, K), float64, of W (width + 1, K) on the features of these inputs."""
+    with torch.no_grad():
+        features = network.bind(theta)(inputs).double()
+    return torch.addmm(outer[-1], features, outer[:-1])
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of the samples whose largest logit is their label's."""
+    return float((logits.argmax(1) == labels).double().mean())
