@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.generation.blocks import BlockTask
 from gnvpro.pde_data.generation.engines import Engine, engine_of
+from gnvpro.pde_data.generation.preparation import asked_recipe, is_complete, make_last_folder, prepare, status_in
 from gnvpro.pde_data.generation.result import Generation
-from gnvpro.pde_data.generation.target import asked_recipe, is_complete, make_last_folder, prepare, status_in
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.loading import as_problem, load_problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -54,6 +55,15 @@ class Problem(ForwardModel, Protocol):
         ...
 
 
+class PickledWithoutCaches:
+    """Mixin: pickled, an object leaves its cached properties behind, such as a solver, and makes them again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        attributes = (item for kind in type(self).__mro__ for item in vars(kind).items())
+        cached = {name for name, attribute in attributes if isinstance(attribute, cached_property)}
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
+
+
 def background_of(problem: Problem) -> Array | None:
     """The problem's `background` (n_out,), None where it has none.
 
@@ -68,6 +78,6 @@ def background_of(problem: Problem) -> Array | None:
     background = np.asarray(background, dtype=np.float64)
     expected = (problem.observables.size,)
     if background.shape != expected or not np.isfinite(background).all():
-        found = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
-        raise UsageError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {found}")
+        got = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
+        raise UsageError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {got}")
     return background

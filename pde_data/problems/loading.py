@@ -26,14 +26,18 @@ REGISTERED = {
     "cdr": "gnvpro.pde_data.problems.convection.problem:ConvectionDiffusionReaction",
     "dcr": "gnvpro.pde_data.problems.resistivity.problem:Resistivity",
 }
+_REFERENCE_SOLVERS = {
+    "convection": "gnvpro.pde_data.problems.convection.reference_solver:PlainConvectionDiffusionReaction",
+    "resistivity": "gnvpro.pde_data.problems.resistivity.reference_solver:PlainResistivity",
+}
 # What scripts, settings files and models may still call the problems of this package.
 _FORMERLY = {
     "pde_data.convection:ConvectionDiffusionReaction": REGISTERED["cdr"],
     "pde_data.resistivity:Resistivity": REGISTERED["dcr"],
-    "pde_data.convection_newton:PlainConvectionDiffusionReaction": (
-        "gnvpro.pde_data.problems.convection.plain:PlainConvectionDiffusionReaction"
-    ),
-    "pde_data.resistivity_plain:PlainResistivity": "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity",
+    "pde_data.convection_newton:PlainConvectionDiffusionReaction": _REFERENCE_SOLVERS["convection"],
+    "gnvpro.pde_data.problems.convection.plain:PlainConvectionDiffusionReaction": _REFERENCE_SOLVERS["convection"],
+    "pde_data.resistivity_plain:PlainResistivity": _REFERENCE_SOLVERS["resistivity"],
+    "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity": _REFERENCE_SOLVERS["resistivity"],
 }
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage.files import listed, numbers, read_pairs
-from gnvpro.pde_data.storage.schema import SENSELESS, count_by_status, decode_attributes, making_sense_of
+from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
@@ -53,7 +53,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
         else:
             raise UsageError("it is neither a zarr folder nor a .nc file")
-    except (OSError, ValueError, *SENSELESS) as error:
+    except (OSError, ValueError, *MALFORMED) as error:
         disputed = "conflicting sizes" in str(error)
         remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
         raise UsageError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
@@ -148,7 +148,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             "observable_space": samples.observable_space.to_dict(),
         }
         return {**about, "n_samples": len(samples), "counts": {"ok": len(samples)}, "failures": [], **spaces}
-    with open_dataset(path) as dataset, making_sense_of(path):
+    with open_dataset(path) as dataset, reading_metadata(path):
         attributes = _attributes(dataset, path)
         if _is_own(path, attributes):
             status, messages, damaged = _checked(path)
@@ -191,7 +191,7 @@ def _require_sound(path: Path) -> None:
 def _naming_damage(path: Path) -> Iterator[None]:
     """An error while values are read is told as the damage it comes from."""
     try:
-        with making_sense_of(path):
+        with reading_metadata(path):
             yield
     except (ValueError, OSError, RuntimeError):
         if path.is_dir():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import layout, store
-from gnvpro.pde_data.storage.schema import making_sense_of
+from gnvpro.pde_data.storage.schema import reading_metadata
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -59,7 +59,7 @@ def find_damage(path: Path) -> list[Damage]:
     ValueError
         A whole variable is gone: that is not made good block by block.
     """
-    with making_sense_of(path):
+    with reading_metadata(path):
         return _found(path)
 
 
@@ -95,7 +95,7 @@ def require_sound(path: Path) -> None:
 
 def read_sound(path: Path, name: str, fill: Any) -> NDArray[Any]:
     """A variable, with `fill` in the chunks that are damaged."""
-    with making_sense_of(path):
+    with reading_metadata(path):
         array = store.variable(store.open_group(path, "r"), name)
         return _sound(array, fill)
 

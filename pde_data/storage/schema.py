@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.surrogate.errors import UsageError
@@ -22,30 +24,52 @@ SCHEMA_VERSION = 2
 # NetCDF has no nested attributes; these are held as JSON text, so that a data set survives `to_netcdf`.
 JSON_ATTRIBUTES = ("definition", "parameter_space", "observable_space", "versions", "git", "estimated_error")
 
-# What every data set says of itself: its recipe, and what the recipe hashes to.
-_NEEDED: dict[str, tuple[type, str]] = {
-    "problem": (str, "a name"),
-    "definition": (dict, "values by name"),
-    "definition_hash": (str, "a text"),
-    "parameter_space": (dict, "the description of a space"),
-    "observable_space": (dict, "the description of a space"),
-    "design": (str, "a name"),
-    "seed": (int, "an integer"),
-    "n_samples": (int, "an integer"),
-    "block_size": (int, "an integer"),
-}
+# What zarr, xarray and numpy raise for metadata that mean nothing: values of another type, sizes beyond any memory.
+MALFORMED = (TypeError, AttributeError, LookupError, OverflowError, RuntimeError, MemoryError)
 
 
-# What zarr, xarray and numpy raise where metadata mean nothing: values of another type, sizes beyond any memory.
-SENSELESS = (TypeError, AttributeError, LookupError, OverflowError, RuntimeError, MemoryError)
+def _described(space: dict[str, Any]) -> dict[str, Any]:
+    """The description of a space, if a space can be made of it."""
+    try:
+        Space.from_dict(space)
+    except KeyError as error:
+        raise ValueError(f"{error} is missing") from error
+    except (TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+    return space
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _ErrorEstimate(_Strict):
+    relative_l2: float
+
+
+class _Attributes(_Strict):
+    """What every data set says of itself: its recipe, what that hashes to, where it comes from and how accurate it is."""
+
+    problem: str
+    definition: dict[str, Any]
+    definition_hash: str
+    parameter_space: Annotated[dict[str, Any], AfterValidator(_described)]
+    observable_space: Annotated[dict[str, Any], AfterValidator(_described)]
+    design: str
+    seed: int
+    n_samples: Annotated[int, Ge(1)]
+    block_size: Annotated[int, Ge(1)]
+    versions: dict[str, Any] | None = None
+    git: dict[str, Any] | None = None
+    estimated_error: _ErrorEstimate | None = None
 
 
 @contextmanager
-def making_sense_of(path: Path) -> Iterator[None]:
-    """Turns what senseless metadata of the data set at `path` lead to into a ValueError."""
+def reading_metadata(path: Path) -> Iterator[None]:
+    """What malformed metadata of the data set at `path` lead to is told as damage."""
     try:
         yield
-    except SENSELESS as error:
+    except MALFORMED as error:
         said = f"{type(error).__name__}: {shortened(error)}"
         raise UsageError(f"{path} is damaged: its metadata make no sense ({said}); make the data set again") from error
 
@@ -66,13 +90,13 @@ def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, 
     if "schema_version" not in attributes:
         raise UsageError(f"{path} was not made by `generate` (it has no schema_version); choose another place")
     try:
-        found = int(attributes["schema_version"])
+        version = int(attributes["schema_version"])
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{path}: the attributes are damaged (schema_version: {error}); generate it again") from error
-    if found < 1:
-        raise UsageError(f"{path}: the attributes are damaged (schema_version: {found}); generate it again")
-    if found > SCHEMA_VERSION:
-        raise UsageError(f"{path}: expected schema_version {SCHEMA_VERSION} or older, got {found}; update gnvpro")
+    if version < 1:
+        raise UsageError(f"{path}: the attributes are damaged (schema_version: {version}); generate it again")
+    if version > SCHEMA_VERSION:
+        raise UsageError(f"{path}: expected schema_version {SCHEMA_VERSION} or older, got {version}; update gnvpro")
     try:
         decoded = {
             name: json.loads(value) if name in JSON_ATTRIBUTES else value.item() if hasattr(value, "item") else value
@@ -80,40 +104,23 @@ def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, 
         }
     except (json.JSONDecodeError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: the attributes are damaged ({error}); generate the data set again") from error
-    decoded = _migrated(decoded)
-    if wrong := _why_damaged(decoded):
-        raise UsageError(f"{path}: the attributes are damaged ({wrong}); generate the data set again")
+    if version == 1:
+        decoded = {"design": "random", **decoded}  # what it took for granted
+    try:
+        _Attributes.model_validate(decoded)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            wrong = "it is missing"
+        elif first["type"] == "value_error":  # raised by a space, in words of its own
+            wrong = first["msg"].removeprefix("Value error, ")
+        else:
+            wrong = f"expected {first['msg'].removeprefix('Input should be ')}, got {shortened(repr(first['input']))}"
+        raise UsageError(
+            f"{path}: the attributes are damaged ({place}: {wrong}); generate the data set again"
+        ) from None
     return decoded
-
-
-def _why_damaged(attributes: dict[str, Any]) -> str | None:
-    """The first attribute that no data set has so, in words."""
-    for name, (kind, expected) in _NEEDED.items():
-        value = attributes.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            got = f"got {shortened(repr(value))}" if name in attributes else "it is missing"
-            return f"{name}: expected {expected}, {got}"
-    for name in ("n_samples", "block_size"):
-        if attributes[name] < 1:
-            return f"{name}: expected at least 1, got {attributes[name]}"
-    for name in ("parameter_space", "observable_space"):
-        try:
-            Space.from_dict(attributes[name])
-        except KeyError as error:
-            return f"{name}: {error} is missing"
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
-            return f"{name}: {error}"
-    for name in ("versions", "git", "estimated_error"):
-        if not isinstance(attributes.get(name), dict | None):
-            return f"{name}: expected values by name, got {shortened(repr(attributes[name]))}"
-    if not isinstance((attributes.get("estimated_error") or {"relative_l2": 0.0}).get("relative_l2"), int | float):
-        return "estimated_error: expected a number relative_l2 in it"
-    return None
-
-
-def _migrated(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Attributes of an older schema, completed with what it took for granted."""
-    return attributes if int(attributes["schema_version"]) > 1 else {"design": "random", **attributes}
 
 
 def count_by_status(status: NDArray[np.int8]) -> dict[str, int]:

@@ -11,8 +11,8 @@ from gnvpro.pde_data.storage.dataset import open_dataset
 @pytest.mark.long
 @pytest.mark.usefixtures("fenicsx")
 def test_from_generation_to_report(gnvpro, tmp_path, monkeypatch):
-    from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
     from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+    from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 
     # The plain route on coarse cells: here its time does not matter.
     monkeypatch.setattr(Resistivity, "plain_route", lambda self: PlainResistivity(self, 0.25))

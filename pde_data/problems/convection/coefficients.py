@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
+from gnvpro.pde_data.problems.contract import PickledWithoutCaches
 from gnvpro.pde_data.problems.convection.reactions import Reactions
-from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Axis, Coordinate, Space
 
@@ -130,7 +130,7 @@ class ConvectionCoefficients:
 
 
 @dataclass(frozen=True)
-class ConvectionModel(Rebuilt):
+class ConvectionModel(PickledWithoutCaches):
     """What every route has: the coefficients, and with them the spaces."""
 
     coefficients: ConvectionCoefficients = field(default_factory=ConvectionCoefficients)

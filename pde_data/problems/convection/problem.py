@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from gnvpro.pde_data.problems.convection.plain import PlainConvectionDiffusionReaction
-from gnvpro.pde_data.problems.convection.production import ProductionRoute
+from gnvpro.pde_data.problems.convection.fast_solver import FastSolver
+from gnvpro.pde_data.problems.convection.reference_solver import PlainConvectionDiffusionReaction
 from gnvpro.pde_data.problems.options import options_of
 from gnvpro.surrogate.spaces import Array
 
@@ -22,10 +22,10 @@ _ROUTES = {
 
 
 @dataclass(frozen=True)
-class ConvectionDiffusionReaction(ProductionRoute):
+class ConvectionDiffusionReaction(FastSolver):
     """The forward model from reaction weights to sensor values, solved by the production route.
 
-    Constructing it is cheap; its options and what they may be are those of `ProductionRoute`.
+    Constructing it is cheap; its options and what they may be are those of `FastSolver`.
     """
 
     name: str = field(default="cdr", init=False)

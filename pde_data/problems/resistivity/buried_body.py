@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gnvpro.pde_data.problems.rebuilt import Rebuilt
+from gnvpro.pde_data.problems.contract import PickledWithoutCaches
 from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
 from gnvpro.pde_data.problems.resistivity.survey import Survey
 from gnvpro.surrogate.errors import UsageError
@@ -23,7 +23,7 @@ _LEAST_GAP = 0.25
 
 
 @dataclass(frozen=True)
-class BuriedBody(Rebuilt):
+class BuriedBody(PickledWithoutCaches):
     """Half-space of conductivity m0 with one ellipsoid of conductivity m1, and electrodes on its surface.
 
     Attributes

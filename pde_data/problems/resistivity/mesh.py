@@ -73,7 +73,7 @@ class ReferenceMesh:
         )
 
     @classmethod
-    def shipped(cls, name: str) -> ReferenceMesh:
+    def named(cls, name: str) -> ReferenceMesh:
         """One of the meshes that come with the package.
 
         Raises

@@ -22,7 +22,7 @@ from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import Bou
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
 from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
 from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
-from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
+from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.surrogate.errors import UsageError
@@ -65,7 +65,7 @@ class Resistivity(BuriedBody):
         for depth in self.depth:
             for volume in self.volume:
                 semi_axes = self.size(volume) * np.array(self.semi_axis_ratio)
-                if not _shipped(self.mesh).admits(depth / self.length, semi_axes / self.length):
+                if not _reference_mesh(self.mesh).admits(depth / self.length, semi_axes / self.length):
                     raise UsageError(
                         f"the mesh cannot be stretched to a body with semi-axes {semi_axes.round(4).tolist()} m at a depth "
                         f"of {depth:g} m together with the others; give narrower ranges or a rounder body"
@@ -83,7 +83,7 @@ class Resistivity(BuriedBody):
             problem=self.name,
             route="secondary potential, quadratic elements on a mesh that follows the body, Green's-function extraction",
             options=options_of(self),
-            reference_mesh_sha256=_shipped(self.mesh).sha256,
+            reference_mesh_sha256=_reference_mesh(self.mesh).sha256,
         )
 
     @property
@@ -98,7 +98,7 @@ class Resistivity(BuriedBody):
             HalfSpace(self.background_conductivity),
             self.body_conductivity,
             np.array(self.semi_axis_ratio),
-            _shipped(self.mesh),
+            _reference_mesh(self.mesh),
             self.length,
             self.linear_solver,
         )
@@ -176,5 +176,5 @@ class Resistivity(BuriedBody):
 
 
 @cache
-def _shipped(name: str) -> ReferenceMesh:
-    return ReferenceMesh.shipped(name)
+def _reference_mesh(name: str) -> ReferenceMesh:
+    return ReferenceMesh.named(name)

@@ -162,12 +162,16 @@ def test_any_change_to_the_metadata_of_a_data_set(gnvpro, sound, place, data):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("seed", ..., "seed: expected an integer, it is missing"),
-        ("seed", "1", "seed: expected an integer, got '1'"),
-        ("n_samples", 0, "n_samples: expected at least 1, got 0"),
+        ("seed", ..., "seed: it is missing"),
+        ("seed", "1", "seed: expected a valid integer, got '1'"),
+        ("n_samples", 0, "n_samples: expected greater than or equal to 1, got 0"),
         ("parameter_space", "{}", "parameter_space: 'lower' is missing"),
-        ("estimated_error", '{"relative_l2": "small"}', "expected a number relative_l2"),
-        ("versions", "[1]", "versions: expected values by name, got [1]"),
+        (
+            "estimated_error",
+            '{"relative_l2": "small"}',
+            "estimated_error.relative_l2: expected a valid number, got 'small'",
+        ),
+        ("versions", "[1]", "versions: expected a valid dictionary, got [1]"),
     ],
 )
 def test_what_is_wrong_with_an_attribute_is_named(gnvpro, sound, place, name, value, said):

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 import zarr
 
-from gnvpro.pde_data.generation.blocks import BlockTask
+from gnvpro.pde_data.generation.blocks import BlockTask, PickledProblem
 from gnvpro.pde_data.generation.engines import local_workers, running_scheduler
 from gnvpro.pde_data.generation.run import generate
-from gnvpro.pde_data.generation.shipped import ShippedProblem
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 from gnvpro.pde_data.problems.loading import load_problem
@@ -264,9 +263,9 @@ def test_without_dask_the_remedy_is_named(monkeypatch):
 
 
 def test_a_worker_with_other_code_refuses():
-    shipped = ShippedProblem(None, "tests.pde_data.toy:DecayProblem", os.getcwd(), "0" * 64)
+    sent = PickledProblem(None, "tests.pde_data.toy:DecayProblem", os.getcwd(), "0" * 64)
     with pytest.raises(ValueError, match="install the same code for both"):
-        shipped.unpack()
+        sent.unpack()
 
 
 def test_what_can_neither_be_sent_nor_built_is_said():
@@ -277,7 +276,7 @@ def test_what_can_neither_be_sent_nor_built_is_said():
             raise TypeError("cannot pickle 'Solver' object")
 
     with pytest.raises(ValueError, match="problem 'decay' cannot be sent to workers .*__getstate__"):
-        ShippedProblem.of(Nameless())
+        PickledProblem.of(Nameless())
 
 
 def test_a_task_is_small_and_its_problem_is_built_where_it_arrives():

@@ -6,13 +6,13 @@ from functools import cached_property
 import numpy as np
 import pytest
 
+from gnvpro.pde_data.problems.contract import PickledWithoutCaches
 from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 from gnvpro.pde_data.problems.convection.reactions import Reactions
 from gnvpro.pde_data.problems.convection.settings import ImexSettings
 from gnvpro.pde_data.problems.loading import load_problem, registered_problem
 from gnvpro.pde_data.problems.options import make, options_of
-from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.pde_data.storage.provenance import definition_hash
 from tests.pde_data.toy import Decay
 
@@ -82,7 +82,7 @@ def test_arguments_of_a_factory_are_options_too():
 
 
 @dataclass(frozen=True)
-class Built(Rebuilt):
+class Built(PickledWithoutCaches):
     size: int = 3
     made: list = field(default_factory=list, init=False)
 

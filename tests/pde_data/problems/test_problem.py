@@ -7,11 +7,11 @@ import pytest
 
 from gnvpro.pde_data.problems import loading as problems
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.problems.convection.plain import PlainConvectionDiffusionReaction
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.reference_solver import PlainConvectionDiffusionReaction
 from gnvpro.pde_data.problems.loading import as_problem, load_problem, registered_problem
-from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.surrogate.forward_model import ForwardModel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import sph_legendre_p_all
 
 from gnvpro.surrogate.spaces import Array
 
@@ -22,26 +23,20 @@ def turned_harmonics(values: Array, degree: int, angles: Array) -> Array:
 
 
 def spherical_harmonics(degree: int, points: Array) -> Array:
-    """Real orthonormal harmonics up to `degree` at points of the unit sphere: (n, 3) -> (n, (degree + 1)²)."""
+    """Real orthonormal harmonics up to `degree` at points of the unit sphere: (n, 3) -> (n, (degree + 1)²).
+
+    By degree n, and in it by order m from −n to n; those of negative order go with the sine.
+    """
     x, y, z = points.T
-    sine, angle = np.hypot(x, y), np.arctan2(y, x)
-    # Normalised associated Legendre functions, by the recurrences that are stable in the degree.
-    legendre = {(0, 0): np.full_like(z, np.sqrt(1 / (4 * np.pi)))}
-    for m in range(degree + 1):
-        if m:
-            legendre[m, m] = np.sqrt((2 * m + 1) / (2 * m)) * sine * legendre[m - 1, m - 1]
-        if m < degree:
-            legendre[m + 1, m] = np.sqrt(2 * m + 3) * z * legendre[m, m]
-        for n in range(m + 2, degree + 1):
-            a = np.sqrt((4 * n * n - 1) / (n * n - m * m))
-            b = np.sqrt(((n - 1) ** 2 - m * m) / (4 * (n - 1) ** 2 - 1))
-            legendre[n, m] = a * (z * legendre[n - 1, m] - b * legendre[n - 2, m])
-    columns = [
-        legendre[n, abs(m)] * (1 if m == 0 else np.sqrt(2) * (np.cos(m * angle) if m > 0 else np.sin(-m * angle)))
-        for n in range(degree + 1)
-        for m in range(-n, n + 1)
-    ]
-    return np.stack(columns, axis=1)
+    legendre = sph_legendre_p_all(degree, degree, np.arctan2(np.hypot(x, y), z))[0]
+    angle = np.arctan2(y, x)
+    # (−1)^m takes back the sign of Condon and Shortley.
+    around = {
+        m: np.sqrt(2) * (-1) ** m * (np.cos(m * angle) if m > 0 else np.sin(-m * angle))
+        for m in range(-degree, degree + 1)
+    }
+    around[0] = np.ones_like(angle)
+    return np.stack([legendre[n, abs(m)] * around[m] for n in range(degree + 1) for m in range(-n, n + 1)], axis=1)
 
 
 def sphere_grid(n_heights: int, n_angles: int) -> tuple[Array, Array]:

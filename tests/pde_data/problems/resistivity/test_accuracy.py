@@ -7,8 +7,8 @@ from gnvpro.pde_data.problems.accuracy import estimated_error
 from gnvpro.pde_data.problems.resistivity.boundary_elements import reference
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
-from gnvpro.pde_data.problems.resistivity.plain import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
 from gnvpro.pde_data.sampling import draw
 
@@ -25,7 +25,7 @@ def anomalous_error(problem, y):
 @pytest.mark.parametrize(
     ("mesh", "mean", "worst"), [("coarse", 1.1e-3, 2.5e-3), pytest.param("fine", 3e-4, 7e-4, marks=pytest.mark.long)]
 )
-def test_error_of_the_shipped_meshes(mesh, mean, worst):
+def test_error_of_the_meshes(mesh, mean, worst):
     problem = Resistivity(mesh=mesh)
     y = np.concatenate([draw(problem.parameters, 2, np.arange(4)), ENDS])
     error = anomalous_error(problem, y)

@@ -1,4 +1,4 @@
-"""The shipped meshes: fitted, symmetric, and moved as their description says."""
+"""The meshes of the package: fitted, symmetric, and moved as their description says."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MIDPOINTS = np.array([[0.5, 0.0], [0.5, 0.5], [0.0, 0.5]]), np.full(3, 1 / 6)
 
 @pytest.fixture(scope="module", params=["coarse", "fine"])
 def mesh(request):
-    return ReferenceMesh.shipped(request.param)
+    return ReferenceMesh.named(request.param)
 
 
 def test_nodes_lie_on_sphere_surface_and_planes(mesh):
@@ -89,7 +89,7 @@ def test_saved_mesh_is_read_back(mesh, tmp_path):
 
 def test_unknown_mesh():
     with pytest.raises(ValueError, match="expected one of coarse, fine"):
-        ReferenceMesh.shipped("finest")
+        ReferenceMesh.named("finest")
 
 
 def test_a_mesh_that_is_built_is_fitted_and_can_be_moved():

@@ -25,7 +25,7 @@ _FOR_MODES = 2**61
 
 
 @dataclass(frozen=True)
-class ProductionRoute(ConvectionModel):
+class FastSolver(ConvectionModel):
     """Observables and derivatives by the implicit–explicit solver, in full or reduced to a few modes.
 
     Constructing it is cheap; FEniCSx is imported and the solver built at the first solve.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
-from gnvpro.pde_data.problems.convection.plain import PlainConvectionDiffusionReaction
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+from gnvpro.pde_data.problems.convection.reference_solver import PlainConvectionDiffusionReaction
 from gnvpro.pde_data.problems.convection.settings import ImexSettings
 
 SHORT = ConvectionCoefficients(times=(0.05, 0.1), final_time=0.1)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.pde_data.problems.contract import PickledWithoutCaches
 from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
-from gnvpro.pde_data.problems.rebuilt import Rebuilt
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
 from gnvpro.surrogate.errors import UsageError
@@ -32,7 +32,7 @@ _TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
-class PlainResistivity(Rebuilt):
+class PlainResistivity(PickledWithoutCaches):
     """The data of a buried body by trilinear elements on an unfitted grid.
 
     Attributes

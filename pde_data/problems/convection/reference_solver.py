@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients, ConvectionModel
+from gnvpro.pde_data.problems.convection.fast_solver import FastSolver
 from gnvpro.pde_data.problems.convection.forms import function_space, point_values, source, transport_form
-from gnvpro.pde_data.problems.convection.production import ProductionRoute
 from gnvpro.pde_data.problems.convection.settings import ImexSettings
 from gnvpro.pde_data.problems.fenicsx import fenicsx
 from gnvpro.surrogate.errors import UsageError
@@ -54,7 +54,7 @@ class PlainConvectionDiffusionReaction(ConvectionModel):
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """What its own error is measured against: the refined production route, which shares no solver with it."""
-        refined = ProductionRoute(self.coefficients, ImexSettings().refined())
+        refined = FastSolver(self.coefficients, ImexSettings().refined())
         return {"refined production route": refined.evaluate}
 
     @cached_property
