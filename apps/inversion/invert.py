@@ -16,14 +16,12 @@ from gnvpro.apps.console import jsonable
 from gnvpro.apps.inversion import Route
 from gnvpro.apps.inversion.adequacy import Adequacy, adequacy_from_bands, adequacy_from_solves, advice
 from gnvpro.apps.inversion.maximum_a_posteriori import Minimum, find_minima
-from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
 from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.report.report import write_report
 from gnvpro.apps.inversion.result import InversionResult
-from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
-from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
+from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.output import require_new_folder

@@ -1,21 +1,68 @@
-"""The posterior of parameters given observations with normal noise: misfit, density and their derivatives."""
+"""The posterior of parameters given noisy observations, the law of the model's own error, and a normal approximation."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import least_squares
 
-from gnvpro.apps.inversion.posterior.error_model import ErrorModel
-from gnvpro.apps.inversion.posterior.noise import Noise, noise_of
-from gnvpro.apps.inversion.posterior.observations import observations_of
+from gnvpro.apps.inversion.posterior.observations import Noise, noise_of, observations_of
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
+
+# Fewer differences of two models than this say nothing of their spread.
+LEAST = 4
+# Directions of the error that are kept: those that matter beside noise of variance one.
+_MOST_DIRECTIONS, _LEAST_SIZE = 32, 1e-3
+# A parameter on its bound is infinitely far in its normal variable; the search for the mode begins this near.
+_NEAR = 2.0
+_MOST_EVALUATIONS = 50
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """Normal law of accurate less cheap observables in units of the noise, learned where both models were evaluated.
+
+    The mean is a bias, the covariance widens the noise: the cheap posterior is then no narrower than it may be (Kaipio and
+    Somersalo 2007; Cui, Fox and O'Sullivan 2011).
+
+    Attributes
+    ----------
+    mean : (m,)
+    directions, sizes : (m, k), (k,)
+        Orthonormal directions, and the standard deviations along them.
+    """
+
+    mean: Array
+    directions: Array
+    sizes: Array
+
+    @classmethod
+    def learned(cls, differences: Array) -> ErrorModel:
+        """From whitened differences (n, m); of fewer than `LEAST`, the mean is used alone."""
+        n, mean = len(differences), differences.mean(axis=0)
+        if n < LEAST:
+            return cls(mean, np.zeros((len(mean), 0)), np.zeros(0))
+        _, values, rows = np.linalg.svd((differences - mean) / np.sqrt(n - 1), full_matrices=False)
+        kept = (values > _LEAST_SIZE) & (np.arange(len(values)) < _MOST_DIRECTIONS)
+        return cls(mean, rows[kept].T, values[kept])
+
+    def whiten(self, residuals: Array) -> Array:
+        """(I + covariance)^(-1/2) applied to residuals (n, m) in units of the noise; symmetric."""
+        shrink = 1 - 1 / np.sqrt(1 + self.sizes**2)
+        return residuals - ((residuals @ self.directions) * shrink) @ self.directions.T
+
+    def size(self) -> float:
+        """Root mean square, over the observations, of the bias and the spread together."""
+        return float(np.sqrt(((self.mean**2).sum() + (self.sizes**2).sum()) / len(self.mean)))
 
 
 @dataclass(frozen=True)
@@ -24,16 +71,12 @@ class Posterior:
 
     Attributes
     ----------
-    solves
-        The forward model.
     data : (n_out,)
         Observations; NaN where there is none.
     noise
         Of all n_out observables; what it says where nothing was observed does not matter.
-    prior
-        Of the parameters.
     error
-        Of the model's own error, in units of the noise; None where it counts as exact.
+        Of the forward model; None where it counts as exact.
     """
 
     solves: Solves
@@ -81,8 +124,8 @@ class Posterior:
         """Number of observations."""
         return int(self.measured.sum())
 
-    def with_error(self, error: ErrorModel | None) -> Posterior:
-        """The same with another model of the model's error."""
+    def with_error(self, error: ErrorModel) -> Posterior:
+        """The same with another law of the forward model's error."""
         return replace(self, error=error)
 
     def whitened(self, observables: Array) -> Array:
@@ -121,3 +164,54 @@ class Posterior:
         """The same, and its gradient (n, n_in)."""
         observables, gradient = self.solves.pulled_back(self.prior.parameters(z), self.weights)
         return (-self.misfit(observables) - 0.5 * (z**2).sum(axis=1), -self.prior.pull_back(z, gradient) - z)
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """z = centre + factor x makes the posterior of x about standard normal: what samplers start from.
+
+    The centre (n,) is the mode of the normal variables z; the lower triangular factor (n, n), times its transpose, is the
+    covariance by the Gauss-Newton Hessian there.
+    """
+
+    centre: Array
+    factor: Array
+
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
+        """Normal variables (n, n_in) by the approximation."""
+        return self.centre + rng.standard_normal((n, len(self.centre))) @ self.factor.T
+
+    @classmethod
+    def at_mode(cls, posterior: Posterior, start: Array) -> Whitening:
+        """Around the mode nearest to parameters (n_in,).
+
+        Raises
+        ------
+        ArithmeticError
+            The forward model could not be solved on the way.
+        """
+        prior, n = posterior.prior, posterior.prior.size
+
+        def linearized(z: Array) -> tuple[Array, Array]:
+            y = prior.parameters(z[None])
+            observables, jacobian = posterior.solves.linearize(y)
+            if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
+                raise ArithmeticError(f"the forward model could not be solved at {y[0].tolist()}")
+            slopes = prior.pull_back(np.tile(z, (n, 1)), np.eye(n))
+            derivative = posterior.sensitivity(jacobian[0]) @ slopes
+            residuals = posterior.residuals(observables)[0]
+            return np.concatenate([residuals, z]), np.concatenate([derivative, np.eye(n)])
+
+        # least_squares wants residuals and derivative at the same point one after the other.
+        at = functools.lru_cache(1)(lambda z: linearized(np.frombuffer(z)))
+        first = np.clip(prior.latent(start[None])[0], -_NEAR, _NEAR)
+        mode = least_squares(
+            lambda z: at(z.tobytes())[0], first,
+            lambda z: at(z.tobytes())[1],  # pyright: ignore[reportArgumentType]
+            method="lm", max_nfev=_MOST_EVALUATIONS,
+        )  # fmt: skip
+        derivative = at(mode.x.tobytes())[1]
+        root = cholesky(derivative.T @ derivative, lower=True)
+        # (R R^T)^-1 = R^-T R^-1: the transposed inverse is a factor, though an upper triangular one.
+        covariance = solve_triangular(root, np.eye(n), lower=True)
+        return cls(mode.x, cholesky(covariance.T @ covariance, lower=True))

@@ -27,14 +27,7 @@ class Prior:
     """The law of the parameters of a space before anything was measured.
 
     Uniform between bounds, or normal and cut off there; on a simplex, independent uniforms over their sum where the
-    space says so, else uniform on it.
-
-    Attributes
-    ----------
-    space
-        Of the parameters.
-    mean, standard_deviation : (n_in,)
-        Of a normal law per parameter; NaN where it is uniform.
+    space says so, else uniform on it. Mean and standard deviation (n_in,) of a normal law are NaN where it is uniform.
     """
 
     space: Space
@@ -47,9 +40,7 @@ class Prior:
             if normal.any():
                 raise UsageError("parameters that sum to one have the prior of their space; leave out `prior`")
             if not (np.all(self.lower <= 0) and np.all(self.upper > 0)):
-                raise UsageError(
-                    "expected parameters that sum to one with lower bounds of at most 0 and upper ones above"
-                )
+                raise UsageError("parameters that sum to one need lower bounds of at most 0 and upper ones above")
             return
         bounded = np.isfinite(self.lower) & np.isfinite(self.upper)
         if not (bounded | normal).all():
@@ -79,10 +70,8 @@ class Prior:
                     f"expected a prior such as {name}=[0.5, 0.1], mean and standard deviation; got {law!r}"
                 ) from None
             if not (np.isfinite(centre) and 0 < spread < np.inf):
-                raise UsageError(
-                    f"expected a mean and a positive standard deviation for the prior of {name}, "
-                    f"got {centre:g} and {spread:g}"
-                )
+                expected = f"expected a mean and a positive standard deviation for the prior of {name}"
+                raise UsageError(f"{expected}, got {centre:g} and {spread:g}")
             j = space.names.index(name)
             mean[j], deviation[j] = centre, spread
         return cls(space, mean, deviation)
@@ -141,12 +130,9 @@ class Prior:
     def latent(self, y: Array) -> Array:
         """Normal variables (n, n_in) behind parameters (n, n_in); on a simplex one of many."""
         if self.simplex:
-            if self.space.law == "normalised_uniform":
-                # The most likely total of n uniforms that makes none exceed one.
-                total = np.minimum(self.size / 2, 0.98 / y.max(axis=1, keepdims=True))
-                u = y * total
-            else:
-                u = -np.expm1(-y * self.size)
+            # Of uniforms, the most likely total that makes none exceed one.
+            total = np.minimum(self.size / 2, 0.98 / y.max(axis=1, keepdims=True))
+            u = y * total if self.space.law == "normalised_uniform" else -np.expm1(-y * self.size)
             return np.clip(ndtri(u), -_FAR, _FAR)
         u = np.empty_like(y)
         flat, cut = ~self.normal, self.normal

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import umbridge
 
-from gnvpro.apps.inversion.posterior.differences import difference_jacobian
+from gnvpro.apps.inversion.posterior.solves import difference_jacobian
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -20,14 +20,7 @@ class RemoteModel:
     """
 
     def __init__(self, address: str, parameters: Space | None = None, observables: Space | None = None) -> None:
-        """Connect to a model of a server.
-
-        Parameters
-        ----------
-        address
-            Such as `http://127.0.0.1:4242/NAME`, server and name of one of its models.
-        parameters, observables
-            What its vectors mean; without names and bounds otherwise, since the protocol says nothing of them.
+        """Connect to http://HOST:PORT/NAME; without spaces, which the protocol does not tell, vectors have no bounds.
 
         Raises
         ------

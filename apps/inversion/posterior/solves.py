@@ -1,4 +1,4 @@
-"""A forward model that counts what it computes, and can keep the results in a file.
+"""A forward model that counts what it computes, can keep the results in a file, and has a Jacobian in any case.
 
 A chain is the same again from the same seed. So a run that was interrupted is resumed by running it anew: what the
 model computed before is read from the file, whatever sampler needed it, and costs nothing.
@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.inversion.posterior.differences import difference_jacobian
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
-from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.spaces import Array, Space
+
+# Relative to the range of a parameter, or to its size: balances the truncation of a second-order difference and rounding.
+_STEP = 1e-5
 
 
 class Solves:
@@ -30,12 +32,10 @@ class Solves:
 
     Attributes
     ----------
-    evaluated, differentiated
-        Parameters at which observables, and at which derivatives were computed. What came from the file does not count.
+    evaluated, differentiated, remembered
+        Points at which observables, and at which derivatives were computed; and results that came from the file instead.
     failed
         Points, of all that were requested, without finite observables.
-    remembered
-        Results that came from the file.
     """
 
     def __init__(self, model: ForwardModel, memory: Path | None = None, definition: str = "") -> None:
@@ -80,13 +80,7 @@ class Solves:
             return observables, jacobian
 
     def pulled_back(self, y: Array, weights: Callable[[Array], Array]) -> tuple[Array, Array]:
-        """Observables (n, n_out), and the gradients (n, n_in) of a function of them.
-
-        Parameters
-        ----------
-        weights
-            From the observables, the derivative (n, n_out) of the function by them.
-        """
+        """Observables (n, n_out), and gradients (n, n_in) of a function whose derivative by them is weights(observables)."""
         if self._memory is None and hasattr(self.model, "pullback"):
             with self._lock:
                 self.evaluated += len(y)
@@ -215,3 +209,35 @@ class _Memory:
         ]
         with self._connection as database:
             database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", stored)
+
+
+def difference_jacobian(evaluate: Callable[[Array], Array], space: Space, y: Array) -> Array:
+    """Derivatives (n, n_out, n_in) at y (n, n_in) by two more evaluations for each parameter and point.
+
+    In a box, central differences; at a bound, of second order from the inside. On the simplex column j is the derivative
+    towards its corner e_j, which is as good as that along e_j for all that stays on the simplex.
+    """
+    n, n_in = y.shape
+    lower, upper = space.lower_bounds, space.upper_bounds
+    width = upper - lower
+    step = _STEP * np.where(np.isfinite(width), width, np.maximum(np.abs(y).max(axis=0, initial=0), 1.0))
+    here: Array | None = None
+    columns = []
+    for j in range(n_in):
+        unit = np.where(np.arange(n_in) == j, 1.0, 0.0)
+        move = _STEP * (unit - y) if space.constraint == "simplex" else np.tile(step[j] * unit, (n, 1))
+        # A point too near a bound is left to one side only: twice the step away from it.
+        up, down = (y + move <= upper).all(axis=1), (y - move >= lower).all(axis=1)
+        central = up & down & (space.constraint == "box")
+        sign = np.where(up, 1.0, -1.0)[:, None]
+        first = evaluate(np.where(central[:, None], y + move, y + sign * move))
+        second = evaluate(np.where(central[:, None], y - move, y + 2 * sign * move))
+        if here is None and not central.all():
+            here = evaluate(y)
+        size = (_STEP if space.constraint == "simplex" else step[j]) * np.ones((n, 1))
+        ahead = (first - second) / (2 * size)
+        if here is not None:
+            aside = sign * (4 * first - second - 3 * here) / (2 * size)
+            ahead = np.where(central[:, None], ahead, aside)
+        columns.append(ahead)
+    return np.stack(columns, axis=2)

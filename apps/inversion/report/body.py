@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _POSTERIOR_OUTLINES, _PRIOR_OUTLINES, _SEED = 60, 25, 0
 # Electrodes this near the plane of the section, in units of its half width, count as standing in it.
 _NEAR = 0.08
+_ANGLES = np.linspace(0, 2 * np.pi, 121)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 _RECEIVERS: dict[str, Any] = dict(marker=".", color=GREY, linestyle="none")
 _SOURCES: dict[str, Any] = dict(marker="v", color="black", markersize=6, linestyle="none")
 
@@ -41,7 +43,7 @@ def outline_from_above(problem: Resistivity, parameters: Array) -> Array:
     _, volume, azimuth = parameters
     a, b, _ = problem.size(volume) * np.array(problem.semi_axis_ratio)
     turn = np.array([[np.cos(azimuth), -np.sin(azimuth)], [np.sin(azimuth), np.cos(azimuth)]])
-    return (_circle() * (a, b)) @ turn.T
+    return (_CIRCLE * (a, b)) @ turn.T
 
 
 def outline_in_section(problem: Resistivity, parameters: Array, direction: float) -> Array:
@@ -52,12 +54,7 @@ def outline_in_section(problem: Resistivity, parameters: Array, direction: float
     depth, volume, azimuth = parameters
     a, b, c = problem.size(volume) * np.array(problem.semi_axis_ratio)
     half = 1 / np.hypot(np.cos(direction - azimuth) / a, np.sin(direction - azimuth) / b)
-    return _circle() * (half, c) - (0, depth)
-
-
-def _circle() -> Array:
-    angle = np.linspace(0, 2 * np.pi, 121)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return _CIRCLE * (half, c) - (0, depth)
 
 
 @styled
@@ -85,8 +82,7 @@ def body(inversion: InversionResult) -> Figure:
     _draw_outlines(section, inversion, lambda y: outline_in_section(problem, y, direction))
     along = np.array([np.cos(direction), np.sin(direction)])
     above.plot(*np.outer(along, (-1, 1)), ":", color="black", linewidth=0.9)
-    above.set_xlabel("x1 (m)")
-    above.set_ylabel("x2 (m)")
+    above.set(xlabel="x1 (m)", ylabel="x2 (m)")
     above.set_title("from above", fontsize=9)
     # The ground's surface with the electrodes that stand near the plane, as far as the bodies go.
     reach, bottom = 1.25 * max(np.abs(section.get_xlim())), section.get_ylim()[0]
@@ -95,10 +91,8 @@ def body(inversion: InversionResult) -> Figure:
         near = (np.abs(off) < _NEAR * reach) & (np.abs(place) <= reach)
         section.plot(place[near], np.zeros(near.sum()), **style)
     section.axhline(0, color="black", linewidth=1)
-    section.set_xlim(-reach, reach)
-    section.set_ylim(bottom, 0.12 * -bottom)
-    section.set_xlabel("distance along the dotted line (m)")
-    section.set_ylabel("x3 (m)")
+    section.set(xlim=(-reach, reach), ylim=(bottom, 0.12 * -bottom))
+    section.set(xlabel="distance along the dotted line (m)", ylabel="x3 (m)")
     section.set_title(f"vertical section, {np.degrees(direction):.3g}° from x1", fontsize=9)
     for axes in (above, section):
         axes.set_aspect("equal")

@@ -1,4 +1,4 @@
-"""Figures of a posterior: every parameter in its prior, marginals and pairs by route, and the chains themselves."""
+"""Figures of a posterior: every parameter in its prior, marginals and pairs by route, chains; and the numbers behind them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from scipy.stats import gaussian_kde, norm, truncnorm, uniform
 
-from gnvpro.apps.inversion.report.marginals import (
-    LEVEL,
-    TAILS,
-    interval,
-    labelled_parameter,
-    prior_density,
-    prior_interval,
-    prior_spread,
-    relative_spread,
-    unit,
-)
+from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREEN, GREY, RED, styled
-from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.spaces import Array, Space
 
 # None near that of the truth.
 _ROUTE_COLOURS = {"surrogate": BLUE, "delayed": GREEN, "pde": COLOURS[4]}
@@ -38,6 +29,70 @@ _CONTOURS = [0.5, 0.95]
 _FEWEST_FOR_CONTOURS = 200
 # Of chains: all but the colour of the truth.
 _CHAIN_COLOURS = tuple(colour for colour in COLOURS if colour != RED)
+# Draws of the prior that its quantiles are taken from, and their seed.
+_PRIOR_DRAWS, _SEED = 1 << 14, 0
+LEVEL = 0.95
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+
+
+def interval(inversion: InversionResult) -> Array:
+    """Credible interval (n_in, 2) of every parameter at `LEVEL`, by the draws of the best route.
+
+    Without draws it is that of the Laplace approximation, cut off at the bounds.
+    """
+    if inversion.best_chains is not None:
+        return inversion.best_chains.quantiles(*TAILS).T
+    best, prior = inversion.map, inversion.density.prior
+    ends = best.parameters[:, None] + norm.ppf(TAILS) * best.standard_deviations[:, None]
+    return np.clip(ends, prior.lower[:, None], prior.upper[:, None])
+
+
+def spread(inversion: InversionResult) -> Array:
+    """Posterior standard deviations (n_in,) of the draws; else Laplace's or the prior's: Laplace's knows no bounds."""
+    if inversion.best_chains is not None:
+        return inversion.best_chains.standard_deviation
+    return np.minimum(inversion.map.standard_deviations, prior_spread(inversion.density.prior))
+
+
+def relative_spread(inversion: InversionResult) -> Array:
+    """Posterior over prior standard deviation (n_in,): near 0 the data inform a parameter well, near 1 not at all."""
+    return spread(inversion) / prior_spread(inversion.density.prior)
+
+
+def best_informed(inversion: InversionResult, most: int) -> list[int]:
+    """At most so many parameters, those that the data inform best, in the order of the space."""
+    return sorted(np.argsort(relative_spread(inversion), kind="stable")[:most].tolist())
+
+
+def prior_spread(prior: Prior) -> Array:
+    """Prior standard deviations (n_in,)."""
+    return np.sqrt(np.diagonal(prior.moments[1]))
+
+
+def prior_interval(prior: Prior) -> Array:
+    """Of every parameter (n_in, 2): between its quantiles at `LEVEL`."""
+    return np.quantile(_draws(prior), TAILS, axis=0).T
+
+
+def prior_density(prior: Prior, parameter: int, at: Array) -> Array:
+    """Density (n,) of one parameter under the prior, 0 outside its bounds; on a simplex a kernel estimate from draws."""
+    low, high = prior.lower[parameter], prior.upper[parameter]
+    if prior.simplex:
+        return np.where((at >= low) & (at <= high), gaussian_kde(_draws(prior)[:, parameter])(at), 0.0)
+    if not prior.normal[parameter]:
+        return uniform.pdf(at, low, high - low)
+    mean, deviation = prior.mean[parameter], prior.standard_deviation[parameter]
+    return truncnorm.pdf(at, (low - mean) / deviation, (high - mean) / deviation, mean, deviation)
+
+
+def labelled_parameter(space: Space, parameter: int) -> str:
+    """Name of a parameter with its unit."""
+    unit = space.unit(parameter)
+    return space.names[parameter] + ("" if unit in ("1", "unknown") else f" ({unit})")
+
+
+def _draws(prior: Prior) -> Array:
+    return prior.draw(np.random.default_rng(_SEED), _PRIOR_DRAWS)
 
 
 def route_colour(route: str) -> str:
@@ -74,14 +129,12 @@ def in_prior(inversion: InversionResult) -> Figure:
             left.plot(standardised(values), rows, zorder=3, linestyle="none", **style)
             handles.append(Line2D([], [], linestyle="none", **style))
     left.set_yticks(rows, inversion.names)
-    left.set_ylim(prior.size - 0.4, -0.6)
-    left.set_xlabel("(parameter − prior mean) / prior standard deviation")
+    left.set(ylim=(prior.size - 0.4, -0.6), xlabel="(parameter − prior mean) / prior standard deviation")
     ratios = relative_spread(inversion)
     drawn = right.barh(rows, ratios, height=0.6, color=bars[0][1] if bars else BLUE)
     right.bar_label(drawn, fmt="%.2g", fontsize=7, padding=2)
     right.axvline(1, color=GREY, linewidth=0.8)
-    right.set_xlim(0, 1.2 * max(1.0, float(ratios.max())))
-    right.set_xlabel("posterior / prior standard deviation")
+    right.set(xlim=(0, 1.2 * max(1.0, float(ratios.max()))), xlabel="posterior / prior standard deviation")
     right.tick_params(left=False)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
     return figure
@@ -130,7 +183,9 @@ def pairs(inversion: InversionResult, shown: Sequence[int]) -> Figure:
         grid[-1, k].set_xlabel(labels[k], fontsize=8)
         if k:
             grid[k, 0].set_ylabel(labels[k], fontsize=8)
-    handles = [Line2D([], [], color=route_colour(route), label=one.route) for route, one in inversion.chains.items()]
+    handles = [
+        Line2D([], [], color=route_colour(route), label=chains.route) for route, chains in inversion.chains.items()
+    ]
     handles += [
         Line2D([], [], color=GREY, linestyle="--", label="prior"),
         Line2D([], [], color="black", marker="x", linewidth=0.8, label="most probable point"),
@@ -178,5 +233,5 @@ def traces(inversion: InversionResult, shown: Sequence[int]) -> Figure:
             axes.margins(x=0.01)
         column[-1].set_xlabel("draw of the chain")
     for axes, j in zip(grid[:, 0], shown, strict=True):
-        axes.set_ylabel(unit(space, j))
+        axes.set_ylabel("" if space.unit(j) in ("1", "unknown") else space.unit(j))
     return figure

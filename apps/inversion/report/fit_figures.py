@@ -26,7 +26,7 @@ _MISSING = "#d0d0d0"
 def standardised(inversion: InversionResult) -> Array:
     """Fitted less observed in standard deviations of each observation (n_out,); NaN where there is none.
 
-    Where the noise is correlated these are not independent, as `Fit.residuals` are.
+    Where the noise is correlated these are not independent, as `InversionResult.residuals` are.
     """
     posterior = inversion.density
     return (inversion.fitted - posterior.data) / posterior.noise.standard_deviations
@@ -52,10 +52,12 @@ def images(inversion: InversionResult) -> Figure:
     figure = Figure(figsize=(9.2, 2.45 * len(shown) + 0.6), layout="constrained")
     grid = figure.subplots(len(shown), 3, squeeze=False, sharex=True, sharey=True)
     top = float(np.log10(max(np.nanmax(np.abs(observed[shown])), np.finfo(float).tiny)))
-    values = [draw_image(row[0], space, observed[i], top) for row, i in zip(grid, shown, strict=True)]
-    left = [_draw_residuals(row[2], space, residuals[i]) for row, i in zip(grid, shown, strict=True)]
+    values: Any = None
+    left: Any = None
     for row, i in zip(grid, shown, strict=True):
+        values = draw_image(row[0], space, observed[i], top)
         draw_image(row[1], space, fitted[i], top)
+        left = _draw_residuals(row[2], space, residuals[i])
         row[0].set_ylabel(f"{names[i]}\n{labelled(space.axes[-1])}")
         for axes in row:
             axes.set_facecolor(_MISSING)
@@ -63,18 +65,15 @@ def images(inversion: InversionResult) -> Figure:
         axes.set_title(title, fontsize=9)
     for axes in grid[-1]:
         axes.set_xlabel(labelled(space.axes[-2]))
-    figure.colorbar(values[0], ax=grid[:, :2].ravel().tolist(), shrink=0.8, label=f"log10 |·|{in_units(space)}")
-    figure.colorbar(
-        left[0], ax=grid[:, 2].tolist(), shrink=0.8, extend="both", label="standard deviations of the noise"
-    )
+    figure.colorbar(values, ax=grid[:, :2].ravel().tolist(), shrink=0.8, label=f"log10 |·|{in_units(space)}")
+    figure.colorbar(left, ax=grid[:, 2].tolist(), shrink=0.8, extend="both", label="standard deviations of the noise")
     return figure
 
 
 def _draw_residuals(axes: Axes, space: Space, values: Array) -> Any:
     x, y = (np.asarray(axis.labels, float) for axis in space.axes[-2:])
-    picture = axes.pcolormesh(
-        x, y, values.T, vmin=-_RESIDUAL_RANGE, vmax=_RESIDUAL_RANGE, cmap="RdBu_r", rasterized=True
-    )
+    top = _RESIDUAL_RANGE
+    picture = axes.pcolormesh(x, y, values.T, vmin=-top, vmax=top, cmap="RdBu_r", rasterized=True)
     axes.set_aspect("equal")
     axes.grid(visible=False)
     return picture

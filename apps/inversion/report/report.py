@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from gnvpro.apps.inversion.report import body, figures, fit_figures, tables
-from gnvpro.apps.inversion.report.marginals import best_informed
+from gnvpro.apps.inversion.adequacy import REFUSE_ABOVE, WARN_ABOVE
+from gnvpro.apps.inversion.maximum_a_posteriori import Minimum
+from gnvpro.apps.inversion.report import body, figures, fit_figures
+from gnvpro.apps.inversion.report.figures import interval, labelled_parameter, relative_spread
 from gnvpro.apps.inversion.result import InversionResult
+from gnvpro.apps.inversion.sampling.chains import RHAT, shift
 from gnvpro.apps.reports import images
 from gnvpro.apps.reports.page import origin_rows, pictures, render
+from gnvpro.surrogate.formatting import seconds
 
 # Parameters with marginals, pairs and chains; with a column of a table; with a row that is open; minima that are listed.
 MOST_PARAMETERS, MOST_COLUMNS, MOST_ROWS, MOST_MINIMA = 6, 3, 12, 10
@@ -19,28 +25,20 @@ MOST_PARAMETERS, MOST_COLUMNS, MOST_ROWS, MOST_MINIMA = 6, 3, 12, 10
 
 def write_report(path: Path, inversion: InversionResult, command: str) -> None:
     """Write the report of an inversion; `command` is what to type to get the same again, empty for none."""
-    shown, columns = best_informed(inversion, MOST_PARAMETERS), best_informed(inversion, MOST_COLUMNS)
+    columns = figures.best_informed(inversion, MOST_COLUMNS)
     page = render(
-        __package__,
-        inversion=inversion,
-        headlines=tables.headlines(inversion),
-        parameters=tables.parameters(inversion),
-        most_rows=MOST_ROWS,
-        shown=[inversion.names[j] for j in columns],
-        minima=[tables.minimum(inversion, local, columns) for local in inversion.minima[:MOST_MINIMA]],
-        corrected=None if inversion.corrected is None else tables.minimum(inversion, inversion.corrected, columns),
-        correction=tables.correction(inversion),
-        pictures=_pictures(inversion, shown),
-        costs=tables.costs(inversion),
-        shifts=tables.shifts(inversion, columns),
-        notes=tables.notes(inversion),
-        command=command,
-        origin=_origin(inversion),
-    )
+        __package__, inversion=inversion, headlines=headlines(inversion), parameters=parameters(inversion),
+        most_rows=MOST_ROWS, shown=[inversion.names[j] for j in columns],
+        minima=[minimum(inversion, local, columns) for local in inversion.minima[:MOST_MINIMA]],
+        corrected=None if inversion.corrected is None else minimum(inversion, inversion.corrected, columns),
+        correction=correction(inversion), pictures=_pictures(inversion), costs=costs(inversion),
+        shifts=shifts(inversion, columns), notes=notes(inversion), command=command, origin=_origin(inversion),
+    )  # fmt: skip
     path.write_text(page, encoding="utf-8")
 
 
-def _pictures(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str, str]]:
+def _pictures(inversion: InversionResult) -> list[dict[str, str]]:
+    shown = figures.best_informed(inversion, MOST_PARAMETERS)
     drawn: list[tuple[str, Figure, str]] = []
     if body.body_problem(inversion) is not None:
         caption = "Outlines of the body. The section is the vertical plane through its centre along the dotted line."
@@ -52,7 +50,12 @@ def _pictures(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str
         "standard deviation relative to the prior's; near one the data say nothing of a parameter.",
     ))  # fmt: skip
     if inversion.chains:
-        drawn.append(("Posterior", figures.pairs(inversion, shown), _pairs_caption(inversion, shown)))
+        some = f"The {len(shown)} of {len(inversion.names)} parameters that the data inform best. "
+        caption = some * (len(shown) < len(inversion.names)) + (
+            "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the range "
+            "of the prior is above each marginal."
+        )
+        drawn.append(("Posterior", figures.pairs(inversion, shown), caption))
     drawn += _fit_pictures(inversion)
     if inversion.chains:
         caption = (
@@ -61,14 +64,6 @@ def _pictures(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str
         )
         drawn.append(("Chains", figures.traces(inversion, shown), caption))
     return pictures(drawn)
-
-
-def _pairs_caption(inversion: InversionResult, shown: Sequence[int]) -> str:
-    some = f"The {len(shown)} of {len(inversion.names)} parameters that the data inform best. "
-    return some * (len(shown) < len(inversion.names)) + (
-        "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the range "
-        "of the prior is above each marginal."
-    )
 
 
 def _fit_pictures(inversion: InversionResult) -> list[tuple[str, Figure, str]]:
@@ -107,3 +102,136 @@ def _origin(inversion: InversionResult) -> list[tuple[str, str]]:
         ("prior", "; ".join(laws)),
         *origin_rows(),
     ]
+
+
+def headlines(inversion: InversionResult) -> list[tuple[str, str]]:
+    """A value and what it says, for the cards on top."""
+    n, chains, adequacy = inversion.density.n_data, inversion.best_chains, inversion.adequacy
+    usual = f"1 ± {2 * np.sqrt(2 / n):.2g} is usual of {n:,} observations with noise of this size"
+    fit = f"chi-squared per observation at the most probable point, by {inversion.fitted_by}; {usual}"
+    cards = [(f"{inversion.chi_squared:.3g}", fit)]
+    if chains is not None:
+        worst = float(chains.split_rhat.max())
+        verdict = f"below {RHAT}, the chains agree"
+        if not chains.converged:
+            verdict = f"not below {RHAT}, draw more before relying on it"
+        cards.append((f"{worst:.3f}", f"largest split R-hat of {chains.route}: {verdict}"))
+        cards.append((f"{chains.effective.min():,.0f}", "effective samples of the parameter that has fewest"))
+    if adequacy is not None:
+        verdict = "fit" if adequacy.adequate else "not fit" if adequacy.refused else "doubtful"
+        cards.append((verdict, f"the surrogate has an {adequacy}"))
+    if inversion.truth is not None:
+        low, high = interval(inversion).T
+        inside = int(((inversion.truth >= low) & (inversion.truth <= high)).sum())
+        cards.append((f"{inside} of {len(low)}", "parameters have the truth in their 95 % interval"))
+    return [*cards, (seconds(inversion.seconds), "in all")]
+
+
+def parameters(inversion: InversionResult) -> list[dict[str, Any]]:
+    """Rows of the table of parameters, those that the data inform best first."""
+    prior, best, chains = inversion.density.prior, inversion.map, inversion.best_chains
+    ratios, credible, deviations = relative_spread(inversion), interval(inversion), figures.spread(inversion)
+    before = figures.prior_interval(prior)
+    box = ~prior.normal & (not prior.simplex)
+    before[box] = np.stack([prior.lower, prior.upper], axis=1)[box]
+    rows = []
+    for j in np.argsort(ratios, kind="stable").tolist():
+        low, high = credible[j].tolist()
+        deviation = float(deviations[j])
+        row = dict(
+            name=labelled_parameter(prior.space, j),
+            best=rounded(float(best.parameters[j]), deviation) + (" (at a bound)" if best.at_bound[j] else ""),
+            deviation=f"{deviation:.2g}",
+            interval=f"{rounded(low, deviation)} to {rounded(high, deviation)}",
+            prior=f"{before[j, 0]:.3g} to {before[j, 1]:.3g}",
+            learned=f"{ratios[j]:.2g}",
+        )
+        if chains is not None:
+            row |= dict(rhat=f"{chains.split_rhat[j]:.3f}", effective=f"{chains.effective[j]:,.0f}")
+        if inversion.truth is not None:
+            truth = float(inversion.truth[j])
+            row |= dict(truth=rounded(truth, deviation) + ("" if low <= truth <= high else " (outside)"))
+        rows.append(row)
+    return rows
+
+
+def rounded(value: float, deviation: float) -> str:
+    """A value to the second digit of its standard deviation."""
+    if not 1e-6 < deviation < 1e4:
+        return f"{value:.5g}"
+    return f"{value:.{max(0, 1 - int(np.floor(np.log10(deviation))))}f}"
+
+
+def minimum(inversion: InversionResult, local: Minimum, shown: Sequence[int]) -> dict[str, Any]:
+    """A row of the table of minima, with the values of some parameters."""
+    lowest = inversion.minima[0]
+    known = lowest.standard_deviations > 0
+    distance = (local.parameters - lowest.parameters)[known] / lowest.standard_deviations[known]
+    deviations = local.standard_deviations
+    return dict(
+        higher=f"{local.value - lowest.value:.3g}", apart=f"{np.abs(distance).max(initial=0):.2g}",
+        chi_squared=f"{2 * local.misfit / inversion.density.n_data:.4g}", starts=local.starts,
+        iterations=local.iterations, converged="yes" if local.converged else "no",
+        values=[f"{rounded(local.parameters[j], deviations[j])} ± {deviations[j]:.2g}" for j in shown],
+    )  # fmt: skip
+
+
+def correction(inversion: InversionResult) -> str:
+    """How far the PDE moved the best point, in words; empty without one."""
+    moved = inversion.correction()
+    if moved is None:
+        return ""
+    j = int(np.abs(moved).argmax())
+    return f"The PDE moves the best point by up to {abs(moved[j]):.2g} standard deviations ({inversion.names[j]})."
+
+
+def costs(inversion: InversionResult) -> list[dict[str, str]]:
+    """A row for every route."""
+    rows = []
+    for chains in inversion.chains.values():
+        least, about = float(chains.effective.min()), chains.about
+        how = [f"{about['divergences']} divergences"] if "divergences" in about else []
+        how += [f"{100 * about['acceptance']:.0f} % accepted"] if "acceptance" in about else []
+        rows.append(dict(
+            route=chains.route, draws=f"{chains.draws.shape[0]} × {chains.draws.shape[1]:,}",
+            pde=f"{chains.accurate:,}", cheap=f"{chains.cheap:,}", derivatives=f"{chains.derivatives:,}",
+            wall=seconds(chains.wall_seconds), cpu=seconds(chains.cpu_seconds), effective=f"{least:,.0f}",
+            per_solve=f"{least / chains.accurate:.2g}" if chains.accurate else "–",
+            per_second=f"{least / chains.wall_seconds:.2g}" if chains.wall_seconds else "–", how=", ".join(how),
+        ))  # fmt: skip
+    return rows
+
+
+def shifts(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str, Any]]:
+    """Of every other route against the best: in its standard deviations, and ratios of these."""
+    rows, routes = [], list(inversion.chains.values())
+    for chains in routes[1:]:
+        best = routes[0]
+        means, ratios = shift(chains, best)
+        # What two sets of draws of one posterior differ by.
+        chance = np.max(np.hypot(chains.monte_carlo_error, best.monte_carlo_error) / best.standard_deviation)
+        values = [f"{means[j]:+.2g}; {ratios[j]:.2f}" for j in shown]
+        largest = f"{np.abs(means).max():.2g}"
+        rows.append(dict(route=chains.route, largest=largest, values=values, noise=f"{chance:.1g}"))
+    return rows
+
+
+def notes(inversion: InversionResult) -> list[str]:
+    """Reasons not to rely on the numbers."""
+    notes, adequacy = [], inversion.adequacy
+    for chains in inversion.chains.values():
+        if not chains.converged:
+            notes.append(
+                f"{chains.route}: split R-hat {chains.split_rhat.max():.3f} is not below {RHAT}; its chains have not drawn "
+                "long enough, or there are several minima."
+            )
+        if chains.about.get("divergences"):
+            notes.append(f"{chains.route}: {chains.about['divergences']} divergences; it may miss narrow parts.")
+    if not inversion.map.converged:
+        notes.append("The search for the most probable point ended before its tolerance.")
+    if adequacy is not None and not adequacy.adequate:
+        notes.append(
+            f"The error of the surrogate is more than {REFUSE_ABOVE if adequacy.refused else WARN_ABOVE:g} of the noise or "
+            "of a posterior standard deviation: draws on the surrogate alone may be off."
+        )
+    return notes

@@ -45,12 +45,8 @@ class Chains:
 
     Attributes
     ----------
-    space
-        Of the parameters.
-    draws : (n_chains, n_draws, n_in)
-        Parameters.
-    latent : (n_chains, n_draws, n_in)
-        The normal variables behind them (`prior`).
+    draws, latent : (n_chains, n_draws, n_in)
+        Parameters, and the normal variables behind them (`prior`).
     route
         In words, which sampler on which model.
     cheap, accurate, derivatives
@@ -176,12 +172,6 @@ def effective_samples(draws: Array) -> float:
 
 
 def shift(chains: Chains, reference: Chains) -> tuple[Array, Array]:
-    """How far a posterior is from another: differences of means in its standard deviations, and ratios of these.
-
-    Returns
-    -------
-    (n_in,), (n_in,)
-        (mean - reference mean) / reference standard deviation, and standard deviation / reference one.
-    """
+    """Differences of means (n_in,) from the reference's in its standard deviations, and ratios (n_in,) of these."""
     spread = reference.standard_deviation
     return (chains.mean - reference.mean) / spread, chains.standard_deviation / spread

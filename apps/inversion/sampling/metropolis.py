@@ -1,4 +1,10 @@
-"""Random-walk Metropolis, several chains at once: on a posterior by itself, and as the cheap part of delayed acceptance."""
+"""Random-walk Metropolis of several chains at once: on a posterior by itself, and proposing in delayed acceptance.
+
+In delayed acceptance a cheap chain on the surrogate proposes and the PDE accepts (Christen and Fox 2005). Whatever the
+surrogate's error, the draws are of the PDE's posterior; the error costs acceptance only. While the chains warm up, the
+difference of the two models is learned and taken into the cheap posterior; then it stays as it is, since a chain whose
+transitions went on changing would need another proof.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +13,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.posterior import ErrorModel, Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, Cost
 from gnvpro.apps.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 # Best share of accepted proposals, between that of one dimension and of many (Gelman, Roberts and Gilks 1996).
 _BEST_ACCEPTANCE = 0.3
+# Steps of the cheap chain from proposal to proposal, per parameter: then it has about forgotten where it began.
+_STEPS_PER_PARAMETER = 10
+# Differences of the two models that their error is learned from, the latest.
+_LATEST = 512
 
 
 @dataclass
 class RandomWalk:
-    """Normal steps of a given shape, whose size adapts during warm-up.
-
-    Attributes
-    ----------
-    factor : (n, n)
-        Of the covariance of the posterior, about.
-    scale
-        Of the steps, in units of it.
-    """
+    """Normal steps, whose size adapts during warm-up: `scale` times a `factor` (n, n) of about the posterior's covariance."""
 
     factor: Array
     scale: float = 0.0
@@ -45,17 +47,12 @@ class RandomWalk:
         rng: np.random.Generator,
         adapt: bool = False,
     ) -> tuple[Array, Array, float]:
-        """Some steps of every chain.
-
-        Parameters
-        ----------
-        z, density : (n_chains, n), (n_chains,)
-            Where the chains are, and its log density.
+        """So many steps of every chain, from z (n_chains, n) of log density (n_chains,).
 
         Returns
         -------
         z, density, acceptance
-            Where they are then, and the share of steps that were accepted.
+            Where the chains are then, and the share of steps that were accepted.
         """
         z, density, accepted = z.copy(), density.copy(), 0
         for _ in range(steps):
@@ -87,10 +84,8 @@ def sample_metropolis(
     ----------
     draws, tune
         Of every chain; `tune` are thrown away.
-    start : (n_chains, n)
-        Normal variables where the chains begin.
-    factor : (n, n)
-        Of the covariance of the posterior, about.
+    start, factor : (n_chains, n), (n, n)
+        Normal variables where the chains begin; a factor of about the covariance of the posterior.
     accurate
         The forward model is the PDE, and is counted as that.
 
@@ -114,3 +109,101 @@ def sample_metropolis(
             report(k + 1, tune + draws, f"{k + 1} of {tune + draws} steps")
     about = {"acceptance": float(np.mean(rates)), "tune": tune}
     return Chains.of(posterior.prior, latent, "random walk on the " + ("PDE" if accurate else "surrogate"), cost, about)
+
+
+def sample_delayed(
+    cheap: Posterior,
+    accurate: Posterior,
+    *,
+    draws: int,
+    tune: int,
+    seed: int,
+    start: Array,
+    factor: Array,
+    steps: int | None = None,
+    learn: bool = True,
+    report: Report | None = None,
+) -> Chains:
+    """Draw from the accurate posterior by proposals of the cheap one, of the same observations, noise and prior.
+
+    Parameters
+    ----------
+    draws, tune
+        Accurate solves of every chain; what is drawn while tuning is thrown away.
+    start, factor
+        As for `sample_metropolis`; draws of the cheap posterior are good starts.
+    steps
+        Of the cheap chain between two accurate solves; ten per parameter without.
+    learn
+        Whether the cheap posterior learns the model error while tuning.
+
+    Raises
+    ------
+    ArithmeticError
+        One of the models could not be solved where a chain begins.
+    """
+    rng, walk, prior = np.random.default_rng(seed), RandomWalk(factor), cheap.prior
+    steps = steps or _STEPS_PER_PARAMETER * prior.size
+    cost = Cost(cheap.solves, accurate.solves)
+    z, learned = start.copy(), _Differences(cheap, accurate)
+    solved = learned.solve(z)
+    high = _log_density(accurate, solved, z)
+    if not np.isfinite(high).all():
+        raise ArithmeticError("the PDE could not be solved where a chain begins")
+    low = cheap.log_density(z)
+    if not np.isfinite(low).all():  # a proposal would never lead back, and so none be accepted
+        raise ArithmeticError("the surrogate could not be evaluated where a chain begins")
+    if learn:
+        cheap = cheap.with_error(learned.error())
+        low = cheap.log_density(z)
+    latent, accepted, cheap_rates = np.empty((len(z), draws, prior.size)), np.zeros((len(z), draws), bool), []
+    for k in range(tune + draws):
+        proposed, new_low, rate = walk.walk(cheap.log_density, z, low, steps, rng, adapt=k < tune)
+        moved = (proposed != z).any(axis=1)
+        new_high = high.copy()
+        new_high[moved] = _log_density(accurate, learned.solve(proposed[moved]), proposed[moved])
+        with np.errstate(invalid="ignore"):
+            taken = moved & (np.log(rng.random(len(z))) < (new_high - high) - (new_low - low))
+        z[taken], low[taken], high[taken] = proposed[taken], new_low[taken], new_high[taken]
+        if k >= tune:
+            latent[:, k - tune], accepted[:, k - tune] = z, taken
+            cheap_rates.append(rate)
+        elif learn and (k + 1 == tune or (k + 1).bit_count() == 1):  # after 1, 2, 4, … rounds, and at the end
+            cheap = cheap.with_error(learned.error())
+            low = cheap.log_density(z)
+        if report is not None:
+            report(k + 1, tune + draws, f"{k + 1} of {tune + draws} PDE solves a chain")
+    about = {
+        "acceptance": float(accepted.mean()), "acceptance_of_cheap_chain": float(np.mean(cheap_rates)), "tune": tune,
+        "cheap_steps": steps, "model_error_learned": learn, "model_error_in_noise": learned.error().size(),
+        "pde_failed": learned.failed,
+    }  # fmt: skip
+    return Chains.of(prior, latent, "delayed acceptance by the PDE", cost, about, accepted=accepted)
+
+
+def _log_density(accurate: Posterior, observables: Array, z: Array) -> Array:
+    return -accurate.misfit(observables) - 0.5 * (z**2).sum(axis=1)
+
+
+class _Differences:
+    """Accurate less cheap observables in units of the noise, wherever the accurate model was solved."""
+
+    def __init__(self, cheap: Posterior, accurate: Posterior) -> None:
+        self._cheap, self._accurate, self._differences, self.failed = cheap, accurate, [], 0
+
+    def solve(self, z: Array) -> Array:
+        """Accurate observables (n, n_out) at normal variables (n, n_in), the differences kept."""
+        if not len(z):
+            return np.zeros((0, self._accurate.solves.observables.size))
+        y = self._cheap.prior.parameters(z)
+        solved = self._accurate.solves.evaluate(y)
+        ok = np.isfinite(solved).all(axis=1)
+        self.failed += int((~ok).sum())
+        if ok.any():
+            approximate = self._cheap.solves.evaluate(y[ok])
+            self._differences.extend(self._accurate.whitened(solved[ok]) - self._cheap.whitened(approximate))
+        return solved
+
+    def error(self) -> ErrorModel:
+        """What has been learned so far."""
+        return ErrorModel.learned(np.array(self._differences[-_LATEST:]))

@@ -9,8 +9,7 @@ import numpy as np
 import nutpie
 from nutpie.compiled_pyfunc import from_pyfunc
 
-from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.inversion.posterior.whitening import Whitening
+from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
 from gnvpro.apps.inversion.sampling.chains import Chains, Cost
 from gnvpro.apps.progress import Report
 from gnvpro.surrogate.spaces import Array
@@ -29,14 +28,8 @@ def sample_nuts(
 ) -> Chains:
     """Draw from a posterior by its gradient.
 
-    The same seed gives the same draws: chains share nothing, whatever order they run in.
-
-    Parameters
-    ----------
-    whitening
-        Where the chains begin, and the scale of every direction there: with these the sampler has little to adapt to.
-    accurate
-        The forward model is the PDE, and is counted as that.
+    The chains begin by the normal approximation, `whitening`, which leaves the sampler little to adapt to. The same seed
+    gives the same draws: chains share nothing, whatever order they run in. `accurate`: see `sample_metropolis`.
 
     Raises
     ------
@@ -73,7 +66,9 @@ def sample_nuts(
 
     def follow(progress: list[Any]) -> None:
         if report is not None:
-            done, total = (sum(getattr(one, what) for one in progress) for what in ("finished_draws", "total_draws"))
+            done, total = (
+                sum(getattr(chain, what) for chain in progress) for what in ("finished_draws", "total_draws")
+            )
             report(done, total, f"{done} of {total} draws")
 
     try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.comparison.fresh_solves import FRESH
-from gnvpro.apps.inversion.posterior.noise import Noise, noise_of
+from gnvpro.apps.inversion.posterior.observations import Noise, noise_of
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.data import solved_samples

@@ -17,8 +17,8 @@ import numpy as np
 from rich.table import Table
 
 from gnvpro.apps.inversion.adequacy import adequacy_from_solves
+from gnvpro.apps.inversion.posterior.posterior import Whitening
 from gnvpro.apps.inversion.posterior.prior import Prior
-from gnvpro.apps.inversion.posterior.whitening import Whitening
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.progress import Report

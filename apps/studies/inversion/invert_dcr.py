@@ -16,7 +16,7 @@ import numpy as np
 from rich.table import Table
 
 from gnvpro.apps.inversion.invert import invert
-from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.observations import Noise
 from gnvpro.apps.inversion.sampling.chains import Chains, effective_samples
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration

@@ -16,10 +16,9 @@ from rich.table import Table
 
 from gnvpro.apps.inversion.adequacy import Adequacy
 from gnvpro.apps.inversion.invert import approximate, measure_adequacy
-from gnvpro.apps.inversion.report.marginals import labelled_parameter
+from gnvpro.apps.inversion.report.figures import labelled_parameter
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
-from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
-from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
+from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import COLOURS, styled

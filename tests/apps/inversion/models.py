@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.observations import Noise
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves

@@ -7,8 +7,7 @@ import pytest
 from scipy.optimize import least_squares, minimize
 
 from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
-from gnvpro.apps.inversion.posterior.error_model import ErrorModel
-from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.posterior import ErrorModel, Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.surrogate.spaces import Space

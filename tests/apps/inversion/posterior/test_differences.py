@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gnvpro.apps.inversion.posterior.differences import difference_jacobian
+from gnvpro.apps.inversion.posterior.solves import difference_jacobian
 from gnvpro.surrogate.spaces import Space
 
 RNG = np.random.default_rng(0)

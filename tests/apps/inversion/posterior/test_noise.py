@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.posterior.noise import Noise, noise_of
+from gnvpro.apps.inversion.posterior.observations import Noise, noise_of
 from gnvpro.surrogate.errors import UsageError
 from tests.apps.inversion.models import correlated, covariance, independent
 from tests.calculus import assert_adjoint

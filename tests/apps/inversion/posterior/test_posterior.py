@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from gnvpro.apps.inversion.posterior.error_model import ErrorModel
-from gnvpro.apps.inversion.posterior.noise import Noise
-from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.observations import Noise
+from gnvpro.apps.inversion.posterior.posterior import ErrorModel, Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from tests.apps.inversion.models import (
@@ -149,7 +148,6 @@ def test_whitening_of_the_model_error_is_the_inverse_root(n, m):
     np.testing.assert_allclose(error.whiten(np.eye(m)), dense, atol=2e-6)
     np.testing.assert_allclose(error.mean, differences.mean(axis=0))
     np.testing.assert_allclose(error.size() ** 2, ((error.mean**2).sum() + np.trace(kept)) / m, rtol=1e-5)
-    assert error.n == n
 
 
 def test_noise_of_no_observation_does_not_matter():

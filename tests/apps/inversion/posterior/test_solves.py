@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
-from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.posterior.whitening import Whitening
-from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
-from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
+from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from tests.apps.inversion.models import (
     Analytic,

@@ -8,12 +8,12 @@ from scipy.integrate import trapezoid
 from scipy.stats import kstest, norm
 
 from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
-from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.observations import Noise
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.report import figures, fit_figures
 from gnvpro.apps.inversion.report.body import body, body_problem, outline_from_above, outline_in_section
-from gnvpro.apps.inversion.report.marginals import (
+from gnvpro.apps.inversion.report.figures import (
     best_informed,
     interval,
     prior_density,

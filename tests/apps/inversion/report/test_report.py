@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 
 from gnvpro.apps.inversion.adequacy import Adequacy
-from gnvpro.apps.inversion.posterior.noise import Noise
-from gnvpro.apps.inversion.report.report import MOST_PARAMETERS, write_report
-from gnvpro.apps.inversion.report.tables import costs, headlines, minimum, notes, parameters, rounded, shifts
+from gnvpro.apps.inversion.posterior.observations import Noise
+from gnvpro.apps.inversion.report.report import (
+    MOST_PARAMETERS,
+    costs,
+    headlines,
+    minimum,
+    notes,
+    parameters,
+    rounded,
+    shifts,
+    write_report,
+)
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from tests.apps.inversion.linear import FIT, box, images, invert
 

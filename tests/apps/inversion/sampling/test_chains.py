@@ -18,9 +18,8 @@ from gnvpro.apps.inversion.adequacy import (
     advice,
 )
 from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
-from gnvpro.apps.inversion.posterior.error_model import LEAST, ErrorModel
-from gnvpro.apps.inversion.posterior.noise import Noise
-from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.observations import Noise
+from gnvpro.apps.inversion.posterior.posterior import LEAST, ErrorModel, Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.result import InversionResult

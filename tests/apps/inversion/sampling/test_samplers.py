@@ -9,12 +9,10 @@ from arviz_stats import ess
 from scipy import stats
 
 from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
-from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.apps.inversion.posterior.whitening import Whitening
-from gnvpro.apps.inversion.sampling.delayed_acceptance import sample_delayed
-from gnvpro.apps.inversion.sampling.metropolis import RandomWalk, sample_metropolis
+from gnvpro.apps.inversion.sampling.metropolis import RandomWalk, sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.models import (
