@@ -21,16 +21,10 @@ WARN_ABOVE, REFUSE_ABOVE = 0.3, 1.0
 
 @dataclass(frozen=True)
 class Adequacy:
-    """The error of a surrogate in an inversion.
+    """The error of a surrogate in an inversion, and in words what it was measured by.
 
-    Attributes
-    ----------
-    error_in_noise
-        Root mean square, over observations, of the error in units of the noise.
-    shift
-        Root mean square, over parameters, of the shift of the mean in posterior standard deviations.
-    source
-        In words, what the error was measured by.
+    Root mean squares: of the error in units of the noise, over observations; and of the shift of the mean in posterior
+    standard deviations, over parameters.
     """
 
     error_in_noise: float
@@ -67,12 +61,7 @@ class Adequacy:
 
 
 def adequacy_from_solves(posterior: Posterior, y: Array, solved: Array, covariance: Array) -> Adequacy:
-    """By accurate observables (n, n_out) at parameters (n, n_in), drawn from the posterior or near it.
-
-    Parameters
-    ----------
-    covariance : (n_in, n_in)
-        Of the posterior, such as Laplace's.
+    """By accurate observables (n, n_out) at parameters (n, n_in), drawn from a posterior of such a covariance (n_in, n_in).
 
     Raises
     ------

@@ -42,19 +42,9 @@ class Inversion(InversionResult):
     """The result of `invert`: numbers, chains, and a folder of them."""
 
     def write(self, folder: str | Path, command: str = "", more: Mapping[str, Any] | None = None) -> None:
-        """Write report, numbers, observations and the draws of every route.
+        """Write report, numbers, observations and the draws of every route into a new folder.
 
-        Parameters
-        ----------
-        command
-            What to type to get the same again, for the report.
-        more
-            JSON-able, beside the numbers.
-
-        Raises
-        ------
-        FileExistsError
-            The folder has something in it.
+        The report tells the `command` to type for the same again; `more` is JSON-able, and stored beside the numbers.
         """
         folder = Path(folder)
         require_new_folder(folder, "inversion")
@@ -143,16 +133,14 @@ def invert(
     chosen = routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))
     if unknown := set(chosen) - set(get_args(Route)):
         raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
-    if accurate is None and (by_pde := [route for route in chosen if route != "surrogate"]):
-        raise UsageError(f"`routes` {','.join(by_pde)} need the PDE: {why_none}")
+    if accurate is None and (impossible := [route for route in chosen if route != "surrogate"]):
+        raise UsageError(f"`routes` {','.join(impossible)} need the PDE: {why_none}")
+
+    tell = progress or (lambda done, total, note: None)
 
     def stage(name: str) -> Report:
-        def told(done: float, total: float | None, note: str) -> None:
-            if progress is not None:
-                progress(done, total, f"{name}: {note}")
-
-        told(0, None, "begins")
-        return told
+        tell(0, None, f"{name}: begins")
+        return lambda done, total, note: tell(done, total, f"{name}: {note}")
 
     try:
         stage("most probable point")
@@ -167,24 +155,21 @@ def invert(
             corrected = find_minima(accurate, 0, seed, at=minima[0].parameters[None])[0]
         sampled, sampling = {}, set(chosen if draws else ())
         start = whitening.draw(np.random.default_rng(seed), chains)
+        nuts: dict[str, Any] = dict(chains=chains, seed=seed, whitening=whitening)
         if "surrogate" in sampling:
-            sampled["surrogate"] = sample_nuts(
-                cheap, chains=chains, draws=draws, tune=tune, seed=seed, whitening=whitening,
-                report=stage("sampling on the surrogate"),
-            )  # fmt: skip
+            report = stage("sampling on the surrogate")
+            sampled["surrogate"] = sample_nuts(cheap, draws=draws, tune=tune, report=report, **nuts)
             start = sampled["surrogate"].latent[:, -1]
-        walk: dict[str, Any] = dict(draws=pde_draws, tune=pde_tune, seed=seed, start=start, factor=whitening.factor)
+        by_pde: dict[str, Any] = dict(draws=pde_draws, tune=pde_tune)
+        walk: dict[str, Any] = dict(seed=seed, start=start, factor=whitening.factor, **by_pde)
         if accurate is not None and "delayed" in sampling:
-            sampled["delayed"] = sample_delayed(cheap, accurate, **walk, report=stage("sampling accepted by the PDE"))
+            sampled["delayed"] = sample_delayed(cheap, accurate, report=stage("sampling accepted by the PDE"), **walk)
         if accurate is not None and "pde" in sampling:
-            say = stage("sampling on the PDE")
+            by_pde |= dict(accurate=True, report=stage("sampling on the PDE"))
             if hasattr(pde, "jvp"):
-                sampled["pde"] = sample_nuts(
-                    accurate, chains=chains, draws=pde_draws, tune=pde_tune, seed=seed, whitening=whitening,
-                    accurate=True, report=say,
-                )  # fmt: skip
+                sampled["pde"] = sample_nuts(accurate, **nuts, **by_pde)
             else:
-                sampled["pde"] = sample_metropolis(accurate, **walk, accurate=True, report=say)
+                sampled["pde"] = sample_metropolis(accurate, **{**walk, **by_pde})
     except ArithmeticError as error:
         raise NumericalFailure(str(error)) from error
     return Inversion(
@@ -197,13 +182,7 @@ def invert(
 
 
 def approximate(posterior: Posterior, starts: int, seed: int) -> tuple[list[Minimum], Whitening]:
-    """Maximum a posteriori points, the best first, and the normal approximation around the best.
-
-    Raises
-    ------
-    ArithmeticError
-        The forward model could not be solved at any start, or near the best point.
-    """
+    """Maximum a posteriori points, the best first, and the normal approximation around the best."""
     minima = find_minima(posterior, starts, seed)
     return minima, Whitening.at_mode(posterior, minima[0].parameters)
 

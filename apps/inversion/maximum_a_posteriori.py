@@ -40,21 +40,16 @@ class Minimum:
 
     Attributes
     ----------
-    parameters : (n_in,)
-        Where it is.
-    value
-        Of the objective.
-    misfit
-        Half the squared residuals in units of the noise; about half the number of observations for a good fit.
+    parameters, at_bound : (n_in,)
+        Where it is, and which parameters are held by a bound.
+    value, misfit
+        Of the objective; and half the squared residuals in units of the noise, about half the number of observations for
+        a good fit.
     covariance : (n_in, n_in)
         Laplace's: the inverse Gauss-Newton Hessian, bounds not considered, but along the simplex. What is not informed
         at all has a thousand ranges as standard deviation.
-    at_bound : (n_in,)
-        Parameters that are held by a bound.
-    starts
-        How many starts led here.
-    iterations, converged
-        Of the start that got lowest, and whether that one ended by its tolerance.
+    starts, iterations, converged
+        How many starts led here; of that which got lowest, its iterations and whether it ended by its tolerance.
     """
 
     parameters: Array
@@ -129,8 +124,7 @@ class _Equations:
             self._centre, self._rows = mean, (vectors[:, kept] / np.sqrt(values[kept])).T
         else:
             self._centre = np.where(prior.normal, prior.mean, 0.0)
-            self._rows = np.diag(np.where(prior.normal, 1 / np.where(prior.normal, prior.standard_deviation, 1), 0))
-            self._rows = self._rows[prior.normal]
+            self._rows = np.diag(np.where(prior.normal, 1 / prior.standard_deviation, 0))[prior.normal]
 
     def at(self, y: Array) -> tuple[Array, Array, float] | None:
         """Residuals (m,), derivative (m, n_in), and the misfit; None where the model could not be solved."""
@@ -234,7 +228,6 @@ def _covariance(derivative: Array, size: Array, simplex: bool) -> Array:
     n = derivative.shape[1]
     basis = np.linalg.svd(np.ones((1, n)))[2][1:].T if simplex else np.eye(n)
     _, values, rows = np.linalg.svd(np.linalg.qr((derivative * size) @ basis, mode="r"))
-    known = np.zeros(len(rows))
-    known[: len(values)] = values
+    known = np.pad(values, (0, len(rows) - len(values)))
     root = size[:, None] * (basis @ (rows.T / np.maximum(known, 1 / _UNINFORMED)))
     return root @ root.T

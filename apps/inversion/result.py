@@ -34,10 +34,8 @@ class InversionResult(Result):
         What was inverted, in words.
     density
         The posterior density by the surrogate, or whatever model was inverted: model, observations, noise, prior.
-    minima
-        Maximum a posteriori points of that density, the best first.
-    corrected
-        The best of them after more steps on the PDE; None where there is no PDE.
+    minima, corrected
+        Maximum a posteriori points of that density, the best first; and the best of them after more steps on the PDE.
     chains
         Draws by route, those that can be relied on most first.
     fitted : (n_out,)
@@ -46,10 +44,8 @@ class InversionResult(Result):
         Error of the surrogate; None where it is unknown.
     truth : (n_in,)
         Of synthetic observations.
-    problem
-        The PDE behind the model.
-    seconds
-        Wall seconds of everything.
+    problem, seconds
+        The PDE behind the model; wall seconds of everything.
     """
 
     model: str
@@ -139,10 +135,8 @@ class InversionResult(Result):
         """Point, posterior, how far both can be relied on, and what they cost."""
         rows = [("observations", f"{self.density.n_data}"), ("minima found", self._minima_in_words())]
         best, chains, space = self.map, self.best_chains, self.density.prior.space
-        printed = (
-            range(space.size) if space.size <= _MOST_PRINTED else np.argsort(best.standard_deviations)[:_MOST_PRINTED]
-        )
-        for j in printed:
+        known_best = np.argsort(best.standard_deviations)[:_MOST_PRINTED]
+        for j in known_best if space.size > _MOST_PRINTED else range(space.size):
             unit = space.unit(j)
             text = f"most probable {best.parameters[j]:.5g}" + f" {unit}" * (unit not in ("1", "unknown"))
             if chains is not None:
@@ -178,25 +172,25 @@ class InversionResult(Result):
         """JSON-able."""
         correction = self.correction()
         return {
-            "model": self.model,
-            "n_data": self.density.n_data,
-            "prior": self.density.prior.to_dict(),
-            "minima": [self._point(minimum) for minimum in self.minima],
-            "map": self._point(self.map),
+            "model": self.model, "n_data": self.density.n_data, "prior": self.density.prior.to_dict(),
+            "minima": [self._point(minimum) for minimum in self.minima], "map": self._point(self.map),
             "corrected_by_pde": self.corrected is not None,
             "shift_of_map_by_pde": None if correction is None else correction.tolist(),
             "chi_squared": self.chi_squared,
             "gate": None if self.adequacy is None else self.adequacy.numbers(),
             "posterior": {route: chains.numbers() for route, chains in self.chains.items()},
             "shifts": self.shifts(),
-            "truth": None if self.truth is None else dict(zip(self.names, self.truth.tolist(), strict=True)),
+            "truth": None if self.truth is None else self._by_name(self.truth),
             "wall_seconds": self.seconds,
-        }
+        }  # fmt: skip
+
+    def _by_name(self, values: Array) -> dict[str, float]:
+        return dict(zip(self.names, values.tolist(), strict=True))
 
     def _point(self, minimum: Minimum) -> dict[str, Any]:
         return {
-            "parameters": dict(zip(self.names, minimum.parameters.tolist(), strict=True)),
-            "standard_deviations": dict(zip(self.names, minimum.standard_deviations.tolist(), strict=True)),
+            "parameters": self._by_name(minimum.parameters),
+            "standard_deviations": self._by_name(minimum.standard_deviations),
             "at_bound": [name for name, held in zip(self.names, minimum.at_bound, strict=True) if held],
             "value": minimum.value, "misfit": minimum.misfit, "starts": minimum.starts,
             "iterations": minimum.iterations, "converged": minimum.converged,
