@@ -23,7 +23,6 @@ from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.loading import REGISTERED
-from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.model.calibration import residuals
@@ -61,8 +60,7 @@ class Settings:
 
 def run(given: StudySettings, report: Report) -> StudyResult:
     """Train, shuffle, count."""
-    quick = dict(splits=20, fresh=100, budget=100.0) if given.quick else {}
-    settings = make(Settings, {**quick, **(given.set or {})})
+    settings = given.own(Settings, dict(splits=20, fresh=100, budget=100.0))
     samples, source = cdr_samples(given.data, report)
     sizes = dict(train=settings.train, validation=settings.validation, test=settings.test)
     split = samples.split(given.seed, **(sizes if any(sizes.values()) else sizes_for(samples)))

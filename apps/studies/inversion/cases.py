@@ -77,7 +77,6 @@ class Case:
     Attributes
     ----------
     truth : (n_in,)
-        The parameters.
     exact, data : (n_out,)
         Observables by the model that makes the observations, and the same with noise.
     noise, estimated_noise

@@ -24,21 +24,11 @@ from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion.calibration import Calibration
-from gnvpro.apps.studies.inversion.cases import (
-    Case,
-    observed,
-    pde_of,
-    reference_of,
-    samples_of,
-    trained,
-    truths,
-)
-from gnvpro.apps.studies.inversion.informed import Informed, agreement, informed
-from gnvpro.apps.studies.inversion.informed_figure import directions, ratios, spectrum
+from gnvpro.apps.studies.inversion.cases import Case, observed, pde_of, reference_of, samples_of, trained, truths
+from gnvpro.apps.studies.inversion.informed import Informed, agreement, directions, informed, ratios, spectrum
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.stopwatch import Stopwatch
@@ -84,7 +74,6 @@ class Settings:
 class Inverted:
     """One posterior: its draws, the directions that are informed by both models, and JSON-able numbers."""
 
-    noise: str
     truth: Array
     chains: Chains
     by_surrogate: Informed
@@ -94,8 +83,8 @@ class Inverted:
 
 def run(given: StudySettings, report: Report) -> StudyResult:
     """Train, invert, look at the directions, count."""
-    settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
-    stages, seeds = defaultdict(Stopwatch), range(given.seed, given.seed + (given.seeds or settings.seeds))
+    settings = given.own(Settings, QUICK)
+    stages, seeds = defaultdict(Stopwatch), given.seeds_from(settings.seeds)
     with stages["samples"]:
         samples, source = samples_of("cdr", given.data, settings.train + settings.validation, report)
     inverted: list[Inverted] = []
@@ -115,36 +104,33 @@ def run(given: StudySettings, report: Report) -> StudyResult:
                 cases = observed(solve, at, noise, seed, report)
             with stages["posteriors"]:
                 for i, case in enumerate(cases):
-                    one = _inverted(case, noise, 1000 * seed + i, surrogate, problem, settings, told)
-                    one.numbers["seed"] = seed
-                    inverted.append(one)
-    by_noise = {noise: [one for one in inverted if one.noise == noise] for noise in settings.noise}
+                    posterior = _inverted(case, noise, 1000 * seed + i, surrogate, problem, settings, told)
+                    posterior.numbers["seed"] = seed
+                    inverted.append(posterior)
+    by_noise = {noise: [row for row in inverted if row.numbers["noise"] == noise] for noise in settings.noise}
     covered = {
-        f"noise {noise}": Calibration.of((one.truth, one.chains) for one in some) for noise, some in by_noise.items()
+        f"noise {noise}": Calibration.of((row.truth, row.chains) for row in rows) for noise, rows in by_noise.items()
     }
+    space = samples.parameter_space
     numbers = {
         "data": source, "observations_by": reference, "errors": {str(seed): error for seed, error in errors.items()},
-        "names": list(samples.parameter_space.names), "n_data": samples.observable_space.size,
-        "posteriors": [one.numbers for one in inverted],
+        "names": list(space.names), "n_data": samples.observable_space.size,
+        "posteriors": [row.numbers for row in inverted],
         "coverage": {name: row.numbers() for name, row in covered.items()},
         "cpu_seconds": {name: stage.cpu_seconds for name, stage in stages.items()},
     }  # fmt: skip
     tables = [_table(numbers["posteriors"], settings.noise), calibration.table(covered)]
     figures = {
         "spectrum": spectrum({
-            noise: [(one.by_surrogate, one.by_pde, one.numbers["variance_ratio_by_direction"]) for one in some]
-            for noise, some in by_noise.items()
+            noise: [(row.by_surrogate, row.by_pde, row.numbers["variance_ratio_by_direction"]) for row in rows]
+            for noise, rows in by_noise.items()
         }),
-        "parameters": ratios(
-            samples.parameter_space.names,
-            {
-                noise: np.array([one.numbers["standard_deviation_ratio_by_parameter"] for one in some])
-                for noise, some in by_noise.items()
-            },
-        ),
+        "parameters": ratios(space.names, {
+            noise: np.array([row.numbers["standard_deviation_ratio_by_parameter"] for row in rows])
+            for noise, rows in by_noise.items()
+        }),
         "directions": directions(
-            inverted[0].by_pde, samples.parameter_space, samples.observable_space,
-            np.sqrt(np.diagonal(Prior.of(samples.parameter_space).moments[1])),
+            inverted[0].by_pde, space, samples.observable_space, np.sqrt(np.diagonal(Prior.of(space).moments[1]))
         ),
         "ranks": calibration.rank_figure(covered, pooled=True),
     }  # fmt: skip
@@ -173,7 +159,7 @@ def _inverted(
         "divergences": chains.about["divergences"], "evaluations": chains.cheap, "cpu_seconds": chains.cpu_seconds,
         "gate": adequacy_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T)).numbers(),
     }  # fmt: skip
-    return Inverted(noise, case.truth, chains, by_surrogate, by_pde, numbers)
+    return Inverted(case.truth, chains, by_surrogate, by_pde, numbers)
 
 
 def _table(rows: list[dict[str, Any]], noises: tuple[str, ...]) -> Table:

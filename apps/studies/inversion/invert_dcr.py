@@ -9,34 +9,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from gnvpro.apps.inversion.invert import invert
-from gnvpro.apps.inversion.posterior.observations import Noise
 from gnvpro.apps.inversion.sampling.chains import Chains, effective_samples
 from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
 from gnvpro.apps.studies.inversion import routes as inversion_routes
 from gnvpro.apps.studies.inversion.calibration import Calibration
-from gnvpro.apps.studies.inversion.cases import (
-    Case,
-    observed,
-    pde_of,
-    reference_of,
-    samples_of,
-    trained,
-    truths,
-)
+from gnvpro.apps.studies.inversion.cases import Case, observed, pde_of, reference_of, samples_of, trained, truths
 from gnvpro.apps.studies.inversion.routes import GOOD, POOR, WALK, Lengths
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.pde_data.problems.options import make
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.stopwatch import Stopwatch
@@ -101,7 +91,7 @@ class Models:
 
 def run(given: StudySettings, report: Report) -> StudyResult:
     """Train, invert, count."""
-    settings: Settings = make(Settings, {**(QUICK if given.quick else {}), **(given.set or {})})
+    settings = given.own(Settings, QUICK)
     seed, n, stages = given.seed, settings.coverage_truths, defaultdict(Stopwatch)
     with stages["training"]:
         models, source = _models(settings, given, report)
@@ -121,13 +111,9 @@ def run(given: StudySettings, report: Report) -> StudyResult:
             by_pde[: settings.minima], models.good, models.problem, 4, settings.scipy_starts, seed, report
         ))  # fmt: skip
     with stages["coverage"]:
-        covered = {
-            "by the PDE": _covered(by_pde[:n], models.good, settings, seed, "by the PDE", report),
-            "by boundary elements": _covered(by_oracle, models.good, settings, seed, "by the oracle", report),
-            "noise from data": _covered(
-                by_pde[: (n + 1) // 2], models.good, settings, seed, "noise from data", report, estimated=True
-            ),
-        }
+        half = [replace(case, noise=case.estimated_noise) for case in by_pde[: (n + 1) // 2]]
+        sets = {"by the PDE": by_pde[:n], "by boundary elements": by_oracle, "noise from data": half}
+        covered = {name: _covered(cases, models.good, settings, seed, name, report) for name, cases in sets.items()}
     numbers = {
         "data": source, "noise": settings.noise, "oracle": oracle_name, "truth": by_pde[0].truth.tolist(),
         "errors": {"good": models.good.errors, "poor": models.poor.errors},
@@ -139,10 +125,10 @@ def run(given: StudySettings, report: Report) -> StudyResult:
         "coverage": {name: row.numbers() for name, row in covered.items()},
         "cpu_seconds": {name: stage.cpu_seconds for name, stage in stages.items()},
     }  # fmt: skip
-    gates = numbers["gates"]
-    title = f"poor surrogate: error {gates['poor']['error_in_noise']:.2g} of the noise, shift " + (
-        f"{gates['poor']['shift_in_standard_deviations']:.2g} sd; good one: {gates['good']['error_in_noise']:.2g}, "
-        f"{gates['good']['shift_in_standard_deviations']:.2g}"
+    poor, good = routes.adequacy["poor"], routes.adequacy["good"]
+    title = (
+        f"poor surrogate: error {poor.error_in_noise:.2g} of the noise, shift {poor.shift:.2g} sd; "
+        f"good one: {good.error_in_noise:.2g}, {good.shift:.2g}"
     )
     tables = [
         inversion_routes.table(numbers, title), inversion_minima.table(minima), calibration.table(covered),
@@ -160,10 +146,10 @@ def _models(settings: Settings, given: StudySettings, report: Report) -> tuple[M
     return Models(pde_of("dcr", given.data, good), good, poor), source
 
 
-def _inverted(case: Case, noise: Noise, surrogate: Surrogate, report: Report | None = None, **lengths: Any) -> Chains:
+def _inverted(case: Case, surrogate: Surrogate, report: Report | None = None, **lengths: Any) -> Chains:
     """Draws by the surrogate alone, whatever its error."""
     inversion = invert(
-        surrogate, case.data, noise, problem=False, routes=("surrogate",), force=True, progress=report, **lengths
+        surrogate, case.data, case.noise, problem=False, routes=("surrogate",), force=True, progress=report, **lengths
     )
     return inversion.chains["surrogate"]
 
@@ -171,26 +157,24 @@ def _inverted(case: Case, noise: Noise, surrogate: Surrogate, report: Report | N
 def _speed(case: Case, surrogate: Surrogate, settings: Settings, seed: int, report: Report) -> dict[str, Any]:
     """Seconds of a posterior from the observations to the draws, the search for its mode included."""
     watch = Stopwatch()
-    lengths: dict[str, Any] = dict(
-        starts=settings.starts, chains=settings.chains, draws=settings.draws, tune=settings.tune, seed=seed
-    )
     with watch:
-        chains = _inverted(case, case.noise, surrogate, report, **lengths)
+        chains = _inverted(
+            case, surrogate, report, starts=settings.starts, chains=settings.chains, draws=settings.draws,
+            tune=settings.tune, seed=seed,
+        )  # fmt: skip
     seconds = {"wall_seconds": watch.wall_seconds, "cpu_seconds": watch.cpu_seconds}
     least = min(effective_samples(chain[None, :, j]) for chain in chains.draws for j in range(chains.space.size))
     return {**chains.numbers(), **seconds, "effective_of_a_chain_min": least}
 
 
 def _covered(
-    cases: list[Case], surrogate: Surrogate, settings: Settings, seed: int, name: str, report: Report,
-    estimated: bool = False,
-) -> Calibration:  # fmt: skip
+    cases: list[Case], surrogate: Surrogate, settings: Settings, seed: int, name: str, report: Report
+) -> Calibration:
     def posteriors() -> Iterator[tuple[Array, Chains]]:
         for i, case in enumerate(cases):
             report(i, len(cases), f"coverage, {name}: posterior {i + 1} of {len(cases)}")
-            noise = case.estimated_noise if estimated else case.noise
             lengths: dict[str, Any] = dict(draws=settings.coverage_draws, tune=settings.coverage_tune, seed=seed + i)
-            yield case.truth, _inverted(case, noise, surrogate, starts=4, chains=4, **lengths)
+            yield case.truth, _inverted(case, surrogate, starts=4, chains=4, **lengths)
 
     return Calibration.of(posteriors())
 

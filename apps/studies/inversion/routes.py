@@ -36,13 +36,9 @@ ALONE = "NUTS on the poor surrogate"
 class Lengths:
     """Draws of every chain by route, and those before them that are thrown away.
 
-    Attributes
-    ----------
-    walk, gradient, delayed
-        By the random walk, by NUTS, both on the PDE, and by delayed acceptance. A draw is one solve, of NUTS about four
-        with derivatives; effective samples are about alike if the random walk has a good ten times as many draws.
-    cheap
-        By NUTS on the surrogate.
+    `walk` by the random walk, `gradient` by NUTS, both on the PDE, `delayed` by delayed acceptance, `cheap` by NUTS on the
+    surrogate. A draw is one solve, of NUTS on the PDE about four with derivatives; effective samples are about alike if the
+    random walk has a good ten times as many draws.
     """
 
     chains: int = 4
@@ -169,13 +165,12 @@ def figure(routes: Routes, truth: Array) -> Figure:
         axes.locator_params(axis="x", nbins=4)
     marginals[0].set_ylabel("share of draws below")
     upper.legend(*marginals[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    shown = {name: one.accurate / one.effective.min() for name, one in chains.items() if one.accurate}
+    shown = {name: draws.accurate / draws.effective.min() for name, draws in chains.items() if draws.accurate}
     axes = lower.subplots()
     colours = [COLOURS[list(chains).index(name)] for name in shown]
     bars = axes.barh(list(shown), list(shown.values()), color=colours)
     axes.bar_label(bars, [f"{value:.3g}" for value in shown.values()], padding=3)
-    axes.set_xscale("log")
-    axes.set_xlim(0.5, 2 * max(shown.values()))
-    axes.invert_yaxis()
+    axes.set(xscale="log", xlim=(0.5, 2 * max(shown.values())))
     axes.set_xlabel("PDE solves per effective sample, warm-up included")
+    axes.invert_yaxis()
     return figure
