@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from gnvpro.apps.arguments import problem_of
+from gnvpro.apps.arguments import parameters_of, problem_of
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.inversion import Route
 from gnvpro.apps.inversion.adequacy import Adequacy, adequacy_from_bands, adequacy_from_solves, advice
@@ -27,7 +27,6 @@ from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.pde_data.storage.tables import read_parameters
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -127,9 +126,12 @@ def invert(
     model, pde, why_none = _models(surrogate, like, problem)
     cheap = Posterior.of(model, observations, noise, prior)
     true_parameters = None if truth is None else _true_parameters(truth, model.parameters)
-    accurate = None if pde is None else cheap.by(_solves(pde, checkpoint))
-    if accurate is None and checkpoint is not None:
+    if pde is None and checkpoint is not None:
         raise UsageError(f"`checkpoint` keeps PDE solves, and there are none: {why_none}")
+    accurate = None
+    if pde is not None:
+        memory = None if checkpoint is None else Path(checkpoint)
+        accurate = cheap.by(Solves(pde, memory, "" if memory is None else definition_hash(pde.definition)))
     chosen = routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))
     if unknown := set(chosen) - set(get_args(Route)):
         raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
@@ -235,23 +237,12 @@ def _models(
     return model, problem, ""
 
 
-def _solves(pde: Problem, checkpoint: str | Path | None) -> Solves:
-    if checkpoint is None:
-        return Solves(pde)
-    Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
-    return Solves(pde, Path(checkpoint), definition_hash(pde.definition))
-
-
-def _true_parameters(truth: object, space: Space) -> Array:
-    if isinstance(truth, str | Path):
-        rows = read_parameters(truth, names=space.names)
-    elif isinstance(truth, Mapping):
+def _true_parameters(truth: Any, space: Space) -> Array:
+    if isinstance(truth, Mapping):
         if set(truth) != set(space.names):
             raise UsageError(f"expected true parameters {', '.join(space.names)}, got {', '.join(map(str, truth))}")
-        rows = np.array([[truth[name] for name in space.names]], float)
-    else:
-        rows = np.atleast_2d(np.asarray(truth, float))
-    rows = space.require(rows)
+        truth = [truth[name] for name in space.names]
+    rows = space.require(parameters_of(truth if isinstance(truth, str | Path) else np.atleast_2d(truth), space))
     if len(rows) != 1:
         raise UsageError(f"expected one row of true parameters, got {len(rows)}")
     return rows[0]

@@ -89,8 +89,6 @@ class Posterior:
         m = self.solves.observables.size
         if self.data.shape != (m,) or self.noise.size != m:
             raise UsageError(f"expected {m} observations and their noise, got {self.data.shape} and {self.noise.size}")
-        if not self.measured.any():
-            raise UsageError("there is no observation: all values are missing")
 
     @classmethod
     def of(

@@ -39,19 +39,12 @@ class Solves:
     """
 
     def __init__(self, model: ForwardModel, memory: Path | None = None, definition: str = "") -> None:
-        """Count the calls of a model.
-
-        Parameters
-        ----------
-        memory
-            SQLite file of earlier results, created where there is none.
-        definition
-            What fixes the model's numbers; a file of another is refused.
+        """Count the calls of a model, and keep the results in the SQLite file `memory`, created where there is none.
 
         Raises
         ------
         UsageError
-            The file holds results of another model, or is no such file.
+            The file holds results of a model of another `definition`, or is no such file.
         """
         self.model, self.parameters, self.observables = model, model.parameters, model.observables
         self.evaluated = self.differentiated = self.failed = self.remembered = 0
@@ -170,6 +163,7 @@ class _Memory:
 
     def __init__(self, path: Path, definition: str) -> None:
         self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False)
             with self._connection as database:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gnvpro.apps.inversion.report.figures import route_colour
+from gnvpro.apps.inversion.report.figures import ROUTE_COLOURS
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import GREY, RED, styled
 from gnvpro.surrogate.errors import UsageError
@@ -115,7 +115,7 @@ def _draw_outlines(axes: Axes, inversion: InversionResult, outline: Callable[[Ar
     draw(inversion.density.prior.draw(rng, _PRIOR_OUTLINES), "draws of the prior", color=GREY, **many)
     for route, chains in list(inversion.chains.items())[:1]:
         chosen = chains.pooled[rng.integers(len(chains.pooled), size=_POSTERIOR_OUTLINES)]
-        draw(chosen, f"draws of the posterior, {chains.route}", color=route_colour(route), **many)
+        draw(chosen, f"draws of the posterior, {chains.route}", color=ROUTE_COLOURS[route], **many)
     draw(inversion.map.parameters[None], "most probable body", color="black", linewidth=1.2)
     if inversion.truth is not None:
         draw(inversion.truth[None], "true body", color=RED, linestyle="--", linewidth=1.2)

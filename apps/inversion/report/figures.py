@@ -21,8 +21,8 @@ from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREEN, GREY, RED, styled
 from gnvpro.surrogate.spaces import Array, Space
 
-# None near that of the truth.
-_ROUTE_COLOURS = {"surrogate": BLUE, "delayed": GREEN, "pde": COLOURS[4]}
+# The same in all figures; none near that of the truth.
+ROUTE_COLOURS = {"surrogate": BLUE, "delayed": GREEN, "pde": COLOURS[4]}
 # Probability within the contours of a pair.
 _CONTOURS = [0.5, 0.95]
 # Contours of fewer draws are noise: then there are dots.
@@ -36,10 +36,7 @@ TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
 def interval(inversion: InversionResult) -> Array:
-    """Credible interval (n_in, 2) of every parameter at `LEVEL`, by the draws of the best route.
-
-    Without draws it is that of the Laplace approximation, cut off at the bounds.
-    """
+    """Credible intervals (n_in, 2) by the draws of the best route, or Laplace's, cut off at the bounds, without draws."""
     if inversion.best_chains is not None:
         return inversion.best_chains.quantiles(*TAILS).T
     best, prior = inversion.map, inversion.density.prior
@@ -95,11 +92,6 @@ def _draws(prior: Prior) -> Array:
     return prior.draw(np.random.default_rng(_SEED), _PRIOR_DRAWS)
 
 
-def route_colour(route: str) -> str:
-    """Of a route, the same in all figures."""
-    return _ROUTE_COLOURS.get(route, COLOURS[5])
-
-
 @styled
 def in_prior(inversion: InversionResult) -> Figure:
     """What was learned of every parameter: intervals by route in the prior's own, and how much narrower they are."""
@@ -115,7 +107,9 @@ def in_prior(inversion: InversionResult) -> Figure:
     low, high = standardised(prior_interval(prior).T)
     left.barh(rows, high - low, left=low, height=0.8, color=GREY, alpha=0.25)
     handles: list[Patch | Line2D] = [Patch(color=GREY, alpha=0.25, label=f"prior, {100 * LEVEL:g} % interval")]
-    bars = [(chains.route, route_colour(route), chains.quantiles(*TAILS)) for route, chains in inversion.chains.items()]
+    bars = [
+        (chains.route, ROUTE_COLOURS[route], chains.quantiles(*TAILS)) for route, chains in inversion.chains.items()
+    ]
     for i, (name, colour, ends) in enumerate(bars or [("Laplace approximation", BLUE, interval(inversion).T)]):
         at = rows + 0.6 / n_routes * (i - (n_routes - 1) / 2)
         left.hlines(at, *standardised(ends), color=colour, linewidth=2.5)
@@ -149,7 +143,7 @@ def pairs(inversion: InversionResult, shown: Sequence[int]) -> Figure:
     for route, chains in reversed(inversion.chains.items()):  # the best is drawn last, over the others
         still = bool((np.ptp(chains.pooled[:, shown], axis=0) == 0).any())
         few = still or len(chains.pooled) < _FEWEST_FOR_CONTOURS
-        colour = route_colour(route)
+        colour = ROUTE_COLOURS[route]
         visuals: dict[Any, Any] = {
             "dist": {"color": colour}, "contour": not few and {"color": colour},
             "scatter": few and {"color": colour, "alpha": 0.6}, "xlabel": False, "ylabel": False,
@@ -184,7 +178,7 @@ def pairs(inversion: InversionResult, shown: Sequence[int]) -> Figure:
         if k:
             grid[k, 0].set_ylabel(labels[k], fontsize=8)
     handles = [
-        Line2D([], [], color=route_colour(route), label=chains.route) for route, chains in inversion.chains.items()
+        Line2D([], [], color=ROUTE_COLOURS[route], label=chains.route) for route, chains in inversion.chains.items()
     ]
     handles += [
         Line2D([], [], color=GREY, linestyle="--", label="prior"),

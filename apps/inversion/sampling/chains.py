@@ -137,29 +137,19 @@ class Chains:
         """JSON-able."""
         least = float(self.effective.min())
         low, median, high = self.quantiles(0.025, 0.5, 0.975)
-        units = [self.space.unit(j) for j in range(self.space.size)]
-        columns = zip(
-            self.space.names, units, self.mean, self.standard_deviation, low, median, high, self.split_rhat,
-            self.effective, self.monte_carlo_error, strict=True,
-        )  # fmt: skip
+        columns = {
+            "mean": self.mean, "standard_deviation": self.standard_deviation, "q025": low, "median": median, "q975": high,
+            "split_rhat": self.split_rhat, "effective": self.effective, "monte_carlo_error": self.monte_carlo_error,
+        }  # fmt: skip
         return {
-            "route": self.route,
-            "chains": self.draws.shape[0],
-            "draws": self.draws.shape[1],
+            "route": self.route, "chains": self.draws.shape[0], "draws": self.draws.shape[1],
             "parameters": {
-                name: {
-                    "unit": unit, "mean": float(mean), "standard_deviation": float(sd), "q025": float(a), "median": float(b),
-                    "q975": float(c), "split_rhat": float(r), "effective": float(e), "monte_carlo_error": float(m),
-                }
-                for name, unit, mean, sd, a, b, c, r, e, m in columns
+                name: {"unit": self.space.unit(j), **{key: float(values[j]) for key, values in columns.items()}}
+                for j, name in enumerate(self.space.names)
             },
-            "split_rhat_max": float(self.split_rhat.max()),
-            "effective_min": least,
-            "surrogate_evaluations": self.cheap,
-            "pde_solves": self.accurate,
-            "derivatives": self.derivatives,
-            "wall_seconds": self.wall_seconds,
-            "cpu_seconds": self.cpu_seconds,
+            "split_rhat_max": float(self.split_rhat.max()), "effective_min": least,
+            "surrogate_evaluations": self.cheap, "pde_solves": self.accurate, "derivatives": self.derivatives,
+            "wall_seconds": self.wall_seconds, "cpu_seconds": self.cpu_seconds,
             "effective_per_second": least / self.wall_seconds if self.wall_seconds else None,
             "effective_per_pde_solve": least / self.accurate if self.accurate else None,
             **self.about,

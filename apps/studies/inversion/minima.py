@@ -36,8 +36,7 @@ class PointComparison:
     lower
         By how much the objective of our point is below that of scipy's.
     solves, derivatives
-        PDE solves of ours, and those that gave derivatives too; of scipy's search from the start that got lowest
-        (`reference_`), and from all starts.
+        PDE solves, and those that gave derivatives too: of ours; of scipy's best start (`reference_`); of all its starts.
     """
 
     distance: float
