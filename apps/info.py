@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gnvpro.apps.trust.summary import trust_rows
 from gnvpro.pde_data.problems.accuracy import error_in_words
-from gnvpro.surrogate.formatting import listed, percent, seconds
+from gnvpro.surrogate.formatting import listed
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Space
-
-if TYPE_CHECKING:
-    from gnvpro.surrogate.model.classifier import Classifier
-    from gnvpro.surrogate.model.surrogate import Surrogate
 
 Rows = list[tuple[str, str]]
 
@@ -56,68 +51,14 @@ def info(path: str | Path) -> Info:
         content = describe(path)
         return Info(path, {"kind": "data set", **content}, _data_rows(content))
 
-    from gnvpro.surrogate.model.classifier import Classifier
     from gnvpro.surrogate.model.folder import complaining_of
     from gnvpro.surrogate.model.load import load_model
 
     model = load_model(path)
     with complaining_of(path):
-        training, kind = model.training, "classifier" if isinstance(model, Classifier) else "surrogate"
-        own, first, further = _classifier(model) if isinstance(model, Classifier) else _surrogate(model)
-        content = {
-            "kind": kind,
-            "path": str(path),
-            **own,
-            "dtype": model.dtype,
-            "network": model.network.to_dict(),
-            "training": training,
-            "provenance": model.provenance,
-        }
-        rows = [
-            *first,
-            ("network", listed(model.network.to_dict())),
-            *further,
-            ("trained by", f"{training['method']}, {training['work_units']:.0f} work units, {model.dtype}"),
-            ("trained in", f"{seconds(training['cpu_seconds'])} of CPU"),
-            *(_origin_rows(model.provenance) if kind == "surrogate" else []),
-        ]
-        return Info(path, content, rows)
-
-
-def _classifier(model: Classifier) -> tuple[dict[str, Any], Rows, Rows]:
-    """What only classifiers have: numbers, rows before that of the network, rows after it."""
-    features = {name: value for name, value in model.features.to_dict().items() if isinstance(value, bool | int)}
-    numbers = {"accuracy": model.accuracy, "classes": list(model.class_names), "features": features}
-    rows = [
-        ("accuracy", listed(model.accuracy, percent)),
-        ("maps", f"{_space(model.parameters)} → {len(model.class_names)} classes"),
-        ("classes", ", ".join(model.class_names)),
-    ]
-    return numbers, rows, []
-
-
-def _surrogate(model: Surrogate) -> tuple[dict[str, Any], Rows, Rows]:
-    """The same of surrogates."""
-    anomalous, polynomials = model.errors_anomalous, model.polynomials
-    numbers = {
-        "errors": model.errors,
-        **({"errors_anomalous": anomalous} if anomalous else {}),
-        "polynomials": polynomials and polynomials.to_dict(),
-        "parameters": model.parameters.to_dict(),
-        "observables": model.observables.to_dict(),
-        "trust": None if model.trust is None else model.trust.about(),
-    }
-    rows = [
-        ("error", listed(model.errors, percent)),
-        ("maps", f"{_space(model.parameters)} → {_space(model.observables)}"),
-    ]
-    if anomalous:
-        rows.insert(0, ("error, anomalous", listed(anomalous, percent)))
-    further = trust_rows(model.trust, model.observables, all_levels=True)
-    if polynomials is not None:
-        amplitude = "" if model.amplitude is None else ", divided by an amplitude"
-        further.insert(0, ("polynomial", f"{polynomials.n_terms} terms of degree {polynomials.degree:g}{amplitude}"))
-    return numbers, rows, further
+        numbers = model.numbers()
+        origin = _origin_rows(model.provenance) if model.kind == "surrogate" else []
+        return Info(path, {"kind": model.kind, "path": str(path), **numbers}, [*model.rows(), *origin])
 
 
 def _data_rows(content: dict[str, Any]) -> Rows:
@@ -133,7 +74,7 @@ def _data_rows(content: dict[str, Any]) -> Rows:
         rows.append(("", f"{len(damaged)} chunks in all; gnvpro generate with --repair makes their blocks again"))
     if {"parameter_space", "observable_space"} <= content.keys():
         spaces = [Space.from_dict(content[name]) for name in ("parameter_space", "observable_space")]
-        rows.append(("maps", " → ".join(map(_space, spaces))))
+        rows.append(("maps", " → ".join(space.in_words() for space in spaces)))
     rows += _origin_rows(content)
     if "block_size" in content:
         rows.append(("blocks of", f"{content['block_size']} samples; gnvpro generate with more --samples extends it"))
@@ -155,8 +96,3 @@ def _origin_rows(origin: dict[str, Any]) -> Rows:
     if origin.get("versions"):
         rows.append(("made with", listed(origin["versions"])))
     return rows
-
-
-def _space(space: Space) -> str:
-    shape = " × ".join(f"{len(axis.labels)} {axis.name}{'s' * (len(axis.labels) > 1)}" for axis in space.axes)
-    return f"{shape} on the simplex" if space.constraint == "simplex" else shape

@@ -162,6 +162,11 @@ class Space:
         """(size,); inf where there is none."""
         return np.full(self.size, np.inf) if self.upper is None else np.asarray(self.upper, float)
 
+    def in_words(self) -> str:
+        """Its axes, as in `31 times × 4 sensors`."""
+        shape = " × ".join(f"{len(axis.labels)} {axis.name}{'s' * (len(axis.labels) > 1)}" for axis in self.axes)
+        return f"{shape} on the simplex" if self.constraint == "simplex" else shape
+
     def unit(self, j: int) -> str:
         """Of component j."""
         return self.units[0] if len(self.units) == 1 else self.units[j]

@@ -24,10 +24,9 @@ PATIENCE = 2000.0
 # Targets below this fraction of their largest singular value are dropped; polynomials resolve smaller ones.
 COMPRESSION, POLYNOMIAL_COMPRESSION = 1e-6, 1e-8
 POLYNOMIAL_ALPHA_W = 1e-14
-# The original study's CDR protocol: width, RK4 steps on the coarsest level, levels, work units a level.
-KRYLOV_SIZE_IN_METRIC = 40
 # Of the other residual networks: one level, for coarse to fine did not help (docs/method.md).
 RESIDUAL_WIDTH, RESIDUAL_STEPS, RESIDUAL_LEVELS = 16, 4, 1
+# The original study's CDR protocol: width, RK4 steps on the coarsest level, levels, work units a level.
 PAPER_WIDTH, PAPER_STEPS, PAPER_LEVELS, PAPER_BUDGET = 8, 1, 3, 200.0
 
 

@@ -53,7 +53,7 @@ def run(given: TrainOptions) -> Outcome:
         training = train(**vars(given), record=to_dict(given), progress=report)
     trust = training.surrogate.trust
     numbers = {
-        **training.summary(),
+        **training.numbers(),
         "trust": None if trust is None else trust.about(),
         "out": None if given.out is None else str(given.out),
     }

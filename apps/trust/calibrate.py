@@ -11,13 +11,13 @@ import numpy as np
 
 from gnvpro.apps.arguments import Data, Folder, name_of, samples_of, surrogate_of
 from gnvpro.apps.trust.held_out import held_out_samples
-from gnvpro.apps.trust.summary import trust_rows
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.model.calibration import calibrated, residuals
 from gnvpro.surrogate.model.folder import require_place
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.trust.bands import spread
+from gnvpro.surrogate.trust.trust import trust_rows
 
 
 @dataclass(frozen=True, repr=False)

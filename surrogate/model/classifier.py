@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnvpro.surrogate.errors import SavedModelError, UsageError
+from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
+from gnvpro.surrogate.model.model import Model, Rows
 from gnvpro.surrogate.model.spectra import SpectralFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
@@ -24,8 +26,8 @@ _CHUNK = 4096
 _TENSORS = ("theta", "weights")
 
 
-@dataclass(frozen=True)
-class Classifier:
+@dataclass(frozen=True, repr=False)
+class Classifier(Model):
     """softmax(W [F(features(y); theta), 1]).
 
     Attributes
@@ -59,10 +61,18 @@ class Classifier:
         """Names of the classes, in the order of the probabilities."""
         return self.observables.names
 
-    @property
-    def dtype(self) -> str:
-        """Precision of the feature network."""
-        return str(self.theta.dtype).removeprefix("torch.")
+    kind: ClassVar = "classifier"
+
+    def _own_numbers(self) -> dict[str, Any]:
+        features = {name: value for name, value in self.features.to_dict().items() if isinstance(value, bool | int)}
+        return {"accuracy": self.accuracy, "classes": list(self.class_names), "features": features}
+
+    def _first_rows(self) -> Rows:
+        return [
+            ("accuracy", listed(self.accuracy, percent)),
+            ("maps", f"{self.parameters.in_words()} → {len(self.class_names)} classes"),
+            ("classes", ", ".join(self.class_names)),
+        ]
 
     def evaluate(self, y: Array) -> Array:
         """Probabilities (n, K) of raw inputs (n, n_bands); rows that are not finite give NaN."""
@@ -110,7 +120,7 @@ class Classifier:
         """Write the model folder, all of it or nothing; see `gnvpro.surrogate.model.surrogate.Surrogate.save`."""
         model_folder.require_place(Path(path), overwrite)
         description: dict[str, Any] = {
-            "kind": "classifier",
+            "kind": self.kind,
             "network": self.network.to_dict(),
             "dtype": self.dtype,
             "features": self.features.to_dict(),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnvpro.surrogate.errors import SavedModelError, UsageError
+from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
+from gnvpro.surrogate.model.model import Model, Rows
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.spaces import Array, Space
-from gnvpro.surrogate.trust.trust import Trust
+from gnvpro.surrogate.trust.trust import Trust, trust_rows
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
@@ -43,13 +45,23 @@ def training_range(training: Mapping[str, Any], margin: float = BOUNDS_MARGIN) -
     return lower - beyond, upper + beyond
 
 
-@dataclass(frozen=True)
-class Surrogate:
+@dataclass(frozen=True, repr=False)
+class Surrogate(Model):
     """A separable network in the units of its data.
 
     observables = background + amplitude(y) W [F((y - shift) * scale; theta), P(y), 1],
 
-    where background, amplitude and the polynomials P may each be left out.
+    where background, amplitude and the polynomials P may each be left out. Printed, it says how good it is.
+
+    Examples
+    --------
+    >>> model = Surrogate.load("runs/model")
+    >>> y = model.parameters.lower_bounds[None]          # one point, (1, n_in)
+    >>> observables = model.evaluate(y)                  # (1, n_out)
+    >>> change = model.jvp(y, np.ones_like(y))           # along a direction of the parameters, (1, n_out)
+    >>> gradient = model.vjp(y, np.ones_like(observables))   # of the sum of the observables, (1, n_in)
+    >>> model.inside(y), model.trusted(y)                # where it was trained; where its bands mean something
+    >>> lower, upper = (observables + side * model.half_width(0.9) for side in (-1, 1))   # 90 % error bands
 
     Attributes
     ----------
@@ -115,10 +127,34 @@ class Surrogate:
             provenance=provenance,
         )
 
-    @property
-    def dtype(self) -> str:
-        """Precision of the feature network: `float64` or `float32`."""
-        return str(self.theta.dtype).removeprefix("torch.")
+    kind: ClassVar = "surrogate"
+
+    def _own_numbers(self) -> dict[str, Any]:
+        return {
+            "errors": self.errors,
+            **({"errors_anomalous": self.errors_anomalous} if self.errors_anomalous else {}),
+            "polynomials": self.polynomials and self.polynomials.to_dict(),
+            "parameters": self.parameters.to_dict(),
+            "observables": self.observables.to_dict(),
+            "trust": None if self.trust is None else self.trust.about(),
+        }
+
+    def _first_rows(self) -> Rows:
+        errors = {"error, anomalous": self.errors_anomalous, "error": self.errors}
+        return [
+            *((what, listed(values, percent)) for what, values in errors.items() if values),
+            ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
+        ]
+
+    def _further_rows(self) -> Rows:
+        rows = trust_rows(self.trust, self.observables, all_levels=True)
+        if self.polynomials is None:
+            return rows
+        amplitude = "" if self.amplitude is None else ", divided by an amplitude"
+        return [
+            ("polynomial", f"{self.polynomials.n_terms} terms of degree {self.polynomials.degree:g}{amplitude}"),
+            *rows,
+        ]
 
     @overload
     def evaluate(self, y: Array) -> Array: ...
@@ -298,7 +334,7 @@ class Surrogate:
         """
         model_folder.require_place(Path(path), overwrite)
         description: dict[str, Any] = {
-            "kind": "surrogate",
+            "kind": self.kind,
             "network": self.network.to_dict(),
             "dtype": self.dtype,
             "parameters": self.parameters.to_dict(),

@@ -10,11 +10,19 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.trust.bands import Bands
 from gnvpro.surrogate.trust.domain import THRESHOLD_LEVEL, Domain
 
 # In order of preference: the first two chose nothing.
 SOURCES = ("calibration", "test", "validation")
+# The level that is shown where one has to do.
+LEVEL = 0.9
+_SOURCES_IN_WORDS = {
+    "calibration": "calibration samples",
+    "test": "test samples",
+    "validation": "validation samples, which also chose the network",
+}
 TENSORS = ("band_marginal", "band_scale", "band_factors", "domain_whitening")
 
 
@@ -73,3 +81,28 @@ class Trust:
             },
             "domain": {"threshold_level": THRESHOLD_LEVEL, "threshold": self.domain.threshold},
         }
+
+
+def trust_rows(trust: Trust | None, observables: Space, *, all_levels: bool = False) -> list[tuple[str, str]]:
+    """What a model promises of its errors, at the level `LEVEL` and if asked at those above."""
+    if trust is None:
+        return [("error bands", "none; gnvpro.calibrate makes them")]
+    bands = trust.bands
+    source = _SOURCES_IN_WORDS[bands.source]
+    law = ", placed by a design and weighted for the law: rather wide" if bands.weight_ahead > 1 else ""
+    rows = [("error bands", f"from {bands.n_samples} {source}{law}")]
+    for level in bands.levels:
+        if level < LEVEL or (level > LEVEL and not all_levels):
+            continue
+        alone, together = (_widths(bands, level, simultaneous, observables) for simultaneous in (False, True))
+        widths = bands.shortage(level) or f"± {alone}; together ± {together}"
+        rows.append((f"{level:.0%} of each observable", widths))
+    return rows
+
+
+def _widths(bands: Bands, level: float, simultaneous: bool, observables: Space) -> str:
+    widths = bands.half_width(level, simultaneous=simultaneous)
+    unit = f" {observables.units[0]}" if len(observables.units) == 1 and observables.units[0] != "unknown" else ""
+    unit = "" if unit == " 1" else unit
+    low, high = float(widths.min()), float(widths.max())
+    return f"{np.median(widths):.2g}{unit} ({low:.2g} to {high:.2g})"

@@ -155,11 +155,11 @@ def few_parameters() -> dict:
             train(samples.split(seed, train=250, validation=38), TrainSettings(seed=seed, polynomial=polynomial))
             for seed in SEEDS
         ]
-        alone = [run.summary()["choice"].get("polynomial_alone", {}).get("validation_error") for run in runs]
+        alone = [run.numbers()["choice"].get("polynomial_alone", {}).get("validation_error") for run in runs]
         found[polynomial] = {
             "test_error": [run.errors["test"] for run in runs],
             "polynomial_alone_validation_error": alone,
-            "cpu_seconds": [run.summary()["cpu_seconds"] for run in runs],
+            "cpu_seconds": [run.numbers()["cpu_seconds"] for run in runs],
         }
     return found
 

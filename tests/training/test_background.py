@@ -40,8 +40,11 @@ def test_training_from_the_background_is_training_on_the_difference():
 
 
 def test_the_summary_names_the_anomalous_error_only_where_there_is_a_background():
-    assert set(train(SHIFTED.split(0), SHORT).summary()["error_anomalous"]) == {"train", "validation", "test"}
-    assert "error_anomalous" not in train(SMOOTH.split(0), SHORT).summary()
+    trained = train(SHIFTED.split(0), SHORT)
+    assert set(trained.numbers()["error_anomalous"]) == {"train", "validation", "test"}
+    assert [what for what, _ in trained.rows()][:2] == ["error, anomalous", "error"]
+    assert "of observables less background" in repr(trained)
+    assert "error_anomalous" not in train(SMOOTH.split(0), SHORT).numbers()
 
 
 def test_a_sample_that_is_the_background_is_refused():
@@ -55,7 +58,7 @@ def test_a_sample_that_is_the_background_is_refused():
 def test_polynomials_join_the_race_and_win_on_a_smooth_map(solver, tmp_path):
     settings = TrainSettings(solver=solver, budget=500)
     trained = train(SHIFTED.split(0), settings)
-    choice = trained.summary()["choice"]
+    choice = trained.numbers()["choice"]
     assert {one["polynomial"] for one in choice["candidates"]} == {True, False}
     assert choice["polynomial"]["n_terms"] == choice["polynomial_alone"]["n_terms"] > 20
     without = train(SHIFTED.split(0), dataclasses.replace(settings, polynomial="off"))
@@ -78,8 +81,8 @@ def test_derivatives_pass_through_amplitude_polynomials_and_network():
 
 
 def test_on_and_off_decide_for_every_candidate():
-    on = train(SMOOTH.split(0), TrainSettings(polynomial="on", budget=60)).summary()["choice"]
-    off = train(SMOOTH.split(0), TrainSettings(polynomial="off", budget=60)).summary()["choice"]
+    on = train(SMOOTH.split(0), TrainSettings(polynomial="on", budget=60)).numbers()["choice"]
+    off = train(SMOOTH.split(0), TrainSettings(polynomial="off", budget=60)).numbers()["choice"]
     assert all(one["polynomial"] for one in on["candidates"])
     assert not any(one["polynomial"] for one in off["candidates"])
     assert "polynomial_alone" not in off
@@ -87,7 +90,7 @@ def test_on_and_off_decide_for_every_candidate():
 
 def test_a_polynomial_is_saved_as_one(tmp_path):
     trained = train(polynomial_samples().split(0), TrainSettings(budget=100))
-    choice = trained.summary()["choice"]
+    choice = trained.numbers()["choice"]
     assert isinstance(trained.surrogate.network, NoFeatures)
     assert choice["reason"].startswith("the polynomial alone")
     assert trained.errors["test"] < 1e-9
@@ -99,14 +102,14 @@ def test_a_polynomial_is_saved_as_one(tmp_path):
 def test_widths_that_were_asked_for_are_kept():
     trained = train(polynomial_samples().split(0), TrainSettings(widths=(5,), polynomial="on", budget=60))
     assert trained.surrogate.network.width == 5
-    assert trained.summary()["choice"]["polynomial_alone"]["validation_error"] < 1e-9
+    assert trained.numbers()["choice"]["polynomial_alone"]["validation_error"] < 1e-9
 
 
 def test_the_outer_layer_is_refitted_on_train_and_validation():
     split = SHIFTED.split(0)
     trained = train(split, dataclasses.replace(SHORT, polynomial="on"))
     model, everything = trained.surrogate, split.train.joined(split.validation)
-    assert "refitted" in trained.summary()["choice"]
+    assert "refitted" in trained.numbers()["choice"]
     looked = [record.validation_error for record in trained.history if record.validation_error is not None]
     assert trained.errors_anomalous["validation"] == pytest.approx(min(looked), rel=1e-6)  # of before the refit
     # At the minimum over both sets no change of W lowers the weighted error.

@@ -34,7 +34,7 @@ def training():
 
 
 def test_classifier_is_better_than_guessing_by_far_and_says_what_it_cost(training):
-    summary = training.summary()
+    summary = training.numbers()
     assert summary["accuracy"]["test"] > 0.8
     assert summary["samples"] == {"train": 150, "validation": 80, "test": 80}
     # A last line search and a last epoch may cost more than what is left, by a few passes each.
@@ -48,7 +48,7 @@ def test_classifier_is_better_than_guessing_by_far_and_says_what_it_cost(trainin
 def test_finish_never_lowers_what_is_chosen_on():
     plain = train_classes(SPLIT, dataclasses.replace(SHORT, finish="none"))
     finished = train_classes(SPLIT, dataclasses.replace(SHORT, finish="adam"))
-    assert finished.summary()["accuracy"]["validation"] >= plain.summary()["accuracy"]["validation"]
+    assert finished.numbers()["accuracy"]["validation"] >= plain.numbers()["accuracy"]["validation"]
 
 
 def test_same_seed_gives_the_same_bits_and_another_seed_another_model(training):
@@ -72,7 +72,7 @@ def test_same_seed_gives_the_same_bits_and_another_seed_another_model(training):
 )
 def test_every_way_to_train_beats_the_largest_class(settings):
     share = np.bincount(SPLIT.validation.labels).max() / len(SPLIT.validation)
-    assert train_classes(SPLIT, settings).summary()["accuracy"]["validation"] > share + 0.1
+    assert train_classes(SPLIT, settings).numbers()["accuracy"]["validation"] > share + 0.1
 
 
 def test_probabilities_are_those_of_the_fit(training):
@@ -107,7 +107,7 @@ def test_interruption_keeps_the_best_so_far():
         if now.work_units > 10:
             raise KeyboardInterrupt
 
-    summary = train_classes(SPLIT, SHORT, stop).summary()
+    summary = train_classes(SPLIT, SHORT, stop).numbers()
     assert summary["status"] == "interrupted"
     assert summary["work_units"] < 25
     assert summary["accuracy"]["train"] > 0.3
@@ -133,3 +133,10 @@ def test_bad_settings_and_data_are_refused():
         LabelledSamples(np.full((2, 3), np.nan), np.zeros(2, int))
     with pytest.raises(ValueError, match="integer labels"):
         LabelledSamples(np.ones((2, 3)), np.zeros(2))
+
+
+def test_a_training_is_printed_with_its_accuracy_and_cost(training):
+    assert repr(training).startswith("Training of a classifier\n")
+    assert [what for what, _ in training.rows()] == ["accuracy", "method", "cost", "chosen because"]
+    assert "varpro-kf-lbfgs, " in training._repr_html_()
+    assert repr(training.classifier).startswith("Classifier\n")

@@ -28,4 +28,4 @@ def test_stated_error_within_the_stated_work(settings, error, work):
     split = read_samples(FILE).split(0, train=400, validation=200, test=200)
     trained = train(split, settings)
     assert trained.errors["test"] <= error
-    assert trained.summary()["work_units"] <= work
+    assert trained.numbers()["work_units"] <= work

@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.trust.trust import trust_rows
 from gnvpro.training.fitting.records import Record
 
 
-@dataclass(frozen=True)
-class Training:
+class _TrainedModel(Result):
+    """A model and the history of its training; printed, it says how good it is, what it cost and why it was chosen."""
+
+    history: list[Record]
+
+    @property
+    def model(self) -> Surrogate | Classifier:
+        """What was trained."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """What was trained."""
+        return f"Training of a {self.model.kind}"
+
+    def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
+        """Write the model folder, with the history of the run and `extra` documents beside the model."""
+        history = [asdict(record) for record in self.history]
+        self.model.save(path, overwrite=overwrite, extra={"history.json": history, **(extra or {})})
+
+    def _cost_rows(self) -> list[tuple[str, str]]:
+        about = self.model.training
+        return [
+            ("method", f"{about['method']}, {about['status'].replace('_', ' ')}"),
+            ("cost", f"{about['work_units']:.0f} work units, {seconds(about['cpu_seconds'])} of CPU"),
+            ("chosen because", about["choice"]["reason"]),
+        ]
+
+
+@dataclass(frozen=True, repr=False)
+class Training(_TrainedModel):
     """The trained surrogate and how it came about."""
 
     surrogate: Surrogate
     history: list[Record]
+
+    @property
+    def model(self) -> Surrogate:
+        """The surrogate."""
+        return self.surrogate
 
     @property
     def errors(self) -> dict[str, float]:
@@ -31,35 +69,42 @@ class Training:
         """The same relative to the observables less the background; empty where there is none."""
         return self.surrogate.errors_anomalous
 
-    def summary(self) -> dict[str, Any]:
-        """One JSON-able object: `error`, `method`, `status`, work and seconds, what was chosen and why.
+    def rows(self) -> list[tuple[str, str]]:
+        """Errors, method, cost, why this network, error bands."""
+        anomalous = listed(self.errors_anomalous, percent)
+        return [
+            *([("error, anomalous", f"{anomalous} (of observables less background)")] if anomalous else []),
+            ("error", listed(self.errors, percent)),
+            *self._cost_rows(),
+            *_polynomial_row(self.surrogate.training["choice"]),
+            *trust_rows(self.surrogate.trust, self.surrogate.observables),
+        ]
 
-        With a background also `error_anomalous`.
-        """
+    def numbers(self) -> dict[str, Any]:
+        """`error`, `method`, `status`, work and seconds, what was chosen and why; with a background `error_anomalous`."""
         anomalous = {"error_anomalous": self.errors_anomalous} if self.errors_anomalous else {}
         return {**anomalous, "error": self.errors, **self.surrogate.training}
 
-    def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
-        """Write the model folder, with the history of the run and `extra` documents beside the model."""
-        history = [asdict(record) for record in self.history]
-        self.surrogate.save(path, overwrite=overwrite, extra={"history.json": history, **(extra or {})})
 
-
-@dataclass(frozen=True)
-class ClassTraining:
+@dataclass(frozen=True, repr=False)
+class ClassTraining(_TrainedModel):
     """The trained classifier and how it came about."""
 
     classifier: Classifier
     history: list[Record]
 
-    def summary(self) -> dict[str, Any]:
-        """One JSON-able object: `accuracy`, `method`, `status`, work and seconds, settings."""
-        return {"accuracy": self.classifier.accuracy, **self.classifier.training}
+    @property
+    def model(self) -> Classifier:
+        """The classifier."""
+        return self.classifier
 
-    def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
-        """Write the model folder, with the history of the run and `extra` documents beside the model."""
-        history = [asdict(record) for record in self.history]
-        self.classifier.save(path, overwrite=overwrite, extra={"history.json": history, **(extra or {})})
+    def rows(self) -> list[tuple[str, str]]:
+        """Accuracy, method, cost, which iterate was chosen."""
+        return [("accuracy", listed(self.classifier.accuracy, percent)), *self._cost_rows()]
+
+    def numbers(self) -> dict[str, Any]:
+        """`accuracy`, `method`, `status`, work and seconds, settings."""
+        return {"accuracy": self.classifier.accuracy, **self.classifier.training}
 
 
 def mean_relative_error(surrogate: Surrogate, samples: Samples, *, anomalous: bool = False) -> float:
@@ -67,3 +112,16 @@ def mean_relative_error(surrogate: Surrogate, samples: Samples, *, anomalous: bo
     misfit = surrogate.evaluate(samples.parameters) - samples.observables
     size = samples.anomalous if anomalous else samples.observables
     return float((np.linalg.norm(misfit, axis=1) / np.linalg.norm(size, axis=1)).mean())
+
+
+def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:
+    """How much of the model is a polynomial, wherever one was tried."""
+    alone = choice.get("polynomial_alone")
+    if alone is None:
+        return []
+    networks = [entry["validation_error"] for entry in choice["candidates"] if not entry["polynomial"]]
+    without = min(networks, default=math.inf)
+    mostly = alone["validation_error"] < without
+    judged = "this smooth problem is mostly polynomial: alone" if mostly else "polynomial alone:"
+    reached = f"{judged} {alone['validation_error']:.2g} on validation ({alone['n_terms']} terms)"
+    return [("polynomial", reached if math.isinf(without) else f"{reached}, best network without it {without:.2g}")]

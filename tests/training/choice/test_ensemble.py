@@ -51,7 +51,7 @@ def test_averaging_chooses_on_validation_and_survives_saving(tmp_path):
     assert choice["members_kept"] == 1 + int(np.argmin(errors))
     assert training.errors["validation"] == pytest.approx(min(errors), rel=1e-12)
     assert errors[0] == pytest.approx(min(one["validation_error"] for one in choice["members"]), rel=1e-9)
-    assert training.summary()["work_units"] >= 3 * 120
+    assert training.numbers()["work_units"] >= 3 * 120
     training.save(tmp_path / "model")
     again = Surrogate.load(tmp_path / "model")
     y = SPLIT.test.parameters

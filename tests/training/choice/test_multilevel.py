@@ -62,8 +62,8 @@ def test_residual_networks_learn_a_smooth_map_and_are_saved(network, tmp_path):
     settings = TrainSettings(network=network, width=8, steps=2, levels=2, budget=240, gain=0.5)
     trained = train(SPLIT, settings)
     assert trained.errors["test"] < 0.02
-    assert trained.summary()["choice"]["levels"] == 2
-    assert 240 <= trained.summary()["work_units"] < 300
+    assert trained.numbers()["choice"]["levels"] == 2
+    assert 240 <= trained.numbers()["work_units"] < 300
     trained.save(tmp_path / "model")
     loaded = Surrogate.load(tmp_path / "model")
     assert loaded.network == trained.surrogate.network
@@ -91,7 +91,7 @@ def test_alpha_is_that_of_the_last_level(monkeypatch):
 
 def test_levenberg_marquardt_is_a_solver_of_the_race():
     trained = train(SPLIT, TrainSettings(solver="lm", budget=400, polynomial="off"))
-    assert trained.summary()["method"] == "varpro-lm"
+    assert trained.numbers()["method"] == "varpro-lm"
     assert trained.errors["test"] < 0.02
 
 

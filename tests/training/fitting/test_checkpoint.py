@@ -69,8 +69,8 @@ def assert_same_bits(resumed, whole):
     assert torch.equal(resumed.surrogate.weights, whole.surrogate.weights)
     assert history_of(resumed) == history_of(whole)
     seconds = {"cpu_seconds", "wall_seconds"}
-    assert {k: v for k, v in resumed.summary().items() if k not in seconds} == {
-        k: v for k, v in whole.summary().items() if k not in seconds
+    assert {k: v for k, v in resumed.numbers().items() if k not in seconds} == {
+        k: v for k, v in whole.numbers().items() if k not in seconds
     }
 
 
