@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -131,7 +131,8 @@ def invert(
     accurate = None
     if pde is not None:
         memory = None if checkpoint is None else Path(checkpoint)
-        accurate = cheap.by(Solves(pde, memory, "" if memory is None else definition_hash(pde.definition)))
+        solves = Solves(pde, memory, "" if memory is None else definition_hash(pde.definition))
+        accurate = replace(cheap, solves=solves)
     chosen = routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))
     if unknown := set(chosen) - set(get_args(Route)):
         raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
@@ -171,7 +172,7 @@ def invert(
             if hasattr(pde, "jvp"):
                 sampled["pde"] = sample_nuts(accurate, **nuts, **by_pde)
             else:
-                sampled["pde"] = sample_metropolis(accurate, **{**walk, **by_pde})
+                sampled["pde"] = sample_metropolis(accurate, **(walk | by_pde))
     except ArithmeticError as error:
         raise NumericalFailure(str(error)) from error
     return Inversion(

@@ -82,12 +82,10 @@ def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None
     ArithmeticError
         The forward model could be solved at no start.
     """
-    starts = np.zeros((0, posterior.prior.size))
+    starts = np.zeros((0, posterior.prior.size)) if at is None else at
     if n_starts:
         u = qmc.Sobol(posterior.prior.size, rng=seed).random_base2((n_starts - 1).bit_length())[:n_starts]
-        starts = posterior.prior.parameters(ndtri(np.clip(u, 1e-6, 1 - 1e-6)))
-    if at is not None:
-        starts = np.concatenate([at, starts])
+        starts = np.concatenate([starts, posterior.prior.parameters(ndtri(np.clip(u, 1e-6, 1 - 1e-6)))])
     if not len(starts):
         raise UsageError("expected at least one start")
     minima = [minimum for start in starts if (minimum := _descend(posterior, start)) is not None]
@@ -214,7 +212,7 @@ def _bounded_step(triangle: Array, reduced: Array, damping: float, low: Array, h
         right.append(np.zeros(1))
     # Bounds that meet leave no room; the solver wants some.
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
-    high = np.where(high - low > 1e-14, high, low + 1e-14)
+    high = np.maximum(high, low + 1e-14)
     return lsq_linear(np.concatenate(rows), np.concatenate(right), (low, high), method="bvls", tol=1e-14).x
 
 

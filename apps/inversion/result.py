@@ -128,7 +128,7 @@ class InversionResult(Result):
 
     @property
     def title(self) -> str:
-        """One line."""
+        """What was inverted."""
         return f"Inversion with {self.model}"
 
     def rows(self) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ of these share one pool of samples, are shuffled into both parts themselves.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,6 @@ from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import Bands, law_weights, spread
 from gnvpro.training.train import TrainSettings, train
-
-Weighting = tuple[Array, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +57,16 @@ class Settings:
     test: int | None = None
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Train, shuffle, count."""
-    settings = given.own(Settings, dict(splits=20, fresh=100, budget=100.0))
-    samples, source = cdr_samples(given.data, report)
+    settings = options.own(Settings, dict(splits=20, fresh=100, budget=100.0))
+    samples, source = cdr_samples(options.data, report)
     sizes = dict(train=settings.train, validation=settings.validation, test=settings.test)
-    split = samples.split(given.seed, **(sizes if any(sizes.values()) else sizes_for(samples)))
-    surrogate = train(split, TrainSettings(seed=given.seed, budget=settings.budget)).surrogate
-    rng, level, held_out = np.random.default_rng(given.seed), settings.level, split.test
+    split = samples.split(options.seed, **(sizes if any(sizes.values()) else sizes_for(samples)))
+    surrogate = train(split, TrainSettings(seed=options.seed, budget=settings.budget)).surrogate
+    rng, level, held_out = np.random.default_rng(options.seed), settings.level, split.test
     scale, errors = spread(residuals(surrogate, split.validation)), residuals(surrogate, held_out)
-
-    def coverage(calibrate: Array, judge: Array | None = None, weighting: Weighting | None = None) -> dict[str, float]:
-        return _coverage(calibrate, judge, weighting, scale, level, rng, settings.splits)
-
+    coverage = partial(_coverage, scale=scale, level=level, rng=rng, n=settings.splits)
     rows = {"held-out samples, shuffled": coverage(errors)}
     numbers: dict[str, Any] = {
         "data": source, "errors": surrogate.errors, "n_held_out": len(held_out), "n_calibrate": len(held_out) // 2,
@@ -78,7 +74,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     if surrogate.provenance.get("problem") in REGISTERED and "definition_hash" in surrogate.provenance:
         report(0, None, f"{settings.fresh} fresh solves")
         weighting = law_weights(surrogate.parameters, held_out.provenance.get("design"), held_out.parameters)
-        held_out = _fresh(surrogate, samples, settings.fresh, given.seed)
+        held_out = _fresh(surrogate, samples, settings.fresh, options.seed)
         fresh = residuals(surrogate, held_out)
         rows["calibrated on held-out samples, judged on fresh solves"] = coverage(errors, fresh, weighting)
         rows["fresh solves, shuffled"] = coverage(fresh)
@@ -97,8 +93,8 @@ def _fresh(surrogate: Surrogate, like: Samples, n: int, seed: int) -> Samples:
 
 
 def _coverage(
-    calibrate: Array, judge: Array | None, weighting: Weighting | None, scale: Array, level: float,
-    rng: np.random.Generator, n: int,
+    calibrate: Array, judge: Array | None = None, weighting: tuple[Array, float] | None = None, *,
+    scale: Array, level: float, rng: np.random.Generator, n: int,
 ) -> dict[str, float]:  # fmt: skip
     """Mean and standard deviation of the coverage over `n` shuffles: half of `calibrate` calibrates.
 
@@ -121,14 +117,12 @@ def _ranks(surrogate: Surrogate, split: Split, judged: Samples) -> dict[str, flo
     """Spearman correlation of scores with the size of the error of samples that chose nothing."""
     errors = np.linalg.norm(residuals(surrogate, judged), axis=1)
     shift, size = split.train.parameters.mean(0), np.maximum(split.train.parameters.std(0), 1e-300)
-    tree = KDTree((split.train.parameters - shift) / size)
-    nearest = tree.query((judged.parameters - shift) / size)[0]
     at, fitted = ((s.parameters - shift) / size for s in (judged, split.train))
     mahalanobis = np.linalg.norm(at @ np.linalg.pinv(fitted / np.sqrt(len(fitted))), axis=1)
     scores = {
         "leverage in features (the score)": surrogate.score(judged.parameters),
         "Mahalanobis distance of parameters": mahalanobis,
-        "distance to the nearest training sample": nearest,
+        "distance to the nearest training sample": KDTree(fitted).query(at)[0],
     }
     return {name: float(np.corrcoef(rankdata(score), rankdata(errors))[0, 1]) for name, score in scores.items()}
 

@@ -90,8 +90,8 @@ def noise_of(noise: object, values: Array, standard_deviations: Array | None = N
     ----------
     noise
         `2%` of each value's size; `0.001` in the unit of the observations; `2%+0.001`, standard deviations added as is
-        usual for field data; `data`: the standard deviations that came with the observations; a file, .npy or .csv; a
-        number; or an array: standard deviations (m,) or a covariance (m, m).
+        usual for field data; `data`: those that came with the observations; a file, .npy or .csv; a number; or an array:
+        standard deviations (m,) or a covariance (m, m).
     values, standard_deviations : (m,)
         The observations, NaN where there is none, and what came with them.
 
@@ -111,8 +111,7 @@ def noise_of(noise: object, values: Array, standard_deviations: Array | None = N
     if isinstance(noise, str | Path) and Path(noise).suffix in (".npy", ".csv"):
         return _checked(_read_noise(Path(noise)), values)
     if isinstance(noise, str):
-        relative, absolute = _parts(noise)
-        return _checked(relative * np.abs(values) + absolute, values)
+        return _checked(_by_formula(noise, values), values)
     try:
         array = np.asarray(noise, float)
     except (TypeError, ValueError):
@@ -120,8 +119,8 @@ def noise_of(noise: object, values: Array, standard_deviations: Array | None = N
     return _checked(np.full(len(values), array) if array.ndim == 0 else array, values)
 
 
-def _parts(text: str) -> tuple[float, float]:
-    """Relative and absolute standard deviation of a text such as `2%+0.001`."""
+def _by_formula(text: str, values: Array) -> Array:
+    """Standard deviations by a text such as `2%+0.001`."""
     relative = absolute = 0.0
     for part in _PLUS.split(text):
         match = _PART.fullmatch(part.strip())
@@ -131,7 +130,7 @@ def _parts(text: str) -> tuple[float, float]:
             relative += float(match[1]) / 100
         else:
             absolute += float(match[1])
-    return relative, absolute
+    return relative * np.abs(values) + absolute
 
 
 def _checked(spread: Array, values: Array) -> Noise:

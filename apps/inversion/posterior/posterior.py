@@ -89,6 +89,8 @@ class Posterior:
         m = self.solves.observables.size
         if self.data.shape != (m,) or self.noise.size != m:
             raise UsageError(f"expected {m} observations and their noise, got {self.data.shape} and {self.noise.size}")
+        if not self.measured.any():
+            raise UsageError("there is no observation: all values are missing")
 
     @classmethod
     def of(
@@ -103,10 +105,6 @@ class Posterior:
         data, standard_deviations = observations_of(observations, solves.observables)
         law = prior if isinstance(prior, Prior) else Prior.of(solves.parameters, prior)
         return cls(solves, data, noise_of(noise, data, standard_deviations), law)
-
-    def by(self, solves: Solves) -> Posterior:
-        """The same observations, noise and prior with another forward model."""
-        return replace(self, solves=solves)
 
     @cached_property
     def measured(self) -> np.ndarray:

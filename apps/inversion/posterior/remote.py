@@ -41,13 +41,12 @@ class RemoteModel:
             raise UsageError(f"expected a model of one vector in and one out that evaluates; {address} has {sizes}")
         (n_in,), (n_out,) = sizes
         self.parameters = parameters or Space.vector([f"parameter_{j}" for j in range(n_in)], units=("unknown",))
-        self.observables = observables or Space.vector(
-            [f"observable_{j}" for j in range(n_out)], axis="observable", units=("unknown",)
-        )
-        if (self.parameters.size, self.observables.size) != (n_in, n_out):
+        names = [f"observable_{j}" for j in range(n_out)]
+        self.observables = observables or Space.vector(names, axis="observable", units=("unknown",))
+        expected = self.parameters.size, self.observables.size
+        if expected != (n_in, n_out):
             raise UsageError(
-                f"{address} maps {n_in} parameters to {n_out} observables, expected "
-                f"{self.parameters.size} and {self.observables.size}"
+                f"{address} maps {n_in} parameters to {n_out} observables, expected {expected[0]} and {expected[1]}"
             )
 
     def evaluate(self, y: Array) -> Array:

@@ -138,6 +138,7 @@ def in_prior(inversion: InversionResult) -> Figure:
 def pairs(inversion: InversionResult, shown: Sequence[int]) -> Figure:
     """Marginals and pairs of some parameters, the posterior of every route over the others, with prior and truth."""
     space, n, matrix = inversion.density.prior.space, len(shown), None
+    best, truth = inversion.map.parameters, inversion.truth
     labels = [labelled_parameter(space, j).replace(" (", "\n(") for j in shown]
     side = min(1.55 * n + 0.9, 9.2)
     for route, chains in reversed(inversion.chains.items()):  # the best is drawn last, over the others
@@ -160,31 +161,28 @@ def pairs(inversion: InversionResult, shown: Sequence[int]) -> Figure:
         _dress_marginal(grid[k, k], inversion, j)
         for i in range(k, n):
             axes = grid[i, k]
-            axes.axvline(inversion.map.parameters[j], color="black", linewidth=0.8, visible=i == k)
+            axes.axvline(best[j], color="black", linewidth=0.8, visible=i == k)
             if i > k:
-                axes.plot(
-                    inversion.map.parameters[j], inversion.map.parameters[shown[i]], "x", color="black", markersize=5
-                )
+                axes.plot(best[j], best[shown[i]], "x", color="black", markersize=5)
                 axes.yaxis.set_major_locator(MaxNLocator(3, prune="both"))
                 axes.tick_params(labelleft=k == 0)
-            if inversion.truth is not None:
-                axes.axvline(inversion.truth[j], color=RED, linewidth=0.8)
+            if truth is not None:
+                axes.axvline(truth[j], color=RED, linewidth=0.8)
                 if i > k:
-                    axes.axhline(inversion.truth[shown[i]], color=RED, linewidth=0.8)
+                    axes.axhline(truth[shown[i]], color=RED, linewidth=0.8)
             axes.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
             axes.grid(visible=False)
             axes.tick_params(labelsize=7)
         grid[-1, k].set_xlabel(labels[k], fontsize=8)
         if k:
             grid[k, 0].set_ylabel(labels[k], fontsize=8)
-    handles = [
-        Line2D([], [], color=ROUTE_COLOURS[route], label=chains.route) for route, chains in inversion.chains.items()
-    ]
+    routes = inversion.chains.items()
+    handles = [Line2D([], [], color=ROUTE_COLOURS[route], label=chains.route) for route, chains in routes]
     handles += [
         Line2D([], [], color=GREY, linestyle="--", label="prior"),
         Line2D([], [], color="black", marker="x", linewidth=0.8, label="most probable point"),
     ]
-    if inversion.truth is not None:
+    if truth is not None:
         handles.append(Line2D([], [], color=RED, linewidth=0.8, label="truth"))
     if n == 1:  # no corner is free
         figure.set_layout_engine("constrained")

@@ -81,12 +81,12 @@ class Inverted:
     numbers: dict[str, Any]
 
 
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Train, invert, look at the directions, count."""
-    settings = given.own(Settings, QUICK)
-    stages, seeds = defaultdict(Stopwatch), given.seeds_from(settings.seeds)
+    settings = options.own(Settings, QUICK)
+    stages, seeds = defaultdict(Stopwatch), options.seeds_from(settings.seeds)
     with stages["samples"]:
-        samples, source = samples_of("cdr", given.data, settings.train + settings.validation, report)
+        samples, source = samples_of("cdr", options.data, settings.train + settings.validation, report)
     inverted: list[Inverted] = []
     errors, reference, total = {}, "", len(seeds) * len(settings.noise) * settings.truths
 
@@ -96,7 +96,7 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     for seed in seeds:
         with stages["training"]:
             surrogate = trained(samples, settings.train, settings.validation, seed, settings.budget, report)
-            problem, errors[seed] = pde_of("cdr", given.data, surrogate), surrogate.errors
+            problem, errors[seed] = pde_of("cdr", options.data, surrogate), surrogate.errors
         reference, solve = reference_of(problem)
         at = truths(problem, settings.truths, seed)
         for noise in settings.noise:

@@ -80,55 +80,44 @@ class Settings:
     lengths: Lengths = field(default_factory=Lengths)
 
 
-@dataclass(frozen=True)
-class Models:
-    """The PDE, a surrogate that is good enough and one that is not."""
-
-    problem: Problem
-    good: Surrogate
-    poor: Surrogate
-
-
-def run(given: StudySettings, report: Report) -> StudyResult:
+def run(options: StudySettings, report: Report) -> StudyResult:
     """Train, invert, count."""
-    settings = given.own(Settings, QUICK)
-    seed, n, stages = given.seed, settings.coverage_truths, defaultdict(Stopwatch)
+    settings = options.own(Settings, QUICK)
+    seed, n, stages = options.seed, settings.coverage_truths, defaultdict(Stopwatch)
     with stages["training"]:
-        models, source = _models(settings, given, report)
+        problem, good, poor, source = _models(settings, options, report)
     with stages["observations"]:
-        at = truths(models.problem, max(n, settings.minima, 1), seed)
-        by_pde = observed(models.problem.evaluate, at, settings.noise, seed, report)
-        oracle_name, oracle = reference_of(models.problem)
+        at = truths(problem, max(n, settings.minima, 1), seed)
+        by_pde = observed(problem.evaluate, at, settings.noise, seed, report)
+        oracle_name, oracle = reference_of(problem)
         by_oracle = observed(oracle, at[:n], settings.noise, seed, report)
     with stages["posterior on the surrogate"]:
-        fast = _speed(by_pde[0], models.good, settings, seed, report)
+        fast = _speed(by_pde[0], good, settings, seed, report)
     with stages["routes"]:
-        routes = inversion_routes.compare_routes(
-            by_pde[0], models.problem, models.good, models.poor, settings.lengths, seed, report
-        )
+        routes = inversion_routes.compare_routes(by_pde[0], problem, good, poor, settings.lengths, seed, report)
     with stages["most probable points"]:
         minima = inversion_minima.numbers(inversion_minima.compare_minima(
-            by_pde[: settings.minima], models.good, models.problem, 4, settings.scipy_starts, seed, report
+            by_pde[: settings.minima], good, problem, 4, settings.scipy_starts, seed, report
         ))  # fmt: skip
     with stages["coverage"]:
         half = [replace(case, noise=case.estimated_noise) for case in by_pde[: (n + 1) // 2]]
         sets = {"by the PDE": by_pde[:n], "by boundary elements": by_oracle, "noise from data": half}
-        covered = {name: _covered(cases, models.good, settings, seed, name, report) for name, cases in sets.items()}
+        covered = {name: _covered(cases, good, settings, seed, name, report) for name, cases in sets.items()}
     numbers = {
         "data": source, "noise": settings.noise, "oracle": oracle_name, "truth": by_pde[0].truth.tolist(),
-        "errors": {"good": models.good.errors, "poor": models.poor.errors},
+        "errors": {"good": good.errors, "poor": poor.errors},
         "error_in_noise": {
-            "surrogate against the PDE": _in_noise(by_pde[:n], models.good),
-            "PDE against the oracle": _in_noise(by_oracle, models.problem),
+            "surrogate against the PDE": _in_noise(by_pde[:n], good),
+            "PDE against the oracle": _in_noise(by_oracle, problem),
         },
         "posterior_on_the_surrogate": fast, **routes.numbers(), "minima": minima,
         "coverage": {name: row.numbers() for name, row in covered.items()},
         "cpu_seconds": {name: stage.cpu_seconds for name, stage in stages.items()},
     }  # fmt: skip
-    poor, good = routes.adequacy["poor"], routes.adequacy["good"]
+    of_good, of_poor = routes.adequacy["good"], routes.adequacy["poor"]
     title = (
-        f"poor surrogate: error {poor.error_in_noise:.2g} of the noise, shift {poor.shift:.2g} sd; "
-        f"good one: {good.error_in_noise:.2g}, {good.shift:.2g}"
+        f"poor surrogate: error {of_poor.error_in_noise:.2g} of the noise, shift {of_poor.shift:.2g} sd; "
+        f"good one: {of_good.error_in_noise:.2g}, {of_good.shift:.2g}"
     )
     tables = [
         inversion_routes.table(numbers, title), inversion_minima.table(minima), calibration.table(covered),
@@ -138,12 +127,13 @@ def run(given: StudySettings, report: Report) -> StudyResult:
     return StudyResult(numbers, tables, figures)
 
 
-def _models(settings: Settings, given: StudySettings, report: Report) -> tuple[Models, str]:
-    samples, source = samples_of("dcr", given.data, settings.train + settings.validation, report)
-    good = trained(samples, settings.train, settings.validation, given.seed, settings.budget, report)
+def _models(settings: Settings, options: StudySettings, report: Report) -> tuple[Problem, Surrogate, Surrogate, str]:
+    """The PDE, a surrogate that is good enough and one that is not, and where their samples are from."""
+    samples, source = samples_of("dcr", options.data, settings.train + settings.validation, report)
+    good = trained(samples, settings.train, settings.validation, options.seed, settings.budget, report)
     few = settings.poor_train, max(5, settings.poor_train // 4)
-    poor = trained(samples, *few, given.seed, settings.budget, report)
-    return Models(pde_of("dcr", given.data, good), good, poor), source
+    poor = trained(samples, *few, options.seed, settings.budget, report)
+    return pde_of("dcr", options.data, good), good, poor, source
 
 
 def _inverted(case: Case, surrogate: Surrogate, report: Report | None = None, **lengths: Any) -> Chains:

@@ -36,4 +36,4 @@ def test_residuals_of_training_samples_would_not_cover():
     """The study's own counting finds a calibration that is too narrow."""
     rng = np.random.default_rng(1)
     narrow, true = rng.standard_normal((200, 3)), 2 * rng.standard_normal((500, 3))
-    assert coverage._coverage(narrow, true, None, np.ones(3), 0.9, rng, 10)["marginal_mean"] < 0.7
+    assert coverage._coverage(narrow, true, scale=np.ones(3), level=0.9, rng=rng, n=10)["marginal_mean"] < 0.7

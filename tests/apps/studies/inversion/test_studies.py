@@ -9,7 +9,6 @@ import pytest
 from gnvpro.apps.studies import STUDIES
 from gnvpro.apps.studies.inversion import invert_cdr, invert_dcr
 from gnvpro.apps.studies.inversion.cases import pde_of, samples_of, trained
-from gnvpro.apps.studies.inversion.invert_dcr import Models
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.samples import Samples
 from tests.apps.studies.inversion.toy import Smooth
@@ -23,8 +22,8 @@ def silent(*_):
 def on_toys(monkeypatch):
     simplex = Smooth(constraint="simplex")
     samples = Samples(np.full((8, 3), 1 / 3), np.ones((8, 24)), simplex.parameters, simplex.observables)
-    models = Models(Smooth(), Smooth(1e-5, errors={"train": 1e-5}), Smooth(3e-3))
-    monkeypatch.setattr(invert_dcr, "_models", lambda *_: (models, "toys"))
+    models = Smooth(), Smooth(1e-5, errors={"train": 1e-5}), Smooth(3e-3)
+    monkeypatch.setattr(invert_dcr, "_models", lambda *_: (*models, "toys"))
     monkeypatch.setattr(invert_cdr, "samples_of", lambda *_: (samples, "toys"))
     monkeypatch.setattr(invert_cdr, "trained", lambda *_: Smooth(1e-4, "simplex"))
     monkeypatch.setattr(invert_cdr, "pde_of", lambda *_: simplex)
