@@ -68,14 +68,7 @@ class Minimum:
 
 
 def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None = None) -> list[Minimum]:
-    """All minima that were reached, lowest first.
-
-    Parameters
-    ----------
-    n_starts
-        Points of a Sobol design by the prior.
-    at : (k, n_in)
-        Further starts.
+    """All minima that were reached from so many points of a Sobol design by the prior and from `at` (k, n_in), lowest first.
 
     Raises
     ------

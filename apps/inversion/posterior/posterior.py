@@ -32,13 +32,8 @@ class ErrorModel:
     """Normal law of accurate less cheap observables in units of the noise, learned where both models were evaluated.
 
     The mean is a bias, the covariance widens the noise: the cheap posterior is then no narrower than it may be (Kaipio and
-    Somersalo 2007; Cui, Fox and O'Sullivan 2011).
-
-    Attributes
-    ----------
-    mean : (m,)
-    directions, sizes : (m, k), (k,)
-        Orthonormal directions, and the standard deviations along them.
+    Somersalo 2007; Cui, Fox and O'Sullivan 2011). `directions` (m, k) are orthonormal, `sizes` (k,) the standard deviations
+    along them.
     """
 
     mean: Array
@@ -67,16 +62,10 @@ class ErrorModel:
 
 @dataclass(frozen=True)
 class Posterior:
-    """The law of the parameters given the observations.
+    """The law of the parameters given observations, `data` (n_out,), NaN where there is none.
 
-    Attributes
-    ----------
-    data : (n_out,)
-        Observations; NaN where there is none.
-    noise
-        Of all n_out observables; what it says where nothing was observed does not matter.
-    error
-        Of the forward model; None where it counts as exact.
+    The noise is of all n_out observables; what it says where nothing was observed does not matter. Without `error` the
+    forward model counts as exact.
     """
 
     solves: Solves

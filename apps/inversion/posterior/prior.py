@@ -54,10 +54,7 @@ class Prior:
     def of(cls, space: Space, normal: Mapping[str, Sequence[float]] | None = None) -> Prior:
         """The law of a space, with normal laws (mean, standard deviation) for some of its parameters by name.
 
-        Raises
-        ------
-        UsageError
-            An unknown name, no positive standard deviation, or a parameter with neither bounds nor a normal law.
+        Refuses an unknown name, no positive standard deviation, and a parameter with neither bounds nor a normal law.
         """
         mean, deviation = np.full(space.size, np.nan), np.full(space.size, np.nan)
         for name, law in (normal or {}).items():

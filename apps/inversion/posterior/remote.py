@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 import umbridge
@@ -51,24 +51,23 @@ class RemoteModel:
 
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out) at parameters (n, n_in), one request each."""
-        rows = [self._call(self._model, [row.tolist()]) for row in self.parameters.rows(y)]
-        return _stacked([row and row[0] for row in rows], self.observables.size)
+        return _by_row(self.observables.size, lambda at: self._model([at])[0], self.parameters.rows(y))
 
     def jvp(self, y: Array, dy: Array) -> Array:
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
+        points, directions = self.parameters.rows(y), self.parameters.rows(dy)
         if not self._model.supports_apply_jacobian():
-            return np.einsum("noi,ni->no", self.jacobian(y), self.parameters.rows(dy))
-        pairs = zip(self.parameters.rows(y), self.parameters.rows(dy), strict=True)
-        rows = [self._call(self._model.apply_jacobian, 0, 0, [at.tolist()], along.tolist()) for at, along in pairs]
-        return _stacked(rows, self.observables.size)
+            return np.einsum("noi,ni->no", self.jacobian(y), directions)
+        product = partial(self._model.apply_jacobian, 0, 0)
+        return _by_row(self.observables.size, lambda at, along: product([at], along), points, directions)
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in)."""
+        points, weights = self.parameters.rows(y), self.observables.rows(dc)
         if not self._model.supports_gradient():
-            return np.einsum("noi,no->ni", self.jacobian(y), self.observables.rows(dc))
-        pairs = zip(self.parameters.rows(y), self.observables.rows(dc), strict=True)
-        rows = [self._call(self._model.gradient, 0, 0, [at.tolist()], weights.tolist()) for at, weights in pairs]
-        return _stacked(rows, self.parameters.size)
+            return np.einsum("noi,no->ni", self.jacobian(y), weights)
+        product = partial(self._model.gradient, 0, 0)
+        return _by_row(self.parameters.size, lambda at, along: product([at], along), points, weights)
 
     def jacobian(self, y: Array) -> Array:
         """Derivatives (n, n_out, n_in), by the server or by differences."""
@@ -78,18 +77,17 @@ class RemoteModel:
             return columns.reshape(n, n_in, -1).transpose(0, 2, 1)
         return difference_jacobian(self.evaluate, self.parameters, y)
 
-    @staticmethod
-    def _call(request: Callable[..., Any], *arguments: Any) -> list | None:
-        """What the server computed, None where the model failed there; a lost connection is raised."""
+
+def _by_row(size: int, request: Callable[..., list[float]], *columns: Array) -> Array:
+    """What the server computes of every row, (n, size): NaN where the model fails; a lost connection is raised."""
+    rows: list[list[float]] = []
+    for arguments in zip(*(column.tolist() for column in columns), strict=True):
         try:
-            return request(*arguments)
+            rows.append(request(*arguments))
         except OSError as error:
             raise UsageError(f"the UM-Bridge server does not answer any more ({type(error).__name__})") from error
         except Exception as error:
             if "Model returned error" not in str(error):
                 raise
-            return None
-
-
-def _stacked(rows: list[list | None], size: int) -> Array:
-    return np.array([np.full(size, np.nan) if row is None else row for row in rows], float).reshape(-1, size)
+            rows.append([np.nan] * size)
+    return np.array(rows, float).reshape(-1, size)

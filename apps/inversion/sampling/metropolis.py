@@ -49,10 +49,7 @@ class RandomWalk:
     ) -> tuple[Array, Array, float]:
         """So many steps of every chain, from z (n_chains, n) of log density (n_chains,).
 
-        Returns
-        -------
-        z, density, acceptance
-            Where the chains are then, and the share of steps that were accepted.
+        Returns z and its log density after them, and the share of steps that were accepted.
         """
         z, density, accepted = z.copy(), density.copy(), 0
         for _ in range(steps):
@@ -82,8 +79,6 @@ def sample_metropolis(
 
     Parameters
     ----------
-    draws, tune
-        Of every chain; `tune` are thrown away.
     start, factor : (n_chains, n), (n, n)
         Normal variables where the chains begin; a factor of about the covariance of the posterior.
     accurate

@@ -42,18 +42,16 @@ def trained(
     """A surrogate by the defaults of `gnvpro train` on some of the samples; the others are only reported."""
     split = samples.split(seed, train=n_train, validation=n_validation, test=len(samples) - n_train - n_validation)
     settings = TrainSettings(seed=seed, budget=budget)
-    return train(
-        split, settings, lambda now: report(now.work_units, now.budget, f"training on {n_train} samples: {now.stage}")
-    ).surrogate
+    what = f"training on {n_train} samples"
+    return train(split, settings, lambda now: report(now.work_units, now.budget, f"{what}: {now.stage}")).surrogate
 
 
 def pde_of(name: str, data: Path | None, surrogate: Surrogate) -> Problem:
     """The PDE of the samples; a data set of another problem, or of none, is refused."""
     problem = registered_problem(name) if data is None else problem_of(surrogate)
     if problem.name != name:
-        raise UsageError(
-            f"this study is of the problem {name}, and {data} of {problem.name}; give a data set of {name}"
-        )
+        expected = f"this study is of the problem {name}"
+        raise UsageError(f"{expected}, and {data} of {problem.name}; give a data set of {name}")
     return problem
 
 
@@ -72,15 +70,9 @@ def truths(problem: Problem, n: int, seed: int) -> Array:
 
 @dataclass(frozen=True)
 class Case:
-    """Noisy observables of known parameters.
+    """Observables (n_out,) of known parameters (n_in,), exact by the model that makes the observations and with noise.
 
-    Attributes
-    ----------
-    truth : (n_in,)
-    exact, data : (n_out,)
-        Observables by the model that makes the observations, and the same with noise.
-    noise, estimated_noise
-        What made them, and what it is taken for where only the observations are known.
+    The noise is the law that made them; the estimated noise is what it is taken for where only the observations are known.
     """
 
     truth: Array
@@ -103,12 +95,8 @@ def observed(
 ) -> list[Case]:
     """Observations of every truth (n, n_in); the same seed gives the same noise whatever model makes them.
 
-    Parameters
-    ----------
-    solve
-        Observables (n, n_out) of parameters: the PDE or a reference of it, never the surrogate.
-    noise
-        As `gnvpro invert --noise`: `2%` of every exact datum where it makes the observations.
+    `solve` gives observables (n, n_out) by the PDE or a reference of it, never by the surrogate; `noise` is as for
+    `gnvpro invert --noise`, where 2% are of every exact datum.
 
     Raises
     ------

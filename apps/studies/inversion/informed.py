@@ -31,14 +31,11 @@ class Informed:
 
     Attributes
     ----------
-    eigenvalues : (k,)
-        Of the mean Gauss-Newton Hessian of the misfit, falling.
-    directions : (k, k)
-        Its eigenvectors, one a column.
-    parameters : (n_in, k)
-        What a unit step along every direction does to the parameters, a column each.
-    response : (n_data, k)
-        And to the observables, in units of the noise, on average.
+    eigenvalues, directions : (k,), (k, k)
+        Of the mean Gauss-Newton Hessian of the misfit, falling, and its eigenvectors as columns.
+    parameters, response : (n_in, k), (n_data, k)
+        What a unit step along every direction does to the parameters, and on average to the observables in units of the
+        noise; a column each.
     coordinates : (k, n_in)
         Takes differences of parameters to steps along the directions.
     """
@@ -65,13 +62,7 @@ class Informed:
 
 
 def informed(posterior: Posterior, y: Array) -> Informed:
-    """From parameters (n, n_in), such as draws from the posterior.
-
-    Raises
-    ------
-    ArithmeticError
-        The forward model could be solved at none of them.
-    """
+    """From parameters (n, n_in), such as draws from the posterior; ArithmeticError if none of them could be solved."""
     observables, jacobians = posterior.solves.linearize(y)
     ok = np.isfinite(observables).all(axis=1) & np.isfinite(jacobians).all(axis=(1, 2))
     if not ok.any():
