@@ -8,11 +8,11 @@ from typing import Any
 from gnvpro.apps.arguments import Folder, model_of, problem_of
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.comparison.fresh_solves import compare_with_solves
-from gnvpro.apps.progress import Report, silent
 from gnvpro.apps.segmentation.compare_classes import LabelComparison, compare_with_labels
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report, silent
 
 
 def compare(

@@ -19,9 +19,9 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gnvpro.apps.progress import Report
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.extras import MissingLibrary, how_to_get
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.result import Result
 
 # Where stderr is a log: one line of progress a minute.

@@ -109,11 +109,6 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
         raise UsageError(f"{name}{source}: expected {expected}; got {first['input']!r}") from None
 
 
-def inherited[S](base: type[S], settings: S) -> S:
-    """The settings that a command inherits, without those that are its own."""
-    return base(**{f.name: getattr(settings, f.name) for f in _fields(base)})
-
-
 def to_dict(settings: Any) -> dict[str, Any]:
     """Settings as JSON-able values; written to a file, `--config` reads them back."""
     return {option.name: _plain(getattr(settings, option.name)) for option in _options(type(settings))}

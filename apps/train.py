@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnvpro.apps.arguments import Data, Folder, samples_of
-from gnvpro.apps.progress import Report, silent
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.folder import require_place
+from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.samples import Split
 from gnvpro.training import train as training
 from gnvpro.training.fitting.checkpoint import EVERY

@@ -30,14 +30,6 @@ def run(options: DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
     from gnvpro.apps.demo import demo
 
-    result = demo(
-        options.out,
-        options.samples,
-        options.fresh,
-        options.seed,
-        quick=options.quick,
-        command=command_line("demo", options),
-        watch=progress,
-        tell=stderr.print,
-    )
+    with progress("demo") as report:
+        result = demo(**vars(options), command=command_line("demo", options), progress=report, tell=stderr.print)
     return Outcome.of(result)

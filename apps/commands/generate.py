@@ -51,23 +51,14 @@ def run(given: GenerateOptions) -> Outcome:
     """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
     from gnvpro.pde_data.generation.run import generate
 
-    pace = Pace()
+    pace, arguments = Pace(), dict(vars(given))
+    for option, name in (("out", "path"), ("samples", "n_samples"), ("set", "options")):
+        arguments[name] = arguments.pop(option)
     with progress(f"solving {given.problem}", in_logs=True) as report:
-        generation = generate(
-            given.problem,
-            given.out,
-            given.samples,
-            given.seed,
-            workers=given.workers,
-            scheduler=given.scheduler,
-            options=given.set,
-            block_size=given.block_size,
-            design=given.design,
-            retry_failed=given.retry_failed,
-            repair=given.repair,
-            on_progress=lambda done, failed, total: report(
-                done, total, f"{done}/{total}, {failed} failed{pace.at(done, total, 'samples')}"
-            ),
-        )
+
+        def report_with_pace(done: float, total: float | None, note: str) -> None:
+            report(done, total, note + pace.at(done, total or 0, "samples"))
+
+        generation = generate(**arguments, progress=report_with_pace)
     failure = None if generation.n_ok else f"no sample could be solved; gnvpro info {given.out} lists the reasons"
     return Outcome(generation.numbers(), table(f"Data set {given.out}", generation.rows()), failure)

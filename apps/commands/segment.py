@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -10,7 +10,7 @@ from annotated_types import Ge
 from typer import Argument, Option
 
 from gnvpro.apps.console import Outcome, progress, table
-from gnvpro.apps.settings import command_line, inherited
+from gnvpro.apps.settings import command_line
 from gnvpro.training.class_settings import ClassSettings
 
 EXAMPLE = "segment cube.mat --labels labels.mat --out runs/segmentation"
@@ -50,16 +50,6 @@ def run(given: SegmentOptions) -> Outcome:
     """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
     from gnvpro.apps.segmentation.segment import segment
 
-    segmentation = segment(
-        given.cube,
-        given.labels,
-        class_names=given.class_names,
-        split=given.split,
-        cap=given.cap,
-        block_size=given.block_size,
-        out=given.out,
-        command=command_line("segment", given),
-        watch=progress,
-        **asdict(inherited(ClassSettings, given)),
-    )
+    with progress("training") as report:
+        segmentation = segment(**vars(given), command=command_line("segment", given), progress=report)
     return Outcome(segmentation.numbers(), table(segmentation.title, segmentation.rows()), segmentation.failure)

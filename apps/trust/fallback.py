@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.apps.progress import Report, silent
 from gnvpro.apps.trust.predictions import Predictions, Reliability
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
 from gnvpro.pde_data.storage.append import BLOCK_SIZE, append, require_appendable
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.spaces import Array
 
 _SHOWN = 10

@@ -13,7 +13,7 @@ from gnvpro.apps.inversion.posterior.error_model import ErrorModel
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, Cost
 from gnvpro.apps.inversion.sampling.metropolis import RandomWalk
-from gnvpro.apps.progress import Report
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 # Steps of the cheap chain from proposal to proposal, per parameter: then it has about forgotten where it began.

@@ -18,7 +18,6 @@ import numpy as np
 from aiohttp import web
 
 from gnvpro.apps.serving import um_bridge
-from gnvpro.apps.serving.body import READ_SECONDS, BodyRefused, read_body
 from gnvpro.apps.serving.page.description import Band, band_of, describe, outside
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
@@ -42,7 +41,7 @@ def page_routes(
     *,
     bands: Bands = band_of,
     pde_threads: Mapping[str, Executor] | None = None,
-    read_seconds: float = READ_SECONDS,
+    read_seconds: float = um_bridge.READ_SECONDS,
 ) -> list[web.RouteDef]:
     """GET `/` and `/page/models`, POST `/page/evaluate` and `/page/solve`.
 
@@ -71,14 +70,6 @@ def page_routes(
     ]
 
 
-class _Refused(Exception):
-    """A request that is not done; the text says why."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -88,7 +79,7 @@ def _refusing(handler: Handler) -> Handler:
     async def answered(request: web.Request) -> web.Response:
         try:
             return await handler(request)
-        except (_Refused, BodyRefused, um_bridge.ProtocolError) as refused:
+        except um_bridge.ProtocolError as refused:
             return web.json_response({"error": str(refused)}, status=refused.status)
 
     return answered
@@ -127,15 +118,15 @@ class _Page:
         """Observables by the PDE and how far the surrogate is from them."""
         name, y = await self._model_and_point(request)
         if name not in self._pde:
-            raise _Refused(404, f"there is no PDE for {name!r}")
+            raise um_bridge.InvalidInput(f"there is no PDE for {name!r}", 404)
         problem, model = self._pde[name], self._models[name]
         try:
             problem.parameters.require(y)
         except ValueError as error:
             why = str(error).partition("not in the space: ")[2] or str(error)
-            raise _Refused(422, f"the PDE is not defined here: {why}") from None
+            raise um_bridge.InvalidInput(f"the PDE is not defined here: {why}", 422) from None
         if self._solves >= MOST_SOLVES:
-            raise _Refused(503, "the PDE is busy with others' points; try again in a moment")
+            raise um_bridge.InvalidInput("the PDE is busy with others' points; try again in a moment", 503)
         first = id(problem) not in self._solved_before
         # Shielded below: a solve that began goes on when the browser leaves, and is counted as long as it runs.
         solving = self._run(problem, _timed, problem, y)
@@ -145,9 +136,9 @@ class _Page:
             solved, seconds = await asyncio.shield(solving)
         except Exception:
             _log.exception("the PDE of %s failed at %s", name, y.tolist())
-            raise _Refused(422, "the PDE could not be solved here; the log says why") from None
+            raise um_bridge.InvalidInput("the PDE could not be solved here; the log says why", 422) from None
         if not np.isfinite(solved).all():
-            raise _Refused(422, "the PDE has no solution here that the solver finds")
+            raise um_bridge.InvalidInput("the PDE has no solution here that the solver finds", 422)
         self._solved_before.add(id(problem))
         predicted, surrogate_seconds = await self._run(model, _timed, model, y)
         return web.json_response(
@@ -181,10 +172,10 @@ class _Page:
 
     async def _model_and_point(self, request: web.Request) -> tuple[str, Array]:
         """Model and point (1, n_in) of a request, or the refusal that says what was expected."""
-        content = um_bridge.parse(await read_body(request, self._read_seconds))
+        content = await um_bridge.read(request, self._read_seconds)
         name = um_bridge.model_name(content, "model")
         if name not in self._models:
-            raise _Refused(404, f"no model {name!r}; there are {', '.join(self._models)}")
+            raise um_bridge.InvalidInput(f"no model {name!r}; there are {', '.join(self._models)}", 404)
         return name, um_bridge.vector(content, "parameters", self._models[name].parameters.size)[None]
 
 
