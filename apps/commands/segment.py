@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from annotated_doc import Doc
 from annotated_types import Ge
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress, table
 from gnvpro.apps.settings import command_line
@@ -24,25 +25,17 @@ class SegmentOptions(ClassSettings):
         str | None,
         Argument(help="Cube: .mat, .npz, .npy or ENVI .hdr; FILE:VARIABLE picks one of several. Indian Pines without."),
     ] = None
-    labels: Annotated[
-        str | None, Option("--labels", metavar="FILE", help="Label image of the cube, 0 where unlabelled.")
-    ] = None
-    class_names: Annotated[
-        tuple[str, ...] | None, Option("--class-names", metavar="CORN,WOODS", help="Names of classes 1, 2, ….")
-    ] = None
-    out: Annotated[
-        Path | None, Option("--out", "-o", help="New folder for report, maps and model; numbers only without.")
-    ] = None
+    labels: Annotated[str | None, Doc("Label image of the cube, 0 where unlabelled.")] = None
+    class_names: Annotated[tuple[str, ...] | None, Doc("Names of classes 1, 2, ….")] = None
+    out: Annotated[Path | None, Doc("New folder for report, maps and model; numbers only without.")] = None
     split: Annotated[
         Literal["both", "class-capped", "blocks", "random"],
-        Option(
-            "--split", help="class-capped: as in the paper; blocks: no neighbours shared; both: one after the other."
-        ),
+        Doc("class-capped: as in the paper; blocks: no neighbours shared; both: one after the other."),
     ] = "both"
-    cap: Annotated[int, Option("--cap", help="Pixels of a class for training and test."), Ge(2)] = 312
-    block_size: Annotated[int, Option("--block-size", help="Side of the blocks in pixels."), Ge(1)] = 9
+    cap: Annotated[int, Doc("Pixels of a class for training and test."), Ge(2)] = 312
+    block_size: Annotated[int, Doc("Side of the blocks in pixels."), Ge(1)] = 9
 
-    METAVARS: ClassVar = {"widths": "64,32"}
+    METAVARS: ClassVar = {"labels": "FILE", "class_names": "CORN,WOODS", "widths": "64,32"}
     NOT_OFFERED: ClassVar = ("curvature",)
 
 
