@@ -9,7 +9,7 @@ from gnvpro.apps.comparison.costs import measure_costs, one_thread
 from gnvpro.apps.comparison.interpolation import chebyshev_nodes, interpolate
 from gnvpro.apps.comparison.jacobian import check_jacobian
 from gnvpro.apps.comparison.sweeps import sweeps
-from gnvpro.apps.trust.held_out import own_parameters
+from gnvpro.apps.trust.calibrate import own_parameters
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block
