@@ -94,13 +94,10 @@ def demo(
     data = _data(folder / DATA, samples, seed, noted(progress, "data"), tell)
     model = _model(folder / MODEL, data, TrainSettings(seed=seed, quick=quick), progress, tell)
     chosen = model.training["choice"]
-    krylov = TrainSettings(
-        seed=seed,
-        solver="krylov",
-        widths=tuple(chosen["widths"]),
-        gain=chosen["gain"],
-        budget=model.training["work_units"],
+    size: dict[str, Any] = dict(
+        widths=tuple(chosen["widths"]), gain=chosen["gain"], budget=model.training["work_units"]
     )
+    krylov = TrainSettings(seed=seed, solver="krylov", **size)
     _model(folder / KRYLOV_MODEL, data, krylov, progress, tell)
     comparison = compare_with_solves(model, problem_of(model), fresh, seed, progress=progress)
     settings = {"out": str(folder), "samples": samples, "fresh": fresh, "seed": seed, "quick": quick}
@@ -150,24 +147,22 @@ def _same_model(path: Path, samples: Samples, settings: TrainSettings) -> Surrog
     except (SavedModelError, FileNotFoundError):
         return None
     # Through JSON, as the saved one went: tuples are lists there.
-    same = json.loads(json.dumps([asdict(settings), samples.provenance])) == [
-        model.training["settings"],
-        model.provenance,
-    ]
+    asked = json.loads(json.dumps([asdict(settings), samples.provenance]))
+    same = asked == [model.training["settings"], model.provenance]
     return model if same and model.training["status"] != "interrupted" else None
 
 
 def _summary(folder: Path, comparison: Comparison) -> dict[str, Any]:
     numbers = comparison.numbers()
     wall_time = open_dataset(folder / DATA)["wall_time"]
-    same = (
+    same = [
         "pde_error",
         "speedup_single",
         "speedup_batched",
         "speedup_plain",
         "train_cpu_seconds",
         "payoff_evaluations",
-    )
+    ]
     return {
         "surrogate_error": numbers["surrogate_error"]["mean"],
         **{name: numbers[name] for name in same},

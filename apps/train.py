@@ -49,10 +49,8 @@ def train(
     train, validation, calibration, test
         Numbers of samples to fit on, to choose on, to calibrate error bands on, and to state the error on: half, a
         quarter, none, and a quarter of all. A `Split` has its own.
-    transpose
-        See `gnvpro.pde_data.storage.dataset.read_samples`.
-    module, checkpoint, checkpoint_every
-        See `gnvpro.training.train.train`.
+    transpose, module, checkpoint, checkpoint_every
+        See `gnvpro.pde_data.storage.dataset.read_samples` and `gnvpro.training.train.train`.
     out, overwrite, record
         Folder to save the surrogate in, whether to replace one that stands there, and a JSON-able document to keep
         beside it as `settings.json`.

@@ -126,23 +126,21 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
     began, counts, log, error = time.perf_counter(), request.app[COUNTS], request.app[LOG], ""
     counts.in_work += 1
     try:
-        try:
-            if counts.in_work > request.app[LIMITS].requests and request.path != "/health":
-                raise um_bridge.InvalidOutput(f"busy with {counts.in_work - 1} requests; try again later", 503)
-            response = await handler(request)
-        except um_bridge.ProtocolError as refused:
-            response, error = _refusal(refused), f"{refused.type}: {refused}"
-        except web.HTTPException as http:
-            if http.status < 400:
-                raise
-            refused = _as_protocol_error(request, http)
-            response, error = _refusal(refused), f"{refused.type}: {refused}"
-            if "Allow" in http.headers:
-                response.headers["Allow"] = http.headers["Allow"]
-        except Exception as defect:
-            log.defect(defect)
-            refused = um_bridge.InvalidOutput(f"the server failed ({type(defect).__name__}); its log says how")
-            response, error = _refusal(refused), f"{refused.type}: {refused}"
+        if counts.in_work > request.app[LIMITS].requests and request.path != "/health":
+            raise um_bridge.InvalidOutput(f"busy with {counts.in_work - 1} requests; try again later", 503)
+        response = await handler(request)
+    except um_bridge.ProtocolError as refused:
+        response, error = _refusal(refused)
+    except web.HTTPException as http:
+        if http.status < 400:
+            raise
+        response, error = _refusal(_as_protocol_error(request, http))
+        if "Allow" in http.headers:
+            response.headers["Allow"] = http.headers["Allow"]
+    except Exception as defect:
+        log.defect(defect)
+        failed = f"the server failed ({type(defect).__name__}); its log says how"
+        response, error = _refusal(um_bridge.InvalidOutput(failed))
     finally:
         counts.in_work -= 1
     counts.answered += 1
@@ -153,11 +151,12 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
     return response
 
 
-def _refusal(error: um_bridge.ProtocolError) -> web.Response:
-    response = _json(error.body(), error.status)
+def _refusal(error: um_bridge.ProtocolError) -> tuple[web.Response, str]:
+    """The answer, and what the log says."""
+    response = _json(error.answer(), error.status)
     if error.status == 503:
         response.headers["Retry-After"] = "1"
-    return response
+    return response, f"{error.type}: {error}"
 
 
 def _as_protocol_error(request: web.Request, error: web.HTTPException) -> um_bridge.ProtocolError:
@@ -166,7 +165,9 @@ def _as_protocol_error(request: web.Request, error: web.HTTPException) -> um_bri
     return um_bridge.InvalidInput(str(error.reason), error.status)
 
 
-def _json(body: bytes, status: int = 200) -> web.Response:
+def _json(answer: Mapping[str, object], status: int = 200) -> web.Response:
+    """Arrays as lists, numbers in the digits that give them back."""
+    body = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     return web.Response(body=body, status=status, headers={"Content-Type": "application/json"})
 
 
@@ -183,32 +184,26 @@ async def _model_and_content(request: web.Request) -> tuple[ServedModel, dict]:
 def _operation(operation: str) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         model, content = await _model_and_content(request)
-        return _json(um_bridge.encode(await model.answer(operation, content)))
+        return _json(await model.answer(operation, content))
 
     return handle
 
 
 def _about(say: Callable[[ServedModel], dict[str, object]]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        return _json(um_bridge.encode(say((await _model_and_content(request))[0])))
+        return _json(say((await _model_and_content(request))[0]))
 
     return handle
 
 
 async def _info(request: web.Request) -> web.Response:
-    return _json(um_bridge.encode({"protocolVersion": um_bridge.VERSION, "models": list(request.app[MODELS])}))
+    return _json({"protocolVersion": um_bridge.VERSION, "models": list(request.app[MODELS])})
 
 
 async def _health(request: web.Request) -> web.Response:
     counts = request.app[COUNTS]
-    about = {
-        "status": "ok",
-        "models": list(request.app[MODELS]),
-        "requests_in_work": counts.in_work - 1,
-        "answered": counts.answered,
-        "errors": counts.errors,
-    }
-    return _json(um_bridge.encode(about))
+    about = {"status": "ok", "models": list(request.app[MODELS]), "requests_in_work": counts.in_work - 1}
+    return _json({**about, "answered": counts.answered, "errors": counts.errors})
 
 
 async def _close(app: web.Application) -> None:

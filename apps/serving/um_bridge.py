@@ -33,9 +33,9 @@ class ProtocolError(Exception):
         super().__init__(message)
         self.status = status or type(self).status
 
-    def body(self) -> bytes:
-        """The answer as JSON."""
-        return orjson.dumps({"error": {"type": self.type, "message": str(self)}})
+    def answer(self) -> dict[str, Any]:
+        """What is sent."""
+        return {"error": {"type": self.type, "message": str(self)}}
 
 
 class InvalidInput(ProtocolError):
@@ -132,11 +132,6 @@ def require_zero(request: dict[str, Any], *keys: str) -> None:
         if type(index) is not int or index != 0:
             got = index if type(index) is int else _kind(index)
             raise InvalidInput(f"{key}: expected 0, as there is one input vector and one output vector, got {got}")
-
-
-def encode(answer: dict[str, Any]) -> bytes:
-    """JSON; arrays as lists, numbers in the digits that give them back."""
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _required(request: dict[str, Any], key: str) -> Any:

@@ -142,7 +142,7 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
     surrogate.parameters.rows(samples.parameters)
     surrogate.observables.rows(samples.observables)
     origin, now = surrogate.provenance, samples.provenance
-    if {"definition_hash"} <= origin.keys() & now.keys() and origin["definition_hash"] != now["definition_hash"]:
+    if "definition_hash" in origin.keys() & now.keys() and origin["definition_hash"] != now["definition_hash"]:
         raise UsageError(
             f"the data are of a problem with definition {str(now['definition_hash'])[:12]}, the model of one with "
             f"{str(origin['definition_hash'])[:12]}; calibrate on data of the same problem"

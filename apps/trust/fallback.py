@@ -49,8 +49,6 @@ def with_pde(
 
     Parameters
     ----------
-    tolerance
-        See `doubtful`.
     data
         Data set that keeps the solves for the next training.
 
@@ -70,17 +68,15 @@ def with_pde(
     if data is not None:
         log.append(f"{len(rows)} solves added to {data}, {total} there now")
     ok = solved.status == SolveStatus.OK
-    observables, half, together = (
-        array.copy() for array in (predictions.observables, known.half_width, known.half_width_simultaneous)
-    )
-    observables[rows[ok]], half[rows[ok]], together[rows[ok]] = solved.observables[ok], 0.0, 0.0
-    places = np.arange(len(predictions.parameters))
+    observables = predictions.observables.copy()
+    observables[rows[ok]] = solved.observables[ok]
+    by_pde, failed = (np.isin(np.arange(len(observables)), which) for which in (rows[ok], rows[~ok]))
     known = replace(
         known,
-        half_width=half,
-        half_width_simultaneous=together,
-        by_pde=np.isin(places, rows[ok]),
-        failed=np.isin(places, rows[~ok]),
+        half_width=np.where(by_pde[:, None], 0.0, known.half_width),
+        half_width_simultaneous=np.where(by_pde[:, None], 0.0, known.half_width_simultaneous),
+        by_pde=by_pde,
+        failed=failed,
     )
     n_appended = len(rows) if data is not None else 0
     return replace(predictions, observables=observables, reliability=known, n_appended=n_appended, log=tuple(log))
