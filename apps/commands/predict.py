@@ -10,7 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Gt
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, progress, stderr
+from gnvpro.apps.console import Outcome, progress, say
 from gnvpro.apps.settings import to_dict
 
 EXAMPLE = "predict runs/model --parameters points.csv --out observables.csv"
@@ -44,5 +44,5 @@ def run(given: PredictOptions) -> Outcome:
     with progress("predicting") as report:
         predictions = predict(**vars(given), record=to_dict(given), progress=report)
     for sentence in predictions.log or ():
-        stderr.print(f"fallback: {sentence}", markup=False, soft_wrap=True)
+        say(f"fallback: {sentence}")
     return Outcome.of(predictions, saved=given.out, out=str(given.out))

@@ -124,23 +124,18 @@ def served_models(models: Any, with_pde: bool, problem: Any, extrapolate: bool) 
     served: dict[str, ServedModel] = {}
     for name, saved in named.items():
         model = model_of(saved)
-        if isinstance(model, Surrogate):
-            served[name] = serve_surrogate(name, model, extrapolate=extrapolate)
-        else:
-            served[name] = ServedModel(name, model, bounds=None if extrapolate else Bounds.of(model))
+        served[name] = serve_model(name, model, extrapolate)
         if with_pde:
-            if not isinstance(model, Surrogate):
-                raise UsageError(
-                    f"{name} is a classifier, which has no PDE; leave with_pde=True out, or serve it apart"
-                )
+            if isinstance(model, Classifier):
+                raise UsageError(f"{name} is a classifier, which has no PDE; leave with_pde=True out or serve it apart")
             served[f"{name}-pde"] = _serve_pde(f"{name}-pde", model, problem)
     return served
 
 
-def serve_surrogate(name: str, surrogate: Surrogate, *, extrapolate: bool = False) -> ServedModel:
-    """A surrogate with everything the protocol has."""
-    bounds = None if extrapolate else Bounds.of(surrogate)
-    return ServedModel(name, surrogate, bounds=bounds, hessian=partial(hessian_product, surrogate))
+def serve_model(name: str, model: Surrogate | Classifier, extrapolate: bool = False) -> ServedModel:
+    """A saved model with what the protocol has of it: of a surrogate everything."""
+    hessian = partial(hessian_product, model) if isinstance(model, Surrogate) else None
+    return ServedModel(name, model, bounds=None if extrapolate else Bounds.of(model), hessian=hessian)
 
 
 def named_models(models: Any) -> dict[str, Any]:
