@@ -44,10 +44,10 @@ def model_of(model: Folder | Surrogate | Classifier) -> Surrogate | Classifier:
 
 def surrogate_of(model: Folder | Surrogate | Classifier) -> Surrogate:
     """A surrogate, loaded where its folder is given; a classifier is refused."""
-    found = model_of(model)
-    if not isinstance(found, Surrogate):
+    loaded = model_of(model)
+    if not isinstance(loaded, Surrogate):
         raise UsageError(f"expected a surrogate, got {name_of(model, 'a classifier')}, which is a classifier")
-    return found
+    return loaded
 
 
 def name_of(thing: Any, otherwise: str) -> str:
@@ -56,25 +56,18 @@ def name_of(thing: Any, otherwise: str) -> str:
 
 
 def samples_of(data: Data, transpose: bool = False) -> Samples:
-    """Samples, however they are given.
+    """Samples, however they are given; UsageError for anything else, and for what `read_samples` refuses.
 
-    Parameters
-    ----------
-    data
-        `Samples`; a pair of arrays, parameters (n, n_in) and observables (n, n_out); an xarray Dataset; or the path of what
-        `read_samples` reads.
-    transpose
-        See `gnvpro.pde_data.storage.dataset.read_samples`.
-
-    Raises
-    ------
-    UsageError
-        Something else, or what `read_samples` refuses.
+    `Samples`; a pair of arrays, parameters (n, n_in) and observables (n, n_out); an xarray Dataset; or the path of what
+    `read_samples` reads, to which `transpose` belongs.
     """
     if isinstance(data, Samples):
         return data
     if not isinstance(data, tuple | list):
-        return read_samples(_file_or_dataset(data, "samples, a pair of arrays"), transpose)
+        if isinstance(data, str | Path) or _is_dataset(data):
+            return read_samples(data, transpose)
+        expected = "samples, a pair of arrays, an xarray Dataset or the path of a data set"
+        raise UsageError(f"expected {expected}, got a {type(data).__name__}")
     if len(data) != len(PAIR):
         raise UsageError(f"expected a pair of arrays, {' and '.join(PAIR)}, got {len(data)} of them")
     parameters, observables = (matrix(values, name) for values, name in zip(data, PAIR, strict=True))
@@ -85,12 +78,7 @@ def samples_of(data: Data, transpose: bool = False) -> Samples:
 def parameters_of(parameters: Parameters, space: Space, transpose: bool = False) -> Array:
     """Parameters (n, n_in) of a space, however they are given.
 
-    Parameters
-    ----------
-    parameters
-        An array; `Samples`; an xarray Dataset; or the path of what `read_parameters` reads.
-    transpose
-        See `gnvpro.pde_data.storage.tables.read_parameters`.
+    An array; `Samples`; an xarray Dataset; or the path of what `read_parameters` reads, to which `transpose` belongs.
 
     Raises
     ------
@@ -128,12 +116,6 @@ def _is_dataset(data: Any) -> bool:
     return xarray is not None and isinstance(data, xarray.Dataset)
 
 
-def _file_or_dataset(data: Any, expected: str) -> Any:
-    if isinstance(data, str | Path) or _is_dataset(data):
-        return data
-    raise UsageError(f"expected {expected}, an xarray Dataset or the path of a data set, got a {type(data).__name__}")
-
-
 def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
     """The PDE that a surrogate was trained on, with the same options and the same definition.
 
@@ -145,15 +127,13 @@ def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
 
     Raises
     ------
-    ValueError
+    UsageError
         The data named no PDE, or the problem's definition is another one today.
     """
     origin = surrogate.provenance
     if "definition_hash" not in origin:
-        source = origin.get("file", "its data")
-        raise UsageError(
-            f"this surrogate was trained on {source}, which names no PDE; there is nothing to compare with"
-        )
+        data = origin.get("file", "its data")
+        raise UsageError(f"this surrogate was trained on {data}, which names no PDE; there is nothing to compare with")
     problem = _remade(origin, problem) if problem is None or isinstance(problem, str) else as_problem(problem)
     if origin["definition_hash"] not in _hashes(problem, origin):
         raise UsageError(

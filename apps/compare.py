@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from gnvpro.apps.arguments import Folder, model_of, problem_of
+from gnvpro.apps.arguments import Folder, model_of, name_of, problem_of
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.comparison.fresh_solves import compare_with_solves
-from gnvpro.apps.progress import Report, silent
 from gnvpro.apps.segmentation.compare_classes import LabelComparison, compare_with_labels
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report, silent
 
 
 def compare(
@@ -49,11 +48,11 @@ def compare(
     NumericalFailure
         No sample could be solved.
     """
-    model_, shown = model_of(model), model if isinstance(model, str | Path) else "the model"
-    if isinstance(model_, Classifier):
+    shown, model = name_of(model, "the model"), model_of(model)
+    if isinstance(model, Classifier):
         if problem is not None or interpolation is not None:
             raise UsageError(f"{shown} is a classifier and replaces no PDE; leave `problem` and `interpolation` out")
-        return compare_with_labels(model_, cube, labels)
+        return compare_with_labels(model, cube, labels)
     if cube is not None or labels is not None:
         raise UsageError(f"{shown} is a surrogate; `cube` and `labels` are for a classifier, leave them out")
-    return compare_with_solves(model_, problem_of(model_, problem), samples, seed, repeats, interpolation, progress)
+    return compare_with_solves(model, problem_of(model, problem), samples, seed, repeats, interpolation, progress)

@@ -19,9 +19,9 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gnvpro.apps.progress import Report
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.extras import MissingLibrary, how_to_get
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.result import Result
 
 # Where stderr is a log: one line of progress a minute.
@@ -60,21 +60,28 @@ def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool, option
     except (UsageError, OSError, ImportError) as error:
         if debug:
             raise
-        stderr.print(f"error: {_sentence(error, options)}", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_BAD_USAGE) from None
+        raise _exit(EXIT_BAD_USAGE, f"error: {_sentence(error, options)}") from None
     except NumericalFailure as failure:
-        stderr.print(f"failed: {as_typed(str(failure), options)}", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_NUMERICAL_FAILURE) from None
+        raise _exit(EXIT_NUMERICAL_FAILURE, f"failed: {as_typed(str(failure), options)}") from None
     except KeyboardInterrupt as interrupt:
-        stderr.print(f"interrupted; {str(interrupt) or 'nothing was written'}", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise _exit(EXIT_INTERRUPTED, f"interrupted; {str(interrupt) or 'nothing was written'}") from None
     if as_json:
         print(json.dumps(jsonable(outcome.numbers), allow_nan=False))
     else:
         Console(highlight=False).print(outcome.text)
     if outcome.failure:
-        stderr.print(f"failed: {as_typed(outcome.failure, options)}", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_NUMERICAL_FAILURE)
+        raise _exit(EXIT_NUMERICAL_FAILURE, f"failed: {as_typed(outcome.failure, options)}")
+
+
+def _exit(code: int, why: str) -> typer.Exit:
+    """Says on stderr why, and what to raise."""
+    say(why)
+    return typer.Exit(code)
+
+
+def say(text: str) -> None:
+    """A line on stderr, as it is."""
+    stderr.print(text, markup=False, soft_wrap=True)
 
 
 def jsonable(value: Any) -> Any:
@@ -104,7 +111,7 @@ def progress(what: str, *, in_logs: bool = False, clock: Callable[[], float] = t
             bar.update(task, completed=done, total=total, note=note)
             if in_logs and not stderr.is_terminal and clock() - last >= LOG_SECONDS:
                 last = clock()
-                stderr.print(f"{what}: {note}", markup=False, soft_wrap=True)
+                say(f"{what}: {note}")
 
         yield report
 

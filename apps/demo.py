@@ -12,7 +12,6 @@ from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.comparison.fresh_solves import compare_with_solves
 from gnvpro.apps.console import jsonable
-from gnvpro.apps.progress import Watch, unwatched
 from gnvpro.apps.reports import figures
 from gnvpro.apps.reports.figure_style import save_png
 from gnvpro.apps.reports.report import write_report
@@ -23,6 +22,7 @@ from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
 from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report, noted, silent
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
 from gnvpro.training.settings import TrainSettings
@@ -56,14 +56,14 @@ class Demo(Result):
 
 
 def demo(
-    folder: str | Path,
-    n_samples: int = 800,
-    n_fresh: int = 64,
+    out: str | Path,
+    samples: int = 800,
+    fresh: int = 64,
     seed: int = 0,
     *,
     quick: bool = False,
     command: str | None = None,
-    watch: Watch = unwatched,
+    progress: Report = silent,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Demo:
     """Generate data, train, compare with fresh solves, and write a report; what is finished is not done again.
@@ -72,9 +72,9 @@ def demo(
 
     Parameters
     ----------
-    n_samples
+    samples
         PDE solves; half of them train.
-    n_fresh
+    fresh
         PDE solves that the surrogate is compared with.
     quick
         Train in a fifth of the time.
@@ -88,23 +88,19 @@ def demo(
     FileExistsError
         The folder holds something that is not a demo's.
     """
-    folder = Path(folder)
+    folder = Path(out)
     _require_own_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    samples = _data(folder / DATA, n_samples, seed, watch, tell)
-    model = _model(folder / MODEL, samples, TrainSettings(seed=seed, quick=quick), watch, tell)
+    data = _data(folder / DATA, samples, seed, noted(progress, "data"), tell)
+    model = _model(folder / MODEL, data, TrainSettings(seed=seed, quick=quick), progress, tell)
     chosen = model.training["choice"]
-    krylov = TrainSettings(
-        seed=seed,
-        solver="krylov",
-        widths=tuple(chosen["widths"]),
-        gain=chosen["gain"],
-        budget=model.training["work_units"],
+    size: dict[str, Any] = dict(
+        widths=tuple(chosen["widths"]), gain=chosen["gain"], budget=model.training["work_units"]
     )
-    _model(folder / KRYLOV_MODEL, samples, krylov, watch, tell)
-    with watch(f"comparing with {n_fresh} fresh PDE solves"):
-        comparison = compare_with_solves(model, problem_of(model), n_fresh, seed)
-    settings = {"out": str(folder), "samples": n_samples, "fresh": n_fresh, "seed": seed, "quick": quick}
+    krylov = TrainSettings(seed=seed, solver="krylov", **size)
+    _model(folder / KRYLOV_MODEL, data, krylov, progress, tell)
+    comparison = compare_with_solves(model, problem_of(model), fresh, seed, progress=progress)
+    settings = {"out": str(folder), "samples": samples, "fresh": fresh, "seed": seed, "quick": quick}
     result = Demo(folder, comparison, {**_summary(folder, comparison), "settings": settings})
     runs = [Run.of(folder / name) for name in (MODEL, KRYLOV_MODEL)]
     write_report(folder / REPORT, comparison, runs, [command] if command else [])
@@ -123,26 +119,23 @@ def _require_own_folder(folder: Path) -> None:
         raise FileExistsError(f"{folder} is not the folder of a demo ({reason}); choose another place with --out")
 
 
-def _data(path: Path, n_samples: int, seed: int, watch: Watch, tell: Callable[[str], None]) -> Samples:
-    with watch(f"solving the PDE at {n_samples} parameters") as report:
-        generation = generate(
-            PROBLEM, path, n_samples, seed, on_progress=lambda done, _, total: report(done, total, f"{done}/{total}")
-        )
+def _data(path: Path, n_samples: int, seed: int, progress: Report, tell: Callable[[str], None]) -> Samples:
+    generation = generate(PROBLEM, path, n_samples, seed, progress=progress)
     origin = "reused" if generation.already_complete else f"made in {seconds(generation.wall_seconds)}"
     tell(f"data set {path}: {generation.n_ok} samples, {origin}")
     return read_samples(path)
 
 
 def _model(
-    path: Path, samples: Samples, settings: TrainSettings, watch: Watch, tell: Callable[[str], None]
+    path: Path, samples: Samples, settings: TrainSettings, progress: Report, tell: Callable[[str], None]
 ) -> Surrogate:
     """The surrogate with these settings, from `path` if it stands there."""
     if path.exists() and (saved := _same_model(path, samples, settings)):
         tell(f"model {path}: reused")
         return saved
-    with watch(f"training, {settings.solver}") as report:
-        training = train(samples, settings, progress=report)
-    training.save(path, overwrite=True)
+    training = train(
+        samples, settings, progress=noted(progress, f"training, {settings.solver}"), out=path, overwrite=True
+    )
     about = training.surrogate.training
     tell(f"model {path}: {about['method']}, trained in {seconds(about['wall_seconds'])}")
     return training.surrogate
@@ -154,24 +147,22 @@ def _same_model(path: Path, samples: Samples, settings: TrainSettings) -> Surrog
     except (SavedModelError, FileNotFoundError):
         return None
     # Through JSON, as the saved one went: tuples are lists there.
-    same = json.loads(json.dumps([asdict(settings), samples.provenance])) == [
-        model.training["settings"],
-        model.provenance,
-    ]
+    asked = json.loads(json.dumps([asdict(settings), samples.provenance]))
+    same = asked == [model.training["settings"], model.provenance]
     return model if same and model.training["status"] != "interrupted" else None
 
 
 def _summary(folder: Path, comparison: Comparison) -> dict[str, Any]:
     numbers = comparison.numbers()
     wall_time = open_dataset(folder / DATA)["wall_time"]
-    same = (
+    same = [
         "pde_error",
         "speedup_single",
         "speedup_batched",
         "speedup_plain",
         "train_cpu_seconds",
         "payoff_evaluations",
-    )
+    ]
     return {
         "surrogate_error": numbers["surrogate_error"]["mean"],
         **{name: numbers[name] for name in same},

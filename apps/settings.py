@@ -2,15 +2,14 @@
 
 A field is written once, for example
 
-    samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples."), Ge(1)] = 800
+    samples: Annotated[int, Doc("Number of samples."), Ge(1)] = 800
 
-and becomes an option of the command line and a key of the file. A class that is no command's, such as those of
-training, says only what the field means, and a command that inherits it gets the option that the name stands for:
+and becomes an option of the command line that its name stands for, and a key of the file; an argument, or an option of
+another name, is declared as typer's. A class that is no command's, such as those of training, is written the same way, and
+a command inherits it.
 
-    alpha_w: Annotated[float | None, Doc("Regularisation of the outer layer W."), Ge(0)] = None
-
-Everything is validated in one place, so a wrong value is answered alike wherever it came from. Of a command that
-inherits, `METAVARS` shows values of such options by name, and `NOT_OFFERED` names fields that are not the user's.
+Everything is validated in one place, so a wrong value is answered alike wherever it came from. `METAVARS` of a command
+shows values of options by name, and `NOT_OFFERED` names inherited fields that are not the user's.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from typer.models import ArgumentInfo, ParameterInfo
 from gnvpro.surrogate.errors import UsageError
 
 # One letter, the same in every command, of options that have no declaration of their own.
-_SHORT = {"seed": "-s"}
+_SHORT = {"observations": "-d", "out": "-o", "parameters": "-p", "samples": "-n", "seed": "-s", "workers": "-w"}
 
 
 def _nested(value: Any) -> Any:
@@ -107,11 +106,6 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
         name = str(first["loc"][0])
         source = "" if name in command_line or file is None else f" in {file}"
         raise UsageError(f"{name}{source}: expected {expected}; got {first['input']!r}") from None
-
-
-def inherited[S](base: type[S], settings: S) -> S:
-    """The settings that a command inherits, without those that are its own."""
-    return base(**{f.name: getattr(settings, f.name) for f in _fields(base)})
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnvpro.apps.arguments import Data, Folder, samples_of
-from gnvpro.apps.progress import Report, silent
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.folder import require_place
+from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.samples import Split
 from gnvpro.training import train as training
 from gnvpro.training.fitting.checkpoint import EVERY
@@ -49,10 +49,8 @@ def train(
     train, validation, calibration, test
         Numbers of samples to fit on, to choose on, to calibrate error bands on, and to state the error on: half, a
         quarter, none, and a quarter of all. A `Split` has its own.
-    transpose
-        See `gnvpro.pde_data.storage.dataset.read_samples`.
-    module, checkpoint, checkpoint_every
-        See `gnvpro.training.train.train`.
+    transpose, module, checkpoint, checkpoint_every
+        See `gnvpro.pde_data.storage.dataset.read_samples` and `gnvpro.training.train.train`.
     out, overwrite, record
         Folder to save the surrogate in, whether to replace one that stands there, and a JSON-able document to keep
         beside it as `settings.json`.

@@ -59,7 +59,7 @@ def main() -> None:
             given.out,
             given.samples,
             given.seed,
-            on_progress=lambda done, failed, total: print(f"{done}/{total}, {failed} failed", flush=True),
+            progress=lambda done, total, note: print(note, flush=True),
             scheduler=cluster.scheduler_address,
         )
     print(f"{generation.n_ok} of {generation.n_samples} samples are in {generation.path}, {generation.n_failed} failed")

@@ -22,13 +22,15 @@ class MissingLibrary(ModuleNotFoundError):
     """A library that is not installed; the message says what to install."""
 
 
-def require(module: str, purpose: str) -> ModuleSpec:
+def require(module: str, purpose: str, extra: str | None = None) -> ModuleSpec:
     """Refuse to go on where a library is missing; where it is there, say where.
 
     Parameters
     ----------
     purpose
         What it is needed for, as a sentence such as `it reads ENVI files`.
+    extra
+        What to install, where one that brings the library alone is not enough.
 
     Raises
     ------
@@ -40,13 +42,13 @@ def require(module: str, purpose: str) -> ModuleSpec:
     except ModuleNotFoundError:  # a finder may refuse it
         spec = None
     if spec is None:
-        raise MissingLibrary(how_to_get(module, purpose), name=module)
+        raise MissingLibrary(how_to_get(module, purpose, extra), name=module)
     return spec
 
 
-def how_to_get(module: str, purpose: str = "") -> str:
+def how_to_get(module: str, purpose: str = "", extra: str | None = None) -> str:
     """What is said of a missing module: its name, what it is for, and what to install."""
     name = module.partition(".")[0]
     reason = f" ({purpose})" if purpose else ""
-    extra = next((extra for extra, modules in EXTRAS.items() if name in modules), None)
+    extra = extra or next((extra for extra, modules in EXTRAS.items() if name in modules), None)
     return f"{name} is not installed{reason}; " + (f'pip install "gnvpro[{extra}]"' if extra else f"install {name}")

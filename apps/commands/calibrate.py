@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from annotated_doc import Doc
 from annotated_types import Ge
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome
 
@@ -20,12 +21,10 @@ class CalibrateOptions:
 
     model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
     data: Annotated[Path, Argument(help="Its own data set, or another one that it has not seen.")]
-    out: Annotated[Path, Option("--out", "-o", help="Folder to save the calibrated surrogate in.")]
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace a surrogate that stands at --out.")] = False
-    transpose: Annotated[bool, Option("--transpose", help="Samples are rows of the .mat, or columns of the .npz.")] = (
-        False
-    )
-    seed: Annotated[int, Option("--seed", "-s", help="Seed of the samples that set the scales."), Ge(0)] = 0
+    out: Annotated[Path, Doc("Folder to save the calibrated surrogate in.")]
+    overwrite: Annotated[bool, Doc("Replace a surrogate that stands at --out.")] = False
+    transpose: Annotated[bool, Doc("Samples are rows of the .mat, or columns of the .npz.")] = False
+    seed: Annotated[int, Doc("Seed of the samples that set the scales."), Ge(0)] = 0
 
 
 def run(given: CalibrateOptions) -> Outcome:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
+from annotated_doc import Doc
 from annotated_types import Ge
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome, jsonable, progress, table
 from gnvpro.apps.settings import command_line, to_dict
@@ -21,29 +22,18 @@ class CompareOptions:
     """Settings of `gnvpro compare`; cube and labels are for a classifier, the others but `out` for a surrogate."""
 
     model: Annotated[Path, Argument(help="Folder of a saved surrogate or classifier.")]
-    cube: Annotated[
-        str | None,
-        Option("--cube", metavar="FILE", help="Of a classifier: cube to classify, .mat, .npz, .npy or ENVI .hdr."),
-    ] = None
-    labels: Annotated[
-        str | None,
-        Option("--labels", metavar="FILE", help="Of a classifier: label image of the cube, 0 where unlabelled."),
-    ] = None
-    samples: Annotated[int, Option("--samples", "-n", help="Fresh parameters to solve the PDE at."), Ge(1)] = 64
-    seed: Annotated[int, Option("--seed", "-s", help="Seed of the fresh parameters."), Ge(0)] = 0
-    out: Annotated[Path | None, Option("--out", "-o", help="New folder for the numbers and the compared samples.")] = (
-        None
-    )
-    problem: Annotated[
-        str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
-    ] = None
+    cube: Annotated[str | None, Doc("Of a classifier: cube to classify, .mat, .npz, .npy or ENVI .hdr.")] = None
+    labels: Annotated[str | None, Doc("Of a classifier: label image of the cube, 0 where unlabelled.")] = None
+    samples: Annotated[int, Doc("Fresh parameters to solve the PDE at."), Ge(1)] = 64
+    seed: Annotated[int, Doc("Seed of the fresh parameters."), Ge(0)] = 0
+    out: Annotated[Path | None, Doc("New folder for the numbers and the compared samples.")] = None
+    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
     interpolation: Annotated[
-        tuple[int, ...] | None,
-        Option(
-            "--interpolation", metavar="6,6,8", help="Chebyshev nodes per parameter: also compare with interpolation."
-        ),
+        tuple[int, ...] | None, Doc("Chebyshev nodes per parameter: also compare with interpolation.")
     ] = None
-    repeats: Annotated[int, Option("--repeats", help="Timings taken; the median is reported."), Ge(1)] = 5
+    repeats: Annotated[int, Doc("Timings taken; the median is reported."), Ge(1)] = 5
+
+    METAVARS: ClassVar = {"cube": "FILE", "labels": "FILE", "interpolation": "6,6,8"}
 
 
 def run(given: CompareOptions) -> Outcome:

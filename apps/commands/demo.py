@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from annotated_doc import Doc
 from annotated_types import Ge
-from typer import Option
 
 from gnvpro.apps.console import Outcome, progress, stderr
 from gnvpro.apps.settings import command_line
@@ -19,25 +19,17 @@ EXAMPLE = "demo --out runs/demo"
 class DemoOptions:
     """Settings of `gnvpro demo`."""
 
-    out: Annotated[Path, Option("--out", "-o", help="Folder for data, models and report.")] = Path("runs/demo")
-    samples: Annotated[int, Option("--samples", "-n", help="PDE solves; half of them train."), Ge(40)] = 800
-    fresh: Annotated[int, Option("--fresh", help="Fresh PDE solves the surrogate is checked against."), Ge(1)] = 64
-    seed: Annotated[int, Option("--seed", "-s", help="Seed of data, split and weights."), Ge(0)] = 0
-    quick: Annotated[bool, Option("--quick", help="Train in a fifth of the time.")] = False
+    out: Annotated[Path, Doc("Folder for data, models and report.")] = Path("runs/demo")
+    samples: Annotated[int, Doc("PDE solves; half of them train."), Ge(40)] = 800
+    fresh: Annotated[int, Doc("Fresh PDE solves the surrogate is checked against."), Ge(1)] = 64
+    seed: Annotated[int, Doc("Seed of data, split and weights."), Ge(0)] = 0
+    quick: Annotated[bool, Doc("Train in a fifth of the time.")] = False
 
 
 def run(options: DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
     from gnvpro.apps.demo import demo
 
-    result = demo(
-        options.out,
-        options.samples,
-        options.fresh,
-        options.seed,
-        quick=options.quick,
-        command=command_line("demo", options),
-        watch=progress,
-        tell=stderr.print,
-    )
+    with progress("demo") as report:
+        result = demo(**vars(options), command=command_line("demo", options), progress=report, tell=stderr.print)
     return Outcome.of(result)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Argument, Option
+from annotated_doc import Doc
+from typer import Argument
 
 from gnvpro.apps.console import Outcome
 from gnvpro.apps.settings import to_dict
@@ -19,9 +20,9 @@ class ExportOptions:
     """Settings of `gnvpro export`."""
 
     model: Annotated[Path, Argument(help="Folder of a saved surrogate or classifier.")]
-    out: Annotated[Path, Option("--out", "-o", help="File to write: .onnx.")]
-    dtype: Annotated[Literal["float64", "float32"], Option("--dtype", help="Of input and output.")] = "float64"
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace a file that stands at --out.")] = False
+    out: Annotated[Path, Doc("File to write: .onnx.")]
+    dtype: Annotated[Literal["float64", "float32"], Doc("Of input and output.")] = "float64"
+    overwrite: Annotated[bool, Doc("Replace a file that stands at --out.")] = False
 
 
 def run(given: ExportOptions) -> Outcome:

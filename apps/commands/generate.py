@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from annotated_doc import Doc
 from annotated_types import Ge
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome, Pace, progress, table
 from gnvpro.apps.settings import Assignments
@@ -20,54 +21,39 @@ class GenerateOptions:
     """Settings of `gnvpro generate`."""
 
     problem: Annotated[str, Argument(help="A registered problem (cdr, dcr) or package.module:factory of your own.")]
-    samples: Annotated[int, Option("--samples", "-n", help="Number of samples; more than before extend."), Ge(1)]
-    out: Annotated[Path, Option("--out", "-o", help="Data set to write, a zarr folder; an unfinished one is resumed.")]
-    seed: Annotated[int, Option("--seed", "-s", help="Seed of the parameters."), Ge(0)] = 0
+    samples: Annotated[int, Doc("Number of samples; more than before extend."), Ge(1)]
+    out: Annotated[Path, Doc("Data set to write, a zarr folder; an unfinished one is resumed.")]
+    seed: Annotated[int, Doc("Seed of the parameters."), Ge(0)] = 0
     block_size: Annotated[
-        int | None,
-        Option("--block-size", help="Samples solved and committed together; else the problem's choice."),
-        Ge(1),
+        int | None, Doc("Samples solved and committed together; else the problem's choice."), Ge(1)
     ] = None
     set: Annotated[
-        dict[str, Any] | None,
-        Option("--set", metavar="KEY=VALUE", help="Option of the problem, such as settings.steps=160; repeatable."),
-        Assignments,
+        dict[str, Any] | None, Doc("Option of the problem, such as settings.steps=160; repeatable."), Assignments
     ] = None
     design: Annotated[
         Literal["random", "sobol-arcsine"] | None,
-        Option("--design", help="How parameters are placed: sobol-arcsine in boxes of up to 5, else random draws."),
+        Doc("How parameters are placed: sobol-arcsine in boxes of up to 5, else random draws."),
     ] = None
-    workers: Annotated[
-        int | None, Option("--workers", "-w", help="Processes to solve in; in this one without."), Ge(1)
-    ] = None
-    scheduler: Annotated[
-        str | None, Option("--scheduler", metavar="ADDRESS", help="Solve on the workers of a running Dask scheduler.")
-    ] = None
-    retry_failed: Annotated[bool, Option("--retry-failed", help="Solve failed samples again.")] = False
-    repair: Annotated[bool, Option("--repair", help="Look for damaged blocks and make them again.")] = False
+    workers: Annotated[int | None, Doc("Processes to solve in; in this one without."), Ge(1)] = None
+    scheduler: Annotated[str | None, Doc("Solve on the workers of a running Dask scheduler.")] = None
+    retry_failed: Annotated[bool, Doc("Solve failed samples again.")] = False
+    repair: Annotated[bool, Doc("Look for damaged blocks and make them again.")] = False
+
+    METAVARS: ClassVar = {"set": "KEY=VALUE", "scheduler": "ADDRESS"}
 
 
 def run(given: GenerateOptions) -> Outcome:
     """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
     from gnvpro.pde_data.generation.run import generate
 
-    pace = Pace()
+    pace, arguments = Pace(), dict(vars(given))
+    for option, name in (("out", "path"), ("samples", "n_samples"), ("set", "options")):
+        arguments[name] = arguments.pop(option)
     with progress(f"solving {given.problem}", in_logs=True) as report:
-        generation = generate(
-            given.problem,
-            given.out,
-            given.samples,
-            given.seed,
-            workers=given.workers,
-            scheduler=given.scheduler,
-            options=given.set,
-            block_size=given.block_size,
-            design=given.design,
-            retry_failed=given.retry_failed,
-            repair=given.repair,
-            on_progress=lambda done, failed, total: report(
-                done, total, f"{done}/{total}, {failed} failed{pace.at(done, total, 'samples')}"
-            ),
-        )
+
+        def report_with_pace(done: float, total: float | None, note: str) -> None:
+            report(done, total, note + pace.at(done, total or 0, "samples"))
+
+        generation = generate(**arguments, progress=report_with_pace)
     failure = None if generation.n_ok else f"no sample could be solved; gnvpro info {given.out} lists the reasons"
     return Outcome(generation.numbers(), table(f"Data set {given.out}", generation.rows()), failure)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
+from annotated_doc import Doc
 from annotated_types import Ge
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress, table
 from gnvpro.apps.inversion import Route
@@ -26,48 +27,30 @@ class InvertOptions:
     model: Annotated[
         str, Argument(help="Folder of a saved surrogate, or http://HOST:PORT/NAME, a model of a UM-Bridge server.")
     ]
-    observations: Annotated[
-        Path, Option("--observations", "-d", help="Measured values: .csv (value, observable), .npz or .npy.")
-    ]
-    noise: Annotated[
-        str,
-        Option("--noise", help="2%, 0.001 or 2%+0.001; data, where the file has it; or a file, also of a covariance."),
-    ]
-    out: Annotated[Path | None, Option("--out", "-o", help="New folder for report, numbers and draws.")] = None
+    observations: Annotated[Path, Doc("Measured values: .csv (value, observable), .npz or .npy.")]
+    noise: Annotated[str, Doc("2%, 0.001 or 2%+0.001; data, where the file has it; or a file, also of a covariance.")]
+    out: Annotated[Path | None, Doc("New folder for report, numbers and draws.")] = None
     routes: Annotated[
         tuple[Route, ...] | None,
-        Option(
-            "--routes",
-            help="surrogate, delayed (accepted by the PDE) and pde; without, the first, and the second if there is a PDE.",
-        ),
+        Doc("surrogate, delayed (accepted by the PDE) and pde; without, the first, and the second if there is a PDE."),
     ] = None
     prior: Annotated[
-        dict[str, Any] | None,
-        Option("--prior", metavar="NAME=[MEAN,SD]", help="Normal prior of a parameter, else uniform; repeatable."),
-        Assignments,
+        dict[str, Any] | None, Doc("Normal prior of a parameter, else uniform; repeatable."), Assignments
     ] = None
-    like: Annotated[
-        Path | None, Option("--like", help="Saved model whose names and bounds those of a server's model are.")
-    ] = None
-    chains: Annotated[int, Option("--chains", help="Chains of every route."), Ge(2)] = 4
-    draws: Annotated[int, Option("--draws", help="Of every chain on the surrogate; 0 for the point alone."), Ge(0)] = (
-        1600
-    )
-    tune: Annotated[int, Option("--tune", help="Draws before these that are thrown away."), Ge(10)] = 300
-    pde_draws: Annotated[int, Option("--pde-draws", help="Of every chain that the PDE accepts or makes."), Ge(10)] = 250
-    pde_tune: Annotated[int, Option("--pde-tune", help="PDE solves before these, a chain."), Ge(1)] = 30
-    starts: Annotated[int, Option("--starts", help="Of the search for the most probable point."), Ge(1)] = 16
-    seed: Annotated[int, Option("--seed", "-s", help="Of starts and chains."), Ge(0)] = 0
-    checkpoint: Annotated[
-        Path | None, Option("--checkpoint", help="File that keeps every PDE solve; the same command goes on with it.")
-    ] = None
-    truth: Annotated[
-        Path | None, Option("--truth", help="Parameters that made the observations, where known: .csv, .npz or .npy.")
-    ] = None
-    problem: Annotated[
-        str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
-    ] = None
-    force: Annotated[bool, Option("--force", help="Also with a surrogate whose error is above the noise.")] = False
+    like: Annotated[Path | None, Doc("Saved model whose names and bounds those of a server's model are.")] = None
+    chains: Annotated[int, Doc("Chains of every route."), Ge(2)] = 4
+    draws: Annotated[int, Doc("Of every chain on the surrogate; 0 for the point alone."), Ge(0)] = 1600
+    tune: Annotated[int, Doc("Draws before these that are thrown away."), Ge(10)] = 300
+    pde_draws: Annotated[int, Doc("Of every chain that the PDE accepts or makes."), Ge(10)] = 250
+    pde_tune: Annotated[int, Doc("PDE solves before these, a chain."), Ge(1)] = 30
+    starts: Annotated[int, Doc("Of the search for the most probable point."), Ge(1)] = 16
+    seed: Annotated[int, Doc("Of starts and chains."), Ge(0)] = 0
+    checkpoint: Annotated[Path | None, Doc("File that keeps every PDE solve; the same command goes on with it.")] = None
+    truth: Annotated[Path | None, Doc("Parameters that made the observations, where known: .csv, .npz or .npy.")] = None
+    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+    force: Annotated[bool, Doc("Also with a surrogate whose error is above the noise.")] = False
+
+    METAVARS: ClassVar = {"prior": "NAME=[MEAN,SD]"}
 
 
 def run(given: InvertOptions) -> Outcome:
@@ -79,7 +62,7 @@ def run(given: InvertOptions) -> Outcome:
 
     require_new_folder(given.out, "inversion")
     began = time.monotonic()
-    arguments = {option.name: getattr(given, option.name) for option in fields(given)}
+    arguments = dict(vars(given))
     surrogate, out = arguments.pop("model"), arguments.pop("out")
     try:
         with progress("inverting") as report, one_thread():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
+from annotated_doc import Doc
 from annotated_types import Gt
-from typer import Argument, Option
+from typer import Argument
 
-from gnvpro.apps.console import Outcome, progress, stderr
+from gnvpro.apps.console import Outcome, progress, say
 from gnvpro.apps.settings import to_dict
 
 EXAMPLE = "predict runs/model --parameters points.csv --out observables.csv"
@@ -20,26 +21,20 @@ class PredictOptions:
     """Settings of `gnvpro predict`."""
 
     model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
-    parameters: Annotated[Path, Option("--parameters", "-p", help="Parameters: .npz, .npy, .csv, .mat or a data set.")]
-    out: Annotated[Path, Option("--out", "-o", help="File to write: .npz or .csv.")]
-    transpose: Annotated[bool, Option("--transpose", help="Samples are rows of the .mat, or columns of the .npz.")] = (
-        False
+    parameters: Annotated[Path, Doc("Parameters: .npz, .npy, .csv, .mat or a data set.")]
+    out: Annotated[Path, Doc("File to write: .npz or .csv.")]
+    transpose: Annotated[bool, Doc("Samples are rows of the .mat, or columns of the .npz.")] = False
+    level: Annotated[float, Doc("Of the error bands: .5, .68, .8, .9, .95 or .99."), Gt(0)] = 0.9
+    fallback: Annotated[Literal["none", "pde"], Doc("pde: solve the PDE at points that are not to be trusted.")] = (
+        "none"
     )
-    level: Annotated[float, Option("--level", help="Of the error bands: .5, .68, .8, .9, .95 or .99."), Gt(0)] = 0.9
-    fallback: Annotated[
-        Literal["none", "pde"], Option("--fallback", help="pde: solve the PDE at points that are not to be trusted.")
-    ] = "none"
     tolerance: Annotated[
-        float | None,
-        Option("--tolerance", help="Fall back also where the band is wider, relative to the observables."),
-        Gt(0),
+        float | None, Doc("Fall back also where the band is wider, relative to the observables."), Gt(0)
     ] = None
-    append: Annotated[
-        Path | None, Option("--append", metavar="DATASET", help="Keep the solves of the fallback for training.")
-    ] = None
-    problem: Annotated[
-        str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
-    ] = None
+    append: Annotated[Path | None, Doc("Keep the solves of the fallback for training.")] = None
+    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+
+    METAVARS: ClassVar = {"append": "DATASET"}
 
 
 def run(given: PredictOptions) -> Outcome:
@@ -49,5 +44,5 @@ def run(given: PredictOptions) -> Outcome:
     with progress("predicting") as report:
         predictions = predict(**vars(given), record=to_dict(given), progress=report)
     for sentence in predictions.log or ():
-        stderr.print(f"fallback: {sentence}", markup=False, soft_wrap=True)
+        say(f"fallback: {sentence}")
     return Outcome.of(predictions, saved=given.out, out=str(given.out))

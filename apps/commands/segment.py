@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from annotated_doc import Doc
 from annotated_types import Ge
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress, table
-from gnvpro.apps.settings import command_line, inherited
+from gnvpro.apps.settings import command_line
 from gnvpro.training.class_settings import ClassSettings
 
 EXAMPLE = "segment cube.mat --labels labels.mat --out runs/segmentation"
@@ -24,25 +25,17 @@ class SegmentOptions(ClassSettings):
         str | None,
         Argument(help="Cube: .mat, .npz, .npy or ENVI .hdr; FILE:VARIABLE picks one of several. Indian Pines without."),
     ] = None
-    labels: Annotated[
-        str | None, Option("--labels", metavar="FILE", help="Label image of the cube, 0 where unlabelled.")
-    ] = None
-    class_names: Annotated[
-        tuple[str, ...] | None, Option("--class-names", metavar="CORN,WOODS", help="Names of classes 1, 2, ….")
-    ] = None
-    out: Annotated[
-        Path | None, Option("--out", "-o", help="New folder for report, maps and model; numbers only without.")
-    ] = None
+    labels: Annotated[str | None, Doc("Label image of the cube, 0 where unlabelled.")] = None
+    class_names: Annotated[tuple[str, ...] | None, Doc("Names of classes 1, 2, ….")] = None
+    out: Annotated[Path | None, Doc("New folder for report, maps and model; numbers only without.")] = None
     split: Annotated[
         Literal["both", "class-capped", "blocks", "random"],
-        Option(
-            "--split", help="class-capped: as in the paper; blocks: no neighbours shared; both: one after the other."
-        ),
+        Doc("class-capped: as in the paper; blocks: no neighbours shared; both: one after the other."),
     ] = "both"
-    cap: Annotated[int, Option("--cap", help="Pixels of a class for training and test."), Ge(2)] = 312
-    block_size: Annotated[int, Option("--block-size", help="Side of the blocks in pixels."), Ge(1)] = 9
+    cap: Annotated[int, Doc("Pixels of a class for training and test."), Ge(2)] = 312
+    block_size: Annotated[int, Doc("Side of the blocks in pixels."), Ge(1)] = 9
 
-    METAVARS: ClassVar = {"widths": "64,32"}
+    METAVARS: ClassVar = {"labels": "FILE", "class_names": "CORN,WOODS", "widths": "64,32"}
     NOT_OFFERED: ClassVar = ("curvature",)
 
 
@@ -50,16 +43,6 @@ def run(given: SegmentOptions) -> Outcome:
     """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
     from gnvpro.apps.segmentation.segment import segment
 
-    segmentation = segment(
-        given.cube,
-        given.labels,
-        class_names=given.class_names,
-        split=given.split,
-        cap=given.cap,
-        block_size=given.block_size,
-        out=given.out,
-        command=command_line("segment", given),
-        watch=progress,
-        **asdict(inherited(ClassSettings, given)),
-    )
+    with progress("training") as report:
+        segmentation = segment(**vars(given), command=command_line("segment", given), progress=report)
     return Outcome(segmentation.numbers(), table(segmentation.title, segmentation.rows()), segmentation.failure)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from annotated_doc import Doc
 from annotated_types import Ge, Le, MinLen
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome
 from gnvpro.apps.settings import to_dict
@@ -25,24 +26,18 @@ class ServeOptions:
         ),
         MinLen(1),
     ]
-    host: Annotated[str, Option("--host", help="Address to listen on; others than loopback let other machines in.")] = (
-        "127.0.0.1"
-    )
-    port: Annotated[int, Option("--port", help="Port to listen on; 0 for any free one."), Ge(0), Le(65535)] = 4242
-    with_pde: Annotated[bool, Option("--with-pde", help="Serve the PDE of every model too, as NAME-pde.")] = False
-    problem: Annotated[
-        str | None, Option("--problem", help="package.module:factory of the PDE, where it is not a registered one.")
-    ] = None
-    extrapolate: Annotated[
-        bool, Option("--extrapolate", help="Answer outside the training range too, where no error is promised.")
-    ] = False
-    max_body: Annotated[int, Option("--max-body", help="Bytes of one request."), Ge(1000)] = 1_000_000
-    max_requests: Annotated[int, Option("--max-requests", help="Requests in work; more are refused."), Ge(1)] = 256
+    host: Annotated[str, Doc("Address to listen on; others than loopback let other machines in.")] = "127.0.0.1"
+    port: Annotated[int, Doc("Port to listen on; 0 for any free one."), Ge(0), Le(65535)] = 4242
+    with_pde: Annotated[bool, Doc("Serve the PDE of every model too, as NAME-pde.")] = False
+    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+    extrapolate: Annotated[bool, Doc("Answer outside the training range too, where no error is promised.")] = False
+    max_body: Annotated[int, Doc("Bytes of one request."), Ge(1000)] = 1_000_000
+    max_requests: Annotated[int, Doc("Requests in work; more are refused."), Ge(1)] = 256
     log: Annotated[
         Literal["requests", "errors", "none"],
-        Option("--log", help="JSON lines on stderr: every request, those with errors, or only start and stop."),
+        Doc("JSON lines on stderr: every request, those with errors, or only start and stop."),
     ] = "requests"
-    threads: Annotated[int, Option("--threads", help="Threads of torch; small networks want one."), Ge(1)] = 1
+    threads: Annotated[int, Doc("Threads of torch; small networks want one."), Ge(1)] = 1
 
 
 def run(given: ServeOptions) -> Outcome:

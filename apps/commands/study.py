@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from annotated_doc import Doc
 from rich.console import Group
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress
 from gnvpro.apps.reports.output import require_new_folder
@@ -24,7 +25,7 @@ class StudyOptions(StudySettings):
     name: Annotated[
         str, Argument(help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr or invert-cdr.")
     ]
-    out: Annotated[Path | None, Option("--out", "-o", help="New folder for numbers and figures.")] = None
+    out: Annotated[Path | None, Doc("New folder for numbers and figures.")] = None
 
     METAVARS: ClassVar = {"set": "KEY=VALUE"}
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from annotated_doc import Doc
 from annotated_types import Ge, Gt
-from typer import Argument, Option
+from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress
 from gnvpro.apps.settings import to_dict
@@ -21,25 +22,15 @@ class TrainOptions(TrainSettings):
     """Settings of `gnvpro train`: where from, where to, which samples; how is inherited."""
 
     data: Annotated[Path, Argument(help="Data set: zarr, .nc, .mat (Y, C; columns are samples) or .npz.")]
-    out: Annotated[
-        Path | None, Option("--out", "-o", help="Folder to save the surrogate in; numbers only without.")
-    ] = None
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace a surrogate that stands at --out.")] = False
-    transpose: Annotated[bool, Option("--transpose", help="Samples are rows of the .mat, or columns of the .npz.")] = (
-        False
-    )
-    checkpoint: Annotated[
-        Path | None, Option("--checkpoint", help="Folder to put the training aside in; the same command resumes it.")
-    ] = None
-    checkpoint_every: Annotated[
-        float, Option("--checkpoint-every", help="Work units between two checkpoints."), Gt(0)
-    ] = 200.0
-    train: Annotated[int | None, Option("--train", help="Samples to fit on; half of all."), Ge(1)] = None
-    validation: Annotated[int | None, Option("--validation", help="Samples to choose on; a quarter."), Ge(1)] = None
-    calibration: Annotated[int | None, Option("--calibration", help="Samples kept for error bands; none."), Ge(0)] = (
-        None
-    )
-    test: Annotated[int | None, Option("--test", help="Samples to report the error on; a quarter."), Ge(0)] = None
+    out: Annotated[Path | None, Doc("Folder to save the surrogate in; numbers only without.")] = None
+    overwrite: Annotated[bool, Doc("Replace a surrogate that stands at --out.")] = False
+    transpose: Annotated[bool, Doc("Samples are rows of the .mat, or columns of the .npz.")] = False
+    checkpoint: Annotated[Path | None, Doc("Folder to put the training aside in; the same command resumes it.")] = None
+    checkpoint_every: Annotated[float, Doc("Work units between two checkpoints."), Gt(0)] = 200.0
+    train: Annotated[int | None, Doc("Samples to fit on; half of all."), Ge(1)] = None
+    validation: Annotated[int | None, Doc("Samples to choose on; a quarter."), Ge(1)] = None
+    calibration: Annotated[int | None, Doc("Samples kept for error bands; none."), Ge(0)] = None
+    test: Annotated[int | None, Doc("Samples to report the error on; a quarter."), Ge(0)] = None
 
     METAVARS: ClassVar = {"widths": "9,24,24"}
 

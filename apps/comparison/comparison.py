@@ -12,12 +12,12 @@ import numpy as np
 from gnvpro.apps.comparison.costs import SURROGATE_BATCH, Costs
 from gnvpro.apps.comparison.jacobian import JacobianCheck
 from gnvpro.apps.comparison.sweeps import Sweep
-from gnvpro.apps.trust.summary import coverage_numbers, coverage_rows
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.surrogate.formatting import percent, seconds
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array, Space
-from gnvpro.surrogate.trust.bands import Bands
+from gnvpro.surrogate.trust.bands import Bands, Coverage
+from gnvpro.surrogate.trust.trust import LEVEL
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Comparison(Result):
     @cached_property
     def errors(self) -> Array:
         """Relative L2 error of every sample (n,)."""
-        return self._misfit / np.linalg.norm(self.expected, axis=1)
+        return _relative(self.predicted - self.expected, self.expected)
 
     @cached_property
     def anomalous_errors(self) -> Array:
@@ -87,11 +87,7 @@ class Comparison(Result):
 
         Figures show these: a background that outweighs the anomaly would hide its error.
         """
-        return self._misfit / np.linalg.norm(self.anomalous, axis=1)
-
-    @property
-    def _misfit(self) -> Array:
-        return np.linalg.norm(self.predicted - self.expected, axis=1)
+        return _relative(self.predicted - self.expected, self.anomalous)
 
     @cached_property
     def errors_by_observable(self) -> Array:
@@ -134,7 +130,7 @@ class Comparison(Result):
             rows.append(("of all of it, mean", percent(float(self.errors.mean()))))
         if self.interpolation is not None:
             rows.append(("Chebyshev interpolation", _interpolation_in_words(numbers["interpolation"])))
-        rows += coverage_rows(numbers["coverage"])
+        rows += _coverage_rows(numbers["coverage"])
         if self.jacobian is not None:
             rows.append(("error of derivatives", self.jacobian.in_words()))
         rows.append(("the PDE's own error", error_in_words(self.estimated_error, self.no_estimate)))
@@ -167,15 +163,13 @@ class Comparison(Result):
             "n_failed": self.n_failed,
             "surrogate_error": {**statistics(self.errors), "by_observable": by_observable},
             **optional,
-            "coverage": None if self.bands is None else coverage_numbers(self.bands, self.predicted - self.expected),
+            "coverage": None if self.bands is None else _coverage_numbers(self.bands, self.predicted - self.expected),
             "jacobian": None if self.jacobian is None else self.jacobian.numbers(),
             "pde_error": self.pde_error,
             "estimated_error": self.estimated_error,
             **({} if self.no_estimate is None else {"estimated_error_failure": self.no_estimate}),
             "cpu_seconds_per_sample": asdict(self.costs),
-            "speedup_single": self.costs.speedup_single,
-            "speedup_batched": self.costs.speedup_batched,
-            "speedup_plain": self.costs.speedup_plain,
+            **{name: getattr(self.costs, name) for name in ("speedup_single", "speedup_batched", "speedup_plain")},
             "payoff_evaluations": self.payoff,
             "n_generated": self.n_generated,
             "train_cpu_seconds": self.training_seconds,
@@ -186,15 +180,19 @@ class Comparison(Result):
         np.savez(path, parameters=self.parameters, observables=self.expected, predicted=self.predicted)
 
     def _interpolation_numbers(self, interpolation: Interpolation) -> dict[str, Any]:
-        misfit = np.linalg.norm(interpolation.predicted - self.expected, axis=1)
+        misfit = interpolation.predicted - self.expected
         numbers = {
             "nodes": list(interpolation.nodes),
             "n_solves": int(np.prod(interpolation.nodes)),
-            "error": statistics(misfit / np.linalg.norm(self.expected, axis=1)),
+            "error": statistics(_relative(misfit, self.expected)),
         }
         if self.background is not None:
-            numbers["error_anomalous"] = statistics(misfit / np.linalg.norm(self.anomalous, axis=1))
+            numbers["error_anomalous"] = statistics(_relative(misfit, self.anomalous))
         return numbers
+
+
+def _relative(misfit: Array, size: Array) -> Array:
+    return np.linalg.norm(misfit, axis=1) / np.linalg.norm(size, axis=1)
 
 
 def _interpolation_in_words(numbers: dict[str, Any]) -> str:
@@ -210,3 +208,18 @@ def statistics(errors: Array) -> dict[str, float]:
         "p95": float(np.quantile(errors, 0.95)),
         "max": float(errors.max()),
     }
+
+
+def _coverage_numbers(bands: Bands, residuals: Array) -> list[dict[str, Any]]:
+    """`Coverage` of fresh residuals (n, n_out) at every level that has finite bands; JSON-able."""
+    finite = [level for level in bands.levels if bands.shortage(level) is None]
+    return [asdict(bands.coverage(residuals, level)) for level in finite]
+
+
+def _coverage_rows(by_level: list[dict[str, Any]] | None) -> list[tuple[str, str]]:
+    """`_coverage_numbers` of the level nearest to `LEVEL`, in words."""
+    if not by_level:
+        return []
+    shown = Coverage(**min(by_level, key=lambda coverage: abs(coverage["level"] - LEVEL)))
+    shares = f"{shown.marginal:.1%} of observables, {shown.simultaneous:.1%} of whole samples"
+    return [(f"in their {shown.level:.0%} bands", shares)]

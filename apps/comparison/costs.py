@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from threadpoolctl import threadpool_limits
 
@@ -29,17 +30,11 @@ _MOST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Costs:
-    """CPU seconds per sample; the plain route is None where the problem has none.
+    """CPU seconds per sample."""
 
-    Attributes
-    ----------
-    plain
-        The PDE as one would write it without care for speed, one sample at a time.
-    production_batch
-        Samples in a batch of the production route.
-    """
-
-    plain: float | None
+    plain: (
+        float | None
+    )  # the PDE as one would write it without care for speed; None where the problem has no such route
     production_single: float
     production_batched: float
     production_batch: int
@@ -93,11 +88,17 @@ def measure_costs(problem: Problem, surrogate: ForwardModel, points: Callable[[i
 def median_cpu_seconds(action: Callable[[], object], repeats: int) -> float:
     """Median CPU seconds of an action, after one run that is not counted."""
     action()
+    return _median_cpu_seconds([action] * repeats)
+
+
+def _median_cpu_seconds(actions: Iterable[Callable[[], object]]) -> float:
     times = []
-    while len(times) < repeats and sum(times) < _MOST_SECONDS:
+    for action in actions:
         began = time.process_time()
         action()
         times.append(time.process_time() - began)
+        if sum(times) >= _MOST_SECONDS:
+            break
     return statistics.median(times)
 
 
@@ -111,16 +112,9 @@ def one_thread() -> Iterator[None]:
 def _one_at_a_time(model: ForwardModel, points: Array) -> float:
     """Median over samples; the first solve builds the solver and is not counted."""
     model.evaluate(points[:1])
-    times = []
-    for i in range(len(points)):
-        began = time.process_time()
-        model.evaluate(points[i : i + 1])
-        times.append(time.process_time() - began)
-        if sum(times) > _MOST_SECONDS:
-            break
-    return statistics.median(times)
+    return _median_cpu_seconds(partial(model.evaluate, point[None]) for point in points)
 
 
 def _each(model: ForwardModel, points: Array) -> None:
-    for i in range(len(points)):
-        model.evaluate(points[i : i + 1])
+    for point in points:
+        model.evaluate(point[None])

@@ -9,14 +9,14 @@ from gnvpro.apps.comparison.costs import measure_costs, one_thread
 from gnvpro.apps.comparison.interpolation import chebyshev_nodes, interpolate
 from gnvpro.apps.comparison.jacobian import check_jacobian
 from gnvpro.apps.comparison.sweeps import sweeps
-from gnvpro.apps.progress import Report, silent
-from gnvpro.apps.trust.held_out import own_parameters
+from gnvpro.apps.trust.calibrate import own_parameters
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.spaces import Array
 
 # Data sets hold samples 0, 1, 2, … of their seed; fresh ones begin here, so they are in no data set of any seed.

@@ -35,19 +35,16 @@ class JacobianCheck:
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able."""
-        return {
-            "n_points": len(self.forward),
-            **{
-                name: {"mean": float(errors.mean()), "max": float(errors.max())}
-                for name, errors in (("jvp", self.forward), ("vjp", self.reverse))
-            },
-        }
+        forward, reverse = (
+            {"mean": float(errors.mean()), "max": float(errors.max())} for errors in (self.forward, self.reverse)
+        )
+        return {"n_points": len(self.forward), "jvp": forward, "vjp": reverse}
 
     def in_words(self) -> str:
         """Mean and largest errors."""
+        numbers = self.numbers()
         forward, reverse = (
-            f"{percent(float(errors.mean()))} (at most {percent(float(errors.max()))})"
-            for errors in (self.forward, self.reverse)
+            f"{percent(e['mean'])} (at most {percent(e['max'])})" for e in (numbers["jvp"], numbers["vjp"])
         )
         return f"along directions {forward}, of gradients {reverse}, at {len(self.forward)} points"
 

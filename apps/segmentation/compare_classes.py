@@ -103,7 +103,7 @@ def compare_with_labels(model: Classifier, cube: str | None, labels: str | None)
     ValueError
         No cube, or one of other bands.
     """
-    require("sklearn", "it counts confusions")
+    require("sklearn", "it counts confusions", "segmentation")
     if cube is not None:
         scene = read_scene(cube, labels, model.class_names, to_train=False)
     elif labels is None and model.provenance.get("scene") == INDIAN_PINES:

@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from gnvpro.apps.progress import Watch, unwatched
 from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import BLOCK, CAP, SPLITS, PixelSplit
 from gnvpro.apps.segmentation.result import Segmentation, TrainedSplit
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
+from gnvpro.surrogate.progress import Report, silent
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import train_classes
 
@@ -29,7 +29,7 @@ def segment(
     block_size: int = BLOCK,
     out: str | Path | None = None,
     command: str = "gnvpro.segment(…)",
-    watch: Watch = unwatched,
+    progress: Report = silent,
     **settings: Any,
 ) -> Segmentation:
     """Classify every pixel of an image cube by its spectrum, after training on some that are labelled.
@@ -64,10 +64,10 @@ def segment(
     FileExistsError
         Something is at `out`.
     """
-    require("sklearn", "it counts confusions")
+    require("sklearn", "it counts confusions", "segmentation")
     if out is not None:
         for package in ("xarray", "zarr"):
-            require(package, "it writes the probabilities")
+            require(package, "it writes the probabilities", "segmentation")
         require_new_folder(Path(out), "segmentation")
     try:
         training_settings = ClassSettings(**settings)
@@ -83,7 +83,7 @@ def segment(
         pixels[name] = SPLITS[name](scene.labels, scene.usable, **shared)
     splits: dict[str, TrainedSplit] = {}
     for name, chosen in pixels.items():
-        splits[name] = _trained(scene, name, chosen, training_settings, watch)
+        splits[name] = _trained(scene, name, chosen, training_settings, progress)
         if splits[name].about["status"] == "interrupted":
             break
     asked = {
@@ -119,15 +119,16 @@ def _scene(cube: Any, labels: Any, class_names: tuple[str, ...] | None) -> Scene
     return indian_pines()
 
 
-def _trained(scene: Scene, name: str, split: PixelSplit, settings: ClassSettings, watch: Watch) -> TrainedSplit:
-    with watch(f"training on {name}") as report:
-        training = train_classes(
-            scene.samples(split),
-            settings,
-            lambda now: report(
-                now.work_units, now.budget, f"validation {100 * (1 - now.validation_error):.1f} % right  {now.stage}"
-            ),
-        )
+def _trained(scene: Scene, name: str, split: PixelSplit, settings: ClassSettings, progress: Report) -> TrainedSplit:
+    training = train_classes(
+        scene.samples(split),
+        settings,
+        lambda now: progress(
+            now.work_units,
+            now.budget,
+            f"{name}: validation {100 * (1 - now.validation_error):.1f} % right  {now.stage}",
+        ),
+    )
     provenance = {"scene": scene.name, "split": name, "notes": [*scene.notes, *split.notes]}
     classifier = dataclasses.replace(training.classifier, provenance=provenance)
     return TrainedSplit(scene, name, split, dataclasses.replace(training, classifier=classifier))

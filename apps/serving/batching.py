@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -31,7 +30,7 @@ class _Waiting:
 
 
 class Batcher:
-    """Calls of row-by-row operations, one batch at a time.
+    """Calls of row-by-row operations, one batch of at most `largest` rows at a time.
 
     Parameters
     ----------
@@ -40,10 +39,6 @@ class Batcher:
     executor
         Where batches are computed; without one in the event loop itself, which suits what takes less time than
         handing it to a thread.
-    largest
-        Rows of one batch: bounds how long a batch takes.
-    most_waiting
-        Requests that may wait.
     """
 
     def __init__(
@@ -60,19 +55,9 @@ class Batcher:
         self.n_batches = self.n_rows = 0
 
     async def __call__(self, operation: str, *rows: Array) -> Array:
-        """One row of the operation's result.
+        """One row of the operation's result, from one row (n_k,) of every argument.
 
-        Parameters
-        ----------
-        rows
-            One row (n_k,) of every argument.
-
-        Raises
-        ------
-        QueueFull
-            At once; nothing was computed.
-        Exception
-            Whatever the operation raised for the batch.
+        Raises QueueFull at once, with nothing computed, or whatever the operation raises for the batch.
         """
         if len(self._waiting) >= self._most_waiting:
             raise QueueFull(f"{len(self._waiting)} requests are waiting for this model")
@@ -81,27 +66,33 @@ class Batcher:
         self._waiting.append(_Waiting(operation, rows, answer))
         if not self._busy:
             self._busy = True
-            # Not now: requests that were read in this round of the loop are still to come.
-            loop.call_soon(self._start)
+            # A task does not begin now: requests that were read in this round of the loop are still to come.
+            self._running = loop.create_task(self._run())
         return await answer
 
-    def _start(self) -> None:
-        batch = self._next_batch()
-        if not batch:
-            self._busy = False
-            return
-        self.n_batches, self.n_rows = self.n_batches + 1, self.n_rows + len(batch)
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Array] = loop.create_future()
-        try:
-            if self._executor is not None:
-                done = loop.run_in_executor(self._executor, self._compute, batch)
-                done.add_done_callback(partial(self._finish, batch))
-                return
-            done.set_result(self._compute(batch))
-        except Exception as error:  # of the operation, or the executor is closed
-            done.set_exception(error)
-        self._finish(batch, done)
+    async def _run(self) -> None:
+        """Batch after batch while anything waits."""
+        while batch := self._next_batch():
+            self.n_batches, self.n_rows = self.n_batches + 1, self.n_rows + len(batch)
+            rows, error = None, None
+            try:
+                if self._executor is None:
+                    rows = self._compute(batch)
+                else:
+                    rows = await asyncio.get_running_loop().run_in_executor(self._executor, self._compute, batch)
+            except (Exception, asyncio.CancelledError) as failure:  # of the operation, or the executor is closed
+                error = failure
+            for i, waiting in enumerate(batch):
+                if waiting.answer.done():
+                    continue
+                if rows is not None:
+                    waiting.answer.set_result(rows[i])
+                elif error is None or isinstance(error, asyncio.CancelledError):
+                    waiting.answer.cancel()
+                else:
+                    waiting.answer.set_exception(error)
+            await asyncio.sleep(0)  # so that answers go out before the next batch
+        self._busy = False
 
     def _compute(self, batch: list[_Waiting]) -> Array:
         columns = zip(*(waiting.rows for waiting in batch), strict=True)
@@ -122,17 +113,3 @@ class Batcher:
             (batch if fits else others).append(waiting)
         self._waiting = others
         return batch
-
-    def _finish(self, batch: list[_Waiting], done: asyncio.Future[Array]) -> None:
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        for i, waiting in enumerate(batch):
-            if waiting.answer.done():
-                continue
-            if error is None:
-                waiting.answer.set_result(done.result()[i])
-            elif isinstance(error, asyncio.CancelledError):
-                waiting.answer.cancel()
-            else:
-                waiting.answer.set_exception(error)
-        # In the next round, so that answers go out before the next batch.
-        asyncio.get_running_loop().call_soon(self._start)

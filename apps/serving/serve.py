@@ -1,21 +1,34 @@
-"""Saved models, and the PDEs behind them, for any client of the UM-Bridge protocol: the verb `serve`."""
+"""Saved models, and the PDEs behind them, for any client of the UM-Bridge protocol: the verb `serve`.
+
+Under which name each is served, in which thread, and on a page.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from gnvpro.apps.arguments import Folder
-from gnvpro.apps.serving.lifecycle import run_until_stopped
-from gnvpro.apps.serving.models import page_of, served_models
-from gnvpro.apps.serving.request_log import Level, RequestLog
-from gnvpro.apps.serving.server import Limits, make_app
+from aiohttp import web
+
+from gnvpro.apps.arguments import Folder, model_of, problem_of
+from gnvpro.apps.serving.page.page import page_routes
+from gnvpro.apps.serving.served import Bounds, ServedModel
+from gnvpro.apps.serving.server import Level, Limits, RequestLog, make_app, run_until_stopped
+from gnvpro.apps.serving.solver_process import SolverProcess
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.hessian import hessian_product
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.training.device import torch_threads
+
+# Solves take long: whoever comes after so many is told to come back.
+PDE_MOST_WAITING = 64
 
 type Model = Folder | Surrogate | Classifier
 
@@ -82,13 +95,105 @@ def serve(
     """
     lines = RequestLog(log)
     with torch_threads(threads):
-        served = served_models(models, with_pde=with_pde, problem=problem, extrapolate=extrapolate)
+        served = served_models(models, with_pde, problem, extrapolate)
         app = make_app(served, Limits(body=max_body, requests=max_requests), lines)
-        app.add_routes(page_of(served))
+        app.add_routes(_page_of(served))
         if not _is_loopback(host):
             lines.event("warning", message=f"{host} is reachable from other machines, and anyone may ask the models")
         counts = run_until_stopped(app, host, port)
     return Served(tuple(served), counts.answered, counts.errors)
+
+
+def served_models(models: Any, with_pde: bool, problem: Any, extrapolate: bool) -> dict[str, ServedModel]:
+    """The models under their names, each followed by its PDE where that is asked for; takes what `serve` takes.
+
+    Raises
+    ------
+    UsageError
+        Two models that were given the same name, or the name of another's PDE; a PDE of a model that has none, or
+        one `problem` for several models.
+    """
+    named = named_models(models)
+    if problem is not None and (len(named) > 1 or not with_pde):
+        raise UsageError("`problem` names the PDE of one model: give it one model, and with_pde=True")
+    if with_pde and (taken := [name for name in named if f"{name}-pde" in named]):
+        raise UsageError(
+            f"{taken[0]}-pde would be the PDE of {taken[0]!r}, and is the name of another model; give it another name, "
+            "as in NAME=FOLDER"
+        )
+    served: dict[str, ServedModel] = {}
+    for name, saved in named.items():
+        model = model_of(saved)
+        served[name] = serve_model(name, model, extrapolate)
+        if with_pde:
+            if isinstance(model, Classifier):
+                raise UsageError(f"{name} is a classifier, which has no PDE; leave with_pde=True out or serve it apart")
+            served[f"{name}-pde"] = _serve_pde(f"{name}-pde", model, problem)
+    return served
+
+
+def serve_model(name: str, model: Surrogate | Classifier, extrapolate: bool = False) -> ServedModel:
+    """A saved model with what the protocol has of it: of a surrogate everything."""
+    hessian = partial(hessian_product, model) if isinstance(model, Surrogate) else None
+    return ServedModel(name, model, bounds=None if extrapolate else Bounds.of(model), hessian=hessian)
+
+
+def named_models(models: Any) -> dict[str, Any]:
+    """Models or folders by their names in the server.
+
+    Those given by name; NAME of `NAME=FOLDER`; else the name of the folder, or `model`, numbered from the second on.
+
+    Raises
+    ------
+    UsageError
+        The same NAME twice, or NAME=FOLDER with one of them empty.
+    """
+    if isinstance(models, Mapping):
+        return dict(models)
+    named: dict[str, Any] = {}
+    unnamed: list[tuple[str, Any]] = []
+    several = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
+    for model in several:
+        name, equals, folder = str(model).partition("=") if isinstance(model, str) else ("", "", "")
+        if not equals or Path(model).exists():
+            unnamed.append((Path(model).resolve().name if isinstance(model, str | Path) else "model", model))
+        elif not name or not folder:
+            raise UsageError(f"expected a folder, or NAME=FOLDER with both, got {model!r}")
+        elif name in named:
+            raise UsageError(f"{name!r} names two models, {named[name]} and {folder}; give each its own")
+        else:
+            named[name] = folder
+    for base, model in unnamed:
+        candidates = (base, *(f"{base}-{k}" for k in range(2, len(several) + 2)))
+        named[next(name for name in candidates if name not in named)] = model
+    return named
+
+
+def _serve_pde(name: str, surrogate: Surrogate, problem: Any) -> ServedModel:
+    """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused."""
+    solver = SolverProcess(problem_of(surrogate, problem))
+    thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+    thread.submit(solver.warm_up)
+
+    def close() -> None:
+        thread.shutdown(wait=False, cancel_futures=True)  # first, so that nothing that waits is begun
+        solver.close()
+        thread.shutdown(wait=True)
+
+    return ServedModel(
+        name, solver, bounds=Bounds.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
+    )
+
+
+def _page_of(models: dict[str, ServedModel]) -> list[web.RouteDef]:
+    """The page for people: all surrogates, and the PDEs behind them; they share the threads of the protocol's models."""
+    shown = {name: served.model for name, served in models.items() if isinstance(served.model, Surrogate)}
+    behind = {name: pde for name in shown if (pde := models.get(f"{name}-pde")) and pde.executor}
+    return page_routes(
+        shown,
+        {name: pde.model for name, pde in behind.items()},
+        pde_threads={name: pde.executor for name, pde in behind.items() if pde.executor},
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,18 +7,69 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.batching import Batcher, QueueFull
-from gnvpro.apps.serving.bounds import Bounds, shortened_list
 from gnvpro.surrogate.forward_model import ForwardModel
-from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.surrogate.spaces import Array, shortened
+from gnvpro.surrogate.model.surrogate import Surrogate, training_range
+from gnvpro.surrogate.spaces import SIMPLEX_TOLERANCE, Array, Space, shortened
 
 TRUST = "trust"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where a model answers, the same points as `Surrogate.inside` has; made once, as every request is checked.
+
+    Attributes
+    ----------
+    lower, upper : (n_in,)
+        Of the space; infinite where it has none.
+    low, high : (n_in,)
+        The same, narrowed to the range of the training samples with its margin, where that is known.
+    """
+
+    space: Space
+    lower: Array
+    upper: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def of(cls, model: ForwardModel) -> Bounds:
+        """Of any forward model; of a surrogate narrowed to its training range."""
+        space = model.parameters
+        lower = np.full(space.size, -np.inf) if space.lower is None else np.array(space.lower, float)
+        upper = np.full(space.size, np.inf) if space.upper is None else np.array(space.upper, float)
+        trained = training_range(getattr(model, "training", None) or {})
+        if trained is None:
+            return cls(space, lower, upper, lower, upper)
+        return cls(space, lower, upper, np.maximum(lower, trained[0]), np.minimum(upper, trained[1]))
+
+    def violations(self, point: Array) -> list[str]:
+        """What is wrong with a point (n_in,), a few words for every component; empty where nothing is."""
+        off = (point < self.low) | (point > self.high)
+        if off.any():
+            return [self._violation(int(j), point[j]) for j in np.flatnonzero(off)]
+        if self.space.constraint == "simplex" and abs(point.sum() - 1) > SIMPLEX_TOLERANCE:
+            return [f"the components sum to {point.sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"]
+        return []
+
+    def _violation(self, j: int, value: float) -> str:
+        name = self.space.names[j]
+        if not self.lower[j] <= value <= self.upper[j]:
+            return f"{name} = {value:g}, expected {self.lower[j]:g} to {self.upper[j]:g}"
+        return f"{name} = {value:g}, expected {self.low[j]:g} to {self.high[j]:g} (where it was trained)"
+
+
+def shortened_list(violations: list[str], most: int) -> list[str]:
+    """The first of them, and how many more there are."""
+    more = len(violations) - most
+    return violations[:most] + ([f"{more} more are out of bounds"] if more > 0 else [])
 
 
 class ModelFailed(RuntimeError):
@@ -30,8 +81,6 @@ class ServedModel:
 
     Parameters
     ----------
-    name
-        What clients call it.
     model
         Operations that it lacks (`jvp`, `vjp`) are not offered.
     bounds
@@ -42,8 +91,6 @@ class ServedModel:
         Where it computes; in the event loop without, for models of microseconds.
     close
         Called when the server has stopped.
-    most_waiting
-        Requests that may wait for it.
     """
 
     def __init__(
@@ -143,11 +190,6 @@ def reliability(model: ForwardModel, y: Array, level: float) -> dict[str, Any]:
     """Score, verdict and half widths of the error bands at y (n_in,), to stand beside the output.
 
     Widths are absolute, in the units of the observables; null in place of a band that so few calibration samples cannot give.
-
-    Parameters
-    ----------
-    level
-        What `requested_level` gave for this model.
     """
     assert isinstance(model, Surrogate)
     assert model.trust is not None

@@ -1,4 +1,4 @@
-"""UM-Bridge protocol 1.0: what requests must look like, and how errors are answered.
+"""UM-Bridge protocol 1.0: how requests are read, what they must look like, and how errors are answered.
 
 Inputs and outputs are lists of vectors; every model here has one of each. The error types are those of UM-Bridge's own
 server: InvalidInput, ModelNotFound and UnsupportedFeature for the client's mistakes, InvalidOutput for what the model
@@ -7,39 +7,35 @@ or the server cannot give. See https://um-bridge-benchmarks.readthedocs.io/en/do
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
 import numpy as np
 import orjson
+from aiohttp import web
 
 from gnvpro.surrogate.spaces import Array, shortened
 
 VERSION = 1.0
 OPERATIONS = ("Evaluate", "Gradient", "ApplyJacobian", "ApplyHessian")
+# Until the body of a request has arrived: nobody holds a place in the server by sending nothing.
+READ_SECONDS = 30.0
 
 
 class ProtocolError(Exception):
-    """A request that is answered with an error of the protocol.
-
-    Attributes
-    ----------
-    type
-        One of the protocol's names, on which clients may branch.
-    status
-        Of HTTP: 4xx where the request is at fault, 5xx where it is not.
-    """
+    """A request that is answered with an error of the protocol, by whose `type` clients may branch."""
 
     type: str
-    status: int
+    status: int  # of HTTP: 4xx where the request is at fault, 5xx where it is not
 
     def __init__(self, message: str, status: int | None = None):
         super().__init__(message)
         self.status = status or type(self).status
 
-    def body(self) -> bytes:
-        """The answer as JSON."""
-        return orjson.dumps({"error": {"type": self.type, "message": str(self)}})
+    def answer(self) -> dict[str, Any]:
+        """What is sent."""
+        return {"error": {"type": self.type, "message": str(self)}}
 
 
 class InvalidInput(ProtocolError):
@@ -66,8 +62,8 @@ class InvalidOutput(ProtocolError):
     type, status = "InvalidOutput", 500
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request.
+async def read(request: web.Request, seconds: float = READ_SECONDS) -> dict[str, Any]:
+    """The JSON object of a request, read within `seconds` and the application's `client_max_size`.
 
     Whatever content type the request claims: UM-Bridge's own server does not look at it, and its documentation calls
     with curl's default.
@@ -75,17 +71,34 @@ def parse(body: bytes) -> dict[str, Any]:
     Raises
     ------
     InvalidInput
-        Not JSON (which has no NaN and no infinity), not an object, or a `config` that is none.
+        Too large (413), too slow (408) or damaged (400); not JSON (which has no NaN and no infinity), not an object, or a
+        `config` that is none.
     """
     try:
-        request = orjson.loads(body)
+        content = orjson.loads(await _body(request, seconds))
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"expected a JSON object, got something else: {error}") from None
-    if type(request) is not dict:
-        raise InvalidInput(f"expected a JSON object, got {_kind(request)}")
-    if type(request.get("config", {})) is not dict:
-        raise InvalidInput(f"config: expected an object, got {_kind(request['config'])}")
-    return request
+    if type(content) is not dict:
+        raise InvalidInput(f"expected a JSON object, got {_kind(content)}")
+    if type(content.get("config", {})) is not dict:
+        raise InvalidInput(f"config: expected an object, got {_kind(content['config'])}")
+    return content
+
+
+async def _body(request: web.Request, seconds: float) -> bytes:
+    largest = request.client_max_size
+    too_large = InvalidInput(f"expected at most {largest} bytes; see --max-body", 413)
+    if 0 < largest < (request.content_length or 0):  # said beforehand: not a byte is read
+        raise too_large
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.read()
+    except TimeoutError:
+        raise InvalidInput(f"the request did not arrive within {seconds:g} s", 408) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise InvalidInput(f"the body cannot be read: {' '.join(str(error).split())}") from None
 
 
 def model_name(request: dict[str, Any], key: str = "name") -> str:
@@ -119,11 +132,6 @@ def require_zero(request: dict[str, Any], *keys: str) -> None:
         if type(index) is not int or index != 0:
             got = index if type(index) is int else _kind(index)
             raise InvalidInput(f"{key}: expected 0, as there is one input vector and one output vector, got {got}")
-
-
-def encode(answer: dict[str, Any]) -> bytes:
-    """JSON; arrays as lists, numbers in the digits that give them back."""
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _required(request: dict[str, Any], key: str) -> Any:

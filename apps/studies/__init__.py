@@ -6,8 +6,8 @@ import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gnvpro.apps.progress import Report, silent
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.progress import Report, silent
 
 if TYPE_CHECKING:
     from gnvpro.apps.studies.result import StudyResult

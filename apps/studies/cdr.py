@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.data import CDR_SIZES, cdr_samples
 from gnvpro.apps.studies.optimisers import surrogates
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.surrogate.progress import Report
 
 QUICK = dict(budget=120.0, train=120, validation=60, test=20, seeds=2, grid=1, steps=1)
 

@@ -19,7 +19,6 @@ from scipy.stats import rankdata
 
 from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.comparison.fresh_solves import FRESH
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
@@ -28,6 +27,7 @@ from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.model.calibration import residuals
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import Bands, law_weights, spread

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.apps.progress import Report
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.sampling import default_design, place
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Samples
 
 # Seed of the parameters that a study draws itself.

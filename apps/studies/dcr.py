@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.images import draw_image, image_names, stacked
 from gnvpro.apps.studies.data import solved_samples
@@ -21,6 +20,7 @@ from gnvpro.apps.studies.optimisers.grids import LABELS
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array, Space
 
 QUICK = dict(budget=150.0, train=40, validation=20, test=5, seeds=2, grid=1, width=8, steps=1)

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.svm import SVC
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.segmentation.class_metrics import ClassMetrics
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.figures import confusions, maps
@@ -27,6 +26,7 @@ from gnvpro.apps.studies.optimisers.trials import Metric
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.progress import Report
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.fitting.class_preparation import ClassPreparation
 from gnvpro.training.fitting.methods import METHODS, Problem

@@ -1,23 +1,35 @@
-"""Error bands and in-domain score for a surrogate that is there already: the verb `calibrate`."""
+"""Error bands and in-domain score for a surrogate that is there already: the verb `calibrate`.
+
+Bands are calibrated on samples that the surrogate has not seen; which those are is found here.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gnvpro.apps.arguments import Data, Folder, name_of, samples_of, surrogate_of
-from gnvpro.apps.trust.held_out import held_out_samples
+from gnvpro.pde_data.sampling import DESIGNS, place
+from gnvpro.pde_data.storage.append import GIVEN
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.model.calibration import calibrated, residuals
 from gnvpro.surrogate.model.folder import require_place
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import spread
-from gnvpro.surrogate.trust.trust import trust_rows
+from gnvpro.surrogate.trust.trust import SOURCES, trust_rows
+from gnvpro.training.fitting.outcome import mean_relative_error
+
+# Of samples the model has not seen, the share that sets the scales of the simultaneous band.
+_SCALE_SHARE = 0.25
+# The split is made again where its training error is the one stated, up to rounding on another machine.
+_SAME = 1e-3
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,3 +117,102 @@ def _documents(model: Path) -> dict[str, Any]:
         return {name: json.loads((model / name).read_text()) for name in names}
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"a document beside the model {model} is damaged ({error}); copy the model again") from error
+
+
+class HeldOut(NamedTuple):
+    """Samples that calibrate, others that set the scales, and the parameters of those that were fitted, if known."""
+
+    calibration: Samples
+    scale: Samples
+    source: str
+    fitted: Array | None
+
+
+def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldOut:
+    """What of a data set has not fitted the surrogate.
+
+    Of its own data set the split is made again; of another one all samples are taken that are not among those of its
+    own, which are known where a law or design placed them.
+
+    Raises
+    ------
+    ValueError
+        Samples of something else, placed by hand, or none left.
+    """
+    surrogate.parameters.rows(samples.parameters)
+    surrogate.observables.rows(samples.observables)
+    origin, now = surrogate.provenance, samples.provenance
+    if "definition_hash" in origin.keys() & now.keys() and origin["definition_hash"] != now["definition_hash"]:
+        raise UsageError(
+            f"the data are of a problem with definition {str(now['definition_hash'])[:12]}, the model of one with "
+            f"{str(origin['definition_hash'])[:12]}; calibrate on data of the same problem"
+        )
+    if now.get("design") == GIVEN and origin.get("design") != GIVEN:
+        raise UsageError(
+            "the samples of this data set were asked for one by one and follow no law, so that bands made from them "
+            "would promise nothing for others; calibrate on data of the law"
+        )
+    if _is_own(origin, now):
+        return _own_split(surrogate, samples)
+    if now.get("design") == GIVEN:
+        raise UsageError(
+            "model and data set are both of samples that were given one by one: nothing tells which of them the model "
+            "has seen; calibrate on the data set it was trained on, or on data of the law"
+        )
+    return _others(surrogate, samples, seed)
+
+
+def own_parameters(surrogate: Surrogate) -> Array | None:
+    """Parameters (n, n_in) of all samples of the data set a surrogate was trained on, placed again.
+
+    None where nothing says how: files without metadata, points that were given one by one, an unknown law.
+    """
+    origin, space = surrogate.provenance, surrogate.parameters
+    if not {"seed", "n_samples"} <= origin.keys() or space.law == "unknown":
+        return None
+    design = origin.get("design", "random")
+    return place(space, design, origin["seed"], np.arange(origin["n_samples"])) if design in DESIGNS else None
+
+
+def _is_own(origin: dict[str, Any], now: dict[str, Any]) -> bool:
+    if "sha256" in origin or "sha256" in now:
+        return origin.get("sha256") == now.get("sha256")
+    names = ("definition_hash", "seed", "design", "n_samples")
+    return all(name in origin and origin[name] == now.get(name) for name in names)
+
+
+def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
+    training = surrogate.training
+    split = samples.split(training["settings"]["seed"], **training["samples"])
+    stated, error = surrogate.errors["train"], mean_relative_error(surrogate, split.train)
+    if abs(error - stated) > _SAME * stated + 1e-12:
+        raise UsageError(
+            f"the model's split of these data cannot be made again (training error {error:.3g}, stated {stated:.3g}): "
+            "have samples been added or repaired? calibrate on data it has not seen"
+        )
+    source = next(name for name in SOURCES if len(getattr(split, name)))
+    if source == "validation" and "refitted" in training["choice"]:
+        raise UsageError(
+            "all samples of this data set have fitted the model (its last layer was solved again on the validation "
+            "samples): calibrate on data it has not seen, for example of another seed"
+        )
+    scale = split.train if source == "validation" else split.validation
+    return HeldOut(getattr(split, source), scale, source, split.train.parameters)
+
+
+def _others(surrogate: Surrogate, samples: Samples, seed: int) -> HeldOut:
+    own = own_parameters(surrogate)
+    if own is not None:
+        seen = {row.tobytes() for row in own}
+        fresh = [i for i, row in enumerate(samples.parameters) if row.tobytes() not in seen]
+        samples = samples.subset(np.array(fresh, dtype=np.intp))
+    elif surrogate.trust is None:
+        raise UsageError(
+            "the in-domain score needs the samples the model was trained on, and nothing tells how they were placed: "
+            "calibrate on the data set it was trained on"
+        )
+    if len(samples) < 2:
+        raise UsageError(f"expected samples that the model has not seen, got {len(samples)}; generate more of them")
+    order = np.random.default_rng(seed).permutation(len(samples))
+    n_scale = max(1, int(_SCALE_SHARE * len(samples)))
+    return HeldOut(samples.subset(order[n_scale:]), samples.subset(order[:n_scale]), "calibration", own)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.apps.progress import Report, silent
 from gnvpro.apps.trust.predictions import Predictions, Reliability
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
 from gnvpro.pde_data.storage.append import BLOCK_SIZE, append, require_appendable
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.spaces import Array
 
 _SHOWN = 10
@@ -49,8 +49,6 @@ def with_pde(
 
     Parameters
     ----------
-    tolerance
-        See `doubtful`.
     data
         Data set that keeps the solves for the next training.
 
@@ -70,17 +68,15 @@ def with_pde(
     if data is not None:
         log.append(f"{len(rows)} solves added to {data}, {total} there now")
     ok = solved.status == SolveStatus.OK
-    observables, half, together = (
-        array.copy() for array in (predictions.observables, known.half_width, known.half_width_simultaneous)
-    )
-    observables[rows[ok]], half[rows[ok]], together[rows[ok]] = solved.observables[ok], 0.0, 0.0
-    places = np.arange(len(predictions.parameters))
+    observables = predictions.observables.copy()
+    observables[rows[ok]] = solved.observables[ok]
+    by_pde, failed = (np.isin(np.arange(len(observables)), which) for which in (rows[ok], rows[~ok]))
     known = replace(
         known,
-        half_width=half,
-        half_width_simultaneous=together,
-        by_pde=np.isin(places, rows[ok]),
-        failed=np.isin(places, rows[~ok]),
+        half_width=np.where(by_pde[:, None], 0.0, known.half_width),
+        half_width_simultaneous=np.where(by_pde[:, None], 0.0, known.half_width_simultaneous),
+        by_pde=by_pde,
+        failed=failed,
     )
     n_appended = len(rows) if data is not None else 0
     return replace(predictions, observables=observables, reliability=known, n_appended=n_appended, log=tuple(log))

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gnvpro.apps.arguments import Folder, Parameters, model_of, parameters_of, problem_of
-from gnvpro.apps.progress import Report, silent
 from gnvpro.apps.trust.predictions import Predictions, require_new_file
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report, silent
 
 
 def predict(

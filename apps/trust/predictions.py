@@ -154,12 +154,7 @@ class Predictions(Result):
         """Write a new file: `.npz` with parameters, observables and all columns, or `.csv` with a header.
 
         A `.csv` has observables and flags, then a column `NAME lower` for every observable, and so on; of a classifier
-        the class.
-
-        Parameters
-        ----------
-        record
-            How they were made, JSON-able; kept in an `.npz` as `settings`.
+        the class. `record`, how they were made, is JSON-able and kept in an `.npz` as `settings`.
         """
         path = Path(path)
         require_new_file(path)
@@ -190,12 +185,7 @@ class Predictions(Result):
 
 
 def require_new_file(path: Path) -> None:
-    """Predictions can be written to `path`: one of `FORMATS`, nothing is there, and no file stands where a folder must.
-
-    Raises
-    ------
-    FileExistsError, UsageError
-    """
+    """FileExistsError or UsageError unless predictions can be written to `path`, of one of `FORMATS`, where nothing is."""
     if path.exists():
         raise FileExistsError(f"{path} is there already; choose another name")
     if path.suffix not in FORMATS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,9 @@ from gnvpro.pde_data.problems.loading import as_problem, load_problem
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.lock import sole_writer
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.progress import Report, silent
 
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-Progress = Callable[[int, int, int], None]
 
 
 def generate(
@@ -47,7 +46,7 @@ def generate(
     design: str | None = None,
     retry_failed: bool = False,
     repair: bool = False,
-    on_progress: Progress | None = None,
+    progress: Report = silent,
     engine: Engine | None = None,
 ) -> Generation:
     """Make the data set `path`, finish the one that is there, or extend it to `n_samples`.
@@ -73,8 +72,8 @@ def generate(
         Solve failed samples again; all others keep their bits.
     repair
         Look for damaged chunks first, and make their blocks again.
-    on_progress
-        Called with the samples done, those of them that failed, and all, at the start and after every block.
+    progress
+        Called at the start and after every block with the samples done, all, and a note such as `8/10, 1 failed`.
     engine
         What runs the tasks, in place of workers or a scheduler; see `gnvpro.pde_data.generation.engines`.
 
@@ -100,7 +99,7 @@ def generate(
         with sole_writer(path), _saying_what_is_kept(path):
             damage = prepare(problem, path, recipe, repair)
             began = time.perf_counter()
-            done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), on_progress, engine)
+            done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), progress, engine)
             solve_seconds = time.perf_counter() - began
             if "estimated_error" not in store.read_attributes(path):
                 _record_error_estimate(problem, path, recipe.seed)
@@ -153,7 +152,7 @@ def _progress_in(out: Path) -> str:
     return f"{int((status != SolveStatus.PENDING).sum())} of {len(status)} samples are in {out}"
 
 
-def _solve_pending(task: BlockTask, on_progress: Progress | None, engine: Engine) -> _Solved:
+def _solve_pending(task: BlockTask, progress: Report, engine: Engine) -> _Solved:
     """Solve what is pending, and what failed if it is to be tried again."""
     status, size = status_in(task.out), task.recipe.block_size
     work = _samples_to_solve(status, size, task.retry_failed)
@@ -164,15 +163,15 @@ def _solve_pending(task: BlockTask, on_progress: Progress | None, engine: Engine
     )
     if work:  # an estimate would be of samples that are about to change
         store.forget_estimate(task.out)
-    report, solved = on_progress or (lambda done, failed, total: None), _Solved()
-    report(done, failed, len(status))
+    solved = _Solved()
+    progress(done, len(status), f"{done}/{len(status)}, {failed} failed")
     finished_blocks = engine(task, list(work))
     try:
         for finished in finished_blocks:
             done, failed = done + finished.n_samples, failed + finished.n_failed
             solved.n_samples += finished.n_samples
             solved.cpu_seconds += finished.cpu_seconds if finished.process != os.getpid() else 0.0
-            report(done, failed, len(status))
+            progress(done, len(status), f"{done}/{len(status)}, {failed} failed")
     finally:
         getattr(finished_blocks, "close", lambda: None)()  # workers of a run that was stopped here are stopped too
     return solved

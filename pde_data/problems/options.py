@@ -28,17 +28,18 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
     Raises
     ------
     ValueError
-        An option that does not exist (the known ones are named), or a value of the wrong kind.
+        An option that does not exist (the known ones are named), one that is missing, or a value of the wrong kind.
     """
-    if not options:
-        return factory()
+    options = options or {}
     if isinstance(factory, type) and is_dataclass(factory):
         _require_known(factory, options)
-        return _validated(factory, options)
+        _require_complete(factory, options)
+        return _validated(factory, options) if options else factory()
     known = _arguments(factory)
-    if not known:
+    if options and not known:
         raise UsageError(f"unknown option {next(iter(options))!r}: {_name(factory)} has no options")
     _require_among(options, known, "")
+    _require_complete(factory, options)
     return factory(**options)
 
 
@@ -92,6 +93,15 @@ def _require_among(given: Iterable[str], known: list[str], where: str) -> None:
             close = difflib.get_close_matches(str(key), known, 1)
             hint = f"did you mean {where}{close[0]}? " if close else ""
             raise UsageError(f"unknown option {where + str(key)!r}; {hint}the known ones are {', '.join(known)}")
+
+
+def _require_complete(factory: Callable[..., Any], options: dict[str, Any]) -> None:
+    try:
+        inspect.signature(factory).bind(**options)
+    except TypeError as error:
+        raise UsageError(f"{_name(factory)} cannot be called without more options: {error}") from None
+    except ValueError:  # compiled, without a signature
+        pass
 
 
 def _arguments(factory: Callable[..., Any]) -> list[str]:

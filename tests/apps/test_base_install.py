@@ -8,6 +8,7 @@ import tomllib
 import numpy as np
 import pytest
 
+from gnvpro.apps.segmentation.segment import segment
 from gnvpro.surrogate.extras import EXTRAS, MissingLibrary, how_to_get, require
 from tests import PROJECT
 from tests.apps.test_imports import python
@@ -47,6 +48,12 @@ def test_what_is_missing_is_named_with_its_extra(module, extra, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingLibrary, match=rf"{module} is not installed \(it is a test\); pip install"):
         require(module, "it is a test")
+
+
+def test_the_extra_of_the_purpose_is_named_where_that_of_the_library_is_not_enough(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingLibrary, match=r'sklearn is not installed .*; pip install "gnvpro\[segmentation\]"'):
+        segment()
 
 
 def test_a_library_of_nobody_is_named_without_an_extra():
@@ -102,7 +109,7 @@ def test_a_base_install_trains_informs_and_predicts(bare):
         (("export", "model", "--out", "m.onnx"), "onnx"),
         (("compare", "model"), "data"),
         (("invert", "model", "--observations", "y.csv", "--noise", "1%"), "invert"),
-        (("segment", "--out", "s"), "learn"),
+        (("segment", "--out", "s"), "segmentation"),
     ],
 )
 def test_what_a_base_install_cannot_do_names_the_extra(bare, monkeypatch, words, extra):

@@ -105,7 +105,9 @@ def test_samples_come_from_files_datasets_and_arrays_alike(data, samples):
 def test_train_saves_only_when_it_is_told_to(samples, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     reports = []
-    training = gnvpro.train(samples, seed=5, **QUICK, train=30, test=10, progress=lambda *now: reports.append(now))
+    training = shown(
+        gnvpro.train(samples, seed=5, **QUICK, train=30, test=10, progress=lambda *now: reports.append(now))
+    )
     assert training.surrogate.training["samples"]["train"] == 30
     assert list(tmp_path.iterdir()) == []
     assert reports
@@ -186,7 +188,7 @@ def test_serve_blocks_until_it_is_stopped_and_counts(surrogate, model, monkeypat
     import os
     import signal
 
-    from gnvpro.apps.serving.request_log import RequestLog
+    from gnvpro.apps.serving.server import RequestLog
 
     def stopping(self, event, **fields):
         if event == "listening":

@@ -155,7 +155,7 @@ def test_inherited_settings_become_options_by_their_names_after_the_command_s_ow
     assert [shown[name].opts for name in ("alpha_w", "seed")] == [["--alpha-w"], ["--seed", "-s"]]
     assert (shown["alpha_w"].help, shown["widths"].metavar) == ("How smooth.", "4,6")
     given = settings.resolve(SmoothingOptions, {"source": "x", "widths": "9,24", "alpha_w": "1e-3"}, None)
-    assert settings.inherited(Smoothing, given) == Smoothing(alpha_w=1e-3, widths=(9, 24))
+    assert (given.alpha_w, given.widths, given.inner) == (1e-3, (9, 24), 1)
     assert list(settings.to_dict(given)) == ["source", "alpha_w", "seed", "widths"]
 
 

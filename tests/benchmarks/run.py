@@ -95,7 +95,7 @@ from tests.pde_data.toy import Second
 
 def measure(out, n_samples, seed, run):
     began, reached = time.perf_counter(), []
-    generate(Second(), out, n_samples, seed, engine=run, on_progress=lambda done, *_: reached.append(time.perf_counter()))
+    generate(Second(), out, n_samples, seed, engine=run, progress=lambda done, *_: reached.append(time.perf_counter()))
     finished = np.array(reached[1:]) - began
     # The slope of all blocks over time: neither the start nor workers out of step count.
     pace = np.polyfit(finished, np.arange(len(finished)), 1)[0]

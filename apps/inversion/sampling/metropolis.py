@@ -15,7 +15,7 @@ import numpy as np
 
 from gnvpro.apps.inversion.posterior.posterior import ErrorModel, Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, Cost
-from gnvpro.apps.progress import Report
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 # Best share of accepted proposals, between that of one dimension and of many (Gelman, Roberts and Gilks 1996).

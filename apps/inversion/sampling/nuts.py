@@ -11,7 +11,7 @@ from nutpie.compiled_pyfunc import from_pyfunc
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
 from gnvpro.apps.inversion.sampling.chains import Chains, Cost
-from gnvpro.apps.progress import Report
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 

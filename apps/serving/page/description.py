@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gnvpro.apps.reports.images import are_images, image_names
-from gnvpro.apps.serving.bounds import Bounds, shortened_list
+from gnvpro.apps.serving.served import Bounds, shortened_list
 from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.forward_model import ForwardModel

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -18,7 +19,6 @@ import numpy as np
 from aiohttp import web
 
 from gnvpro.apps.serving import um_bridge
-from gnvpro.apps.serving.body import READ_SECONDS, BodyRefused, read_body
 from gnvpro.apps.serving.page.description import Band, band_of, describe, outside
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
@@ -42,7 +42,7 @@ def page_routes(
     *,
     bands: Bands = band_of,
     pde_threads: Mapping[str, Executor] | None = None,
-    read_seconds: float = READ_SECONDS,
+    read_seconds: float = um_bridge.READ_SECONDS,
 ) -> list[web.RouteDef]:
     """GET `/` and `/page/models`, POST `/page/evaluate` and `/page/solve`.
 
@@ -65,18 +65,10 @@ def page_routes(
     page = _Page(models, pde, bands, threads, read_seconds)
     return [
         web.get("/", page.html),
-        web.get("/page/models", page.models),
+        web.get("/page/models", page.description),
         web.post("/page/evaluate", _refusing(page.evaluate)),
         web.post("/page/solve", _refusing(page.solve)),
     ]
-
-
-class _Refused(Exception):
-    """A request that is not done; the text says why."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -88,67 +80,66 @@ def _refusing(handler: Handler) -> Handler:
     async def answered(request: web.Request) -> web.Response:
         try:
             return await handler(request)
-        except (_Refused, BodyRefused, um_bridge.ProtocolError) as refused:
+        except um_bridge.ProtocolError as refused:
             return web.json_response({"error": str(refused)}, status=refused.status)
 
     return answered
 
 
+@dataclass
 class _Page:
-    def __init__(
-        self,
-        models: Mapping[str, ForwardModel],
-        pde: Mapping[str, ForwardModel],
-        bands: Bands,
-        threads: Mapping[str, Executor],
-        read_seconds: float,
-    ) -> None:
-        self._models, self._pde, self._bands, self._threads = models, pde, bands, threads
-        self._read_seconds = read_seconds
-        self._solves, self._solved_before = 0, set[int]()
-        self._text = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-        self._described = {"models": [describe(name, model, name in pde) for name, model in models.items()]}
+    models: Mapping[str, ForwardModel]
+    pde: Mapping[str, ForwardModel]
+    bands: Bands
+    threads: Mapping[str, Executor]
+    read_seconds: float
+    n_solves: int = 0
+    solved_before: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.text = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+        self.described = {"models": [describe(name, model, name in self.pde) for name, model in self.models.items()]}
 
     async def html(self, request: web.Request) -> web.Response:
         """The page, one file."""
         headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
-        return web.Response(text=self._text, content_type="text/html", charset="utf-8", headers=headers)
+        return web.Response(text=self.text, content_type="text/html", charset="utf-8", headers=headers)
 
-    async def models(self, request: web.Request) -> web.Response:
+    async def description(self, request: web.Request) -> web.Response:
         """What there is to draw."""
-        return web.json_response(self._described)
+        return web.json_response(self.described)
 
     async def evaluate(self, request: web.Request) -> web.Response:
         """Observables at a point, its band, and whether it is in the training range."""
         name, y = await self._model_and_point(request)
-        return web.json_response(await self._run(self._models[name], self._evaluated, self._models[name], y))
+        return web.json_response(await self._run(self.models[name], self._evaluated, self.models[name], y))
 
     async def solve(self, request: web.Request) -> web.Response:
         """Observables by the PDE and how far the surrogate is from them."""
         name, y = await self._model_and_point(request)
-        if name not in self._pde:
-            raise _Refused(404, f"there is no PDE for {name!r}")
-        problem, model = self._pde[name], self._models[name]
+        if name not in self.pde:
+            raise um_bridge.InvalidInput(f"there is no PDE for {name!r}", 404)
+        problem, model = self.pde[name], self.models[name]
         try:
             problem.parameters.require(y)
         except ValueError as error:
             why = str(error).partition("not in the space: ")[2] or str(error)
-            raise _Refused(422, f"the PDE is not defined here: {why}") from None
-        if self._solves >= MOST_SOLVES:
-            raise _Refused(503, "the PDE is busy with others' points; try again in a moment")
-        first = id(problem) not in self._solved_before
+            raise um_bridge.InvalidInput(f"the PDE is not defined here: {why}", 422) from None
+        if self.n_solves >= MOST_SOLVES:
+            raise um_bridge.InvalidInput("the PDE is busy with others' points; try again in a moment", 503)
+        first = id(problem) not in self.solved_before
         # Shielded below: a solve that began goes on when the browser leaves, and is counted as long as it runs.
         solving = self._run(problem, _timed, problem, y)
-        self._solves += 1
-        solving.add_done_callback(self._one_less)
+        self.n_solves += 1
+        solving.add_done_callback(self._count_less)
         try:
             solved, seconds = await asyncio.shield(solving)
         except Exception:
             _log.exception("the PDE of %s failed at %s", name, y.tolist())
-            raise _Refused(422, "the PDE could not be solved here; the log says why") from None
+            raise um_bridge.InvalidInput("the PDE could not be solved here; the log says why", 422) from None
         if not np.isfinite(solved).all():
-            raise _Refused(422, "the PDE has no solution here that the solver finds")
-        self._solved_before.add(id(problem))
+            raise um_bridge.InvalidInput("the PDE has no solution here that the solver finds", 422)
+        self.solved_before.add(id(problem))
         predicted, surrogate_seconds = await self._run(model, _timed, model, y)
         return web.json_response(
             {
@@ -162,30 +153,26 @@ class _Page:
 
     def _run[T](self, model: ForwardModel, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         """Off the event loop: a PDE's work in the thread of the PDEs, also where it is shown as a model of its own."""
-        thread = next((self._threads[name] for name, problem in self._pde.items() if problem is model), None)
+        thread = next((self.threads[name] for name, problem in self.pde.items() if problem is model), None)
         return asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
 
-    def _one_less(self, _: Any) -> None:
-        self._solves -= 1
+    def _count_less(self, _: Any) -> None:
+        self.n_solves -= 1
 
     def _evaluated(self, model: ForwardModel, y: Array) -> dict[str, Any]:
         observables, seconds = _timed(model, y)
-        answer: dict[str, Any] = {
-            "observables": _numbers(observables[0]),
-            "seconds": seconds,
-            "outside": outside(model, y[0]),
-        }
-        if (band := self._bands(model, y, observables)) is not None:
+        answer = {"observables": _numbers(observables[0]), "seconds": seconds, "outside": outside(model, y[0])}
+        if (band := self.bands(model, y, observables)) is not None:
             answer |= {"lower": _numbers(band.lower[0]), "upper": _numbers(band.upper[0]), "band": band.label}
         return answer
 
     async def _model_and_point(self, request: web.Request) -> tuple[str, Array]:
         """Model and point (1, n_in) of a request, or the refusal that says what was expected."""
-        content = um_bridge.parse(await read_body(request, self._read_seconds))
+        content = await um_bridge.read(request, self.read_seconds)
         name = um_bridge.model_name(content, "model")
-        if name not in self._models:
-            raise _Refused(404, f"no model {name!r}; there are {', '.join(self._models)}")
-        return name, um_bridge.vector(content, "parameters", self._models[name].parameters.size)[None]
+        if name not in self.models:
+            raise um_bridge.InvalidInput(f"no model {name!r}; there are {', '.join(self.models)}", 404)
+        return name, um_bridge.vector(content, "parameters", self.models[name].parameters.size)[None]
 
 
 def _timed(model: ForwardModel, y: Array) -> tuple[Array, float]:
@@ -196,17 +183,19 @@ def _timed(model: ForwardModel, y: Array) -> tuple[Array, float]:
 
 def _difference(predicted: Array, solved: Array, background: Any) -> dict[str, Any]:
     """Relative in the Euclidean norm, to all observables and to the anomaly; and the largest one, by its place."""
-    rest, size = predicted - solved, float(np.linalg.norm(solved))
+    rest = predicted - solved
     worst = int(np.abs(rest).argmax())
-    difference: dict[str, Any] = {
-        "relative": float(np.linalg.norm(rest)) / size if size else None,
-        "largest": float(abs(rest[worst])),
-        "largest_at": worst,
-    }
-    if background is not None:
-        anomaly = float(np.linalg.norm(solved - np.asarray(background)))
-        difference["relative_to_anomaly"] = float(np.linalg.norm(rest)) / anomaly if anomaly else None
-    return difference
+
+    def relative_to(observables: Array) -> float | None:
+        size = float(np.linalg.norm(observables))
+        return float(np.linalg.norm(rest)) / size if size else None
+
+    difference = {"relative": relative_to(solved), "largest": float(abs(rest[worst])), "largest_at": worst}
+    return (
+        difference
+        if background is None
+        else {**difference, "relative_to_anomaly": relative_to(solved - np.asarray(background))}
+    )
 
 
 def _numbers(values: Array) -> list[float | None]:

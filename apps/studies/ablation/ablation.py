@@ -13,7 +13,6 @@ from typing import Any
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import BLUE, PERCENT, RED, styled
 from gnvpro.apps.studies.ablation.batches import batch_figure, batch_table, measure_batches
 from gnvpro.apps.studies.ablation.goals import goal_figure, goal_table, measure_goals
@@ -29,6 +28,7 @@ from gnvpro.apps.studies.result import StudyResult, spread_of_errors, study_tabl
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent, seconds
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.fitting.methods import METHODS
 

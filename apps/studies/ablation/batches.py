@@ -16,7 +16,6 @@ from matplotlib.ticker import NullFormatter
 from rich.table import Table
 from torch import Tensor
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import BLUE, GREY, PERCENT, RED, styled
 from gnvpro.apps.studies.ablation.variants import DEFAULT, problem_of
 from gnvpro.apps.studies.result import study_table
@@ -24,6 +23,7 @@ from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.objectives.protocol import OuterLayer
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.solvers.first_order import Rule
 

@@ -11,12 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import COLOURS, styled
 from gnvpro.apps.studies.ablation.variants import DEFAULT, problem_of
 from gnvpro.apps.studies.optimisers.grids import LABELS
 from gnvpro.apps.studies.optimisers.statistics import first_reach
 from gnvpro.apps.studies.result import study_table
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.fitting.methods import METHODS, fit_by
 

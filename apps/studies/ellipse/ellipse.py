@@ -17,7 +17,6 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.ellipse.frames import Drawing, Frame, animation, strip
 from gnvpro.apps.studies.ellipse.points import sample_points
 from gnvpro.apps.studies.result import StudyResult, study_table
@@ -28,6 +27,7 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.protocol import Objective, Point
 from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy
+from gnvpro.surrogate.progress import Report
 from gnvpro.training.fitting.validation import ClassValidation
 from gnvpro.training.solvers.first_order import Rule
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS

@@ -12,7 +12,6 @@ from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.comparison.fresh_solves import FRESH
 from gnvpro.apps.inversion.posterior.observations import Noise, noise_of
 from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.data import solved_samples
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import registered_problem
@@ -21,6 +20,7 @@ from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.train import TrainSettings, train

@@ -21,7 +21,6 @@ from gnvpro.apps.inversion.posterior.posterior import Whitening
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion.calibration import Calibration
 from gnvpro.apps.studies.inversion.cases import Case, observed, pde_of, reference_of, samples_of, trained, truths
@@ -30,6 +29,7 @@ from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.stopwatch import Stopwatch
 

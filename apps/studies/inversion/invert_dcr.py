@@ -17,7 +17,6 @@ from rich.table import Table
 
 from gnvpro.apps.inversion.invert import invert
 from gnvpro.apps.inversion.sampling.chains import Chains, effective_samples
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
 from gnvpro.apps.studies.inversion import routes as inversion_routes
@@ -28,6 +27,7 @@ from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.stopwatch import Stopwatch
 

@@ -11,11 +11,11 @@ from scipy.optimize import OptimizeResult, least_squares
 
 from gnvpro.apps.inversion.maximum_a_posteriori import find_minima
 from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.inversion.cases import Case
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 # Tolerances of scipy's search, relative.

@@ -20,11 +20,11 @@ from gnvpro.apps.inversion.report.figures import labelled_parameter
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
 from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
-from gnvpro.apps.progress import Report
 from gnvpro.apps.reports.figure_style import COLOURS, styled
 from gnvpro.apps.studies.inversion.cases import Case
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 WALK, GRADIENT = "random walk on the PDE", "NUTS on the PDE"

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gnvpro.apps.progress import Report, silent
 from gnvpro.apps.studies.optimisers.grids import GRID, LABELS
 from gnvpro.apps.studies.optimisers.statistics import Interval, first_reach, paired_interval
 from gnvpro.apps.studies.optimisers.trials import Metric, Trial, Tuned, run_trial, tune
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.fitting.methods import METHODS, Problem
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.optimisers.compare_methods import MethodComparison, compare_methods
 from gnvpro.apps.studies.optimisers.grids import GRID
 from gnvpro.apps.studies.optimisers.presentation import curves, tables
@@ -17,6 +16,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.fitting.methods import METHODS, Problem
 from gnvpro.training.fitting.preparation import Frame, Preparation

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from rich.table import Table
 
-from gnvpro.apps.progress import Report
 from gnvpro.apps.studies.result import StudyResult, study_table
 from gnvpro.apps.studies.scaling.cost_figure import FACTORS, cost_figure, slope
 from gnvpro.apps.studies.scaling.teacher import Teacher
@@ -23,6 +22,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
+from gnvpro.surrogate.progress import Report
 from gnvpro.training.device import device_named
 from gnvpro.training.fitting.methods import Problem, Setting, fit_by
 from gnvpro.training.fitting.validation import ValidationSet

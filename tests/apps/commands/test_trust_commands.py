@@ -10,8 +10,8 @@ import pytest
 
 from gnvpro.apps.comparison.fresh_solves import compare_with_solves, fresh_points
 from gnvpro.apps.comparison.jacobian import check_jacobian
+from gnvpro.apps.trust.calibrate import held_out_samples, own_parameters
 from gnvpro.apps.trust.fallback import doubtful, with_pde
-from gnvpro.apps.trust.held_out import held_out_samples, own_parameters
 from gnvpro.apps.trust.predictions import Predictions
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from gnvpro.apps.serving.models import named_models
+from gnvpro.apps.serving.serve import named_models
 from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.apps.serving.solver_process import SolverProcess
 from gnvpro.surrogate.model.surrogate import Surrogate

@@ -10,9 +10,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gnvpro.apps.serving.bounds import Bounds
-from gnvpro.apps.serving.models import serve_surrogate
-from gnvpro.apps.serving.served import ServedModel
+from gnvpro.apps.serving.serve import serve_model
+from gnvpro.apps.serving.served import Bounds, ServedModel
 from gnvpro.apps.serving.server import MODELS, Limits, make_app
 from gnvpro.apps.serving.um_bridge import OPERATIONS
 from gnvpro.surrogate.spaces import Space
@@ -68,7 +67,7 @@ class Talk:
 
 @pytest.fixture(scope="module")
 def talk(surrogate):
-    talking = Talk(make_app({"smooth": serve_surrogate("smooth", surrogate)}, Limits(body=20_000)))
+    talking = Talk(make_app({"smooth": serve_model("smooth", surrogate)}, Limits(body=20_000)))
     yield talking
     talking.close()
 
@@ -148,7 +147,7 @@ def test_bodies_that_are_too_large_are_refused(talk):
 
 
 def test_who_sends_too_slowly_is_not_waited_for(surrogate):
-    talking = Talk(make_app({"smooth": serve_surrogate("smooth", surrogate)}, Limits(read_seconds=0.05)))
+    talking = Talk(make_app({"smooth": serve_model("smooth", surrogate)}, Limits(read_seconds=0.05)))
 
     async def slowly():
         yield b"{"
@@ -186,7 +185,7 @@ def test_the_root_is_free(surrogate):
     async def page(request):
         return web.json_response(list(request.app[MODELS]))
 
-    app = make_app({"smooth": serve_surrogate("smooth", surrogate)})
+    app = make_app({"smooth": serve_model("smooth", surrogate)})
     app.add_routes([web.get("/", page)])
     talking = Talk(app)
     assert talking.request("GET", "/") == (200, ["smooth"])
@@ -263,7 +262,7 @@ def test_what_the_model_cannot_give_is_said():
 
 
 def test_too_many_at_once_are_told_to_come_back(surrogate):
-    talking = Talk(make_app({"smooth": serve_surrogate("smooth", surrogate)}, Limits(requests=3)))
+    talking = Talk(make_app({"smooth": serve_model("smooth", surrogate)}, Limits(requests=3)))
     answers = talking.together(*[FULL] * 12)
     assert {status for status, _ in answers} == {200, 503}
     for status, answer in answers:

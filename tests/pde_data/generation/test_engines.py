@@ -160,10 +160,10 @@ def test_a_running_scheduler_is_used_and_left_running(scheduler, undisturbed, tm
         MANY,
         5,
         scheduler=scheduler,
-        on_progress=lambda *counts: calls.append(counts),
+        progress=lambda *now: calls.append(now),
     )
     assert_same_bits(tmp_path / "d.zarr", undisturbed)
-    assert (summary.n_solved_now, calls[-1]) == (MANY, (MANY, summary.n_failed, MANY))
+    assert (summary.n_solved_now, calls[-1]) == (MANY, (MANY, MANY, f"{MANY}/{MANY}, {summary.n_failed} failed"))
     assert len(calls) == 1 + MANY // 4
     grown = generate(Fragile(), tmp_path / "d.zarr", MANY + 6, 5, scheduler=scheduler)
     assert grown.n_solved_now == 6
@@ -214,12 +214,12 @@ def test_failed_samples_are_retried_by_workers(scheduler, tmp_path):
 def test_an_error_of_a_worker_that_is_no_sample_s_fault_ends_the_run(scheduler, tmp_path):
     """Here the data set is moved away under the workers; what a full disk does is the same."""
 
-    def move_away(done, failed, total):
+    def move_away(done, total, note):
         if done == 0:
             (tmp_path / "d.zarr").rename(tmp_path / "elsewhere.zarr")
 
     with pytest.raises(FileNotFoundError, match=r"d\.zarr"):
-        generate(DecayProblem(), tmp_path / "d.zarr", 42, 5, scheduler=scheduler, on_progress=move_away)
+        generate(DecayProblem(), tmp_path / "d.zarr", 42, 5, scheduler=scheduler, progress=move_away)
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ from gnvpro.pde_data.problems.convection.settings import ImexSettings
 from gnvpro.pde_data.problems.loading import load_problem, registered_problem
 from gnvpro.pde_data.problems.options import make, options_of
 from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.surrogate.errors import UsageError
 from tests.pde_data.toy import Decay
 
 
@@ -137,3 +138,19 @@ def test_a_list_is_asked_for_as_json():
     assert make(_Named, {"names": ["a", "b"]}).names == ("a", "b")
     with pytest.raises(ValueError, match=r"names: expected a list, in JSON such as .*; got 'a,b'"):
         make(_Named, {"names": "a,b"})
+
+
+@dataclass(frozen=True)
+class Stretched:
+    factor: float
+    shift: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "missing"),
+    [(json.loads, {}, "s"), (Stretched, {}, "factor"), (Stretched, {"shift": 1.0}, "factor")],
+)
+def test_options_that_are_missing_are_named(factory, options, missing):
+    with pytest.raises(UsageError, match=rf"cannot be called without more options: missing .* argument: '{missing}'"):
+        make(factory, options)
+    assert make(Stretched, {"factor": 2}) == Stretched(2.0)
