@@ -47,10 +47,7 @@ def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
     (n, space.size)
         One row per sample.
 
-    Raises
-    ------
-    ValueError
-        An unknown design, one that the space does not allow, or what `draw` refuses.
+    Raises ValueError: an unknown design, one that the space does not allow, or what `draw` refuses.
     """
     if design not in DESIGNS:
         raise UsageError(f"unknown design {design!r}; expected one of {', '.join(DESIGNS)}")

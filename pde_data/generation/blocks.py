@@ -74,10 +74,7 @@ class PickledProblem:
     def of(cls, problem: Problem) -> PickledProblem:
         """Pack it.
 
-        Raises
-        ------
-        ValueError
-            It can neither be pickled nor named by a factory.
+        Raises ValueError: it can neither be pickled nor named by a factory.
         """
         import cloudpickle  # comes with Dask
 
@@ -96,10 +93,7 @@ class PickledProblem:
     def unpack(self) -> Problem:
         """The problem, the same object for every block.
 
-        Raises
-        ------
-        ValueError
-            Its definition is another one here: the worker finds another version of the code.
+        Raises ValueError: its definition is another one here: the worker finds another version of the code.
         """
         return _unpacked(self)
 

@@ -67,10 +67,7 @@ def local_workers(n: int) -> Engine:
     A process that dies is started again and its block solved again; a block that kills several is recorded as
     failed. In a script, call what uses it below `if __name__ == "__main__":`, since the processes are spawned.
 
-    Raises
-    ------
-    ImportError
-        Dask is not installed; says what to install.
+    Raises ImportError: Dask is not installed; says what to install.
     """
     if n < 1:
         raise UsageError(f"expected at least 1 worker, got {n}")
@@ -91,10 +88,7 @@ def running_scheduler(address: str) -> Engine:
 
     They need this package, the problem's code and the folder of the data set under the same path.
 
-    Raises
-    ------
-    ImportError
-        Dask is not installed; says what to install.
+    Raises ImportError: Dask is not installed; says what to install.
     """
     distributed = _distributed()
 

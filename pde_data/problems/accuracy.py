@@ -33,10 +33,7 @@ def estimated_error(problem: Any, parameters: Array, observables: Array) -> dict
         its name. With a `background`, `anomalous`: mean, median and max of ‖observables − reference‖ /
         ‖reference − background‖. `others`: the same by the name of every further reference, if there is one.
 
-    Raises
-    ------
-    ArithmeticError
-        A reference solved none of the samples, or is zero in one of them.
+    Raises ArithmeticError: a reference solved none of the samples, or is zero in one of them.
     """
     references = problem.references() if hasattr(problem, "references") else {}
     if not references:

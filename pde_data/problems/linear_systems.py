@@ -57,11 +57,8 @@ class SymmetricSystem:
     def solve(self, right: Array) -> Array:
         """Solutions (n, k), zero in the unknowns that are not free, for right-hand sides (n, k).
 
-        Raises
-        ------
-        SolverFailure
-            The solver did not converge, or the true residual is too large: a preconditioner that went bad can
-            report convergence all the same.
+        Raises SolverFailure: the solver did not converge, or the true residual is too large: a preconditioner that went
+        bad can report convergence all the same.
         """
         wanted = np.asfortranarray(right[self._free])
         found = np.zeros_like(wanted, order="F")

@@ -20,15 +20,9 @@ from gnvpro.surrogate.errors import UsageError
 def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
     """What `factory` gives with these options.
 
-    Parameters
-    ----------
-    options
-        Values JSON can hold, nested like the fields of a dataclass. What is left out keeps its default.
+    `options`: values JSON can hold, nested like the fields of a dataclass. What is left out keeps its default.
 
-    Raises
-    ------
-    ValueError
-        An option that does not exist (the known ones are named), or a value of the wrong kind.
+    Raises ValueError: an option that does not exist (the known ones are named), or a value of the wrong kind.
     """
     if not options:
         return factory()

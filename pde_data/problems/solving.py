@@ -51,10 +51,7 @@ def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, .
 
     All rows at once; where that raises or gives another shape, each alone, NaN for those that fail.
 
-    Raises
-    ------
-    ImportError, NotImplementedError
-        A missing library, or no such derivative: no sample is at fault.
+    Raises ImportError, NotImplementedError: a missing library, or no such derivative: no sample is at fault.
     """
     try:
         found = np.asarray(derivative(*arguments), dtype=np.float64)

@@ -25,20 +25,14 @@ def append(
 
     A run that is killed in between leaves what was there, and at most samples that the next call replaces.
 
-    Parameters
-    ----------
-    parameters : (n, n_in)
-        In the order of `solved`.
+    `parameters` (n, n_in): in the order of `solved`.
 
     Returns
     -------
     int
         Samples in the data set now.
 
-    Raises
-    ------
-    ValueError
-        `out` is something else, of another problem, a data set that a design makes, or being written.
+    Raises ValueError: `out` is something else, of another problem, a data set that a design makes, or being written.
     """
     # zarr is needed to write, and not by what only predicts and might have written
     from gnvpro.pde_data.storage import layout, store

@@ -81,11 +81,8 @@ def read_samples(
     Samples
         Samples whose solve failed are left out and counted in `n_failed`.
 
-    Raises
-    ------
-    ValueError
-        What cannot be read, is not finished, damaged (the variable and the samples are named), or holds no solved
-        sample; numbers that are not finite.
+    Raises ValueError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
+    no solved sample; numbers that are not finite.
     """
     if isinstance(source, str | os.PathLike):
         where, file = _existing(source), {"file": Path(source).name}

@@ -25,10 +25,7 @@ _TOGETHER = 64
 class Damage:
     """One chunk that cannot be trusted.
 
-    Attributes
-    ----------
-    block, first, last
-        Which block, and its first and last sample; None for a variable that no sample changes.
+    `block`, `first`, `last`: which block, and its first and last sample; None for a variable that no sample changes.
     """
 
     variable: str
@@ -54,10 +51,7 @@ def find_damage(path: Path) -> list[Damage]:
 
     Data sets of schema 1 have no checksums: only chunks that cannot be read at all, or are gone, are found.
 
-    Raises
-    ------
-    ValueError
-        A whole variable is gone: that is not made good block by block.
+    Raises ValueError: a whole variable is gone: that is not made good block by block.
     """
     with reading_metadata(path):
         return _found(path)
@@ -81,10 +75,7 @@ def _found(path: Path) -> list[Damage]:
 def require_sound(path: Path) -> None:
     """Raise where there is damage.
 
-    Raises
-    ------
-    ValueError
-        Names the variable and the samples of the first, how many there are, and the remedy.
+    Raises ValueError: names the variable and the samples of the first, how many there are, and the remedy.
     """
     if found := find_damage(path):
         more = f", and {len(found) - 1} more chunks" if len(found) > 1 else ""

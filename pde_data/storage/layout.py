@@ -26,10 +26,8 @@ from gnvpro.surrogate.spaces import Array, Axis, Space
 def create(path: Path, recipe: Recipe, background: Array | None = None) -> None:
     """An empty data set, every sample pending; it appears under its name complete or not at all.
 
-    Parameters
-    ----------
-    background : (n_out,)
-        Observables without what the parameters describe; the data set then holds `anomalous` beside `observables`.
+    `background` (n_out,): observables without what the parameters describe; the data set then holds `anomalous` beside
+    `observables`.
     """
     unfinished = path.parent / f".{path.name}.unfinished"
     if unfinished.exists():

@@ -27,10 +27,7 @@ _LIBRARIES = {
 def canonical_json(value: Any) -> str:
     """One text per value: sorted keys, no spaces, floats exact.
 
-    Raises
-    ------
-    ValueError
-        Something JSON cannot hold: an array, NaN, an object.
+    Raises ValueError: something JSON cannot hold: an array, NaN, an object.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

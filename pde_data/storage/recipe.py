@@ -29,10 +29,7 @@ class Recipe:
     def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int, design: str) -> Recipe:
         """What `problem` gives with these settings.
 
-        Raises
-        ------
-        ValueError
-            A definition that is not JSON-able, or spaces that cannot share one data set.
+        Raises ValueError: a definition that is not JSON-able, or spaces that cannot share one data set.
         """
         try:
             definition = json.loads(canonical_json(problem.definition))

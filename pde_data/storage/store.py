@@ -31,10 +31,7 @@ _OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
 class Block:
     """Everything a data set holds of the samples of one block.
 
-    Attributes
-    ----------
-    wall_time : (n,)
-        Seconds per sample.
+    `wall_time` (n,): seconds per sample.
     """
 
     parameters: Array
@@ -45,10 +42,7 @@ class Block:
 def recipe_in(path: Path) -> Recipe:
     """The recipe of the data set at `path`.
 
-    Raises
-    ------
-    ValueError
-        Not a data set, or one with a newer schema.
+    Raises ValueError: not a data set, or one with a newer schema.
     """
     attributes = read_attributes(path)
     return Recipe(**{name: attributes[name] for name in Recipe.__dataclass_fields__})
@@ -57,10 +51,7 @@ def recipe_in(path: Path) -> Recipe:
 def read_attributes(path: Path) -> dict[str, Any]:
     """Attributes of the data set at `path`, decoded.
 
-    Raises
-    ------
-    ValueError
-        Not a data set, or one with a newer schema.
+    Raises ValueError: not a data set, or one with a newer schema.
     """
     try:
         attributes = dict(open_group(path, "r").attrs)
@@ -109,11 +100,8 @@ def read_block(path: Path, first: int, n: int) -> Block:
 def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
     """Commit the block of samples that begins at number `first` of the `n_samples` there are.
 
-    Raises
-    ------
-    ValueError
-        The data set has another size by now: a worker that outlived its run would cut short a block that has
-        grown.
+    Raises ValueError: the data set has another size by now: a worker that outlived its run would cut short a block that
+    has grown.
     """
     with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is a chunk that was lost
         group = open_group(path, "r+")
@@ -189,10 +177,7 @@ def open_group(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
 def variable(group: zarr.Group, name: str) -> zarr.Array:
     """One variable of it.
 
-    Raises
-    ------
-    ValueError
-        It is gone, or there is a group in its place.
+    Raises ValueError: it is gone, or there is a group in its place.
     """
     try:
         array = group[name]

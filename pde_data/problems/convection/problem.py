@@ -23,7 +23,7 @@ _ROUTES = {
 
 @dataclass(frozen=True)
 class ConvectionDiffusionReaction(FastSolver):
-    """The forward model from reaction weights to sensor values, solved by the production route.
+    """The forward model from reaction weights to sensor values, solved by the fast solver.
 
     Constructing it is cheap; its options and what they may be are those of `FastSolver`.
     """

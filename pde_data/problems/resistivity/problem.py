@@ -47,10 +47,7 @@ class Resistivity(BuriedBody):
     linear_solver
         `mumps`, `cg` (with algebraic multigrid), or `auto`: by size.
 
-    Raises
-    ------
-    ValueError
-        What `BuriedBody` refuses, or a body to which the mesh cannot be stretched.
+    Raises ValueError: what `BuriedBody` refuses, or a body to which the mesh cannot be stretched.
     """
 
     mesh: Literal["coarse", "fine"] = "coarse"
@@ -106,10 +103,7 @@ class Resistivity(BuriedBody):
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
         """Observables (n, n_out) and a status per sample (n,); NaN where the status is not 0.
 
-        Raises
-        ------
-        SolverFailure
-            A linear system was not solved to its tolerance.
+        Raises SolverFailure: a linear system was not solved to its tolerance.
         """
         y = self.parameters.rows(y)
         inside = self.parameters.contains(y)

@@ -26,10 +26,7 @@ class BoundaryElements:
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out) of admissible parameters (n, n_in).
 
-        Raises
-        ------
-        ArithmeticError
-            No degree is high enough.
+        Raises ArithmeticError: no degree is high enough.
         """
         return self.body.background + self._anomalous_by(self.oracle, self.body.parameters.require(y))
 
