@@ -22,8 +22,7 @@ from gnvpro.pde_data.problems.loading import load_problem
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
 from gnvpro.pde_data.sampling import place
 from gnvpro.pde_data.storage import store
-from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.provenance import Recipe, definition_hash
 from gnvpro.pde_data.storage.store import Block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space

@@ -39,9 +39,9 @@ def estimated_error(problem: Any, parameters: Array, observables: Array) -> dict
     if not references:
         return None
     background = getattr(problem, "background", None)
-    found = [_against(name, r, parameters, observables, background) for name, r in references.items()]
-    others = {error["against"]: error for error in found[1:]}
-    return {**found[0], **({"others": others} if others else {})}
+    errors = [_against(name, r, parameters, observables, background) for name, r in references.items()]
+    others = {error["against"]: error for error in errors[1:]}
+    return {**errors[0], **({"others": others} if others else {})}
 
 
 def _against(
@@ -82,8 +82,8 @@ def error_in_words(error: dict[str, Any] | None, why_not: str | None = None) -> 
     if error is None:
         return f"no estimate: {why_not}" if why_not else "no estimate"
     stated = []
-    for one in (error, *error.get("others", {}).values()):
-        against = f" against {one['against']}" if "against" in one else ""  # the first data sets do not say it
-        anomalous = f" ({percent(one['anomalous']['mean'])} of the anomaly)" if "anomalous" in one else ""
-        stated.append(f"{percent(one['relative_l2'])}{anomalous}{against}")
+    for estimate in (error, *error.get("others", {}).values()):
+        against = f" against {estimate['against']}" if "against" in estimate else ""  # not in the first data sets
+        anomalous = f" ({percent(estimate['anomalous']['mean'])} of the anomaly)" if "anomalous" in estimate else ""
+        stated.append(f"{percent(estimate['relative_l2'])}{anomalous}{against}")
     return ", ".join(stated)

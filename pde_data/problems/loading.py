@@ -122,9 +122,9 @@ class CompletedProblem:
     @property
     def definition(self) -> dict[str, Any]:
         """The model's own definition, or the factory, a hash of its module's source, and any options."""
-        given = getattr(self.model, "definition", None)
-        if given is not None:
-            return given
+        definition = getattr(self.model, "definition", None)
+        if definition is not None:
+            return definition
         return _source_definition(self.factory) | ({"options": self.options} if self.options else {})
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:

@@ -38,8 +38,8 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
 
 def options_of(problem: Any) -> dict[str, Any]:
     """The options that make this dataclass again: its `definition` holds them."""
-    given = asdict(problem)
-    return {f.name: given[f.name] for f in fields(problem) if f.init}
+    values = asdict(problem)
+    return {f.name: values[f.name] for f in fields(problem) if f.init}
 
 
 def _validated(kind: Any, options: dict[str, Any]) -> Any:

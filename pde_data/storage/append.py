@@ -9,7 +9,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.solving import SolvedBlock
-from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.provenance import Recipe
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.storage.provenance import definition_hash, git_revision, library_versions
-from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.provenance import Recipe, definition_hash, git_revision, library_versions
 from gnvpro.pde_data.storage.schema import SCHEMA_VERSION, encode_attributes
 from gnvpro.surrogate.spaces import Array, Axis, Space
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage.layout import consolidate
-from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.provenance import Recipe
 from gnvpro.pde_data.storage.schema import decode_attributes, encode_attributes
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -65,17 +65,8 @@ def read_status(path: Path) -> NDArray[np.int8]:
     return np.asarray(variable(open_group(path, "r"), "status")[:], dtype=np.int8)
 
 
-def read_parameters(path: Path, index: NDArray[np.intp]) -> Array:
-    """Parameters (len(index), n_in) of the samples at `index`."""
-    return _rows(path, "parameters", index)
-
-
-def read_observables(path: Path, index: NDArray[np.intp]) -> Array:
-    """Observables (len(index), n_out) of the samples at `index`."""
-    return _rows(path, "observables", index)
-
-
-def _rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:
+def read_rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:
+    """Parameters or observables (len(index), size) of the samples at `index`."""
     values = variable(open_group(path, "r"), name)
     return np.stack([np.asarray(values[int(i)], dtype=np.float64).ravel() for i in index])
 
@@ -105,8 +96,8 @@ def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
     """
     with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is a chunk that was lost
         group = open_group(path, "r+")
-        if (found := variable(group, "status").shape[0]) != n_samples:
-            raise UsageError(f"{path} has {found} samples by now and not {n_samples}; this run has been overtaken")
+        if (size := variable(group, "status").shape[0]) != n_samples:
+            raise UsageError(f"{path} has {size} samples by now and not {n_samples}; this run has been overtaken")
         rows = slice(first, first + len(block.parameters))
         background = read_background(path) if "anomalous" in group else None
         values = {"parameters": block.parameters, "observables": block.solved.observables}
@@ -159,13 +150,11 @@ def resize(path: Path, n_samples: int) -> None:
 
 def arrays_of_samples(group: zarr.Group) -> Iterator[zarr.Array]:
     """The variables that have a row for every sample; `status` last."""
-    found = {name: array for name, array in group.arrays() if "sample" in (_dimensions(array) or ())}
-    yield from (array for name, array in found.items() if name != "status")
+    for name, array in group.arrays():
+        dimensions = getattr(array.metadata, "dimension_names", None) or ()
+        if name != "status" and "sample" in dimensions:
+            yield array
     yield variable(group, "status")
-
-
-def _dimensions(array: zarr.Array) -> tuple[str | None, ...] | None:
-    return getattr(array.metadata, "dimension_names", None)
 
 
 def open_group(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
@@ -179,12 +168,13 @@ def variable(group: zarr.Group, name: str) -> zarr.Array:
 
     Raises ValueError: it is gone, or there is a group in its place.
     """
+    path = str(group.store_path).removeprefix("file://")
     try:
         array = group[name]
     except KeyError as error:
         raise UsageError(
-            f"{group.store_path} is damaged: its variable {name!r} is gone; make the data set again in another place"
+            f"{path} is damaged: its variable {name!r} is gone; make the data set again in another place"
         ) from error
     if not isinstance(array, zarr.Array):
-        raise UsageError(f"{group.store_path}: expected {name!r} to be an array; the data set is damaged")
+        raise UsageError(f"{path}: expected {name!r} to be an array; the data set is damaged")
     return array

@@ -102,29 +102,6 @@ class ConvectionCoefficients:
         count = np.array(self.times) / self.final_time * steps
         return bool(np.abs(count - np.rint(count)).max() < 1e-8 * steps and np.rint(count).min() >= 1)
 
-    @property
-    def parameter_space(self) -> Space:
-        """Weights of the reactions, on the simplex."""
-        n = self.reactions.count
-        return Space.vector(
-            self.reactions.names,
-            lower=(0.0,) * n,
-            upper=(1.0,) * n,
-            constraint="simplex",
-            law="normalised_uniform",
-        )
-
-    @property
-    def observable_space(self) -> Space:
-        """u by time and sensor, time-major."""
-        x, y = zip(*self.sensors, strict=True)
-        sensor = Axis(
-            "sensor",
-            tuple(str(i) for i in range(len(self.sensors))),
-            coordinates=(Coordinate("sensor_x", x), Coordinate("sensor_y", y)),
-        )
-        return Space((Axis("time", self.times), sensor))
-
 
 @dataclass(frozen=True)
 class ConvectionModel(PickledWithoutCaches):
@@ -135,9 +112,22 @@ class ConvectionModel(PickledWithoutCaches):
     @cached_property
     def parameters(self) -> Space:
         """Weights of the reactions, on the simplex."""
-        return self.coefficients.parameter_space
+        reactions = self.coefficients.reactions
+        return Space.vector(
+            reactions.names,
+            lower=(0.0,) * reactions.count,
+            upper=(1.0,) * reactions.count,
+            constraint="simplex",
+            law="normalised_uniform",
+        )
 
     @cached_property
     def observables(self) -> Space:
         """u by time and sensor, time-major."""
-        return self.coefficients.observable_space
+        x, y = zip(*self.coefficients.sensors, strict=True)
+        sensor = Axis(
+            "sensor",
+            tuple(str(i) for i in range(len(self.coefficients.sensors))),
+            coordinates=(Coordinate("sensor_x", x), Coordinate("sensor_y", y)),
+        )
+        return Space((Axis("time", self.coefficients.times), sensor))

@@ -64,7 +64,7 @@ class FastSolver(ConvectionModel):
         except ModuleNotFoundError as missing:
             if missing.name != "numba":
                 raise
-            raise ImportError("the production route needs numba: pip install numba (conda install numba)") from missing
+            raise ImportError("the fast solver needs numba: pip install numba (conda install numba)") from missing
 
         full = ImexSolver.of(self.coefficients, self.settings)
         if self.tier == "full":

@@ -1,6 +1,6 @@
 """Convection–diffusion–reaction as a forward model: from reaction weights to sensor values.
 
-The equation is in coefficients.py, how it is solved in production.py; this is what a user sees.
+The equation is in coefficients.py, how it is solved in fast_solver.py; this is what a user sees.
 """
 
 from __future__ import annotations

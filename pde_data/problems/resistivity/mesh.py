@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,7 @@ class ReferenceMesh:
         )
 
     @classmethod
+    @cache
     def named(cls, name: str) -> ReferenceMesh:
         """One of the meshes that come with the package.
 

@@ -1,7 +1,7 @@
 """The fast solver: high-order elements, reaction at the nodes, implicit–explicit time stepping, many samples at once.
 
 Transport is implicit and the same for all samples and steps: its propagator is built once (propagator.py). The
-reaction is explicit and read from a table (reaction.py). The scheme is SBDF4, started by ARS(4,4,3) (scheme.py).
+reaction is explicit and read from a table (reactions.py). The scheme is SBDF4, started by ARS(4,4,3) (scheme.py).
 """
 
 from __future__ import annotations

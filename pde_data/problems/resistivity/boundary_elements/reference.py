@@ -37,11 +37,11 @@ class BoundaryElements:
         previous, error = None, math.inf
         for degree in _DEGREES:
             oracle = EllipsoidOracle(body.semi_axis_ratio, body.background_conductivity, body.body_conductivity, degree)
-            found = self._anomalous_by(oracle, self._worst_bodies())
+            anomalous = self._anomalous_by(oracle, self._worst_bodies())
             if previous is not None:
-                change, norm = np.linalg.norm(found - previous, axis=1), np.linalg.norm(found, axis=1)
+                change, norm = np.linalg.norm(anomalous - previous, axis=1), np.linalg.norm(anomalous, axis=1)
                 error = float((change / np.maximum(norm, np.finfo(float).tiny)).max())
-            previous = found
+            previous = anomalous
             if error < _ERROR:
                 return oracle
         raise ArithmeticError(
