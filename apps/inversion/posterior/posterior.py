@@ -31,7 +31,7 @@ class Posterior:
     noise
         Of all n_out observables; what it says where nothing was observed does not matter.
     prior
-        Of the parameters.
+        The law of the parameters before the observation.
     error
         Of the model's own error, in units of the noise; None where it counts as exact.
     """

@@ -32,7 +32,7 @@ class Prior:
     Attributes
     ----------
     space
-        Of the parameters.
+        The space of the parameters.
     mean, standard_deviation : (n_in,)
         Of a normal law per parameter; NaN where it is uniform.
     """

@@ -46,7 +46,7 @@ class Chains:
     Attributes
     ----------
     space
-        Of the parameters.
+        The space of the parameters.
     draws : (n_chains, n_draws, n_in)
         Parameters.
     latent : (n_chains, n_draws, n_in)
