@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from gnvpro.pde_data.problems.loading import as_problem, load_problem
 from gnvpro.pde_data.sampling import default_design, place
 from gnvpro.pde_data.storage import layout, store
 from gnvpro.pde_data.storage.integrity import Damage, find_damage, give_up, require_sound
-from gnvpro.pde_data.storage.lock import sole_writer
 from gnvpro.pde_data.storage.provenance import Recipe
 from gnvpro.surrogate.errors import UsageError
 
@@ -102,7 +101,7 @@ def generate(
     done, damage, solve_seconds = _Solved(), [], 0.0
     if repair or not _is_complete(path, recipe, retry_failed):
         _make_last_folder(path)
-        with sole_writer(path), _saying_what_is_kept(path):
+        with store.sole_writer(path), _saying_what_is_kept(path):
             damage = _prepare(problem, path, recipe, repair)
             began = time.perf_counter()
             done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), on_progress, engine)
@@ -114,7 +113,7 @@ def generate(
         store.read_attributes(path),
         store.read_status(path),
         n_solved_now=done.n_samples,
-        repaired=[chunk.to_dict() for chunk in damage] if repair else None,
+        repaired=[asdict(chunk) for chunk in damage] if repair else None,
         wall_seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - cpu + done.cpu_seconds,
         samples_per_second=done.n_samples / solve_seconds if done.n_samples else None,

@@ -26,18 +26,16 @@ REGISTERED = {
     "cdr": "gnvpro.pde_data.problems.convection.problem:ConvectionDiffusionReaction",
     "dcr": "gnvpro.pde_data.problems.resistivity.problem:Resistivity",
 }
-_REFERENCE_SOLVERS = {
-    "convection": "gnvpro.pde_data.problems.convection.reference_solver:PlainConvectionDiffusionReaction",
-    "resistivity": "gnvpro.pde_data.problems.resistivity.reference_solver:PlainResistivity",
-}
+_CDR_REFERENCE = "gnvpro.pde_data.problems.convection.reference_solver:PlainConvectionDiffusionReaction"
+_DCR_REFERENCE = "gnvpro.pde_data.problems.resistivity.reference_solver:PlainResistivity"
 # What scripts, settings files and models may still call the problems of this package.
 _FORMERLY = {
     "pde_data.convection:ConvectionDiffusionReaction": REGISTERED["cdr"],
     "pde_data.resistivity:Resistivity": REGISTERED["dcr"],
-    "pde_data.convection_newton:PlainConvectionDiffusionReaction": _REFERENCE_SOLVERS["convection"],
-    "gnvpro.pde_data.problems.convection.plain:PlainConvectionDiffusionReaction": _REFERENCE_SOLVERS["convection"],
-    "pde_data.resistivity_plain:PlainResistivity": _REFERENCE_SOLVERS["resistivity"],
-    "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity": _REFERENCE_SOLVERS["resistivity"],
+    "pde_data.convection_newton:PlainConvectionDiffusionReaction": _CDR_REFERENCE,
+    "gnvpro.pde_data.problems.convection.plain:PlainConvectionDiffusionReaction": _CDR_REFERENCE,
+    "pde_data.resistivity_plain:PlainResistivity": _DCR_REFERENCE,
+    "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity": _DCR_REFERENCE,
 }
 
 

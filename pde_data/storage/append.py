@@ -36,11 +36,10 @@ def append(
     """
     # zarr is needed to write, and not by what only predicts and might have written
     from gnvpro.pde_data.storage import layout, store
-    from gnvpro.pde_data.storage.lock import sole_writer
 
     path = Path(out).absolute()
     require_appendable(problem, path)
-    with sole_writer(path):
+    with store.sole_writer(path):
         if not path.exists():
             layout.create(path, _recipe(problem, len(parameters)), background_of(problem))
         status = store.read_status(path)

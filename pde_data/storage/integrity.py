@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,6 @@ class Damage:
     def __str__(self) -> str:
         where = "" if self.block is None else f" of samples {self.first} to {self.last} (block {self.block})"
         return f"{self.variable}{where} {self.reason}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 _NEEDED = ("parameters", "observables", "status", "failure", "wall_time")

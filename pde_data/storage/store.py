@@ -1,4 +1,4 @@
-"""The zarr store behind a data set: its attributes, blocks committed one at a time, and its growth.
+"""The zarr store behind a data set: its one writer, its attributes, blocks committed one at a time, and its growth.
 
 One block of samples is one chunk of every variable, so writers of different blocks never touch the same file, and
 zarr puts every file in place at once. `status` is written last: a block counts as done when none of its samples is
@@ -7,8 +7,12 @@ pending.
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +26,11 @@ from gnvpro.pde_data.storage.provenance import Recipe
 from gnvpro.pde_data.storage.schema import decode_attributes, encode_attributes
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 # What is told of the data set as a whole, and holds no longer when it has grown.
 _OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
@@ -45,7 +54,7 @@ def recipe_in(path: Path) -> Recipe:
     Raises ValueError: not a data set, or one with a newer schema.
     """
     attributes = read_attributes(path)
-    return Recipe(**{name: attributes[name] for name in Recipe.__dataclass_fields__})
+    return Recipe(**{field.name: attributes[field.name] for field in fields(Recipe)})
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -178,3 +187,58 @@ def variable(group: zarr.Group, name: str) -> zarr.Array:
     if not isinstance(array, zarr.Array):
         raise UsageError(f"{path}: expected {name!r} to be an array; the data set is damaged")
     return array
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold the lock file `.NAME.lock` beside `path`; it says which process on which machine holds it.
+
+    The lock is the kernel's (flock), so that of a killed run is free again at once and never stale. Where there is none
+    (Windows) nothing is held.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it.
+    OSError
+        The folder cannot be written.
+    """
+    if fcntl is None:
+        yield
+        return
+    lock = path.parent / f".{path.name}.lock"
+    descriptor = _acquire(lock, path)
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # while still held, so that nobody locks a file about to vanish
+        os.close(descriptor)
+
+
+def _acquire(lock: Path, path: Path) -> int:
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise OSError(f"cannot write {path} ({error.strerror}); choose a folder you may write in") from error
+        try:
+            assert fcntl is not None
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
+                os.close(descriptor)
+                raise UsageError(f"{path} is being written by {holder}; wait for it, or choose another place") from None
+            # A file system without locks. Blocks are the same whoever solves them: two runs would only waste time.
+        if _is_same_file(descriptor, lock):
+            return descriptor
+        os.close(descriptor)  # the holder before us removed the file between our open and our lock
+
+
+def _is_same_file(descriptor: int, lock: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(lock))
+    except FileNotFoundError:
+        return False
