@@ -31,7 +31,7 @@ def default_design(space: Space) -> Design:
 
 
 def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
-    """Samples number `index` of a design.
+    """Samples number `index` of a design: (n, space.size).
 
     Parameters
     ----------
@@ -41,11 +41,6 @@ def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
         of Chebyshev's points: that bounds the largest error of a surrogate and not only its mean.
     index : (n,)
         Numbers of the samples, not negative, in any order.
-
-    Returns
-    -------
-    (n, space.size)
-        One row per sample.
 
     Raises ValueError: an unknown design, one that the space does not allow, or what `draw` refuses.
     """

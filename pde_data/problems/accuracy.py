@@ -18,20 +18,11 @@ ERROR_ESTIMATE_SAMPLES = 8
 def estimated_error(problem: Any, parameters: Array, observables: Array) -> dict[str, Any] | None:
     """The error of observables against the problem's `references()`; None where it has none.
 
-    Parameters
-    ----------
-    parameters : (n, n_in)
-        Samples that were solved.
-    observables : (n, n_out)
-        What the problem gave there.
-
-    Returns
-    -------
-    dict
-        JSON-able, against the first reference: `relative_l2` and `relative_l2_max`, mean and maximum over the
-        samples of ‖observables − reference‖ / ‖reference‖; `n_samples` that the reference could solve; `against`,
-        its name. With a `background`, `anomalous`: mean, median and max of ‖observables − reference‖ /
-        ‖reference − background‖. `others`: the same by the name of every further reference, if there is one.
+    `observables` (n, n_out) are what the problem gave at `parameters` (n, n_in). JSON-able, against the first reference:
+    `relative_l2` and `relative_l2_max`, mean and maximum over the samples of ‖observables − reference‖ / ‖reference‖;
+    `n_samples` that the reference could solve; `against`, its name. With a `background`, `anomalous`: mean, median and
+    max of ‖observables − reference‖ / ‖reference − background‖. `others`: the same by the name of every further
+    reference, if there is one.
 
     Raises ArithmeticError: a reference solved none of the samples, or is zero in one of them.
     """

@@ -21,16 +21,11 @@ BLOCK_SIZE = 32
 def append(
     problem: Problem, out: str | os.PathLike[str], parameters: Array, solved: SolvedBlock, wall_seconds: float
 ) -> int:
-    """Add solved samples, failed ones with their reason, to the data set `out`; it is made if absent.
+    """Add solved samples, failed ones with their reason, to the data set `out`, made if absent; returns its size.
 
     A run that is killed in between leaves what was there, and at most samples that the next call replaces.
 
     `parameters` (n, n_in): in the order of `solved`.
-
-    Returns
-    -------
-    int
-        Samples in the data set now.
 
     Raises ValueError: `out` is something else, of another problem, a data set that a design makes, or being written.
     """

@@ -66,6 +66,8 @@ def read_samples(
 ) -> Samples:
     """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file, or of an xarray Dataset.
 
+    Samples whose solve failed are left out and counted in `n_failed`.
+
     Parameters
     ----------
     source
@@ -75,11 +77,6 @@ def read_samples(
         Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
     allow_partial
         Take what is there of a data set that is not finished.
-
-    Returns
-    -------
-    Samples
-        Samples whose solve failed are left out and counted in `n_failed`.
 
     Raises ValueError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
     no solved sample; numbers that are not finite.
