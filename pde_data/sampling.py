@@ -31,7 +31,7 @@ def default_design(space: Space) -> Design:
 
 
 def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
-    """Samples number `index` of a design.
+    """Samples number `index` of a design: (n, space.size).
 
     Parameters
     ----------
@@ -42,15 +42,7 @@ def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
     index : (n,)
         Numbers of the samples, not negative, in any order.
 
-    Returns
-    -------
-    (n, space.size)
-        One row per sample.
-
-    Raises
-    ------
-    ValueError
-        An unknown design, one that the space does not allow, or what `draw` refuses.
+    Raises ValueError: an unknown design, one that the space does not allow, or what `draw` refuses.
     """
     if design not in DESIGNS:
         raise UsageError(f"unknown design {design!r}; expected one of {', '.join(DESIGNS)}")

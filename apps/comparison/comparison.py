@@ -108,7 +108,7 @@ class Comparison(Result):
 
     @property
     def payoff(self) -> float:
-        """Evaluations after which generating and training have paid off against the production route."""
+        """Evaluations after which generating and training have paid off against the fast solver."""
         return self.costs.payoff(self.n_generated, self.training_seconds)
 
     @property
@@ -135,10 +135,10 @@ class Comparison(Result):
             rows.append(("error of derivatives", self.jacobian.in_words()))
         rows.append(("the PDE's own error", error_in_words(self.estimated_error, self.no_estimate)))
         if costs.plain is not None:
-            rows.append(("plain route", f"{seconds(costs.plain)} of CPU a sample"))
+            rows.append(("reference solver", f"{seconds(costs.plain)} of CPU a sample"))
         return [
             *rows,
-            ("production route", f"{seconds(costs.production_single)}, {batched}"),
+            ("fast solver", f"{seconds(costs.production_single)}, {batched}"),
             (
                 "surrogate",
                 f"{seconds(costs.surrogate_single)}, {seconds(costs.surrogate_batched)} in batches of {SURROGATE_BATCH:,}",

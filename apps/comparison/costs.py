@@ -30,11 +30,17 @@ _MOST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Costs:
-    """CPU seconds per sample."""
+    """CPU seconds per sample; that of the reference solver is None where the problem has none.
 
-    plain: (
-        float | None
-    )  # the PDE as one would write it without care for speed; None where the problem has no such route
+    Attributes
+    ----------
+    plain
+        The PDE as one would write it without care for speed, one sample at a time.
+    production_batch
+        Samples in a batch of the fast solver.
+    """
+
+    plain: float | None
     production_single: float
     production_batched: float
     production_batch: int
@@ -43,21 +49,21 @@ class Costs:
 
     @property
     def speedup_single(self) -> float:
-        """Surrogate against production route, both one sample at a time."""
+        """Surrogate against fast solver, both one sample at a time."""
         return self.production_single / self.surrogate_single
 
     @property
     def speedup_batched(self) -> float:
-        """Surrogate against production route, both in batches."""
+        """Surrogate against fast solver, both in batches."""
         return self.production_batched / self.surrogate_batched
 
     @property
     def speedup_plain(self) -> float | None:
-        """Surrogate against plain route, both one sample at a time."""
+        """Surrogate against reference solver, both one sample at a time."""
         return None if self.plain is None else self.plain / self.surrogate_single
 
     def payoff(self, n_generated: int, training: float) -> float:
-        """Evaluations after which the surrogate has cost less than the production route in batches.
+        """Evaluations after which the surrogate has cost less than the fast solver in batches.
 
         (n_generated · production + training) / (production − surrogate), in CPU seconds; infinite where the
         surrogate is not the faster of the two.

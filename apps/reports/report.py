@@ -64,8 +64,8 @@ def _costs(comparison: Comparison) -> list[dict[str, Any]]:
     """Rows of the table of costs: CPU seconds a sample one at a time and in batches."""
     costs = comparison.costs
     rows = [
-        ("PDE, plain route", costs.plain, None, None),
-        ("PDE, production route", costs.production_single, costs.production_batched, costs.production_batch),
+        ("PDE, reference solver", costs.plain, None, None),
+        ("PDE, fast solver", costs.production_single, costs.production_batched, costs.production_batch),
         ("surrogate", costs.surrogate_single, costs.surrogate_batched, SURROGATE_BATCH),
     ]
     return [dict(zip(("route", "single", "batched", "batch"), row, strict=True)) for row in rows if row[1] is not None]

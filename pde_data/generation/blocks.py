@@ -22,8 +22,7 @@ from gnvpro.pde_data.problems.loading import load_problem
 from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
 from gnvpro.pde_data.sampling import place
 from gnvpro.pde_data.storage import store
-from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.provenance import Recipe, definition_hash
 from gnvpro.pde_data.storage.store import Block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
@@ -74,10 +73,7 @@ class PickledProblem:
     def of(cls, problem: Problem) -> PickledProblem:
         """Pack it.
 
-        Raises
-        ------
-        ValueError
-            It can neither be pickled nor named by a factory.
+        Raises ValueError: it can neither be pickled nor named by a factory.
         """
         import cloudpickle  # comes with Dask
 
@@ -96,10 +92,7 @@ class PickledProblem:
     def unpack(self) -> Problem:
         """The problem, the same object for every block.
 
-        Raises
-        ------
-        ValueError
-            Its definition is another one here: the worker finds another version of the code.
+        Raises ValueError: its definition is another one here: the worker finds another version of the code.
         """
         return _unpacked(self)
 

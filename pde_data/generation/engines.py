@@ -12,9 +12,9 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from gnvpro.pde_data.generation.blocks import FinishedBlock
+from gnvpro.pde_data.generation.blocks import BlockTask, FinishedBlock
 from gnvpro.surrogate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,19 +32,7 @@ WORKER_ENVIRONMENT = {
 CONNECT_SECONDS = 20
 
 
-class Task(Protocol):
-    """Makes one block, in whatever process; a `BlockTask`."""
-
-    def __call__(self, block: int, /) -> FinishedBlock:
-        """Solve and commit it."""
-        ...
-
-    def record_failure(self, block: int, reason: str) -> FinishedBlock:
-        """Commit it as failed."""
-        ...
-
-
-Engine = Callable[[Task, Iterable[int]], Iterator[FinishedBlock]]
+Engine = Callable[[BlockTask, Iterable[int]], Iterator[FinishedBlock]]
 
 
 def engine_of(workers: int | None, scheduler: str | None) -> Engine:
@@ -56,7 +44,7 @@ def engine_of(workers: int | None, scheduler: str | None) -> Engine:
     return in_process if workers is None else local_workers(workers)
 
 
-def in_process(task: Task, blocks: Iterable[int]) -> Iterator[FinishedBlock]:
+def in_process(task: BlockTask, blocks: Iterable[int]) -> Iterator[FinishedBlock]:
     """The engine that solves one block after the other, here."""
     return map(task, blocks)
 
@@ -67,23 +55,12 @@ def local_workers(n: int) -> Engine:
     A process that dies is started again and its block solved again; a block that kills several is recorded as
     failed. In a script, call what uses it below `if __name__ == "__main__":`, since the processes are spawned.
 
-    Raises
-    ------
-    ImportError
-        Dask is not installed; says what to install.
+    Raises ImportError: Dask is not installed; says what to install.
     """
     if n < 1:
         raise UsageError(f"expected at least 1 worker, got {n}")
     _distributed()
-
-    def run(task: Task, blocks: Iterable[int]) -> Iterator[FinishedBlock]:
-        blocks = list(blocks)
-        if not blocks:
-            return
-        with _local_cluster(min(n, len(blocks))) as client:
-            yield from _solved(client, task, blocks)
-
-    return run
+    return _engine(lambda n_blocks: _local_cluster(min(n, n_blocks)))
 
 
 def running_scheduler(address: str) -> Engine:
@@ -91,30 +68,37 @@ def running_scheduler(address: str) -> Engine:
 
     They need this package, the problem's code and the folder of the data set under the same path.
 
-    Raises
-    ------
-    ImportError
-        Dask is not installed; says what to install.
+    Raises ImportError: Dask is not installed; says what to install.
     """
-    distributed = _distributed()
+    _distributed()
+    return _engine(lambda n_blocks: _connected(address))
 
-    def run(task: Task, blocks: Iterable[int]) -> Iterator[FinishedBlock]:
+
+def _engine(clients: Callable[[int], contextlib.AbstractContextManager[Client]]) -> Engine:
+    """Of the client that there is for a number of blocks."""
+
+    def run(task: BlockTask, blocks: Iterable[int]) -> Iterator[FinishedBlock]:
         blocks = list(blocks)
-        if not blocks:
-            return
-        try:
-            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise OSError(
-                f"no Dask scheduler answers at {address!r} ({' '.join(str(error).split())}); "
-                "give the address it printed when it started, such as tcp://10.0.0.1:8786"
-            ) from error
-        try:
-            yield from _solved(client, task, blocks)
-        finally:
-            client.close(timeout=CONNECT_SECONDS)
+        if blocks:
+            with clients(len(blocks)) as client:
+                yield from _solved(client, task, blocks)
 
     return run
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        client = _distributed().Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"no Dask scheduler answers at {address!r} ({' '.join(str(error).split())}); "
+            "give the address it printed when it started, such as tcp://10.0.0.1:8786"
+        ) from error
+    try:
+        yield client
+    finally:
+        client.close(timeout=CONNECT_SECONDS)
 
 
 def _distributed() -> Any:
@@ -125,9 +109,13 @@ def _distributed() -> Any:
     return distributed
 
 
-def _solved(client: Client, task: Task, blocks: list[int]) -> Iterator[FinishedBlock]:
+def _solved(client: Client, task: BlockTask, blocks: list[int]) -> Iterator[FinishedBlock]:
     """Hand out the blocks; every one that is finished comes back, or its error."""
+    from asyncio import CancelledError as LoopCancelledError
+    from concurrent.futures import CancelledError
+
     from distributed import KilledWorker, as_completed
+    from distributed.comm import CommClosedError
 
     # Never the result of an equal task of an earlier run: the task is there to write.
     futures = client.map(task, blocks, pure=False)
@@ -141,20 +129,11 @@ def _solved(client: Client, task: Task, blocks: list[int]) -> Iterator[FinishedB
                 finished = task.record_failure(block_of[future.key], reason)
             future.release()
             yield finished
-    except _lost_scheduler() as error:
+    except (CommClosedError, CancelledError, LoopCancelledError) as error:
         raise OSError("lost the Dask scheduler; finished blocks are kept, and generating it again resumes") from error
     finally:
         with contextlib.suppress(Exception):  # where the scheduler is gone, there is nothing left to cancel
             client.cancel(futures, force=True)
-
-
-def _lost_scheduler() -> tuple[type[BaseException], ...]:
-    from asyncio import CancelledError as OfLoop
-    from concurrent.futures import CancelledError
-
-    from distributed.comm import CommClosedError
-
-    return (CommClosedError, CancelledError, OfLoop)
 
 
 @contextlib.contextmanager

@@ -11,25 +11,29 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.generation.blocks import BlockTask
 from gnvpro.pde_data.generation.engines import Engine, engine_of
-from gnvpro.pde_data.generation.preparation import asked_recipe, is_complete, make_last_folder, prepare, status_in
 from gnvpro.pde_data.generation.result import Generation
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.loading import as_problem, load_problem
-from gnvpro.pde_data.storage import store
-from gnvpro.pde_data.storage.lock import sole_writer
+from gnvpro.pde_data.sampling import default_design, place
+from gnvpro.pde_data.storage import layout, store
+from gnvpro.pde_data.storage.integrity import Damage, find_damage, give_up, require_sound
+from gnvpro.pde_data.storage.provenance import Recipe
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.progress import Report, silent
 
+# What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
+DEFAULT_BLOCK_SIZE = 32
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -92,12 +96,12 @@ def generate(
     engine = engine or engine_of(workers, scheduler)
     problem, path = _problem(problem, options), Path(path).absolute()
     wall, cpu = time.perf_counter(), time.process_time()
-    recipe = asked_recipe(problem, path, n_samples, seed, block_size, design)
+    recipe = _recipe(problem, path, n_samples, seed, block_size, design)
     done, damage, solve_seconds = _Solved(), [], 0.0
-    if repair or not is_complete(path, recipe, retry_failed):
-        make_last_folder(path)
-        with sole_writer(path), _saying_what_is_kept(path):
-            damage = prepare(problem, path, recipe, repair)
+    if repair or not _is_complete(path, recipe, retry_failed):
+        _make_last_folder(path)
+        with store.sole_writer(path), _saying_what_is_kept(path):
+            damage = _prepare(problem, path, recipe, repair)
             began = time.perf_counter()
             done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), progress, engine)
             solve_seconds = time.perf_counter() - began
@@ -108,7 +112,7 @@ def generate(
         store.read_attributes(path),
         store.read_status(path),
         n_solved_now=done.n_samples,
-        repaired=[chunk.to_dict() for chunk in damage] if repair else None,
+        repaired=[asdict(chunk) for chunk in damage] if repair else None,
         wall_seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - cpu + done.cpu_seconds,
         samples_per_second=done.n_samples / solve_seconds if done.n_samples else None,
@@ -121,6 +125,81 @@ def _problem(problem: Any, options: dict[str, Any] | None) -> Problem:
     if options:
         raise UsageError("options are those of a problem that is named; give them to the object when it is made")
     return as_problem(problem)
+
+
+def _recipe(
+    problem: Problem, out: Path, n_samples: int, seed: int, block_size: int | None, design: str | None
+) -> Recipe:
+    """What is asked for, once it is known to fit what is in place."""
+    for what, size in (("samples", n_samples), ("samples per block", block_size)):
+        if size is not None and size < 1:
+            raise UsageError(f"expected at least 1 {what}, got {size}")
+    there = store.recipe_in(out) if _is_data_set(out) else None
+    usual_size = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
+    usual_design = there.design if there else default_design(problem.parameters)
+    recipe = Recipe.of(problem, n_samples, seed, block_size or usual_size, design or usual_design)
+    # A design, law or seed that gives no points: before anything is written.
+    place(problem.parameters, recipe.design, seed, [n_samples - 1])
+    if there and (difference := there.difference(recipe)):
+        raise UsageError(
+            f"{out} was made with other settings: {difference}; repeat them to resume, or choose another place"
+        )
+    if there and n_samples < there.n_samples:
+        raise UsageError(
+            f"{out} has {there.n_samples} samples there, {n_samples} asked; none are thrown away: ask for "
+            f"{there.n_samples} or more, or choose another place"
+        )
+    return recipe
+
+
+def _is_complete(out: Path, recipe: Recipe, retry_failed: bool) -> bool:
+    """Whether nothing is left to solve, nor to say of the whole."""
+    if not _is_data_set(out) or not store.has_size(out, recipe.n_samples):
+        return False
+    status = _status_in(out)
+    unfinished = (status != SolveStatus.OK) if retry_failed else (status == SolveStatus.PENDING)
+    return not unfinished.any() and "estimated_error" in store.read_attributes(out)
+
+
+def _status_in(out: Path) -> NDArray[np.int8]:
+    """Status of every sample; where it cannot be read, the error names the damage."""
+    try:
+        return store.read_status(out)
+    except ValueError:
+        require_sound(out)
+        raise
+
+
+def _make_last_folder(out: Path) -> None:
+    """The last folder on the way to `out` is made if need be; a longer missing way is more likely a slip."""
+    folder = out.parent
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(f"the folder {folder.parent} does not exist; create it, or choose another place")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {folder} ({error.strerror}); choose one you may write in") from error
+
+
+def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool) -> list[Damage]:
+    """Have the data set in place, in its size, and without the damage that is to be repaired; returns that."""
+    if not _is_data_set(out):
+        layout.create(out, recipe, background_of(problem))
+        return []
+    if not store.has_size(out, recipe.n_samples):
+        store.resize(out, recipe.n_samples)
+    damage = find_damage(out) if repair else []
+    if damage:
+        give_up(out, damage, background_of(problem))
+    return damage
+
+
+def _is_data_set(out: Path) -> bool:
+    """Whether `out` is a data set; False for nothing or an empty folder, an error for anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    store.read_attributes(out)
+    return True
 
 
 @dataclass
@@ -154,7 +233,7 @@ def _progress_in(out: Path) -> str:
 
 def _solve_pending(task: BlockTask, progress: Report, engine: Engine) -> _Solved:
     """Solve what is pending, and what failed if it is to be tried again."""
-    status, size = status_in(task.out), task.recipe.block_size
+    status, size = _status_in(task.out), task.recipe.block_size
     work = _samples_to_solve(status, size, task.retry_failed)
     again = np.concatenate([status[b * size : (b + 1) * size] for b in work]) if work else status[:0]
     done, failed = (
@@ -192,17 +271,17 @@ def _samples_to_solve(status: np.ndarray, block_size: int, retry_failed: bool) -
 def _record_error_estimate(problem: Problem, out: Path, seed: int) -> None:
     """The error of a few solved samples, chosen at random, against the problem's references; null if it has none."""
     solved = np.flatnonzero(store.read_status(out) == SolveStatus.OK)
-    found = None
+    error = None
     if len(solved):
         few = min(ERROR_ESTIMATE_SAMPLES, len(solved))
         chosen = np.sort(np.random.default_rng(seed).choice(solved, few, replace=False))
         try:
             with threadpool_limits(limits=1):
-                found = estimated_error(
-                    problem, store.read_parameters(out, chosen), store.read_observables(out, chosen)
+                error = estimated_error(
+                    problem, *(store.read_rows(out, name, chosen) for name in ("parameters", "observables"))
                 )
         except ImportError:
             raise
         except Exception as failure:  # the data are good without an estimate; say why there is none
             store.write_attribute(out, "estimated_error_failure", f"{type(failure).__name__}: {failure}")
-    store.write_attribute(out, "estimated_error", found)
+    store.write_attribute(out, "estimated_error", error)

@@ -18,33 +18,21 @@ ERROR_ESTIMATE_SAMPLES = 8
 def estimated_error(problem: Any, parameters: Array, observables: Array) -> dict[str, Any] | None:
     """The error of observables against the problem's `references()`; None where it has none.
 
-    Parameters
-    ----------
-    parameters : (n, n_in)
-        Samples that were solved.
-    observables : (n, n_out)
-        What the problem gave there.
+    `observables` (n, n_out) are what the problem gave at `parameters` (n, n_in). JSON-able, against the first reference:
+    `relative_l2` and `relative_l2_max`, mean and maximum over the samples of ‖observables − reference‖ / ‖reference‖;
+    `n_samples` that the reference could solve; `against`, its name. With a `background`, `anomalous`: mean, median and
+    max of ‖observables − reference‖ / ‖reference − background‖. `others`: the same by the name of every further
+    reference, if there is one.
 
-    Returns
-    -------
-    dict
-        JSON-able, against the first reference: `relative_l2` and `relative_l2_max`, mean and maximum over the
-        samples of ‖observables − reference‖ / ‖reference‖; `n_samples` that the reference could solve; `against`,
-        its name. With a `background`, `anomalous`: mean, median and max of ‖observables − reference‖ /
-        ‖reference − background‖. `others`: the same by the name of every further reference, if there is one.
-
-    Raises
-    ------
-    ArithmeticError
-        A reference solved none of the samples, or is zero in one of them.
+    Raises ArithmeticError: a reference solved none of the samples, or is zero in one of them.
     """
     references = problem.references() if hasattr(problem, "references") else {}
     if not references:
         return None
     background = getattr(problem, "background", None)
-    found = [_against(name, r, parameters, observables, background) for name, r in references.items()]
-    others = {error["against"]: error for error in found[1:]}
-    return {**found[0], **({"others": others} if others else {})}
+    errors = [_against(name, r, parameters, observables, background) for name, r in references.items()]
+    others = {error["against"]: error for error in errors[1:]}
+    return {**errors[0], **({"others": others} if others else {})}
 
 
 def _against(
@@ -85,8 +73,8 @@ def error_in_words(error: dict[str, Any] | None, why_not: str | None = None) -> 
     if error is None:
         return f"no estimate: {why_not}" if why_not else "no estimate"
     stated = []
-    for one in (error, *error.get("others", {}).values()):
-        against = f" against {one['against']}" if "against" in one else ""  # the first data sets do not say it
-        anomalous = f" ({percent(one['anomalous']['mean'])} of the anomaly)" if "anomalous" in one else ""
-        stated.append(f"{percent(one['relative_l2'])}{anomalous}{against}")
+    for estimate in (error, *error.get("others", {}).values()):
+        against = f" against {estimate['against']}" if "against" in estimate else ""  # not in the first data sets
+        anomalous = f" ({percent(estimate['anomalous']['mean'])} of the anomaly)" if "anomalous" in estimate else ""
+        stated.append(f"{percent(estimate['relative_l2'])}{anomalous}{against}")
     return ", ".join(stated)

@@ -47,10 +47,7 @@ class FEniCSx:
 def fenicsx() -> FEniCSx:
     """Import FEniCSx once, in the order its parts need.
 
-    Raises
-    ------
-    MissingFEniCSx
-        It is not installed, or there is no C compiler for its forms.
+    Raises MissingFEniCSx: it is not installed, or there is no C compiler for its forms.
     """
     # PETSc turns SIGTERM into MPI_Abort, which takes a worker's whole pool down with it.
     os.environ.setdefault("PETSC_OPTIONS", "-no_signal_handler")

@@ -57,21 +57,18 @@ class SymmetricSystem:
     def solve(self, right: Array) -> Array:
         """Solutions (n, k), zero in the unknowns that are not free, for right-hand sides (n, k).
 
-        Raises
-        ------
-        SolverFailure
-            The solver did not converge, or the true residual is too large: a preconditioner that went bad can
-            report convergence all the same.
+        Raises SolverFailure: the solver did not converge, or the true residual is too large: a preconditioner that went
+        bad can report convergence all the same.
         """
         wanted = np.asfortranarray(right[self._free])
-        found = np.zeros_like(wanted, order="F")
-        self._apply(wanted, found)
-        self._require_residual(wanted, found)
+        solved = np.zeros_like(wanted, order="F")
+        self._apply(wanted, solved)
+        self._require_residual(wanted, solved)
         solution = np.zeros((self._size, right.shape[1]))
-        solution[self._free] = found
+        solution[self._free] = solved
         return solution
 
-    def _apply(self, wanted: Array, found: Array) -> None:
+    def _apply(self, wanted: Array, solved: Array) -> None:
         PETSc = fenicsx().PETSc
         if not self._fresh:
             self._petsc.setValuesCSR(*self._index, self._matrix.data)
@@ -80,7 +77,7 @@ class SymmetricSystem:
                 # A multigrid kept from other values would make the bits depend on what was solved before.
                 self._krylov = _multigrid(self._petsc)
             self._fresh = True
-        b, x = (PETSc.Mat().createDense(wanted.shape, array=array, comm=PETSc.COMM_SELF) for array in (wanted, found))
+        b, x = (PETSc.Mat().createDense(wanted.shape, array=array, comm=PETSc.COMM_SELF) for array in (wanted, solved))
         try:
             self._krylov.matSolve(b, x)
         except PETSc.Error as error:
@@ -93,8 +90,8 @@ class SymmetricSystem:
             iterations = self._krylov.getIterationNumber()
             raise SolverFailure(f"the linear solver gave up after {iterations} iterations (PETSc's reason {reason})")
 
-    def _require_residual(self, wanted: Array, found: Array) -> None:
-        residual = np.linalg.norm(self._matrix @ found - wanted, axis=0)
+    def _require_residual(self, wanted: Array, solved: Array) -> None:
+        residual = np.linalg.norm(self._matrix @ solved - wanted, axis=0)
         allowed = _RESIDUAL * np.linalg.norm(wanted, axis=0)
         if not (residual <= allowed).all():  # also where it is not a number
             worst = float((residual / np.maximum(allowed, np.finfo(float).tiny)).max() * _RESIDUAL)

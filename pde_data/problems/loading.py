@@ -26,18 +26,16 @@ REGISTERED = {
     "cdr": "gnvpro.pde_data.problems.convection.problem:ConvectionDiffusionReaction",
     "dcr": "gnvpro.pde_data.problems.resistivity.problem:Resistivity",
 }
-_REFERENCE_SOLVERS = {
-    "convection": "gnvpro.pde_data.problems.convection.reference_solver:PlainConvectionDiffusionReaction",
-    "resistivity": "gnvpro.pde_data.problems.resistivity.reference_solver:PlainResistivity",
-}
+_CDR_REFERENCE = "gnvpro.pde_data.problems.convection.reference_solver:PlainConvectionDiffusionReaction"
+_DCR_REFERENCE = "gnvpro.pde_data.problems.resistivity.reference_solver:PlainResistivity"
 # What scripts, settings files and models may still call the problems of this package.
 _FORMERLY = {
     "pde_data.convection:ConvectionDiffusionReaction": REGISTERED["cdr"],
     "pde_data.resistivity:Resistivity": REGISTERED["dcr"],
-    "pde_data.convection_newton:PlainConvectionDiffusionReaction": _REFERENCE_SOLVERS["convection"],
-    "gnvpro.pde_data.problems.convection.plain:PlainConvectionDiffusionReaction": _REFERENCE_SOLVERS["convection"],
-    "pde_data.resistivity_plain:PlainResistivity": _REFERENCE_SOLVERS["resistivity"],
-    "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity": _REFERENCE_SOLVERS["resistivity"],
+    "pde_data.convection_newton:PlainConvectionDiffusionReaction": _CDR_REFERENCE,
+    "gnvpro.pde_data.problems.convection.plain:PlainConvectionDiffusionReaction": _CDR_REFERENCE,
+    "pde_data.resistivity_plain:PlainResistivity": _DCR_REFERENCE,
+    "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity": _DCR_REFERENCE,
 }
 
 
@@ -46,11 +44,8 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
 
     The current directory is searched for the module as with `python -m`.
 
-    Raises
-    ------
-    ValueError
-        Nothing of that name, options it does not have, or what the factory returns is not a problem; says what
-        is missing.
+    Raises ValueError: nothing of that name, options it does not have, or what the factory returns is not a problem;
+    says what is missing.
     """
     name = _FORMERLY.get(name, name)
     if ":" not in name:
@@ -61,10 +56,7 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
 def registered_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
     """The problem registered under `name`; the only look-up for names and options that come out of a file.
 
-    Raises
-    ------
-    ValueError
-        Unknown name or option; lists the known ones.
+    Raises ValueError: unknown name or option; lists the known ones.
     """
     if name not in REGISTERED:
         known = ", ".join(sorted(REGISTERED))
@@ -75,15 +67,9 @@ def registered_problem(name: str, options: dict[str, Any] | None = None) -> Prob
 def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] | None = None) -> Problem:
     """`model` itself if it is a complete `Problem`, otherwise with `name`, `definition` and `solve` added.
 
-    Parameters
-    ----------
-    factory, options
-        What `load_problem` makes the same model of; None for an object that was handed over.
+    `factory`, `options`: what `load_problem` makes the same model of; None for an object that was handed over.
 
-    Raises
-    ------
-    ValueError
-        No `parameters`, `observables` (both a `Space`) or `evaluate`.
+    Raises ValueError: no `parameters`, `observables` (both a `Space`) or `evaluate`.
     """
     made_by = factory or f"{type(model).__module__}:{type(model).__qualname__}"
     missing = [what for what in ("parameters", "observables", "evaluate") if not hasattr(model, what)]
@@ -134,9 +120,9 @@ class CompletedProblem:
     @property
     def definition(self) -> dict[str, Any]:
         """The model's own definition, or the factory, a hash of its module's source, and any options."""
-        given = getattr(self.model, "definition", None)
-        if given is not None:
-            return given
+        definition = getattr(self.model, "definition", None)
+        if definition is not None:
+            return definition
         return _source_definition(self.factory) | ({"options": self.options} if self.options else {})
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:

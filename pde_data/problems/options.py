@@ -20,10 +20,7 @@ from gnvpro.surrogate.errors import UsageError
 def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
     """What `factory` gives with these options.
 
-    Parameters
-    ----------
-    options
-        Values JSON can hold, nested like the fields of a dataclass. What is left out keeps its default.
+    `options`: values JSON can hold, nested like the fields of a dataclass. What is left out keeps its default.
 
     Raises
     ------
@@ -45,8 +42,8 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
 
 def options_of(problem: Any) -> dict[str, Any]:
     """The options that make this dataclass again: its `definition` holds them."""
-    given = asdict(problem)
-    return {f.name: given[f.name] for f in fields(problem) if f.init}
+    values = asdict(problem)
+    return {f.name: values[f.name] for f in fields(problem) if f.init}
 
 
 def _validated(kind: Any, options: dict[str, Any]) -> Any:

@@ -51,16 +51,13 @@ def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, .
 
     All rows at once; where that raises or gives another shape, each alone, NaN for those that fail.
 
-    Raises
-    ------
-    ImportError, NotImplementedError
-        A missing library, or no such derivative: no sample is at fault.
+    Raises ImportError, NotImplementedError: a missing library, or no such derivative: no sample is at fault.
     """
     try:
-        found = np.asarray(derivative(*arguments), dtype=np.float64)
-        if found.shape != (len(arguments[0]), size):
-            raise UsageError(f"expected derivatives {(len(arguments[0]), size)}, got {found.shape}")
-        return found
+        derivatives = np.asarray(derivative(*arguments), dtype=np.float64)
+        if derivatives.shape != (len(arguments[0]), size):
+            raise UsageError(f"expected derivatives {(len(arguments[0]), size)}, got {derivatives.shape}")
+        return derivatives
     except (ImportError, NotImplementedError):
         raise
     except Exception:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.solving import SolvedBlock
-from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.provenance import Recipe
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -21,32 +21,20 @@ BLOCK_SIZE = 32
 def append(
     problem: Problem, out: str | os.PathLike[str], parameters: Array, solved: SolvedBlock, wall_seconds: float
 ) -> int:
-    """Add solved samples, failed ones with their reason, to the data set `out`; it is made if absent.
+    """Add solved samples, failed ones with their reason, to the data set `out`, made if absent; returns its size.
 
     A run that is killed in between leaves what was there, and at most samples that the next call replaces.
 
-    Parameters
-    ----------
-    parameters : (n, n_in)
-        In the order of `solved`.
+    `parameters` (n, n_in): in the order of `solved`.
 
-    Returns
-    -------
-    int
-        Samples in the data set now.
-
-    Raises
-    ------
-    ValueError
-        `out` is something else, of another problem, a data set that a design makes, or being written.
+    Raises ValueError: `out` is something else, of another problem, a data set that a design makes, or being written.
     """
     # zarr is needed to write, and not by what only predicts and might have written
     from gnvpro.pde_data.storage import layout, store
-    from gnvpro.pde_data.storage.lock import sole_writer
 
     path = Path(out).absolute()
     require_appendable(problem, path)
-    with sole_writer(path):
+    with store.sole_writer(path):
         if not path.exists():
             layout.create(path, _recipe(problem, len(parameters)), background_of(problem))
         status = store.read_status(path)

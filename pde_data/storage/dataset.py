@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,8 @@ def read_samples(
 ) -> Samples:
     """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file, or of an xarray Dataset.
 
+    Samples whose solve failed are left out and counted in `n_failed`.
+
     Parameters
     ----------
     source
@@ -76,21 +78,14 @@ def read_samples(
     allow_partial
         Take what is there of a data set that is not finished.
 
-    Returns
-    -------
-    Samples
-        Samples whose solve failed are left out and counted in `n_failed`.
-
-    Raises
-    ------
-    ValueError
-        What cannot be read, is not finished, damaged (the variable and the samples are named), or holds no solved
-        sample; numbers that are not finite.
+    Raises ValueError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
+    no solved sample; numbers that are not finite.
     """
     if isinstance(source, str | os.PathLike):
         where, file = _existing(source), {"file": Path(source).name}
         if where.suffix.lower() in _BARE and where.is_file():
-            return _without_metadata(*read_pairs(where, transpose), provenance={**file, "sha256": _sha256(where)})
+            provenance = {**file, "sha256": hashlib.sha256(where.read_bytes()).hexdigest()}
+            return _without_metadata(*read_pairs(where, transpose), provenance)
         if transpose:
             raise UsageError(f"{where}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
         with open_dataset(where) as dataset, _naming_damage(where):
@@ -143,16 +138,16 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     about: dict[str, Any] = {"path": str(path), "size_bytes": sum(file.stat().st_size for file in files)}
     if path.suffix.lower() in _BARE and path.is_file():
         samples = read_samples(path)
-        spaces = {
-            "parameter_space": samples.parameter_space.to_dict(),
-            "observable_space": samples.observable_space.to_dict(),
-        }
+        spaces = {name: getattr(samples, name).to_dict() for name in ("parameter_space", "observable_space")}
         return {**about, "n_samples": len(samples), "counts": {"ok": len(samples)}, "failures": [], **spaces}
     with open_dataset(path) as dataset, reading_metadata(path):
         attributes = _attributes(dataset, path)
         if _is_own(path, attributes):
-            status, messages, damaged = _checked(path)
-            attributes = {"damaged": damaged, **attributes}
+            from gnvpro.pde_data.storage.integrity import find_damage, read_sound  # zarr: not needed for .mat and .npz
+
+            status = read_sound(path, "status", SolveStatus.PENDING).astype(np.int8)
+            messages = read_sound(path, "failure", "")
+            attributes = {"damaged": [asdict(chunk) for chunk in find_damage(path)], **attributes}
         else:
             status = _status(dataset, len(_rows(dataset, "parameters")))
             messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
@@ -160,25 +155,13 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         {"sample": int(i), "reason": SolveStatus(int(status[i])).name.lower(), "message": str(messages[i])}
         for i in np.flatnonzero(status > SolveStatus.OK)
     ]
-    return {
-        **about,
-        "n_samples": len(status),
-        "counts": count_by_status(status),
-        "failures": failures,
-        **attributes,
-    }
+    counts = count_by_status(status)
+    return {**about, "n_samples": len(status), "counts": counts, "failures": failures, **attributes}
 
 
 def _is_own(path: Path, attributes: dict[str, Any]) -> bool:
     """Whether it is a zarr folder that `generate` made."""
     return path.is_dir() and "schema_version" in attributes
-
-
-def _checked(path: Path) -> tuple[NDArray[np.int8], NDArray[Any], list[dict[str, Any]]]:
-    from gnvpro.pde_data.storage.integrity import find_damage, read_sound  # zarr: not needed for .mat and .npz
-
-    status, messages = read_sound(path, "status", SolveStatus.PENDING), read_sound(path, "failure", "")
-    return status.astype(np.int8), messages, [damage.to_dict() for damage in find_damage(path)]
 
 
 def _require_sound(path: Path) -> None:
@@ -273,10 +256,6 @@ def _status(dataset: xr.Dataset, n_samples: int) -> NDArray[np.int8]:
             )
         return np.zeros(n_samples, dtype=np.int8)
     return np.asarray(dataset["status"].values, dtype=np.int8)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

@@ -100,10 +100,7 @@ def _is_other(attributes: Mapping[str, Any]) -> bool:
 def numbers(path: object, name: str, value: Any, ndim: int | None = None) -> Array:
     """`value` as float64, if it is an array of real numbers (with `ndim` dimensions).
 
-    Raises
-    ------
-    ValueError
-        Complex numbers, texts, objects, masked or sparse arrays, another number of dimensions.
+    Raises ValueError: complex numbers, texts, objects, masked or sparse arrays, another number of dimensions.
     """
     array = np.asarray(value)
     masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
@@ -127,15 +124,9 @@ def pick(path: object, arrays: Mapping[str, Any], names: Sequence[str]) -> str:
 def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array]:
     """Parameters (n, n_in) and observables (n, n_out) of a .npz or .mat file, samples as rows.
 
-    Parameters
-    ----------
-    transpose
-        The file holds samples the other way round than usual: as rows in a `.mat`, as columns in an `.npz`.
+    `transpose`: the file holds samples the other way round than usual: as rows in a `.mat`, as columns in an `.npz`.
 
-    Raises
-    ------
-    ValueError
-        A file that cannot be read, without the variables, or whose variables disagree on the samples.
+    Raises ValueError: a file that cannot be read, without the variables, or whose variables disagree on the samples.
     """
     arrays = load_arrays(path)
     there = list(arrays)
@@ -172,10 +163,7 @@ def find_names(names: Sequence[str], there: Sequence[str], where: str) -> list[i
     A name is the same without the blanks around it, then in other capitals, then without a unit in brackets after it
     (`Depth [m]` for `depth`); the first of these that gives a place decides.
 
-    Raises
-    ------
-    ValueError
-        It gives several, or two of `names` have the same place; `where` begins the message.
+    Raises ValueError: it gives several, or two of `names` have the same place; `where` begins the message.
     """
     places: list[int | None] = [None] * len(names)
     for key in (str.strip, _folded, _without_unit):
@@ -233,15 +221,9 @@ class Table:
     def numbers(self, columns: Sequence[int] | None = None, *, blanks: bool = False) -> Array:
         """Columns, all of them or those at these places, as (n_rows, n_columns).
 
-        Parameters
-        ----------
-        blanks
-            Empty cells are missing values, NaN.
+        `blanks`: empty cells are missing values, NaN.
 
-        Raises
-        ------
-        ValueError
-            A cell that is not a number; names its line.
+        Raises ValueError: a cell that is not a number; names its line.
         """
         columns = range(len(self.rows[0]) if self.rows else 0) if columns is None else columns
         values = np.empty((len(self.rows), len(columns)))
@@ -259,10 +241,7 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
     The first line is a header if no number is in it, or if it is `names`. Lines that begin with # are comments; the last of
     them before the numbers is the header where there is no other and it has as many columns (as `numpy.savetxt` writes it).
 
-    Raises
-    ------
-    ValueError
-        Not UTF-8, no rows, or rows of different lengths; names the line.
+    Raises ValueError: not UTF-8, no rows, or rows of different lengths; names the line.
     """
     with (
         reading(path, "a table", "separate columns by commas and save it as UTF-8"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,7 @@ _TOGETHER = 64
 class Damage:
     """One chunk that cannot be trusted.
 
-    Attributes
-    ----------
-    block, first, last
-        Which block, and its first and last sample; None for a variable that no sample changes.
+    `block`, `first`, `last`: which block, and its first and last sample; None for a variable that no sample changes.
     """
 
     variable: str
@@ -41,10 +38,6 @@ class Damage:
         where = "" if self.block is None else f" of samples {self.first} to {self.last} (block {self.block})"
         return f"{self.variable}{where} {self.reason}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
-
 
 _NEEDED = ("parameters", "observables", "status", "failure", "wall_time")
 
@@ -54,42 +47,31 @@ def find_damage(path: Path) -> list[Damage]:
 
     Data sets of schema 1 have no checksums: only chunks that cannot be read at all, or are gone, are found.
 
-    Raises
-    ------
-    ValueError
-        A whole variable is gone: that is not made good block by block.
+    Raises ValueError: a whole variable is gone: that is not made good block by block.
     """
     with reading_metadata(path):
-        return _found(path)
-
-
-def _found(path: Path) -> list[Damage]:
-    group = store.open_group(path, "r")
-    if gone := [name for name in _NEEDED if name not in group]:
-        raise UsageError(
-            f"{path} is damaged: its variable {gone[0]!r} is gone; make the data set again in another place"
-        )
-    status = read_sound(path, "status", SolveStatus.PENDING)
-    found = [damage for array in store.arrays_of_samples(group) for damage in _of_samples(path, array, status)]
-    per_sample = {array.name for array in store.arrays_of_samples(group)}
-    for _, array in group.arrays():
-        if array.name not in per_sample and (reason := _why_unreadable(array, slice(None))):
-            found.append(Damage(array.basename, reason))
-    return found
+        group = store.open_group(path, "r")
+        for name in _NEEDED:
+            store.variable(group, name)  # raises where it is gone
+        status = read_sound(path, "status", SolveStatus.PENDING)
+        of_samples = list(store.arrays_of_samples(group))
+        damage = [chunk for array in of_samples for chunk in _of_samples(path, array, status)]
+        per_sample = {array.name for array in of_samples}
+        for _, array in group.arrays():
+            if array.name not in per_sample and (reason := _why_unreadable(array, slice(None))):
+                damage.append(Damage(array.basename, reason))
+        return damage
 
 
 def require_sound(path: Path) -> None:
     """Raise where there is damage.
 
-    Raises
-    ------
-    ValueError
-        Names the variable and the samples of the first, how many there are, and the remedy.
+    Raises ValueError: names the variable and the samples of the first, how many there are, and the remedy.
     """
-    if found := find_damage(path):
-        more = f", and {len(found) - 1} more chunks" if len(found) > 1 else ""
+    if damage := find_damage(path):
+        more = f", and {len(damage) - 1} more chunks" if len(damage) > 1 else ""
         raise UsageError(
-            f"{path} is damaged: {found[0]}{more}; `describe` lists them, `generate` with repair=True makes them again"
+            f"{path} is damaged: {damage[0]}{more}; `describe` lists them, `generate` with repair=True makes them again"
         )
 
 
@@ -113,15 +95,15 @@ def _sound(array: zarr.Array, fill: Any) -> NDArray[Any]:
         )
 
 
-def give_up(path: Path, found: list[Damage], background: Array | None) -> None:
+def give_up(path: Path, damage: list[Damage], background: Array | None) -> None:
     """Make the samples of damaged blocks pending again, and write damaged constants anew.
 
     A kill in between loses nothing: what is pending is solved by the next run.
     """
     status = store.variable(store.open_group(path, "r"), "status")
-    for block in {damage.block for damage in found if damage.block is not None}:
+    for block in {chunk.block for chunk in damage if chunk.block is not None}:
         _chunk(path, status, block).unlink(missing_ok=True)  # a status that is not there is a pending one
-    names = {damage.variable for damage in found if damage.block is None}
+    names = {chunk.variable for chunk in damage if chunk.block is None}
     if names:
         for constant in layout.constants(store.recipe_in(path), background):
             if constant.name in names:

@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.storage.provenance import definition_hash, git_revision, library_versions
-from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.provenance import Recipe, definition_hash, git_revision, library_versions
 from gnvpro.pde_data.storage.schema import SCHEMA_VERSION, encode_attributes
 from gnvpro.surrogate.spaces import Array, Axis, Space
+
+# The checksum last, over the bytes as they lie on the disk.
+_COMPRESSORS = [ZstdCodec(), Crc32cCodec()]
 
 
 def create(path: Path, recipe: Recipe, background: Array | None = None) -> None:
     """An empty data set, every sample pending; it appears under its name complete or not at all.
 
-    Parameters
-    ----------
-    background : (n_out,)
-        Observables without what the parameters describe; the data set then holds `anomalous` beside `observables`.
+    `background` (n_out,): observables without what the parameters describe; the data set then holds `anomalous` beside
+    `observables`.
     """
     unfinished = path.parent / f".{path.name}.unfinished"
     if unfinished.exists():
@@ -69,7 +69,7 @@ def write_constant(group: zarr.Group, constant: Constant) -> None:
         dtype="str" if constant.values.dtype.kind == "U" else "f8",
         dimension_names=constant.dimensions,
         attributes=constant.attributes,
-        compressors=_compressors(),
+        compressors=_COMPRESSORS,
         overwrite=True,
     )
     array[:] = constant.values
@@ -80,10 +80,6 @@ def consolidate(path: Path) -> None:
     with warnings.catch_warnings():  # an extension of zarr 3, as it says itself
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(path)
-
-
-def _compressors() -> list[Any]:
-    return [ZstdCodec(), Crc32cCodec()]  # the checksum last, over the bytes as they lie on the disk
 
 
 def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
@@ -100,7 +96,7 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
             fill_value=fill,
             dimension_names=("sample", *(axis.name for axis in axes)),
             attributes=attributes,
-            compressors=_compressors(),
+            compressors=_COMPRESSORS,
         )
 
     spaces = {"parameters": parameters, "observables": observables}

@@ -1,4 +1,4 @@
-"""What a data set says of its origin: a hash of its definition, library versions, git revision."""
+"""What a data set says of its origin: the recipe that fixes its numbers, library versions, git revision."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import hashlib
 import json
 import platform
 import subprocess
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.spaces import Space, shortened
 
 # Distributions whose version can change the numbers; FEniCSx goes by different names on PyPI and conda-forge.
 _LIBRARIES = {
@@ -27,10 +30,7 @@ _LIBRARIES = {
 def canonical_json(value: Any) -> str:
     """One text per value: sorted keys, no spaces, floats exact.
 
-    Raises
-    ------
-    ValueError
-        Something JSON cannot hold: an array, NaN, an object.
+    Raises ValueError: something JSON cannot hold: an array, NaN, an object.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -43,17 +43,86 @@ def definition_hash(definition: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(definition).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that fixes parameters, observables and status of a data set; JSON-able as attributes."""
+
+    problem: str
+    definition: dict[str, Any]
+    parameter_space: dict[str, Any]
+    observable_space: dict[str, Any]
+    seed: int
+    n_samples: int
+    block_size: int
+    design: str
+
+    @classmethod
+    def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int, design: str) -> Recipe:
+        """What `problem` gives with these settings.
+
+        Raises ValueError: a definition that is not JSON-able, or spaces that cannot share one data set.
+        """
+        try:
+            definition = json.loads(canonical_json(problem.definition))
+        except ValueError as error:
+            raise UsageError(f"definition of problem {problem.name!r}: {error}") from error
+        _require_distinct_names(problem.parameters, problem.observables)
+        parameters, observables = (
+            json.loads(json.dumps(space.to_dict())) for space in (problem.parameters, problem.observables)
+        )
+        return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size, design)
+
+    def difference(self, asked: Recipe) -> str | None:
+        """The first thing in which `asked` differs, both values named; None if they are the same.
+
+        The number of samples may differ: fewer samples are the beginning of the same data set.
+        """
+        # A law that differs is told as such, before the bounds that differ with it.
+        mine, theirs = (
+            {
+                "problem": recipe.problem,
+                "law": recipe.parameter_space["law"],
+                **asdict(replace(recipe, n_samples=self.n_samples)),
+            }
+            for recipe in (self, asked)
+        )
+        return _first_difference(mine, theirs)
+
+
+def _require_distinct_names(parameters: Space, observables: Space) -> None:
+    taken = {"sample", "parameters", "observables", "background", "anomalous", "status", "failure", "wall_time"}
+    taken |= {"parameter_units", "observable_units"}
+    for what, space in (("parameters", parameters), ("observables", observables)):
+        for name in (n for axis in space.axes for n in (axis.name, *(c.name for c in axis.coordinates))):
+            if name in taken or "/" in name or " " in name:
+                raise UsageError(
+                    f"axis or coordinate {name!r} of the {what}: the name is taken in the data set, or has a space or "
+                    "slash; give it another, for example Space.vector(..., axis='sensor')"
+                )
+            taken.add(name)
+
+
+def _first_difference(there: Any, asked: Any, name: str = "") -> str | None:
+    if isinstance(there, dict) and isinstance(asked, dict):
+        for key in [*there, *(key for key in asked if key not in there)]:
+            where = f"{name}.{key}" if name else str(key)
+            if found := _first_difference(there.get(key), asked.get(key), where):
+                return found
+        return None
+    return None if there == asked else f"{name} {shortened(there)} there, {shortened(asked)} asked"
+
+
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the installed libraries whose version can change the numbers."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for library, distributions in _LIBRARIES.items():
         for distribution in distributions:
             try:
-                found[library] = version(distribution)
+                versions[library] = version(distribution)
             except PackageNotFoundError:
                 continue
             break
-    return found
+    return versions
 
 
 def git_revision() -> dict[str, Any] | None:

@@ -82,19 +82,16 @@ def encode_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, Any]:
     """Attributes as they are in memory: JSON parsed, the NumPy numbers of NetCDF made plain.
 
-    Raises
-    ------
-    ValueError
-        No schema version, a newer one, or damaged attributes.
+    Raises ValueError: no schema version, a newer one, or damaged attributes.
     """
     if "schema_version" not in attributes:
         raise UsageError(f"{path} was not made by `generate` (it has no schema_version); choose another place")
     try:
         version = int(attributes["schema_version"])
+        if version < 1:
+            raise ValueError(version)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"{path}: the attributes are damaged (schema_version: {error}); generate it again") from error
-    if version < 1:
-        raise UsageError(f"{path}: the attributes are damaged (schema_version: {version}); generate it again")
+        raise _damaged(path, f"schema_version: {error}") from error
     if version > SCHEMA_VERSION:
         raise UsageError(f"{path}: expected schema_version {SCHEMA_VERSION} or older, got {version}; update gnvpro")
     try:
@@ -103,7 +100,7 @@ def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, 
             for name, value in attributes.items()
         }
     except (json.JSONDecodeError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path}: the attributes are damaged ({error}); generate the data set again") from error
+        raise _damaged(path, error) from error
     if version == 1:
         decoded = {"design": "random", **decoded}  # what it took for granted
     try:
@@ -117,10 +114,12 @@ def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, 
             wrong = first["msg"].removeprefix("Value error, ")
         else:
             wrong = f"expected {first['msg'].removeprefix('Input should be ')}, got {shortened(repr(first['input']))}"
-        raise UsageError(
-            f"{path}: the attributes are damaged ({place}: {wrong}); generate the data set again"
-        ) from None
+        raise _damaged(path, f"{place}: {wrong}") from None
     return decoded
+
+
+def _damaged(path: object, what: object) -> UsageError:
+    return UsageError(f"{path}: the attributes are damaged ({what}); generate the data set again")
 
 
 def count_by_status(status: NDArray[np.int8]) -> dict[str, int]:

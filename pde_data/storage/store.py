@@ -1,4 +1,4 @@
-"""The zarr store behind a data set: its attributes, blocks committed one at a time, and its growth.
+"""The zarr store behind a data set: its one writer, its attributes, blocks committed one at a time, and its growth.
 
 One block of samples is one chunk of every variable, so writers of different blocks never touch the same file, and
 zarr puts every file in place at once. `status` is written last: a block counts as done when none of its samples is
@@ -7,8 +7,12 @@ pending.
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +22,15 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage.layout import consolidate
-from gnvpro.pde_data.storage.recipe import Recipe
+from gnvpro.pde_data.storage.provenance import Recipe
 from gnvpro.pde_data.storage.schema import decode_attributes, encode_attributes
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 # What is told of the data set as a whole, and holds no longer when it has grown.
 _OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
@@ -31,10 +40,7 @@ _OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
 class Block:
     """Everything a data set holds of the samples of one block.
 
-    Attributes
-    ----------
-    wall_time : (n,)
-        Seconds per sample.
+    `wall_time` (n,): seconds per sample.
     """
 
     parameters: Array
@@ -45,22 +51,16 @@ class Block:
 def recipe_in(path: Path) -> Recipe:
     """The recipe of the data set at `path`.
 
-    Raises
-    ------
-    ValueError
-        Not a data set, or one with a newer schema.
+    Raises ValueError: not a data set, or one with a newer schema.
     """
     attributes = read_attributes(path)
-    return Recipe(**{name: attributes[name] for name in Recipe.__dataclass_fields__})
+    return Recipe(**{field.name: attributes[field.name] for field in fields(Recipe)})
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
     """Attributes of the data set at `path`, decoded.
 
-    Raises
-    ------
-    ValueError
-        Not a data set, or one with a newer schema.
+    Raises ValueError: not a data set, or one with a newer schema.
     """
     try:
         attributes = dict(open_group(path, "r").attrs)
@@ -74,17 +74,8 @@ def read_status(path: Path) -> NDArray[np.int8]:
     return np.asarray(variable(open_group(path, "r"), "status")[:], dtype=np.int8)
 
 
-def read_parameters(path: Path, index: NDArray[np.intp]) -> Array:
-    """Parameters (len(index), n_in) of the samples at `index`."""
-    return _rows(path, "parameters", index)
-
-
-def read_observables(path: Path, index: NDArray[np.intp]) -> Array:
-    """Observables (len(index), n_out) of the samples at `index`."""
-    return _rows(path, "observables", index)
-
-
-def _rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:
+def read_rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:
+    """Parameters or observables (len(index), size) of the samples at `index`."""
     values = variable(open_group(path, "r"), name)
     return np.stack([np.asarray(values[int(i)], dtype=np.float64).ravel() for i in index])
 
@@ -109,16 +100,13 @@ def read_block(path: Path, first: int, n: int) -> Block:
 def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
     """Commit the block of samples that begins at number `first` of the `n_samples` there are.
 
-    Raises
-    ------
-    ValueError
-        The data set has another size by now: a worker that outlived its run would cut short a block that has
-        grown.
+    Raises ValueError: the data set has another size by now: a worker that outlived its run would cut short a block that
+    has grown.
     """
     with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is a chunk that was lost
         group = open_group(path, "r+")
-        if (found := variable(group, "status").shape[0]) != n_samples:
-            raise UsageError(f"{path} has {found} samples by now and not {n_samples}; this run has been overtaken")
+        if (size := variable(group, "status").shape[0]) != n_samples:
+            raise UsageError(f"{path} has {size} samples by now and not {n_samples}; this run has been overtaken")
         rows = slice(first, first + len(block.parameters))
         background = read_background(path) if "anomalous" in group else None
         values = {"parameters": block.parameters, "observables": block.solved.observables}
@@ -171,13 +159,11 @@ def resize(path: Path, n_samples: int) -> None:
 
 def arrays_of_samples(group: zarr.Group) -> Iterator[zarr.Array]:
     """The variables that have a row for every sample; `status` last."""
-    found = {name: array for name, array in group.arrays() if "sample" in (_dimensions(array) or ())}
-    yield from (array for name, array in found.items() if name != "status")
+    for name, array in group.arrays():
+        dimensions = getattr(array.metadata, "dimension_names", None) or ()
+        if name != "status" and "sample" in dimensions:
+            yield array
     yield variable(group, "status")
-
-
-def _dimensions(array: zarr.Array) -> tuple[str | None, ...] | None:
-    return getattr(array.metadata, "dimension_names", None)
 
 
 def open_group(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
@@ -189,17 +175,70 @@ def open_group(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
 def variable(group: zarr.Group, name: str) -> zarr.Array:
     """One variable of it.
 
-    Raises
-    ------
-    ValueError
-        It is gone, or there is a group in its place.
+    Raises ValueError: it is gone, or there is a group in its place.
     """
+    path = str(group.store_path).removeprefix("file://")
     try:
         array = group[name]
     except KeyError as error:
         raise UsageError(
-            f"{group.store_path} is damaged: its variable {name!r} is gone; make the data set again in another place"
+            f"{path} is damaged: its variable {name!r} is gone; make the data set again in another place"
         ) from error
     if not isinstance(array, zarr.Array):
-        raise UsageError(f"{group.store_path}: expected {name!r} to be an array; the data set is damaged")
+        raise UsageError(f"{path}: expected {name!r} to be an array; the data set is damaged")
     return array
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold the lock file `.NAME.lock` beside `path`; it says which process on which machine holds it.
+
+    The lock is the kernel's (flock), so that of a killed run is free again at once and never stale. Where there is none
+    (Windows) nothing is held.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it.
+    OSError
+        The folder cannot be written.
+    """
+    if fcntl is None:
+        yield
+        return
+    lock = path.parent / f".{path.name}.lock"
+    descriptor = _acquire(lock, path)
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # while still held, so that nobody locks a file about to vanish
+        os.close(descriptor)
+
+
+def _acquire(lock: Path, path: Path) -> int:
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise OSError(f"cannot write {path} ({error.strerror}); choose a folder you may write in") from error
+        try:
+            assert fcntl is not None
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
+                os.close(descriptor)
+                raise UsageError(f"{path} is being written by {holder}; wait for it, or choose another place") from None
+            # A file system without locks. Blocks are the same whoever solves them: two runs would only waste time.
+        if _is_same_file(descriptor, lock):
+            return descriptor
+        os.close(descriptor)  # the holder before us removed the file between our open and our lock
+
+
+def _is_same_file(descriptor: int, lock: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(lock))
+    except FileNotFoundError:
+        return False

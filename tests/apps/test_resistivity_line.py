@@ -14,7 +14,7 @@ def test_from_generation_to_report(gnvpro, tmp_path, monkeypatch):
     from gnvpro.pde_data.problems.resistivity.problem import Resistivity
     from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 
-    # The plain route on coarse cells: here its time does not matter.
+    # The reference solver on coarse cells: here its time does not matter.
     monkeypatch.setattr(Resistivity, "plain_route", lambda self: PlainResistivity(self, 0.25))
     data, model, out = tmp_path / "dcr.zarr", tmp_path / "model", tmp_path / "comparison"
     ran = gnvpro("generate", "dcr", "--samples", 40, "--set", "body_conductivity=0.1", "--out", data, "--json")

@@ -31,7 +31,7 @@ class Calibration:
     Attributes
     ----------
     names
-        Of the parameters.
+        Names of the parameters.
     covered : (n_truths, n_in)
         Whether the interval between the quantiles of `LEVEL` has the truth.
     ranks : (n_truths, n_in)

@@ -85,10 +85,7 @@ class ConvectionCoefficients:
     def observation_steps(self, steps: int) -> tuple[int, ...]:
         """The step after which each time is observed, when `final_time` is divided into `steps` steps.
 
-        Raises
-        ------
-        ValueError
-            A time falls between two steps; names the next number of steps for which none does.
+        Raises ValueError: a time falls between two steps; names the next number of steps for which none does.
         """
         if steps < 1:
             raise UsageError(f"expected at least one time step, got {steps}")
@@ -105,29 +102,6 @@ class ConvectionCoefficients:
         count = np.array(self.times) / self.final_time * steps
         return bool(np.abs(count - np.rint(count)).max() < 1e-8 * steps and np.rint(count).min() >= 1)
 
-    @property
-    def parameter_space(self) -> Space:
-        """Weights of the reactions, on the simplex."""
-        n = self.reactions.count
-        return Space.vector(
-            self.reactions.names,
-            lower=(0.0,) * n,
-            upper=(1.0,) * n,
-            constraint="simplex",
-            law="normalised_uniform",
-        )
-
-    @property
-    def observable_space(self) -> Space:
-        """u by time and sensor, time-major."""
-        x, y = zip(*self.sensors, strict=True)
-        sensor = Axis(
-            "sensor",
-            tuple(str(i) for i in range(len(self.sensors))),
-            coordinates=(Coordinate("sensor_x", x), Coordinate("sensor_y", y)),
-        )
-        return Space((Axis("time", self.times), sensor))
-
 
 @dataclass(frozen=True)
 class ConvectionModel(PickledWithoutCaches):
@@ -138,9 +112,22 @@ class ConvectionModel(PickledWithoutCaches):
     @cached_property
     def parameters(self) -> Space:
         """Weights of the reactions, on the simplex."""
-        return self.coefficients.parameter_space
+        reactions = self.coefficients.reactions
+        return Space.vector(
+            reactions.names,
+            lower=(0.0,) * reactions.count,
+            upper=(1.0,) * reactions.count,
+            constraint="simplex",
+            law="normalised_uniform",
+        )
 
     @cached_property
     def observables(self) -> Space:
         """u by time and sensor, time-major."""
-        return self.coefficients.observable_space
+        x, y = zip(*self.coefficients.sensors, strict=True)
+        sensor = Axis(
+            "sensor",
+            tuple(str(i) for i in range(len(self.coefficients.sensors))),
+            coordinates=(Coordinate("sensor_x", x), Coordinate("sensor_y", y)),
+        )
+        return Space((Axis("time", self.coefficients.times), sensor))

@@ -1,4 +1,4 @@
-"""The production route of convection: blocks of samples through the solver, with a status for every sample."""
+"""The fast solver of convection: blocks of samples through the solver, with a status for every sample."""
 
 from __future__ import annotations
 
@@ -38,11 +38,8 @@ class FastSolver(ConvectionModel):
     reduction
         Settings of the reduced model.
 
-    Raises
-    ------
-    ValueError
-        The number of steps does not meet the observation times, the table reaches a pole of the rates, or there are
-        more modes than nodes.
+    Raises ValueError: the number of steps does not meet the observation times, the table reaches a pole of the rates,
+    or there are more modes than nodes.
     """
 
     settings: ImexSettings = field(default_factory=ImexSettings)
@@ -67,7 +64,7 @@ class FastSolver(ConvectionModel):
         except ModuleNotFoundError as missing:
             if missing.name != "numba":
                 raise
-            raise ImportError("the production route needs numba: pip install numba (conda install numba)") from missing
+            raise ImportError("the fast solver needs numba: pip install numba (conda install numba)") from missing
 
         full = ImexSolver.of(self.coefficients, self.settings)
         if self.tier == "full":

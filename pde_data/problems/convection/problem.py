@@ -1,6 +1,6 @@
 """Convection–diffusion–reaction as a forward model: from reaction weights to sensor values.
 
-The equation is in coefficients.py, how it is solved in production.py; this is what a user sees.
+The equation is in coefficients.py, how it is solved in fast_solver.py; this is what a user sees.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROUTES = {
 
 @dataclass(frozen=True)
 class ConvectionDiffusionReaction(FastSolver):
-    """The forward model from reaction weights to sensor values, solved by the production route.
+    """The forward model from reaction weights to sensor values, solved by the fast solver.
 
     Constructing it is cheap; its options and what they may be are those of `FastSolver`.
     """

@@ -30,10 +30,7 @@ class Reactions:
     (j div 5). Its amplitude is ± `amplitude` exp(`spread` z_j − `spread`²/2), where z_j are fixed normal scores,
     so amplitudes are log-normal with mean `amplitude`.
 
-    Attributes
-    ----------
-    ignition_width
-        Width of the ignition threshold, relative to K.
+    `ignition_width`: width of the ignition threshold, relative to K.
     """
 
     count: int = 55
@@ -116,10 +113,7 @@ class ReactionTable:
     The exact solution has u ≥ 0; a small negative `lower` leaves room for discrete undershoots. Whoever reads
     the table reports values outside the range: nothing is clipped silently.
 
-    Attributes
-    ----------
-    step
-        Width of a table cell; the error is of order step⁴.
+    `step`: width of a table cell; the error is of order step⁴.
     """
 
     reactions: Reactions

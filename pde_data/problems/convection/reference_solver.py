@@ -1,7 +1,7 @@
-"""Plain route: what one would write in FEniCSx and trust. Independent of the production route but for the coefficients.
+"""The reference solver: what one would write in FEniCSx and trust. Independent of the fast solver but for the coefficients.
 
 Lagrange triangles with full quadrature of the reaction, Crank–Nicolson, Newton with a direct solver; one sample at
-a time. It checks the production route, and is the honest "before" of any speed-up.
+a time. It checks the fast solver, and is the honest "before" of any speed-up.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class PlainConvectionDiffusionReaction(ConvectionModel):
         """The settings whose observables are within 2e-5 (relative L2) of the converged solution, at the defaults.
 
         Nearly all of that is the error in time, four times larger for half the steps; extrapolating it away leaves
-        less than 2e-6 to the refined production route.
+        less than 2e-6 to the refined fast solver.
         """
         return cls(coefficients or ConvectionCoefficients(), cells=16, degree=4, steps=320)
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
-        """What its own error is measured against: the refined production route, which shares no solver with it."""
+        """What its own error is measured against: the refined fast solver, which shares no solver with it."""
         refined = FastSolver(self.coefficients, ImexSettings().refined())
         return {"refined production route": refined.evaluate}
 

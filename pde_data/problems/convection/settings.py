@@ -13,7 +13,7 @@ FEW = 8
 
 @dataclass(frozen=True)
 class ImexSettings:
-    """Discretisation of the production route; the defaults reach an observable error below 1e-4.
+    """Discretisation of the fast solver; the defaults reach an observable error below 1e-4.
 
     Attributes
     ----------

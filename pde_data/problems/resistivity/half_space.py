@@ -58,7 +58,8 @@ class HalfSpace:
         from gnvpro.pde_data.problems.resistivity.half_space_kernels import collect
 
         out = np.empty((len(receivers), values.shape[1]))
-        collect(*_contiguous(receivers, points, normals, values.T), out)
+        receivers, points, normals, rows = map(np.ascontiguousarray, (receivers, points, normals, values.T))
+        collect(receivers, points, normals, rows, out)
         return self._factor * out
 
     def collect_with_gradient(
@@ -73,14 +74,11 @@ class HalfSpace:
         from gnvpro.pde_data.problems.resistivity.half_space_kernels import collect_with_gradient
 
         out = np.empty((len(receivers), values.shape[1]))
+        receivers, points, normals, rows = map(np.ascontiguousarray, (receivers, points, normals, values.T))
         gradient = np.empty((len(receivers), 3, columns))
-        collect_with_gradient(*_contiguous(receivers, points, normals, values.T), out, gradient)
+        collect_with_gradient(receivers, points, normals, rows, out, gradient)
         return self._factor * out, self._factor * gradient
 
     @property
     def _factor(self) -> float:
         return 1 / (2 * np.pi * self.conductivity)
-
-
-def _contiguous(a: Array, b: Array, c: Array, d: Array) -> tuple[Array, Array, Array, Array]:
-    return np.ascontiguousarray(a), np.ascontiguousarray(b), np.ascontiguousarray(c), np.ascontiguousarray(d)

@@ -16,8 +16,8 @@ surface x3 = 0 and the planes of symmetry x1 = 0, x2 = 0 onto themselves, and wh
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,24 +62,14 @@ class ReferenceMesh:
 
     def save(self, path: Path) -> None:
         """Write an `.npz` file."""
-        np.savez_compressed(
-            path,
-            points=self.points,
-            cells=self.cells,
-            in_body=self.in_body,
-            body_radius=self.body_radius,
-            body_depth=self.body_depth,
-            far_radius=self.far_radius,
-        )
+        np.savez_compressed(path, **asdict(self))
 
     @classmethod
+    @cache
     def named(cls, name: str) -> ReferenceMesh:
         """One of the meshes that come with the package.
 
-        Raises
-        ------
-        ValueError
-            No mesh of that name; lists them.
+        Raises ValueError: no mesh of that name; lists them.
         """
         path = MESHES / f"{name}.npz"
         if not path.is_file():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -47,10 +47,7 @@ class Resistivity(BuriedBody):
     linear_solver
         `mumps`, `cg` (with algebraic multigrid), or `auto`: by size.
 
-    Raises
-    ------
-    ValueError
-        What `BuriedBody` refuses, or a body to which the mesh cannot be stretched.
+    Raises ValueError: what `BuriedBody` refuses, or a body to which the mesh cannot be stretched.
     """
 
     mesh: Literal["coarse", "fine"] = "coarse"
@@ -59,13 +56,10 @@ class Resistivity(BuriedBody):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_mesh()
-
-    def _require_mesh(self) -> None:
         for depth in self.depth:
             for volume in self.volume:
                 semi_axes = self.size(volume) * np.array(self.semi_axis_ratio)
-                if not _reference_mesh(self.mesh).admits(depth / self.length, semi_axes / self.length):
+                if not ReferenceMesh.named(self.mesh).admits(depth / self.length, semi_axes / self.length):
                     raise UsageError(
                         f"the mesh cannot be stretched to a body with semi-axes {semi_axes.round(4).tolist()} m at a depth "
                         f"of {depth:g} m together with the others; give narrower ranges or a rounder body"
@@ -83,7 +77,7 @@ class Resistivity(BuriedBody):
             problem=self.name,
             route="secondary potential, quadratic elements on a mesh that follows the body, Green's-function extraction",
             options=options_of(self),
-            reference_mesh_sha256=_reference_mesh(self.mesh).sha256,
+            reference_mesh_sha256=ReferenceMesh.named(self.mesh).sha256,
         )
 
     @property
@@ -98,7 +92,7 @@ class Resistivity(BuriedBody):
             HalfSpace(self.background_conductivity),
             self.body_conductivity,
             np.array(self.semi_axis_ratio),
-            _reference_mesh(self.mesh),
+            ReferenceMesh.named(self.mesh),
             self.length,
             self.linear_solver,
         )
@@ -106,10 +100,7 @@ class Resistivity(BuriedBody):
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
         """Observables (n, n_out) and a status per sample (n,); NaN where the status is not 0.
 
-        Raises
-        ------
-        SolverFailure
-            A linear system was not solved to its tolerance.
+        Raises SolverFailure: a linear system was not solved to its tolerance.
         """
         y = self.parameters.rows(y)
         inside = self.parameters.contains(y)
@@ -173,8 +164,3 @@ class Resistivity(BuriedBody):
     def plain_route(self) -> PlainResistivity:
         """The same problem as one would write it first, without a mesh that follows the body."""
         return PlainResistivity(self, h=0.05 * self.length)
-
-
-@cache
-def _reference_mesh(name: str) -> ReferenceMesh:
-    return ReferenceMesh.named(name)

@@ -1,4 +1,4 @@
-"""Plain route: what a FEniCSx user would write first for a body in the ground. Shares only the survey with the rest.
+"""The reference solver: what a FEniCSx user would write first for a body in the ground. Shares only the survey with the rest.
 
 A tensor grid of hexahedra that knows nothing of the body, Q1 elements, in every cell the conductivity averaged by
 volume, the secondary potential zero on a box far away, conjugate gradients with algebraic multigrid. The body's edge
@@ -35,10 +35,7 @@ _TOLERANCE = 1e-8
 class PlainResistivity(PickledWithoutCaches):
     """The data of a buried body by trilinear elements on an unfitted grid.
 
-    Attributes
-    ----------
-    h
-        Edge of a cell around body and receivers, in m; cells grow by 1.4 from there to a box 600 h away.
+    `h`: edge of a cell around body and receivers, in m; cells grow by 1.4 from there to a box 600 h away.
     """
 
     body: BuriedBody = field(default_factory=BuriedBody)
@@ -64,7 +61,7 @@ class PlainResistivity(PickledWithoutCaches):
         return self.body.background
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
-        """The boundary elements that judge the production route too."""
+        """The boundary elements that judge the fast solver too."""
         return {"spectral boundary elements": self._boundary_elements.evaluate}
 
     @cached_property
@@ -74,10 +71,7 @@ class PlainResistivity(PickledWithoutCaches):
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out), NaN in rows outside the parameter space.
 
-        Raises
-        ------
-        ArithmeticError
-            The iteration did not converge, or to something that does not satisfy the equation.
+        Raises ArithmeticError: the iteration did not converge, or to something that does not satisfy the equation.
         """
         y = self.parameters.rows(y)
         observables = np.full((len(y), self.observables.size), np.nan)

@@ -69,10 +69,7 @@ class ResistivitySolver:
     def anomalous(self, depth: float, size: float, azimuth: float) -> Array:
         """Secondary potentials (n_sources, n_receiver_electrodes) in V per A.
 
-        Raises
-        ------
-        SolverFailure
-            A linear system was not solved.
+        Raises SolverFailure: a linear system was not solved.
         """
         fields = _Fields(self, depth, size, azimuth)
         return self._sources(self._background.collect(fields.receivers, *fields.surface, fields.layer(fields.states())))

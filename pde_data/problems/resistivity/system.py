@@ -35,10 +35,7 @@ class QuarterSystem:
     shape : (3,)
         Semi-axes of a body of size 1 m: all bodies have this shape.
 
-    Attributes
-    ----------
-    dof : (n_nodes,)
-        Number of the unknown at every node of the reference mesh.
+    `dof` (n_nodes,): number of the unknown at every node of the reference mesh.
     """
 
     def __init__(
@@ -141,10 +138,7 @@ class QuarterSystem:
     def solve(self, parity: int, right: Array) -> Array:
         """Solutions (size, k) of the part with this parity for right-hand sides (size, k).
 
-        Raises
-        ------
-        SolverFailure
-            The solver gave up, or its solution does not satisfy the equation.
+        Raises SolverFailure: the solver gave up, or its solution does not satisfy the equation.
         """
         return self._parities[parity].solve(right)
 

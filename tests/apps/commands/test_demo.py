@@ -10,7 +10,7 @@ from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReact
 
 @pytest.fixture
 def small(monkeypatch, fenicsx):
-    # The plain route takes seconds a sample; the comparison is tested without it too.
+    # The reference solver takes seconds a sample; the comparison is tested without it too.
     monkeypatch.delattr(ConvectionDiffusionReaction, "plain_route")
     return ("--samples", 64, "--fresh", 4, "--quick", "--json")
 

@@ -1,1 +1,1 @@
-"""The production route of convection: many samples at once, implicit-explicit in time."""
+"""The fast solver of convection: many samples at once, implicit-explicit in time."""

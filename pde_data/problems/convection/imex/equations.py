@@ -6,31 +6,10 @@ from dataclasses import dataclass
 
 import scipy.sparse as sp
 
-from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Reaction
+from gnvpro.pde_data.problems.convection.imex.nodal_reaction import NodalReaction
 from gnvpro.pde_data.problems.convection.imex.propagator import Parity, Propagator, propagator
 from gnvpro.pde_data.problems.convection.imex.scheme import A0
 from gnvpro.surrogate.spaces import Array
-
-
-@dataclass(frozen=True)
-class Observed:
-    """The steps that are observed.
-
-    Attributes
-    ----------
-    steps
-        Observed steps with the number of their observation.
-    tau
-        Length of a step.
-    """
-
-    steps: dict[int, int]
-    tau: float
-
-    @property
-    def last(self) -> int:
-        """The last of them, where time ends."""
-        return max(self.steps)
 
 
 @dataclass(frozen=True)
@@ -41,6 +20,10 @@ class DiscreteEquations:
 
     Attributes
     ----------
+    observed
+        Steps that are observed, with the number of their observation.
+    tau
+        Length of a step.
     multistep, stage
         What the implicit part of a step multiplies with, (a_0 M + τ A)⁻¹ M and (M + ½ τ A)⁻¹ M;
         `multistep_load` and `stage_load` are what the source adds.
@@ -48,27 +31,33 @@ class DiscreteEquations:
         Observations of a state.
     """
 
-    observed: Observed
+    observed: dict[int, int]
+    tau: float
     multistep: Propagator
     multistep_load: Array
     stage: Propagator
     stage_load: Array
     sensors: Array
-    reaction: Reaction
+    reaction: NodalReaction
 
     @classmethod
     def of(
         cls,
-        observed: Observed,
+        observed: dict[int, int],
+        tau: float,
         mass: sp.csr_array,
         transport: sp.csr_array,
         load: Array,
         parity: Parity,
         sensors: Array,
-        reaction: Reaction,
+        reaction: NodalReaction,
     ) -> DiscreteEquations:
         """Of M, A and F in the coordinates of the states."""
-        tau = observed.tau
         multistep = propagator(mass, A0 * mass + tau * transport, tau * load, parity)
         stage = propagator(mass, mass + tau / 2 * transport, tau / 2 * load, parity)
-        return cls(observed, *multistep, *stage, sensors, reaction)
+        return cls(observed, tau, *multistep, *stage, sensors, reaction)
+
+    @property
+    def last(self) -> int:
+        """The last step that is observed, where time ends."""
+        return max(self.observed)

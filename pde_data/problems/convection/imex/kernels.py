@@ -1,4 +1,4 @@
-"""Compiled inner loop of the production route: reaction at the nodes, then a linear combination of the history.
+"""Compiled inner loop of the fast solver: reaction at the nodes, then a linear combination of the history.
 
 Arrays are sample-major, so that a row with its history and its table stay in the first cache.
 """

@@ -1,4 +1,14 @@
-"""A block of samples, with any tangents, taken forward in time (the scheme is in scheme.py)."""
+"""A block of samples, with any tangents, taken forward in time, and the discrete adjoint, which goes backwards.
+
+The scheme is in scheme.py. For a functional J of the observables, λ_m and μ_m are the derivatives of J by the state
+U_m and by its reaction R_m = r(U_m). A step U_{m+1} = P (Σ_i −a_i U_{m+1−i} + τ b_i R_{m+1−i}) + const is passed in
+the reverse direction by
+
+    w = Pᵀ λ_{m+1},   λ_{m+1−i} −= a_i w,   μ_{m+1−i} += τ b_i w,   λ_m += r'(U_m)ᵀ μ_m,
+
+and μ_m, at U_m, gives the derivative by the reaction itself, that is, by the coefficients of its table. These are
+linear in the parameters, so one sweep costs the same for any number of them. All rows are samples.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +20,9 @@ from gnvpro.pde_data.problems.convection.imex.scheme import (
     STAGE_SLOTS,
     STAGE_TIMES,
     K,
-    multistep_weights,
-    stage_weights,
+    Slots,
+    multistep_slots,
+    stage_slots,
 )
 from gnvpro.surrogate.spaces import Array
 
@@ -19,10 +30,7 @@ from gnvpro.surrogate.spaces import Array
 def march(equations: DiscreteEquations, block: Block, visited: list[Array] | None = None) -> tuple[Array, Array]:
     """Observables (samples, 1 + directions, n_out), and the last state (samples, size).
 
-    Parameters
-    ----------
-    visited
-        Receives every state (samples, size) that a reaction is evaluated at, stages included, in this order.
+    `visited`: receives every state (samples, size) that a reaction is evaluated at, stages included, in this order.
     """
     # A sample that blows up becomes infinite, then NaN, in its own row; its status says so.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -34,22 +42,19 @@ class _March:
 
     def __init__(self, equations: DiscreteEquations, block: Block, visited: list[Array] | None) -> None:
         self.equations, self.block, self.visited = equations, block, visited
-        self.times = equations.observed
         sensors, size = equations.sensors.shape
         self.combined = np.empty((block.rows, size))
-        self.observed = np.full((block.rows, len(self.times.steps), sensors), np.nan)
+        self.observed = np.full((block.rows, len(equations.observed), sensors), np.nan)
 
     def run(self) -> tuple[Array, Array]:
-        equations, tau, last = self.equations, self.times.tau, self.times.last
+        equations, tau, last = self.equations, self.equations.tau, self.equations.last
         samples, directions = self.block.table_tangent.shape[:2]
-        # Slots 0 … K−1 hold the last K states and slots K … 2K−1 their reactions, both cyclically.
         history = np.zeros((2 * K, *self.combined.shape))
         for step in range(1, min(K, last + 1)):
             self._start(history, step)
             self._observe(step, history[step])
         for step in range(K, last + 1):
-            newest = (step - 1) % K
-            self._advance(history, newest, K + newest, multistep_weights(step, tau), self.combined, (step - 1) * tau)
+            self._advance(history, multistep_slots(step, tau), self.combined, (step - 1) * tau)
             state = history[step % K]
             equations.multistep.apply(self.combined, state)
             state[:samples] += equations.multistep_load
@@ -61,22 +66,81 @@ class _March:
 
     def _start(self, history: Array, step: int) -> None:
         """One Runge–Kutta step from state `step` − 1 to state `step`; stores the reaction of the former."""
-        equations, tau, samples = self.equations, self.times.tau, len(self.block.table)
+        equations, tau, samples = self.equations, self.equations.tau, len(self.block.table)
         stages = np.zeros((STAGE_SLOTS, *self.combined.shape))
         stages[0] = history[step - 1]
         for i in range(4):
             right = stages[9 + i] if i < 3 else self.combined
-            self._advance(stages, i, 5 + i, stage_weights(i, tau), right, (step - 1 + STAGE_TIMES[i]) * tau)
+            self._advance(stages, stage_slots(i, tau), right, (step - 1 + STAGE_TIMES[i]) * tau)
             equations.stage.apply(right, stages[1 + i])
             stages[1 + i, :samples] += equations.stage_load
         history[step] = stages[4]
         history[K + step - 1] = stages[5]
 
-    def _advance(self, stack: Array, state: int, reaction: int, weights: Array, out: Array, time: float) -> None:
+    def _advance(self, stack: Array, slots: Slots, out: Array, time: float) -> None:
         if self.visited is not None:
-            self.visited.append(stack[state, : len(self.block.table)].copy())
-        self.equations.reaction.advance(self.block, stack, state, reaction, weights, out, time)
+            self.visited.append(stack[slots.state, : len(self.block.table)].copy())
+        self.equations.reaction.advance(self.block, stack, slots, out, time)
 
     def _observe(self, step: int, state: Array) -> None:
-        if step in self.times.steps:
-            self.observed[:, self.times.steps[step]] = state @ self.equations.sensors.T
+        if step in self.equations.observed:
+            self.observed[:, self.equations.observed[step]] = state @ self.equations.sensors.T
+
+
+def sweep_back(equations: DiscreteEquations, y: Array, weights: Array) -> Array:
+    """Derivative of <weights, observables> by the parameters: (n, n_in), (n, n_out) -> (n, n_in).
+
+    NaN for samples that leave the table or become infinite.
+    """
+    table = equations.reaction.table
+    visited: list[Array] = []
+    block = Block.of(table, y)
+    observables = march(equations, block, visited)[0][:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        sweep = _Sweep(equations, block, visited, weights)
+        sweep.run()
+        gradient = table.pull_back(sweep.gradient)
+    failed = (block.outside > 0) | ~np.isfinite(observables).all(axis=1)
+    return np.where(failed[:, None], np.nan, gradient)
+
+
+class _Sweep:
+    """One block of samples on its way back; uses up the states that were visited."""
+
+    def __init__(self, equations: DiscreteEquations, block: Block, visited: list[Array], weights: Array) -> None:
+        self.equations, self.block, self.visited = equations, block, visited
+        self.seeds = weights.reshape(len(weights), len(equations.observed), -1)
+        self.gradient = np.zeros_like(block.table)
+
+    def run(self) -> None:
+        last, tau = self.equations.last, self.equations.tau
+        # λ and μ of the last K states, in the slots that the states and their reactions have on the way forward.
+        bars = np.zeros((2 * K, *self.visited[0].shape))
+        passed = np.empty(self.visited[0].shape)
+        for step in range(last, K - 1, -1):
+            here = step % K
+            self._add_seeds(step, bars[here])
+            self.equations.multistep.apply_transposed(bars[here], passed)
+            bars[here] = 0.0  # from now on the slot is that of state step − K
+            self._retreat(bars, multistep_slots(step, tau), passed)
+        for step in range(min(K - 1, last), 0, -1):
+            self._add_seeds(step, bars[step])
+            self._start(bars, step)
+
+    def _start(self, bars: Array, step: int) -> None:
+        """Back over the Runge–Kutta step from state `step` − 1 to state `step`."""
+        stages, passed = np.zeros((STAGE_SLOTS, *bars.shape[1:])), np.empty(bars.shape[1:])
+        stages[4], stages[5] = bars[step], bars[K + step - 1]
+        for i in range(3, -1, -1):
+            self.equations.stage.apply_transposed(stages[1 + i], passed)
+            if i < 3:
+                passed += stages[9 + i]
+            self._retreat(stages, stage_slots(i, self.equations.tau), passed)
+        bars[step - 1] += stages[0]
+
+    def _retreat(self, bars: Array, slots: Slots, passed: Array) -> None:
+        self.equations.reaction.retreat(self.block, bars, slots, passed, self.visited.pop(), self.gradient)
+
+    def _add_seeds(self, step: int, bar: Array) -> None:
+        if step in self.equations.observed:
+            bar += self.seeds[:, self.equations.observed[step]] @ self.equations.sensors

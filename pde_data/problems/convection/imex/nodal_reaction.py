@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.convection.imex import kernels
 from gnvpro.pde_data.problems.convection.imex.propagator import Parity
+from gnvpro.pde_data.problems.convection.imex.scheme import Slots
 from gnvpro.pde_data.problems.convection.reactions import ReactionTable
 from gnvpro.surrogate.spaces import Array
 
@@ -52,93 +52,24 @@ class Block:
         return len(self.table) * (1 + self.table_tangent.shape[1])
 
 
-class Reaction(Protocol):
-    """The explicit part of a step, in whatever coordinates the states have."""
-
-    @property
-    def table(self) -> ReactionTable:
-        """What the reaction of a sample is read from."""
-        ...
-
-    def advance(
-        self, block: Block, stack: Array, state: int, reaction: int, weights: Array, out: Array, time: float
-    ) -> None:
-        """Evaluate the reaction of a slot of the history, then combine the history (`kernels.advance`)."""
-        ...
-
-    def retreat(
-        self,
-        block: Block,
-        bars: Array,
-        state: int,
-        reaction: int,
-        weights: Array,
-        bar: Array,
-        visited: Array,
-        gradient: Array,
-    ) -> None:
-        """The transpose of `advance` (`kernels.retreat`)."""
-        ...
-
-
 @dataclass(frozen=True)
 class NodalReaction:
     """The reaction term at the nodes, of states in parity coordinates.
 
-    Attributes
-    ----------
-    forcing
-        Is added to the reaction: a known solution can be manufactured.
+    `forcing`: is added to the reaction: a known solution can be manufactured.
     """
 
     table: ReactionTable
     parity: Parity
     forcing: Forcing | None = None
 
-    def advance(
-        self, block: Block, stack: Array, state: int, reaction: int, weights: Array, out: Array, time: float
-    ) -> None:
-        """See `Reaction`: by `kernels.advance`."""
-        kernels.advance(
-            stack,
-            state,
-            reaction,
-            weights,
-            out,
-            self.parity.pairs,
-            block.table,
-            block.table_tangent,
-            self.table.lower,
-            self.table.step,
-            self._forced(time),
-            block.outside,
-        )
+    def advance(self, block: Block, stack: Array, slots: Slots, out: Array, time: float) -> None:
+        """Evaluate the reaction of a slot of the stack, then combine the stack (`kernels.advance`)."""
+        forced = np.zeros(len(self.parity.order)) if self.forcing is None else self.forcing(time)[self.parity.order]
+        tables = block.table, block.table_tangent, self.table.lower, self.table.step
+        kernels.advance(stack, *slots, out, self.parity.pairs, *tables, forced, block.outside)
 
-    def retreat(
-        self,
-        block: Block,
-        bars: Array,
-        state: int,
-        reaction: int,
-        weights: Array,
-        bar: Array,
-        visited: Array,
-        gradient: Array,
-    ) -> None:
-        """See `Reaction`: by `kernels.retreat`."""
-        kernels.retreat(
-            bars,
-            state,
-            reaction,
-            weights,
-            bar,
-            visited,
-            self.parity.pairs,
-            block.table,
-            self.table.lower,
-            self.table.step,
-            gradient,
-        )
-
-    def _forced(self, time: float) -> Array:
-        return np.zeros(len(self.parity.order)) if self.forcing is None else self.forcing(time)[self.parity.order]
+    def retreat(self, block: Block, bars: Array, slots: Slots, bar: Array, visited: Array, gradient: Array) -> None:
+        """The transpose of `advance` (`kernels.retreat`)."""
+        table = block.table, self.table.lower, self.table.step
+        kernels.retreat(bars, *slots, bar, visited, self.parity.pairs, *table, gradient)

@@ -1,4 +1,4 @@
-"""A reduced model of the production route: the same equations, Galerkin-projected on a few modes.
+"""A reduced model of the fast solver: the same equations, Galerkin-projected on a few modes.
 
 The modes are those of a proper orthogonal decomposition of states that the full route visits at parameters which are
 in no data set. States are then coordinates a of U = Φ a, with Φᵀ M Φ = 1, and the equations are
@@ -15,20 +15,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg as la
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations
 from gnvpro.pde_data.problems.convection.imex.march import march
-from gnvpro.pde_data.problems.convection.imex.modes import Modes
 from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block, NodalReaction
 from gnvpro.pde_data.problems.convection.imex.propagator import Parity
+from gnvpro.pde_data.problems.convection.imex.scheme import Slots
 from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
-from gnvpro.pde_data.problems.convection.reactions import ReactionTable
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
-_NO_WEIGHTS = np.zeros(0)
+# At the nodes nothing is combined.
+_SLOTS = Slots(0, 1, np.zeros(0))
 
 
 def reduced_solver(full: ImexSolver, y: Array, count: int) -> ImexSolver:
@@ -43,14 +44,9 @@ def reduced_solver(full: ImexSolver, y: Array, count: int) -> ImexSolver:
     count
         Number of modes, of even and odd ones together.
 
-    Raises
-    ------
-    ValueError
-        A solution at `y` that fails, or more modes than these solutions have.
+    Raises ValueError: a solution at `y` that fails, or more modes than these solutions have.
     """
     system, nodal = full.system, full.equations.reaction
-    if not isinstance(nodal, NodalReaction):
-        raise TypeError("expected the solver of the full route, got a reduced one")
     # One thread, so that every process makes the same bits.
     with threadpool_limits(limits=1):
         mass = full.to_nodes.T @ system.mass @ full.to_nodes
@@ -59,61 +55,96 @@ def reduced_solver(full: ImexSolver, y: Array, count: int) -> ImexSolver:
         transport, load = sp.csr_array(to_nodes.T @ (system.transport @ to_nodes)), to_nodes.T @ system.load
         equations = DiscreteEquations.of(
             full.equations.observed,
+            full.equations.tau,
             sp.csr_array(sp.eye_array(count)),
             transport,
             load,
             Parity.none(count),
             np.asarray(system.sensors @ to_nodes),
-            ModalReaction(nodal, modes),
+            ModalReaction(nodal.table, nodal.parity, nodal.forcing, modes=modes),
         )
     return ImexSolver(system, equations, to_nodes, full.width)
 
 
-@dataclass(frozen=True)
-class ModalReaction:
+class Modes:
+    """Φ in parity coordinates, where even and odd modes have entries in their own half only.
+
+    `matrix` (n, count): Φ itself, with Φᵀ M Φ = 1.
+    """
+
+    def __init__(self, mass: sp.csr_array, pairs: int, states: Array, count: int) -> None:
+        # M-orthonormal left singular vectors of the states S: with M = L Lᵀ, of Lᵀ S.
+        n = states.shape[1]
+        halves = [part for part in (slice(0, n - pairs), slice(n - pairs, n)) if part.stop > part.start]
+        vectors_and_sizes = []
+        for part in halves:
+            lower = la.cholesky(mass[part, part].toarray(), lower=True)
+            # There are far more states than nodes: they enter by the triangle of their QR factors, not squared.
+            vectors, sizes, _ = la.svd(np.linalg.qr(states[:, part] @ lower, mode="r").T)
+            vectors_and_sizes.append((la.solve_triangular(lower.T, vectors), sizes))
+        # The largest of both halves together.
+        ranked = np.sort(np.concatenate([sizes for _, sizes in vectors_and_sizes]))[::-1]
+        rank = int((ranked > 1e-12 * ranked[0]).sum())
+        if count > rank:
+            raise UsageError(f"expected at most {rank} modes, as many as the solutions have; got {count}")
+        self._expand, self._project, first = [], [], 0
+        self.matrix = np.zeros((n, count))
+        for part, (vectors, sizes) in zip(halves, vectors_and_sizes, strict=True):
+            kept = vectors[:, : int((sizes >= ranked[count - 1]).sum())]
+            columns = slice(first, first + kept.shape[1])
+            self.matrix[part, columns], first = kept, columns.stop
+            self._expand.append((columns, part, np.ascontiguousarray(kept.T)))
+            self._project.append((part, columns, np.ascontiguousarray(mass[part, part] @ kept)))
+
+    def expand(self, a: Array, out: Array) -> None:
+        """Φ a: (rows, modes) to (rows, n)."""
+        _multiply(a, self._expand, out)
+
+    def project(self, r: Array, out: Array) -> None:
+        """Φᵀ M r: (rows, n) to (rows, modes)."""
+        _multiply(r, self._project, out)
+
+    def expand_transposed(self, bar: Array, out: Array) -> None:
+        """The transpose of `expand`."""
+        _multiply(bar, [(to, source, block.T) for source, to, block in self._expand], out)
+
+    def project_transposed(self, bar: Array, out: Array) -> None:
+        """The transpose of `project`."""
+        _multiply(bar, [(to, source, block.T) for source, to, block in self._project], out)
+
+
+def _multiply(rows: Array, blocks: list[tuple[slice, slice, Array]], out: Array) -> None:
+    for source, to, block in blocks:
+        np.matmul(rows[:, source], block, out=out[:, to])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalReaction(NodalReaction):
     """Of states in the coordinates of the modes: at the nodes, between two products with the modes."""
 
-    nodal: NodalReaction
     modes: Modes
 
-    @property
-    def table(self) -> ReactionTable:
-        """That at the nodes."""
-        return self.nodal.table
-
-    def advance(
-        self, block: Block, stack: Array, state: int, reaction: int, weights: Array, out: Array, time: float
-    ) -> None:
-        """The history is combined in the coordinates of the modes."""
+    def advance(self, block: Block, stack: Array, slots: Slots, out: Array, time: float) -> None:
+        """The stack is combined in the coordinates of the modes."""
         nodal = self._scratch(block, block.rows)
-        self.modes.expand(stack[state], nodal[0])
-        self.nodal.advance(block, nodal, 0, 1, _NO_WEIGHTS, nodal[0, :, :0], time)
-        self.modes.project(nodal[1], stack[reaction])
-        np.dot(weights, stack.reshape(len(stack), -1), out=out.reshape(-1))
+        self.modes.expand(stack[slots.state], nodal[0])
+        super().advance(block, nodal, _SLOTS, nodal[0, :, :0], time)
+        self.modes.project(nodal[1], stack[slots.reaction])
+        np.dot(slots.weights, stack.reshape(len(stack), -1), out=out.reshape(-1))
 
-    def retreat(
-        self,
-        block: Block,
-        bars: Array,
-        state: int,
-        reaction: int,
-        weights: Array,
-        bar: Array,
-        visited: Array,
-        gradient: Array,
-    ) -> None:
+    def retreat(self, block: Block, bars: Array, slots: Slots, bar: Array, visited: Array, gradient: Array) -> None:
         """The transpose of `advance`."""
-        bars += weights[:, None, None] * bar
+        bars += slots.weights[:, None, None] * bar
         nodal = self._scratch(block, len(visited))
         at = block.scratch.setdefault("at", np.empty(nodal.shape[1:]))
         self.modes.expand(visited, at)
         nodal[0] = 0.0
-        self.modes.project_transposed(bars[reaction], nodal[1])
-        bars[reaction] = 0.0
-        self.nodal.retreat(block, nodal, 0, 1, _NO_WEIGHTS, nodal[0, :, :0], at, gradient)
+        self.modes.project_transposed(bars[slots.reaction], nodal[1])
+        bars[slots.reaction] = 0.0
+        super().retreat(block, nodal, _SLOTS, nodal[0, :, :0], at, gradient)
         passed = np.empty_like(visited)
         self.modes.expand_transposed(nodal[0], passed)
-        bars[state] += passed
+        bars[slots.state] += passed
 
     def _scratch(self, block: Block, rows: int) -> Array:
         """A state and a reaction at the nodes, in parity coordinates."""

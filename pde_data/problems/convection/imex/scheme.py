@@ -1,4 +1,4 @@
-"""The time stepping of the production route: implicit–explicit, in the coefficients of a history of states.
+"""The time stepping of the fast solver: implicit–explicit, in the coefficients of a history of states.
 
 SBDF4 (Ascher, Ruuth & Wetton 1995),
 
@@ -9,6 +9,8 @@ as accurate for typical parameters, but unstable for those near the corners of t
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,10 +27,29 @@ _ARS_EXPLICIT = ((1 / 2,), (11 / 18, 1 / 18), (5 / 6, -5 / 6, 1 / 2), (1 / 4, 7 
 STAGE_TIMES = (0.0, 1 / 2, 2 / 3, 1 / 2)
 
 
-def multistep_weights(step: int, tau: float) -> Array:
-    """Of the slots of the history, in the right-hand side of the step to state `step`."""
-    age = (step - 1 - np.arange(K)) % K
-    return np.concatenate([-_A[age], tau * _B[age]])
+class Slots(NamedTuple):
+    """One evaluation of the reaction in a stack of states and reactions, and the combination that follows it.
+
+    Attributes
+    ----------
+    state, reaction
+        Slots the state is read from and its reaction written to.
+    weights : (slots,)
+        Of the combination; none where nothing is to be combined.
+    """
+
+    state: int
+    reaction: int
+    weights: Array
+
+
+def multistep_slots(step: int, tau: float) -> Slots:
+    """In the history: slots 0 … K−1 hold the last K states and slots K … 2K−1 their reactions, both cyclically.
+
+    The combination is the right-hand side of the step to state `step`.
+    """
+    newest, age = (step - 1) % K, (step - 1 - np.arange(K)) % K
+    return Slots(newest, K + newest, np.concatenate([-_A[age], tau * _B[age]]))
 
 
 # Slots of a Runge–Kutta step: stage values u_0 … u_4 (u_0 the old state), their reactions r_0 … r_3, and right-hand
@@ -36,11 +57,11 @@ def multistep_weights(step: int, tau: float) -> Array:
 STAGE_SLOTS = 12
 
 
-def stage_weights(i: int, tau: float) -> Array:
-    """Of the slots of a Runge–Kutta step, in the right-hand side of stage `i` + 1."""
+def stage_slots(i: int, tau: float) -> Slots:
+    """In a Runge–Kutta step; the combination is the right-hand side of stage `i` + 1."""
     weights = np.zeros(STAGE_SLOTS)
     weights[0] = 1.0
     weights[5 : 6 + i] = tau * np.array(_ARS_EXPLICIT[i])
     weights[1 : 1 + i] = 2 * np.array(_ARS_IMPLICIT[i])
     weights[9 : 9 + i] = -2 * np.array(_ARS_IMPLICIT[i])
-    return weights
+    return Slots(i, 5 + i, weights)

@@ -1,7 +1,7 @@
-"""Production route: high-order elements, reaction at the nodes, implicit–explicit time stepping, many samples at once.
+"""The fast solver: high-order elements, reaction at the nodes, implicit–explicit time stepping, many samples at once.
 
 Transport is implicit and the same for all samples and steps: its propagator is built once (propagator.py). The
-reaction is explicit and read from a table (reaction.py). The scheme is SBDF4, started by ARS(4,4,3) (scheme.py).
+reaction is explicit and read from a table (reactions.py). The scheme is SBDF4, started by ARS(4,4,3) (scheme.py).
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
 from gnvpro.pde_data.problems.convection.forms import SemiDiscrete, assemble
-from gnvpro.pde_data.problems.convection.imex.adjoint import sweep_back
-from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations, Observed
-from gnvpro.pde_data.problems.convection.imex.march import march
+from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations
+from gnvpro.pde_data.problems.convection.imex.march import march, sweep_back
 from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block, NodalReaction
 from gnvpro.pde_data.problems.convection.imex.propagator import Parity
 from gnvpro.pde_data.problems.convection.imex.scheme import K
@@ -59,13 +58,10 @@ class ImexSolver:
     ) -> ImexSolver:
         """The full route: a coordinate for every node.
 
-        Parameters
-        ----------
-        forcing
-            Values at positions (n, 2) and a time, which are added to the reaction.
+        `forcing`: values at positions (n, 2) and a time, which are added to the reaction.
         """
         steps = coefficients.observation_steps(settings.steps)
-        observed = Observed({step: i for i, step in enumerate(steps)}, coefficients.final_time / settings.steps)
+        observed, tau = {step: i for i, step in enumerate(steps)}, coefficients.final_time / settings.steps
         system = assemble(coefficients, settings.cells, settings.degree, settings.element)
         parity = Parity.of(system)
         at_nodes = None if forcing is None else lambda time: forcing(system.nodes, time)
@@ -74,7 +70,7 @@ class ImexSolver:
         mass, transport = (sp.csr_array(to_nodes.T @ B @ to_nodes) for B in (system.mass, system.transport))
         sensors = np.asarray(system.sensors @ to_nodes)
         load = to_nodes.T @ system.load
-        equations = DiscreteEquations.of(observed, mass, transport, load, parity, sensors, reaction)
+        equations = DiscreteEquations.of(observed, tau, mass, transport, load, parity, sensors, reaction)
         return cls(system, equations, to_nodes, settings.width)
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
@@ -104,7 +100,7 @@ class ImexSolver:
         The transpose of `tangent`, of the discrete equations. NaN for samples that `solve` cannot solve.
         """
         out = np.empty_like(y)
-        size, last = self.equations.sensors.shape[1], self.equations.observed.last
+        size, last = self.equations.sensors.shape[1], self.equations.last
         fitting = TRAJECTORY_BYTES // (8 * size * (last + 4 * K))
         together = max(1, min(self.width, fitting))
         for start in range(0, len(y), together):

@@ -26,10 +26,7 @@ class BoundaryElements:
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out) of admissible parameters (n, n_in).
 
-        Raises
-        ------
-        ArithmeticError
-            No degree is high enough.
+        Raises ArithmeticError: no degree is high enough.
         """
         return self.body.background + self._anomalous_by(self.oracle, self.body.parameters.require(y))
 
@@ -40,11 +37,11 @@ class BoundaryElements:
         previous, error = None, math.inf
         for degree in _DEGREES:
             oracle = EllipsoidOracle(body.semi_axis_ratio, body.background_conductivity, body.body_conductivity, degree)
-            found = self._anomalous_by(oracle, self._worst_bodies())
+            anomalous = self._anomalous_by(oracle, self._worst_bodies())
             if previous is not None:
-                change, norm = np.linalg.norm(found - previous, axis=1), np.linalg.norm(found, axis=1)
+                change, norm = np.linalg.norm(anomalous - previous, axis=1), np.linalg.norm(anomalous, axis=1)
                 error = float((change / np.maximum(norm, np.finfo(float).tiny)).max())
-            previous = found
+            previous = anomalous
             if error < _ERROR:
                 return oracle
         raise ArithmeticError(

@@ -1,4 +1,4 @@
-"""Plain route: second order in time, and agreement with the production route, on a short interval."""
+"""The reference solver: second order in time, and agreement with the fast one, on a short interval."""
 
 import numpy as np
 import pytest

@@ -181,7 +181,7 @@ class TestDerivatives:
 
 
 def test_another_mesh_is_named_as_such_where_a_data_set_is_refused():
-    from gnvpro.pde_data.storage.recipe import Recipe
+    from gnvpro.pde_data.storage.provenance import Recipe
 
     coarse, fine = (Recipe.of(Resistivity(mesh=mesh), 10, 0, 32, "random") for mesh in ("coarse", "fine"))
     assert "options.mesh coarse there, fine asked" in str(coarse.difference(fine))

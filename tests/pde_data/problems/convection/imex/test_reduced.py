@@ -128,7 +128,7 @@ class TestSolve:
         monkeypatch.setattr(Parity, "of", lambda system: Parity.none(len(system.nodes)))
         problem = small(81)
         np.testing.assert_allclose(problem.evaluate(y), expected, rtol=1e-8)
-        assert problem._solver.equations.reaction.nodal.parity.pairs == 0
+        assert problem._solver.equations.reaction.parity.pairs == 0
 
     def test_more_modes_than_the_solutions_have(self):
         few = ConvectionDiffusionReaction(

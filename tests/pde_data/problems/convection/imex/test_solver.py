@@ -1,4 +1,4 @@
-"""Production route: orders against a manufactured solution, and its propagators."""
+"""The fast solver: orders against a manufactured solution, and its propagators."""
 
 import numpy as np
 import pytest
