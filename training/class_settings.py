@@ -84,8 +84,8 @@ class ClassSettings(FitSettings):
         """These settings with every None replaced by what it stands for."""
         paper_network, paper_features = self.network == "paper", not SpectralSteps.named(self.features).per_band
 
-        def default[T](given: T | None, usual: T) -> T:
-            return usual if given is None else given
+        def default[T](value: T | None, usual: T) -> T:
+            return usual if value is None else value
 
         return replace(
             self,

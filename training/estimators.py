@@ -320,7 +320,8 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
 
     def predict(self, X: Any) -> NDArray:
         """The likeliest class, (n,)."""
-        return self.classes_[self._outputs(X).argmax(1)]
+        outputs = self._outputs(X)  # first: without a fit there are no classes
+        return self.classes_[outputs.argmax(1)]
 
     def predict_proba(self, X: Any) -> NDArray:
         """Probabilities, (n, n_classes), in the order of `classes_`."""

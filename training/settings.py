@@ -13,13 +13,12 @@ from annotated_types import Ge, Gt
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.shape import coarsest_steps, half_of
-from gnvpro.training.candidates import Candidate
 from gnvpro.training.fit_settings import FitSettings
 
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
 DEFAULT_BUDGET = 3200.0
 QUICK_BUDGET = 500.0
-QUICK = Candidate((9, 24, 24, 48), 0.1)
+QUICK_WIDTHS, QUICK_GAIN = (9, 24, 24, 48), 0.1
 PATIENCE = 2000.0
 # Targets below this fraction of their largest singular value are dropped; polynomials resolve smaller ones.
 COMPRESSION, POLYNOMIAL_COMPRESSION = 1e-6, 1e-8

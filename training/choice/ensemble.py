@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork, mean_of
 from gnvpro.surrogate.networks.dense import DenseNetwork
-from gnvpro.training.candidates import Candidate
+from gnvpro.training.choice.candidates import Candidate
 from gnvpro.training.choice.race import Entry
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.solvers.protocol import Status
@@ -51,16 +51,16 @@ def further_members(
     """
     rivals = [entry.candidate for entry in entries if not entry.candidate.polynomial]
     runner_up = next((candidate for candidate in rivals if candidate != winner.candidate), winner.candidate)
-    found, work = [winner], winner.fit.objective.meter.total
+    trained, work = [winner], winner.fit.objective.meter.total
     for j in range(1, members):
-        if found[-1].fit.status is Status.interrupted:
+        if trained[-1].fit.status is Status.interrupted:
             break
         # The race may err on the first place, so the second gets one run to the end; from then on the better of both.
-        best = min(found, key=lambda entry: entry.fit.best.validation_error)
+        best = min(trained, key=lambda entry: entry.fit.best.validation_error)
         candidate = runner_up if j == 1 else best.candidate
-        found.append(Entry(candidate, start(candidate, j)))
-        found[-1].fit.advance(work, on_step)
-    return found
+        trained.append(Entry(candidate, start(candidate, j)))
+        trained[-1].fit.advance(work, on_step)
+    return trained
 
 
 def average(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gnvpro.training.candidates import Candidate
+from gnvpro.training.choice.candidates import Candidate
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.solvers.protocol import Status
 

@@ -145,12 +145,12 @@ class Checkpoint:
                 path.unlink()
 
 
-def restored_fit(given: Stored, fit: Fit) -> FitState:
+def restored_fit(content: Stored, fit: Fit) -> FitState:
     """The state that a fit, made with the same arguments, is to take up; its solver knows the type of its own."""
     like = fit.point.theta
-    state: FitState = restored(FitState, given, like)
+    state: FitState = restored(FitState, content, like)
     solver = getattr(fit.solver, "state", None)
-    return replace(state, solver=restored(type(solver), Stored(state.solver, given.tensors), like))
+    return replace(state, solver=restored(type(solver), Stored(state.solver, content.tensors), like))
 
 
 def _serialised(state: Stored) -> bytes:

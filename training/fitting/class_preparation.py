@@ -50,18 +50,18 @@ class ClassPreparation:
 
     def problem(self) -> Problem:
         """The training from the initial weights of the seed."""
-        given, n_classes = self.settings, len(self.split.class_names)
+        settings, n_classes = self.settings, len(self.split.class_names)
         inputs, labels = self.tensors("train")
         reduced = reduced_cross_entropy(
             self.network,
             inputs,
-            one_hot(labels, n_classes, given.label_smoothing or 0.0),
-            row_weights=class_weights(labels, n_classes, given.class_weight_power),
-            alpha_w=given.alpha_w,
+            one_hot(labels, n_classes, settings.label_smoothing or 0.0),
+            row_weights=class_weights(labels, n_classes, settings.class_weight_power),
+            alpha_w=settings.alpha_w,
             alpha_theta=self._regulariser,
-            curvature=given.curvature,
+            curvature=settings.curvature,
         )
-        theta = self.network.initial(given.seed).to(device=self.device, dtype=self._dtype)
+        theta = self.network.initial(settings.seed).to(device=self.device, dtype=self._dtype)
         return Problem(reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name)))
 
     def classifier(self, theta: Tensor, weights: Tensor) -> Classifier:

@@ -15,7 +15,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.trust.trust import trust_rows
-from gnvpro.training.fitting.records import Record
+from gnvpro.training.fitting.fit import Record
 
 
 class _TrainedModel(Result):

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.fitting.checkpoint import Checkpoint
-from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.fit import Fit, Record
 from gnvpro.training.fitting.methods import Problem, Setting, fit_by
-from gnvpro.training.fitting.records import Record
 from gnvpro.training.solvers.protocol import Status
 
 

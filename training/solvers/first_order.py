@@ -19,8 +19,7 @@ from torch.optim.sgd import sgd
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.acceptance import INNER_SHARE
-from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
+from gnvpro.training.solvers.protocol import INNER_SHARE, Status, Step, StoppingTest
 
 
 @dataclass(frozen=True)

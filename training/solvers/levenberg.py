@@ -14,8 +14,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.acceptance import try_step
-from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
+from gnvpro.training.solvers.protocol import Status, Step, StoppingTest, try_step
 
 # The matrix of 4000 weights has 128 MB and takes seconds to factorise.
 MAX_WEIGHTS = 4000

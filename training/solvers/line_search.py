@@ -12,7 +12,7 @@ from gnvpro.surrogate.objectives.protocol import Point
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
 MAX_TRIALS = 20
-# As `gnvpro.training.solvers.acceptance.INNER_SHARE`. A search along one line asks less of W than the ratio of a trust
+# As `gnvpro.training.solvers.protocol.INNER_SHARE`. A search along one line asks less of W than the ratio of a trust
 # region: Indian Pines ends alike from 1e-3 to 1e-1 (docs/method.md), and the solves cost less.
 INNER_SHARE = 0.05
 
