@@ -267,12 +267,8 @@ class GNvproRegressor(RegressorMixin, _Estimator):
 class GNvproClassifier(ClassifierMixin, _Estimator):
     """Classification by a tanh network whose last layer, a multinomial regression, is eliminated.
 
-    Parameters and attributes are those of `GNvproRegressor`; `alpha_w` must be positive here, the loss is
-    cross-entropy, and held-out samples are drawn class by class.
-
-    Attributes
-    ----------
-    classes_ : (n_classes,)
+    Parameters and attributes are those of `GNvproRegressor`, and `classes_` (n_classes,); `alpha_w` must be positive here,
+    the loss is cross-entropy, and held-out samples are drawn class by class.
     """
 
     classes_: NDArray

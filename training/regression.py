@@ -204,15 +204,7 @@ class Regression:
     def _training(
         self, best: Fit, frame: Frame, choice: dict[str, Any], surrogate: Surrogate | None = None
     ) -> Training:
-        """The model with its errors, bands and record, and the histories of the fits.
-
-        Parameters
-        ----------
-        choice
-            What was chosen and why, for the record.
-        surrogate
-            Where the model is another than that of the best fit.
-        """
+        """The model (`surrogate`, or that of the best fit) with errors, bands and record, and the histories of the fits."""
         train, iterate = self._split.train, best.best
         surrogate = surrogate or self._prepared.surrogate(best.network, iterate.theta, iterate.weights, frame)
         errors = self._errors(surrogate, ("train", "validation", "test"))

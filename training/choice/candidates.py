@@ -9,16 +9,9 @@ from gnvpro.training.settings import QUICK_GAIN, QUICK_WIDTHS, TrainSettings
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the race chooses.
+    """What the race chooses: widths of dense layers, gain of the inputs, L-BFGS in the Kronecker metric or without.
 
-    Attributes
-    ----------
-    widths, gain
-        Of the dense layers, and of the inputs.
-    metric
-        L-BFGS gets the Kronecker metric.
-    polynomial
-        W also acts on polynomials of the parameters.
+    With `polynomial` W also acts on polynomials of the parameters.
     """
 
     widths: tuple[int, ...]

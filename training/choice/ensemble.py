@@ -21,13 +21,7 @@ from gnvpro.training.solvers.protocol import Status
 
 
 class Averaged(NamedTuple):
-    """The mean of the best networks: what `Surrogate.assemble` wants, and how it was chosen.
-
-    Attributes
-    ----------
-    validation_errors
-        Of the mean of the best network, the best two, and so on.
-    """
+    """The mean of the best networks, and the validation errors of the mean of the best one, the best two, and so on."""
 
     network: ConcatenatedNetwork
     theta: Tensor
@@ -42,13 +36,7 @@ def further_members(
     start: Callable[[Candidate, int], Fit],
     on_step: Callable[[Fit], None] | None,
 ) -> list[Entry]:
-    """The winner and further networks from other seeds, each trained with the winner's work.
-
-    Parameters
-    ----------
-    start
-        Makes the fit of a candidate from the seed that is so many after the first.
-    """
+    """The winner and further networks, each trained with the winner's work; `start(candidate, j)` begins at seed + j."""
     rivals = [entry.candidate for entry in entries if not entry.candidate.polynomial]
     runner_up = next((candidate for candidate in rivals if candidate != winner.candidate), winner.candidate)
     trained, work = [winner], winner.fit.objective.meter.total
@@ -68,14 +56,9 @@ def average(
     reference_gain: float,
     validation_error: Callable[[ConcatenatedNetwork, Tensor, Tensor], float],
 ) -> Averaged:
-    """The mean of the best k members, k chosen on validation.
+    """The mean of the best k members, k chosen by the validation error of (network, theta, W).
 
-    Parameters
-    ----------
-    reference_gain
-        The gain of the frame in which the mean will be evaluated.
-    validation_error
-        Of a network, its theta and W.
+    `reference_gain` is the gain of the frame in which the mean will be evaluated.
     """
     ordered = sorted(members, key=lambda entry: entry.fit.best.validation_error)
     means = []

@@ -53,7 +53,8 @@ class PolynomialFeatures:
 def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) -> PolynomialFeatures | None:
     """The basis of least leave-one-out error, with an amplitude where that lowers it.
 
-    Anisotropy and degree are searched in full, powers of the parameters one after the other before.
+    Anisotropy and degree are searched in full, powers of the parameters one after the other before. None where no basis
+    fits: too few samples, too many parameters, or a parameter that does not vary.
 
     Parameters
     ----------
@@ -61,10 +62,6 @@ def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) 
         Observables less the background.
     row_weights : (n,)
         Of the samples in the error, in the unit of the observables: 1 / ||anomalous|| when the error is relative.
-
-    Returns
-    -------
-    None where no basis fits: too few samples, too many parameters, or a parameter that does not vary.
     """
     n_parameters = parameters.shape[1]
     if n_parameters > MAX_PARAMETERS or len(parameters) < FEWEST_SAMPLES or not (np.ptp(parameters, axis=0) > 0).all():

@@ -73,12 +73,7 @@ def identity_of(split: Split, settings: TrainSettings, module: nn.Module | None)
 class Checkpoint:
     """A folder that a run is put aside in, every so many work units.
 
-    Parameters
-    ----------
-    every
-        Work units between writes.
-    identity
-        Of the run, see `identity_of`; a checkpoint of another run is refused.
+    `every` counts work units between writes; a checkpoint of a run with another `identity` (`identity_of`) is refused.
 
     Raises
     ------

@@ -29,10 +29,7 @@ PAPER_WIDTH, PAPER_STEPS, PAPER_TIME = 32, 3, 4.0
 class ClassPreparation:
     """The data of one training of a classifier, with the features and the network of its settings.
 
-    Raises
-    ------
-    UsageError
-        A device that cannot be used, or data whose features cannot be made.
+    Raises a `UsageError` for a device that cannot be used, or data that the features do not suit.
     """
 
     def __init__(self, split: LabelledSplit, settings: ClassSettings) -> None:

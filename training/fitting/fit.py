@@ -22,7 +22,7 @@ from gnvpro.training.solvers.protocol import Resumable, Solver, Status, Step
 
 @dataclass(frozen=True)
 class Record:
-    """One line of history; errors are measured only where validation was looked at."""
+    """One line of history; errors are None where they were not measured."""
 
     stage: str
     iteration: int
@@ -56,7 +56,7 @@ class Iterate:
 
     @property
     def network_weights(self) -> Tensor:
-        """Another name of theta, that of points."""
+        """Theta, by the name that points use."""
         return self.theta
 
     @property
@@ -66,7 +66,7 @@ class Iterate:
 
 
 class End(NamedTuple):
-    """What others saw of a fit where an `advance` ended."""
+    """What callers could read of a fit when an `advance` ended."""
 
     status: Status
     forward: float
@@ -103,7 +103,7 @@ class Fit:
     stage
         Label in the history.
     time_validation
-        Whether looking at validation and training errors is on the clock. A comparison of methods that look at different
+        Whether measuring validation and training errors is on the clock. A comparison of methods that measure at different
         intervals takes it off, for all alike; passes over the training set that a solver asks for are always on it.
     choose_beyond_budget
         Whether an iterate may be chosen that the last iteration reached after the budget was spent.
@@ -194,13 +194,7 @@ class Fit:
         return self._iteration, len(self._ends), int(self._is_advancing)
 
     def state(self) -> FitState:
-        """All that the rest of the run depends on, for `restore`.
-
-        Raises
-        ------
-        UsageError
-            The solver cannot be resumed.
-        """
+        """All that the rest of the run depends on, for `restore`; a `UsageError` where the solver cannot be resumed."""
         if self._restored is not None:
             return self._restored
         if not isinstance(self.solver, Resumable):
@@ -211,7 +205,7 @@ class Fit:
         )  # fmt: skip
 
     def restore(self, state: FitState) -> None:
-        """Become the fit whose state this is, made with the same arguments.
+        """Become the fit of the same arguments whose state this is.
 
         The run repeats its advances from the first one on. Those that were finished only show what was seen at their end;
         the next one goes on where the state was taken. The inner problem is solved again at the state's theta, so the bits

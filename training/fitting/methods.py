@@ -37,8 +37,7 @@ ALPHA, SOLVED = "alpha", "solved"
 class Problem:
     """The prepared data of one training of one network: all that a method needs.
 
-    `gnvpro.training.fitting.preparation.Preparation` makes it from samples,
-    `gnvpro.training.fitting.class_preparation.ClassPreparation` from labelled ones; any tensors will do.
+    `Preparation.problem` prepares it from samples, `ClassPreparation.problem` from labelled ones; any tensors will do.
 
     Attributes
     ----------
@@ -47,7 +46,7 @@ class Problem:
     theta : (n_theta,)
         First weights of the network.
     measures
-        Of a set's name, `train`, `validation` or `test`: the loss and error of its samples, scaled like the objective's.
+        Loss and error of the samples of a set: `train`, `validation` or `test`.
     """
 
     reduced: ReducedObjective

@@ -19,7 +19,7 @@ from gnvpro.training.fitting.fit import Record
 
 
 class _TrainedModel(Result):
-    """A model and the history of its training; printed, it says how good it is, what it cost and why it was chosen."""
+    """A model and the history of its training."""
 
     history: list[Record]
 

@@ -28,12 +28,7 @@ def wolfe_search(start: Point, direction: Tensor, growth: float) -> LineStep | N
     """A step with sufficient decrease and, where `MAX_TRIALS` find one, curvature.
 
     Where no trial meets the curvature condition, the last one with sufficient decrease is kept. None where the direction
-    does not descend, or no trial decreased enough.
-
-    Parameters
-    ----------
-    growth
-        Factor of the length as long as no upper end of the bracket is known.
+    does not descend, or no trial decreased enough. The length grows by `growth` until the bracket has an upper end.
     """
     slope = float(start.gradient @ direction)
     if not slope < 0:

@@ -51,7 +51,7 @@ class Solver(Protocol):
     """Minimises an objective. Holds its own memory, so one solver serves one fit."""
 
     name: str
-    # Iterations between looks at the validation data; a look costs about half an iteration of L-BFGS.
+    # Iterations between measurements of the validation error; one costs about half an iteration of L-BFGS.
     validation_interval: int
 
     def step(self, point: Point) -> Step:
@@ -64,7 +64,7 @@ class Resumable(Solver, Protocol):
     """A solver that can be put aside and taken up again with the same bits.
 
     `state` is a dataclass of what the next steps depend on besides the point, for `gnvpro.training.fitting.stored`; a solver
-    made with the same arguments becomes this one when it is given its state.
+    of the same arguments goes on as this one once it has its state.
     """
 
     state: Any

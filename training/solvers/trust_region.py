@@ -27,12 +27,8 @@ SMALLEST_RADIUS = 1e-13
 class TrustRegionKrylov:
     """Trust-region Gauss-Newton-Krylov as a `gnvpro.training.solvers.protocol.Solver`.
 
-    Parameters
-    ----------
-    size, tolerance
-        Of the Krylov basis: products per iteration at most, and the relative residual that ends it early.
-    metric
-        Measure steps in the Kronecker-factored metric, where the network shows its layers.
+    `size` and `tolerance` are those of the Krylov basis: products per iteration at most, and the relative residual that ends
+    it early. With `metric`, steps are measured in the Kronecker-factored one where the network shows its layers.
     """
 
     name = "varpro-krylov"
