@@ -73,7 +73,7 @@ def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool, option
     else:
         Console(highlight=False).print(outcome.text)
     if outcome.failure:
-        stderr.print(f"failed: {outcome.failure}", markup=False, soft_wrap=True)
+        stderr.print(f"failed: {as_typed(outcome.failure, options)}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_NUMERICAL_FAILURE)
 
 

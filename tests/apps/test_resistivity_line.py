@@ -43,7 +43,8 @@ def test_from_generation_to_report(gnvpro, tmp_path, monkeypatch):
     assert numbers["speedup_plain"] > 0
     assert json.loads((out / "comparison.json").read_text()) == numbers
     page = (out / "report.html").read_text()
-    for heading in ("Images of a typical sample", "Images of the worst sample", "Sweeps", "A rival without training"):
+    samples = ("the sample with the median error", "the worst sample")
+    for heading in (*(f"Images of {sample}" for sample in samples), "Sweeps", "Interpolation, which needs no training"):
         assert heading in page
     assert "Sensor curves" not in page
 

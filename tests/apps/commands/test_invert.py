@@ -1,7 +1,6 @@
 """`gnvpro invert` on a problem that is cheap to solve: what it answers, writes and refuses."""
 
 import json
-import re
 import sqlite3
 
 import arviz as az
@@ -126,8 +125,8 @@ def test_chains_that_do_not_agree_are_told(gnvpro, model, field, monkeypatch, ro
         assert 1.06 < found < 1.1
         assert ran.exit_code == 1
         assert f"the chains of {route} do not agree" in ran.stderr
-        option = "(`|--)draws" if route == "surrogate" else "(`|--)pde[_-]draws"
-        assert re.search(f"draw more with {option}", " ".join(ran.stderr.split()))
+        option = "--draws" if route == "surrogate" else "--pde-draws"
+        assert f"draw more with {option}" in " ".join(ran.stderr.split())
 
 
 def test_an_interrupted_run_goes_on_with_its_solves(gnvpro, model, field, tmp_path):
