@@ -26,25 +26,19 @@ DEFAULT_BUDGET, PAPER_BUDGET = 130.0, 500.0
 
 @dataclass(frozen=True)
 class ClassSettings(FitSettings):
-    """How to train a classifier.
+    """How to train a classifier by one of `CLASS_METHODS`. Beyond the help of its field:
 
     Attributes
     ----------
-    method
-        One of `CLASS_METHODS`, which trains by its usual setting.
     features
         `scaled`: spectra normalised, every feature standardised, brightness beside them. `paper`: normalised only.
         Others by name, as `gnvpro.surrogate.model.spectra.SpectralFeatures.named` takes them.
-    network
-        `dense` of these widths, or `paper`: the original study's residual network of width 32.
     curvature
         Of the Gauss-Newton methods, see `gnvpro.surrogate.objectives.reduced_cross_entropy`.
     alpha_opening, alpha_rest
         None: 1e-2 and 1e-3, where features are not standardised 1e-3 both.
     label_smoothing
         None: .1, for features that are not standardised 0.
-    class_weight_power
-        0 counts samples alike.
     budget
         None for 130, 500 for the paper's network.
     finish
@@ -84,8 +78,8 @@ class ClassSettings(FitSettings):
         """These settings with every None replaced by what it stands for."""
         paper_network, paper_features = self.network == "paper", not SpectralSteps.named(self.features).per_band
 
-        def default[T](given: T | None, usual: T) -> T:
-            return usual if given is None else given
+        def default[T](value: T | None, usual: T) -> T:
+            return usual if value is None else value
 
         return replace(
             self,

@@ -28,12 +28,7 @@ def train_classes(
     """Fit a classifier to `split.train`, chosen on `split.validation`; `split.test` is only reported.
 
     The same seed on the same machine gives the same weights. Ctrl-C ends the training with the best so far and status
-    `interrupted`.
-
-    Raises
-    ------
-    UsageError
-        A device or setting that does not exist or fit, or data whose features cannot be made.
+    `interrupted`. A device, setting or data that do not fit raise `UsageError`.
     """
     settings = (settings or ClassSettings()).resolved
     assert settings.budget is not None

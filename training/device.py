@@ -11,13 +11,7 @@ from gnvpro.surrogate.errors import UsageError
 
 
 def device_named(name: str) -> torch.device:
-    """The device, tried out.
-
-    Raises
-    ------
-    ValueError
-        No such device, none there, or one without float64.
-    """
+    """The device, tried out; a `UsageError` where there is none of that name, or one without float64."""
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, replace
 from numbers import Integral
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
@@ -32,42 +33,35 @@ from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
+from gnvpro.training.fit_settings import require_in_bounds
 from gnvpro.training.fitting.methods import Problem
 from gnvpro.training.fitting.outcome import mean_relative_error
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.fitting.validation import ObjectiveValue, Validation, WeightedLoss
 
 METHODS = {"lbfgs": "varpro-kf-lbfgs", "krylov": "varpro-krylov"}
-
-
-class _Fitted(NamedTuple):
-    """The best iterate of a fit in scaled outputs, the scaling of its inputs, and how it was trained."""
-
-    network: FeatureNetwork
-    theta: Tensor
-    outer: Tensor
-    shift: NDArray
-    scale: NDArray
-    rows: dict[str, NDArray]
-    record: dict[str, Any]
+Positive = Annotated[float, Gt(0)]
+Regularisation = Annotated[float, Ge(0), Lt(math.inf)]
+Fraction = Annotated[float | None, Gt(0), Lt(1)]
 
 
 class _Estimator(BaseEstimator):
     """What both have in common: settings, scaling, the fit, and the surrogate that is left."""
 
     surrogate_: Surrogate
+    _loss: Loss
 
     def __init__(
         self,
         hidden_widths: tuple[int, ...] = (16, 16),
         *,
-        gain: float = 1.0,
-        alpha_w: float = 1e-6,
-        alpha_theta: float = 1e-5,
-        budget: float = 500.0,
+        gain: Positive = 1.0,
+        alpha_w: Regularisation = 1e-6,
+        alpha_theta: Regularisation = 1e-5,
+        budget: Positive = 500.0,
         solver: Literal["lbfgs", "krylov"] = "lbfgs",
-        validation_fraction: float | None = None,
-        patience: float = 100.0,
+        validation_fraction: Fraction = None,
+        patience: Positive = 100.0,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:
@@ -82,8 +76,15 @@ class _Estimator(BaseEstimator):
         self.random_state = random_state
         self.device = device
 
-    def _fit(self, x: NDArray, targets: NDArray, weights: NDArray, strata: NDArray | None) -> _Fitted:
-        """Train on inputs as they came and targets that are scaled."""
+    def _fit(
+        self, x: NDArray, targets: NDArray, weights: NDArray, outputs: Space, strata: NDArray | None = None
+    ) -> tuple[Surrogate, dict[str, NDArray]]:
+        """Train on inputs as they came and targets that are scaled.
+
+        Returns
+        -------
+        The model of the scaled targets, on the CPU, and the rows of the sets `train` and `validation`.
+        """
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
         rows = self._split(len(x), random, strata)
@@ -102,7 +103,7 @@ class _Estimator(BaseEstimator):
             return inputs, values, omega
 
         def measures(name: str) -> Validation:
-            return WeightedLoss(network, self._loss(), *tensors(name)) if len(rows[name]) else ObjectiveValue()
+            return WeightedLoss(network, self._loss, *tensors(name)) if len(rows[name]) else ObjectiveValue()
 
         network = DenseNetwork(x.shape[1], tuple(self.hidden_widths))
         problem = Problem(self._objective(network, *tensors("train")), network.initial(seed).to(self.device), measures)
@@ -126,22 +127,18 @@ class _Estimator(BaseEstimator):
             device=torch.device(self.device),
             bounds={"lower": train.min(0).tolist(), "upper": train.max(0).tolist()},
         )
-        best = fit.best
-        return _Fitted(network, best.theta.detach().cpu(), best.weights.detach().cpu(), shift, scale, rows, record)
-
-    def _surrogate(self, fitted: _Fitted, outer: Tensor, outputs: Space) -> Surrogate:
-        """What predicts, on the CPU; `outer` is W in the unit of the outputs."""
-        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(len(fitted.shift))])
-        return Surrogate(
-            fitted.network,
-            fitted.theta,
-            outer.contiguous(),
-            torch.as_tensor(fitted.shift),
-            torch.as_tensor(fitted.scale),
+        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])])
+        surrogate = Surrogate(
+            network,
+            fit.best.theta.detach().cpu(),
+            fit.best.weights.detach().cpu().contiguous(),
+            torch.as_tensor(shift),
+            torch.as_tensor(scale),
             Space.vector([str(name) for name in names]),
             outputs,
-            training=fitted.record,
+            training=record,
         )
+        return surrogate, rows
 
     def _split(self, n: int, random: np.random.RandomState, strata: NDArray | None) -> dict[str, NDArray]:
         """Rows of the sets `train` and `validation`."""
@@ -172,25 +169,12 @@ class _Estimator(BaseEstimator):
         widths = self.hidden_widths
         if not len(widths) or not all(isinstance(w, Integral) and w > 0 for w in widths):
             raise UsageError(f"expected hidden_widths of positive integers such as (16, 16), got {widths!r}")
-        for name in ("gain", "budget", "patience"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and value > 0):
-                raise UsageError(f"expected {name} > 0, got {value!r}")
-        for name in ("alpha_w", "alpha_theta"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 <= value < math.inf):
-                raise UsageError(f"expected {name} >= 0, got {value!r}")
-        if self.solver not in METHODS:
-            raise UsageError(f"expected a solver of {', '.join(METHODS)}, got {self.solver!r}")
-        fraction = self.validation_fraction
-        if fraction is not None and not (isinstance(fraction, int | float) and 0 < fraction < 1):
-            raise UsageError(f"expected a validation_fraction between 0 and 1 or None, got {fraction!r}")
+        hints = get_type_hints(type(self).__init__, include_extras=True)
+        for name, value in self.get_params(deep=False).items():
+            require_in_bounds(name, value, hints[name])
         device_named(self.device)
 
     def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
-        raise NotImplementedError
-
-    def _loss(self) -> Loss:
         raise NotImplementedError
 
     def _outputs(self, x: Any) -> NDArray:
@@ -237,6 +221,8 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         One line an iteration.
     """
 
+    _loss = LeastSquares()
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X (n, n_inputs) and y (n,) or (n, n_outputs); weights (n,) may be zero."""
         self._check_settings()
@@ -246,15 +232,16 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         columns = y.reshape(len(y), -1)
         mean = weights @ columns / weights.sum()
         spread = _nonzero(np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()), mean)
-        fitted = self._fit(x, (columns - mean) / spread, weights, None)
-        outer = fitted.outer * torch.as_tensor(spread)[:, None]
+        outputs = Space.vector([f"y{j}" for j in range(len(mean))], axis="output")
+        surrogate, sets = self._fit(x, (columns - mean) / spread, weights, outputs)
+        outer = surrogate.weights * torch.as_tensor(spread)[:, None]
         outer[:, -1] += torch.as_tensor(mean)
-        surrogate = self._surrogate(fitted, outer, Space.vector([f"y{j}" for j in range(len(mean))], axis="output"))
+        surrogate = replace(surrogate, weights=outer)
         spaces = surrogate.parameters, surrogate.observables
         # An output of zero has no relative error.
         errors = {
             name: mean_relative_error(surrogate, Samples(x[rows], columns[rows], *spaces))
-            for name, rows in fitted.rows.items()
+            for name, rows in sets.items()
             if len(rows) and columns[rows].any(axis=1).all()
         }
         self.surrogate_ = replace(surrogate, errors=errors)
@@ -271,9 +258,6 @@ class GNvproRegressor(RegressorMixin, _Estimator):
             network, inputs, targets, row_weights=omega.sqrt(), alpha_w=self.alpha_w, alpha_theta=self.alpha_theta
         )
 
-    def _loss(self) -> LeastSquares:
-        return LeastSquares()
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
@@ -283,27 +267,24 @@ class GNvproRegressor(RegressorMixin, _Estimator):
 class GNvproClassifier(ClassifierMixin, _Estimator):
     """Classification by a tanh network whose last layer, a multinomial regression, is eliminated.
 
-    Parameters and attributes are those of `GNvproRegressor`; `alpha_w` must be positive here, the loss is
-    cross-entropy, and held-out samples are drawn class by class.
-
-    Attributes
-    ----------
-    classes_ : (n_classes,)
+    Parameters and attributes are those of `GNvproRegressor`, and `classes_` (n_classes,); `alpha_w` must be positive here,
+    the loss is cross-entropy, and held-out samples are drawn class by class.
     """
 
     classes_: NDArray
+    _loss = CrossEntropy()
 
     def __init__(
         self,
         hidden_widths: tuple[int, ...] = (16, 16),
         *,
-        gain: float = 1.0,
-        alpha_w: float = 1e-3,
-        alpha_theta: float = 1e-3,
-        budget: float = 200.0,
+        gain: Positive = 1.0,
+        alpha_w: Regularisation = 1e-3,
+        alpha_theta: Regularisation = 1e-3,
+        budget: Positive = 200.0,
         solver: Literal["lbfgs", "krylov"] = "lbfgs",
-        validation_fraction: float | None = None,
-        patience: float = 100.0,
+        validation_fraction: Fraction = None,
+        patience: Positive = 100.0,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:
@@ -326,17 +307,16 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         if len(self.classes_) < 2:
             raise UsageError("expected at least two classes, got one class; there is nothing to tell apart")
         targets = one_hot(torch.as_tensor(labels), len(self.classes_)).numpy()
-        fitted = self._fit(x, targets, weights, labels)
         logits = Space.vector([str(label) for label in self.classes_], axis="logit")
-        surrogate = self._surrogate(fitted, fitted.outer, logits)
+        surrogate, sets = self._fit(x, targets, weights, logits, strata=labels)
         right = surrogate.evaluate(x).argmax(1) == labels
-        accuracy = {name: float(right[rows].mean()) for name, rows in fitted.rows.items() if len(rows)}
+        accuracy = {name: float(right[rows].mean()) for name, rows in sets.items() if len(rows)}
         self.surrogate_ = replace(surrogate, training={**surrogate.training, "accuracy": accuracy})
         return self
 
     def predict(self, X: Any) -> NDArray:
         """The likeliest class, (n,)."""
-        outputs = self._outputs(X)
+        outputs = self._outputs(X)  # first: without a fit there are no classes
         return self.classes_[outputs.argmax(1)]
 
     def predict_proba(self, X: Any) -> NDArray:
@@ -347,9 +327,6 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         return reduced_cross_entropy(
             network, inputs, targets, row_weights=omega, alpha_w=self.alpha_w, alpha_theta=self.alpha_theta
         )
-
-    def _loss(self) -> CrossEntropy:
-        return CrossEntropy()
 
 
 def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:

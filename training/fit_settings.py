@@ -6,13 +6,17 @@ bounds (`Annotated[int, Ge(1)]`) and a sentence of help.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_doc import Doc
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from gnvpro.surrogate.errors import UsageError
+
+_BOUNDS = ((">", Gt, "gt", operator.gt), (">=", Ge, "ge", operator.ge), ("<", Lt, "lt", operator.lt))
 
 Precision = Annotated[Literal["float64", "float32"], Doc("Of the network; the inner solve stays in float64.")]
 
@@ -38,16 +42,20 @@ class FitSettings:
         hints = get_type_hints(type(self), include_extras=True)
         for field in fields(self):
             if (value := getattr(self, field.name)) is not None:
-                _require(field.name, value, hints[field.name])
+                require_in_bounds(field.name, value, hints[field.name])
 
 
-def _require(name: str, value: Any, hint: Any) -> None:
-    kind, *metadata = get_args(hint)
-    for item in metadata:
-        if isinstance(item, Gt) and not value > item.gt:
-            raise UsageError(f"expected {name} > {item.gt}, got {value}")
-        if isinstance(item, Ge) and not value >= item.ge:
-            raise UsageError(f"expected {name} >= {item.ge}, got {value}")
+def require_in_bounds(name: str, value: Any, hint: Any) -> None:
+    """Refuse a value out of the bounds (`Gt`, `Ge`, `Lt`) or choices (`Literal`) of its annotation with a `UsageError`."""
+    kind, *metadata = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if value is None and type(None) in get_args(kind):
+        return
+    for bound in metadata:
+        for sign, kind_of_bound, attribute, holds in _BOUNDS:
+            if isinstance(bound, kind_of_bound):
+                limit = getattr(bound, attribute)
+                if not (isinstance(value, Real) and holds(value, limit)):
+                    raise UsageError(f"expected {name} {sign} {limit}, got {value!r}")
     choices = [choice for part in (kind, *get_args(kind)) if get_origin(part) is Literal for choice in get_args(part)]
     if choices and value not in choices:
         raise UsageError(f"expected {name} {' or '.join(choices)}, got {value!r}")

@@ -19,8 +19,7 @@ from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.samples import Split
-from gnvpro.training.candidates import Candidate
-from gnvpro.training.choice.contenders import contenders_for
+from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
@@ -82,8 +81,8 @@ class Regression:
             return self._begin(network, frames[candidate], candidate.metric, stage, seed=seed)
 
         fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
-        contenders = contenders_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
-        winner, entries = race(contenders, start, self._run.budget, self._run.after_step)
+        candidates = candidates_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
+        winner, entries = race(candidates, start, self._run.budget, self._run.after_step)
         self._run.fits[:] = [entry.fit for entry in entries]  # best first, as the record lists them
         chosen: dict[str, Any] = {
             "widths": list(winner.candidate.widths),
@@ -94,7 +93,7 @@ class Regression:
             "candidates": [_described(entry) for entry in entries],
         }
         best, frame = winner.fit, frames[winner.candidate]
-        if any(candidate.polynomial for candidate in contenders):
+        if any(candidate.polynomial for candidate in candidates):
             alone = self._polynomial_alone()
             error = alone.best.validation_error
             chosen["polynomial_alone"] = {**self._described_polynomials(), "validation_error": error}
@@ -205,15 +204,7 @@ class Regression:
     def _training(
         self, best: Fit, frame: Frame, choice: dict[str, Any], surrogate: Surrogate | None = None
     ) -> Training:
-        """The model with its errors, bands and record, and the histories of the fits.
-
-        Parameters
-        ----------
-        choice
-            What was chosen and why, for the record.
-        surrogate
-            Where the model is another than that of the best fit.
-        """
+        """The model (`surrogate`, or that of the best fit) with errors, bands and record, and the histories of the fits."""
         train, iterate = self._split.train, best.best
         surrogate = surrogate or self._prepared.surrogate(best.network, iterate.theta, iterate.weights, frame)
         errors = self._errors(surrogate, ("train", "validation", "test"))

@@ -13,13 +13,12 @@ from annotated_types import Ge, Gt
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.shape import coarsest_steps, half_of
-from gnvpro.training.candidates import Candidate
 from gnvpro.training.fit_settings import FitSettings
 
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
 DEFAULT_BUDGET = 3200.0
 QUICK_BUDGET = 500.0
-QUICK = Candidate((9, 24, 24, 48), 0.1)
+QUICK_WIDTHS, QUICK_GAIN = (9, 24, 24, 48), 0.1
 PATIENCE = 2000.0
 # Targets below this fraction of their largest singular value are dropped; polynomials resolve smaller ones.
 COMPRESSION, POLYNOMIAL_COMPRESSION = 1e-6, 1e-8
@@ -35,31 +34,24 @@ NetworkKind = Literal["auto", "residual", "plain", "hamiltonian", "paper"]
 
 @dataclass(frozen=True)
 class TrainSettings(FitSettings):
-    """How to train; the defaults choose the network by a race.
+    """How to train; the defaults choose the network by a race. Beyond the help of its field:
 
     Attributes
     ----------
     network
-        `auto`: dense layers, shape and gain raced where `widths` or `gain` do not fix them. `residual`, `plain`,
-        `hamiltonian`: a residual network with antisymmetric or free weights (RK4), or of two halves (Verlet).
-        `paper`: the original study's residual network, inputs and levels.
+        `residual` and `plain` integrate by RK4, `hamiltonian` two halves by Verlet.
     width, steps, levels
-        Of a residual network: features, steps in depth on the last level, and levels of training, each of twice the
-        steps of the one before (see `gnvpro.training.choice.multilevel`).
-    budget
-        None for the default.
+        Features, steps in depth on the last level, and levels, each of twice the steps of the one before.
     quick
         One network of known good shape and a small budget, instead of the race.
     members
-        Of the networks trained the best few are averaged. A model of polynomials is always one.
+        A model of polynomials is always one.
     polynomial
-        Features beside the network. `on`, `off`: all candidates have them, or none.
+        `on`, `off`: all candidates have the features beside the network, or none.
     goal
         `relative`: samples weighted by 1 / ||observables less the background||. `absolute`: all alike.
     alpha_w, alpha_theta
         None for the default, 1e-10 (1e-14 with polynomials) and 1e-9 (1e-10 for `paper`).
-    seed, device, dtype, threads
-        More than one thread pays for large data only.
     """
 
     network: Annotated[

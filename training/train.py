@@ -90,6 +90,8 @@ def _settings(settings: TrainSettings | None, fields: dict[str, Any]) -> TrainSe
 def _split(samples: Samples | Split, seed: int, sizes: dict[str, int | None]) -> Split:
     if isinstance(samples, Samples):
         return samples.split(seed, **sizes)
-    if given := [name for name, size in sizes.items() if size is not None]:
-        raise UsageError(f"the samples are split already; leave the size of {' and '.join(given)} out, or give Samples")
+    if sizes_set := [name for name, size in sizes.items() if size is not None]:
+        raise UsageError(
+            f"the samples are split already; leave the size of {' and '.join(sizes_set)} out, or give Samples"
+        )
     return samples

@@ -119,8 +119,8 @@ def test_bad_settings_are_answered():
         ("gain > 0", dict(gain=0.0)),
         ("budget > 0", dict(budget="many")),
         ("alpha_theta >= 0", dict(alpha_theta=-1)),
-        ("solver of lbfgs, krylov", dict(solver="adam")),
-        ("validation_fraction between 0 and 1", dict(validation_fraction=1.5)),
+        ("solver lbfgs or krylov", dict(solver="adam")),
+        ("validation_fraction < 1", dict(validation_fraction=1.5)),
         ("torch device", dict(device="abacus")),
         ("None trains on all", dict(validation_fraction=0.99)),
     ):

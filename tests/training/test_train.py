@@ -14,7 +14,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
-from gnvpro.training.candidates import Candidate, candidates
+from gnvpro.training.choice.candidates import Candidate, candidates
 from gnvpro.training.choice.race import race
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.validation import ValidationSet

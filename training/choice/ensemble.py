@@ -14,20 +14,14 @@ from torch import Tensor
 
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork, mean_of
 from gnvpro.surrogate.networks.dense import DenseNetwork
-from gnvpro.training.candidates import Candidate
+from gnvpro.training.choice.candidates import Candidate
 from gnvpro.training.choice.race import Entry
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.solvers.protocol import Status
 
 
 class Averaged(NamedTuple):
-    """The mean of the best networks: what `Surrogate.assemble` wants, and how it was chosen.
-
-    Attributes
-    ----------
-    validation_errors
-        Of the mean of the best network, the best two, and so on.
-    """
+    """The mean of the best networks, and the validation errors of the mean of the best one, the best two, and so on."""
 
     network: ConcatenatedNetwork
     theta: Tensor
@@ -42,25 +36,19 @@ def further_members(
     start: Callable[[Candidate, int], Fit],
     on_step: Callable[[Fit], None] | None,
 ) -> list[Entry]:
-    """The winner and further networks from other seeds, each trained with the winner's work.
-
-    Parameters
-    ----------
-    start
-        Makes the fit of a candidate from the seed that is so many after the first.
-    """
+    """The winner and further networks, each trained with the winner's work; `start(candidate, j)` begins at seed + j."""
     rivals = [entry.candidate for entry in entries if not entry.candidate.polynomial]
     runner_up = next((candidate for candidate in rivals if candidate != winner.candidate), winner.candidate)
-    found, work = [winner], winner.fit.objective.meter.total
+    trained, work = [winner], winner.fit.objective.meter.total
     for j in range(1, members):
-        if found[-1].fit.status is Status.interrupted:
+        if trained[-1].fit.status is Status.interrupted:
             break
         # The race may err on the first place, so the second gets one run to the end; from then on the better of both.
-        best = min(found, key=lambda entry: entry.fit.best.validation_error)
+        best = min(trained, key=lambda entry: entry.fit.best.validation_error)
         candidate = runner_up if j == 1 else best.candidate
-        found.append(Entry(candidate, start(candidate, j)))
-        found[-1].fit.advance(work, on_step)
-    return found
+        trained.append(Entry(candidate, start(candidate, j)))
+        trained[-1].fit.advance(work, on_step)
+    return trained
 
 
 def average(
@@ -68,14 +56,9 @@ def average(
     reference_gain: float,
     validation_error: Callable[[ConcatenatedNetwork, Tensor, Tensor], float],
 ) -> Averaged:
-    """The mean of the best k members, k chosen on validation.
+    """The mean of the best k members, k chosen by the validation error of (network, theta, W).
 
-    Parameters
-    ----------
-    reference_gain
-        The gain of the frame in which the mean will be evaluated.
-    validation_error
-        Of a network, its theta and W.
+    `reference_gain` is the gain of the frame in which the mean will be evaluated.
     """
     ordered = sorted(members, key=lambda entry: entry.fit.best.validation_error)
     means = []

@@ -36,14 +36,8 @@ def coarse_to_fine(
 ) -> list[Fit]:
     """The fits of all levels, coarsest first; fewer where one was interrupted.
 
-    Parameters
-    ----------
-    network
-        The coarsest.
-    start
-        Makes the fit of a level. The best iterate on validation data is what the next level starts from.
-    budget
-        Work units for all levels together, in equal shares.
+    `network` is the coarsest, `start` begins the fit of a level, and `budget` is in work units, shared equally by all levels.
+    A level starts from the best iterate on validation data of the one before.
     """
     theta, fits = None, []
     for level in range(levels):

@@ -11,6 +11,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -52,7 +53,8 @@ class PolynomialFeatures:
 def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) -> PolynomialFeatures | None:
     """The basis of least leave-one-out error, with an amplitude where that lowers it.
 
-    Anisotropy and degree are searched in full, powers of the parameters one after the other before.
+    Anisotropy and degree are searched in full, powers of the parameters one after the other before. None where no basis
+    fits: too few samples, too many parameters, or a parameter that does not vary.
 
     Parameters
     ----------
@@ -60,10 +62,6 @@ def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) 
         Observables less the background.
     row_weights : (n,)
         Of the samples in the error, in the unit of the observables: 1 / ||anomalous|| when the error is relative.
-
-    Returns
-    -------
-    None where no basis fits: too few samples, too many parameters, or a parameter that does not vary.
     """
     n_parameters = parameters.shape[1]
     if n_parameters > MAX_PARAMETERS or len(parameters) < FEWEST_SAMPLES or not (np.ptp(parameters, axis=0) > 0).all():
@@ -82,12 +80,11 @@ def _choose_powers(search: _Search) -> tuple[float, ...]:
     for j in [*range(len(powers))] * 2:
         away = parameters[:, j].min() > _AWAY_FROM_ZERO * parameters[:, j].max()
         for power in POWERS if away else (1.0,):
-            given = (*powers[:j], power, *powers[j + 1 :])
-            if given not in tried:
-                found = search.best(given, with_amplitude)
+            trial = (*powers[:j], power, *powers[j + 1 :])
+            if trial not in tried:
                 # What is exact with several powers is so with the plainest, which is tried first.
-                tried[given] = math.inf if found is None else max(found.leave_one_out, _ROUNDING)
-        powers = min(tried, key=lambda given: tried[given])
+                tried[trial] = max(search.error(trial, with_amplitude), _ROUNDING)
+        powers = min(tried, key=lambda trial: tried[trial])
     return powers
 
 
@@ -105,9 +102,12 @@ class _Search:
 
     def prefers_amplitude(self, powers: tuple[float, ...]) -> bool:
         """Whether dividing by an amplitude lowers the error; where none can be fitted it does not."""
-        found = [self.best(powers, with_amplitude) for with_amplitude in (False, True)]
-        without, with_it = (math.inf if one is None else one.leave_one_out for one in found)
-        return with_it < without
+        return self.error(powers, with_amplitude=True) < self.error(powers, with_amplitude=False)
+
+    def error(self, powers: tuple[float, ...], with_amplitude: bool) -> float:
+        """The leave-one-out error of the best basis; infinite where none fits."""
+        best = self.best(powers, with_amplitude)
+        return math.inf if best is None else best.leave_one_out
 
     @cache  # noqa: B019 (a search lives as long as its choice)
     def best(self, powers: tuple[float, ...], with_amplitude: bool) -> PolynomialFeatures | None:
@@ -115,26 +115,27 @@ class _Search:
         amplitude = fit_amplitude(self.parameters, self._norms, powers) if with_amplitude else None
         size = np.ones(1) if amplitude is None else amplitude(torch.from_numpy(self.parameters)).numpy()[:, 0]
         targets, weights = self._targets / size[:, None], self._row_weights * size
-        found: list[tuple[PolynomialBasis, float]] = []
-        for anisotropy in _anisotropies(len(powers)):
-            found += choose_degree(self.parameters, targets, weights, anisotropy, powers)
-        basis, error = min(found, key=lambda one: one[1], default=(None, math.inf))
-        return None if basis is None else PolynomialFeatures(basis, amplitude, error)
+        bases = [
+            basis_and_error
+            for anisotropy in _anisotropies(len(powers))
+            for basis_and_error in fitting_bases(self.parameters, targets, weights, anisotropy, powers)
+        ]
+        if not bases:
+            return None
+        basis, error = min(bases, key=itemgetter(1))
+        return PolynomialFeatures(basis, amplitude, error)
 
 
-def choose_degree(
+def fitting_bases(
     parameters: Array, targets: Array, row_weights: Array, anisotropy: tuple[float, ...], powers: tuple[float, ...]
 ) -> list[tuple[PolynomialBasis, float]]:
-    """The basis of the degree with the least leave-one-out error, and that error; empty where none fits the samples."""
+    """The bases of all degrees whose number of terms fits the samples, with their leave-one-out errors."""
     n = len(parameters)
     fewest, most = FEWEST * min(n, TERMS_LIMIT / MOST), min(MOST * n, TERMS_LIMIT)
     largest = _largest_basis(parameters, anisotropy, powers, most)
-    found = []
-    for degree, error in leave_one_out_errors(largest, parameters, targets, row_weights).items():
-        basis = replace(largest, degree=degree)
-        if basis.n_terms > 0 and basis.n_terms + 1 >= fewest:
-            found.append((basis, error))
-    return [min(found, key=lambda one: one[1])] if found else []
+    errors = leave_one_out_errors(largest, parameters, targets, row_weights)
+    bases = [(replace(largest, degree=degree), error) for degree, error in errors.items()]
+    return [(basis, error) for basis, error in bases if basis.n_terms > 0 and basis.n_terms + 1 >= fewest]
 
 
 def leave_one_out_errors(

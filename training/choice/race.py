@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gnvpro.training.candidates import Candidate
+from gnvpro.training.choice.candidates import Candidate
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.solvers.protocol import Status
 
@@ -34,12 +34,7 @@ def race(
 ) -> tuple[Entry, list[Entry]]:
     """The best candidate, trained to the end of the budget, and all entries, best first.
 
-    Parameters
-    ----------
-    start
-        Makes the fit of a candidate, at its initial weights.
-    budget
-        Work units for everything together.
+    `start` begins the fit of a candidate at its initial weights; `budget` is in work units, for all fits together.
     """
     entries = [Entry(candidate, start(candidate)) for candidate in contenders]
     if len(entries) > 1:

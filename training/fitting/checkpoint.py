@@ -73,12 +73,7 @@ def identity_of(split: Split, settings: TrainSettings, module: nn.Module | None)
 class Checkpoint:
     """A folder that a run is put aside in, every so many work units.
 
-    Parameters
-    ----------
-    every
-        Work units between writes.
-    identity
-        Of the run, see `identity_of`; a checkpoint of another run is refused.
+    `every` counts work units between writes; a checkpoint of a run with another `identity` (`identity_of`) is refused.
 
     Raises
     ------
@@ -145,12 +140,12 @@ class Checkpoint:
                 path.unlink()
 
 
-def restored_fit(given: Stored, fit: Fit) -> FitState:
+def restored_fit(content: Stored, fit: Fit) -> FitState:
     """The state that a fit, made with the same arguments, is to take up; its solver knows the type of its own."""
     like = fit.point.theta
-    state: FitState = restored(FitState, given, like)
+    state: FitState = restored(FitState, content, like)
     solver = getattr(fit.solver, "state", None)
-    return replace(state, solver=restored(type(solver), Stored(state.solver, given.tensors), like))
+    return replace(state, solver=restored(type(solver), Stored(state.solver, content.tensors), like))
 
 
 def _serialised(state: Stored) -> bytes:

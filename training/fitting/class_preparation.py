@@ -29,10 +29,7 @@ PAPER_WIDTH, PAPER_STEPS, PAPER_TIME = 32, 3, 4.0
 class ClassPreparation:
     """The data of one training of a classifier, with the features and the network of its settings.
 
-    Raises
-    ------
-    UsageError
-        A device that cannot be used, or data whose features cannot be made.
+    Raises a `UsageError` for a device that cannot be used, or data that the features do not suit.
     """
 
     def __init__(self, split: LabelledSplit, settings: ClassSettings) -> None:
@@ -50,18 +47,18 @@ class ClassPreparation:
 
     def problem(self) -> Problem:
         """The training from the initial weights of the seed."""
-        given, n_classes = self.settings, len(self.split.class_names)
+        settings, n_classes = self.settings, len(self.split.class_names)
         inputs, labels = self.tensors("train")
         reduced = reduced_cross_entropy(
             self.network,
             inputs,
-            one_hot(labels, n_classes, given.label_smoothing or 0.0),
-            row_weights=class_weights(labels, n_classes, given.class_weight_power),
-            alpha_w=given.alpha_w,
+            one_hot(labels, n_classes, settings.label_smoothing or 0.0),
+            row_weights=class_weights(labels, n_classes, settings.class_weight_power),
+            alpha_w=settings.alpha_w,
             alpha_theta=self._regulariser,
-            curvature=given.curvature,
+            curvature=settings.curvature,
         )
-        theta = self.network.initial(given.seed).to(device=self.device, dtype=self._dtype)
+        theta = self.network.initial(settings.seed).to(device=self.device, dtype=self._dtype)
         return Problem(reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name)))
 
     def classifier(self, theta: Tensor, weights: Tensor) -> Classifier:

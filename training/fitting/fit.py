@@ -6,19 +6,72 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.objectives.protocol import Objective
+from gnvpro.surrogate.objectives.protocol import Objective, OuterLayer, Point
 from gnvpro.surrogate.objectives.work import WorkMeter
 from gnvpro.surrogate.stopwatch import Stopwatch
-from gnvpro.training.fitting.records import End, Iterate, Record
 from gnvpro.training.fitting.validation import Validation
 from gnvpro.training.solvers.protocol import Resumable, Solver, Status, Step
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of history; errors are None where they were not measured."""
+
+    stage: str
+    iteration: int
+    work_units: float
+    cpu_seconds: float
+    wall_seconds: float
+    objective: float
+    gradient_norm: float
+    step: float
+    accepted: bool
+    train_error: float | None = None
+    validation_loss: float | None = None
+    validation_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """A point worth keeping: the network's theta, the last layer, and its validation error."""
+
+    validation_error: float
+    theta: Tensor
+    outer: OuterLayer
+    work_units: float
+    iteration: int
+
+    @classmethod
+    def of(cls, point: Point, validation_error: float, iteration: int) -> Iterate:
+        """What is kept of a point."""
+        work = point.objective.meter.total
+        return cls(validation_error, point.network_weights, point.outer, work, iteration)
+
+    @property
+    def network_weights(self) -> Tensor:
+        """Theta, by the name that points use."""
+        return self.theta
+
+    @property
+    def weights(self) -> Tensor:
+        """W in the coordinates of the targets, (n_out, width + q + 1)."""
+        return self.outer.weights
+
+
+class End(NamedTuple):
+    """What callers could read of a fit when an `advance` ended."""
+
+    status: Status
+    forward: float
+    backward: float
+    validation_error: float
 
 
 @dataclass
@@ -50,7 +103,7 @@ class Fit:
     stage
         Label in the history.
     time_validation
-        Whether looking at validation and training errors is on the clock. A comparison of methods that look at different
+        Whether measuring validation and training errors is on the clock. A comparison of methods that measure at different
         intervals takes it off, for all alike; passes over the training set that a solver asks for are always on it.
     choose_beyond_budget
         Whether an iterate may be chosen that the last iteration reached after the budget was spent.
@@ -141,13 +194,7 @@ class Fit:
         return self._iteration, len(self._ends), int(self._is_advancing)
 
     def state(self) -> FitState:
-        """All that the rest of the run depends on, for `restore`.
-
-        Raises
-        ------
-        UsageError
-            The solver cannot be resumed.
-        """
+        """All that the rest of the run depends on, for `restore`; a `UsageError` where the solver cannot be resumed."""
         if self._restored is not None:
             return self._restored
         if not isinstance(self.solver, Resumable):
@@ -158,7 +205,7 @@ class Fit:
         )  # fmt: skip
 
     def restore(self, state: FitState) -> None:
-        """Become the fit whose state this is, made with the same arguments.
+        """Become the fit of the same arguments whose state this is.
 
         The run repeats its advances from the first one on. Those that were finished only show what was seen at their end;
         the next one goes on where the state was taken. The inner problem is solved again at the state's theta, so the bits

@@ -37,8 +37,7 @@ ALPHA, SOLVED = "alpha", "solved"
 class Problem:
     """The prepared data of one training of one network: all that a method needs.
 
-    `gnvpro.training.fitting.preparation.Preparation` makes it from samples,
-    `gnvpro.training.fitting.class_preparation.ClassPreparation` from labelled ones; any tensors will do.
+    `Preparation.problem` prepares it from samples, `ClassPreparation.problem` from labelled ones; any tensors will do.
 
     Attributes
     ----------
@@ -47,7 +46,7 @@ class Problem:
     theta : (n_theta,)
         First weights of the network.
     measures
-        Of a set's name, `train`, `validation` or `test`: the loss and error of its samples, scaled like the objective's.
+        Loss and error of the samples of a set: `train`, `validation` or `test`.
     """
 
     reduced: ReducedObjective
@@ -112,16 +111,8 @@ def train_by(
     Validation is measured after every iteration or epoch and off the clock, for all methods alike, and iterates from
     beyond the budget are not chosen. `fit.best` is the chosen iterate, `fit.history` has a record for every iteration.
 
-    Parameters
-    ----------
-    method
-        One of `METHODS`.
-    problem
-        Its meter is left alone.
-    budget
-        Work units, that of a solved start included.
-    setting, seed
-        See `fit_by`, which begins a training that is to stop at something else than a budget.
+    The budget includes the work of a solved start; the problem's meter is left alone. For the rest of the arguments, and for
+    trainings that stop at something else than a budget, see `fit_by`.
 
     Examples
     --------
@@ -135,7 +126,7 @@ def train_by(
     Raises
     ------
     UsageError
-        As `fit_by` does.
+        As `fit_by` does, and for a network on which the method cannot do what its name says.
     """
     fit = fit_by(method, problem, budget, setting, seed, compared=True, choose_beyond_budget=False)
     fit.advance(budget - fit.objective.meter.total, on_step)
@@ -175,16 +166,19 @@ def fit_by(
     Raises
     ------
     UsageError
-        An unknown method, a setting that it does not have, or a network on which it cannot do what its name says.
+        An unknown method, or a setting that it does not have.
     """
-    chosen = method_named(method)
+    if method not in METHODS:
+        raise UsageError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
+    chosen = METHODS[method]
     setting = chosen.usual if setting is None else setting
-    _require_setting(method, chosen, setting)
+    optional = {ALPHA} if chosen.eliminates else {ALPHA, SOLVED}
+    if set(setting) - optional != set(chosen.usual) - optional:
+        raise UsageError(f"expected settings {', '.join(chosen.usual)} of {method}, got {', '.join(setting) or 'none'}")
+    solver = chosen.solver(setting, budget, seed)
     if compared:
         _require_suitable(method, chosen, problem)
         options = {"stage": method, "time_validation": False, **options}
-    solver = chosen.solver(setting, budget, seed)
-    if compared:
         solver.validation_interval = 1
     return Fit(*_start(chosen, problem, setting, seed, outer), solver, problem.validation, **options)
 
@@ -202,19 +196,6 @@ def _start(
     if outer is not None:
         return full, full.joined(problem.theta, outer)
     return full, full.start(problem.theta, "solved" if setting.get(SOLVED) else "random", seed)
-
-
-def method_named(name: str) -> Method:
-    """One of `METHODS`; a `UsageError` that lists them for another name."""
-    if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}; the known ones are {', '.join(METHODS)}")
-    return METHODS[name]
-
-
-def _require_setting(name: str, method: Method, setting: Setting) -> None:
-    optional = {ALPHA} if method.eliminates else {ALPHA, SOLVED}
-    if set(setting) - optional != set(method.usual) - optional:
-        raise UsageError(f"expected settings {', '.join(method.usual)} of {name}, got {', '.join(setting) or 'none'}")
 
 
 def _require_suitable(name: str, method: Method, problem: Problem) -> None:
@@ -268,21 +249,17 @@ def _batches(kind: Literal["adam", "sgd"]) -> Method:
     return Method("batches", solver, dict(rate=1e-2, batch=0.04))
 
 
-def _levenberg(setting: Setting, budget: float, seed: int) -> Solver:
-    return LevenbergMarquardt(setting["damping"])
-
-
-def _varpro_adam(setting: Setting, budget: float, seed: int) -> Solver:
-    return GradientDescent(Rule("adam", setting["rate"], budget))
-
-
 METHODS: dict[str, Method] = {
     "varpro-lbfgs": _lbfgs("reduced", metric=False),
     "varpro-kf-lbfgs": _lbfgs("reduced", metric=True),
     "varpro-krylov": _krylov("reduced", metric=False),
     "varpro-kf-krylov": _krylov("reduced", metric=True),
-    "varpro-lm": Method("reduced", _levenberg, dict(damping=FIRST_DAMPING), "matrix"),
-    "varpro-adam": Method("reduced", _varpro_adam, dict(rate=2e-2)),
+    "varpro-lm": Method(
+        "reduced", lambda setting, *_: LevenbergMarquardt(setting["damping"]), dict(damping=FIRST_DAMPING), "matrix"
+    ),
+    "varpro-adam": Method(
+        "reduced", lambda setting, budget, _: GradientDescent(Rule("adam", setting["rate"], budget)), dict(rate=2e-2)
+    ),
     "gauss-newton": _krylov("full", metric=False),
     "lbfgs": _lbfgs("full", metric=False),
     "kf-lbfgs": _lbfgs("full", metric=True),

@@ -15,11 +15,11 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.trust.trust import trust_rows
-from gnvpro.training.fitting.records import Record
+from gnvpro.training.fitting.fit import Record
 
 
 class _TrainedModel(Result):
-    """A model and the history of its training; printed, it says how good it is, what it cost and why it was chosen."""
+    """A model and the history of its training."""
 
     history: list[Record]
 

@@ -36,12 +36,8 @@ class Preparation:
     """The data of one training, for any network and scaling.
 
     Errors are those of the observables less the background, where there is one: so are the weights of samples. Of the
-    settings it reads `goal`, `network`, `alpha_w`, `alpha_theta`, `seed`, `device` and `dtype`.
-
-    Raises
-    ------
-    UsageError
-        A device that cannot be used, or a sample whose relative error is undefined.
+    settings it reads `goal`, `network`, `alpha_w`, `alpha_theta`, `seed`, `device` and `dtype`. A device that cannot be
+    used, and a sample whose relative error is undefined, raise `UsageError`.
     """
 
     def __init__(self, split: Split, settings: TrainSettings) -> None:
@@ -77,12 +73,8 @@ class Preparation:
     ) -> Problem:
         """The network's training on the training samples, from `theta` or the initial weights of a seed.
 
-        Parameters
-        ----------
-        alpha_theta, seed
-            Those of the settings where left out.
-        curvature
-            Of Gauss-Newton products, see `gnvpro.surrogate.objectives.reduced_least_squares`.
+        `alpha_theta` and `seed` are those of the settings where left out; `curvature` is that of Gauss-Newton products, see
+        `gnvpro.surrogate.objectives.reduced.reduced_least_squares`.
         """
         if alpha_theta is None:
             alpha_theta = 1e-9 if self._settings.alpha_theta is None else self._settings.alpha_theta

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.fitting.checkpoint import Checkpoint
-from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.fit import Fit, Record
 from gnvpro.training.fitting.methods import Problem, Setting, fit_by
-from gnvpro.training.fitting.records import Record
 from gnvpro.training.solvers.protocol import Status
 
 
@@ -28,21 +27,10 @@ class Progress:
 
 
 class Run:
-    """Of any training: of a surrogate, a classifier or an estimator.
+    """The fits of any training: of a surrogate, a classifier or an estimator.
 
-    Parameters
-    ----------
-    budget
-        Work units of all fits together, for the progress.
-    seed
-        Of what solvers draw.
-
-    Attributes
-    ----------
-    fits
-        All that were begun.
-    outside, outside_work
-        Seconds and work units that are spent on the training outside of its fits.
+    `budget` counts the work units of all fits together, for the progress; `seed` is that of what solvers draw. Seconds and
+    work units spent on the training outside of its fits go to `outside` and `outside_work`.
     """
 
     def __init__(
@@ -95,14 +83,8 @@ class Run:
     ) -> dict[str, Any]:
         """How the model was trained and what that cost, JSON-able: the `training` of a saved model.
 
-        Parameters
-        ----------
-        best
-            The fit that gave the model.
-        choice
-            What was chosen and why.
-        bounds
-            `lower` and `upper` of the training samples' parameters.
+        `best` is the fit that gave the model, `choice` what was chosen and why, `bounds` the `lower` and `upper` ones of the
+        training samples' parameters.
         """
         interrupted = any(fit.status is Status.interrupted for fit in self.fits)
         return {

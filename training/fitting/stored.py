@@ -29,9 +29,9 @@ def stored(value: Any) -> Stored:
     return Stored(_plain(value, "", tensors), tensors)
 
 
-def restored(kind: Any, given: Stored, like: Tensor) -> Any:
+def restored(kind: Any, content: Stored, like: Tensor) -> Any:
     """The state of this type, its tensors on the device of another."""
-    return _typed(kind, given.values, given.tensors, like)
+    return _typed(kind, content.values, content.tensors, like)
 
 
 def _plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -39,12 +39,8 @@ class Validation(Protocol):
 class ValidationSet:
     """The relative error of samples, in the coordinates of the compressed targets.
 
-    Parameters
-    ----------
-    inputs, targets, row_weights
-        Scaled like those of the objective: (n, n_inputs), (n, n_out), (n,).
-    fixed : (n, q)
-        The objective's fixed columns at these samples, where it has any.
+    Inputs (n, n_inputs), targets (n, n_out) and row weights (n,) are scaled like those of the objective; `fixed` (n, q) are
+    its fixed columns at these samples, where it has any.
     """
 
     def __init__(
@@ -80,17 +76,8 @@ class ValidationSet:
 class ClassValidation:
     """The share of samples misclassified.
 
-    Parameters
-    ----------
-    inputs : (n, n_inputs)
-        Scaled like those of the objective.
-    labels : (n,)
-        Integers from 0.
-
-    Raises
-    ------
-    UsageError
-        No samples, or inputs and labels that disagree on them.
+    Inputs (n, n_inputs) are scaled like those of the objective, labels (n,) are integers from 0; where there are none, or
+    not as many of the one as of the other, a `UsageError` is raised.
     """
 
     def __init__(self, network: FeatureNetwork, inputs: Tensor, labels: Tensor) -> None:
@@ -110,10 +97,8 @@ class ClassValidation:
 class WeightedLoss:
     """The weighted mean loss of samples, which is also the error that chooses.
 
-    Parameters
-    ----------
-    inputs, targets, sample_weights
-        Scaled like those of the objective, whose targets are not compressed: (n, n_inputs), (n, n_out), (n,).
+    Inputs (n, n_inputs), targets (n, n_out) and sample weights (n,) are scaled like those of the objective, whose targets
+    are not compressed.
     """
 
     def __init__(

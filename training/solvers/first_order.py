@@ -19,24 +19,15 @@ from torch.optim.sgd import sgd
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.acceptance import INNER_SHARE
-from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
+from gnvpro.training.solvers.protocol import INNER_SHARE, Status, Step, StoppingTest
 
 
 @dataclass(frozen=True)
 class Rule:
     """A rule of `torch.optim` with the schedule of its rate.
 
-    Attributes
-    ----------
-    rate
-        The largest, reached when the warm-up ends.
-    budget
-        Work units at which the rate is zero, counted by the objective's meter from its beginning.
-    warm_up
-        Share of the budget.
-    momentum
-        Of SGD.
+    `rate` is the largest, reached when the warm-up ends, a share of the budget; at `budget` work units, counted by the
+    objective's meter from its beginning, it is zero. `momentum` is that of SGD.
     """
 
     kind: Literal["adam", "sgd"]

@@ -26,16 +26,8 @@ from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
 class LimitedMemoryBFGS:
     """L-BFGS as a `gnvpro.training.solvers.protocol.Solver`.
 
-    Parameters
-    ----------
-    memory
-        Number of (s, y) pairs.
-    metric
-        Use the Kronecker-factored metric where the network shows its layers; otherwise H_0 is a multiple of one.
-    seed
-        Of the random signs in the metric.
-    estimate
-        Makes the metric at a point from a seed; None where it cannot.
+    `memory` is the number of pairs (s, y). With `metric`, H_0 is the Kronecker-factored metric where `estimate`, of a point
+    and a seed, has one there; otherwise a multiple of one.
     """
 
     name = "varpro-lbfgs"

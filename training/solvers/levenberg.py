@@ -1,7 +1,7 @@
 """Levenberg-Marquardt on the dense projected Gauss-Newton matrix, for few weights.
 
-Solves (J'J + alpha L'L + lambda mean(diag) I) s = -g by Cholesky; lambda follows the ratio of the reduction found to the one
-predicted (Nielsen 1999). A rejected step keeps the matrix, so trying a larger lambda costs one forward pass.
+Solves (J'J + alpha L'L + lambda mean(diag) I) s = -g by Cholesky; lambda follows the ratio of the actual reduction to
+the predicted one (Nielsen 1999). A rejected step keeps the matrix, so trying a larger lambda costs one forward pass.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.acceptance import try_step
-from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
+from gnvpro.training.solvers.protocol import Status, Step, StoppingTest, try_step
 
 # The matrix of 4000 weights has 128 MB and takes seconds to factorise.
 MAX_WEIGHTS = 4000
@@ -26,12 +25,7 @@ class LevenbergMarquardt:
     """Levenberg-Marquardt as a `gnvpro.training.solvers.protocol.Solver`.
 
     The curvature is the point's `gauss_newton_matrix`: Kaufman's, from a structured Gram matrix, for least squares; otherwise
-    products with the identity.
-
-    Parameters
-    ----------
-    damping
-        The first lambda.
+    products with the identity. `damping` is the first lambda.
     """
 
     name = "varpro-lm"
@@ -41,13 +35,7 @@ class LevenbergMarquardt:
         self.state = _State(damping)
 
     def step(self, point: Point) -> Step:
-        """One trial step; a matrix is built only where the last step moved.
-
-        Raises
-        ------
-        UsageError
-            More weights than a dense matrix is good for.
-        """
+        """One trial step; a matrix is built only where the last step moved. `UsageError` for more than `MAX_WEIGHTS`."""
         state = self.state
         if state.matrix is None:
             _require_few(len(point.theta))

@@ -12,7 +12,7 @@ from gnvpro.surrogate.objectives.protocol import Point
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
 MAX_TRIALS = 20
-# As `gnvpro.training.solvers.acceptance.INNER_SHARE`. A search along one line asks less of W than the ratio of a trust
+# As `gnvpro.training.solvers.protocol.INNER_SHARE`. A search along one line asks less of W than the ratio of a trust
 # region: Indian Pines ends alike from 1e-3 to 1e-1 (docs/method.md), and the solves cost less.
 INNER_SHARE = 0.05
 
@@ -28,12 +28,7 @@ def wolfe_search(start: Point, direction: Tensor, growth: float) -> LineStep | N
     """A step with sufficient decrease and, where `MAX_TRIALS` find one, curvature.
 
     Where no trial meets the curvature condition, the last one with sufficient decrease is kept. None where the direction
-    does not descend, or no trial decreased enough.
-
-    Parameters
-    ----------
-    growth
-        Factor of the length as long as no upper end of the bracket is known.
+    does not descend, or no trial decreased enough. The length grows by `growth` until the bracket has an upper end.
     """
     slope = float(start.gradient @ direction)
     if not slope < 0:

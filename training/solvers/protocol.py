@@ -1,18 +1,23 @@
-"""The contract of a solver: one step at a time, each with a record of what it did; and when a solver stops."""
+"""The contract of a solver, one step at a time; when a solver stops, and when a trial step is accepted."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
 
 # A gradient this much smaller than the first one is rounding: the line search sees nothing below it.
 GRADIENT_REDUCTION = 1e-10
+# Of the reduction a step predicts: the error of the value that an iterative inner solve may leave.
+INNER_SHARE = 1e-3
+# Of the same: what a trial step has to reach.
+ACCEPT = 1e-4
 
 
 class Status(StrEnum):
@@ -46,7 +51,7 @@ class Solver(Protocol):
     """Minimises an objective. Holds its own memory, so one solver serves one fit."""
 
     name: str
-    # Iterations between looks at the validation data; a look costs about half an iteration of L-BFGS.
+    # Iterations between measurements of the validation error; one costs about half an iteration of L-BFGS.
     validation_interval: int
 
     def step(self, point: Point) -> Step:
@@ -59,7 +64,7 @@ class Resumable(Solver, Protocol):
     """A solver that can be put aside and taken up again with the same bits.
 
     `state` is a dataclass of what the next steps depend on besides the point, for `gnvpro.training.fitting.stored`; a solver
-    made with the same arguments becomes this one when it is given its state.
+    of the same arguments goes on as this one once it has its state.
     """
 
     state: Any
@@ -79,3 +84,21 @@ class StoppingTest:
         if not math.isfinite(self.norm):
             return Status.nonfinite
         return Status.converged if self.norm <= GRADIENT_REDUCTION * self.first_norm else Status.running
+
+
+class Trial(NamedTuple):
+    """A point that was tried, and its ratio; not a number where its value is not."""
+
+    point: Point
+    ratio: float
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the objective fell by a part of what was predicted."""
+        return self.ratio > ACCEPT
+
+
+def try_step(point: Point, step: Tensor, predicted: float) -> Trial:
+    """The objective a step away, by one forward pass."""
+    there = point.objective.at(point.theta + step, near=point, accuracy=INNER_SHARE * predicted)
+    return Trial(there, (point.value - there.value) / predicted)

@@ -7,7 +7,9 @@ rejected step keeps the basis, so trying a smaller radius costs one forward pass
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +17,8 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.training.solvers.acceptance import try_step
 from gnvpro.training.solvers.kronecker_metric import IDENTITY, KroneckerMetric
-from gnvpro.training.solvers.lanczos import KrylovBasis, lanczos
-from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
+from gnvpro.training.solvers.protocol import Status, Step, StoppingTest, try_step
 
 SHRINK_BELOW, GROW_ABOVE = 0.1, 0.75
 SMALLEST_RADIUS = 1e-13
@@ -27,12 +27,8 @@ SMALLEST_RADIUS = 1e-13
 class TrustRegionKrylov:
     """Trust-region Gauss-Newton-Krylov as a `gnvpro.training.solvers.protocol.Solver`.
 
-    Parameters
-    ----------
-    size, tolerance
-        Of the Krylov basis: products per iteration at most, and the relative residual that ends it early.
-    metric
-        Measure steps in the Kronecker-factored metric, where the network shows its layers.
+    `size` and `tolerance` are those of the Krylov basis: products per iteration at most, and the relative residual that ends
+    it early. With `metric`, steps are measured in the Kronecker-factored one where the network shows its layers.
     """
 
     name = "varpro-krylov"
@@ -124,6 +120,42 @@ class Model:
     def step(self, coordinates: np.ndarray) -> Tensor:
         """The step in theta."""
         return self.metric.apply_root(torch.as_tensor(self.eigenvectors @ coordinates).to(self.vectors) @ self.vectors)
+
+
+class KrylovBasis(NamedTuple):
+    """V (k, n) with orthonormal rows and T (k, k) tridiagonal: V H V' = T; the first row is along the start."""
+
+    vectors: Tensor
+    tridiagonal: np.ndarray
+
+
+def lanczos(operator: Callable[[Tensor], Tensor], start: Tensor, size: int, tolerance: float) -> KrylovBasis:
+    """Krylov basis of (operator, start) with full reorthogonalisation.
+
+    Ends early where the space is invariant, or where solving with T already reduces the residual of
+    H x = start below `tolerance` relative to ||start||: with a symmetric operator this is the stopping rule of
+    GMRES as well as of conjugate gradients.
+    """
+    size, k = min(size, start.numel()), 0
+    vectors = start.new_zeros(size, start.numel())
+    vectors[0] = start / torch.linalg.vector_norm(start)
+    diagonal, beside = np.zeros(size), np.zeros(size)
+    pivot, last = math.nan, 1.0  # of T = L D L', and the last entry of T^-1 e_1
+    for j in range(size):
+        k = j + 1
+        new = operator(vectors[j])
+        diagonal[j] = float(new @ vectors[j])
+        for _ in range(2):  # twice is enough (Parlett)
+            new = new - vectors[: j + 1].t() @ (vectors[: j + 1] @ new)
+        beside[j] = float(torch.linalg.vector_norm(new))
+        pivot = diagonal[0] if j == 0 else diagonal[j] - beside[j - 1] ** 2 / max(pivot, np.finfo(float).tiny)
+        # A pivot that is not positive is rounding of a singular T, whose solution tells nothing: go on.
+        last = last * (1.0 if j == 0 else -beside[j - 1]) / pivot if pivot > 0 else math.inf
+        invariant = beside[j] <= 1e-12 * max(abs(diagonal[0]), beside[0])
+        if k == size or invariant or beside[j] * abs(last) < tolerance:
+            break
+        vectors[j + 1] = new / beside[j]
+    return KrylovBasis(vectors[:k], np.diag(diagonal[:k]) + np.diag(beside[: k - 1], 1) + np.diag(beside[: k - 1], -1))
 
 
 @dataclass

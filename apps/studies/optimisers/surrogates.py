@@ -18,9 +18,9 @@ from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.training.fitting.fit import Iterate
 from gnvpro.training.fitting.methods import METHODS, Problem
 from gnvpro.training.fitting.preparation import Frame, Preparation
-from gnvpro.training.fitting.records import Iterate
 from gnvpro.training.settings import TrainSettings
 
 

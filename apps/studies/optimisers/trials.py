@@ -13,9 +13,8 @@ import numpy as np
 
 from gnvpro.apps.studies.optimisers.grids import tried
 from gnvpro.surrogate.spaces import Array
-from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.fit import Fit, Iterate
 from gnvpro.training.fitting.methods import METHODS, SOLVED, Problem, Setting, train_by
-from gnvpro.training.fitting.records import Iterate
 from gnvpro.training.fitting.validation import Weights
 from gnvpro.training.solvers.protocol import Status
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from gnvpro.training.solvers.kronecker_metric import IDENTITY
-from gnvpro.training.solvers.lanczos import lanczos
-from gnvpro.training.solvers.trust_region import Model
+from gnvpro.training.solvers.trust_region import Model, lanczos
 
 torch.set_default_dtype(torch.float64)
 

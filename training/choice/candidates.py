@@ -1,22 +1,17 @@
-"""Which networks come into question for so many samples and parameters."""
+"""Which networks a training races: shapes and gains by samples and parameters, less what its settings fix."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from gnvpro.training.settings import QUICK_GAIN, QUICK_WIDTHS, TrainSettings
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the race chooses.
+    """What the race chooses: widths of dense layers, gain of the inputs, L-BFGS in the Kronecker metric or without.
 
-    Attributes
-    ----------
-    widths, gain
-        Of the dense layers, and of the inputs.
-    metric
-        L-BFGS gets the Kronecker metric.
-    polynomial
-        W also acts on polynomials of the parameters.
+    With `polynomial` W also acts on polynomials of the parameters.
     """
 
     widths: tuple[int, ...]
@@ -58,3 +53,24 @@ def polynomial_candidates(n_samples: int) -> list[Candidate]:
     last = max(1, n_samples // 8)
     shapes = [(min(8, last),), (16, min(16, last))]
     return [Candidate(shape, 1.0, polynomial=True) for shape in dict.fromkeys(shapes)]
+
+
+def candidates_for(settings: TrainSettings, n_samples: int, n_inputs: int, polynomials: bool) -> list[Candidate]:
+    """The candidates that the settings leave open; `polynomials`: a basis fits the samples, and the settings allow it."""
+    smooth = polynomial_candidates(n_samples) if polynomials else []
+    if settings.quick:
+        widths = (*QUICK_WIDTHS[:-1], max(1, min(QUICK_WIDTHS[-1], n_samples // 4)))
+        networks, smooth = [Candidate(widths, QUICK_GAIN)], smooth[:1]
+    elif settings.solver == "lm":
+        networks = small_candidates(n_samples)
+    else:
+        networks = candidates(n_samples, n_inputs)
+    if settings.widths:
+        networks = [Candidate(settings.widths, gain) for gain in ((QUICK_GAIN,) if settings.quick else (0.1, 1.0))]
+        smooth = [replace(candidate, widths=settings.widths) for candidate in smooth]
+    raced = smooth if settings.polynomial == "on" else [*networks, *smooth]
+    if settings.gain:
+        raced = [replace(candidate, gain=settings.gain) for candidate in raced]
+    if settings.solver != "lbfgs":
+        raced = [candidate for candidate in raced if candidate.metric]
+    return list(dict.fromkeys(raced))
