@@ -22,3 +22,18 @@ def seconds(value: float) -> str:
 def listed(values: Mapping[str, Any], show: Callable[[Any], str] = str) -> str:
     """Names with their values on one line, such as `train 0.1 %, test 0.2 %`."""
     return ", ".join(f"{name} {show(value)}" for name, value in values.items())
+
+
+def shown_unit(unit: str) -> str:
+    """A unit as people see it: nothing for numbers without one, and where it is not known."""
+    return "" if unit in ("1", "unknown") else unit
+
+
+def with_unit(value: str, unit: str) -> str:
+    """A value followed by its unit, where there is one to show."""
+    return f"{value} {shown_unit(unit)}".rstrip()
+
+
+def in_unit(name: str, unit: str) -> str:
+    """A name with its unit in brackets, for axes and columns, where there is one to show."""
+    return f"{name} ({unit})" if shown_unit(unit) else name

@@ -14,7 +14,7 @@ from gnvpro.apps.inversion.maximum_a_posteriori import Minimum
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.surrogate.formatting import seconds
+from gnvpro.surrogate.formatting import seconds, with_unit
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array
 
@@ -138,7 +138,7 @@ class InversionResult(Result):
         known_best = np.argsort(best.standard_deviations)[:_MOST_PRINTED]
         for j in known_best if space.size > _MOST_PRINTED else range(space.size):
             unit = space.unit(j)
-            text = f"most probable {best.parameters[j]:.5g}" + f" {unit}" * (unit not in ("1", "unknown"))
+            text = with_unit(f"most probable {best.parameters[j]:.5g}", unit)
             if chains is not None:
                 low, high = chains.quantiles(0.025, 0.975)[:, j]
                 text += f", 95 % in {low:.5g} to {high:.5g}"

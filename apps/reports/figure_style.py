@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from gnvpro.surrogate.formatting import in_unit
 from gnvpro.surrogate.spaces import Axis, Space
 
 # Distinct also for colour-blind readers (Okabe and Ito).
@@ -60,10 +61,10 @@ def save_png(figure: Figure, path: Path) -> None:
 
 def labelled(axis: Axis) -> str:
     """Name of an axis with its unit."""
-    return axis.name + ("" if axis.unit in ("1", "unknown") else f" ({axis.unit})")
+    return in_unit(axis.name, axis.unit)
 
 
 def in_units(space: Space) -> str:
     """The unit shared by all components, in brackets for the end of a label; nothing where there is none to show."""
     units = set(space.units)
-    return f" ({units.pop()})" if len(units) == 1 and not units & {"1", "unknown"} else ""
+    return in_unit("", units.pop()) if len(units) == 1 else ""

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from gnvpro.apps.comparison.sweeps import Sweep
 from gnvpro.apps.reports.figure_style import COLOURS, GREY, in_units, labelled, styled
+from gnvpro.surrogate.formatting import in_unit
 from gnvpro.surrogate.spaces import Array, Space
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _draw_sweep(axes: Axes, sweep: Sweep, chosen: list[int], background: Array |
     for k, colour in zip(chosen, COLOURS, strict=False):
         axes.plot(sweep.at, predicted[:, k], color=colour, linewidth=1.2)
         axes.plot(sweep.solved_at, expected[:, k], "o", color=colour, markersize=4)
-    axes.set_xlabel(f"{sweep.name} ({sweep.unit})" if sweep.unit not in ("1", "unknown") else sweep.name)
+    axes.set_xlabel(in_unit(sweep.name, sweep.unit))
 
 
 def _varying(comparison: Comparison) -> list[int]:

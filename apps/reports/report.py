@@ -13,7 +13,7 @@ from gnvpro.apps.comparison.costs import SURROGATE_BATCH
 from gnvpro.apps.reports import figures, images
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.apps.reports.runs import Run
-from gnvpro.surrogate.formatting import percent
+from gnvpro.surrogate.formatting import percent, with_unit
 
 # Title, figure and caption.
 Pictures = list[tuple[str, Figure, str]]
@@ -125,9 +125,7 @@ def _point(comparison: Comparison, sample: int) -> str:
     space = comparison.parameter_space
     units = space.units * space.size if len(space.units) == 1 else space.units
     values = zip(space.names, comparison.parameters[sample], units, strict=True)
-    return ", ".join(
-        f"{name} {value:.4g}" + f" {unit}" * (unit not in ("1", "unknown")) for name, value, unit in values
-    )
+    return ", ".join(with_unit(f"{name} {value:.4g}", unit) for name, value, unit in values)
 
 
 def _origin(run: Run, comparison: Comparison) -> list[tuple[str, str]]:

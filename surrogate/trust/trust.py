@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import with_unit
 from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.trust.bands import Bands
 from gnvpro.surrogate.trust.domain import THRESHOLD_LEVEL, Domain
@@ -102,7 +103,6 @@ def trust_rows(trust: Trust | None, observables: Space, *, all_levels: bool = Fa
 
 def _widths(bands: Bands, level: float, simultaneous: bool, observables: Space) -> str:
     widths = bands.half_width(level, simultaneous=simultaneous)
-    unit = f" {observables.units[0]}" if len(observables.units) == 1 and observables.units[0] != "unknown" else ""
-    unit = "" if unit == " 1" else unit
+    unit = observables.units[0] if len(observables.units) == 1 else "unknown"
     low, high = float(widths.min()), float(widths.max())
-    return f"{np.median(widths):.2g}{unit} ({low:.2g} to {high:.2g})"
+    return f"{with_unit(f'{np.median(widths):.2g}', unit)} ({low:.2g} to {high:.2g})"

@@ -19,6 +19,7 @@ from scipy.stats import gaussian_kde, norm, truncnorm, uniform
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREEN, GREY, RED, styled
+from gnvpro.surrogate.formatting import in_unit, shown_unit
 from gnvpro.surrogate.spaces import Array, Space
 
 # The same in all figures; none near that of the truth.
@@ -85,7 +86,7 @@ def prior_density(prior: Prior, parameter: int, at: Array) -> Array:
 def labelled_parameter(space: Space, parameter: int) -> str:
     """Name of a parameter with its unit."""
     unit = space.unit(parameter)
-    return space.names[parameter] + ("" if unit in ("1", "unknown") else f" ({unit})")
+    return in_unit(space.names[parameter], unit)
 
 
 def _draws(prior: Prior) -> Array:
@@ -225,5 +226,5 @@ def traces(inversion: InversionResult, shown: Sequence[int]) -> Figure:
             axes.margins(x=0.01)
         column[-1].set_xlabel("draw of the chain")
     for axes, j in zip(grid[:, 0], shown, strict=True):
-        axes.set_ylabel("" if space.unit(j) in ("1", "unknown") else space.unit(j))
+        axes.set_ylabel(shown_unit(space.unit(j)))
     return figure

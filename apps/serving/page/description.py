@@ -10,7 +10,7 @@ import numpy as np
 from gnvpro.apps.reports.images import are_images, image_names
 from gnvpro.apps.serving.served import Bounds, shortened_list
 from gnvpro.surrogate.admissible import box
-from gnvpro.surrogate.formatting import percent
+from gnvpro.surrogate.formatting import percent, shown_unit
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import training_range
 from gnvpro.surrogate.spaces import Array, Space
@@ -119,7 +119,7 @@ def _unit_each(space: Space) -> list[str]:
 
 
 def _shown(unit: str) -> str:
-    return {"1": "", "unknown": "", "m3": "m³", "m2": "m²"}.get(unit, unit)
+    return {"m3": "m³", "m2": "m²"}.get(unit, shown_unit(unit))
 
 
 def outside(model: ForwardModel, y: Array) -> list[str]:
