@@ -85,7 +85,7 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
 
     Raises
     ------
-    ValueError
+    UsageError
         A file that cannot be parsed, a key that no field has, a value of the wrong kind, a required one missing, or
         values that the class does not take together.
     """

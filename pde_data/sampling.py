@@ -42,7 +42,7 @@ def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
     index : (n,)
         Numbers of the samples, not negative, in any order.
 
-    Raises ValueError: an unknown design, one that the space does not allow, or what `draw` refuses.
+    Raises UsageError: an unknown design, one that the space does not allow, or what `draw` refuses.
     """
     if design not in DESIGNS:
         raise UsageError(f"unknown design {design!r}; expected one of {', '.join(DESIGNS)}")

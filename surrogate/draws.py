@@ -30,7 +30,7 @@ def draw(space: Space, seed: int, index: ArrayLike) -> Array:
 
     Raises
     ------
-    ValueError
+    UsageError
         A law that cannot be drawn from, missing bounds, a negative seed or a negative index.
     """
     if space.law not in _LAWS:

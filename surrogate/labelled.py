@@ -40,7 +40,7 @@ class LabelledSplit:
 
     Raises
     ------
-    ValueError
+    UsageError
         No training or validation samples, fewer than two classes, or labels that have no name.
     """
 

@@ -85,7 +85,7 @@ class Samples:
 
         Raises
         ------
-        ValueError
+        UsageError
             A size that is negative, more samples than there are, or an empty training or validation set.
         """
         sizes = _sizes(len(self), dict(train=train, validation=validation, calibration=calibration, test=test))

@@ -168,7 +168,7 @@ class Space:
         return f"{shape} on the simplex" if self.constraint == "simplex" else shape
 
     def unit(self, j: int) -> str:
-        """Of component j."""
+        """The unit of component j."""
         return self.units[0] if len(self.units) == 1 else self.units[j]
 
     def contains(self, points: Array) -> NDArray[np.bool_]:
@@ -184,7 +184,7 @@ class Space:
 
         Raises
         ------
-        ValueError
+        UsageError
             Not two-dimensional, or another number of columns; says when a transpose would fit.
         """
         points = np.asarray(points, dtype=np.float64)
@@ -199,7 +199,7 @@ class Space:
 
         Raises
         ------
-        ValueError
+        UsageError
             Naming the first row that is not finite, out of bounds or off the simplex.
         """
         points = self.rows(points)
@@ -240,7 +240,7 @@ class Space:
 
         Raises
         ------
-        ValueError, KeyError, TypeError
+        UsageError, KeyError, TypeError
             Not what `to_dict` gives.
         """
         lower, upper = (

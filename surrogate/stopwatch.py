@@ -16,7 +16,7 @@ class Stopwatch:
 
     @property
     def cpu_seconds(self) -> float:
-        """Of this process, those of a block that is still open included."""
+        """CPU seconds of this process, those of a block that is still open included."""
         return self.read()[0]
 
     @property

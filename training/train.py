@@ -52,8 +52,8 @@ def train(
         Sizes of the sets, as `gnvpro.surrogate.samples.Samples.split` takes them: without, a half, a quarter, none and a
         quarter of the samples.
     checkpoint
-        Folder in which the run is put aside after `every` further work units. Where it holds a checkpoint of the same data,
-        settings and versions, the run goes on from there and ends with the same bits (seconds apart).
+        Folder in which the state of the run is saved after `every` further work units. Where it holds a checkpoint of
+        the same data, settings and versions, the run goes on from there and ends with the same bits (seconds apart).
 
     Raises
     ------

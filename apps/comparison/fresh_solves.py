@@ -28,7 +28,7 @@ def fresh_points(surrogate: Surrogate, problem: Problem, n: int, seed: int) -> A
 
     Raises
     ------
-    ValueError
+    UsageError
         One of them is among the surrogate's data all the same: the problem's law draws repeated points.
     """
     points = draw(problem.parameters, seed, FRESH + np.arange(n, dtype=np.int64))
@@ -56,7 +56,7 @@ def compare_with_solves(
 
     Raises
     ------
-    ValueError
+    UsageError
         Nodes that do not fit the parameters, or a node that could not be solved.
     NumericalFailure
         No sample could be solved.

@@ -44,7 +44,7 @@ class ChebyshevInterpolant:
 
         Raises
         ------
-        ValueError
+        UsageError
             Values that are not one row per node, or not finite: a hole in the grid cannot be interpolated.
         """
         nodes = chebyshev_nodes(parameters, counts)
@@ -79,7 +79,7 @@ def chebyshev_nodes(space: Space, counts: Sequence[int]) -> Array:
 
     Raises
     ------
-    ValueError
+    UsageError
         A space that is no bounded box, or counts that are not one positive number per parameter.
     """
     lower, upper = _bounds(space)

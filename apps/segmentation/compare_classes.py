@@ -100,7 +100,7 @@ def compare_with_labels(model: Classifier, cube: str | None, labels: str | None)
 
     Raises
     ------
-    ValueError
+    UsageError
         No cube, or one of other bands.
     """
     require("sklearn", "it counts confusions", "segmentation")

@@ -114,7 +114,7 @@ def read_scene(
 
     Raises
     ------
-    ValueError
+    UsageError
         A file that cannot be read, a cube or labels of the wrong shape, no labels, or a class of too few pixels.
     ImportError
         The package that reads the file is missing.

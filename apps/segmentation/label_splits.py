@@ -49,7 +49,7 @@ def class_capped(labels: ArrayLike, usable: ArrayLike | None = None, *, seed: in
 
     Raises
     ------
-    ValueError
+    UsageError
         No labelled pixel is usable, the arrays are no such images, or nothing is left for validation.
     """
     classes = _labelled(labels, usable)
@@ -88,7 +88,7 @@ def spatial_blocks(
 
     Raises
     ------
-    ValueError
+    UsageError
         Also where the labelled pixels lie in fewer than three blocks.
     """
     if block < 1:

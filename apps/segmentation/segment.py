@@ -57,7 +57,7 @@ def segment(
 
     Raises
     ------
-    ValueError
+    UsageError
         Files, arrays or settings that cannot be used; what is wrong is named before anything is trained.
     ImportError
         A package of the extra `segmentation` is missing.

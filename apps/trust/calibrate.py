@@ -136,7 +136,7 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
 
     Raises
     ------
-    ValueError
+    UsageError
         Samples of something else, placed by hand, or none left.
     """
     surrogate.parameters.rows(samples.parameters)

@@ -73,7 +73,7 @@ class PickledProblem:
     def of(cls, problem: Problem) -> PickledProblem:
         """Pack it.
 
-        Raises ValueError: it can neither be pickled nor named by a factory.
+        Raises UsageError: it can neither be pickled nor named by a factory.
         """
         import cloudpickle  # comes with Dask
 
@@ -92,7 +92,7 @@ class PickledProblem:
     def unpack(self) -> Problem:
         """The problem, the same object for every block.
 
-        Raises ValueError: its definition is another one here: the worker finds another version of the code.
+        Raises UsageError: its definition is another one here: the worker finds another version of the code.
         """
         return _unpacked(self)
 

@@ -83,7 +83,7 @@ def generate(
 
     Raises
     ------
-    ValueError
+    UsageError
         Sizes that are not positive; `path` holds something else, other settings or more samples (the difference
         is named), is damaged, or is being written by another process.
     ImportError

@@ -67,7 +67,7 @@ class PickledWithoutCaches:
 def background_of(problem: Problem) -> Array | None:
     """The problem's `background` (n_out,), None where it has none.
 
-    Raises ValueError: it does not fit the observables, or is not finite.
+    Raises UsageError: it does not fit the observables, or is not finite.
     """
     background = getattr(problem, "background", None)
     if background is None:

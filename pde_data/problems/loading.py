@@ -44,7 +44,7 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
 
     The current directory is searched for the module as with `python -m`.
 
-    Raises ValueError: nothing of that name, options it does not have, or what the factory returns is not a problem;
+    Raises UsageError: nothing of that name, options it does not have, or what the factory returns is not a problem;
     says what is missing.
     """
     name = _FORMERLY.get(name, name)
@@ -56,7 +56,7 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
 def registered_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
     """The problem registered under `name`; the only look-up for names and options that come out of a file.
 
-    Raises ValueError: unknown name or option; lists the known ones.
+    Raises UsageError: unknown name or option; lists the known ones.
     """
     if name not in REGISTERED:
         known = ", ".join(sorted(REGISTERED))
@@ -69,7 +69,7 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
 
     `factory`, `options`: what `load_problem` makes the same model of; None for an object that was handed over.
 
-    Raises ValueError: no `parameters`, `observables` (both a `Space`) or `evaluate`.
+    Raises UsageError: no `parameters`, `observables` (both a `Space`) or `evaluate`.
     """
     made_by = factory or f"{type(model).__module__}:{type(model).__qualname__}"
     missing = [what for what in ("parameters", "observables", "evaluate") if not hasattr(model, what)]

@@ -24,7 +24,7 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
 
     Raises
     ------
-    ValueError
+    UsageError
         An option that does not exist (the known ones are named), one that is missing, or a value of the wrong kind.
     """
     options = options or {}

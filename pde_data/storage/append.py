@@ -27,7 +27,7 @@ def append(
 
     `parameters` (n, n_in): in the order of `solved`.
 
-    Raises ValueError: `out` is something else, of another problem, a data set that a design makes, or being written.
+    Raises UsageError: `out` is something else, of another problem, a data set that a design makes, or being written.
     """
     # zarr is needed to write, and not by what only predicts and might have written
     from gnvpro.pde_data.storage import layout, store

@@ -35,7 +35,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
 
     Raises
     ------
-    ValueError
+    UsageError
         Not a data set, another format, or a newer schema.
     ImportError
         xarray is not installed; says what to install.
@@ -78,7 +78,7 @@ def read_samples(
     allow_partial
         Take what is there of a data set that is not finished.
 
-    Raises ValueError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
+    Raises UsageError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
     no solved sample; numbers that are not finite.
     """
     if isinstance(source, str | os.PathLike):

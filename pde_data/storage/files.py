@@ -51,7 +51,7 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises
     ------
-    ValueError
+    UsageError
         Another suffix, or a file that is damaged or cut off.
     ImportError
         A MATLAB file of v7.3 where h5py is not installed.
@@ -100,7 +100,7 @@ def _is_other(attributes: Mapping[str, Any]) -> bool:
 def numbers(path: object, name: str, value: Any, ndim: int | None = None) -> Array:
     """`value` as float64, if it is an array of real numbers (with `ndim` dimensions).
 
-    Raises ValueError: complex numbers, texts, objects, masked or sparse arrays, another number of dimensions.
+    Raises UsageError: complex numbers, texts, objects, masked or sparse arrays, another number of dimensions.
     """
     array = np.asarray(value)
     masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
@@ -126,7 +126,7 @@ def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array]:
 
     `transpose`: the file holds samples the other way round than usual: as rows in a `.mat`, as columns in an `.npz`.
 
-    Raises ValueError: a file that cannot be read, without the variables, or whose variables disagree on the samples.
+    Raises UsageError: a file that cannot be read, without the variables, or whose variables disagree on the samples.
     """
     arrays = load_arrays(path)
     there = list(arrays)
@@ -163,7 +163,7 @@ def find_names(names: Sequence[str], there: Sequence[str], where: str) -> list[i
     A name is the same without the blanks around it, then in other capitals, then without a unit in brackets after it
     (`Depth [m]` for `depth`); the first of these that gives a place decides.
 
-    Raises ValueError: it gives several, or two of `names` have the same place; `where` begins the message.
+    Raises UsageError: it gives several, or two of `names` have the same place; `where` begins the message.
     """
     places: list[int | None] = [None] * len(names)
     for key in (str.strip, _folded, _without_unit):
@@ -223,7 +223,7 @@ class Table:
 
         `blanks`: empty cells are missing values, NaN.
 
-        Raises ValueError: a cell that is not a number; names its line.
+        Raises UsageError: a cell that is not a number; names its line.
         """
         columns = range(len(self.rows[0]) if self.rows else 0) if columns is None else columns
         values = np.empty((len(self.rows), len(columns)))
@@ -241,7 +241,7 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
     The first line is a header if no number is in it, or if it is `names`. Lines that begin with # are comments; the last of
     them before the numbers is the header where there is no other and it has as many columns (as `numpy.savetxt` writes it).
 
-    Raises ValueError: not UTF-8, no rows, or rows of different lengths; names the line.
+    Raises UsageError: not UTF-8, no rows, or rows of different lengths; names the line.
     """
     with (
         reading(path, "a table", "separate columns by commas and save it as UTF-8"),

@@ -47,7 +47,7 @@ def find_damage(path: Path) -> list[Damage]:
 
     Data sets of schema 1 have no checksums: only chunks that cannot be read at all, or are gone, are found.
 
-    Raises ValueError: a whole variable is gone: that is not made good block by block.
+    Raises UsageError: a whole variable is gone: that is not made good block by block.
     """
     with reading_metadata(path):
         group = store.open_group(path, "r")
@@ -66,7 +66,7 @@ def find_damage(path: Path) -> list[Damage]:
 def require_sound(path: Path) -> None:
     """Raise where there is damage.
 
-    Raises ValueError: names the variable and the samples of the first, how many there are, and the remedy.
+    Raises UsageError: names the variable and the samples of the first, how many there are, and the remedy.
     """
     if damage := find_damage(path):
         more = f", and {len(damage) - 1} more chunks" if len(damage) > 1 else ""

@@ -30,7 +30,7 @@ _LIBRARIES = {
 def canonical_json(value: Any) -> str:
     """One text per value: sorted keys, no spaces, floats exact.
 
-    Raises ValueError: something JSON cannot hold: an array, NaN, an object.
+    Raises UsageError: something JSON cannot hold: an array, NaN, an object.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -60,7 +60,7 @@ class Recipe:
     def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int, design: str) -> Recipe:
         """What `problem` gives with these settings.
 
-        Raises ValueError: a definition that is not JSON-able, or spaces that cannot share one data set.
+        Raises UsageError: a definition that is not JSON-able, or spaces that cannot share one data set.
         """
         try:
             definition = json.loads(canonical_json(problem.definition))

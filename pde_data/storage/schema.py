@@ -82,7 +82,7 @@ def encode_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, Any]:
     """Attributes as they are in memory: JSON parsed, the NumPy numbers of NetCDF made plain.
 
-    Raises ValueError: no schema version, a newer one, or damaged attributes.
+    Raises UsageError: no schema version, a newer one, or damaged attributes.
     """
     if "schema_version" not in attributes:
         raise UsageError(f"{path} was not made by `generate` (it has no schema_version); choose another place")

@@ -51,7 +51,7 @@ class Block:
 def recipe_in(path: Path) -> Recipe:
     """The recipe of the data set at `path`.
 
-    Raises ValueError: not a data set, or one with a newer schema.
+    Raises UsageError: not a data set, or one with a newer schema.
     """
     attributes = read_attributes(path)
     return Recipe(**{field.name: attributes[field.name] for field in fields(Recipe)})
@@ -60,7 +60,7 @@ def recipe_in(path: Path) -> Recipe:
 def read_attributes(path: Path) -> dict[str, Any]:
     """Attributes of the data set at `path`, decoded.
 
-    Raises ValueError: not a data set, or one with a newer schema.
+    Raises UsageError: not a data set, or one with a newer schema.
     """
     try:
         attributes = dict(open_group(path, "r").attrs)
@@ -100,7 +100,7 @@ def read_block(path: Path, first: int, n: int) -> Block:
 def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
     """Commit the block of samples that begins at number `first` of the `n_samples` there are.
 
-    Raises ValueError: the data set has another size by now: a worker that outlived its run would cut short a block that
+    Raises UsageError: the data set has another size by now: a worker that outlived its run would cut short a block that
     has grown.
     """
     with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is a chunk that was lost
@@ -175,7 +175,7 @@ def open_group(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
 def variable(group: zarr.Group, name: str) -> zarr.Array:
     """One variable of it.
 
-    Raises ValueError: it is gone, or there is a group in its place.
+    Raises UsageError: it is gone, or there is a group in its place.
     """
     path = str(group.store_path).removeprefix("file://")
     try:
@@ -198,7 +198,7 @@ def sole_writer(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    ValueError
+    UsageError
         Another process holds it.
     OSError
         The folder cannot be written.

@@ -26,7 +26,7 @@ def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names
 
     Raises
     ------
-    ValueError
+    UsageError
         Another format, a header with some of the names and not all, or no table of numbers in it.
     FileNotFoundError
         Nothing there.

@@ -50,7 +50,7 @@ class Iterate:
 
     @cached_property
     def rounding(self) -> Tensor:
-        """Of every sample's loss, (n,)."""
+        """Rounding of every sample's loss, (n,)."""
         return _EPSILON * (1 + self.predictions.abs().amax(1))
 
     @cached_property

@@ -18,7 +18,7 @@ def one_hot(labels: Tensor, n_classes: int, smoothing: float = 0.0) -> Tensor:
 
     Raises
     ------
-    ValueError
+    UsageError
         Labels outside of this range or of another kind, or smoothing outside of [0, 1).
     """
     _require_labels(labels, n_classes)

@@ -106,7 +106,7 @@ class Elimination(Protocol):
         ...
 
     def training_error(self, predictions: Tensor) -> float:
-        """Of predictions (n, k), see `Solution.training_error`."""
+        """The error of predictions (n, k), see `Solution.training_error`."""
         ...
 
     def fresh(self) -> Self:

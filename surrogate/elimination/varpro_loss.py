@@ -47,7 +47,7 @@ def varpro_loss(
 
     Raises
     ------
-    ValueError
+    UsageError
         Shapes that disagree, targets that are not finite, labels out of range, weights that are not positive.
 
     Warns

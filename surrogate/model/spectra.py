@@ -73,7 +73,7 @@ class SpectralFeatures:
 
         Raises
         ------
-        ValueError
+        UsageError
             Another number of bands, or brightness of spectra whose mean is not positive.
         """
         if spectra.ndim != 2 or spectra.shape[1] != self.n_bands:

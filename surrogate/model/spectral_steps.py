@@ -22,7 +22,7 @@ class SpectralSteps(NamedTuple):
 
         Raises
         ------
-        ValueError
+        UsageError
             Another name; the message says which there are.
         """
         steps = _PRESETS.get(name, name.split(","))

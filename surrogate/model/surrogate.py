@@ -196,7 +196,7 @@ class Surrogate(Model):
 
         Raises
         ------
-        ValueError
+        UsageError
             A model that was not calibrated.
         """
         return self._calibrated().domain.score(self.features(y))

@@ -26,7 +26,7 @@ class ModuleNetwork:
 
     Raises
     ------
-    ValueError
+    UsageError
         No trainable weights, or an output that is not (n, width).
     """
 

@@ -117,7 +117,7 @@ class PolynomialBasis:
 
         Raises
         ------
-        ValueError
+        UsageError
             Bounds, weights, a degree or powers that make no basis.
         """
         parts = {name: tuple(map(float, description[name])) for name in ("lower", "upper", "weights", "powers")}

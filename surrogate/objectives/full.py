@@ -38,7 +38,7 @@ class FullObjective:
     Parameters
     ----------
     watched
-        Points are made only to be looked at, and cost nothing: a stochastic method pays for its minibatches
+        Points are evaluated only for reports, and cost nothing: a stochastic method pays for its minibatches
         (`batch_gradient`) alone.
     """
 
@@ -173,7 +173,7 @@ class _Kept:
 
     @property
     def value(self) -> Tensor:
-        """Of the loss alone: the regularisation of W is part of that of the variables."""
+        """The loss alone: the regularisation of W is part of that of the variables."""
         inner = self.elimination
         return inner.sample_weights[:, 0] @ inner.loss.value(self.predictions, inner.targets)
 

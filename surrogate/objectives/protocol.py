@@ -182,10 +182,10 @@ class Point:
         return layers
 
     def predicted_outer(self, theta: Tensor) -> Tensor:
-        """W at another theta to first order, as far as the products asked for here tell; the start of its inner solve.
+        """W at another theta to first order, as far as previous curvature products determine it.
 
-        The step is resolved in the directions of those products by least squares; what is outside of their span is
-        taken not to move W.
+        The inner solve there starts from it. The step is resolved in the directions of those products by least squares;
+        what is outside of their span is taken not to move W.
         """
         if not self._responses:
             return self.inner.outer

@@ -154,11 +154,11 @@ class Bands:
         return cls(LEVELS, marginal, scale, factors, len(residuals), source, 1.0 if weighting is None else weighting[1])
 
     def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
-        """Of every observable (n_out,); infinite where there were too few calibration samples.
+        """Half widths of every observable (n_out,); infinite where there were too few calibration samples.
 
         Raises
         ------
-        ValueError
+        UsageError
             A level that is not stored.
         """
         row = self._row(level)
@@ -170,7 +170,7 @@ class Bands:
         return found if np.isfinite(found).all() else None
 
     def coverage(self, residuals: Array, level: float) -> Coverage:
-        """Of the residuals (n, n_out) of fresh samples."""
+        """Coverage of the residuals (n, n_out) of fresh samples."""
         sizes = np.abs(residuals)
         within = sizes <= self.half_width(level)
         everywhere = (sizes <= self.half_width(level, simultaneous=True)).all(axis=1)

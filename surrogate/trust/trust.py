@@ -50,7 +50,7 @@ class Trust:
 
         Raises
         ------
-        ValueError, KeyError, TypeError
+        UsageError, KeyError, TypeError
             Shapes, dtypes or values that no calibration gives.
         """
         marginal, scale, factors, whitening = (tensors[name].numpy() for name in TENSORS)

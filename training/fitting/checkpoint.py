@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: put aside on disk, and resumed with the same bits.
+"""Checkpoints of a training run, which resumes from them with the same bits.
 
 A run is a fixed sequence of advances of its fits, so it is repeated from the start: advances that the checkpoint knows
 to be finished are skipped with what was seen at their end, the one that was cut short goes on
@@ -71,7 +71,7 @@ def identity_of(split: Split, settings: TrainSettings, module: nn.Module | None)
 
 
 class Checkpoint:
-    """A folder that a run is put aside in, every so many work units.
+    """A folder in which the state of a run is saved, every so many work units.
 
     `every` counts work units between writes; a checkpoint of a run with another `identity` (`identity_of`) is refused.
 
@@ -117,7 +117,7 @@ class Checkpoint:
             self._last_total = total
 
     def write(self) -> None:
-        """Put all fits aside that have moved since they were put aside last."""
+        """Save all fits that have advanced since they were saved last."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for number, fit in enumerate(self._fits):
             if not any(fit.position) or self._written.get(fit.stage) == fit.position:

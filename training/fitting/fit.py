@@ -147,7 +147,7 @@ class Fit:
 
     @property
     def cpu_seconds(self) -> float:
-        """Of this process, spent on the fit."""
+        """CPU seconds of this process spent on the fit."""
         return self._stopwatch.cpu_seconds
 
     @property
@@ -198,7 +198,9 @@ class Fit:
         if self._restored is not None:
             return self._restored
         if not isinstance(self.solver, Resumable):
-            raise UsageError(f"the solver {self.solver.name} cannot be put aside; train without a checkpoint")
+            raise UsageError(
+                f"the solver {self.solver.name} has no state that a checkpoint could store; train without a checkpoint"
+            )
         return FitState(
             self.status, self._iteration, self._is_advancing, self._limit, self._ends, self.objective.meter,
             list(self._stopwatch.read()), self.history, self.best, self.point.theta, self.solver.state,

@@ -115,7 +115,7 @@ class Preparation:
         return (weights.detach().cpu().double() * frame.scaling.output_scale).contiguous()
 
     def row_weights(self, samples: Samples) -> Array:
-        """Of the samples in the error, in the unit of the observables, (n,)."""
+        """Weights omega of the samples in the error, in one over the unit of the observables, (n,)."""
         return 1 / np.linalg.norm(samples.anomalous, axis=1) if self._relative else np.ones(len(samples))
 
     def _objective(

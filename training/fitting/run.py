@@ -1,4 +1,4 @@
-"""The fits of one training: begun by a method's name, reported, put aside in a checkpoint, and what they cost together."""
+"""The fits of one training: their common budget, progress reports, checkpoint and cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Progress:
 
 
 class Run:
-    """The fits of any training: of a surrogate, a classifier or an estimator.
+    """The fits of one training (of a surrogate, a classifier or an estimator), their budget, reports, checkpoint and cost.
 
     `budget` counts the work units of all fits together, for the progress; `seed` is that of what solvers draw. Seconds and
     work units spent on the training outside of its fits go to `outside` and `outside_work`.

@@ -19,7 +19,7 @@ class Weights(Protocol):
 
     @property
     def network_weights(self) -> Tensor:
-        """Of the feature network."""
+        """Weights of the feature network."""
         ...
 
     @property

@@ -61,7 +61,7 @@ class Solver(Protocol):
 
 @runtime_checkable
 class Resumable(Solver, Protocol):
-    """A solver that can be put aside and taken up again with the same bits.
+    """A solver whose state a checkpoint stores, and which goes on from it with the same bits.
 
     `state` is a dataclass of what the next steps depend on besides the point, for `gnvpro.training.fitting.stored`; a solver
     of the same arguments goes on as this one once it has its state.

@@ -47,7 +47,7 @@ class Teacher:
 
         Raises
         ------
-        ValueError
+        UsageError
             Fewer sensors than modes: the grid would not tell the modes apart.
         """
         if n_outputs < self.modes:

@@ -85,7 +85,7 @@ class ConvectionCoefficients:
     def observation_steps(self, steps: int) -> tuple[int, ...]:
         """The step after which each time is observed, when `final_time` is divided into `steps` steps.
 
-        Raises ValueError: a time falls between two steps; names the next number of steps for which none does.
+        Raises UsageError: a time falls between two steps; names the next number of steps for which none does.
         """
         if steps < 1:
             raise UsageError(f"expected at least one time step, got {steps}")

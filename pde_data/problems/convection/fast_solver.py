@@ -38,7 +38,7 @@ class FastSolver(ConvectionModel):
     reduction
         Settings of the reduced model.
 
-    Raises ValueError: the number of steps does not meet the observation times, the table reaches a pole of the rates,
+    Raises UsageError: the number of steps does not meet the observation times, the table reaches a pole of the rates,
     or there are more modes than nodes.
     """
 

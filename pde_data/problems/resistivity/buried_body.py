@@ -38,7 +38,7 @@ class BuriedBody(PickledWithoutCaches):
     semi_axis_ratio
         Shape of the body: its semi-axes along x1, x2 (at azimuth 0) and x3, up to a factor.
 
-    Raises ValueError: ranges or conductivities that make no body, or a body that comes too near the surface.
+    Raises UsageError: ranges or conductivities that make no body, or a body that comes too near the surface.
     """
 
     survey: Survey = field(default_factory=Survey)

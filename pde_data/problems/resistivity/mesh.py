@@ -69,7 +69,7 @@ class ReferenceMesh:
     def named(cls, name: str) -> ReferenceMesh:
         """One of the meshes that come with the package.
 
-        Raises ValueError: no mesh of that name; lists them.
+        Raises UsageError: no mesh of that name; lists them.
         """
         path = MESHES / f"{name}.npz"
         if not path.is_file():

@@ -47,7 +47,7 @@ class Resistivity(BuriedBody):
     linear_solver
         `mumps`, `cg` (with algebraic multigrid), or `auto`: by size.
 
-    Raises ValueError: what `BuriedBody` refuses, or a body to which the mesh cannot be stretched.
+    Raises UsageError: what `BuriedBody` refuses, or a body to which the mesh cannot be stretched.
     """
 
     mesh: Literal["coarse", "fine"] = "coarse"

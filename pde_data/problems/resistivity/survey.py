@@ -132,7 +132,7 @@ class ReceiverPairs:
 class Survey:
     """Sources and receivers; by default one dipole along x1 and two images of 21 × 21 differences, 882 data.
 
-    Raises ValueError: no source, or a receiver where current enters: the potential is infinite there.
+    Raises UsageError: no source, or a receiver where current enters: the potential is infinite there.
     """
 
     sources: tuple[Source, ...] = (Source((-1.5, 0.0), (1.5, 0.0)),)

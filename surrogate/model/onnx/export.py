@@ -61,7 +61,7 @@ def export(model: Surrogate | Classifier, dtype: Dtype = "float64") -> Exported:
 
     Raises
     ------
-    ValueError
+    UsageError
         An unknown dtype, or a network of a torch module.
     ImportError
         onnx or onnxruntime is missing.

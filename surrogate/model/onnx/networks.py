@@ -86,7 +86,7 @@ def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, open
 
     Raises
     ------
-    ValueError
+    UsageError
         A network of a torch module, whose code is not part of a model.
     """
     theta = theta.double()

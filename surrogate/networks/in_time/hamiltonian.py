@@ -70,7 +70,7 @@ class HamiltonianNetwork(TimeNetwork):
 
     @property
     def lengths(self) -> list[float]:
-        """Of the change at every time: of Z where negative, of Y where positive."""
+        """Signed step lengths at every time: Z changes where they are negative, Y where positive."""
         h = self.step_size
         lengths = [-h if time % 2 == 0 else h for time in range(self.n_times)]
         lengths[0] = lengths[-1] = -h / 2

@@ -10,7 +10,7 @@ def coarsest_steps(steps: int, levels: int) -> int:
 
     Raises
     ------
-    ValueError
+    UsageError
         The steps cannot be halved so often.
     """
     if steps % 2 ** (levels - 1):
@@ -26,7 +26,7 @@ def half_of(width: int) -> int:
 
     Raises
     ------
-    ValueError
+    UsageError
         An odd width.
     """
     if width % 2:

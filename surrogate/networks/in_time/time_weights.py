@@ -99,7 +99,7 @@ class TimeNetwork(ABC):
 
         Raises
         ------
-        ValueError
+        UsageError
             The steps cannot be halved so often.
         """
         return replace(self, steps=coarsest_steps(self.steps, levels))
@@ -130,6 +130,6 @@ class TimeLinearization:
         self._opening_slope = (self._opened * self._opened).neg_().add_(1.0)
 
     def _opening_change(self, direction: Tensor) -> Tensor:
-        """Of what the opening layer gives."""
+        """Change of what the opening layer gives."""
         opening = self._opening_of(direction)
         return torch.addmm(opening[-1], self._inputs, opening[:-1]).mul_(self._opening_slope)

@@ -232,7 +232,7 @@ def test_a_solver_without_state_is_refused():
             return Step(point, 0.0, False)
 
     objective, validation = objective_and_validation(DenseNetwork(3, (4,)))
-    with pytest.raises(ValueError, match="stubborn cannot be put aside"):
+    with pytest.raises(ValueError, match="stubborn has no state that a checkpoint could store"):
         Fit(objective, objective.network.initial(0), Stubborn(), validation).state()
 
 

@@ -44,7 +44,7 @@ def reduced_solver(full: ImexSolver, y: Array, count: int) -> ImexSolver:
     count
         Number of modes, of even and odd ones together.
 
-    Raises ValueError: a solution at `y` that fails, or more modes than these solutions have.
+    Raises UsageError: a solution at `y` that fails, or more modes than these solutions have.
     """
     system, nodal = full.system, full.equations.reaction
     # One thread, so that every process makes the same bits.

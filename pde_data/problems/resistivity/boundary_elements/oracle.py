@@ -89,7 +89,7 @@ class EllipsoidOracle:
         electrodes, receivers : (n, 2) or (n, 3)
             Positions; on the surface where they have no third coordinate.
 
-        Raises ValueError: the body reaches the surface, or an electrode or receiver lies in it.
+        Raises UsageError: the body reaches the surface, or an electrode or receiver lies in it.
         """
         electrodes, receivers = _in_space(electrodes), _in_space(receivers)
         body = _Body(self, np.asarray(centre, float), size, azimuth)
