@@ -1,4 +1,4 @@
-"""What the verbs of the library take, made into what they work with: models, samples, parameters, and the PDE of a model.
+"""What the functions of the library take, made into what they work with: models, samples, parameters, and the PDE of a model.
 
 Each is an object or what it is saved as: the folder of a model, the file of parameters, the name of a problem.
 """

@@ -1,4 +1,4 @@
-"""A model against what it replaces: the verb `compare`."""
+"""A model against what it replaces: the function `gnvpro.compare`."""
 
 from __future__ import annotations
 

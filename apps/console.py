@@ -42,7 +42,7 @@ class Outcome:
 
     @classmethod
     def of(cls, result: Result, *, saved: Path | None = None, failure: str | None = None, **more: Any) -> Outcome:
-        """Of what a verb returned; `saved` is where it was written to, and `more` are further numbers."""
+        """Of what a function of the library returned; `saved` is where it was written to, and `more` are further numbers."""
         rows = result.rows() + ([] if saved is None else [("saved", str(saved))])
         return cls({**result.numbers(), **more}, table(result.title, rows), failure)
 
@@ -146,7 +146,7 @@ def table(title: str, rows: list[tuple[str, str]]) -> Table:
 
 
 def as_typed(text: str, options: Collection[str] = ()) -> str:
-    """A text of the library in the words of the command line: arguments become options, and verbs commands.
+    """A text of the library in the words of the command line: arguments become options, and functions commands.
 
     `transpose=True` becomes `--transpose`, `fallback='pde'` becomes `--fallback pde`, `gnvpro.calibrate` `gnvpro calibrate`,
     and what stands between backticks an option where it is one of `options`.

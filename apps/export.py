@@ -1,4 +1,4 @@
-"""A saved model as an ONNX file: the verb `export`."""
+"""A saved model as an ONNX file: the function `gnvpro.export`."""
 
 from __future__ import annotations
 

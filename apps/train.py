@@ -1,4 +1,4 @@
-"""A surrogate from samples, wherever they are: the verb `train`."""
+"""A surrogate from samples, wherever they are: the function `gnvpro.train`."""
 
 from __future__ import annotations
 

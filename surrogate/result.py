@@ -1,4 +1,4 @@
-"""What the verbs of the library return: numbers for programs, a few lines for people, a table for notebooks."""
+"""What the functions of the library return: numbers for programs, a few lines for people, a table for notebooks."""
 
 from __future__ import annotations
 

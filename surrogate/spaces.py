@@ -240,7 +240,7 @@ class Space:
 
         Raises
         ------
-        UsageError, KeyError, TypeError
+        ValueError, KeyError, TypeError
             Not what `to_dict` gives.
         """
         lower, upper = (

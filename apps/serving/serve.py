@@ -1,4 +1,4 @@
-"""Saved models, and the PDEs behind them, for any client of the UM-Bridge protocol: the verb `serve`.
+"""Saved models, and the PDEs behind them, for any client of the UM-Bridge protocol: the function `gnvpro.serve`.
 
 Under which name each is served, in which thread, and on a page.
 """

@@ -1,4 +1,4 @@
-"""Error bands and in-domain score for a surrogate that is there already: the verb `calibrate`.
+"""Error bands and in-domain score for a surrogate that is there already: the function `gnvpro.calibrate`.
 
 Bands are calibrated on samples that the surrogate has not seen; which those are is found here.
 """

@@ -1,4 +1,4 @@
-"""Observables at parameters by a saved model: the verb `predict`."""
+"""Observables at parameters by a saved model: the function `gnvpro.predict`."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Trust:
 
         Raises
         ------
-        UsageError, KeyError, TypeError
+        ValueError, KeyError, TypeError
             Shapes, dtypes or values that no calibration gives.
         """
         marginal, scale, factors, whitening = (tensors[name].numpy() for name in TENSORS)
