@@ -27,9 +27,9 @@ class CalibrateOptions:
     seed: Annotated[int, Doc("Seed of the samples that set the scales."), Ge(0)] = 0
 
 
-def run(given: CalibrateOptions) -> Outcome:
+def run(options: CalibrateOptions) -> Outcome:
     """Give a surrogate error bands and an in-domain score from samples that did not train it."""
     from gnvpro.apps.trust.calibrate import calibrate
 
-    calibration = calibrate(**vars(given))
-    return Outcome.of(calibration, saved=given.out, out=str(given.out))
+    calibration = calibrate(**vars(options))
+    return Outcome.of(calibration, saved=options.out, out=str(options.out))

@@ -36,29 +36,29 @@ class CompareOptions:
     METAVARS: ClassVar = {"cube": "FILE", "labels": "FILE", "interpolation": "6,6,8"}
 
 
-def run(given: CompareOptions) -> Outcome:
+def run(options: CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
     from gnvpro.apps.compare import compare
     from gnvpro.apps.comparison.comparison import Comparison
     from gnvpro.apps.segmentation.compare_classes import write_folder
 
-    if given.out is not None and given.out.exists():
-        raise FileExistsError(f"{given.out} is there already; choose a new folder")
-    arguments = {name: value for name, value in vars(given).items() if name != "out"}
+    if options.out is not None and options.out.exists():
+        raise FileExistsError(f"{options.out} is there already; choose a new folder")
+    arguments = {name: value for name, value in vars(options).items() if name != "out"}
     with progress("comparing") as report:
         comparison = compare(**arguments, progress=report)
-    numbers = {**comparison.numbers(), "settings": to_dict(given)}
+    numbers = {**comparison.numbers(), "settings": to_dict(options)}
     if not isinstance(comparison, Comparison):
-        if given.out is not None:
-            write_folder(given.out, comparison, numbers)
-        return Outcome(numbers, table(f"{given.model}: {comparison.title}", comparison.rows()))
-    if given.out is not None:
+        if options.out is not None:
+            write_folder(options.out, comparison, numbers)
+        return Outcome(numbers, table(f"{options.model}: {comparison.title}", comparison.rows()))
+    if options.out is not None:
         from gnvpro.apps.reports.report import write_report
         from gnvpro.apps.reports.runs import Run
 
-        given.out.mkdir(parents=True)
-        (given.out / "comparison.json").write_text(json.dumps(jsonable(numbers), indent=1))
-        comparison.save_samples(given.out / "samples.npz")
-        again = command_line("compare", given)
-        write_report(given.out / "report.html", comparison, [Run.of(given.model)], [again])
-    return Outcome(numbers, table(f"Surrogate {given.model} against {comparison.problem}", comparison.rows()))
+        options.out.mkdir(parents=True)
+        (options.out / "comparison.json").write_text(json.dumps(jsonable(numbers), indent=1))
+        comparison.save_samples(options.out / "samples.npz")
+        again = command_line("compare", options)
+        write_report(options.out / "report.html", comparison, [Run.of(options.model)], [again])
+    return Outcome(numbers, table(f"Surrogate {options.model} against {comparison.problem}", comparison.rows()))

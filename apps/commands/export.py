@@ -25,8 +25,8 @@ class ExportOptions:
     overwrite: Annotated[bool, Doc("Replace a file that stands at --out.")] = False
 
 
-def run(given: ExportOptions) -> Outcome:
+def run(options: ExportOptions) -> Outcome:
     """Write a surrogate or classifier as an ONNX file, compared with the model before."""
     from gnvpro.apps.export import export
 
-    return Outcome.of(export(**vars(given)), settings=to_dict(given))
+    return Outcome.of(export(**vars(options)), settings=to_dict(options))

@@ -42,18 +42,18 @@ class GenerateOptions:
     METAVARS: ClassVar = {"set": "KEY=VALUE", "scheduler": "ADDRESS"}
 
 
-def run(given: GenerateOptions) -> Outcome:
+def run(options: GenerateOptions) -> Outcome:
     """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
     from gnvpro.pde_data.generation.run import generate
 
-    pace, arguments = Pace(), dict(vars(given))
+    pace, arguments = Pace(), dict(vars(options))
     for option, name in (("out", "path"), ("samples", "n_samples"), ("set", "options")):
         arguments[name] = arguments.pop(option)
-    with progress(f"solving {given.problem}", in_logs=True) as report:
+    with progress(f"solving {options.problem}", in_logs=True) as report:
 
         def report_with_pace(done: float, total: float | None, note: str) -> None:
             report(done, total, note + pace.at(done, total or 0, "samples"))
 
         generation = generate(**arguments, progress=report_with_pace)
-    failure = None if generation.n_ok else f"no sample could be solved; gnvpro info {given.out} lists the reasons"
-    return Outcome(generation.numbers(), table(f"Data set {given.out}", generation.rows()), failure)
+    failure = None if generation.n_ok else f"no sample could be solved; gnvpro info {options.out} lists the reasons"
+    return Outcome(generation.numbers(), table(f"Data set {options.out}", generation.rows()), failure)

@@ -53,26 +53,26 @@ class InvertOptions:
     METAVARS: ClassVar = {"prior": "NAME=[MEAN,SD]"}
 
 
-def run(given: InvertOptions) -> Outcome:
+def run(options: InvertOptions) -> Outcome:
     """Find parameters from observations: most probable point, posterior, and both confirmed by the PDE."""
-    if given.draws:
+    if options.draws:
         require("nutpie", "it samples posteriors")
     from gnvpro.apps.comparison.costs import one_thread
     from gnvpro.apps.inversion.invert import invert
 
-    require_new_folder(given.out, "inversion")
+    require_new_folder(options.out, "inversion")
     began = time.monotonic()
-    arguments = dict(vars(given))
+    arguments = dict(vars(options))
     surrogate, out = arguments.pop("model"), arguments.pop("out")
     try:
         with progress("inverting") as report, one_thread():
             inversion = invert(surrogate, **arguments, progress=report)
     except KeyboardInterrupt:
-        at = given.checkpoint
+        at = options.checkpoint
         kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
         raise KeyboardInterrupt(f"nothing was written{kept}") from None
-    more = {"wall_seconds": time.monotonic() - began, "settings": to_dict(given)}
+    more = {"wall_seconds": time.monotonic() - began, "settings": to_dict(options)}
     if out is not None:
-        inversion.write(out, command_line("invert", given), more)
-    text = table(f"Inversion of {given.observations}", inversion.rows())
+        inversion.write(out, command_line("invert", options), more)
+    text = table(f"Inversion of {options.observations}", inversion.rows())
     return Outcome({**inversion.numbers(), **more}, text, inversion.doubt())

@@ -37,12 +37,12 @@ class PredictOptions:
     METAVARS: ClassVar = {"append": "DATASET"}
 
 
-def run(given: PredictOptions) -> Outcome:
+def run(options: PredictOptions) -> Outcome:
     """Evaluate a surrogate at given parameters, with error bands; points not to be trusted are flagged."""
     from gnvpro.apps.trust.predict import predict
 
     with progress("predicting") as report:
-        predictions = predict(**vars(given), record=to_dict(given), progress=report)
+        predictions = predict(**vars(options), record=to_dict(options), progress=report)
     for sentence in predictions.log or ():
         say(f"fallback: {sentence}")
-    return Outcome.of(predictions, saved=given.out, out=str(given.out))
+    return Outcome.of(predictions, saved=options.out, out=str(options.out))

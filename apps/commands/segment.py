@@ -39,10 +39,10 @@ class SegmentOptions(ClassSettings):
     NOT_OFFERED: ClassVar = ("curvature",)
 
 
-def run(given: SegmentOptions) -> Outcome:
-    """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
+def run(options: SegmentOptions) -> Outcome:
+    """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is options."""
     from gnvpro.apps.segmentation.segment import segment
 
     with progress("training") as report:
-        segmentation = segment(**vars(given), command=command_line("segment", given), progress=report)
+        segmentation = segment(**vars(options), command=command_line("segment", options), progress=report)
     return Outcome(segmentation.numbers(), table(segmentation.title, segmentation.rows()), segmentation.failure)

@@ -40,8 +40,8 @@ class ServeOptions:
     threads: Annotated[int, Doc("Threads of torch; small networks want one."), Ge(1)] = 1
 
 
-def run(given: ServeOptions) -> Outcome:
+def run(options: ServeOptions) -> Outcome:
     """Answer clients of the UM-Bridge protocol with saved models, and with the PDE, until told to stop."""
     from gnvpro.apps.serving.serve import serve
 
-    return Outcome.of(serve(**vars(given)), settings=to_dict(given))
+    return Outcome.of(serve(**vars(options)), settings=to_dict(options))

@@ -35,21 +35,21 @@ class TrainOptions(TrainSettings):
     METAVARS: ClassVar = {"widths": "9,24,24"}
 
 
-def run(given: TrainOptions) -> Outcome:
+def run(options: TrainOptions) -> Outcome:
     """Train a surrogate on a data set and save it with its errors."""
     from gnvpro.apps.reports.training import text
     from gnvpro.apps.train import train
 
     with progress("training") as report:
-        training = train(**vars(given), record=to_dict(given), progress=report)
+        training = train(**vars(options), record=to_dict(options), progress=report)
     trust = training.surrogate.trust
     numbers = {
         **training.numbers(),
         "trust": None if trust is None else trust.about(),
-        "out": None if given.out is None else str(given.out),
+        "out": None if options.out is None else str(options.out),
     }
     failure = None
     if training.surrogate.training["status"] == "nonfinite":
         failure = "the objective became infinite; the best weights before that were kept"
-    saved = "no, only the numbers (--out FOLDER saves)" if given.out is None else str(given.out)
-    return Outcome(numbers, text(training, f"Surrogate of {given.data}", saved), failure)
+    saved = "no, only the numbers (--out FOLDER saves)" if options.out is None else str(options.out)
+    return Outcome(numbers, text(training, f"Surrogate of {options.data}", saved), failure)
