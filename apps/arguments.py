@@ -21,7 +21,7 @@ from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.load import load_model
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
-from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.surrogate.spaces import Array, Space, numbers
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -102,12 +102,10 @@ def parameters_of(parameters: Parameters, space: Space, transpose: bool = False)
 
 def matrix(values: Any, what: str) -> Array:
     """An array (n, m) of float64; UsageError where that is impossible."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"expected an array of numbers as {what}, got {type(values).__name__} ({error})") from None
+    array = numbers(values, what)
     if array.ndim != 2 or not len(array):
-        raise UsageError(f"expected {what} of shape (n, m), a sample a row, got {array.shape}")
+        remedy = "; use [:, None] for one column" if array.ndim == 1 and len(array) else ""
+        raise UsageError(f"expected {what} of shape (n, m), a sample a row, got {array.shape}{remedy}")
     return array
 
 
@@ -132,8 +130,10 @@ def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
     """
     origin = surrogate.provenance
     if "definition_hash" not in origin:
-        data = origin.get("file", "its data")
-        raise UsageError(f"this surrogate was trained on {data}, which names no PDE; there is nothing to compare with")
+        data = f"{origin['file']}, which names no PDE" if "file" in origin else "arrays, which name no PDE"
+        raise UsageError(
+            f"this surrogate was trained on {data}; what solves the PDE needs a model trained on data that `generate` wrote"
+        )
     problem = _remade(origin, problem) if problem is None or isinstance(problem, str) else as_problem(problem)
     if origin["definition_hash"] not in _hashes(problem, origin):
         raise UsageError(

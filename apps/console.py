@@ -149,17 +149,19 @@ def as_typed(text: str, options: Collection[str] = ()) -> str:
     """A text of the library in the words of the command line: arguments become options, and functions commands.
 
     `transpose=True` becomes `--transpose`, `fallback='pde'` becomes `--fallback pde`, `gnvpro.calibrate` `gnvpro calibrate`,
-    and what stands between backticks an option where it is one of `options`.
+    and of `options` also `train=4` and what stands between backticks.
     """
 
     def option(argument: re.Match[str]) -> str:
+        if argument[2].isdigit() and argument[1] not in options:
+            return argument[0]
         name, value = "--" + argument[1].replace("_", "-"), argument[2].strip("'")
         return name if value == "True" else f"{name} {value}"
 
     def quoted(name: re.Match[str]) -> str:
         return "--" + name[1].replace("_", "-") if name[1] in options else name[0]
 
-    text = re.sub(r"\b([a-z_]+)=(True\b|'[^']*')", option, text)
+    text = re.sub(r"\b([a-z_]+)=(True\b|'[^']*'|\d+\b)", option, text)
     text = re.sub(r"`([a-z_]+)`", quoted, text)
     return re.sub(r"\bgnvpro\.([a-z]+)\b(?!\.)", r"gnvpro \1", text)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gnvpro.apps.arguments import Folder, model_of
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.onnx.export import TOLERANCE, Exported
@@ -74,7 +75,7 @@ def export(
     NumericalFailure
         The file does not give what the model gives.
     """
-    path = Path(out)
+    path = path_of(out, "the file `out`")
     if path.suffix != ".onnx":
         raise UsageError(f"expected an output that ends in .onnx, got {path}")
     if path.is_dir() or (path.exists() and not overwrite):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnvpro.apps.arguments import Data, Folder, samples_of
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.folder import require_place
 from gnvpro.surrogate.progress import Report, silent
@@ -61,7 +61,7 @@ def train(
         What does not fit, cannot be read or cannot be written; before anything is trained.
     """
     if out is not None:
-        require_place(Path(out), overwrite)
+        require_place(path_of(out, "the folder `out`"), overwrite)
     trained = training.train(
         data if isinstance(data, Split) else samples_of(data, transpose),
         settings,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.checks import integer
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -106,11 +107,13 @@ class Split:
 
 def _sizes(n: int, given: dict[str, int | None]) -> dict[str, int]:
     for name, size in given.items():
-        if size is not None and size < 0:
+        if size is not None and integer(name, size, what="a number of samples (integer)") < 0:
             raise UsageError(f"expected a {name} set of at least 0 samples, got {size}")
     asked = sum(size for size in given.values() if size is not None)
     if asked > n:
         raise UsageError(f"expected at most the {n} samples there are, got sets of {asked} in all; ask for fewer")
+    if n < 2:
+        raise UsageError(f"expected 2 samples at least, one to train on and one to validate on, got {n}")
     usual = dict(train=n // 2, validation=n // 4, calibration=0, test=n // 4)
     left, sizes = n - asked, {}
     for name, size in given.items():
@@ -118,5 +121,5 @@ def _sizes(n: int, given: dict[str, int | None]) -> dict[str, int]:
         left -= sizes[name] if size is None else 0
     for name in ("train", "validation"):
         if sizes[name] == 0:
-            raise UsageError(f"the {name} set is empty; give it samples, for example --{name} {max(1, n // 4)}")
+            raise UsageError(f"the {name} set is empty; give it samples, for example {name}={max(1, n // 4)}")
     return sizes

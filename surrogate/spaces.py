@@ -27,6 +27,21 @@ Constraint = Literal["box", "simplex"]
 Law = Literal["uniform", "normalised_uniform", "unknown"]
 
 
+def numbers(values: Any, what: str) -> Array:
+    """Real numbers as an array of float64; UsageError for text, ragged rows, complex numbers and masked entries."""
+    if np.ma.is_masked(values):
+        raise UsageError(f"expected {what} without masked entries; leave such rows out")
+    try:
+        array = np.asarray(values)
+        if np.iscomplexobj(array):
+            raise UsageError(f"expected real numbers as {what}, got {array.dtype}")
+        return array.astype(np.float64, copy=False)
+    except UsageError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"expected an array of numbers as {what}, got {type(values).__name__} ({error})") from None
+
+
 @dataclass(frozen=True)
 class Coordinate:
     """Numbers along an axis beside its labels, such as the position of each sensor."""
@@ -76,6 +91,9 @@ class Space:
     def __post_init__(self) -> None:
         if not self.axes or self.size == 0:
             raise UsageError("a space needs at least one component; give it an axis with labels")
+        for what, bounds in (("lower", self.lower), ("upper", self.upper)):
+            if bounds is not None and numbers(bounds, f"{what} bounds").ndim != 1:
+                raise UsageError(f"expected one {what} bound for each component, got {bounds!r}")
         for what, given in (("units", self.units), ("lower", self.lower), ("upper", self.upper)):
             allowed = (1, self.size) if what == "units" else (self.size,)
             if given is not None and len(given) not in allowed:
@@ -187,7 +205,7 @@ class Space:
         UsageError
             Not two-dimensional, or another number of columns; says when a transpose would fit.
         """
-        points = np.asarray(points, dtype=np.float64)
+        points = numbers(points, self.axes[0].name)
         if points.ndim != 2 or points.shape[1] != self.size:
             transposed = points.ndim == 2 and points.shape[0] == self.size
             hint = "; it fits transposed: samples are rows here" if transposed else "; give one row per sample"

@@ -7,6 +7,7 @@ module of the package needs scikit-learn, which the extra `learn` brings.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from numbers import Integral
 from typing import Annotated, Any, Literal, Self, get_type_hints
@@ -120,7 +121,7 @@ class _Estimator(BaseEstimator):
         ]
         record = run.record(
             fit,
-            fit.solver.name,
+            fit.method,
             choice={"reason": f"fixed by the settings of {type(self).__name__}"},
             settings={**self._plain_settings(), "seed": seed},
             samples={"train": 0, "validation": 0, "calibration": 0, "test": 0} | {n: len(r) for n, r in rows.items()},
@@ -167,11 +168,16 @@ class _Estimator(BaseEstimator):
 
     def _check_settings(self) -> None:
         widths = self.hidden_widths
-        if not len(widths) or not all(isinstance(w, Integral) and w > 0 for w in widths):
+        if (
+            not isinstance(widths, Sequence | np.ndarray)
+            or not len(widths)
+            or not all(isinstance(w, Integral) and w > 0 for w in widths)
+        ):
             raise UsageError(f"expected hidden_widths of positive integers such as (16, 16), got {widths!r}")
         hints = get_type_hints(type(self).__init__, include_extras=True)
         for name, value in self.get_params(deep=False).items():
-            require_in_bounds(name, value, hints[name])
+            if name != "hidden_widths":
+                require_in_bounds(name, value, hints[name])
         device_named(self.device)
 
     def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:

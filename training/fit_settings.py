@@ -7,8 +7,10 @@ bounds (`Annotated[int, Ge(1)]`) and a sentence of help.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from numbers import Real
+from numbers import Integral, Real
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_doc import Doc
@@ -17,6 +19,24 @@ from annotated_types import Ge, Gt, Lt
 from gnvpro.surrogate.errors import UsageError
 
 _BOUNDS = ((">", Gt, "gt", operator.gt), (">=", Ge, "ge", operator.ge), ("<", Lt, "lt", operator.lt))
+
+
+def _is(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(map(_is(Integral), value))
+
+
+# Of the type of a field: how a message calls it, and whether a value is of it.
+_KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    bool: ("True or False", _is(bool)),
+    int: ("an integer", _is(Integral)),
+    float: ("a number", _is(Real)),
+    str: ("text", _is(str)),
+    tuple[int, ...]: ("integers such as (16, 16)", _are_integers),
+}
 
 Precision = Annotated[Literal["float64", "float32"], Doc("Of the network; the inner solve stays in float64.")]
 
@@ -41,15 +61,38 @@ class FitSettings:
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
         for field in fields(self):
-            if (value := getattr(self, field.name)) is not None:
+            value = getattr(self, field.name)
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
+            if value is not None:
                 require_in_bounds(field.name, value, hints[field.name])
 
 
+def settings_of[T: FitSettings](kind: type[T], fields: dict[str, Any]) -> T:
+    """Settings of the fields that are given by name; UsageError for a name that is none of theirs."""
+    known = kind.__dataclass_fields__
+    if unknown := [name for name in fields if name not in known]:
+        raise UsageError(f"unknown setting {unknown[0]!r}; expected some of {', '.join(known)}")
+    return kind(**fields)
+
+
 def require_in_bounds(name: str, value: Any, hint: Any) -> None:
-    """Refuse a value out of the bounds (`Gt`, `Ge`, `Lt`) or choices (`Literal`) of its annotation with a `UsageError`."""
+    """Refuse a value of another type, out of the bounds (`Gt`, `Ge`, `Lt`) or none of the choices of its annotation."""
     kind, *metadata = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     if value is None and type(None) in get_args(kind):
         return
+    parts = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    kinds = [part for part in parts if part is not type(None)]
+    bounds = [
+        f"{sign} {getattr(bound, attribute)}"
+        for bound in metadata
+        for sign, kind_of_bound, attribute, _ in _BOUNDS
+        if isinstance(bound, kind_of_bound)
+    ]
+    if all(part in _KINDS for part in kinds) and not any(_KINDS[part][1](value) for part in kinds):
+        words = " or ".join(_KINDS[part][0] for part in kinds)
+        raise UsageError(f"expected {name} {' '.join([words, *bounds])}, got {value!r}")
     for bound in metadata:
         for sign, kind_of_bound, attribute, holds in _BOUNDS:
             if isinstance(bound, kind_of_bound):

@@ -221,7 +221,7 @@ class Regression:
             choice = {**choice, "refitted": "outer layer solved again on train and validation samples together"}
         record = self._run.record(
             best,
-            best.solver.name,
+            best.method,
             choice=choice,
             settings=asdict(self._settings),
             samples={name: len(getattr(self._split, name)) for name in ("train", "validation", "calibration", "test")},

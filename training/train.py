@@ -12,6 +12,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.device import torch_threads
+from gnvpro.training.fit_settings import settings_of
 from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
 from gnvpro.training.fitting.outcome import Training, mean_relative_error
 from gnvpro.training.fitting.run import Progress
@@ -81,10 +82,9 @@ def _settings(settings: TrainSettings | None, fields: dict[str, Any]) -> TrainSe
         raise UsageError(
             f"expected settings or {', '.join(fields)} by themselves, got both; replace them in the settings"
         )
-    known = TrainSettings.__dataclass_fields__
-    if unknown := [name for name in fields if name not in known]:
-        raise UsageError(f"unknown setting {unknown[0]!r}; expected some of {', '.join(known)}")
-    return settings or TrainSettings(**fields)
+    if settings is not None and not isinstance(settings, TrainSettings):
+        raise UsageError(f"expected settings a TrainSettings, got {settings!r}")
+    return settings or settings_of(TrainSettings, fields)
 
 
 def _split(samples: Samples | Split, seed: int, sizes: dict[str, int | None]) -> Split:

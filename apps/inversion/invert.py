@@ -26,6 +26,7 @@ from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.surrogate.checks import integer
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -123,6 +124,13 @@ def invert(
         A surrogate whose error is above the noise, without `force`; a model that could not be solved.
     """
     began = time.monotonic()
+    counts = dict(
+        chains=chains, draws=draws, tune=tune, pde_draws=pde_draws, pde_tune=pde_tune, starts=starts, seed=seed
+    )
+    for name, value in counts.items():
+        integer(name, value)
+    if prior is not None and not isinstance(prior, Mapping):
+        raise UsageError(f"expected prior a mean and a standard deviation by name, got {prior!r}")
     model, pde, why_none = _models(surrogate, like, problem)
     cheap = Posterior.of(model, observations, noise, prior)
     true_parameters = None if truth is None else _true_parameters(truth, model.parameters)

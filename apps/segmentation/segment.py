@@ -10,11 +10,13 @@ from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import BLOCK, CAP, SPLITS, PixelSplit
 from gnvpro.apps.segmentation.result import Segmentation, TrainedSplit
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.progress import Report, silent
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import train_classes
+from gnvpro.training.fit_settings import settings_of
 
 BOTH = ("class-capped", "blocks")
 
@@ -68,11 +70,8 @@ def segment(
     if out is not None:
         for package in ("xarray", "zarr"):
             require(package, "it writes the probabilities", "segmentation")
-        require_new_folder(Path(out), "segmentation")
-    try:
-        training_settings = ClassSettings(**settings)
-    except TypeError as error:
-        raise UsageError(f"settings of the training: {error}") from error
+        require_new_folder(path_of(out, "the folder `out`"), "segmentation")
+    training_settings = settings_of(ClassSettings, settings)
     scene = _scene(cube, labels, class_names)
     names = BOTH if split == "both" else (split,)
     if unknown := [name for name in names if name not in SPLITS]:

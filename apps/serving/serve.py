@@ -20,6 +20,7 @@ from gnvpro.apps.serving.page.page import page_routes
 from gnvpro.apps.serving.served import Bounds, ServedModel
 from gnvpro.apps.serving.server import Level, Limits, RequestLog, make_app, run_until_stopped
 from gnvpro.apps.serving.solver_process import SolverProcess
+from gnvpro.surrogate.checks import integer
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.hessian import hessian_product
@@ -93,6 +94,7 @@ def serve(
     UsageError, OSError
         Models that cannot be served together, an address that cannot be had.
     """
+    integer("port", port, least=0)
     lines = RequestLog(log)
     with torch_threads(threads):
         served = served_models(models, with_pde, problem, extrapolate)
@@ -114,6 +116,8 @@ def served_models(models: Any, with_pde: bool, problem: Any, extrapolate: bool) 
         one `problem` for several models.
     """
     named = named_models(models)
+    if not named:
+        raise UsageError("expected a model at least to serve, got none")
     if problem is not None and (len(named) > 1 or not with_pde):
         raise UsageError("`problem` names the PDE of one model: give it one model, and with_pde=True")
     if with_pde and (taken := [name for name in named if f"{name}-pde" in named]):

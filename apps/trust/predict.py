@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from gnvpro.apps.arguments import Folder, Parameters, model_of, parameters_of, problem_of
 from gnvpro.apps.trust.predictions import Predictions, require_new_file
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -51,7 +52,7 @@ def predict(
         What does not fit; a fallback of a model without error bands or PDE.
     """
     if out is not None:
-        require_new_file(Path(out))
+        require_new_file(path_of(out, "the file `out`"))
     model = model_of(model)
     if fallback not in ("none", "pde"):
         raise UsageError(f"expected fallback='none' or fallback='pde', got {fallback!r}")

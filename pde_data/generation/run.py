@@ -29,6 +29,7 @@ from gnvpro.pde_data.sampling import default_design, place
 from gnvpro.pde_data.storage import layout, store
 from gnvpro.pde_data.storage.integrity import Damage, find_damage, give_up, require_sound
 from gnvpro.pde_data.storage.provenance import Recipe
+from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.progress import Report, silent
 
@@ -93,8 +94,12 @@ def generate(
     KeyboardInterrupt
         After Ctrl-C; the finished blocks stay, and the same call resumes.
     """
+    integer("n_samples", n_samples)
+    integer("seed", seed)
+    if workers is not None:
+        integer("workers", workers)
     engine = engine or engine_of(workers, scheduler)
-    problem, path = _problem(problem, options), Path(path).absolute()
+    problem, path = _problem(problem, options), path_of(path, "the folder of a data set").absolute()
     wall, cpu = time.perf_counter(), time.process_time()
     recipe = _recipe(problem, path, n_samples, seed, block_size, design)
     done, damage, solve_seconds = _Solved(), [], 0.0

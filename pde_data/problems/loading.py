@@ -71,9 +71,14 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
 
     Raises UsageError: no `parameters`, `observables` (both a `Space`) or `evaluate`.
     """
+    if factory is None and isinstance(model, type):
+        raise UsageError(f"expected a problem, got a class; create it: {model.__name__}()")
     made_by = factory or f"{type(model).__module__}:{type(model).__qualname__}"
     missing = [what for what in ("parameters", "observables", "evaluate") if not hasattr(model, what)]
     if missing:
+        if factory is None:
+            expected = "a problem (an object with parameters, observables, evaluate)"
+            raise UsageError(f"expected {expected}, got {model!r} without {', '.join(missing)}")
         raise UsageError(
             f"{made_by} gave a {type(model).__name__} without {', '.join(missing)}; see docs/your-own-pde.md"
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage.files import listed, numbers, read_pairs
 from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
@@ -47,15 +48,19 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     except ImportError as error:
         raise ImportError('zarr and NetCDF data sets need xarray: pip install "gnvpro[data]"') from error
     try:
+        if path.name == "model.json" or (path / "model.json").is_file():
+            raise UsageError("this is a saved model, not data; expected a zarr folder, .nc, .npz or .mat")
         if path.is_dir():
             opened = xr.open_zarr(path, decode_times=False, consolidated=False, chunks=None)
         elif path.suffix.lower() in _NETCDF:
             opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
         else:
-            raise UsageError("it is neither a zarr folder nor a .nc file")
+            raise UsageError("it is neither a zarr folder nor a .nc file (samples may also be .npz or .mat)")
     except (OSError, ValueError, *MALFORMED) as error:
+        no_data = "No group found" in str(error)
         disputed = "conflicting sizes" in str(error)
         remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
+        remedy = "; samples are a zarr folder, .nc, .npz or .mat" if no_data else remedy
         raise UsageError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
     _require_variables(opened, path)
     return opened
@@ -259,7 +264,7 @@ def _status(dataset: xr.Dataset, n_samples: int) -> NDArray[np.int8]:
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
+    path = path_of(path)
     if not path.exists():
         raise FileNotFoundError(f"no data set at {path}; `generate` makes one, or check the name")
     return path

@@ -9,6 +9,7 @@ W is solved for in float64; by the envelope theorem the gradient by the features
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Any
 
 import torch
@@ -188,6 +189,11 @@ class _Problem:
     def __init__(
         self, features: Tensor, targets: Tensor, row_weights: Tensor | None, alpha_w: float, n_classes: int | None
     ) -> None:
+        for name, value in (("features", features), ("targets", targets)):
+            if not isinstance(value, Tensor):
+                raise UsageError(f"expected {name} a torch tensor, got a {type(value).__name__}; use torch.as_tensor")
+        if not isinstance(alpha_w, Real):
+            raise UsageError(f"expected alpha_w a number, got {alpha_w!r}")
         _require_alpha(alpha_w, n_classes is not None)
         if features.ndim != 2 or not features.is_floating_point() or not len(features):
             raise UsageError(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
@@ -118,7 +119,7 @@ class Classifier(Model):
 
     def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
         """Write the model folder, all of it or nothing; see `gnvpro.surrogate.model.surrogate.Surrogate.save`."""
-        model_folder.require_place(Path(path), overwrite)
+        model_folder.require_place(path_of(path, "the folder of a model"), overwrite)
         description: dict[str, Any] = {
             "kind": self.kind,
             "network": self.network.to_dict(),
@@ -136,7 +137,7 @@ class Classifier(Model):
     @classmethod
     def load(cls, path: str | Path, module: nn.Module | None = None) -> Classifier:
         """Read a model folder; runs no code from it. Raises as `gnvpro.surrogate.model.surrogate.Surrogate.load` does."""
-        description, tensors = model_folder.read(Path(path), kind="classifier")
+        description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="classifier")
         with model_folder.complaining_of(Path(path)):
             model = cls(
                 network=network_of(description["network"], module),

@@ -35,13 +35,22 @@ class Model(Result):
         """What kind of model it is."""
         return self.kind.capitalize()
 
+    @property
+    def method_in_words(self) -> str:
+        """The method of training; a polynomial alone has nothing to iterate."""
+        return self.training["method"] if self.network.width else "linear least squares (polynomial only)"
+
     def rows(self) -> Rows:
         """What a person wants to know first."""
         training = self.training
-        rows = [*self._first_rows(), ("network", listed(self.network.to_dict())), *self._further_rows()]
+        rows = [
+            *self._first_rows(),
+            ("network", listed(self.network.to_dict()) if self.network.width else "none"),
+            *self._further_rows(),
+        ]
         if {"method", "work_units", "cpu_seconds"} <= training.keys():
             rows += [
-                ("trained by", f"{training['method']}, {training['work_units']:.0f} work units, {self.dtype}"),
+                ("trained by", f"{self.method_in_words}, {training['work_units']:.0f} work units, {self.dtype}"),
                 ("trained in", f"{seconds(training['cpu_seconds'])} of CPU"),
             ]
         return rows

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
@@ -152,7 +153,7 @@ class Surrogate(Model):
             return rows
         amplitude = "" if self.amplitude is None else ", divided by an amplitude"
         return [
-            ("polynomial", f"{self.polynomials.n_terms} terms of degree {self.polynomials.degree:g}{amplitude}"),
+            ("polynomial", f"{self.polynomials.n_terms + 1} terms of degree {self.polynomials.degree:g}{amplitude}"),
             *rows,
         ]
 
@@ -332,7 +333,7 @@ class Surrogate(Model):
         FileExistsError
             Something is there already.
         """
-        model_folder.require_place(Path(path), overwrite)
+        model_folder.require_place(path_of(path, "the folder of a model"), overwrite)
         description: dict[str, Any] = {
             "kind": self.kind,
             "network": self.network.to_dict(),
@@ -371,7 +372,7 @@ class Surrogate(Model):
         SavedModelError
             Truncated, changed since it was written, newer than this version, or inconsistent.
         """
-        description, tensors = model_folder.read(Path(path), kind="surrogate")
+        description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
         with model_folder.complaining_of(Path(path)):
             model = cls(

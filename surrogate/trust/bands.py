@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,8 @@ class Bands:
         )
 
     def _row(self, level: float) -> int:
+        if not isinstance(level, Real):
+            raise UsageError(f"expected level a number between 0 and 1 such as 0.9, got {level!r}")
         found = np.flatnonzero(np.abs(np.array(self.levels) - level) < _ROUNDING)
         if not len(found):
             known = ", ".join(f"{one:g}" for one in self.levels)

@@ -118,10 +118,11 @@ class Fit:
         *,
         patience: float = math.inf,
         stage: str = "",
+        method: str = "",
         time_validation: bool = True,
         choose_beyond_budget: bool = True,
     ) -> None:
-        self.objective, self.solver, self.stage = objective, solver, stage
+        self.objective, self.solver, self.stage, self.method = objective, solver, stage, method
         self._validation, self._patience = validation, patience
         self._time_validation, self._choose_beyond_budget, self._limit = time_validation, choose_beyond_budget, math.inf
         self.history: list[Record] = []

@@ -180,7 +180,7 @@ def fit_by(
         _require_suitable(method, chosen, problem)
         options = {"stage": method, "time_validation": False, **options}
         solver.validation_interval = 1
-    return Fit(*_start(chosen, problem, setting, seed, outer), solver, problem.validation, **options)
+    return Fit(*_start(chosen, problem, setting, seed, outer), solver, problem.validation, method=method, **options)
 
 
 def _start(

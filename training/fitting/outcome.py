@@ -41,7 +41,7 @@ class _TrainedModel(Result):
     def _cost_rows(self) -> list[tuple[str, str]]:
         about = self.model.training
         return [
-            ("method", f"{about['method']}, {about['status'].replace('_', ' ')}"),
+            ("method", f"{self.model.method_in_words}, {about['status'].replace('_', ' ')}"),
             ("cost", f"{about['work_units']:.0f} work units, {seconds(about['cpu_seconds'])} of CPU"),
             ("chosen because", about["choice"]["reason"]),
         ]

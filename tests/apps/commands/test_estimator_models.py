@@ -49,7 +49,7 @@ def test_info_tells_how_it_was_trained(saved, estimator):
     numbers = json.loads(run("info", saved, "--json"))
     training, n = numbers["training"], 60 if estimator.validation_fraction else 80
     assert training["samples"] == {"train": n, "validation": 80 - n, "calibration": 0, "test": 0}
-    assert training["method"] == "varpro-lbfgs"
+    assert training["method"] == "varpro-kf-lbfgs"
     assert training["status"] == "budget_spent"
     assert training["work_units"] >= estimator.budget
     assert training["settings"]["hidden_widths"] == list(estimator.hidden_widths)
@@ -64,7 +64,7 @@ def test_info_tells_how_it_was_trained(saved, estimator):
         assert training["settings"]["random_state"] == "RandomState"
     said = run("info", saved)
     assert "2 parameters → 2 " in said
-    assert "varpro-lbfgs" in said
+    assert "varpro-kf-lbfgs" in said
 
 
 def test_predict_flags_what_is_outside_of_the_training_range(saved, estimator, tmp_path):
