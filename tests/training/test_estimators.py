@@ -117,7 +117,7 @@ def test_bad_settings_are_answered():
         ("hidden_widths", dict(hidden_widths=())),
         ("hidden_widths", dict(hidden_widths=(4, 0.5))),
         ("gain > 0", dict(gain=0.0)),
-        ("budget > 0", dict(budget="many")),
+        ("budget a number > 0", dict(budget="many")),
         ("alpha_theta >= 0", dict(alpha_theta=-1)),
         ("solver lbfgs or krylov", dict(solver="adam")),
         ("validation_fraction < 1", dict(validation_fraction=1.5)),

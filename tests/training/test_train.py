@@ -143,7 +143,7 @@ def test_defaults_learn_a_smooth_map(solver):
     trained = train(SPLIT, TrainSettings(solver=solver, budget=1200), seen.append)
     summary = trained.numbers()
     assert summary["error"]["test"] < (2e-4 if solver == "lbfgs" else 2e-3)
-    assert summary["method"] == f"varpro-{solver}"
+    assert summary["method"] == f"varpro-kf-{solver}"
     assert summary["choice"]["reason"].startswith("lowest validation error")
     assert len(summary["choice"]["candidates"]) >= 3
     assert [p.work_units for p in seen] == sorted(p.work_units for p in seen)
