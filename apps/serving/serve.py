@@ -117,7 +117,7 @@ def served_models(models: Any, with_pde: bool, problem: Any, extrapolate: bool) 
     """
     named = named_models(models)
     if not named:
-        raise UsageError("expected a model at least to serve, got none")
+        raise UsageError("expected at least one model to serve, got none")
     if problem is not None and (len(named) > 1 or not with_pde):
         raise UsageError("`problem` names the PDE of one model: give it one model, and with_pde=True")
     if with_pde and (taken := [name for name in named if f"{name}-pde" in named]):
