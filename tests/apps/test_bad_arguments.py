@@ -77,7 +77,7 @@ def test_a_polynomial_alone_is_called_least_squares(trained):
         (lambda model, folder: gnvpro.generate("cdr", 3, 4), "as text or Path, got 3"),
         (lambda model, folder: gnvpro.invert(model, Y[0], draws=1.5), "expected draws an integer, got 1.5"),
         (lambda model, folder: gnvpro.invert(model, Y[0], prior="abc"), "expected prior a mean"),
-        (lambda model, folder: gnvpro.serve({}), "expected a model at least"),
+        (lambda model, folder: gnvpro.serve({}), "expected at least one model"),
         (lambda model, folder: gnvpro.serve(model, port="x"), "expected port an integer"),
         (lambda model, folder: gnvpro.segment(budgets=3), "unknown setting 'budgets'"),
         (lambda model, folder: gnvpro.load(3), "as text or Path, got 3"),
