@@ -53,7 +53,7 @@ def test_what_it_returns_is_told_in_words(image):
     ("arguments", "message"),
     [
         (dict(split="rows"), "unknown split 'rows'; expected both, class-capped, random, blocks"),
-        (dict(widht=3), "settings of the training: .*widht"),
+        (dict(widht=3), "unknown setting .widht."),
         (dict(method="newton"), "unknown method 'newton'"),
         (dict(class_names=("a",)), "name every class"),
     ],

@@ -186,7 +186,7 @@ def test_an_address_that_is_taken_is_bad_usage(gnvpro, smooth):
         ((), "models is missing"),
         (("nowhere",), "nowhere is not a saved model"),
         (("a={smooth}", "a={model}"), "'a' names two models"),
-        (("{smooth}", "--with-pde"), "names no PDE"),
+        (("{smooth}", "--with-pde"), "which name no PDE"),
         (("{smooth}", "{model}", "--with-pde", "--problem", "x:y"), "--problem names the PDE of one model"),
         (("{model}", "--with-pde"), "unknown problem 'decay'"),
         (("a={model}", "a-pde={smooth}", "--with-pde"), "a-pde would be the PDE of 'a'"),
