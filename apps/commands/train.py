@@ -25,7 +25,9 @@ class TrainOptions(TrainSettings):
     out: Annotated[Path | None, Doc("Folder to save the surrogate in; numbers only without.")] = None
     overwrite: Annotated[bool, Doc("Replace a surrogate that stands at --out.")] = False
     transpose: Annotated[bool, Doc("Samples are rows of the .mat, or columns of the .npz.")] = False
-    checkpoint: Annotated[Path | None, Doc("Folder to put the training aside in; the same command resumes it.")] = None
+    checkpoint: Annotated[
+        Path | None, Doc("Folder to save the state of the training in; the same command resumes it.")
+    ] = None
     checkpoint_every: Annotated[float, Doc("Work units between two checkpoints."), Gt(0)] = 200.0
     train: Annotated[int | None, Doc("Samples to fit on; half of all."), Ge(1)] = None
     validation: Annotated[int | None, Doc("Samples to choose on; a quarter."), Ge(1)] = None

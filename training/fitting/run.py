@@ -63,7 +63,7 @@ class Run:
         return fit if self._checkpoint is None else self._checkpoint.enrol(fit)
 
     def after_step(self, fit: Fit) -> None:
-        """Put aside and report; what `Fit.advance` calls after every step."""
+        """Save in the checkpoint and report; what `Fit.advance` calls after every step."""
         if self._checkpoint is not None:
             self._checkpoint.after_step()
         if self._on_progress is not None:

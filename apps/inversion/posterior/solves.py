@@ -231,7 +231,7 @@ def difference_jacobian(evaluate: Callable[[Array], Array], space: Space, y: Arr
         size = (_STEP if space.constraint == "simplex" else step[j]) * np.ones((n, 1))
         ahead = (first - second) / (2 * size)
         if here is not None:
-            aside = sign * (4 * first - second - 3 * here) / (2 * size)
-            ahead = np.where(central[:, None], ahead, aside)
+            one_sided = sign * (4 * first - second - 3 * here) / (2 * size)
+            ahead = np.where(central[:, None], ahead, one_sided)
         columns.append(ahead)
     return np.stack(columns, axis=2)
