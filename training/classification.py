@@ -36,15 +36,13 @@ def train_classes(
     run = Run(settings.budget + finish, settings.seed, on_progress)
     with torch_threads(settings.threads):
         prepared = ClassPreparation(split, settings)
-        problem = prepared.problem()
-        fit = run.begin(settings.method, problem, settings.method, budget=settings.budget)
+        task = prepared.task()
+        fit = run.begin(settings.method, task, settings.method, budget=settings.budget)
         fit.advance(settings.budget - fit.objective.meter.total, run.after_step)
         if finish and fit.status is not Status.interrupted:
             batch = dict(rate=FINISH_RATE, batch=min(FINISH_BATCH, len(split.train)))
-            problem = replace(problem, theta=fit.best.theta)
-            last = run.begin(
-                "adam", problem, "adam finish", budget=finish, setting=batch, outer=fit.best.outer.compressed
-            )
+            task = replace(task, theta=fit.best.theta)
+            last = run.begin("adam", task, "adam finish", budget=finish, setting=batch, outer=fit.best.outer.compressed)
             last.advance(finish, run.after_step)
         best = min(run.fits, key=lambda fit: fit.best.validation_error)
         classifier = prepared.classifier(best.best.theta, best.best.weights)

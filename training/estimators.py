@@ -35,7 +35,7 @@ from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
 from gnvpro.training.fit_settings import require_in_bounds
-from gnvpro.training.fitting.methods import Problem
+from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.outcome import mean_relative_error
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.fitting.validation import ObjectiveValue, Validation, WeightedLoss
@@ -107,10 +107,12 @@ class _Estimator(BaseEstimator):
             return WeightedLoss(network, self._loss, *tensors(name)) if len(rows[name]) else ObjectiveValue()
 
         network = DenseNetwork(x.shape[1], tuple(self.hidden_widths))
-        problem = Problem(self._objective(network, *tensors("train")), network.initial(seed).to(self.device), measures)
+        task = TrainingTask(
+            self._objective(network, *tensors("train")), network.initial(seed).to(self.device), measures
+        )
         run = Run(self.budget)
         patience = self.patience if len(rows["validation"]) else math.inf
-        fit = run.begin(METHODS[self.solver], problem, "", patience=patience)
+        fit = run.begin(METHODS[self.solver], task, "", patience=patience)
         fit.advance(self.budget)
         self.n_iter_ = max(1, fit.best.iteration)
         self.loss_ = next(record.objective for record in fit.history if record.iteration == fit.best.iteration)

@@ -27,7 +27,7 @@ from gnvpro.training.choice.race import Entry, race
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.outcome import Training, mean_relative_error
-from gnvpro.training.fitting.preparation import Frame, Preparation
+from gnvpro.training.fitting.preparation import Formulation, Preparation
 from gnvpro.training.fitting.run import Progress, Run
 from gnvpro.training.settings import (
     DEFAULT_BUDGET,
@@ -43,8 +43,8 @@ from gnvpro.training.settings import (
 )
 
 
-class Regression:
-    """One training of a surrogate: data on the device, and the ways to run it."""
+class SurrogateTraining:
+    """One training of a surrogate by one of several strategies: `auto`, `paper`, `residual` or `single`."""
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class Regression:
 
     def auto(self) -> Training:
         """Race shapes and gains, train the winner to the end of the budget."""
-        settings, frames = self._settings, {}
+        settings, formulations = self._settings, {}
 
         def start(candidate: Candidate, later: int = 0) -> Fit:
-            frames[candidate] = self._frame(candidate.gain, candidate.polynomial)
+            formulations[candidate] = self._formulation(candidate.gain, candidate.polynomial)
             network, seed = DenseNetwork(self._n_inputs, candidate.widths), settings.seed + later
             stage = f"{candidate}, seed {seed}" if later else str(candidate)
-            return self._begin(network, frames[candidate], candidate.metric, stage, seed=seed)
+            return self._begin(network, formulations[candidate], candidate.metric, stage, seed=seed)
 
         fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
         candidates = candidates_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
@@ -92,24 +92,24 @@ class Regression:
             "reason": _reason(entries, settings),
             "candidates": [_described(entry) for entry in entries],
         }
-        best, frame = winner.fit, frames[winner.candidate]
+        best, formulation = winner.fit, formulations[winner.candidate]
         if any(candidate.polynomial for candidate in candidates):
             alone = self._polynomial_alone()
             error = alone.best.validation_error
             chosen["polynomial_alone"] = {**self._described_polynomials(), "validation_error": error}
             # A network that the user asked for by its widths is kept.
             if error <= best.best.validation_error and not settings.widths:
-                best, frame = alone, self._frame(1.0, with_polynomials=True)
+                best, formulation = alone, self._formulation(1.0, with_polynomials=True)
                 chosen |= {"widths": [], "polynomial": self._described_polynomials()}
                 chosen["reason"] = f"the polynomial alone has the lowest validation error ({error:.3g})"
-        if settings.members == 1 or frame.polynomials is not None:
-            return self._training(best, frame, chosen)
+        if settings.members == 1 or formulation.polynomials is not None:
+            return self._training(best, formulation, chosen)
         members = further_members(winner, entries, settings.members, start, self._run.after_step)
-        return self._averaged(members, frame, chosen)
+        return self._averaged(members, formulation, chosen)
 
-    def _averaged(self, members: list[Entry], frame: Frame, chosen: dict[str, Any]) -> Training:
+    def _averaged(self, members: list[Entry], formulation: Formulation, chosen: dict[str, Any]) -> Training:
         def validation_error(network: FeatureNetwork, theta: Tensor, weights: Tensor) -> float:
-            mean = self._prepared.surrogate(network, theta, weights, frame)
+            mean = self._prepared.surrogate(network, theta, weights, formulation)
             return mean_relative_error(mean, self._split.validation, anomalous=True)
 
         mean = average(members, members[0].candidate.gain, validation_error)
@@ -119,9 +119,9 @@ class Regression:
         chosen["reason"] += (
             f"; the mean of the best {kept} of {len(members)} networks has {min(mean.validation_errors):.3g}"
         )
-        surrogate = self._prepared.surrogate(mean.network, mean.theta, mean.weights, frame)
+        surrogate = self._prepared.surrogate(mean.network, mean.theta, mean.weights, formulation)
         best = min((entry.fit for entry in members), key=lambda fit: fit.best.validation_error)
-        return self._training(best, frame, chosen, surrogate)
+        return self._training(best, formulation, chosen, surrogate)
 
     def paper(self) -> Training:
         """The original study's protocol: raw inputs, three levels of twice the steps, alpha_theta halved at each."""
@@ -143,35 +143,41 @@ class Regression:
         }
         # alpha_theta is that of the last level, so that levels do not change the problem that is solved in the end.
         alpha = (1e-9 if settings.alpha_theta is None else settings.alpha_theta) * 2 ** (levels - 1)
-        frame = self._frame(gain, with_polynomials)
-        return self._coarse_to_fine(network, levels, alpha, frame, "fixed by the settings: ", described)
+        formulation = self._formulation(gain, with_polynomials)
+        return self._coarse_to_fine(network, levels, alpha, formulation, "fixed by the settings: ", described)
 
     def _coarse_to_fine(
-        self, network: TimeNetwork, levels: int, alpha: float, frame: Frame, reason: str, described: dict[str, Any]
+        self,
+        network: TimeNetwork,
+        levels: int,
+        alpha: float,
+        formulation: Formulation,
+        reason: str,
+        described: dict[str, Any],
     ) -> Training:
         def start(level: Level) -> Fit:
             # In the metric L-BFGS ends at half of the error on the CDR data at equal work; Krylov is better without.
             metric, origin = self._settings.solver == "lbfgs", dict(alpha_theta=level.alpha_theta, theta=level.theta)
-            return self._begin(level.network, frame, metric, level.stage, **origin)
+            return self._begin(level.network, formulation, metric, level.stage, **origin)
 
         fits = coarse_to_fine(network, levels, alpha, start, self._run.budget, self._run.after_step)
         best = min(fits, key=lambda fit: fit.best.validation_error)
         number = f"{len(fits)} level{'s' if len(fits) > 1 else ''}"
         chosen = {**described, "levels": len(fits), "reason": f"{reason}best validation error of {number}"}
-        return self._training(best, frame, chosen)
+        return self._training(best, formulation, chosen)
 
     def single(self, network: FeatureNetwork) -> Training:
         """One given network; polynomials beside it only where they are switched on."""
         gain, with_polynomials = self._settings.gain or 1.0, self._settings.polynomial == "on"
-        frame = self._frame(gain, with_polynomials)
-        fit = self._begin(network, frame, True, "module")
+        formulation = self._formulation(gain, with_polynomials)
+        fit = self._begin(network, formulation, True, "module")
         fit.advance(self._run.budget, self._run.after_step)
         chosen = {
             "gain": gain,
             "polynomial": self._described_polynomials() if with_polynomials else None,
             "reason": "the network was given as a module",
         }
-        return self._training(fit, frame, chosen)
+        return self._training(fit, formulation, chosen)
 
     @cached_property
     def _polynomials(self) -> PolynomialFeatures | None:
@@ -180,7 +186,7 @@ class Regression:
         with self._run.outside:
             return choose_polynomials(train.parameters, train.anomalous, self._prepared.row_weights(train))
 
-    def _frame(self, gain: float, with_polynomials: bool) -> Frame:
+    def _formulation(self, gain: float, with_polynomials: bool) -> Formulation:
         """Inputs scaled to the gain; with the chosen polynomials and their amplitude where asked for."""
         chosen = self._polynomials if with_polynomials else None
         if chosen is None:
@@ -189,30 +195,30 @@ class Regression:
 
     def _polynomial_alone(self) -> Fit:
         """The polynomial without a network, for comparison: it has nothing to iterate."""
-        frame = self._frame(1.0, with_polynomials=True)
-        fit = self._begin(NoFeatures(self._n_inputs), frame, False, "polynomial alone")
+        formulation = self._formulation(1.0, with_polynomials=True)
+        fit = self._begin(NoFeatures(self._n_inputs), formulation, False, "polynomial alone")
         fit.advance(1.0)
         return fit
 
-    def _begin(self, network: FeatureNetwork, frame: Frame, metric: bool, stage: str, **origin: Any) -> Fit:
-        """A fit by the settings' solver, in the metric if it has one; `origin` as `Preparation.problem` takes it."""
+    def _begin(self, network: FeatureNetwork, formulation: Formulation, metric: bool, stage: str, **origin: Any) -> Fit:
+        """A fit by the settings' solver, in the metric if it has one; `origin` as `Preparation.task` takes it."""
         solver = self._settings.solver
         method = f"varpro-kf-{solver}" if metric and solver != "lm" else f"varpro-{solver}"
-        problem = self._prepared.problem(network, frame, **origin)
-        return self._run.begin(method, problem, stage, patience=self._settings.patience)
+        task = self._prepared.task(network, formulation, **origin)
+        return self._run.begin(method, task, stage, patience=self._settings.patience)
 
     def _training(
-        self, best: Fit, frame: Frame, choice: dict[str, Any], surrogate: Surrogate | None = None
+        self, best: Fit, formulation: Formulation, choice: dict[str, Any], surrogate: Surrogate | None = None
     ) -> Training:
         """The model (`surrogate`, or that of the best fit) with errors, bands and record, and the histories of the fits."""
         train, iterate = self._split.train, best.best
-        surrogate = surrogate or self._prepared.surrogate(best.network, iterate.theta, iterate.weights, frame)
+        surrogate = surrogate or self._prepared.surrogate(best.network, iterate.theta, iterate.weights, formulation)
         errors = self._errors(surrogate, ("train", "validation", "test"))
         before_refit = None
-        if frame.polynomials is not None:
+        if formulation.polynomials is not None:
             before_refit = surrogate
             with self._run.outside:
-                weights = self._prepared.refitted_weights(best.network, iterate.theta, frame)
+                weights = self._prepared.refitted_weights(best.network, iterate.theta, formulation)
             self._run.outside_work += (len(train) + len(self._split.validation)) / len(train)
             surrogate = replace(surrogate, weights=weights)
             # What validation samples say of weights that were fitted to them would be no validation.

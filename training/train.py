@@ -16,7 +16,7 @@ from gnvpro.training.fit_settings import settings_of
 from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
 from gnvpro.training.fitting.outcome import Training, mean_relative_error
 from gnvpro.training.fitting.run import Progress
-from gnvpro.training.regression import Regression
+from gnvpro.training.regression import SurrogateTraining
 from gnvpro.training.settings import TrainSettings
 
 __all__ = ["CheckpointError", "Progress", "TrainSettings", "Training", "mean_relative_error", "train"]
@@ -69,12 +69,12 @@ def train(
     split = _split(samples, settings.seed, sizes)
     with torch_threads(settings.threads):
         kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
-        regression = Regression(split, settings, on_progress, kept)
+        training_run = SurrogateTraining(split, settings, on_progress, kept)
         if module is not None:
-            return regression.single(ModuleNetwork(module, split.train.parameters.shape[1]))
+            return training_run.single(ModuleNetwork(module, split.train.parameters.shape[1]))
         if settings.network == "auto":
-            return regression.auto()
-        return regression.paper() if settings.network == "paper" else regression.residual()
+            return training_run.auto()
+        return training_run.paper() if settings.network == "paper" else training_run.residual()
 
 
 def _settings(settings: TrainSettings | None, fields: dict[str, Any]) -> TrainSettings:

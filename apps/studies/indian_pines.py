@@ -29,7 +29,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.progress import Report
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.fitting.class_preparation import ClassPreparation
-from gnvpro.training.fitting.methods import METHODS, Problem
+from gnvpro.training.fitting.methods import METHODS, TrainingTask
 from gnvpro.training.fitting.validation import predicted_logits
 
 QUICK = dict(
@@ -72,7 +72,7 @@ class Settings:
 
 
 class PixelProblems:
-    """The problem of a seed: a split of the scene, and the network's weights drawn with the same seed."""
+    """The training task of a seed: a split of the scene, and the network's weights drawn with the same seed."""
 
     def __init__(self, scene: Scene, settings: Settings, device: str) -> None:
         self.scene, self._settings, self._device = scene, settings, device
@@ -89,9 +89,9 @@ class PixelProblems:
         )
         return ClassPreparation(self.scene.samples(self.pixels(seed)), settings)
 
-    def __call__(self, seed: int) -> Problem:
-        """The problem of one seed."""
-        return self.prepared(seed).problem()
+    def __call__(self, seed: int) -> TrainingTask:
+        """The training task of one seed."""
+        return self.prepared(seed).task()
 
 
 def run(options: StudySettings, report: Report) -> StudyResult:

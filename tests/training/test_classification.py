@@ -78,8 +78,8 @@ def test_every_way_to_train_beats_the_largest_class(settings):
 def test_probabilities_are_those_of_the_fit(training):
     settings = dataclasses.replace(SHORT, finish="none", dtype="float64")
     prepared = ClassPreparation(SPLIT, settings)
-    problem = prepared.problem()
-    point = problem.reduced.at(problem.theta)
+    task = prepared.task()
+    point = task.reduced.at(task.theta)
     classifier = prepared.classifier(point.theta, point.outer.weights)
     np.testing.assert_allclose(classifier.evaluate(SPLIT.train.inputs), point.inner.probabilities.numpy(), rtol=1e-11)
 

@@ -58,7 +58,7 @@ def average(
 ) -> Averaged:
     """The mean of the best k members, k chosen by the validation error of (network, theta, W).
 
-    `reference_gain` is the gain of the frame in which the mean will be evaluated.
+    `reference_gain` is the gain of the formulation in which the mean will be evaluated.
     """
     ordered = sorted(members, key=lambda entry: entry.fit.best.validation_error)
     means = []

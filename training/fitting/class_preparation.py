@@ -19,7 +19,7 @@ from gnvpro.surrogate.objectives.regularisation import LayerRidge, TimeDerivativ
 from gnvpro.surrogate.spaces import Array, Space
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.device import device_named
-from gnvpro.training.fitting.methods import Problem
+from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.validation import ClassValidation
 
 # The original study's network for Indian Pines.
@@ -45,7 +45,7 @@ class ClassPreparation:
             self.network = DenseNetwork(self.features.n_features, settings.widths)
             self._regulariser = LayerRidge(*alphas, self.network.slices[0].stop)
 
-    def problem(self) -> Problem:
+    def task(self) -> TrainingTask:
         """The training from the initial weights of the seed."""
         settings, n_classes = self.settings, len(self.split.class_names)
         inputs, labels = self.tensors("train")
@@ -59,7 +59,7 @@ class ClassPreparation:
             curvature=settings.curvature,
         )
         theta = self.network.initial(settings.seed).to(device=self.device, dtype=self._dtype)
-        return Problem(reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name)))
+        return TrainingTask(reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name)))
 
     def classifier(self, theta: Tensor, weights: Tensor) -> Classifier:
         """The model of theta and W (K, width + 1), with its accuracies."""

@@ -29,15 +29,15 @@ from gnvpro.training.solvers.protocol import Solver
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 Setting = Mapping[str, float]
-# In a setting: a factor on the problem's own regularisation of theta, and start from W solved for where W is kept.
+# In a setting: a factor on the task's own regularisation of theta, and start from W solved for where W is kept.
 ALPHA, SOLVED = "alpha", "solved"
 
 
 @dataclass(frozen=True)
-class Problem:
+class TrainingTask:
     """The prepared data of one training of one network: all that a method needs.
 
-    `Preparation.problem` prepares it from samples, `ClassPreparation.problem` from labelled ones; any tensors will do.
+    `Preparation.task` prepares it from samples, `ClassPreparation.task` from labelled ones; any tensors will do.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Method:
 
 def train_by(
     method: str,
-    problem: Problem,
+    task: TrainingTask,
     budget: float,
     setting: Setting | None = None,
     seed: int = 0,
@@ -111,7 +111,7 @@ def train_by(
     Validation is measured after every iteration or epoch and off the clock, for all methods alike, and iterates from
     beyond the budget are not chosen. `fit.best` is the chosen iterate, `fit.history` has a record for every iteration.
 
-    The budget includes the work of a solved start; the problem's meter is left alone. For the rest of the arguments, and for
+    The budget includes the work of a solved start; the task's meter is left alone. For the rest of the arguments, and for
     trainings that stop at something else than a budget, see `fit_by`.
 
     Examples
@@ -119,23 +119,23 @@ def train_by(
     Adam and variable projection on the same prepared samples, from the same weights:
 
     >>> prepared = Preparation(samples.split(0), TrainSettings(seed=0))
-    >>> problem = prepared.problem(DenseNetwork(3, (8, 8)), prepared.standardised(gain=1.0))
-    >>> fits = [train_by(method, problem, budget=200) for method in ("adam", "varpro-kf-lbfgs")]
-    >>> [problem.measures("test").measure(fit.best)[1] for fit in fits]
+    >>> task = prepared.task(DenseNetwork(3, (8, 8)), prepared.standardised(gain=1.0))
+    >>> fits = [train_by(method, task, budget=200) for method in ("adam", "varpro-kf-lbfgs")]
+    >>> [task.measures("test").measure(fit.best)[1] for fit in fits]
 
     Raises
     ------
     UsageError
         As `fit_by` does, and for a network on which the method cannot do what its name says.
     """
-    fit = fit_by(method, problem, budget, setting, seed, compared=True, choose_beyond_budget=False)
+    fit = fit_by(method, task, budget, setting, seed, compared=True, choose_beyond_budget=False)
     fit.advance(budget - fit.objective.meter.total, on_step)
     return fit
 
 
 def fit_by(
     method: str,
-    problem: Problem,
+    task: TrainingTask,
     budget: float,
     setting: Setting | None = None,
     seed: int = 0,
@@ -152,7 +152,7 @@ def fit_by(
         Work units by which the rates of `adam`, `sgd` and `varpro-adam` fall to zero; the others do not read it.
     setting
         None for the method's usual one; else the same names with other values, and where wanted `alpha`, a factor on the
-        problem's regularisation of theta. Where W is kept, `solved=1` starts from W solved for at the first theta, which
+        task's regularisation of theta. Where W is kept, `solved=1` starts from W solved for at the first theta, which
         is charged as a forward pass.
     seed
         Of what the solver draws, and of a random W.
@@ -177,29 +177,29 @@ def fit_by(
         raise UsageError(f"expected settings {', '.join(chosen.usual)} of {method}, got {', '.join(setting) or 'none'}")
     solver = chosen.solver(setting, budget, seed)
     if compared:
-        _require_suitable(method, chosen, problem)
+        _require_suitable(method, chosen, task)
         options = {"stage": method, "time_validation": False, **options}
         solver.validation_interval = 1
-    return Fit(*_start(chosen, problem, setting, seed, outer), solver, problem.validation, method=method, **options)
+    return Fit(*_start(chosen, task, setting, seed, outer), solver, task.validation, method=method, **options)
 
 
 def _start(
-    method: Method, problem: Problem, setting: Setting, seed: int, outer: Tensor | None
+    method: Method, task: TrainingTask, setting: Setting, seed: int, outer: Tensor | None
 ) -> tuple[Objective, Tensor]:
     """What the method minimises, with a meter of its own, and its first variables."""
-    reduced = problem.reduced.sibling()
+    reduced = task.reduced.sibling()
     if (factor := setting.get(ALPHA, 1.0)) != 1.0:
         reduced = reduced.sibling(alpha_theta=_Scaled(reduced.regulariser, factor))
     if method.eliminates:
-        return reduced, problem.theta
+        return reduced, task.theta
     full = FullObjective(reduced, watched=method.objective == "batches")
     if outer is not None:
-        return full, full.joined(problem.theta, outer)
-    return full, full.start(problem.theta, "solved" if setting.get(SOLVED) else "random", seed)
+        return full, full.joined(task.theta, outer)
+    return full, full.start(task.theta, "solved" if setting.get(SOLVED) else "random", seed)
 
 
-def _require_suitable(name: str, method: Method, problem: Problem) -> None:
-    if not method.suits(problem.reduced, problem.theta):
+def _require_suitable(name: str, method: Method, task: TrainingTask) -> None:
+    if not method.suits(task.reduced, task.theta):
         raise UsageError(
             f"{name} works on least squares with a small dense network; take another method"
             if method.needs == "matrix"

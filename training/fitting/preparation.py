@@ -1,4 +1,4 @@
-"""From a split of samples to problems of training: scaling, weights and polynomial columns, as tensors on the device."""
+"""From a split of samples to training tasks: scaling, weights and polynomial columns, as tensors on the device."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.device import device_named
-from gnvpro.training.fitting.methods import Problem
+from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.settings import COMPRESSION, POLYNOMIAL_ALPHA_W, POLYNOMIAL_COMPRESSION, TrainSettings
 
 
 @dataclass(frozen=True)
-class Frame:
-    """In what a network is trained: its scaling, and the polynomials beside it."""
+class Formulation:
+    """Scaling of inputs and outputs, and the polynomials beside the network."""
 
     scaling: Scaling
     polynomials: PolynomialBasis | None = None
@@ -50,27 +50,27 @@ class Preparation:
 
     def standardised(
         self, gain: float, polynomials: PolynomialBasis | None = None, amplitude: Amplitude | None = None
-    ) -> Frame:
+    ) -> Formulation:
         """Inputs scaled to the gain; polynomials beside them, and observables over an amplitude, where given."""
         train = self.split.train
         scaling = Scaling.standardised(train.parameters, train.observables, gain, train.background, amplitude)
-        return Frame(scaling, polynomials)
+        return Formulation(scaling, polynomials)
 
-    def raw(self) -> Frame:
+    def raw(self) -> Formulation:
         """Inputs as they are."""
         train = self.split.train
-        return Frame(Scaling.raw(train.parameters, train.observables, train.background))
+        return Formulation(Scaling.raw(train.parameters, train.observables, train.background))
 
-    def problem(
+    def task(
         self,
         network: FeatureNetwork,
-        frame: Frame,
+        formulation: Formulation,
         alpha_theta: float | None = None,
         *,
         theta: Tensor | None = None,
         seed: int | None = None,
         curvature: GaussNewtonKind = "golub-pereyra",
-    ) -> Problem:
+    ) -> TrainingTask:
         """The network's training on the training samples, from `theta` or the initial weights of a seed.
 
         `alpha_theta` and `seed` are those of the settings where left out; `curvature` is that of Gauss-Newton products, see
@@ -78,41 +78,43 @@ class Preparation:
         """
         if alpha_theta is None:
             alpha_theta = 1e-9 if self._settings.alpha_theta is None else self._settings.alpha_theta
-        # Frames of one kind differ in the scale of the inputs only: targets and fixed columns are prepared once.
-        key = (frame.polynomials is not None, frame.scaling.output_scale, curvature)
+        # Formulations of one kind differ in the scale of the inputs only: targets and fixed columns are prepared once.
+        key = (formulation.polynomials is not None, formulation.scaling.output_scale, curvature)
         if key not in self._objectives:
-            self._objectives[key] = self._objective(network, frame, self.split.train, alpha_theta, curvature)
-        objective = self._objectives[key].sibling(network, self._inputs(frame, self.split.train), alpha_theta)
-        unit = _rms(self._scaled_weights(frame, self.split.train))
+            self._objectives[key] = self._objective(network, formulation, self.split.train, alpha_theta, curvature)
+        objective = self._objectives[key].sibling(network, self._inputs(formulation, self.split.train), alpha_theta)
+        unit = _rms(self._scaled_weights(formulation, self.split.train))
 
         def measures(name: str) -> ValidationSet:
             samples: Samples = getattr(self.split, name)
             return ValidationSet(
                 objective,
-                self._inputs(frame, samples),
-                self._targets(frame, samples),
-                self._tensor(self._scaled_weights(frame, samples) / unit),
-                self._fixed(frame, samples),
+                self._inputs(formulation, samples),
+                self._targets(formulation, samples),
+                self._tensor(self._scaled_weights(formulation, samples) / unit),
+                self._fixed(formulation, samples),
             )
 
         start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
-        return Problem(objective, start.to(device=self.device, dtype=self._dtype), measures)
+        return TrainingTask(objective, start.to(device=self.device, dtype=self._dtype), measures)
 
-    def surrogate(self, network: FeatureNetwork, theta: Tensor, weights: Tensor, frame: Frame) -> Surrogate:
+    def surrogate(self, network: FeatureNetwork, theta: Tensor, weights: Tensor, formulation: Formulation) -> Surrogate:
         """The model of theta and W of the scaled problem, not yet judged."""
         train = self.split.train
         spaces = train.parameter_space, train.observable_space
-        return Surrogate.assemble(network, theta, weights, frame.scaling, *spaces, train.provenance, frame.polynomials)
+        return Surrogate.assemble(
+            network, theta, weights, formulation.scaling, *spaces, train.provenance, formulation.polynomials
+        )
 
-    def refitted_weights(self, network: FeatureNetwork, theta: Tensor, frame: Frame) -> Tensor:
+    def refitted_weights(self, network: FeatureNetwork, theta: Tensor, formulation: Formulation) -> Tensor:
         """W in the unit of the observables, solved on training and validation samples together, theta as it is.
 
         The polynomial's coefficients are most of the model: on DC resistivity from 288 solves this lowers the mean
         error by 15-35 % and halves the largest at best. A network's alone gain nothing.
         """
         everything = self.split.train.joined(self.split.validation)
-        weights = self._objective(network, frame, everything, 0.0).at(theta).outer_weights
-        return (weights.detach().cpu().double() * frame.scaling.output_scale).contiguous()
+        weights = self._objective(network, formulation, everything, 0.0).at(theta).outer_weights
+        return (weights.detach().cpu().double() * formulation.scaling.output_scale).contiguous()
 
     def row_weights(self, samples: Samples) -> Array:
         """Weights omega of the samples in the error, in one over the unit of the observables, (n,)."""
@@ -121,41 +123,41 @@ class Preparation:
     def _objective(
         self,
         network: FeatureNetwork,
-        frame: Frame,
+        formulation: Formulation,
         samples: Samples,
         alpha_theta: float,
         curvature: GaussNewtonKind = "golub-pereyra",
     ) -> ReducedObjective:
-        weights, alpha_w = self._scaled_weights(frame, samples), self._settings.alpha_w
+        weights, alpha_w = self._scaled_weights(formulation, samples), self._settings.alpha_w
         if alpha_w is None:
-            alpha_w = 1e-10 if frame.polynomials is None else POLYNOMIAL_ALPHA_W
+            alpha_w = 1e-10 if formulation.polynomials is None else POLYNOMIAL_ALPHA_W
         return reduced_least_squares(
             network,
-            self._inputs(frame, samples),
-            self._targets(frame, samples),
+            self._inputs(formulation, samples),
+            self._targets(formulation, samples),
             row_weights=self._tensor(weights / _rms(weights)),
-            fixed=self._fixed(frame, samples),
+            fixed=self._fixed(formulation, samples),
             alpha_w=alpha_w,
             alpha_theta=alpha_theta,
-            compression=COMPRESSION if frame.polynomials is None else POLYNOMIAL_COMPRESSION,
+            compression=COMPRESSION if formulation.polynomials is None else POLYNOMIAL_COMPRESSION,
             curvature=curvature,
         )
 
-    def _scaled_weights(self, frame: Frame, samples: Samples) -> Array:
+    def _scaled_weights(self, formulation: Formulation, samples: Samples) -> Array:
         """Weights of the scaled residuals: times the amplitude, so that the error weighted is the one in true units."""
         weights = self.row_weights(samples)
-        if frame.scaling.amplitude is None:
+        if formulation.scaling.amplitude is None:
             return weights
-        return weights * np.asarray(frame.scaling.output_unit(samples.parameters))[:, 0]
+        return weights * np.asarray(formulation.scaling.output_unit(samples.parameters))[:, 0]
 
-    def _inputs(self, frame: Frame, samples: Samples) -> Tensor:
-        return self._tensor(frame.scaling.inputs(samples.parameters)).to(self._dtype)
+    def _inputs(self, formulation: Formulation, samples: Samples) -> Tensor:
+        return self._tensor(formulation.scaling.inputs(samples.parameters)).to(self._dtype)
 
-    def _targets(self, frame: Frame, samples: Samples) -> Tensor:
-        return self._tensor(frame.scaling.targets(samples.parameters, samples.observables))
+    def _targets(self, formulation: Formulation, samples: Samples) -> Tensor:
+        return self._tensor(formulation.scaling.targets(samples.parameters, samples.observables))
 
-    def _fixed(self, frame: Frame, samples: Samples) -> Tensor | None:
-        return None if frame.polynomials is None else frame.polynomials(self._tensor(samples.parameters))
+    def _fixed(self, formulation: Formulation, samples: Samples) -> Tensor | None:
+        return None if formulation.polynomials is None else formulation.polynomials(self._tensor(samples.parameters))
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.as_tensor(values, device=self.device)

@@ -12,7 +12,7 @@ from torch import Tensor
 from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit, Record
-from gnvpro.training.fitting.methods import Problem, Setting, fit_by
+from gnvpro.training.fitting.methods import Setting, TrainingTask, fit_by
 from gnvpro.training.solvers.protocol import Status
 
 
@@ -48,7 +48,7 @@ class Run:
     def begin(
         self,
         method: str,
-        problem: Problem,
+        task: TrainingTask,
         stage: str,
         *,
         budget: float | None = None,
@@ -58,7 +58,7 @@ class Run:
     ) -> Fit:
         """A fit of this run, see `gnvpro.training.fitting.methods.fit_by`; it goes on where the checkpoint left it."""
         budget = self.budget if budget is None else budget
-        fit = fit_by(method, problem, budget, setting, self._seed, outer=outer, stage=stage, **options)
+        fit = fit_by(method, task, budget, setting, self._seed, outer=outer, stage=stage, **options)
         self.fits.append(fit)
         return fit if self._checkpoint is None else self._checkpoint.enrol(fit)
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor
 
 from gnvpro.apps.reports.figure_style import BLUE, GREY, PERCENT, RED, styled
-from gnvpro.apps.studies.ablation.variants import DEFAULT, problem_of
+from gnvpro.apps.studies.ablation.variants import DEFAULT, task_of
 from gnvpro.apps.studies.result import study_table
 from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.formatting import percent
@@ -60,8 +60,8 @@ def measure_batches(
 
 def train_on_batches(split: Split, batch: int, seed: int, budget: float, rate: float) -> BatchMeasured:
     """Adam on theta, a fresh random batch at every step, within a budget of work units."""
-    problem = problem_of(split, DEFAULT, seed)
-    whole, theta = problem.reduced, problem.theta
+    task = task_of(split, DEFAULT, seed)
+    whole, theta = task.reduced, task.theta
     everything = cast(LeastSquaresLayer, whole.elimination)
     n, generator = len(whole.inputs), torch.Generator().manual_seed(seed)
     rule = Rule("adam", rate, budget)
@@ -82,10 +82,10 @@ def train_on_batches(split: Split, batch: int, seed: int, budget: float, rate: f
             batch_errors.append(point.training_error())
             # The targets of the batch are compressed already, and W is in these coordinates.
             weights = _Weights(point.theta, OuterLayer(point.outer_weights.t()))
-            validation_errors.append(problem.validation.measure(weights)[1])
+            validation_errors.append(task.validation.measure(weights)[1])
         update(point.gradient, rule.rate_at(spent))
         spent += 2 * batch / n
-    refitted = problem.validation.measure(whole.at(theta))[1]
+    refitted = task.validation.measure(whole.at(theta))[1]
     return BatchMeasured(fmean(batch_errors), fmean(validation_errors), refitted, steps)
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from gnvpro.apps.reports.figure_style import COLOURS, styled
-from gnvpro.apps.studies.ablation.variants import DEFAULT, problem_of
+from gnvpro.apps.studies.ablation.variants import DEFAULT, task_of
 from gnvpro.apps.studies.optimisers.grids import LABELS
 from gnvpro.apps.studies.optimisers.statistics import first_reach
 from gnvpro.apps.studies.result import study_table
@@ -36,7 +36,7 @@ def reach(split: Split, method: str, seed: int, goals: Sequence[float], budget: 
 
     Validation is measured after every iteration, off the clock.
     """
-    fit = fit_by(method, problem_of(split, DEFAULT, seed), budget, None, seed, compared=True)
+    fit = fit_by(method, task_of(split, DEFAULT, seed), budget, None, seed, compared=True)
     meter = fit.objective.meter
     while meter.total < budget and fit.best.validation_error > min(goals):
         if fit.advance(min(_CHUNK, budget - meter.total)) != "budget_spent":

@@ -20,7 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 from gnvpro.apps.reports.figure_style import BLUE, GREEN, ORANGE, PERCENT, RED, styled
-from gnvpro.apps.studies.ablation.variants import DEFAULT, problem_of
+from gnvpro.apps.studies.ablation.variants import DEFAULT, task_of
 from gnvpro.apps.studies.result import spread_of_errors, study_table
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.reduced import ReducedObjective
@@ -67,8 +67,8 @@ def measure_conditions(splits: Mapping[int, Split], widths: tuple[int, ...]) -> 
     conditions: dict[str, list[float]] = {name: [] for name in MATRICES}
     drawn: dict[str, list[float]] = {}
     for seed, split in splits.items():
-        problem = problem_of(split, replace(DEFAULT, widths=widths), seed)
-        by_matrix = spectra(problem.reduced, problem.theta)
+        task = task_of(split, replace(DEFAULT, widths=widths), seed)
+        by_matrix = spectra(task.reduced, task.theta)
         drawn = drawn or {name: values.tolist() for name, values in by_matrix._asdict().items()}
         for name, value in by_matrix.conditions().items():
             conditions[name].append(value)

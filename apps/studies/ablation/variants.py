@@ -13,7 +13,7 @@ from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.samples import Split
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.fitting.fit import Fit
-from gnvpro.training.fitting.methods import METHODS, SOLVED, Problem, fit_by
+from gnvpro.training.fitting.methods import METHODS, SOLVED, TrainingTask, fit_by
 from gnvpro.training.fitting.preparation import Preparation
 from gnvpro.training.settings import PAPER_WIDTH, TrainSettings
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
@@ -95,14 +95,14 @@ class Measured(NamedTuple):
     work_units: float
 
 
-def problem_of(split: Split, variant: Variant, seed: int, level: Level | None = None) -> Problem:
+def task_of(split: Split, variant: Variant, seed: int, level: Level | None = None) -> TrainingTask:
     """A variant's training from the initial weights of this seed, or that of one level."""
     prepared = Preparation(split, TrainSettings(goal=variant.goal, alpha_theta=ALPHA_THETA, seed=seed))
-    frame = prepared.standardised(variant.gain)
+    formulation = prepared.standardised(variant.gain)
     if level is not None:
-        return prepared.problem(level.network, frame, level.alpha_theta, theta=level.theta)
+        return prepared.task(level.network, formulation, level.alpha_theta, theta=level.theta)
     network = DenseNetwork(split.train.parameters.shape[1], variant.widths)
-    return prepared.problem(network, frame, curvature=variant.curvature)
+    return prepared.task(network, formulation, curvature=variant.curvature)
 
 
 def measure(split: Split, variant: Variant, seed: int, budget: float) -> Measured:
@@ -112,11 +112,11 @@ def measure(split: Split, variant: Variant, seed: int, budget: float) -> Measure
     setting = {**METHODS[method].usual, **({SOLVED: 1.0} if variant.outer == "solved" else {})}
 
     def begin(level: Level | None = None) -> Fit:
-        problem = problem_of(split, variant, seed, level)
-        fit = fit_by(method, problem, budget, setting, seed)
+        task = task_of(split, variant, seed, level)
+        fit = fit_by(method, task, budget, setting, seed)
         if variant.metric == "projected":
             fit.solver = LimitedMemoryBFGS(seed=seed, estimate=projected_metric)
-        trainings.append((problem, fit))
+        trainings.append((task, fit))
         return fit
 
     if variant.levels is None:
@@ -125,6 +125,6 @@ def measure(split: Split, variant: Variant, seed: int, budget: float) -> Measure
         finest = ResidualNetwork(split.train.parameters.shape[1], PAPER_WIDTH, FINEST)
         coarse_to_fine(finest.coarsest(variant.levels), variant.levels, ALPHA_THETA, begin, budget)
     spent = time.process_time() - began
-    problem, fit = min(trainings, key=lambda training: training[1].best.validation_error)
-    train, validation, test = (problem.measures(name).measure(fit.best)[1] for name in ("train", "validation", "test"))
+    task, fit = min(trainings, key=lambda training: training[1].best.validation_error)
+    train, validation, test = (task.measures(name).measure(fit.best)[1] for name in ("train", "validation", "test"))
     return Measured(train, validation, test, spent, sum(each.objective.meter.total for _, each in trainings))

@@ -19,7 +19,7 @@ from gnvpro.apps.studies.optimisers.trials import Metric, Trial, Tuned, run_tria
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.spaces import Array
-from gnvpro.training.fitting.methods import METHODS, Problem
+from gnvpro.training.fitting.methods import METHODS, TrainingTask
 
 REFERENCE = "adam"
 # The seed that methods are tuned on lies this far from the first one reported.
@@ -119,7 +119,7 @@ def advantage(metric: Metric, mine: Array, others: Array) -> Interval:
 
 
 def compare_methods(
-    problem_of: Callable[[int], Problem],
+    task_of: Callable[[int], TrainingTask],
     methods: Sequence[str],
     *,
     budget: float,
@@ -128,7 +128,7 @@ def compare_methods(
     settings_tried: int = GRID,
     report: Report = silent,
 ) -> MethodComparison:
-    """Tune every method on the problem of a seed apart, then train it on the problem of every seed.
+    """Tune every method on the task of a seed apart, then train it on the task of every seed.
 
     Methods that cannot do what their name says on this network are left out.
 
@@ -140,19 +140,19 @@ def compare_methods(
     metric = metric or Metric()
     _require(methods, seeds)
     tuning_seed = seeds[0] + TUNING_SEED
-    problem = problem_of(tuning_seed)
-    methods = [name for name in methods if METHODS[name].suits(problem.reduced, problem.theta)]
+    task = task_of(tuning_seed)
+    methods = [name for name in methods if METHODS[name].suits(task.reduced, task.theta)]
     total, done, tuned = len(methods) * (settings_tried + len(seeds)), 0, {}
     for name in methods:
         report(done, total, f"{LABELS[name]}: tuning")
-        tuned[name] = tune(name, problem, budget, metric, settings_tried, tuning_seed)
+        tuned[name] = tune(name, task, budget, metric, settings_tried, tuning_seed)
         done += settings_tried
     trials: dict[str, list[Trial]] = {name: [] for name in methods}
     for seed in seeds:
-        problem = problem_of(seed)
+        task = task_of(seed)
         for name in methods:  # in turn, so that a machine that slows down does so for all
             report(done, total, f"{LABELS[name]}: seed {seed}")
-            trials[name].append(run_trial(name, problem, budget, tuned[name].setting, seed))
+            trials[name].append(run_trial(name, task, budget, tuned[name].setting, seed))
             done += 1
     return MethodComparison(metric, budget, trials, tuned)
 

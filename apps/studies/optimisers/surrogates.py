@@ -19,8 +19,8 @@ from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.fitting.fit import Iterate
-from gnvpro.training.fitting.methods import METHODS, Problem
-from gnvpro.training.fitting.preparation import Frame, Preparation
+from gnvpro.training.fitting.methods import METHODS, TrainingTask
+from gnvpro.training.fitting.preparation import Formulation, Preparation
 from gnvpro.training.settings import TrainSettings
 
 
@@ -75,7 +75,7 @@ class Settings:
 
 
 class SurrogateProblems:
-    """The problem of a seed: a random split, and the network's weights drawn with the same seed."""
+    """The training task of a seed: a random split, and the network's weights drawn with the same seed."""
 
     def __init__(self, samples: Samples, settings: Settings, device: str = "cpu") -> None:
         self._samples, self._settings, self._device = samples, settings, device
@@ -92,17 +92,17 @@ class SurrogateProblems:
         """The samples of one seed."""
         return self._samples.split(seed, **self._settings.sizes)
 
-    def __call__(self, seed: int) -> Problem:
-        """The problem of one seed."""
-        prepared, frame = self._prepared(seed)
-        return prepared.problem(self.network, frame)
+    def __call__(self, seed: int) -> TrainingTask:
+        """The training task of one seed."""
+        prepared, formulation = self._prepared(seed)
+        return prepared.task(self.network, formulation)
 
     def surrogate(self, seed: int, iterate: Iterate) -> Surrogate:
         """The model that an iterate of a seed's training is."""
-        prepared, frame = self._prepared(seed)
-        return prepared.surrogate(self.network, iterate.theta, iterate.weights, frame)
+        prepared, formulation = self._prepared(seed)
+        return prepared.surrogate(self.network, iterate.theta, iterate.weights, formulation)
 
-    def _prepared(self, seed: int) -> tuple[Preparation, Frame]:
+    def _prepared(self, seed: int) -> tuple[Preparation, Formulation]:
         paper = self._settings.network == "paper"
         settings = TrainSettings(
             network="paper" if paper else "auto",

@@ -14,7 +14,7 @@ import numpy as np
 from gnvpro.apps.studies.optimisers.grids import tried
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.fitting.fit import Fit, Iterate
-from gnvpro.training.fitting.methods import METHODS, SOLVED, Problem, Setting, train_by
+from gnvpro.training.fitting.methods import METHODS, SOLVED, Setting, TrainingTask, train_by
 from gnvpro.training.fitting.validation import Weights
 from gnvpro.training.solvers.protocol import Status
 
@@ -89,11 +89,11 @@ class Trial:
     best: Iterate = field(repr=False)
 
 
-def run_trial(method: str, problem: Problem, budget: float, setting: Setting, seed: int) -> Trial:
+def run_trial(method: str, task: TrainingTask, budget: float, setting: Setting, seed: int) -> Trial:
     """Train, and measure the chosen iterate on the test samples."""
-    watch = _Watch(problem)
-    fit = train_by(method, replace(problem, measures=lambda _: watch), budget, setting, seed)
-    test = problem.measures("test").measure(fit.best)
+    watch = _Watch(task)
+    fit = train_by(method, replace(task, measures=lambda _: watch), budget, setting, seed)
+    test = task.measures("test").measure(fit.best)
     curve = watch.curve(fit, budget)
     return Trial(method, seed, setting, curve, *test, curve.work[-1], curve.seconds[-1], fit.status.value, fit.best)
 
@@ -101,8 +101,8 @@ def run_trial(method: str, problem: Problem, budget: float, setting: Setting, se
 class _Watch:
     """Measures validation samples and, beside them, training samples by the same yardstick."""
 
-    def __init__(self, problem: Problem) -> None:
-        self._train, self._validation = problem.measures("train"), problem.validation
+    def __init__(self, task: TrainingTask) -> None:
+        self._train, self._validation = task.measures("train"), task.validation
         self._measured: list[tuple[float, float]] = []
 
     def measure(self, point: Weights) -> tuple[float, float]:
@@ -132,14 +132,14 @@ class Tuned:
     values: list[tuple[Setting, float]]
 
 
-def tune(method: str, problem: Problem, budget: float, metric: Metric, count: int, seed: int) -> Tuned:
+def tune(method: str, task: TrainingTask, budget: float, metric: Metric, count: int, seed: int) -> Tuned:
     """Train with every setting on one problem; the best by validation wins.
 
     Methods that keep W get one trial more: their best setting from W solved for, where all others start at random.
     """
 
     def measured(setting: Setting) -> tuple[Setting, float]:
-        fit = train_by(method, problem, budget, setting, seed)
+        fit = train_by(method, task, budget, setting, seed)
         # Where a rate is too large the start may be the best iterate: that is no training.
         if fit.status is Status.nonfinite:
             return setting, math.inf

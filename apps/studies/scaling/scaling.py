@@ -24,7 +24,7 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.surrogate.progress import Report
 from gnvpro.training.device import device_named
-from gnvpro.training.fitting.methods import Problem, Setting, fit_by
+from gnvpro.training.fitting.methods import Setting, TrainingTask, fit_by
 from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.solvers.protocol import Status
 
@@ -179,8 +179,8 @@ class _Data:
     def cost(self, method: str, seed: int) -> _Cost:
         """One fit from the initial weights of this seed, to the goal or the end of the budget."""
         settings = self._settings
-        problem = Problem(self._objective, self.network.initial(seed).to(self._device), lambda _: self._validation)
-        fit = fit_by(method, problem, settings.budget, SETTINGS[method], seed, time_validation=False)
+        task = TrainingTask(self._objective, self.network.initial(seed).to(self._device), lambda _: self._validation)
+        fit = fit_by(method, task, settings.budget, SETTINGS[method], seed, time_validation=False)
         meter = fit.objective.meter
         while fit.best.validation_error > settings.goal and meter.total < settings.budget:
             if fit.advance(CHUNK) is not Status.budget_spent:

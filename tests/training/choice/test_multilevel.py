@@ -78,13 +78,13 @@ def test_antisymmetric_models_from_before_the_choice_of_matrices_load():
 
 def test_alpha_is_that_of_the_last_level(monkeypatch):
     seen = []
-    problem = Preparation.problem
+    task = Preparation.task
 
-    def watched(self, network, frame, alpha_theta=None, **others):
+    def watched(self, network, formulation, alpha_theta=None, **others):
         seen.append(alpha_theta)
-        return problem(self, network, frame, alpha_theta, **others)
+        return task(self, network, formulation, alpha_theta, **others)
 
-    monkeypatch.setattr(Preparation, "problem", watched)
+    monkeypatch.setattr(Preparation, "task", watched)
     train(SPLIT, TrainSettings(network="plain", width=4, steps=4, levels=3, budget=30, alpha_theta=1e-6))
     assert seen == [4e-6, 2e-6, 1e-6]
 

@@ -10,7 +10,7 @@ import torch
 from gnvpro.apps.studies.ablation import ablation
 from gnvpro.apps.studies.ablation.batches import train_on_batches
 from gnvpro.apps.studies.ablation.last_layer import spectra
-from gnvpro.apps.studies.ablation.variants import DEFAULT, FACTORS, Variant, measure, problem_of
+from gnvpro.apps.studies.ablation.variants import DEFAULT, FACTORS, Variant, measure, task_of
 from gnvpro.apps.studies.data import cdr_samples, sizes_for
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.surrogate.objectives.full import FullObjective
@@ -23,7 +23,7 @@ SPLIT = SAMPLES.split(0, train=80, validation=40, test=40)
 
 
 def small_problem(seed, widths):
-    return problem_of(SPLIT, replace(DEFAULT, widths=widths), seed)
+    return task_of(SPLIT, replace(DEFAULT, widths=widths), seed)
 
 
 @pytest.fixture(scope="module")
@@ -69,22 +69,22 @@ def test_a_variant_is_measured_the_same_twice():
 
 def test_errors_of_a_variant_are_mean_relative_errors_of_the_samples():
     """By hand, from the features and the last layer; the targets that compression drops weigh next to nothing."""
-    problem = small_problem(0, (5,))
-    point = problem.reduced.at(problem.theta)
+    task = small_problem(0, (5,))
+    point = task.reduced.at(task.theta)
     prepared = Preparation(SPLIT, TrainSettings(seed=0))
-    frame = prepared.standardised(DEFAULT.gain)
-    model = prepared.surrogate(problem.reduced.network, point.theta, point.outer_weights, frame)
+    formulation = prepared.standardised(DEFAULT.gain)
+    model = prepared.surrogate(task.reduced.network, point.theta, point.outer_weights, formulation)
     for name in ("train", "validation", "test"):
         samples = getattr(SPLIT, name)
         misfit = model.evaluate(samples.parameters) - samples.observables
         error = (np.linalg.norm(misfit, axis=1) / np.linalg.norm(samples.observables, axis=1)).mean()
-        assert problem.measures(name).measure(point)[1] == pytest.approx(error, rel=1e-9)
+        assert task.measures(name).measure(point)[1] == pytest.approx(error, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_eliminating_cannot_worsen_the_condition(seed):
-    problem = small_problem(seed, (3, 4))
-    found = spectra(problem.reduced, problem.theta)
+    task = small_problem(seed, (3, 4))
+    found = spectra(task.reduced, task.theta)
     condition = found.conditions()
     assert condition["kaufman"] <= condition["full"] * (1 + 1e-9)
     # Interlacing: the largest eigenvalue of a Schur complement is not above that of the whole.
@@ -94,8 +94,8 @@ def test_eliminating_cannot_worsen_the_condition(seed):
 
 
 def test_kaufmans_matrix_is_the_schur_complement_of_the_full_one():
-    problem = small_problem(0, (3, 2))
-    reduced, theta, full = problem.reduced, problem.theta, FullObjective(problem.reduced)
+    task = small_problem(0, (3, 2))
+    reduced, theta, full = task.reduced, task.theta, FullObjective(task.reduced)
     kept, point = full.at(full.start(theta)), reduced.at(theta)
     matrix = torch.stack([kept.gauss_newton(e) for e in torch.eye(full.n_theta, dtype=torch.float64)])
     n = len(theta)

@@ -116,11 +116,11 @@ def test_the_protocol(compared):
 
 
 def test_training_is_measured_by_the_yardstick_of_validation(compared):
-    problem, one = problems()(0), compared.trials["varpro-lbfgs"][0]
-    again = run_trial("varpro-lbfgs", problem, 60.0, one.setting, 0)
+    task, one = problems()(0), compared.trials["varpro-lbfgs"][0]
+    again = run_trial("varpro-lbfgs", task, 60.0, one.setting, 0)
     np.testing.assert_array_equal(again.curve.loss, one.curve.loss)
-    point = problem.reduced.at(problem.theta)
-    loss, error = problem.measures("train").measure(point)
+    point = task.reduced.at(task.theta)
+    loss, error = task.measures("train").measure(point)
     assert (one.curve.train_loss[0], one.curve.train_error[0]) == pytest.approx((loss, error))
     assert error == pytest.approx(point.training_error(), rel=1e-9)
 
@@ -177,12 +177,12 @@ def test_the_start_is_tuned_where_w_is_kept():
 
 
 def test_tuning_prefers_the_better_setting_and_refuses_a_divergent_one(monkeypatch):
-    problem, metric = problems()(3), Metric()
-    found = tune("adam", problem, 60.0, metric, 9, 3)
+    task, metric = problems()(3), Metric()
+    found = tune("adam", task, 60.0, metric, 9, 3)
     assert found.value == min(value for _, value in found.values)
     grid = 9 * ({"rate": 1e300, "batch": 8}, {"rate": 1e-2, "batch": 8})
     monkeypatch.setitem(GRIDS, "sgd", grid)
-    found = tune("sgd", problem, 30.0, metric, 2, 3)
+    found = tune("sgd", task, 30.0, metric, 2, 3)
     assert {value for setting, value in found.values if setting["rate"] == 1e300} == {math.inf}
     assert found.setting["rate"] == 1e-2
 
