@@ -85,20 +85,17 @@ def require_in_bounds(name: str, value: Any, hint: Any) -> None:
     parts = get_args(kind) if get_origin(kind) is UnionType else (kind,)
     kinds = [part for part in parts if part is not type(None)]
     bounds = [
-        f"{sign} {getattr(bound, attribute)}"
+        (sign, getattr(bound, attribute), holds)
         for bound in metadata
-        for sign, kind_of_bound, attribute, _ in _BOUNDS
+        for sign, kind_of_bound, attribute, holds in _BOUNDS
         if isinstance(bound, kind_of_bound)
     ]
     if all(part in _KINDS for part in kinds) and not any(_KINDS[part][1](value) for part in kinds):
-        words = " or ".join(_KINDS[part][0] for part in kinds)
-        raise UsageError(f"expected {name} {' '.join([words, *bounds])}, got {value!r}")
-    for bound in metadata:
-        for sign, kind_of_bound, attribute, holds in _BOUNDS:
-            if isinstance(bound, kind_of_bound):
-                limit = getattr(bound, attribute)
-                if not (isinstance(value, Real) and holds(value, limit)):
-                    raise UsageError(f"expected {name} {sign} {limit}, got {value!r}")
+        words = [" or ".join(_KINDS[part][0] for part in kinds), *(f"{sign} {limit}" for sign, limit, _ in bounds)]
+        raise UsageError(f"expected {name} {' '.join(words)}, got {value!r}")
+    for sign, limit, holds in bounds:
+        if not (isinstance(value, Real) and holds(value, limit)):
+            raise UsageError(f"expected {name} {sign} {limit}, got {value!r}")
     choices = [choice for part in (kind, *get_args(kind)) if get_origin(part) is Literal for choice in get_args(part)]
     if choices and value not in choices:
         raise UsageError(f"expected {name} {' or '.join(choices)}, got {value!r}")

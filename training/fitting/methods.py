@@ -92,9 +92,12 @@ class Method:
         if self.needs == "layers":
             return KroneckerMetric.at(reduced.sibling().at(theta), 0) is not None
         if self.needs == "matrix":
-            shown = isinstance(reduced.network.linearize(theta, reduced.inputs[:1]), LayerSum)
-            has_terms = reduced.sibling().at(theta).inner.gram_terms("kaufman") is not None
-            return shown and has_terms and len(theta) <= MAX_WEIGHTS
+            # From the cheapest to the dearest: the last asks for a pass over all samples and an inner solve.
+            return (
+                len(theta) <= MAX_WEIGHTS
+                and isinstance(reduced.network.linearize(theta, reduced.inputs[:1]), LayerSum)
+                and reduced.sibling().at(theta).inner.gram_terms("kaufman") is not None
+            )
         return True
 
 
