@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-all test-portable check bench
+.PHONY: help env demo test test-all test-portable faults check bench
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -15,6 +15,7 @@ help:
 	echo "make test           the tests, less the long ones"
 	echo "make test-all       all tests"
 	echo "make test-portable  all tests, with the kernels that every x86-64 processor has"
+	echo "make faults         kills, damage and malformed input, hundreds of each, figures to runs/faults.jsonl"
 	echo "make check          formatting, lint, types, direction of imports"
 	echo "make bench          seconds of the parts that matter, to runs/benchmarks.json"
 	echo "make env            the environment in .venv, which the others make as needed"
@@ -59,6 +60,11 @@ test-all: $(ENVIRONMENT)
 PORTABLE := ATEN_CPU_CAPABILITY=default OPENBLAS_CORETYPE=Nehalem MKL_CBWR=COMPATIBLE NUMBA_CPU_NAME=generic
 test-portable: $(ENVIRONMENT)
 	@$(PORTABLE) $(PYTEST) -m ''
+
+faults: $(ENVIRONMENT)
+	@mkdir -p runs
+	rm -f runs/faults.jsonl
+	GNVPRO_FAULTS=$(CURDIR)/runs/faults.jsonl $(PYTEST) -m '' tests/faults
 
 check: $(ENVIRONMENT)
 	@$(BIN)/ruff format --check .
