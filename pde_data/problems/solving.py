@@ -46,10 +46,15 @@ def solve_block(problem: Problem, y: Array) -> SolvedBlock:
     )
 
 
-def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, ...], size: int) -> Array:
+def derivative_block(
+    derivative: Callable[..., Array],
+    arguments: tuple[Array, ...],
+    size: int,
+    failed: Callable[[str], object] = lambda reason: None,
+) -> Array:
     """`jvp` or `vjp` of a problem, (n, size), so that a bad sample costs one sample.
 
-    All rows at once; where that raises or gives another shape, each alone, NaN for those that fail.
+    All rows at once; where that raises or gives another shape, each alone, NaN for those that fail; `failed` is told why.
 
     Raises ImportError, NotImplementedError: a missing library, or no such derivative: no sample is at fault.
     """
@@ -60,11 +65,14 @@ def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, .
         return derivatives
     except (ImportError, NotImplementedError):
         raise
-    except Exception:
+    except Exception as error:
         if len(arguments[0]) == 1:
+            failed(f"{type(error).__name__}: {error}")
             return np.full((1, size), np.nan)
     rows = zip(*arguments, strict=True)
-    return np.concatenate([derivative_block(derivative, tuple(part[None] for part in row), size) for row in rows])
+    return np.concatenate(
+        [derivative_block(derivative, tuple(part[None] for part in row), size, failed) for row in rows]
+    )
 
 
 def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:

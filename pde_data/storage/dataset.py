@@ -21,6 +21,7 @@ from gnvpro.pde_data.storage.files import listed, numbers, read_pairs
 from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
@@ -53,6 +54,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         if path.is_dir():
             opened = xr.open_zarr(path, decode_times=False, consolidated=False, chunks=None)
         elif path.suffix.lower() in _NETCDF:
+            import_h5py()
             opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
         else:
             raise UsageError("it is neither a zarr folder nor a .nc file (samples may also be .npz or .mat)")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.spaces import Array, shortened
 
 ARRAYS = (".mat", ".npz", ".npy")
@@ -77,7 +78,7 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _load_mat73(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        import h5py
+        h5py = import_h5py()
     except ImportError as error:
         raise ImportError(
             f"h5py is not installed ({path} is a MATLAB v7.3 file); save it in MATLAB with save(..., '-v7'), or "
