@@ -44,6 +44,6 @@ def shares(modes: Sequence[Minimum], chains: Chains) -> Shares:
     scale = modes[0].standard_deviations
     free = scale > 0
     distances = [(((chains.draws - mode.parameters)[:, :, free] / scale[free]) ** 2).sum(axis=2) for mode in modes]
-    inside = [np.argmin(distances, axis=0) == k for k in range(len(modes))]
-    effective = [float(ess(part.astype(float), method="mean")) if np.ptp(part) else 0.0 for part in inside]
+    inside = [1.0 * (np.argmin(distances, axis=0) == k) for k in range(len(modes))]
+    effective = [float(ess(part, method="mean")) if np.ptp(part) else 0.0 for part in inside]
     return Shares(np.array([part.mean() for part in inside]), np.array(effective))

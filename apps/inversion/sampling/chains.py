@@ -90,12 +90,12 @@ class Chains:
     @property
     def mean(self) -> Array:
         """Of the posterior (n_in,)."""
-        return self.pooled.mean(axis=0)
+        return np.where(self.space.fixed, self.space.lower_bounds, self.pooled.mean(axis=0))
 
     @property
     def standard_deviation(self) -> Array:
         """Of the posterior (n_in,)."""
-        return self.pooled.std(axis=0, ddof=1)
+        return np.where(self.space.fixed, 0.0, self.pooled.std(axis=0, ddof=1))
 
     def quantiles(self, *levels: float) -> Array:
         """Of every parameter: (n_levels, n_in)."""
