@@ -139,11 +139,15 @@ class Classifier(Model):
         """Read a model folder; runs no code from it. Raises as `gnvpro.surrogate.model.surrogate.Surrogate.load` does."""
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="classifier")
         with model_folder.complaining_of(Path(path)):
+            features = SpectralFeatures.from_dict(description["features"])
+            n_bands = len(description["parameters"]["axes"][0]["labels"])
+            if features.n_bands != n_bands:
+                raise SavedModelError(f"the classifier's data have {n_bands} bands, its features {features.n_bands}")
             model = cls(
-                network=network_of(description["network"], module),
-                features=SpectralFeatures.from_dict(description["features"]),
-                parameters=Space.from_dict(description["parameters"]),
-                observables=Space.from_dict(description["observables"]),
+                network=network_of(description["network"], features.n_features, module),
+                features=features,
+                parameters=model_folder.space_of(description["parameters"], n_bands),
+                observables=model_folder.space_of(description["observables"], len(tensors["weights"])),
                 **{name: tensors[name] for name in _TENSORS},
                 **{name: description[name] for name in ("accuracy", "training", "provenance")},
             )
@@ -151,17 +155,11 @@ class Classifier(Model):
         return model
 
     def _check(self, dtype: str) -> None:
-        n_in, n_classes = self.parameters.size, self.observables.size
         expected = {
             "theta": ((self.network.n_theta,), dtype),
-            "weights": ((n_classes, self.network.width + 1), "float64"),
+            "weights": ((self.observables.size, self.network.width + 1), "float64"),
         }
         model_folder.require_tensors({name: getattr(self, name) for name in _TENSORS}, expected)
-        if self.features.n_bands != n_in or self.network.n_inputs != self.features.n_features:
-            raise SavedModelError(
-                f"the classifier's data have {n_in} bands, its features {self.features.n_bands}; "
-                f"its network {self.network.n_inputs} inputs for {self.features.n_features} features"
-            )
 
 
 def _require_pairs(at: Tensor, other: Tensor) -> None:

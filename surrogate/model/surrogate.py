@@ -375,10 +375,11 @@ class Surrogate(Model):
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
         with model_folder.complaining_of(Path(path)):
+            n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"])
             model = cls(
-                network=network_of(description["network"], module),
-                parameters=Space.from_dict(description["parameters"]),
-                observables=Space.from_dict(description["observables"]),
+                network=network_of(description["network"], n_in, module),
+                parameters=model_folder.space_of(description["parameters"], n_in),
+                observables=model_folder.space_of(description["observables"], n_out),
                 polynomials=None if polynomials is None else PolynomialBasis.from_dict(polynomials),
                 amplitude=None if amplitude is None else Amplitude.from_dict(amplitude),
                 background=tensors["background"] if description["background"] else None,
@@ -407,8 +408,8 @@ class Surrogate(Model):
             **({} if self.background is None else {"background": ((n_out,), "float64")}),
         }
         model_folder.require_tensors({name: getattr(self, name) for name in expected}, expected)
-        if self.network.n_inputs != n_in or dtype not in ("float32", "float64"):
-            raise SavedModelError(f"the model's network has {self.network.n_inputs} inputs of {dtype}, its data {n_in}")
+        if dtype not in ("float32", "float64"):
+            raise SavedModelError(f"expected a network of float32 or float64, got {dtype!r}")
         for name in ("errors", "errors_anomalous", "provenance", "training"):
             if not isinstance(getattr(self, name), dict):
                 raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
