@@ -45,6 +45,11 @@ def numbers(values: Any, what: str) -> Array:
         raise UsageError(f"expected an array of numbers as {what}, got {type(values).__name__} ({error})") from None
 
 
+def contiguous(array: Array) -> Array:
+    """The array itself, or a copy where it is reversed, strided or read-only, which torch does not take."""
+    return array if array.flags.carray else array.copy()
+
+
 @dataclass(frozen=True)
 class Coordinate:
     """Numbers along an axis beside its labels, such as the position of each sensor."""
