@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.storage.files import listed, read_pairs
+from gnvpro.pde_data.storage.files import read_pairs
 from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import listed
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
 

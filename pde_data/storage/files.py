@@ -7,6 +7,7 @@ needs h5py.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from scipy.io import loadmat
 
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.spaces import Array, shortened
+from gnvpro.surrogate.names import find_names, listed, shortened
+from gnvpro.surrogate.spaces import Array
 
 ARRAYS = (".mat", ".npz", ".npy")
 
@@ -140,49 +142,6 @@ def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array]:
     return (parameters.T.copy(), observables.T.copy()) if samples_are_columns else (parameters, observables)
 
 
-def listed(names: Any) -> str:
-    """Names as a message tells them."""
-    return shortened(", ".join(map(str, names)) or "none")
-
-
-def find_names(names: Sequence[str], there: Sequence[str], where: str) -> list[int | None]:
-    """Place among `there` of each of `names`, None where it is not.
-
-    A name is the same without the blanks around it, then in other capitals, then without a unit in brackets after it
-    (`Depth [m]` for `depth`); the first of these that gives a place decides.
-
-    Raises UsageError: it gives several, or two of `names` have the same place; `where` begins the message.
-    """
-    places: list[int | None] = [None] * len(names)
-    for key in (str.strip, _folded, _without_unit):
-        at: dict[str, list[int]] = {}
-        for place, name in enumerate(there):
-            at.setdefault(key(name), []).append(place)
-        for i, name in enumerate(names):
-            if places[i] is None and (matching := at.get(key(name))):
-                if len(matching) > 1:
-                    raise UsageError(
-                        f"{where}: {name} may be {listed(there[place] for place in matching)}; name one so"
-                    )
-                places[i] = matching[0]
-    first: dict[int, str] = {}
-    for name, place in zip(names, places, strict=True):
-        if place is not None and place in first:
-            twice = f"{name} is there twice" if first[place] == name else f"{first[place]} and {name} are one"
-            raise UsageError(f"{where}: {twice}; leave one of them out")
-        if place is not None:
-            first[place] = name
-    return places
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.split()).casefold()
-
-
-def _without_unit(name: str) -> str:
-    return re.sub(r"\s*[\[(][^\[\]()]*[\])]$", "", _folded(name))
-
-
 @dataclass(frozen=True)
 class Table:
     """A .csv file.
@@ -224,21 +183,25 @@ class Table:
 
 
 def read_table(path: Path, names: Sequence[str] = ()) -> Table:
-    """A .csv file, with a header or without.
+    """A .csv file, with a header or without; `names` are those that are looked for in it.
 
-    The first line is a header if no number is in it, or if it is `names`. Lines that begin with # are comments; the last of
-    them before the numbers is the header where there is no other and it has as many columns (as `numpy.savetxt` writes it).
+    Columns are separated by commas, or by semicolons or tabs: then a comma may be the decimal sign. The first line is a
+    header if no number is in it, or if it is `names`. Lines that begin with # are comments; the last of them before the
+    numbers is the header where there is no other and it has as many columns (as `numpy.savetxt` writes it); one column
+    may have any comment, and only one of `names` is its header.
 
     Raises UsageError: not UTF-8, no rows, or rows of different lengths; names the line.
     """
-    with (
-        reading(path, "a table", "separate columns by commas and save it as UTF-8"),
-        path.open(newline="", encoding="utf-8-sig") as file,
-    ):
-        reader = csv.reader(file, strict=True)
+    with reading(path, "a table", "separate columns by commas and save it as UTF-8"):
+        text = path.read_text(encoding="utf-8-sig")
+        first_line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+        delimiter = next((sign for sign in ";\t" if sign in re.sub(r'"[^"]*"', "", first_line)), ",")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         read = [(reader.line_num, tuple(cell.strip() for cell in line)) for line in reader]
     read = [(number, cells) for number, cells in read if any(cells)]
     lines = [(number, cells) for number, cells in read if not cells[0].startswith("#")]
+    if delimiter != "," and not any("." in cell for _, cells in lines for cell in cells if _number(cell) is not None):
+        lines = [(number, tuple(map(_with_decimal_point, cells))) for number, cells in lines]
     first = lines[0][1] if lines else ()
     is_header = all(_number(cell) is None for cell in first) or set(first) == set(names)
     header, below, width = first if is_header else (), lines[is_header:], len(first)
@@ -246,7 +209,8 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
         raise UsageError(f"{path} holds no rows of numbers")
     above = [cells for number, cells in read if number < lines[0][0]]
     if not header and above and len(above[-1]) == width:
-        header = (above[-1][0].lstrip("# "), *above[-1][1:])
+        written = (above[-1][0].lstrip("# "), *above[-1][1:])
+        header = written if width > 1 or find_names(names, written, str(path)) != [None] * len(names) else ()
     for number, cells in below:
         if any(cells[width:]) or (len(cells) < width and not header):
             raise UsageError(f"{path}, line {number}: expected {width} columns as in the first line, got {len(cells)}")
@@ -254,8 +218,12 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
     return Table(path, header, rows, tuple(number for number, _ in below))
 
 
+def _with_decimal_point(cell: str) -> str:
+    return cell.replace(",", ".") if re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", cell) else cell
+
+
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return None if "_" in text else float(text)  # Python reads 1_5 as 15
     except ValueError:
         return None
