@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
+from gnvpro.pde_data.storage.matlab import read_mat5
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import find_names, listed, shortened
 from gnvpro.surrogate.spaces import Array
 
 ARRAYS = (".mat", ".npz", ".npy")
+
+# A byte of a packed file stands for at most 1032 (deflate), and less than that much memory is not worth a thought.
+_MOST_PACKED, _SMALL = 1100, 2**26
 
 # Kinds of arrays that hold real numbers: float, integer, boolean.
 REAL = "fiub"
@@ -60,22 +66,53 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         A MATLAB file of v7.3 where h5py is not installed.
     """
     match path.suffix.lower():
-        case ".npy" | ".npz" as suffix:
-            what = "an array of numbers" if suffix == ".npy" else "arrays of numbers"
-            with reading(path, what, f"is it complete? write it with numpy.save{'z' if suffix == '.npz' else ''}"):
-                opened = np.load(path, allow_pickle=False)
-                if isinstance(opened, np.ndarray):
-                    return {"": opened}
-                with opened:
-                    return {name: opened[name] for name in opened.files}
+        case ".npy":
+            with (
+                reading(path, "an array of numbers", "is it complete? write it with numpy.save"),
+                path.open("rb") as file,
+            ):
+                return {"": _read_npy(file, path.stat().st_size)}
+        case ".npz":
+            with reading(path, "arrays of numbers", "is it complete? write it with numpy.savez"), ZipFile(path) as file:
+                return {info.filename.removesuffix(".npy"): _read_member(file, info) for info in file.infolist()}
         case ".mat":
-            with path.open("rb") as stream:
-                start = stream.read(16)
-            if start.startswith((b"MATLAB 7.3", b"\x89HDF")):
+            with path.open("rb") as file:
+                start = file.read(128)
+            if start.startswith((b"MATLAB 7.3", b"\x89HDF")) or start[124:] in (b"\0\2IM", b"\2\0MI"):
                 return _load_mat73(path)
             with reading(path, "a MATLAB file", "is it complete?"):
-                return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+                # A file of version 4 has no header; its first number has a byte of zero.
+                return _load_mat4(path) if b"\0" in start[:4] else read_mat5(path.read_bytes())
     raise UsageError(f"expected a file that ends in {', '.join(ARRAYS)}, got {path}")
+
+
+def _read_npy(file: IO[bytes], size: int) -> NDArray[Any]:
+    """An array of a file of `size` bytes, which its header must agree with before memory is taken."""
+    read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(file)
+    if version not in read_header:
+        raise ValueError(f"version {version} of the format")
+    shape, _, dtype = read_header[version](file)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and file.tell() + n_bytes != size:
+        raise ValueError(f"its header is of an array of {n_bytes} bytes, and there are {size - file.tell()}")
+    file.seek(0)
+    return npy.read_array(file, allow_pickle=False)
+
+
+def _read_member(archive: ZipFile, info: ZipInfo) -> NDArray[Any]:
+    if info.file_size > _MOST_PACKED * (info.compress_size + 1):
+        raise ValueError(f"{info.filename} of {info.compress_size} bytes cannot hold {info.file_size}")
+    with archive.open(info) as file:
+        array = _read_npy(file, info.file_size)
+        file.read()  # to the end, where its checksum is compared
+        return array
+
+
+def _load_mat4(path: Path) -> dict[str, NDArray[Any]]:
+    from scipy.io import loadmat
+
+    return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
 
 
 def _load_mat73(path: Path) -> dict[str, NDArray[Any]]:
@@ -89,11 +126,16 @@ def _load_mat73(path: Path) -> dict[str, NDArray[Any]]:
     remedy = "is it complete? save(..., '-v7') of MATLAB writes another"
     with reading(path, "a MATLAB v7.3 file", remedy), h5py.File(path) as file:
         # MATLAB stores columns first: the axes come out in reverse. Texts are stored as numbers, and say so.
-        return {
-            name: np.asarray(item).T
-            for name, item in file.items()
-            if isinstance(item, h5py.Dataset) and not _is_other(item.attrs)
-        }
+        items = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
+        for name, item in items.items():
+            require_plausible(name, item.nbytes, item.id.get_storage_size())
+        return {name: np.asarray(item).T for name, item in items.items() if not _is_other(item.attrs)}
+
+
+def require_plausible(name: str, n_bytes: int, stored: int) -> None:
+    """ValueError where an array would take more memory than the bytes that are stored of it can hold."""
+    if n_bytes > max(_SMALL, _MOST_PACKED * stored):
+        raise ValueError(f"{name} has {n_bytes} bytes, and {stored} are stored")
 
 
 def _is_other(attributes: Mapping[str, Any]) -> bool:
