@@ -49,8 +49,9 @@ def order_of(names: Sequence[str], there: Sequence[str], where: str) -> list[int
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Names of the columns of a table such as pandas' DataFrame; None where it has none, or mere numbers."""
-    columns = list(getattr(table, "columns", ()))
+    """Names of the columns of pandas' DataFrame or xarray's DataArray; None where it has none, or mere numbers."""
+    is_data_array = len(getattr(table, "dims", ())) == 2
+    columns = list(table.get_index(table.dims[1]) if is_data_array else getattr(table, "columns", ()))
     return list(map(str, columns)) if any(isinstance(name, str) for name in columns) else None
 
 

@@ -25,7 +25,7 @@ _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13
 
 
 def read_mat5(content: bytes) -> dict[str, NDArray[Any]]:
-    """The variables of a file by name; those that are no array of numbers (cells, structs, texts, …) as empty objects.
+    """The variables of a file by name; those that are no array of numbers (cells, structs, texts, …) as objects.
 
     Raises ValueError, struct.error, zlib.error, KeyError: the file is damaged.
     """
@@ -56,7 +56,7 @@ def _variable(data: bytes, order: str) -> tuple[str, NDArray[Any]]:
     (about,) = struct.unpack_from(f"{order}I", flags)
     text, kind = (dimensions if about & 0xFF == _OPAQUE else name).decode("latin-1"), _CLASSES.get(about & 0xFF)
     if kind is None:
-        return text, np.empty(0, dtype=object)
+        return text, np.array(None)
     shape = tuple(int(n) for n in np.frombuffer(dimensions, f"{order}i4"))
     values = _numbers(*next(parts), order, kind)
     if about & _COMPLEX:
