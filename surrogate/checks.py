@@ -30,7 +30,11 @@ def numbers(values: Any, what: str, ndim: int | None = None, *, where: object = 
     try:
         with np.errstate(over="raise"):
             array = np.asarray(values)
-            if array.dtype.kind == "O" and all(isinstance(v, Real) and not isinstance(v, bool) for v in array.flat):
+            if (
+                array.dtype.kind == "O"
+                and array.size
+                and all(isinstance(v, Real) and not isinstance(v, bool) for v in array.flat)
+            ):
                 array = array.astype(np.float64)  # integers beyond 64 bits
             if array.dtype.kind in "fiu" and ndim in (None, array.ndim):
                 return array.astype(np.float64, copy=False)

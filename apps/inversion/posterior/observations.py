@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from gnvpro.pde_data.storage.files import ARRAYS, find_names, listed, load_arrays, pick, read_table
+from gnvpro.pde_data.storage.files import ARRAYS, load_arrays, pick, read_table
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.spaces import Array, Space
 
 _NAME, _VALUE, _DEVIATION = "observable", "value", "standard_deviation"
@@ -213,7 +214,7 @@ def _read_observations(path: Path, space: Space) -> tuple[Array, Array | None]:
 
 
 def _read_csv(path: Path, space: Space) -> tuple[Array, Array | None]:
-    table = read_table(path)
+    table = read_table(path, (_NAME, _VALUE, _DEVIATION))
     name, value, deviation = find_names((_NAME, _VALUE, _DEVIATION), table.header, str(path))
     if value is None:
         raise UsageError(f"{path}: expected a header with {_VALUE}, got {listed(table.header)}")
