@@ -31,6 +31,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy, reduced_least_squares
+from gnvpro.surrogate.rounding import spread_or_one
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
@@ -93,7 +94,7 @@ class _Estimator(BaseEstimator):
         train = x[rows["train"]]
         share = weights[rows["train"]] / weights[rows["train"]].sum()
         shift = share @ train
-        spread = _nonzero(np.sqrt(share @ (train - shift) ** 2), shift)
+        spread = spread_or_one(train, np.sqrt(share @ (train - shift) ** 2))
         scale = self.gain / math.sqrt(x.shape[1]) / spread
 
         def tensors(name: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -239,7 +240,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         x, y, weights = _weighted(x, y, check_sample_weight(sample_weight, x, dtype=np.float64))
         columns = y.reshape(len(y), -1)
         mean = weights @ columns / weights.sum()
-        spread = _nonzero(np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()), mean)
+        spread = spread_or_one(columns, np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()))
         outputs = Space.vector([f"y{j}" for j in range(len(mean))], axis="output")
         surrogate, sets = self._fit(x, (columns - mean) / spread, weights, outputs)
         outer = surrogate.weights * torch.as_tensor(spread)[:, None]
@@ -345,8 +346,3 @@ def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArra
     if kept.sum() < 2:
         raise UsageError(f"expected at least two samples of positive weight, got {int(kept.sum())}")
     return x[kept], y[kept], weights[kept]
-
-
-def _nonzero(spread: NDArray, mean: NDArray) -> NDArray:
-    """The spreads, one where a column does not vary."""
-    return np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0)
