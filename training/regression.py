@@ -19,6 +19,7 @@ from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.samples import Split
+from gnvpro.surrogate.seeds import member_seed
 from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
@@ -74,10 +75,10 @@ class SurrogateTraining:
         """Race shapes and gains, train the winner to the end of the budget."""
         settings, formulations = self._settings, {}
 
-        def start(candidate: Candidate, later: int = 0) -> Fit:
+        def start(candidate: Candidate, member: int = 0) -> Fit:
             formulations[candidate] = self._formulation(candidate.gain, candidate.polynomial)
-            network, seed = DenseNetwork(self._n_inputs, candidate.widths), settings.seed + later
-            stage = f"{candidate}, seed {seed}" if later else str(candidate)
+            network, seed = DenseNetwork(self._n_inputs, candidate.widths), member_seed(settings.seed, member)
+            stage = f"{candidate}, member {member + 1}" if member else str(candidate)
             return self._begin(network, formulations[candidate], candidate.metric, stage, seed=seed)
 
         fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
