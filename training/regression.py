@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.calibration import calibrated_by_split
+from gnvpro.surrogate.model.output_errors import errors_by_output
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
@@ -235,6 +236,8 @@ class SurrogateTraining:
             device=self._prepared.device,
             bounds={"lower": train.parameters.min(0).tolist(), "upper": train.parameters.max(0).tolist()},
         )
+        # As above: what validation samples say of weights that were not fitted to them.
+        record["errors_by_output"] = self._errors_by_output(before_refit or surrogate)
         surrogate = calibrated_by_split(replace(surrogate, **errors, training=record), self._split, before_refit)
         polynomial_alone = next((fit for fit in self._run.fits if not fit.network.width and fit is not best), None)
         return Training(surrogate, self._run.history(without=polynomial_alone))
@@ -250,6 +253,11 @@ class SurrogateTraining:
             }
             for kind, anomalous in kinds.items()
         }
+
+    def _errors_by_output(self, surrogate: Surrogate) -> dict[str, Any]:
+        samples = self._split.validation
+        predicted = surrogate.evaluate(samples.parameters)
+        return errors_by_output(predicted, samples.observables, samples.observable_space, samples.background)
 
     def _described_polynomials(self) -> dict[str, Any]:
         chosen = self._polynomials

@@ -42,7 +42,7 @@ class SpectralFeatures:
         Fitted.
     absolute_floor
         The spread of a spectrum is at least n_bands^-1/2 in the unit of the cube, as in the original study's code and in
-        models saved before schema version 5. Otherwise it is at least `FLAT`, in any unit.
+        models saved before schema version 5. Otherwise a spectrum is flat by `FLAT`, in any unit.
     """
 
     n_bands: int
@@ -119,15 +119,16 @@ class SpectralFeatures:
 
     def _unscaled(self, spectra: Tensor) -> Tensor:
         mean = spectra.mean(1, keepdim=True)
-        tiny = torch.finfo(spectra.dtype).tiny
+        centred, tiny = spectra - mean, torch.finfo(spectra.dtype).tiny
         if self.n_bands == 1:
             spread = torch.ones_like(mean)
         elif self.absolute_floor:
             spread = spectra.std(1, keepdim=True).clamp_min(self.n_bands**-0.5)
         else:
-            floor = FLAT * spectra.abs().amax(1, keepdim=True)
-            spread = torch.maximum(spectra.std(1, keepdim=True), floor).clamp_min(tiny)
-        parts = [(spectra - mean) / spread if self.per_pixel else spectra]
+            deviation, floor = spectra.std(1, keepdim=True), FLAT * spectra.abs().amax(1, keepdim=True)
+            spread = torch.maximum(deviation, floor).clamp_min(tiny)
+            centred = torch.where(deviation <= floor, 0.0, centred)  # rounding of a flat spectrum has no shape
+        parts = [centred / spread if self.per_pixel else spectra]
         if self.brightness:
             parts.append(torch.log(torch.cat([mean.clamp_min(tiny), spread], 1)))
         return torch.cat(parts, 1)

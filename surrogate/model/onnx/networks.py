@@ -207,6 +207,8 @@ def _add_spectra(graph: Graph, features: SpectralFeatures, y: str) -> str:
         else:
             largest = graph.add("ReduceMax", graph.add("Abs", y), axes=[1], keepdims=1)
             floor = graph.add("Mul", largest, graph.constant(FLAT))
+            is_flat = graph.add("LessOrEqual", deviation, floor)
+            centred = graph.add("Where", is_flat, graph.constant(0), centred)
         tiny = graph.constant(np.finfo(graph.dtype).tiny)
         spread = graph.add("Max", graph.add("Max", deviation, floor), tiny)
     else:
