@@ -21,6 +21,7 @@ from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
 from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
+from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
@@ -144,6 +145,7 @@ class Surrogate(Model):
         errors = {"error, anomalous": self.errors_anomalous, "error": self.errors}
         return [
             *((what, listed(values, percent)) for what, values in errors.items() if values),
+            *output_error_rows(self.training),
             ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
         ]
 
@@ -415,6 +417,7 @@ class Surrogate(Model):
         for name in ("errors", "errors_anomalous", "provenance", "training"):
             if not isinstance(getattr(self, name), dict):
                 raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
+        output_error_rows(self.training)  # can be shown
         bounds = self.training.get("bounds")
         if bounds and not np.isfinite(self.parameters.rows([bounds["lower"], bounds["upper"]])).all():
             raise SavedModelError("the bounds of the model's training samples are not finite")
