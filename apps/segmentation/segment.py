@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import BLOCK, CAP, SPLITS, PixelSplit
 from gnvpro.apps.segmentation.result import Segmentation, TrainedSplit
@@ -14,6 +13,7 @@ from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.progress import Report, silent
+from gnvpro.surrogate.writing import require_new_folder
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import train_classes
 from gnvpro.training.fit_settings import settings_of

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -94,16 +95,14 @@ def _copied(value: Any) -> Any:
 def checked(values: Any, what: str, shape: tuple[int, int]) -> Array:
     """What a model returned, as float64 of the shape expected; a copy.
 
-    Raises UsageError: another shape, or numbers that are not real.
+    Raises UsageError: another shape, or what is no real number.
     """
     if shape[0] == 0:  # nothing was asked for: a list of nothing has no second dimension
         return np.empty(shape)
-    array = np.ma.filled(values, np.nan) if isinstance(values, np.ma.MaskedArray) else np.array(values)
-    if array.dtype.kind == "c":
-        raise UsageError(f"expected real {what}, got {array.dtype}")
+    array = numbers(values, f"the {what}")
     if array.shape != shape:
         raise UsageError(f"expected {what} {shape}, got {array.shape}")
-    return array.astype(np.float64)
+    return array.copy()
 
 
 def at_once(problem: Problem, n: int) -> int:

@@ -110,14 +110,8 @@ def require_metadata(path: Path) -> None:
 
 def _group(path: Path) -> zarr.Group:
     """The data set, with all the variables it needs."""
-    group = store.open_group(path, "r")
-    for name in _NEEDED:
-        store.variable(group, name)  # raises where it is gone
-        if not (path / name).is_dir():
-            raise UsageError(
-                f"{path} is damaged: its variable {name!r} is gone; make the data set again in another place"
-            )
-    return group
+    metadata.require_variables(path, _NEEDED)
+    return store.open_group(path, "r")
 
 
 def read_sound(path: Path, name: str, fill: Any) -> NDArray[Any]:

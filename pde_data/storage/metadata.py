@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gnvpro.pde_data.storage.schema import CHECKSUM, OWN_ATTRIBUTES, decode_attributes, encode_attributes
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.writing import whole_file
 
 _FILE = "zarr.json"
 
@@ -70,6 +70,16 @@ def write(path: Path, attributes: Mapping[str, Any], variables: Mapping[str, Any
     replace_file(path / _FILE, root)
 
 
+def require_variables(path: Path, names: Iterable[str]) -> None:
+    """Raise where a variable is gone with all its chunks.
+
+    Raises UsageError: names it; that is not made good block by block.
+    """
+    for name in names:
+        if not (path / name).is_dir():
+            raise UsageError(f"{path} is damaged: its variable {name!r} is gone; make it again in another place")
+
+
 def variables_in(path: Path) -> dict[str, Any]:
     """The metadata of every variable, by name; those of its own file where the data set holds no copy."""
     root = _root(path) or {}
@@ -112,18 +122,14 @@ def resize(path: Path, n_samples: int) -> dict[str, Any]:
 
 def replace_file(file: Path, content: Any) -> None:
     """Put a JSON document in the place of a file, at once."""
-    unfinished = file.with_suffix(f".{uuid.uuid4().hex}.partial")  # as zarr calls its own
-    try:
-        unfinished.write_text(json.dumps(content, indent=2))
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(file) as new:
+        new.write_text(json.dumps(content, indent=2))
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove files that a killed run did not finish; for its one writer."""
-    for file in path.rglob("*.partial"):
-        file.unlink(missing_ok=True)
+    """Remove what a killed run did not finish to write, here or in zarr; for the one writer."""
+    for left in [*path.rglob(".gnvpro-*"), *path.rglob("*.partial")]:
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _root(path: Path) -> dict[str, Any] | None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.writing import require_writable, whole_folder
 
 SCHEMA_VERSION = 4
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
@@ -33,9 +32,10 @@ def require_place(path: Path, overwrite: bool) -> None:
 
     Raises
     ------
-    FileExistsError
-        Something is there that may not be replaced.
+    OSError
+        Something is there that may not be replaced, or nothing can be written there.
     """
+    require_writable(path)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     strangers = {item.name for item in path.iterdir()} - _OURS if path.is_dir() else {path.name}
@@ -46,31 +46,27 @@ def require_place(path: Path, overwrite: bool) -> None:
 
 
 def write(path: Path, description: dict[str, Any], tensors: dict[str, Tensor], extra: dict[str, Any]) -> None:
-    """Write the whole folder beside its place, then move it there: a reader sees all of it or nothing.
+    """Write the folder, all of it or nothing; a model that stands there is replaced.
 
     Parameters
     ----------
     extra
         Further JSON documents for the folder, by file name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:
-        new = Path(beside) / "model"
-        new.mkdir()
-        safetensors.torch.save_file(tensors, new / WEIGHTS)
-        described = {
-            "format": _FORMAT,
-            "schema_version": SCHEMA_VERSION,
-            **description,
-            "weights_sha256": sha256((new / WEIGHTS).read_bytes()),
-        }
-        signed = {**described, "sha256": sha256(canonical(described))}
+    # Bytes, not `save_file`: that one makes a file that nobody else can read, and has errors of its own for a full disk.
+    weights = safetensors.torch.save(tensors)
+    described = {
+        "format": _FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        **description,
+        "weights_sha256": sha256(weights),
+    }
+    signed = {**described, "sha256": sha256(canonical(described))}
+    with whole_folder(path, overwrite=True) as new:
+        (new / WEIGHTS).write_bytes(weights)
         (new / DESCRIPTION).write_text(json.dumps(signed, indent=1))
         for name, document in extra.items():
             (new / name).write_text(json.dumps(document))
-        if path.exists():
-            os.replace(path, Path(beside) / "old")  # deleted with the temporary folder, once the new one stands
-        os.replace(new, path)
 
 
 def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
