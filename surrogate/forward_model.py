@@ -6,6 +6,7 @@ written once.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Protocol, runtime_checkable
 
 from gnvpro.surrogate.spaces import Array, Space
@@ -41,4 +42,4 @@ class ForwardModel(Protocol):
 def offers(model: Any, method: str) -> bool:
     """Whether a model has such a method, which is not the empty one it may have inherited from `ForwardModel`."""
     own, empty = getattr(model, method, None), getattr(ForwardModel, method, None)
-    return callable(own) and (empty is None or getattr(own, "__func__", None) is not empty)
+    return callable(own) and (empty is None or getattr(inspect.unwrap(own), "__func__", None) is not empty)

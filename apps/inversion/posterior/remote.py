@@ -10,7 +10,9 @@ import numpy as np
 import umbridge
 
 from gnvpro.apps.inversion.posterior.failures import Failures
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import shortened
 from gnvpro.surrogate.spaces import Array, Space
 
 
@@ -105,14 +107,11 @@ class RemoteModel:
             ) from error
 
     def _numbers(self, answer: Any, size: int) -> Array:
-        try:
-            values = np.array(answer, float)
-        except (TypeError, ValueError):
-            values = None
-        if values is None or values.shape != (size,):
-            got = f"{answer!r:.60}" if values is None or values.ndim != 1 else f"{len(values)}"
+        """Of an answer, where JSON has null for what is not finite."""
+        if not isinstance(answer, list) or len(answer) != size:
+            got = len(answer) if isinstance(answer, list) else shortened(answer)
             raise UsageError(f"{self._address} was to give {size} numbers and gave {got}; mend the model of the server")
-        return values
+        return numbers([np.nan if value is None else value for value in answer], f"what {self._address} gives")
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,7 @@ from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.loading import as_problem
 from gnvpro.pde_data.problems.solving import derivative_block, solve_block
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.forward_model import ForwardModel, offers
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
@@ -124,7 +125,7 @@ class Solves:
 
     def _evaluated(self, y: Array) -> Array:
         if self._problem is None:
-            return np.asarray(self.model.evaluate(y), float)
+            return numbers(self.model.evaluate(y), "what the model returns")
         block = solve_block(self._problem, y)
         for status, message in zip(block.status, block.messages, strict=True):
             if status != SolveStatus.OK:
@@ -134,7 +135,7 @@ class Solves:
     def _derived(self, method: str, arguments: tuple[Array, ...], size: int) -> Array:
         """Rows (n, size) of derivatives; NotImplementedError where the model offers none after all."""
         if self._problem is None:
-            return np.asarray(self._call(method, *arguments), float).reshape(-1, size)
+            return numbers(self._call(method, *arguments), "what the model returns").reshape(-1, size)
 
         def flat(*arguments: Array) -> Array:
             derived = self._call(method, *arguments)
