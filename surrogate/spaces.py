@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 SIMPLEX_TOLERANCE = 1e-5
 # Integers in a file may be longer than any float; infinity is not meant: a bound may be that.
 _LARGEST = sys.float_info.max
-_ROUNDING = 4 * sys.float_info.epsilon
+_ROUNDING = 8 * sys.float_info.epsilon  # as `rounding.varies` has it, of the bounds
 
 # As many as arrays may have.
 _MOST_AXES = 32

@@ -177,7 +177,7 @@ def _reading_record() -> Iterator[None]:
     """SavedModelError where the record of a model, read here, is not as training writes it."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SavedModelError(f"the model does not say how it was trained ({error!r}); train it again") from error
 
 
@@ -192,7 +192,7 @@ def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
     with _reading_record():
         record, stated = surrogate.training, float(surrogate.errors["train"])
         seed, refitted = integer("seed", record["settings"]["seed"]), "refitted" in record["choice"]
-        counts = {name: integer(name, record["samples"][name]) for name in ("train", "validation", "test")}
+        counts = {name: integer(name, record["samples"].get(name, 0)) for name in ("train", *SOURCES)}
     split = samples.split(seed, **counts)
     error = mean_relative_error(surrogate, split.train)
     if abs(error - stated) > _SAME * stated + 1e-12:

@@ -18,7 +18,7 @@ from gnvpro.apps.inversion.posterior.memory import Memory, key_of
 from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.loading import as_problem
-from gnvpro.pde_data.problems.solving import derivative_block, solve_block
+from gnvpro.pde_data.problems.solving import at_once, derivative_block, solve_block
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.forward_model import ForwardModel, offers
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -60,7 +60,8 @@ class Solves:
         """
         self.model, self.parameters, self.observables = model, model.parameters, model.observables
         self.evaluated = self.differentiated = self.failed = self.remembered = 0
-        self.failures, self.by_differences = getattr(model, "failures", Failures()), False
+        counted = getattr(model, "failures", None)
+        self.failures, self.by_differences = counted if isinstance(counted, Failures) else Failures(), False
         self._offered, self._scale = {name for name in _OFFERS if offers(model, name)}, scale
         self._lock = threading.Lock()
         # What these raise is a defect, or of a server that is gone: no point is at fault.
@@ -191,7 +192,7 @@ class Solves:
         return rows.reshape(n, k, size)
 
     def _remembered(self, method: str, arguments: tuple[Array, ...], compute: Callable[..., Array], size: int) -> Array:
-        """Results (n, size) row by row from the file; the others are computed together and stored there."""
+        """Results (n, size) row by row from the file; the others are computed and stored there."""
         n = len(arguments[0])
         if self._memory is None:
             computed = compute(*arguments)
@@ -201,11 +202,13 @@ class Solves:
         rows = [self._memory.get(key, size) for key in keys]
         missing = [i for i, row in enumerate(rows) if row is None]
         self.remembered += n - len(missing)
-        if missing:
-            computed = compute(*(part[missing] for part in arguments))
-            self._count(method, len(missing))
-            self._memory.put({keys[i]: row for i, row in zip(missing, computed, strict=True)})
-            for i, row in zip(missing, computed, strict=True):
+        together = 1 if self._problem is None else at_once(self._problem, len(missing))
+        for first in range(0, len(missing), together):  # each is kept before the next is begun
+            part = missing[first : first + together]
+            computed = compute(*(argument[part] for argument in arguments))
+            self._count(method, len(part))
+            self._memory.put({keys[i]: row for i, row in zip(part, computed, strict=True)})
+            for i, row in zip(part, computed, strict=True):
                 rows[i] = row
         return np.array(rows).reshape(n, size)
 
