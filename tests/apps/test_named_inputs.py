@@ -91,7 +91,7 @@ def test_the_command_trains_on_a_csv(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     TABLE.to_csv("t.csv", index=False)
     options = ["--widths", 4, "--budget", 20, "--polynomial", "on", "--json"]
-    assert command("train", "t.csv", "--parameters", "a,b", "--out", "m", *options).numbers["test_error"] < 1e-6
+    assert command("train", "t.csv", "--parameters", "a,b", "--out", "m", *options).numbers["error"]["test"] < 1e-6
     (tmp_path / "p.csv").write_text("B,A [m]\n1.2,1.4\n")
     assert command("predict", "m", "--parameters", "p.csv", "--out", "o.csv").exit_code == 0
     assert pd.read_csv("o.csv")[["u", "v", "w"]].to_numpy()[0] == pytest.approx([1.4 * 1.2, 1.4 + 3.6, 1.96], rel=1e-6)
