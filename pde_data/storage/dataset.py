@@ -61,11 +61,11 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         for name, variable in opened.variables.items():
             require_plausible(str(name), variable.nbytes, stored)
     except (OSError, ValueError, *MALFORMED) as error:
-        no_data = "No group found" in str(error)
-        disputed = "conflicting sizes" in str(error)
+        said = " ".join(str(error).split())
+        no_data, disputed = "No group found" in said, "conflicting sizes" in said
         remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
         remedy = "; samples are a zarr folder, .nc, .npz or .mat" if no_data else remedy
-        raise UsageError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
+        raise UsageError(f"{path} cannot be opened as a data set: {said}{remedy}") from error
     _require_variables(opened, path)
     if "failure" in opened:
         # zarr's texts cannot be masked (`data.where`), objects can; damaged ones are told by whoever reads them.
