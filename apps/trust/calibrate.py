@@ -93,7 +93,8 @@ def calibrate(
     """
     if out is not None:
         require_place(Path(out), overwrite)
-    surrogate, samples = surrogate_of(model), samples_of(data, transpose)
+    surrogate = surrogate_of(model)
+    samples = samples_of(data, transpose, surrogate.parameters.names)
     shown = name_of(model, "in memory")
     try:
         held_out = held_out_samples(surrogate, samples, seed)
@@ -135,8 +136,7 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
     UsageError
         Samples of something else, placed by hand, or none left.
     """
-    surrogate.parameters.rows(samples.parameters)
-    surrogate.observables.rows(samples.observables)
+    samples = samples.in_order_of(surrogate.parameters, surrogate.observables)
     origin, now = surrogate.provenance, samples.provenance
     if "definition_hash" in origin.keys() & now.keys() and origin["definition_hash"] != now["definition_hash"]:
         raise UsageError(
