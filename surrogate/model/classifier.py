@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.derivatives import directional
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
@@ -98,7 +99,7 @@ class Classifier(Model):
         """Derivative of the probabilities along `dy`, row by row: (n, n_bands), (n, n_bands) -> (n, K)."""
         at, along = (torch.from_numpy(self.parameters.rows(values)) for values in (y, dy))
         _require_pairs(at, along)
-        return torch.func.jvp(self._map, (at,), (along,))[1].detach().numpy()
+        return directional(self._map, at, along).detach().numpy()
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, probabilities>, row by row: (n, n_bands), (n, K) -> (n, n_bands)."""
