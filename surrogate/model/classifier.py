@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.derivatives import directional
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
@@ -28,8 +29,8 @@ _CHUNK = 4096
 _TENSORS = ("theta", "weights")
 
 
-@dataclass(frozen=True, repr=False)
-class Classifier(Model):
+@dataclass(frozen=True, eq=False, repr=False)
+class Classifier(ComparedByValue, Model):
     """softmax(W [F(features(y); theta), 1]).
 
     Attributes

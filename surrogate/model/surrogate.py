@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.derivatives import directional
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
@@ -48,8 +49,8 @@ def training_range(training: Mapping[str, Any], margin: float = BOUNDS_MARGIN) -
     return lower - beyond, upper + beyond
 
 
-@dataclass(frozen=True, repr=False)
-class Surrogate(Model):
+@dataclass(frozen=True, eq=False, repr=False)
+class Surrogate(ComparedByValue, Model):
     """A separable network in the units of its data.
 
     observables = background + amplitude(y) W [F((y - shift) * scale; theta), P(y), 1],
