@@ -7,8 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 
 class ComparedByValue:
@@ -24,14 +22,18 @@ class ComparedByValue:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two values are equal, arrays and tensors in type and shape too, and numbers that are none to each other."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.dtype == b.dtype and a.shape == b.shape and torch.allclose(a, b.to(a), rtol=0, atol=0, equal_nan=True)
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-    if type(a) is not type(b):
-        return not isinstance(a, np.ndarray | Tensor) and not isinstance(b, np.ndarray | Tensor) and bool(a == b)
-    if isinstance(a, Mapping):
+    if _is_array(a) or _is_array(b):
+        if type(a) is not type(b) or a.dtype != b.dtype:
+            return False
+        a, b = np.asarray(a), np.asarray(b)
+        return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
+    if isinstance(a, list | tuple) and type(a) is type(b):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b or (a != a and b != b))
+
+
+def _is_array(value: Any) -> bool:
+    """An array of numpy or a tensor on the CPU, without the import of torch: data are made without it."""
+    return hasattr(value, "__array__") and not isinstance(value, np.generic)
