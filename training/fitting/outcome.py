@@ -11,6 +11,7 @@ import numpy as np
 
 from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.folder import HISTORY
 from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
@@ -37,7 +38,7 @@ class _TrainedModel(Result):
     def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
         """Write the model folder, with the history of the run and `extra` documents beside the model."""
         history = [asdict(record) for record in self.history]
-        self.model.save(path, overwrite=overwrite, extra={"history.json": history, **(extra or {})})
+        self.model.save(path, overwrite=overwrite, extra={HISTORY: history, **(extra or {})})
 
     def _cost_rows(self) -> list[tuple[str, str]]:
         about = self.model.training
