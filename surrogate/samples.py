@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space, contiguous
 
 
-@dataclass(frozen=True)
-class Samples:
+@dataclass(frozen=True, eq=False)
+class Samples(ComparedByValue):
     """Parameters (n, n_in) with their observables (n, n_out), all finite.
 
     Attributes
