@@ -16,12 +16,13 @@ from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_proble
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.pde_data.storage.tables import read_parameters
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.load import load_model
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
-from gnvpro.surrogate.spaces import Array, Space, numbers
+from gnvpro.surrogate.spaces import Array, Space
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,21 +79,23 @@ def samples_of(data: Data, transpose: bool = False) -> Samples:
 def parameters_of(parameters: Parameters, space: Space, transpose: bool = False) -> Array:
     """Parameters (n, n_in) of a space, however they are given.
 
-    An array; `Samples`; an xarray Dataset; or the path of what `read_parameters` reads, to which `transpose` belongs.
+    An array; a DataFrame; `Samples`; an xarray Dataset; or the path of what `read_parameters` reads, to which `transpose`
+    belongs. Columns that have names are found by them, in any order.
 
     Raises
     ------
     UsageError
-        Another number of columns, or a row that is not finite.
+        Another number of columns, other names, or a row that is not finite.
     """
+    if _is_dataset(parameters):
+        parameters = read_samples(parameters, allow_partial=True)
     if isinstance(parameters, Samples):
-        rows = parameters.parameters
+        rows = parameters.parameters[:, parameters.parameter_space.order_of(space.names, "the samples")]
     elif isinstance(parameters, str | Path):
         rows = read_parameters(parameters, transpose, space.names)
-    elif _is_dataset(parameters):
-        rows = read_samples(parameters, allow_partial=True).parameters
     else:
-        rows = matrix(parameters, "parameters")
+        matrix(parameters, "parameters")
+        rows = parameters
     rows = space.rows(rows)
     if not np.isfinite(rows).all():
         row = int(np.argmin(np.isfinite(rows).all(axis=1)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gnvpro.apps.arguments import Data, Folder, samples_of
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.formatting import percent
-from gnvpro.surrogate.model.folder import require_place
+from gnvpro.surrogate.model.folder import SETTINGS, require_place
 from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.samples import Split
 from gnvpro.training import train as training
@@ -16,8 +16,6 @@ from gnvpro.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import nn
-
-SETTINGS_FILE = "settings.json"
 
 
 def train(
@@ -76,5 +74,5 @@ def train(
         **options,
     )
     if out is not None:
-        trained.save(out, overwrite=overwrite, extra={} if record is None else {SETTINGS_FILE: record})
+        trained.save(out, overwrite=overwrite, extra={} if record is None else {SETTINGS: record})
     return trained

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.apps.segmentation.label_splits import PixelSplit
-from gnvpro.pde_data.storage.files import ARRAYS, REAL, find_names, load_arrays, reading
+from gnvpro.pde_data.storage.files import ARRAYS, REAL, load_arrays, reading
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
+from gnvpro.surrogate.names import find_names
 from gnvpro.surrogate.spaces import Array
 
 READ = (*ARRAYS, ".hdr")

@@ -21,6 +21,7 @@ from aiohttp import web
 from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.page.description import Band, band_of, describe, outside
 from gnvpro.apps.serving.served import ModelFailed
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
@@ -182,7 +183,7 @@ class _Page:
 def _timed(model: ForwardModel, y: Array) -> tuple[Array, float]:
     began = time.perf_counter()
     observables = model.evaluate(y)
-    return np.asarray(observables), time.perf_counter() - began
+    return numbers(observables, "what the model returns"), time.perf_counter() - began
 
 
 def _difference(predicted: Array, solved: Array, background: Any) -> dict[str, Any]:
