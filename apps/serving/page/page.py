@@ -53,7 +53,8 @@ def page_routes(
     models
         By the name they are shown under.
     pde
-        The PDE behind some of them, by the same names: those get the button that solves it.
+        The PDE behind some of them, by the same names: those get the button that solves it. One that makes objects of
+        FEniCSx when it is created has to be solved by the thread it was created in: give a `SolverProcess` of it.
     bands
         Where error bands come from.
     pde_threads
