@@ -16,12 +16,13 @@ from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_proble
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.pde_data.storage.tables import read_parameters
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.load import load_model
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
-from gnvpro.surrogate.spaces import Array, Space, numbers
+from gnvpro.surrogate.spaces import Array, Space
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import os
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gnvpro.surrogate.errors import UsageError
+
+_NUMBERS = {None: "real numbers", 1: "a vector of real numbers", 2: "a matrix of real numbers"}
+
+
+def numbers(values: Any, what: str, ndim: int | None = None, *, where: object = None) -> NDArray[np.float64]:
+    """Real numbers as an array of float64 (with `ndim` dimensions); not a copy where they are one already.
+
+    Every number that comes in passes here: arguments, those of files, what a user's model returns. NaN stands for a
+    missing number and passes, as infinities do; where they must not be, the caller says so.
+
+    Raises UsageError: complex numbers (also with no imaginary part: to drop it is the user's to say), masked entries,
+    booleans, texts, dates, other objects, ragged rows, numbers beyond float64; `where` begins the message.
+    """
+    said = f"expected {what}" if where is None else f"{where}: expected {what}"
+    require_unmasked(values, said)
+    expected = f"{said} to be {_NUMBERS[ndim]}"
+    try:
+        with np.errstate(over="raise"):
+            array = np.asarray(values)
+            if array.dtype.kind == "O" and all(isinstance(v, Real) and not isinstance(v, bool) for v in array.flat):
+                array = array.astype(np.float64)  # integers beyond 64 bits
+            if array.dtype.kind in "fiu" and ndim in (None, array.ndim):
+                return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise UsageError(f"{expected}, got a {type(values).__name__} ({error})") from None
+    remedy = "; take its real part, if that is meant" if array.dtype.kind == "c" else ""
+    raise UsageError(f"{expected}, got {array.dtype} of shape {array.shape}{remedy}")
+
+
+def require_unmasked(values: Any, expected: str) -> None:
+    """UsageError, which `expected` begins, where entries are masked: NumPy reads what is below the mask."""
+    if any(map(np.ma.is_masked, values)) if isinstance(values, list | tuple) else np.ma.is_masked(values):
+        raise UsageError(f"{expected} without masked entries; leave such rows out")
 
 
 def integer(name: str, value: Any, *, least: int | None = None, what: str = "an integer") -> int:
@@ -24,3 +60,8 @@ def path_of(value: Any, what: str = "a path") -> Path:
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"expected {what} as text or Path, got {value!r}")
     return Path(value)
+
+
+def contiguous(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The array itself, or a copy where it is reversed, strided or read-only, which torch does not take."""
+    return array if array.flags.carray else array.copy()

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 
 Array = NDArray[np.float64]
@@ -28,26 +29,6 @@ _MOST_AXES = 32
 
 Constraint = Literal["box", "simplex"]
 Law = Literal["uniform", "normalised_uniform", "unknown"]
-
-
-def numbers(values: Any, what: str) -> Array:
-    """Real numbers as an array of float64; UsageError for text, ragged rows, complex numbers and masked entries."""
-    if np.ma.is_masked(values):
-        raise UsageError(f"expected {what} without masked entries; leave such rows out")
-    try:
-        array = np.asarray(values)
-        if np.iscomplexobj(array):
-            raise UsageError(f"expected real numbers as {what}, got {array.dtype}")
-        return array.astype(np.float64, copy=False)
-    except UsageError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"expected an array of numbers as {what}, got {type(values).__name__} ({error})") from None
-
-
-def contiguous(array: Array) -> Array:
-    """The array itself, or a copy where it is reversed, strided or read-only, which torch does not take."""
-    return array if array.flags.carray else array.copy()
 
 
 @dataclass(frozen=True)

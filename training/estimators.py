@@ -24,6 +24,7 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from gnvpro.surrogate.checks import require_unmasked
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.elimination.losses import CrossEntropy, LeastSquares, Loss
 from gnvpro.surrogate.errors import UsageError
@@ -187,6 +188,7 @@ class _Estimator(BaseEstimator):
 
     def _outputs(self, x: Any) -> NDArray:
         check_is_fitted(self)
+        require_unmasked(x, "expected X")
         checked = np.array(validate_data(self, x, reset=False, dtype=np.float64))  # a copy: it may be read-only
         return self.surrogate_.evaluate(checked)
 
@@ -234,6 +236,8 @@ class GNvproRegressor(RegressorMixin, _Estimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X (n, n_inputs) and y (n,) or (n, n_outputs); weights (n,) may be zero."""
         self._check_settings()
+        for what, values in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            require_unmasked(values, f"expected {what}")
         checked = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
         x, y = (np.asarray(part, float) for part in checked)
         x, y, weights = _weighted(x, y, check_sample_weight(sample_weight, x, dtype=np.float64))
@@ -306,6 +310,8 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         self._check_settings()
         if not self.alpha_w > 0:
             raise UsageError(f"expected alpha_w > 0 for classes, got {self.alpha_w!r}: W would have no minimiser")
+        for what, values in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            require_unmasked(values, f"expected {what}")
         x, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
         check_classification_targets(y)
         if (kind := type_of_target(y)).startswith("multilabel") or "multioutput" in kind:

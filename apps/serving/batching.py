@@ -22,7 +22,7 @@ class QueueFull(Exception):
     """More requests wait than may."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     operation: str
     rows: tuple[Array, ...]

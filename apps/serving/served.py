@@ -21,7 +21,7 @@ from gnvpro.surrogate.spaces import SIMPLEX_TOLERANCE, Array, Space, shortened
 TRUST = "trust"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bounds:
     """Where a model answers, the same points as `Surrogate.inside` has; made once, as every request is checked.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.spaces import Array
@@ -38,7 +39,7 @@ def estimated_error(problem: Any, parameters: Array, observables: Array) -> dict
 def _against(
     name: str, reference: Callable[[Array], Array], parameters: Array, observables: Array, background: Array | None
 ) -> dict[str, Any]:
-    exact = np.asarray(reference(parameters), dtype=np.float64)
+    exact = numbers(reference(parameters), "what the reference returns")
     if exact.shape != observables.shape:
         raise UsageError(f"reference {name!r}: expected observables {observables.shape}, got {exact.shape}")
     solved = np.isfinite(exact).all(axis=1)

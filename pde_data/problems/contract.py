@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
@@ -72,7 +73,7 @@ def background_of(problem: Problem) -> Array | None:
     background = getattr(problem, "background", None)
     if background is None:
         return None
-    background = np.asarray(background, dtype=np.float64)
+    background = numbers(background, f"the background of problem {problem.name!r}")
     expected = (problem.observables.size,)
     if background.shape != expected or not np.isfinite(background).all():
         got = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"

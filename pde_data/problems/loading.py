@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.options import make
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -134,7 +135,7 @@ class CompletedProblem:
         """The model's own `solve`, or `evaluate` with the rows that are not finite marked."""
         if hasattr(self.model, "solve"):
             return self.model.solve(y)
-        observables = np.asarray(self.model.evaluate(y), dtype=np.float64)
+        observables = numbers(self.model.evaluate(y), "what `evaluate` returns")
         return observables, np.full(len(y), SolveStatus.OK, dtype=np.int8)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -54,7 +55,7 @@ def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, .
     Raises ImportError, NotImplementedError: a missing library, or no such derivative: no sample is at fault.
     """
     try:
-        derivatives = np.asarray(derivative(*arguments), dtype=np.float64)
+        derivatives = numbers(derivative(*arguments), "the derivatives that the problem returns")
         if derivatives.shape != (len(arguments[0]), size):
             raise UsageError(f"expected derivatives {(len(arguments[0]), size)}, got {derivatives.shape}")
         return derivatives
@@ -69,7 +70,8 @@ def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, .
 
 def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
     observables, status = problem.solve(y)
-    observables, status = np.array(observables, dtype=np.float64), np.array(status, dtype=np.int8)
+    observables = numbers(observables, "the observables that the problem returns").copy()
+    status = np.array(status, dtype=np.int8)
     expected = (len(y), problem.observables.size)
     if observables.shape != expected or status.shape != expected[:1]:
         raise UsageError(

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.storage.files import listed, numbers, read_pairs
+from gnvpro.pde_data.storage.files import listed, read_pairs
 from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
-from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
@@ -248,7 +248,7 @@ def _rows(dataset: xr.Dataset, name: str) -> Array:
     variable = dataset[name]
     if "sample" in variable.dims:
         variable = variable.transpose("sample", ...)
-    values = numbers("the data set", name, variable.values)
+    values = numbers(variable.values, name, where="the data set")
     return values.reshape(len(values), int(np.prod(values.shape[1:])))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, shortened
 
@@ -47,7 +48,7 @@ def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npy (named `""`), .npz or .mat file by name; their values may be anything, see `numbers`.
+    """The arrays of an .npy (named `""`), .npz or .mat file by name; their values may be anything, see `checks.numbers`.
 
     Raises
     ------
@@ -97,20 +98,6 @@ def _is_other(attributes: Mapping[str, Any]) -> bool:
     return "MATLAB_empty" in attributes or attributes.get("MATLAB_class") in (b"char", b"cell")
 
 
-def numbers(path: object, name: str, value: Any, ndim: int | None = None) -> Array:
-    """`value` as float64, if it is an array of real numbers (with `ndim` dimensions).
-
-    Raises UsageError: complex numbers, texts, objects, masked or sparse arrays, another number of dimensions.
-    """
-    array = np.asarray(value)
-    masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
-    if masked or array.dtype.kind not in REAL or (ndim is not None and array.ndim != ndim):
-        expected = {None: "real numbers", 1: "a vector of real numbers", 2: "a matrix of real numbers"}[ndim]
-        got = "masked values" if masked else f"{array.dtype} of shape {array.shape}"
-        raise UsageError(f"{path}: expected {name or 'it'} to be {expected}, got {got}")
-    return array.astype(np.float64)
-
-
 def pick(path: object, arrays: Mapping[str, Any], names: Sequence[str]) -> str:
     """The name in a file of what may be called one of `names`, the first of them that is there; or the only one there is."""
     for name in names:
@@ -134,7 +121,8 @@ def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array]:
         places = find_names(names, there, str(path))
         if None not in places:
             parameters, observables = (
-                numbers(path, name, arrays[there[place or 0]], 2) for name, place in zip(names, places, strict=True)
+                numbers(arrays[there[place or 0]], name, 2, where=path)
+                for name, place in zip(names, places, strict=True)
             )
             break
     else:

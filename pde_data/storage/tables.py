@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.pde_data.storage.files import find_names, listed, load_arrays, numbers, pick, read_table
+from gnvpro.pde_data.storage.files import find_names, listed, load_arrays, pick, read_table
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -42,7 +43,7 @@ def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names
     if suffix in (".npy", ".npz", ".mat"):
         arrays = load_arrays(path)
         name = pick(path, arrays, NAMES)
-        values = numbers(path, name, arrays[name])
+        values = numbers(arrays[name], name or "it", where=path)
         return values.T if transpose != (suffix == ".mat") else values
     return read_samples(path, allow_partial=True).parameters
 

@@ -280,7 +280,7 @@ class Surrogate(Model):
 
     def _map(self, y: Tensor) -> Tensor:
         bound = self._on_cpu if y.is_cpu else self._on(y.device)
-        return bound(y)
+        return bound(y + 0 * y)  # NaN where a parameter is infinite, of which tanh would be a number
 
     @cached_property
     def _on_cpu(self) -> Callable[[Tensor], Tensor]:

@@ -43,7 +43,7 @@ def test_training_refuses_settings_of_another_type(options, expected):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ((X, Y + 1j), "expected real numbers as observables, got complex128"),
+        ((X, Y + 1j), "expected observables to be real numbers, got complex128"),
         ((X, np.ma.masked_less(Y, 0.1)), "without masked entries"),
         ((X, Y[:, 0]), r"got \(60,\); use \[:, None\]"),
         ((X[:1], Y[:1]), "expected 2 samples at least"),
@@ -85,8 +85,8 @@ def test_a_polynomial_alone_is_called_least_squares(trained):
         (lambda model, folder: gnvpro.export(model, None), "as text or Path, got None"),
         (lambda model, folder: gnvpro.compare(model), "trained on arrays"),
         (lambda model, folder: gnvpro.predict(model, X, level="90%"), "expected level a number"),
-        (lambda model, folder: model.evaluate("abc"), "expected an array of numbers"),
-        (lambda model, folder: gnvpro.Space.vector(("a",), lower=("x",)), "as lower bounds"),
+        (lambda model, folder: model.evaluate("abc"), "expected parameter to be real numbers"),
+        (lambda model, folder: gnvpro.Space.vector(("a",), lower=("x",)), "expected lower bounds to be real numbers"),
         (lambda model, folder: gnvpro.GNvproRegressor(hidden_widths=8).fit(X, Y), "expected hidden_widths"),
         (lambda model, folder: gnvpro.varpro_loss(X, Y, alpha_w=1e-3), "expected features a torch tensor"),
         (

@@ -124,7 +124,7 @@ def test_train_saves_only_when_it_is_told_to(samples, tmp_path, monkeypatch):
     [
         (dict(data=3), "got a int"),
         (dict(data=([[1.0]],)), "a pair of arrays, parameters and observables, got 1"),
-        (dict(data=([[1.0]], [["a"]])), "an array of numbers as observables"),
+        (dict(data=([[1.0]], [["a"]])), "expected observables to be real numbers"),
         (dict(data=([1.0], [[1.0]])), r"parameters of shape \(n, m\)"),
         (dict(data=(np.eye(8), np.eye(8)), budgget=3), "unknown setting 'budgget'; .* budget"),
         (dict(data=(np.eye(8), np.eye(8)), settings=gnvpro.TrainSettings(), seed=1), "expected settings or seed by"),

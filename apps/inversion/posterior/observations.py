@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from gnvpro.pde_data.storage.files import ARRAYS, find_names, listed, load_arrays, numbers, pick, read_table
+from gnvpro.pde_data.storage.files import ARRAYS, find_names, listed, load_arrays, pick, read_table
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -23,7 +24,7 @@ _PLUS = re.compile(r"(?<![0-9.][eE])\+")
 _NOISE = "expected noise such as 2%, 0.001, 2%+0.001 (relative and absolute, added) or a .npy or .csv file"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noise:
     """Normal noise of m observations, of mean zero.
 
@@ -112,10 +113,7 @@ def noise_of(noise: object, values: Array, standard_deviations: Array | None = N
         return _checked(_read_noise(Path(noise)), values)
     if isinstance(noise, str):
         return _checked(_by_formula(noise, values), values)
-    try:
-        array = np.asarray(noise, float)
-    except (TypeError, ValueError):
-        raise UsageError(f"{_NOISE}, a number or an array; got {noise!r}") from None
+    array = numbers(noise, "the noise", where=f"{_NOISE}, a number or an array")
     return _checked(np.full(len(values), array) if array.ndim == 0 else array, values)
 
 
@@ -158,7 +156,7 @@ def _read_noise(path: Path) -> Array:
     if not path.exists():
         raise FileNotFoundError(f"no noise at {path}; check the name")
     if path.suffix == ".npy":
-        return np.atleast_1d(numbers(path, "the noise", load_arrays(path)[""]))
+        return np.atleast_1d(numbers(load_arrays(path)[""], "the noise", where=path))
     table = read_table(path)
     if len(table.header) > 1:
         raise UsageError(
@@ -190,7 +188,7 @@ def observations_of(observations: object, space: Space) -> tuple[Array, Array | 
         source = str(observations)
         values, deviations = _read_observations(Path(observations), space)
     elif isinstance(observations, Mapping):
-        column = numbers(source, "the values", list(observations.values()), 1)
+        column = numbers(list(observations.values()), "the values", 1, where=source)
         values = _by_name(source, list(map(str, observations)), column[:, None], space)[:, 0]
     else:
         values = _vector(source, observations, space)
@@ -243,12 +241,7 @@ def _by_name(source: str, names: Sequence[str], rows: Array, space: Space) -> Ar
 
 
 def _vector(source: str, values: object, space: Space) -> Array:
-    try:
-        vector = numbers(source, "the observations", np.asarray(values))
-    except UsageError:
-        raise
-    except ValueError as error:  # rows of different lengths
-        raise UsageError(f"{source}: expected an array of numbers ({error})") from None
+    vector = numbers(values, "the observations", where=source)
     if vector.size != space.size or sum(n > 1 for n in vector.shape) > 1:
         raise UsageError(
             f"{source}: expected {space.size} numbers, one for every observable of the model; got {vector.shape}"

@@ -9,6 +9,7 @@ import numpy as np
 import umbridge
 
 from gnvpro.apps.inversion.posterior.solves import difference_jacobian
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -90,4 +91,4 @@ def _by_row(size: int, request: Callable[..., list[float]], *columns: Array) -> 
             if "Model returned error" not in str(error):
                 raise
             rows.append([np.nan] * size)
-    return np.array(rows, float).reshape(-1, size)
+    return numbers(rows, "what the server returns").reshape(-1, size)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array, Space
@@ -56,14 +57,14 @@ class Solves:
     def evaluate(self, y: Array) -> Array:
         """As the model; NaN in the rows that could not be computed."""
         with self._lock:
-            observables = self._remembered("evaluate", (y,), lambda y: (np.asarray(self.model.evaluate(y), float),))[0]
+            observables = self._remembered("evaluate", (y,), lambda y: (_returned(self.model.evaluate(y)),))[0]
             self.failed += _failures(observables)
             return observables
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """As the model."""
         with self._lock:
-            return self._remembered("vjp", (y, dc), lambda y, dc: (np.asarray(self.model.vjp(y, dc), float),))[0]
+            return self._remembered("vjp", (y, dc), lambda y, dc: (_returned(self.model.vjp(y, dc)),))[0]
 
     def linearize(self, y: Array) -> tuple[Array, Array]:
         """Observables (n, n_out) and Jacobian (n, n_out, n_in); NaN in the rows that could not be computed."""
@@ -99,7 +100,7 @@ class Solves:
                 with contextlib.suppress(ArithmeticError):
                     observables[i : i + 1], jacobian[i : i + 1] = self._offers.linearize(y[i : i + 1])
             return observables, jacobian
-        observables = np.asarray(self.model.evaluate(y), float)
+        observables = _returned(self.model.evaluate(y))
         jacobian, solved = np.full((*observables.shape, n_in), np.nan), np.isfinite(observables).all(axis=1)
         if solved.any():
             jacobian[solved] = self._jacobian(y[solved])
@@ -108,15 +109,15 @@ class Solves:
     def _jacobian(self, y: Array) -> Array:
         n, n_in = y.shape
         if hasattr(self.model, "jacobian"):
-            return np.asarray(self._offers.jacobian(y), float)
+            return _returned(self._offers.jacobian(y))
         if hasattr(self.model, "jvp"):  # a problem of one's own may have none
             with contextlib.suppress(NotImplementedError):
                 columns = self.model.jvp(np.repeat(y, n_in, axis=0), np.tile(np.eye(n_in), (n, 1)))
-                return np.asarray(columns, float).reshape(n, n_in, -1).transpose(0, 2, 1)
+                return _returned(columns).reshape(n, n_in, -1).transpose(0, 2, 1)
 
         def counted(points: Array) -> Array:
             self.evaluated += len(points)
-            return np.asarray(self.model.evaluate(points), float)
+            return _returned(self.model.evaluate(points))
 
         return difference_jacobian(counted, self.parameters, y)
 
@@ -145,6 +146,10 @@ class Solves:
             self.evaluated += n
         if method != "evaluate":
             self.differentiated += n
+
+
+def _returned(values: Any) -> Array:
+    return numbers(values, "what the model returns")
 
 
 def _failures(observables: Array) -> int:

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.page.description import Band, band_of, describe, outside
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
@@ -86,7 +87,7 @@ def _refusing(handler: Handler) -> Handler:
     return answered
 
 
-@dataclass
+@dataclass(eq=False)
 class _Page:
     models: Mapping[str, ForwardModel]
     pde: Mapping[str, ForwardModel]
@@ -178,7 +179,7 @@ class _Page:
 def _timed(model: ForwardModel, y: Array) -> tuple[Array, float]:
     began = time.perf_counter()
     observables = model.evaluate(y)
-    return np.asarray(observables), time.perf_counter() - began
+    return numbers(observables, "what the model returns"), time.perf_counter() - began
 
 
 def _difference(predicted: Array, solved: Array, background: Any) -> dict[str, Any]:

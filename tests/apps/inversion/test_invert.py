@@ -131,7 +131,10 @@ def test_a_surrogate_worse_than_the_noise_is_refused_unless_forced(surrogate, ob
     [
         (dict(observations=np.ones(5)), r"expected 6 numbers, one for every observable of the model; got \(5,\)"),
         (dict(observations=["a"] * 6), "expected the observations to be real numbers"),
-        (dict(observations=[[1.0, 2.0], [3.0]]), "observations: expected an array of numbers"),
+        (
+            dict(observations=[[1.0, 2.0], [3.0]]),
+            "observations: expected the observations to be real numbers, got a list",
+        ),
         (dict(observations=np.full(6, np.nan)), "all values are missing"),
         (dict(observations={"nothing": 1.0}), "the model has no observable 'nothing'"),
         (dict(observations={"time 1, sensor left": "x"}), "expected the values to be a vector of real numbers"),
