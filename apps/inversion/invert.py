@@ -38,7 +38,7 @@ from gnvpro.surrogate.writing import require_new_folder
 _ADEQUACY_SOLVES = 8
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Inversion(InversionResult):
     """The result of `invert`: numbers, chains, and a folder of them."""
 

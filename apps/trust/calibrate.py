@@ -31,7 +31,7 @@ _SCALE_SHARE = 0.25
 _SAME = 1e-3
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Calibration(Result):
     """A surrogate with error bands and in-domain score.
 

@@ -23,7 +23,7 @@ from gnvpro.surrogate.spaces import Array, Space
 _FAR = 8.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prior:
     """The law of the parameters of a space before anything was measured.
 
