@@ -33,11 +33,6 @@ Constraint = Literal["box", "simplex"]
 Law = Literal["uniform", "normalised_uniform", "unknown"]
 
 
-def contiguous(array: Array) -> Array:
-    """The array itself, or a copy where it is reversed, strided or read-only, which torch does not take."""
-    return array if array.flags.carray else array.copy()
-
-
 @dataclass(frozen=True)
 class Coordinate:
     """Numbers along an axis beside its labels, such as the position of each sensor."""

@@ -20,7 +20,7 @@ from gnvpro.surrogate.trust.bands import Bands, Coverage
 from gnvpro.surrogate.trust.trust import LEVEL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interpolation:
     """Tensor interpolation of the PDE: Chebyshev nodes per parameter, and what it predicts (n, n_out)."""
 
@@ -28,7 +28,7 @@ class Interpolation:
     predicted: Array
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Comparison(Result):
     """A surrogate and its PDE at parameters that neither training nor choosing has seen.
 

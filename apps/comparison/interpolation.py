@@ -21,7 +21,7 @@ from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array, Space
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ChebyshevInterpolant:
     """The tensor polynomial through a grid of solves.
 

@@ -33,6 +33,7 @@ from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.names import order_of
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array, Space
 from gnvpro.surrogate.writing import require_new_folder, whole_folder
@@ -41,7 +42,7 @@ from gnvpro.surrogate.writing import require_new_folder, whole_folder
 _ADEQUACY_SOLVES = 8
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Inversion(InversionResult):
     """The result of `invert`: numbers, chains, and a folder of them."""
 
@@ -311,9 +312,8 @@ def _models(
 
 def _true_parameters(truth: Any, space: Space) -> Array:
     if isinstance(truth, Mapping):
-        if set(truth) != set(space.names):
-            raise UsageError(f"expected true parameters {', '.join(space.names)}, got {', '.join(map(str, truth))}")
-        truth = [truth[name] for name in space.names]
+        order = order_of(space.names, list(map(str, truth)), "true parameters")
+        truth = [list(truth.values())[place] for place in order]
     rows = space.require(parameters_of(truth if isinstance(truth, str | Path) else np.atleast_2d(truth), space))
     if len(rows) != 1:
         raise UsageError(f"expected one row of true parameters, got {len(rows)}")

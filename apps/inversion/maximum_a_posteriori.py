@@ -32,7 +32,7 @@ _UNINFORMED = 1e3
 _SAME = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Minimum:
     """A local minimum of misfit and prior together.
 

@@ -25,7 +25,7 @@ _DISAGREE = 1.05
 _MOST_PRINTED = 8
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class InversionResult(Result):
     """Posteriors of the same parameters by one or more routes.
 

@@ -34,7 +34,7 @@ _SCALE_SHARE = 0.25
 _SAME = 1e-3
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Calibration(Result):
     """A surrogate with error bands and in-domain score.
 
@@ -96,7 +96,8 @@ def calibrate(
     """
     if out is not None:
         require_place(Path(out), overwrite)
-    surrogate, samples = surrogate_of(model), samples_of(data, transpose)
+    surrogate = surrogate_of(model)
+    samples = samples_of(data, transpose, surrogate.parameters.names)
     shown = name_of(model, "in memory")
     held_out = held_out_samples(surrogate, samples, seed)
     if not all(np.isfinite(residuals(surrogate, part)).all() for part in (held_out.calibration, held_out.scale)):
@@ -135,8 +136,7 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
     UsageError
         Samples of something else, placed by hand, or none left.
     """
-    surrogate.parameters.rows(samples.parameters)
-    surrogate.observables.rows(samples.observables)
+    samples = samples.in_order_of(surrogate.parameters, surrogate.observables)
     origin, now = surrogate.provenance, samples.provenance
     if "definition_hash" in origin.keys() & now.keys() and origin["definition_hash"] != now["definition_hash"]:
         raise UsageError(

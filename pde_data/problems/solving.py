@@ -139,12 +139,13 @@ def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
 
 
 def message_of(error: BaseException) -> str:
-    """Type and text of an exception, as they can be stored."""
+    """Type and text of an exception, as they can be stored; of a UsageError, which is a sentence, the text."""
     try:
         text = str(error)
     except Exception:  # an exception of the user's, whose text cannot be made
         text = "its text cannot be made"
-    message = f"{type(error).__name__}: {text}".encode(errors="replace").decode()
+    kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+    message = f"{kind}{text}".encode(errors="replace").decode()
     return message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + " …"
 
 

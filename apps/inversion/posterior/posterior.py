@@ -27,7 +27,7 @@ _NEAR = 2.0
 _MOST_EVALUATIONS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ErrorModel:
     """Normal law of accurate less cheap observables in units of the noise, learned where both models were evaluated.
 
@@ -60,7 +60,7 @@ class ErrorModel:
         return float(np.sqrt(((self.mean**2).sum() + (self.sizes**2).sum()) / len(self.mean)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Posterior:
     """The law of the parameters given observations, `data` (n_out,), NaN where there is none.
 
@@ -151,7 +151,7 @@ class Posterior:
         return (-self.misfit(observables) - 0.5 * (z**2).sum(axis=1), -self.prior.pull_back(z, gradient) - z)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Whitening:
     """z = centre + factor x makes the posterior of x about standard normal: what samplers start from.
 

@@ -17,6 +17,7 @@ from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import qmc
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import find_names
 from gnvpro.surrogate.spaces import Array, Space
 
 # Normal variables beyond this are on the bound in double precision.
@@ -25,7 +26,7 @@ _FAR = 8.0
 _QUADRATURE = 1 << 14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prior:
     """The law of the parameters of a space before anything was measured.
 
@@ -65,8 +66,10 @@ class Prior:
         Refuses an unknown name, no positive standard deviation, and a parameter with neither bounds nor a normal law.
         """
         mean, deviation = np.full(space.size, np.nan), np.full(space.size, np.nan)
-        for name, law in (normal or {}).items():
-            if name not in space.names:
+        normal = normal or {}
+        places = find_names(list(map(str, normal)), space.names, "the prior")
+        for (name, law), j in zip(normal.items(), places, strict=True):
+            if j is None:
                 raise UsageError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
             try:
                 centre, spread = map(float, law)
@@ -77,7 +80,6 @@ class Prior:
             if not (np.isfinite(centre) and 0 < spread < np.inf):
                 expected = f"expected a mean and a positive standard deviation for the prior of {name}"
                 raise UsageError(f"{expected}, got {centre:g} and {spread:g}")
-            j = space.names.index(name)
             mean[j], deviation[j] = centre, spread
         return cls(space, mean, deviation)
 

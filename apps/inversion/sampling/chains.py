@@ -40,7 +40,7 @@ class Cost:
         return {**counts, "wall_seconds": time.monotonic() - self._wall, "cpu_seconds": time.process_time() - self._cpu}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chains:
     """Draws of several chains after warm-up.
 

@@ -27,7 +27,7 @@ _STEPS_PER_PARAMETER = 10
 _LATEST = 512
 
 
-@dataclass
+@dataclass(eq=False)
 class RandomWalk:
     """Normal steps, whose size adapts during warm-up: `scale` times a `factor` (n, n) of about the posterior's covariance."""
 
