@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +14,7 @@ from gnvpro.surrogate.model.onnx.export import TOLERANCE, Exported
 from gnvpro.surrogate.model.onnx.export import export as to_onnx
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
+from gnvpro.surrogate.writing import require_writable, whole_file
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,10 +79,8 @@ def export(
         raise UsageError(f"expected an output that ends in .onnx, got {path}")
     if path.is_dir() or (path.exists() and not overwrite):
         raise FileExistsError(f"{path} is there already; choose another name, or replace it with overwrite=True")
+    require_writable(path)
     exported = to_onnx(model_of(model), dtype)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:
-        new = Path(beside) / "model.onnx"
+    with whole_file(path) as new:
         new.write_bytes(exported.proto.SerializeToString())
-        os.replace(new, path)
     return OnnxFile(path, dtype, exported)

@@ -10,7 +10,7 @@ from gnvpro.apps.arguments import Data, Folder, samples_of
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent
-from gnvpro.surrogate.model.folder import require_place
+from gnvpro.surrogate.model.folder import SETTINGS, require_place
 from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.samples import Split
 from gnvpro.training import train as training
@@ -19,8 +19,6 @@ from gnvpro.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import nn
-
-SETTINGS_FILE = "settings.json"
 
 
 def train(
@@ -82,5 +80,5 @@ def train(
         **options,
     )
     if out is not None:
-        trained.save(out, overwrite=overwrite, extra={} if record is None else {SETTINGS_FILE: record})
+        trained.save(out, overwrite=overwrite, extra={} if record is None else {SETTINGS: record})
     return trained

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gnvpro.surrogate.checks import integer
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.surrogate.spaces import Array, Space, contiguous
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Samples:
                     f"{what} of sample {bad[0]} are not finite ({len(bad)} of {len(values)} samples in all); "
                     "remove these samples first"
                 )
-
+            object.__setattr__(self, what, contiguous(values))
         if self.background is not None:
             self.observable_space.require(np.asarray(self.background)[None])
 

@@ -25,8 +25,16 @@ SIMPLEX_TOLERANCE = 1e-5
 # Integers in a file may be longer than any float; infinity is not meant: a bound may be that.
 _LARGEST = sys.float_info.max
 
+# As many as arrays may have.
+_MOST_AXES = 32
+
 Constraint = Literal["box", "simplex"]
 Law = Literal["uniform", "normalised_uniform", "unknown"]
+
+
+def contiguous(array: Array) -> Array:
+    """The array itself, or a copy where it is reversed, strided or read-only, which torch does not take."""
+    return array if array.flags.carray else array.copy()
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ class Space:
     def __post_init__(self) -> None:
         if not self.axes or self.size == 0:
             raise UsageError("a space needs at least one component; give it an axis with labels")
+        if len(self.axes) > _MOST_AXES:
+            raise UsageError(f"expected a space of at most {_MOST_AXES} axes, got {len(self.axes)}")
         for what, bounds in (("lower", self.lower), ("upper", self.upper)):
             if bounds is not None and numbers(bounds, f"{what} bounds").ndim != 1:
                 raise UsageError(f"expected one {what} bound for each component, got {bounds!r}")

@@ -13,9 +13,9 @@ from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress, table
 from gnvpro.apps.inversion import Route
-from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.settings import Assignments, command_line, to_dict
 from gnvpro.surrogate.extras import require
+from gnvpro.surrogate.writing import require_new_folder
 
 EXAMPLE = "invert runs/dcr-model --observations field.csv --noise 2% --out runs/inversion"
 

@@ -11,9 +11,9 @@ from rich.console import Group
 from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress
-from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.apps.studies import run_study
 from gnvpro.apps.studies.settings import StudySettings
+from gnvpro.surrogate.writing import require_new_folder
 
 EXAMPLE = "study cdr --quick --out runs/study-cdr"
 

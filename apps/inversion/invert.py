@@ -23,7 +23,6 @@ from gnvpro.apps.inversion.report.report import write_report
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
-from gnvpro.apps.reports.output import require_new_folder
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.surrogate.checks import integer
@@ -33,6 +32,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.names import order_of
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.surrogate.writing import require_new_folder
 
 # PDE solves that the error of the surrogate is measured by.
 _ADEQUACY_SOLVES = 8

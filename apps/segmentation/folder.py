@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +14,22 @@ from gnvpro.apps.reports.page import origin_rows, render
 from gnvpro.apps.segmentation import figures as segment_figures
 from gnvpro.apps.segmentation.result import JUDGED_ON, SETS, Segmentation, TrainedSplit, share
 from gnvpro.surrogate.formatting import listed
+from gnvpro.surrogate.writing import whole_folder
 
 REPORT, NUMBERS, MAPS, CONFUSION = "report.html", "segmentation.json", "maps.png", "confusion.png"
 PROBABILITIES, MODEL, SETTINGS = "probabilities.zarr", "model", "settings.json"
 
 
 def write_folder(out: Path, segmentation: Segmentation, command: str) -> None:
-    """Write everything beside its place, then move it there: all of it or nothing.
+    """Write everything or nothing.
 
     The first split's files stand in the folder itself, those of another one in a folder of its name.
 
     `command` is what gives the same again; what was asked for is kept beside every model.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as beside:
-        new = Path(beside) / "segmentation"
-        new.mkdir()
-        splits = list(segmentation.splits.values())
-        figures = [(_maps(split), _confusion(split)) for split in splits]
+    splits = list(segmentation.splits.values())
+    figures = [(_maps(split), _confusion(split)) for split in splits]
+    with whole_folder(out) as new:
         for split, (maps, confusion) in zip(splits, figures, strict=True):
             folder = new if split is segmentation.first else new / split.name
             folder.mkdir(exist_ok=True)
@@ -42,7 +39,6 @@ def write_folder(out: Path, segmentation: Segmentation, command: str) -> None:
             split.training.save(folder / MODEL, extra={SETTINGS: segmentation.settings})
         (new / NUMBERS).write_text(json.dumps(jsonable(segmentation.numbers()), indent=1, allow_nan=False))
         (new / REPORT).write_text(_report(segmentation, figures, command), encoding="utf-8")
-        new.replace(out)
 
 
 def _write_probabilities(path: Path, split: TrainedSplit) -> None:

@@ -5,7 +5,6 @@ Bands are calibrated on samples that the surrogate has not seen; which those are
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from gnvpro.pde_data.sampling import DESIGNS, place
 from gnvpro.pde_data.storage.append import GIVEN
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.model.calibration import calibrated, residuals
-from gnvpro.surrogate.model.folder import require_place
+from gnvpro.surrogate.model.folder import HISTORY, SETTINGS, read_document, require_place
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
@@ -113,11 +112,8 @@ def calibrate(
 
 
 def _documents(model: Path) -> dict[str, Any]:
-    names = [name for name in ("history.json", "settings.json") if (model / name).is_file()]
-    try:
-        return {name: json.loads((model / name).read_text()) for name in names}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"a document beside the model {model} is damaged ({error}); copy the model again") from error
+    documents = {name: read_document(model, name) for name in (HISTORY, SETTINGS)}
+    return {name: document for name, document in documents.items() if document is not None}
 
 
 class HeldOut(NamedTuple):

@@ -16,7 +16,7 @@ from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.result import Result
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Generation(Result):
     """A data set, and what one call of `generate` did to it.
 
@@ -75,7 +75,7 @@ class Generation(Result):
     @property
     def estimated_error(self) -> dict[str, Any] | None:
         """As `problems.accuracy.estimated_error` gives it."""
-        return self.attributes["estimated_error"]
+        return self.attributes.get("estimated_error")
 
     @property
     def title(self) -> str:

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.files import read_pairs, read_table, require_plausible
+from gnvpro.pde_data.storage.provenance import GIVEN
 from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
@@ -52,25 +54,29 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         if path.name == "model.json" or (path / "model.json").is_file():
             raise UsageError("this is a saved model, not data; expected a zarr folder, .nc, .npz or .mat")
         if path.is_dir():
-            opened = xr.open_zarr(path, decode_times=False, consolidated=False, chunks=None)
+            # As it was committed; of a growth that was killed the variables' own metadata say something else.
+            committed = metadata.is_own(path) and metadata.has_copies(path)
+            opened = xr.open_zarr(path, decode_times=False, consolidated=committed, chunks=None)
         elif path.suffix.lower() in _NETCDF:
             opened = xr.open_dataset(path, engine=_engine(path), decode_times=False)
         else:
             raise UsageError("it is neither a zarr folder nor a .nc file (samples may also be .npz, .mat or .csv)")
-        stored = sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
-        for name, variable in opened.variables.items():
-            require_plausible(str(name), variable.nbytes, stored)
+        if not metadata.is_own(path):  # our own may hold few of its samples yet, and has checksums of its metadata
+            stored = sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
+            for name, variable in opened.variables.items():
+                require_plausible(str(name), variable.nbytes, stored)
     except (OSError, ValueError, *MALFORMED) as error:
         said = " ".join(str(error).split())
-        no_data, disputed = "No group found" in said, "conflicting sizes" in said
-        remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
-        remedy = "; samples are a zarr folder, .nc, .npz or .mat" if no_data else remedy
+        remedy = "; samples are a zarr folder, .nc, .npz or .mat" if "No group found" in said else ""
         raise UsageError(f"{path} cannot be opened as a data set: {said}{remedy}") from error
     _require_variables(opened, path)
     if "failure" in opened:
         # zarr's texts cannot be masked (`data.where`), objects can; damaged ones are told by whoever reads them.
         with suppress(ValueError, OSError, RuntimeError, MemoryError):
             opened["failure"] = opened["failure"].astype(object)
+    if metadata.is_own(path):
+        metadata.read_attributes(path)  # raises where they are damaged
+        metadata.require_variables(path, ("parameters", "observables", "status"))
     return opened
 
 
@@ -130,6 +136,8 @@ def read_samples(
         sizes = f"{len(contents.parameters)} and {len(contents.observables)}"
         raise UsageError(f"{where}: parameters and observables disagree on samples: {sizes}; check the source")
     if (pending := int((status == SolveStatus.PENDING).sum())) and not allow_partial:
+        if isinstance(where, Path) and attributes.get("design") == GIVEN:
+            _require_sound(where)  # what was given is there at once
         raise UsageError(
             f"{where}: {pending} of {len(status)} samples are still pending; finish it by generating it again"
         )
@@ -138,8 +146,13 @@ def read_samples(
         raise UsageError(f"{where}: none of its {len(status)} samples is solved; `describe` lists the reasons")
     y, c = contents.parameters[ok], contents.observables[ok]
     finite = np.isfinite(y).all() and np.isfinite(c).all()
-    if isinstance(where, Path) and _is_own(where, attributes) and not finite:
-        _require_sound(where)  # a chunk that is gone reads as NaN
+    if isinstance(where, Path) and _is_own(where, attributes):
+        from gnvpro.pde_data.storage import integrity  # zarr: not needed for .mat and .npz
+
+        if not finite:
+            integrity.require_sound(where)  # a chunk that is gone reads as NaN
+        if contents.background is not None:
+            integrity.raise_damage(where, integrity.damaged_constants(where))
     n_failed = int((status > SolveStatus.OK).sum())
     if "parameter_space" not in attributes:
         return _without_metadata(y, c, file, n_failed, contents.axes)
@@ -195,11 +208,11 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     with open_dataset(path) as dataset, reading_metadata(path):
         attributes = _attributes(dataset, path)
         if _is_own(path, attributes):
-            from gnvpro.pde_data.storage.integrity import find_damage, read_sound  # zarr: not needed for .mat and .npz
+            from gnvpro.pde_data.storage import integrity  # zarr: not needed for .mat and .npz
 
-            status = read_sound(path, "status", SolveStatus.PENDING).astype(np.int8)
-            messages = read_sound(path, "failure", "")
-            attributes = {"damaged": [asdict(chunk) for chunk in find_damage(path)], **attributes}
+            status = integrity.read_sound(path, "status", SolveStatus.PENDING).astype(np.int8)
+            messages = integrity.read_sound(path, "failure", "")
+            attributes = {"damaged": [asdict(chunk) for chunk in integrity.find_damage(path)], **attributes}
         else:
             status = _status(dataset, len(_samples_first(dataset, "parameters"))).astype(np.int8)
             messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
@@ -239,7 +252,7 @@ def _require_variables(dataset: xr.Dataset, where: object) -> None:
         raise UsageError(f"{where}: expected variables parameters and observables, got {listed(dataset)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Contents:
     """What is read of a data set; `axes` of parameters and observables where its coordinates name them."""
 

@@ -146,7 +146,12 @@ class Survey:
         gaps = np.linalg.norm(self.electrodes[:, None] - self.receivers.electrodes[None], axis=2)
         if gaps.min() < 1e-9:
             place = tuple(self.receivers.electrodes[gaps.min(axis=0).argmin()].tolist())
-            raise UsageError(f"a receiver stands where current enters, at {place}; the potential is infinite there")
+            raise UsageError(
+                f"a receiver stands where current enters, at {place}, where the potential is infinite: every receiver is "
+                "measured for every source; until one electrode may serve for both, generate one data set for each group "
+                "of sources, with the receivers that stand elsewhere, and the same design and seed, so that their "
+                "parameters agree and their observables can be put side by side"
+            )
 
     @cached_property
     def electrodes(self) -> Array:

@@ -69,7 +69,7 @@ def test_provenance_says_where_the_numbers_come_from(stored):
     assert definition == Fragile().definition
     assert attributes["definition_hash"] == definition_hash(definition)
     expected = dict(
-        schema_version=2, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4, design="sobol-arcsine"
+        schema_version=3, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4, design="sobol-arcsine"
     )
     assert {name: attributes[name] for name in expected} == expected
     versions = json.loads(attributes["versions"])
@@ -312,9 +312,9 @@ def test_a_data_set_without_a_solved_sample_is_said(tmp_path):
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "newer.zarr"
     generate(DecayProblem(), path, 3, 1)
-    zarr.open_group(path, mode="r+").attrs["schema_version"] = 3
+    zarr.open_group(path, mode="r+").attrs["schema_version"] = 4
     for use in (read_samples, describe, lambda path: generate(DecayProblem(), path, 3, 1)):
-        with pytest.raises(ValueError, match="expected schema_version 2 or older, got 3; update gnvpro"):
+        with pytest.raises(ValueError, match="expected schema_version 3 or older, got 4; update gnvpro"):
             use(path)
 
 

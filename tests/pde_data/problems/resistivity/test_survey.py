@@ -73,7 +73,7 @@ def test_pairs_and_grids_are_told_apart_among_options():
         (lambda: ReceiverPairs((((0.0, 0.0), (0.0, 0.0)),)), "two different electrodes"),
         (lambda: ReceiverGrid(shape=(1, 5)), "at least 2 × 2"),
         (lambda: ReceiverGrid(spacing=0.0), "positive spacing"),
-        (lambda: Survey((Source((-1.05, -1.05)),)), "where current enters"),
+        (lambda: Survey((Source((-1.05, -1.05)),)), "where current enters, .*one data set for each group"),
     ],
 )
 def test_wrong_surveys_are_refused(make, message):
