@@ -25,7 +25,7 @@ from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_met
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -47,7 +47,7 @@ class Inversion(InversionResult):
 
         The report tells the `command` to type for the same again; `more` is JSON-able, and stored beside the numbers.
         """
-        folder = Path(folder)
+        folder = path_of(folder)
         require_new_folder(folder, "inversion")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "inversion.json").write_text(json.dumps(jsonable({**self.numbers(), **(more or {})}), indent=1))
@@ -139,7 +139,7 @@ def invert(
         raise UsageError(f"`checkpoint` keeps PDE solves, and there are none: {why_none}")
     accurate = None
     if pde is not None:
-        memory = None if checkpoint is None else Path(checkpoint)
+        memory = None if checkpoint is None else path_of(checkpoint)
         solves = Solves(pde, memory, "" if memory is None else definition_hash(pde.definition))
         accurate = replace(cheap, solves=solves)
     chosen = routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))
