@@ -16,6 +16,7 @@ from gnvpro.apps.reports import figures
 from gnvpro.apps.reports.figure_style import save_png
 from gnvpro.apps.reports.report import write_report
 from gnvpro.apps.reports.runs import Run
+from gnvpro.apps.settings import portable
 from gnvpro.apps.train import train
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
@@ -25,6 +26,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report, noted, silent
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.writing import require_writable, whole_file
 from gnvpro.training.settings import TrainSettings
 
 PROBLEM = "cdr"
@@ -32,7 +34,7 @@ DATA, MODEL, KRYLOV_MODEL = "data.zarr", "model", "model-krylov"
 REPORT, SUMMARY, PICTURE, COMPARED = "report.html", "summary.json", "overview.png", "fresh-samples.npz"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Demo(Result):
     """A demo's folder, its comparison with fresh solves, and what stands in its `summary.json`."""
 
@@ -100,13 +102,17 @@ def demo(
     krylov = TrainSettings(seed=seed, solver="krylov", **size)
     _model(folder / KRYLOV_MODEL, data, krylov, progress, tell)
     comparison = compare_with_solves(model, problem_of(model), fresh, seed, progress=progress)
-    settings = {"out": str(folder), "samples": samples, "fresh": fresh, "seed": seed, "quick": quick}
+    settings = {"out": portable(folder), "samples": samples, "fresh": fresh, "seed": seed, "quick": quick}
     result = Demo(folder, comparison, {**_summary(folder, comparison), "settings": settings})
     runs = [Run.of(folder / name) for name in (MODEL, KRYLOV_MODEL)]
-    write_report(folder / REPORT, comparison, runs, [command] if command else [])
-    comparison.save_samples(folder / COMPARED)
-    save_png(figures.overview(comparison, runs), folder / PICTURE)
-    (folder / SUMMARY).write_text(json.dumps(jsonable(result.summary), indent=1))
+    with whole_file(folder / REPORT) as file:
+        write_report(file, comparison, runs, [command] if command else [])
+    with whole_file(folder / COMPARED) as file:
+        comparison.save_samples(file)
+    with whole_file(folder / PICTURE) as file:
+        save_png(figures.overview(comparison, runs), file)
+    with whole_file(folder / SUMMARY) as file:
+        file.write_text(json.dumps(jsonable(result.summary), indent=1))
     return result
 
 
@@ -117,6 +123,7 @@ def _require_own_folder(folder: Path) -> None:
     if strangers or (folder.exists() and not folder.is_dir()):
         reason = f"it holds {strangers[0]}" if strangers else "it is a file"
         raise FileExistsError(f"{folder} is not the folder of a demo ({reason}); choose another place with --out")
+    require_writable(folder / SUMMARY)
 
 
 def _data(path: Path, n_samples: int, seed: int, progress: Report, tell: Callable[[str], None]) -> Samples:

@@ -109,24 +109,42 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
-    """Settings as JSON-able values; written to a file, `--config` reads them back."""
-    return {option.name: _plain(getattr(settings, option.name)) for option in _options(type(settings))}
+    """Settings as JSON-able values; written to a file, `--config` reads them back. Paths are as `portable` has them."""
+    return {option.name: portable(getattr(settings, option.name)) for option in _options(type(settings))}
+
+
+def portable(value: Any) -> Any:
+    """A value as JSON has it, in which no absolute path tells of this machine: a result is sent to others.
+
+    Of a path below the working directory the way from there is kept, of any other the name alone.
+    """
+    if isinstance(value, dict):
+        return {key: portable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(item) for item in value]
+    if not isinstance(value, str | Path):
+        return value
+    path = Path(value)
+    if not path.is_absolute():
+        return str(value)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
 def command_line(command: str, settings: Any) -> str:
-    """What to type to get the same again, defaults left out."""
+    """What to type to get the same again, defaults left out; paths are as `portable` has them."""
     words = ["gnvpro", command]
     for option in _options(type(settings)):
         value = getattr(settings, option.name)
         if value == option.default:
             continue
+        value = portable(value)
         flag = [] if option.is_argument else [f"--{option.name.replace('_', '-')}"]
         if value is True:
             words += flag
         elif isinstance(value, dict):
             words += [word for key, one in value.items() for word in (*flag, f"{key}={json.dumps(one)}")]
         else:
-            words += [*flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+            words += [*flag, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     return shlex.join(words)
 
 
@@ -216,9 +234,3 @@ def _read(file: Path, known: list[str]) -> dict[str, Any]:
             hint = f"did you mean {close[0]}? " if close else ""
             raise UsageError(f"{file}: unknown key {key!r}; {hint}the keys are {', '.join(known)}")
     return given
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value

@@ -30,7 +30,11 @@ def numbers(values: Any, what: str, ndim: int | None = None, *, where: object = 
     try:
         with np.errstate(over="raise"):
             array = np.asarray(values)
-            if array.dtype.kind == "O" and all(isinstance(v, Real) and not isinstance(v, bool) for v in array.flat):
+            if (
+                array.dtype.kind == "O"
+                and array.size
+                and all(isinstance(v, Real) and not isinstance(v, bool) for v in array.flat)
+            ):
                 array = array.astype(np.float64)  # integers beyond 64 bits
             if array.dtype.kind in "fiu" and ndim in (None, array.ndim):
                 return array.astype(np.float64, copy=False)
@@ -60,3 +64,8 @@ def path_of(value: Any, what: str = "a path") -> Path:
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"expected {what} as text or Path, got {value!r}")
     return Path(value)
+
+
+def contiguous(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The array itself, or a copy where it is reversed, strided or read-only, which torch does not take."""
+    return array if array.flags.carray else array.copy()

@@ -45,7 +45,7 @@ def require_writable(path: Path) -> None:
     while not os.path.lexists(above):
         above = above.parent
     if not above.is_dir():
-        raise NotADirectoryError(f"{path} cannot be written: {above} is not a folder; choose another place")
+        raise NotADirectoryError(f"{path} cannot be written: {above} is a file; choose another place")
     if not os.access(above, os.W_OK | os.X_OK):
         raise PermissionError(f"{path} cannot be written: {above} may not be written to; choose another place")
 
@@ -89,7 +89,9 @@ def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=".gnvpro-", ignore_cleanup_errors=True) as hidden:
-            yield Path(hidden) / "new", place
+            new = Path(hidden) / "new"
+            new.mkdir()
+            yield new / place.name, place  # its own name: what writes it may go by the suffix
     except OSError as error:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)  # a disk that is full does not say what was written
@@ -112,6 +114,6 @@ def _exchange(new: Path, old: Path) -> None:
         rename = getattr(ctypes.CDLL(None), "renameat2", None)
         if rename and rename(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
             return
-    aside = new.with_name("old")
+    aside = new.parent.with_name("old")
     os.replace(old, aside)
     os.replace(new, old)

@@ -13,6 +13,7 @@ from typer import Argument
 
 from gnvpro.apps.console import Outcome, jsonable, progress, table
 from gnvpro.apps.settings import command_line, to_dict
+from gnvpro.surrogate.writing import require_new_folder, whole_folder
 
 EXAMPLE = "compare runs/model --samples 64 --seed 1 --out runs/comparison"
 
@@ -40,25 +41,28 @@ def run(options: CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
     from gnvpro.apps.compare import compare
     from gnvpro.apps.comparison.comparison import Comparison
-    from gnvpro.apps.segmentation.compare_classes import write_folder
+    from gnvpro.apps.reports.runs import Run
+    from gnvpro.apps.segmentation.compare_classes import write_files
+    from gnvpro.surrogate.model.folder import kind_of
 
-    if options.out is not None and options.out.exists():
-        raise FileExistsError(f"{options.out} is there already; choose a new folder")
+    require_new_folder(options.out, "comparison")
+    # Read before the work, which would be for nothing if the report could not be written.
+    runs = [Run.of(options.model)] if options.out is not None and kind_of(options.model) == "surrogate" else []
     arguments = {name: value for name, value in vars(options).items() if name != "out"}
     with progress("comparing") as report:
         comparison = compare(**arguments, progress=report)
     numbers = {**comparison.numbers(), "settings": to_dict(options)}
     if not isinstance(comparison, Comparison):
         if options.out is not None:
-            write_folder(options.out, comparison, numbers)
+            with whole_folder(options.out) as folder:
+                write_files(folder, comparison, numbers)
         return Outcome(numbers, table(f"{options.model}: {comparison.title}", comparison.rows()))
     if options.out is not None:
         from gnvpro.apps.reports.report import write_report
-        from gnvpro.apps.reports.runs import Run
 
-        options.out.mkdir(parents=True)
-        (options.out / "comparison.json").write_text(json.dumps(jsonable(numbers), indent=1))
-        comparison.save_samples(options.out / "samples.npz")
-        again = command_line("compare", options)
-        write_report(options.out / "report.html", comparison, [Run.of(options.model)], [again])
+        with whole_folder(options.out) as folder:
+            (folder / "comparison.json").write_text(json.dumps(jsonable(numbers), indent=1))
+            comparison.save_samples(folder / "samples.npz")
+            again = command_line("compare", options)
+            write_report(folder / "report.html", comparison, runs, [again])
     return Outcome(numbers, table(f"Surrogate {options.model} against {comparison.problem}", comparison.rows()))

@@ -31,12 +31,7 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
     """
     numbers = comparison.numbers()
     shown = [
-        (
-            "Convergence",
-            figures.convergence(runs),
-            "Lowest error so far on the validation data (solid) and the training data (dashed). Thin lines are networks "
-            "that were tried in the race and dropped; work and time are those of one network.",
-        ),
+        *_convergence_pictures(runs),
         *(_image_pictures(comparison) if images.are_images(comparison.observables) else _curve_pictures(comparison)),
         *_sweep_pictures(comparison),
         (
@@ -69,6 +64,16 @@ def _costs(comparison: Comparison) -> list[dict[str, Any]]:
         ("surrogate", costs.surrogate_single, costs.surrogate_batched, SURROGATE_BATCH),
     ]
     return [dict(zip(("route", "single", "batched", "batch"), row, strict=True)) for row in rows if row[1] is not None]
+
+
+def _convergence_pictures(runs: Sequence[Run]) -> Pictures:
+    if not any(run.chosen for run in runs):
+        return []
+    caption = (
+        "Lowest error so far on the validation data (solid) and the training data (dashed). Thin lines are networks that "
+        "were tried in the race and dropped; work and time are those of one network."
+    )
+    return [("Convergence", figures.convergence(runs), caption)]
 
 
 def _curve_pictures(comparison: Comparison) -> Pictures:

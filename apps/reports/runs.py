@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gnvpro.surrogate.model.folder import HISTORY, complaining_of, read_document
 from gnvpro.surrogate.model.surrogate import Surrogate
 
 # One line of history: the fields of `gnvpro.training.fitting.fit.Record`.
@@ -35,22 +35,23 @@ class Run:
 
     @classmethod
     def of(cls, folder: Path) -> Run:
-        """The run behind a saved surrogate.
+        """The run behind a saved surrogate; its histories are empty where the model was saved without one.
 
         Raises
         ------
-        FileNotFoundError
-            No model there, or one saved without its history.
+        FileNotFoundError, SavedModelError
+            No model there, or one that is damaged.
         """
         model = Surrogate.load(folder)
         stages: dict[str, list[Record]] = {}
-        for record in json.loads((folder / "history.json").read_text()):
-            stages.setdefault(record["stage"], []).append(record)
-        if "levels" in model.training["choice"]:
-            chosen, dropped = _joined(list(stages.values())), []
-        else:
-            chosen = min(stages.values(), key=_lowest)
-            dropped = [records for records in stages.values() if records is not chosen]
+        with complaining_of(folder):
+            for record in read_document(folder, HISTORY) or []:
+                stages.setdefault(record["stage"], []).append(record)
+            if "levels" in model.training["choice"]:
+                chosen, dropped = _joined(list(stages.values())), []
+            else:
+                chosen = min(stages.values(), key=_lowest, default=[])
+                dropped = [records for records in stages.values() if records is not chosen]
         return cls(model.training["method"], model.errors, model.training, model.provenance, chosen, dropped)
 
 

@@ -24,7 +24,7 @@ from gnvpro.surrogate.result import Result
 NUMBERS, MAPS, CONFUSION = "comparison.json", "maps.png", "confusion.png"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class LabelComparison(Result):
     """A classifier at the pixels of a labelled scene whose classes are numbered as the classifier's."""
 
@@ -120,13 +120,12 @@ def compare_with_labels(model: Classifier, cube: str | None, labels: str | None)
     return LabelComparison(model, scene)
 
 
-def write_folder(out: Path, comparison: LabelComparison, numbers: dict[str, Any]) -> None:
-    """Numbers, maps and confusion matrix in a new folder."""
+def write_files(folder: Path, comparison: LabelComparison, numbers: dict[str, Any]) -> None:
+    """Numbers, maps and confusion matrix, in a folder that is there."""
     from gnvpro.apps.reports.figure_style import save_png
     from gnvpro.apps.segmentation import figures
 
-    out.mkdir(parents=True)
     scene, names = comparison.scene, comparison.model.class_names
-    save_png(figures.maps(scene.labels, comparison.predicted, names), out / MAPS)
-    save_png(figures.confusions({scene.name: comparison.metrics}, names), out / CONFUSION)
-    (out / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1, allow_nan=False))
+    save_png(figures.maps(scene.labels, comparison.predicted, names), folder / MAPS)
+    save_png(figures.confusions({scene.name: comparison.metrics}, names), folder / CONFUSION)
+    (folder / NUMBERS).write_text(json.dumps(jsonable(numbers), indent=1, allow_nan=False))

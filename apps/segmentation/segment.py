@@ -9,6 +9,7 @@ from typing import Any
 from gnvpro.apps.segmentation.cubes import Scene, indian_pines, read_scene
 from gnvpro.apps.segmentation.label_splits import BLOCK, CAP, SPLITS, PixelSplit
 from gnvpro.apps.segmentation.result import Segmentation, TrainedSplit
+from gnvpro.apps.settings import portable
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
@@ -89,15 +90,14 @@ def segment(
         "cube": _place(cube),
         "labels": _place(labels),
         "class_names": class_names,
-        "out": None if out is None else str(out),
+        "out": _place(out),
         "split": split,
         "cap": cap,
         "block_size": block_size,
         **dataclasses.asdict(training_settings),
     }
     del asked["curvature"]  # no option of the command, which reads the others again with --config
-    asked = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
-    segmentation = Segmentation(scene, splits, asked, None if out is None else Path(out))
+    segmentation = Segmentation(scene, splits, portable(asked), None if out is None else Path(out))
     if out is not None:
         from gnvpro.apps.segmentation.folder import write_folder
 

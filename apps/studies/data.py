@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gnvpro.apps.settings import portable
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.sampling import default_design, place
@@ -53,7 +54,7 @@ def cdr_samples(data: Path | None, report: Report, count: int = sum(CDR_SIZES.va
     The study's file is looked for in the folder that the environment variable GNVPRO_PAPER_DATA names.
     """
     if data is not None:
-        return read_samples(data), str(data)
+        return read_samples(data), portable(data)
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
         return read_samples(Path(folder) / CDR_FILE), f"{CDR_FILE} of the original study"

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.images import draw_image, image_names, stacked
+from gnvpro.apps.settings import portable
 from gnvpro.apps.studies.data import solved_samples
 from gnvpro.apps.studies.optimisers import surrogates
 from gnvpro.apps.studies.optimisers.grids import LABELS
@@ -47,7 +48,7 @@ def run(options: StudySettings, report: Report) -> StudyResult:
         samples = solved_samples("dcr", settings.n_samples, report)
         source = f"{settings.n_samples} solves of our dcr"
     else:
-        samples, source = read_samples(options.data), str(options.data)
+        samples, source = read_samples(options.data), portable(options.data)
     result, comparison, problems = surrogates.compare_on_surrogates(settings, samples, source, options, report)
     seed = comparison.seeds[0]
     test = problems.split(seed).test

@@ -18,6 +18,7 @@ from gnvpro.apps.console import jsonable
 from gnvpro.apps.reports.figure_style import as_data_uri, save_png
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.result import Result
+from gnvpro.surrogate.writing import require_new_folder, whole_folder
 
 NUMBERS = "study.json"
 
@@ -63,14 +64,15 @@ class StudyResult(Result):
         images = "".join(f'<img src="{as_data_uri(figure)}" alt="{name}">' for name, figure in self.figures.items())
         return f"<pre>{escape(repr(self))}</pre>{images}"
 
-    def save(self, folder: Path) -> None:
-        """Write figures, further files and numbers."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in self.figures.items():
-            save_png(figure, folder / f"{name}.png")
-        for name, write in self.files.items():
-            write(folder / name)
-        (folder / NUMBERS).write_text(json.dumps(jsonable(self.measured), indent=1))
+    def save(self, out: Path) -> None:
+        """Write a new folder with figures, further files and numbers."""
+        require_new_folder(out, "study")
+        with whole_folder(out) as folder:
+            for name, figure in self.figures.items():
+                save_png(figure, folder / f"{name}.png")
+            for name, write in self.files.items():
+                write(folder / name)
+            (folder / NUMBERS).write_text(json.dumps(jsonable(self.measured), indent=1))
 
 
 def study_table(title: str, first: str, *columns: str, **style: Any) -> Table:

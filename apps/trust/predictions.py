@@ -16,11 +16,12 @@ from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.writing import require_writable, whole_file
 
 FORMATS = (".npz", ".csv")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reliability:
     """How far the predictions of a surrogate with error bands can be trusted, point by point.
 
@@ -45,7 +46,7 @@ class Reliability:
     failed: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Predictions(Result):
     """Observables at parameters.
 
@@ -158,12 +159,12 @@ class Predictions(Result):
         """
         path = Path(path)
         require_new_file(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".csv":
-            self._write_csv(path)
-        else:
-            arrays: dict[str, Any] = {**self.columns, "settings": json.dumps(record or {})}
-            np.savez(path, parameters=self.parameters, observables=self.observables, **arrays)
+        with whole_file(path) as file:
+            if path.suffix == ".csv":
+                self._write_csv(file)
+            else:
+                arrays: dict[str, Any] = {**self.columns, "settings": json.dumps(record or {})}
+                np.savez(file, parameters=self.parameters, observables=self.observables, **arrays)
 
     def _write_csv(self, path: Path) -> None:
         names = self.model.observables.names
@@ -190,6 +191,4 @@ def require_new_file(path: Path) -> None:
         raise FileExistsError(f"{path} is there already; choose another name")
     if path.suffix not in FORMATS:
         raise UsageError(f"expected an output that ends in {' or '.join(FORMATS)}, got {path}")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise UsageError(f"{above} is a file, so that {path} cannot be in it; choose another place")
+    require_writable(path)

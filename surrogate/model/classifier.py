@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.derivatives import directional
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
-from gnvpro.surrogate.model.model import Model, Rows
+from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
 from gnvpro.surrogate.model.spectra import SpectralFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
@@ -27,8 +29,8 @@ _CHUNK = 4096
 _TENSORS = ("theta", "weights")
 
 
-@dataclass(frozen=True, repr=False)
-class Classifier(Model):
+@dataclass(frozen=True, eq=False, repr=False)
+class Classifier(ComparedByValue, Model):
     """softmax(W [F(features(y); theta), 1]).
 
     Attributes
@@ -79,7 +81,7 @@ class Classifier(Model):
         """Probabilities (n, K) of raw inputs (n, n_bands); rows that are not finite give NaN."""
         y = self.parameters.rows(y)
         with torch.inference_mode():
-            parts = [self._map(torch.from_numpy(y[i : i + _CHUNK])) for i in range(0, len(y), _CHUNK)]
+            parts = [self._map(tensor_of(y[i : i + _CHUNK])) for i in range(0, len(y), _CHUNK)]
             found = torch.cat(parts).numpy() if parts else np.zeros((0, self.observables.size))
         found[~np.isfinite(y).all(axis=1)] = np.nan  # tanh of an infinite band would be a number
         return found
@@ -96,19 +98,22 @@ class Classifier(Model):
 
     def jvp(self, y: Array, dy: Array) -> Array:
         """Derivative of the probabilities along `dy`, row by row: (n, n_bands), (n, n_bands) -> (n, K)."""
-        at, along = (torch.from_numpy(self.parameters.rows(values)) for values in (y, dy))
+        at, along = (tensor_of(self.parameters.rows(values)) for values in (y, dy))
         _require_pairs(at, along)
-        return torch.func.jvp(self._map, (at,), (along,))[1].detach().numpy()
+        with differentiable():
+            return directional(self._map, at, along).detach().numpy()
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, probabilities>, row by row: (n, n_bands), (n, K) -> (n, n_bands)."""
-        at, seed = torch.from_numpy(self.parameters.rows(y)), torch.from_numpy(self.observables.rows(dc))
+        at, seed = tensor_of(self.parameters.rows(y)), tensor_of(self.observables.rows(dc))
         _require_pairs(at, seed)
-        return torch.func.vjp(self._map, at)[1](seed)[0].detach().numpy()
+        with differentiable():
+            return torch.func.vjp(self._map, at)[1](seed)[0].detach().numpy()
 
     @cached_property
     def _map(self) -> Callable[[Tensor], Tensor]:
-        features, network = self.features.bind(torch.device("cpu")), self.network.bind(self.theta)
+        with differentiable():  # whichever call is first: tensors made in inference mode could never be differentiated
+            features, network = self.features.bind(torch.device("cpu")), self.network.bind(self.theta)
         weights, bias, dtype = self.weights[:, :-1].t(), self.weights[:, -1], self.theta.dtype
 
         def probabilities(y: Tensor) -> Tensor:
@@ -139,11 +144,15 @@ class Classifier(Model):
         """Read a model folder; runs no code from it. Raises as `gnvpro.surrogate.model.surrogate.Surrogate.load` does."""
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="classifier")
         with model_folder.complaining_of(Path(path)):
+            features = SpectralFeatures.from_dict(description["features"])
+            n_bands = len(description["parameters"]["axes"][0]["labels"])
+            if features.n_bands != n_bands:
+                raise SavedModelError(f"the classifier's data have {n_bands} bands, its features {features.n_bands}")
             model = cls(
-                network=network_of(description["network"], module),
-                features=SpectralFeatures.from_dict(description["features"]),
-                parameters=Space.from_dict(description["parameters"]),
-                observables=Space.from_dict(description["observables"]),
+                network=network_of(description["network"], features.n_features, module),
+                features=features,
+                parameters=model_folder.space_of(description["parameters"], n_bands),
+                observables=model_folder.space_of(description["observables"], len(tensors["weights"])),
                 **{name: tensors[name] for name in _TENSORS},
                 **{name: description[name] for name in ("accuracy", "training", "provenance")},
             )
@@ -151,17 +160,11 @@ class Classifier(Model):
         return model
 
     def _check(self, dtype: str) -> None:
-        n_in, n_classes = self.parameters.size, self.observables.size
         expected = {
             "theta": ((self.network.n_theta,), dtype),
-            "weights": ((n_classes, self.network.width + 1), "float64"),
+            "weights": ((self.observables.size, self.network.width + 1), "float64"),
         }
         model_folder.require_tensors({name: getattr(self, name) for name in _TENSORS}, expected)
-        if self.features.n_bands != n_in or self.network.n_inputs != self.features.n_features:
-            raise SavedModelError(
-                f"the classifier's data have {n_in} bands, its features {self.features.n_bands}; "
-                f"its network {self.network.n_inputs} inputs for {self.features.n_features} features"
-            )
 
 
 def _require_pairs(at: Tensor, other: Tensor) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,19 @@ import safetensors.torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.writing import require_writable, whole_folder
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
+HISTORY, SETTINGS = "history.json", "settings.json"
 # Everything that stands in a model folder: what is replaced when asked to, and nothing else ever.
-_OURS = {DESCRIPTION, WEIGHTS, "history.json", "settings.json"}
+_OURS = {DESCRIPTION, WEIGHTS, HISTORY, SETTINGS}
+# A description is not believed beyond these, whatever it is said to describe: bytes, and those a byte of the weights;
+# brackets in brackets.
+_MOST_BYTES, _BYTES_A_BYTE, _MOST_NESTED = 1 << 24, 16, 100
 
 
 def require_place(path: Path, overwrite: bool) -> None:
@@ -55,18 +61,20 @@ def write(path: Path, description: dict[str, Any], tensors: dict[str, Tensor], e
     """
     # Bytes, not `save_file`: that one makes a file that nobody else can read, and has errors of its own for a full disk.
     weights = safetensors.torch.save(tensors)
+    documents = {name: json.dumps(document).encode() for name, document in extra.items()}
     described = {
         "format": _FORMAT,
         "schema_version": SCHEMA_VERSION,
         **description,
         "weights_sha256": sha256(weights),
+        "documents_sha256": {name: sha256(content) for name, content in documents.items()},
     }
     signed = {**described, "sha256": sha256(canonical(described))}
     with whole_folder(path, overwrite=True) as new:
         (new / WEIGHTS).write_bytes(weights)
         (new / DESCRIPTION).write_text(json.dumps(signed, indent=1))
-        for name, document in extra.items():
-            (new / name).write_text(json.dumps(document))
+        for name, content in documents.items():
+            (new / name).write_bytes(content)
 
 
 def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -86,9 +94,7 @@ def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     The description is that of the newest schema version, whichever the folder was written in.
     """
-    if not (folder / DESCRIPTION).is_file():
-        raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
-    description = _migrated(_read_description(folder / DESCRIPTION))
+    description = _described(folder)
     if description["kind"] != kind:
         raise SavedModelError(f"{folder} is a {description['kind']}, expected a {kind}")
     return description, _read_weights(folder / WEIGHTS, description.get("weights_sha256"))
@@ -96,9 +102,27 @@ def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def kind_of(folder: Path) -> str:
     """`surrogate` or `classifier`; raises as `read` does."""
-    if not (folder / DESCRIPTION).is_file():
-        raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
-    return _migrated(_read_description(folder / DESCRIPTION))["kind"]
+    return _described(folder)["kind"]
+
+
+def read_document(folder: Path, name: str) -> Any:
+    """A JSON document that `write` put beside the model, or None where there is none; raises as `read` does."""
+    expected = _described(folder).get("documents_sha256")
+    if not (folder / name).is_file():
+        return None
+    content = (folder / name).read_bytes()
+    # Models from before there were these sums have documents too.
+    if isinstance(expected, dict) and sha256(content) != expected.get(name):
+        raise SavedModelError(f"{folder / name} was changed since it was written; copy the model again")
+    return _parsed(folder / name, content)
+
+
+def space_of(described: dict[str, Any], n_components: int) -> Space:
+    """The space that a description is of, once it is of as many components as the tensors have: it may ask for 10¹²."""
+    size = math.prod(len(axis["labels"]) for axis in described["axes"])
+    if size != n_components:
+        raise SavedModelError(f"a space of the model has {size:.6g} components, its tensors {n_components}")
+    return Space.from_dict(described)
 
 
 @contextmanager
@@ -127,7 +151,10 @@ def require_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[tuple[
 
 
 def _migrated(description: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers, version 3 no trust."""
+    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers, version 3 no trust.
+
+    Up to version 4, spectra of classifiers had a least spread in the unit of the cube.
+    """
     if description["schema_version"] == 1:
         description = {
             **description,
@@ -141,6 +168,10 @@ def _migrated(description: dict[str, Any]) -> dict[str, Any]:
         description = {**description, "schema_version": 3, "kind": "surrogate"}
     if description["schema_version"] == 3:
         description = {**description, "schema_version": 4, "trust": None}
+    if description["schema_version"] == 4:
+        description = {**description, "schema_version": 5}
+        if isinstance(features := description.get("features"), dict):
+            description["features"] = {**features, "absolute_floor": True}
     if description.get("kind") not in KINDS:
         raise SavedModelError(f"expected a model of kind {' or '.join(KINDS)}, got {description.get('kind')!r}")
     return description
@@ -156,11 +187,37 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_description(file: Path) -> dict[str, Any]:
+def _described(folder: Path) -> dict[str, Any]:
+    """The description in a folder as that of the newest schema version."""
+    if not (folder / DESCRIPTION).is_file():
+        raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
+    if not (folder / WEIGHTS).is_file():
+        raise SavedModelError(f"{folder / WEIGHTS} is missing; copy the model again")
+    size, of_weights = ((folder / name).stat().st_size for name in (DESCRIPTION, WEIGHTS))
+    if size > _MOST_BYTES + _BYTES_A_BYTE * of_weights:
+        raise SavedModelError(f"{folder / DESCRIPTION} of {size} bytes is too long to describe {of_weights} of weights")
+    return _migrated(_read_description(folder / DESCRIPTION))
+
+
+def _parsed(file: Path, content: bytes) -> Any:
     try:
-        description = json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, an integer of thousands of digits
         raise SavedModelError(f"{file} is not JSON ({error}); it may be truncated, copy the model again") from error
+    level = [value]
+    for _ in range(_MOST_NESTED):
+        level = [part for whole in level if isinstance(whole, dict | list) for part in _parts(whole)]
+        if not level:
+            return value
+    raise SavedModelError(f"{file} is nested more than {_MOST_NESTED} deep; no model is described like that")
+
+
+def _parts(whole: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return whole.values() if isinstance(whole, dict) else whole
+
+
+def _read_description(file: Path) -> dict[str, Any]:
+    description = _parsed(file, file.read_bytes())
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise SavedModelError(f"{file} does not describe a gnvpro model")
     version = description.get("schema_version")
@@ -174,12 +231,15 @@ def _read_description(file: Path) -> dict[str, Any]:
 
 
 def _read_weights(file: Path, expected: Any) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise SavedModelError(f"{file} is missing; copy the model again")
-    content = file.read_bytes()
-    if sha256(content) != expected:
-        raise SavedModelError(f"{file} is truncated or was changed since it was written; copy the model again")
+    damaged = f"{file} is truncated or was changed since it was written; copy the model again"
     try:
+        with safetensors.safe_open(
+            file, "pt"
+        ):  # looks whether the file is as long as its header says, before it is read
+            pass
+        content = file.read_bytes()
+        if sha256(content) != expected:
+            raise SavedModelError(damaged)
         return safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        raise SavedModelError(f"{file} is not a safetensors file ({error})") from error
+        raise SavedModelError(f"{damaged} (it is no safetensors file: {error})") from error

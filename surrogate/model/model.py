@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor
 
+from gnvpro.surrogate.checks import contiguous
 from gnvpro.surrogate.formatting import listed, seconds
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.result import Result
-from gnvpro.surrogate.spaces import Space
+from gnvpro.surrogate.spaces import Array, Space
 
 Rows = list[tuple[str, str]]
+
+
+def tensor_of(array: Array) -> Tensor:
+    """The array as a tensor, which shares its memory where that is possible."""
+    return torch.from_numpy(contiguous(array))
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Derivatives are taken whatever the caller is in: `torch.no_grad` and `torch.inference_mode` are about his own."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 class Model(Result):
@@ -24,6 +41,10 @@ class Model(Result):
     observables: Space
     training: dict[str, Any]
     provenance: dict[str, Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what evaluations keep: it is made again where the copy is used, which may be another process."""
+        return {field.name: getattr(self, field.name) for field in fields(cast(Any, self))}
 
     @property
     def dtype(self) -> str:

@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.derivatives import directional
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
-from gnvpro.surrogate.model.model import Model, Rows
+from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
+from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
@@ -46,8 +49,8 @@ def training_range(training: Mapping[str, Any], margin: float = BOUNDS_MARGIN) -
     return lower - beyond, upper + beyond
 
 
-@dataclass(frozen=True, repr=False)
-class Surrogate(Model):
+@dataclass(frozen=True, eq=False, repr=False)
+class Surrogate(ComparedByValue, Model):
     """A separable network in the units of its data.
 
     observables = background + amplitude(y) W [F((y - shift) * scale; theta), P(y), 1],
@@ -144,6 +147,7 @@ class Surrogate(Model):
         errors = {"error, anomalous": self.errors_anomalous, "error": self.errors}
         return [
             *((what, listed(values, percent)) for what, values in errors.items() if values),
+            *output_error_rows(self.training),
             ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
         ]
 
@@ -172,8 +176,8 @@ class Surrogate(Model):
         y = self.parameters.rows(y)
         with torch.inference_mode():
             if len(y) <= _CHUNK:
-                return self._map(torch.from_numpy(y)).numpy()
-            return np.concatenate([self._map(torch.from_numpy(part)).numpy() for part in _chunks(y)])
+                return self._map(tensor_of(y)).numpy()
+            return np.concatenate([self._map(tensor_of(part)).numpy() for part in _chunks(y)])
 
     def inside(self, y: Array) -> NDArray[np.bool_]:
         """Which points lie in the parameter space and where training samples were: (n, n_in) -> (n,).
@@ -190,7 +194,7 @@ class Surrogate(Model):
         """What the last layer sees: features and polynomial terms (n, width + n_terms) at parameters (n, n_in)."""
         features, y = self._bound_features(torch.device("cpu")), self.parameters.rows(y)
         with torch.inference_mode():
-            return np.concatenate([features(torch.from_numpy(part)).numpy() for part in _chunks(y) or [y]])
+            return np.concatenate([features(tensor_of(part)).numpy() for part in _chunks(y) or [y]])
 
     def score(self, y: Array) -> Array:
         """How little points are like the training data: (n, n_in) -> (n,); 99 % of held-out samples are below 1.
@@ -229,13 +233,13 @@ class Surrogate(Model):
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
         at, along = self._pair(y, dy, self.parameters)
         if isinstance(y, Tensor):
-            return torch.func.jvp(self._map, (at,), (along,))[1]
-        # The gradient is linear in its weights, and its transpose is this: for one point a third of the time of
-        # `torch.func.jvp`, whose rules for some functions are in Python.
-        at = at.clone().requires_grad_()
-        weights = at.new_zeros((len(at), self.observables.size), requires_grad=True)
-        gradient = torch.autograd.grad(self._map(at), at, weights, create_graph=True)[0]
-        return torch.autograd.grad(gradient, weights, along)[0].numpy()
+            return directional(self._map, at, along)
+        # As `directional`: for one point a third of the time of what `torch.func` takes.
+        with differentiable():
+            at = at.clone().requires_grad_()
+            weights = at.new_zeros((len(at), self.observables.size), requires_grad=True)
+            gradient = torch.autograd.grad(self._map(at), at, weights, create_graph=True)[0]
+            return torch.autograd.grad(gradient, weights, along)[0].numpy()
 
     @overload
     def vjp(self, y: Array, dc: Array) -> Array: ...
@@ -253,12 +257,14 @@ class Surrogate(Model):
 
         Half the time of `torch.func.vjp` for one point, whose cost is that of calls.
         """
-        at = torch.from_numpy(self.parameters.rows(y)).clone().requires_grad_()
-        observables = self._map(at)
+        with differentiable():
+            at = tensor_of(self.parameters.rows(y)).clone().requires_grad_()
+            observables = self._map(at)
 
         def pull(dc: Array) -> Array:
-            seed = torch.from_numpy(np.ascontiguousarray(dc, float))
-            return torch.autograd.grad(observables, at, seed, retain_graph=True)[0].numpy()
+            with differentiable():
+                seed = tensor_of(np.asarray(dc, float))
+                return torch.autograd.grad(observables, at, seed, retain_graph=True)[0].numpy()
 
         return observables.detach().numpy(), pull
 
@@ -270,7 +276,7 @@ class Surrogate(Model):
     @staticmethod
     def _columns(values: Array | Tensor, space: Space) -> Tensor:
         if not isinstance(values, Tensor):
-            return torch.from_numpy(space.rows(values))
+            return tensor_of(space.rows(values))
         if values.ndim != 2 or values.shape[1] != space.size:
             raise UsageError(f"expected (n, {space.size}) values for {space.axes[0].name}, got {tuple(values.shape)}")
         return values
@@ -281,8 +287,7 @@ class Surrogate(Model):
 
     @cached_property
     def _on_cpu(self) -> Callable[[Tensor], Tensor]:
-        # Made by whichever call is first: made in inference mode, its tensors could never be differentiated through.
-        with torch.inference_mode(False):
+        with differentiable():  # whichever call is first: tensors made in inference mode could never be differentiated
             return self._on(torch.device("cpu"))
 
     def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -375,10 +380,11 @@ class Surrogate(Model):
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
         with model_folder.complaining_of(Path(path)):
+            n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"])
             model = cls(
-                network=network_of(description["network"], module),
-                parameters=Space.from_dict(description["parameters"]),
-                observables=Space.from_dict(description["observables"]),
+                network=network_of(description["network"], n_in, module),
+                parameters=model_folder.space_of(description["parameters"], n_in),
+                observables=model_folder.space_of(description["observables"], n_out),
                 polynomials=None if polynomials is None else PolynomialBasis.from_dict(polynomials),
                 amplitude=None if amplitude is None else Amplitude.from_dict(amplitude),
                 background=tensors["background"] if description["background"] else None,
@@ -407,11 +413,12 @@ class Surrogate(Model):
             **({} if self.background is None else {"background": ((n_out,), "float64")}),
         }
         model_folder.require_tensors({name: getattr(self, name) for name in expected}, expected)
-        if self.network.n_inputs != n_in or dtype not in ("float32", "float64"):
-            raise SavedModelError(f"the model's network has {self.network.n_inputs} inputs of {dtype}, its data {n_in}")
+        if dtype not in ("float32", "float64"):
+            raise SavedModelError(f"expected a network of float32 or float64, got {dtype!r}")
         for name in ("errors", "errors_anomalous", "provenance", "training"):
             if not isinstance(getattr(self, name), dict):
                 raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
+        output_error_rows(self.training)  # can be shown
         bounds = self.training.get("bounds")
         if bounds and not np.isfinite(self.parameters.rows([bounds["lower"], bounds["upper"]])).all():
             raise SavedModelError("the bounds of the model's training samples are not finite")

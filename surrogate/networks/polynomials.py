@@ -22,7 +22,7 @@ from torch import Tensor
 from gnvpro.surrogate.errors import UsageError
 
 # Far above any basis that samples can determine; a file that asks for more is not believed.
-MAX_TERMS = 20_000
+MAX_TERMS, MAX_PARAMETERS = 20_000, 100
 # Weighted degrees are sums of products: equal ones may differ in rounding.
 _ROUNDING = 1e-9
 
@@ -52,6 +52,8 @@ class PolynomialBasis:
 
     def __post_init__(self) -> None:
         sizes = [len(part) for part in (self.lower, self.upper, self.weights, self.powers)]
+        if sizes[0] > MAX_PARAMETERS:
+            raise UsageError(f"expected a polynomial basis of at most {MAX_PARAMETERS} parameters, got {sizes[0]}")
         if not sizes[0] or len(set(sizes)) > 1:
             raise UsageError(f"expected as many lower and upper bounds, weights and powers as parameters, got {sizes}")
         if not all(math.isfinite(b - a) and b > a for a, b in zip(self.lower, self.upper, strict=True)):
@@ -129,13 +131,13 @@ def _exponents(weights: tuple[float, ...], degree: float) -> NDArray[np.int64]:
     """Kept between bases: a search makes thousands that differ in their bounds only."""
     terms: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     for weight in weights:
+        degrees = [1 + int(min((degree - spent + _ROUNDING) / weight, MAX_TERMS)) for _, spent in terms]
+        # Counted before any is made: two parameters of degree 20,000 have 200 million.
+        if sum(degrees) > MAX_TERMS:
+            raise UsageError(f"a polynomial basis of degree {degree:g} has more than {MAX_TERMS} terms")
         terms = [
-            ((*row, k), spent + k * weight)
-            for row, spent in terms
-            for k in range(1 + min(int((degree - spent + _ROUNDING) / weight), MAX_TERMS))
+            ((*row, k), spent + k * weight) for (row, spent), n in zip(terms, degrees, strict=True) for k in range(n)
         ]
-        if len(terms) > MAX_TERMS:
-            raise UsageError(f"a polynomial basis of degree {degree} has more than {MAX_TERMS} terms")
     terms.sort(key=lambda term: (round(term[1], 6), term[0]))
     rows = np.array([row for row, _ in terms[1:]], dtype=np.int64).reshape(-1, len(weights))
     rows.flags.writeable = False

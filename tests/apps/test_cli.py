@@ -96,7 +96,10 @@ def test_train_says_how_much_the_polynomial_does_alone(gnvpro, data, tmp_path):
     assert "polynomial alone" not in gnvpro(*arguments, "--polynomial", "off").stdout
 
 
-def test_saved_settings_train_the_same_model_again(gnvpro, model, tmp_path):
+def test_saved_settings_train_the_same_model_again(gnvpro, data, model, tmp_path, monkeypatch):
+    """They name the data by the way from where the command ran, or by the name alone: not where this machine has them."""
+    assert json.loads((model / "settings.json").read_text())["data"] == data.name
+    monkeypatch.chdir(data.parent)
     assert gnvpro("train", "--config", model / "settings.json", "--out", tmp_path / "again").exit_code == 0
     y = np.array([[1.5, 0.5]])
     np.testing.assert_array_equal(

@@ -195,3 +195,14 @@ def test_a_file_that_is_nested_too_deep_is_refused(tmp_path):
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match="is not JSON"):
         settings.resolve(Options, {}, tmp_path / "deep.json")
+
+
+def test_what_is_written_of_settings_tells_nothing_of_the_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"a": tmp_path / "runs" / "m", "b": ("/else/where.mat:cube", "x/y", 3), "url": "http://host:1/m", "n": None}
+    assert settings.portable(given) == {
+        "a": "runs/m", "b": ["where.mat:cube", "x/y", 3], "url": "http://host:1/m", "n": None
+    }  # fmt: skip
+    options = SmoothingOptions(source=Path("/else/where.mat"))
+    assert settings.to_dict(options)["source"] == "where.mat"
+    assert settings.command_line("smooth", options) == "gnvpro smooth where.mat"

@@ -85,7 +85,7 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(tmp_path, mon
     (tmp_path / "file").write_text("")
     require_writable(tmp_path / "a" / "b" / "c")
     require_writable(tmp_path / "file")
-    with pytest.raises(NotADirectoryError, match="file is not a folder; choose another place"):
+    with pytest.raises(NotADirectoryError, match="file is a file; choose another place"):
         require_writable(tmp_path / "file" / "deep" / "out")
     with pytest.raises(FileExistsError, match="choose a new one inside it"):
         require_writable(Path("/"))

@@ -11,6 +11,8 @@ import numpy as np
 
 from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.folder import HISTORY
+from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
@@ -36,7 +38,7 @@ class _TrainedModel(Result):
     def save(self, path: str | Path, *, overwrite: bool = False, extra: dict[str, Any] | None = None) -> None:
         """Write the model folder, with the history of the run and `extra` documents beside the model."""
         history = [asdict(record) for record in self.history]
-        self.model.save(path, overwrite=overwrite, extra={"history.json": history, **(extra or {})})
+        self.model.save(path, overwrite=overwrite, extra={HISTORY: history, **(extra or {})})
 
     def _cost_rows(self) -> list[tuple[str, str]]:
         about = self.model.training
@@ -75,6 +77,7 @@ class Training(_TrainedModel):
         return [
             *([("error, anomalous", f"{anomalous} (of observables less background)")] if anomalous else []),
             ("error", listed(self.errors, percent)),
+            *output_error_rows(self.surrogate.training),
             *self._cost_rows(),
             *_polynomial_row(self.surrogate.training["choice"]),
             *trust_rows(self.surrogate.trust, self.surrogate.observables),

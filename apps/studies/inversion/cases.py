@@ -12,6 +12,7 @@ from gnvpro.apps.arguments import problem_of
 from gnvpro.apps.comparison.fresh_solves import FRESH
 from gnvpro.apps.inversion.posterior.observations import Noise, noise_of
 from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.settings import portable
 from gnvpro.apps.studies.data import solved_samples
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import registered_problem
@@ -32,7 +33,7 @@ _TRUTHS = FRESH + 2**20
 def samples_of(name: str, data: Path | None, n: int, report: Report) -> tuple[Samples, str]:
     """Samples of a registered problem, and where they are from: the data set, or `n` solves."""
     if data is not None:
-        return read_samples(data), str(data)
+        return read_samples(data), portable(data)
     return solved_samples(name, n, report), f"{n} solves of the problem {name}"
 
 
@@ -68,7 +69,7 @@ def truths(problem: Problem, n: int, seed: int) -> Array:
     return draw(problem.parameters, seed, _TRUTHS + np.arange(n, dtype=np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """Observables (n_out,) of known parameters (n_in,), exact by the model that makes the observations and with noise.
 

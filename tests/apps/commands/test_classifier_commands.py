@@ -73,7 +73,7 @@ def test_compare_judges_by_labels(scene, tmp_path):
         "comparison.json", "maps.png", "confusion.png"
     }  # fmt: skip
     assert json.loads((tmp_path / "deep" / "out" / "comparison.json").read_text()) == numbers
-    assert "is there already" in compared(scene, "--out", tmp_path / "deep" / "out").output
+    assert "exists already" in compared(scene, "--out", tmp_path / "deep" / "out").output
     assert "corn" in compared(scene).stdout
 
 

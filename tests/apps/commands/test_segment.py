@@ -58,7 +58,7 @@ def test_folder_holds_the_report_the_maps_and_the_model(made, corner):
     assert {item.name for item in (out / "blocks").iterdir()} == FILES - {"report.html", "segmentation.json", "blocks"}
     page = (out / "report.html").read_text()
     assert "http" not in page.replace("http://www.w3.org", "").replace("https://matplotlib.org", "")
-    assert f"gnvpro segment {corner} --labels {corner}:labels" in page
+    assert f"gnvpro segment {corner.name} --labels {corner.name}:labels" in page
     with np.load(corner) as stored:
         cube, labels = stored["cube"], stored["labels"]
     with xr.open_zarr(out / "probabilities.zarr", consolidated=False) as data:

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from gnvpro.surrogate.errors import SavedModelError
-from gnvpro.surrogate.model.folder import DESCRIPTION, WEIGHTS, canonical, sha256
+from gnvpro.surrogate.model.folder import DESCRIPTION, WEIGHTS, canonical, read_document, sha256
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests import MODELS
 
@@ -59,8 +59,8 @@ def signed(description):
     return json.dumps({**rest, "sha256": sha256(canonical(rest))})
 
 
-def works_or_is_refused(schema, description=None, weights=None):
-    """Load a copy with these contents; a model that comes out of it computes, or says in one error why not."""
+def loaded(schema, description=None, weights=None):
+    """The model in a copy with these contents."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
         shutil.copytree(FIXTURES / schema, folder)
@@ -69,10 +69,15 @@ def works_or_is_refused(schema, description=None, weights=None):
         if description is not None:
             content = description.encode() if isinstance(description, str) else description
             (folder / DESCRIPTION).write_bytes(content)
-        try:
-            model = Surrogate.load(folder)
-        except SavedModelError:
-            return "refused"
+        return Surrogate.load(folder)
+
+
+def works_or_is_refused(schema, description=None, weights=None):
+    """A model with these contents computes, or says in one error why not."""
+    try:
+        model = loaded(schema, description, weights)
+    except SavedModelError:
+        return "refused"
     n_in = model.parameters.size
     y = np.full((3, n_in), 0.5)
     assert model.evaluate(y).shape == (3, model.observables.size)
@@ -154,3 +159,70 @@ def test_any_tensor_in_signed_weights(schema, data):
 def test_weights_that_are_any_bytes(content):
     description = {**DESCRIPTIONS["schema-4"], "weights_sha256": sha256(content)}
     assert works_or_is_refused("schema-4", signed(description), content) == "refused"
+
+
+def axes(n, labels):
+    return [{"name": f"a{j}", "labels": labels, "unit": "1", "coordinates": []} for j in range(n)]
+
+
+def basis(*weights, degree):
+    n = len(weights)
+    return {"lower": [0.0] * n, "upper": [1.0] * n, "weights": weights, "degree": degree, "powers": [1.0] * n}
+
+
+DENSE, THOUSAND = {"kind": "dense", "n_inputs": 2}, list(map(str, range(1000)))
+IMPOSSIBLE = {
+    "a hundred thousand layers": ({"network": {**DENSE, "widths": [1] * 100_000}}, "at most 1000 layers"),
+    "a network of many inputs": ({"network": {"kind": "none", "n_inputs": 10**12}}, "1000000000000 inputs, its data 2"),
+    "half a layer": ({"network": {**DENSE, "widths": [4.0]}}, "integers as sizes"),
+    "many members": ({"network": {"kind": "concatenated", "members": [{**DENSE, "widths": [1]}] * 5000}}, "1000 members"),
+    "many steps": (
+        {"network": {"kind": "residual", "n_inputs": 2, "width": 4, "steps": 10**9, "final_time": 1.0}},
+        "at most 1000 layers or steps",
+    ),
+    "a width of many digits": ({"network": {**DENSE, "widths": [10**4000]}}, "of shape|digits"),
+    "billions of outputs": ({"observables": {"axes": axes(3, THOUSAND)}}, "1e\\+09 components, its tensors 3"),
+    "outputs beyond 64 bits": ({"observables": {"axes": axes(22, THOUSAND)}}, "1e\\+66 components"),
+    "many axes": (
+        {"parameters": {"axes": [*axes(1, ["x", "y"]), *axes(40, ["z"])], "units": ["1"], "lower": None, "upper": None,
+         "constraint": "box", "law": "unknown"}},
+        "at most 32 axes",
+    ),
+    "millions of terms": ({"polynomials": basis(1.0, 1.0, degree=19_999.0)}, "more than 20000 terms"),
+    "a term that is too small": ({"polynomials": basis(1e-320, 1.0, degree=1e300)}, "more than 20000 terms"),
+    "polynomials of many parameters": ({"polynomials": basis(*[1.0] * 50_000, degree=0.5)}, "at most 100 parameters"),
+    "deep": ({"training": {"a": json.loads("[" * 200 + "]" * 200)}}, "nested more than 100 deep"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_what_is_impossible_is_refused_before_anything_is_made(what):
+    changes, message = IMPOSSIBLE[what]
+    assert TENSORS["schema-4"]["input_shift"].shape == (2,)
+    assert TENSORS["schema-4"]["weights"].shape[0] == 3
+    with pytest.raises(SavedModelError, match=message):
+        loaded("schema-4", signed({**DESCRIPTIONS["schema-4"], **changes}))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"schema_version": ' + "9" * 5000 + "}", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[" * 900 + "]" * 900, "nested more than 100 deep"),
+        (" " * (1 << 25), "too long to describe"),
+    ],
+)
+def test_documents_that_are_no_description(content, message):
+    with pytest.raises(SavedModelError, match=message):
+        loaded("schema-4", content)
+
+
+def test_documents_beside_a_model_have_sums_too(tmp_path):
+    model = loaded("schema-4")
+    model.save(tmp_path / "model", extra={"history.json": [{"stage": ""}]})
+    assert read_document(tmp_path / "model", "history.json") == [{"stage": ""}]
+    assert read_document(tmp_path / "model", "settings.json") is None
+    (tmp_path / "model" / "history.json").write_text('[{"stage": " "}]')
+    with pytest.raises(SavedModelError, match=r"history\.json was changed since"):
+        read_document(tmp_path / "model", "history.json")
