@@ -1,5 +1,6 @@
 """Runs that are killed at random moments, again and again, and resumed: the bits of an undisturbed one, nothing lost."""
 
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -19,7 +20,7 @@ from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.append import append
 from gnvpro.pde_data.storage.dataset import describe, read_samples
 from tests.pde_data.generation.test_run import assert_same_bits
-from tests.pde_data.storage.test_append import names_of
+from tests.pde_data.storage.test_append import names_of, without_locks
 from tests.pde_data.toy import Decay, Fragile
 
 N = 42
@@ -221,6 +222,28 @@ def test_ten_processes_append_by_several_names(repeats, fault_figures, tmp_path,
     assert sorted(map(tuple, stored)) == sorted(map(tuple, GIVEN[rows])) == sorted(map(tuple, GIVEN[: n * each]))
     assert describe(out)["damaged"] == []
     fault_figures("10 processes that append", reported=len(rows), there=len(stored), lost=len(rows) - len(stored))
+
+
+def generating_without_locks(problem, out):
+    fcntl.flock = without_locks
+    generate(problem, out, N, 5)
+
+
+@pytest.mark.parametrize("problem", [Slow(), SlowBlocks()], ids=["rows", "blocks"])
+def test_three_runs_at_once_without_locks(problem, repeats, fault_figures, tmp_path):
+    generate(problem, tmp_path / "undisturbed.zarr", N, 5)
+    for i in range(repeats(1, 20)):
+        out = tmp_path / str(i) / "d.zarr"
+        out.parent.mkdir()
+        runs = [processes().Process(target=generating_without_locks, args=(problem, out)) for _ in range(3)]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+            assert run.exitcode == 0
+        assert_same_bits(out, tmp_path / "undisturbed.zarr")
+        assert [left.name for left in out.parent.iterdir()] == ["d.zarr"]
+    fault_figures(f"3 runs at once without locks, {type(problem).__name__}", tried=i + 1, same_bits=i + 1)
 
 
 def in_folder(folder, target, *arguments):
