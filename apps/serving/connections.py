@@ -7,8 +7,8 @@ server has waited for longest is let go.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from aiohttp import web
@@ -68,17 +68,15 @@ class Connections:
         """One less."""
         self._at_work.pop(transport, None)
 
-    @contextmanager
-    def at_work(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
-        """While its request, which has arrived, is being answered."""
+    def begin(self, transport: asyncio.BaseTransport | None) -> None:
+        """Its request has arrived, and is being answered."""
         if transport in self._at_work:
             self._at_work[transport] = True
-        try:
-            yield
-        finally:
-            if transport in self._at_work:
-                del self._at_work[transport]  # to the end of the order
-                self._at_work[transport] = False
+
+    def end(self, transport: asyncio.BaseTransport | None) -> None:
+        """It has been: the connection goes to the end of the order."""
+        if self._at_work.pop(transport, None) is not None:
+            self._at_work[transport] = False
 
 
 class Connection(web.RequestHandler):

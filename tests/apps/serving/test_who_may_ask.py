@@ -176,9 +176,10 @@ def test_the_connection_that_did_nothing_for_longest_is_closed():
     first, second, third = Line(), Line(), Line()
     connections.opened(first)
     connections.opened(second)
-    with connections.at_work(first):
-        connections.opened(third)
-        assert [each.ended for each in (first, second, third)] == [False, True, False]
+    connections.begin(first)
+    connections.opened(third)
+    assert [each.ended for each in (first, second, third)] == [False, True, False]
+    connections.end(first)
     connections.closed(third)
     connections.closed(third)
     connections.opened(Line())
