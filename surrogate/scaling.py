@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.polynomials import Amplitude
 from gnvpro.surrogate.rounding import spread_or_one
 from gnvpro.surrogate.spaces import Array
 
 
-@dataclass(frozen=True)
-class Scaling:
+@dataclass(frozen=True, eq=False)
+class Scaling(ComparedByValue):
     """Network inputs (y - input_shift) * input_scale, network targets (c - background) / (amplitude(y) output_scale).
 
     One number scales all observables: scaling each by its own spread would change what a relative error means. The

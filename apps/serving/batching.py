@@ -25,7 +25,7 @@ class QueueFull(Exception):
 type Rows = Array | Sequence[Array | BaseException]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     operation: str
     rows: tuple[Array, ...]

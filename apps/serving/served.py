@@ -25,7 +25,7 @@ TRUST = "trust"
 _WARM_ROWS, _MOST_SECONDS = 64, 0.02
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bounds:
     """Where a model answers, the same points as `Surrogate.inside` has; made once, as every request is checked.
 

@@ -12,6 +12,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from gnvpro.surrogate.extras import import_h5py
+
 _HOW_TO_INSTALL = (
     'FEniCSx is needed to solve this PDE and is not installed: on Linux x86-64 use pip install "gnvpro[pde]", '
     "elsewhere conda-forge's fenics-dolfinx (conda install -c conda-forge fenics-dolfinx)"
@@ -69,9 +71,8 @@ def fenicsx() -> FEniCSx:
     # PETSc turns SIGTERM into MPI_Abort, which takes a worker's whole pool down with it.
     os.environ.setdefault("PETSC_OPTIONS", "-no_signal_handler")
     keep_mpi_to_itself()
-    # Both bring an HDF5 library: with dolfinx's loaded first, h5py finds that one and can read nothing.
     with suppress(ImportError):
-        import_module("h5py")
+        import_h5py()
     with suppress(ModuleNotFoundError):  # conda-forge's package has no such module
         import_module("dolfinx_solver")  # the pip wheel's libraries, which must be loaded before dolfinx
     try:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.spectral_steps import SpectralSteps
 from gnvpro.surrogate.rounding import varies
@@ -26,8 +27,8 @@ FLAT = 64 * float(np.finfo(np.float64).eps)
 _ROUNDING_OF_NORMALISED = 1e-9
 
 
-@dataclass(frozen=True)
-class SpectralFeatures:
+@dataclass(frozen=True, eq=False)
+class SpectralFeatures(ComparedByValue):
     """A differentiable map of raw spectra (n, n_bands) to features (n, n_features), both float64.
 
     Attributes

@@ -89,7 +89,7 @@ def _refusing(handler: Handler) -> Handler:
     return answered
 
 
-@dataclass
+@dataclass(eq=False)
 class _Page:
     models: Mapping[str, ForwardModel]
     pde: Mapping[str, ForwardModel]

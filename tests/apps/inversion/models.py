@@ -60,7 +60,7 @@ class Backwards(Analytic):
         return self.evaluate(y), lambda dc: self._pull(y, dc)
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """The machine goes down."""
 
 
