@@ -162,7 +162,7 @@ def _remade(origin: dict[str, Any], factory: str | None) -> Problem:
         )
     try:
         return load_problem(factory, options) if factory else registered_problem(name, options)
-    except ValueError as error:
+    except UsageError as error:
         with_options = f", with the options its data were made with ({', '.join(options)})" if options else ""
         raise UsageError(f"problem {factory or name!r} cannot be made again{with_options}: {error}") from None
 

@@ -35,7 +35,7 @@ DATA, MODEL, KRYLOV_MODEL = "data.zarr", "model", "model-krylov"
 REPORT, SUMMARY, PICTURE, COMPARED = "report.html", "summary.json", "overview.png", "fresh-samples.npz"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Demo(Result):
     """A demo's folder, its comparison with fresh solves, and what stands in its `summary.json`."""
 

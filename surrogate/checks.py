@@ -64,3 +64,8 @@ def path_of(value: Any, what: str = "a path") -> Path:
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"expected {what} as text or Path, got {value!r}")
     return Path(os.path.expanduser(value))  # that of pathlib raises where there is no such user
+
+
+def contiguous(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The array itself, or a copy where it is reversed, strided or read-only, which torch does not take."""
+    return array if array.flags.carray else array.copy()

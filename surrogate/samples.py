@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.checks import contiguous, integer
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.spaces import Array, Space, contiguous
+from gnvpro.surrogate.spaces import Array, Space
 
 
-@dataclass(frozen=True)
-class Samples:
+@dataclass(frozen=True, eq=False)
+class Samples(ComparedByValue):
     """Parameters (n, n_in) with their observables (n, n_out), all finite.
 
     Attributes

@@ -48,7 +48,7 @@ _PINES_CLASSES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A cube of spectra and what is known of its pixels.
 

@@ -22,7 +22,7 @@ from gnvpro.surrogate.writing import require_writable, whole_file
 FORMATS = (".npz", ".csv")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reliability:
     """How far the predictions of a surrogate with error bands can be trusted, point by point.
 
@@ -47,7 +47,7 @@ class Reliability:
     failed: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Predictions(Result):
     """Observables at parameters.
 

@@ -23,6 +23,7 @@ from gnvpro.pde_data.storage.provenance import GIVEN
 from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
@@ -58,7 +59,10 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             committed = metadata.is_own(path) and metadata.has_copies(path)
             opened = xr.open_zarr(path, decode_times=False, consolidated=committed, chunks=None)
         elif path.suffix.lower() in _NETCDF:
-            opened = xr.open_dataset(path, engine=_engine(path), decode_times=False)
+            engine = _engine(path)
+            if engine == "h5netcdf":
+                import_h5py()
+            opened = xr.open_dataset(path, engine=engine, decode_times=False)
         else:
             raise UsageError("it is neither a zarr folder nor a .nc file (samples may also be .npz, .mat or .csv)")
         if not metadata.is_own(path):  # our own may hold few of its samples yet, and has checksums of its metadata

@@ -34,7 +34,7 @@ ClassCurvature = Literal["schur", "paper"]
 _TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassSolution:
     """W(theta) and derivatives through it, see `gnvpro.surrogate.elimination.protocol.Solution`.
 

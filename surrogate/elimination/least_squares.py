@@ -29,7 +29,7 @@ GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 _RANK_TOLERANCE = 1e-13
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LeastSquaresSolution:
     """W(theta) and derivatives through it, see `gnvpro.surrogate.elimination.protocol.Solution`.
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.derivatives import directional
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
@@ -27,8 +29,8 @@ _CHUNK = 4096
 _TENSORS = ("theta", "weights")
 
 
-@dataclass(frozen=True, repr=False)
-class Classifier(Model):
+@dataclass(frozen=True, eq=False, repr=False)
+class Classifier(ComparedByValue, Model):
     """softmax(W [F(features(y); theta), 1]).
 
     Attributes
@@ -99,7 +101,7 @@ class Classifier(Model):
         at, along = (tensor_of(self.parameters.rows(values)) for values in (y, dy))
         _require_pairs(at, along)
         with differentiable():
-            return torch.func.jvp(self._map, (at,), (along,))[1].detach().numpy()
+            return directional(self._map, at, along).detach().numpy()
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, probabilities>, row by row: (n, n_bands), (n, K) -> (n, n_bands)."""

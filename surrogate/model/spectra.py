@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.spectral_steps import SpectralSteps
 from gnvpro.surrogate.rounding import varies
@@ -26,8 +27,8 @@ FLAT = 64 * float(np.finfo(np.float64).eps)
 _ROUNDING_OF_NORMALISED = 1e-9
 
 
-@dataclass(frozen=True)
-class SpectralFeatures:
+@dataclass(frozen=True, eq=False)
+class SpectralFeatures(ComparedByValue):
     """A differentiable map of raw spectra (n, n_bands) to features (n, n_features), both float64.
 
     Attributes
@@ -79,7 +80,7 @@ class SpectralFeatures:
     def fitted(self, spectra: Array) -> SpectralFeatures:
         """These features with shift and scale of the training spectra (n, n_bands).
 
-        A band that does not vary is only shifted.
+        A band that does not vary is shifted, and scaled by its own size.
 
         Raises
         ------
@@ -99,7 +100,9 @@ class SpectralFeatures:
         is_constant = ~varies(raw)
         if self.per_pixel:
             is_constant[: self.n_bands] |= (spread <= _ROUNDING_OF_NORMALISED * np.abs(raw).max(0))[: self.n_bands]
-        spread = np.where(is_constant, 1.0, spread)
+        size = np.abs(raw).max(0)
+        size[self.n_bands :] = 1.0  # logarithms have no unit
+        spread = np.where(is_constant, np.where(size > 0, size, 1.0), spread)
         left = np.arange(self.n_features) < (0 if self.per_band else self.n_bands)
         return replace(self, shift=np.where(left, 0.0, centre), scale=np.where(left, 1.0, 1 / spread))
 

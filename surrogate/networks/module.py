@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp, vjp
+from torch.func import vjp
 
+from gnvpro.surrogate.derivatives import directional
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.module_layers import ModuleLayers
 from gnvpro.surrogate.networks.protocol import Layer
@@ -112,7 +113,7 @@ class ModuleLinearization:
 
     def jvp(self, direction: Tensor) -> Tensor:
         """Change of the features along a direction."""
-        return jvp(self._map, (self._theta,), (direction,))[1]
+        return directional(self._map, self._theta, direction)
 
     def vjp(self, seed: Tensor) -> Tensor:
         """Gradient of <seed, features> by theta."""

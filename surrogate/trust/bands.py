@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -88,8 +89,8 @@ class Coverage:
     simultaneous: float
 
 
-@dataclass(frozen=True)
-class Bands:
+@dataclass(frozen=True, eq=False)
+class Bands(ComparedByValue):
     """Half widths of error bands in the units of the observables, at the levels that are stored.
 
     Attributes

@@ -78,7 +78,7 @@ def _is_refresh(iteration: int) -> bool:
     return iteration in (0, 20) or iteration % 50 == 10
 
 
-@dataclass
+@dataclass(eq=False)
 class Pairs:
     """The last steps s, gradient changes y and H_0 y, with their small Gram matrices on the host.
 
@@ -145,7 +145,7 @@ def _host(values: Tensor) -> np.ndarray:
     return np.asarray(values.tolist(), dtype=float)
 
 
-@dataclass
+@dataclass(eq=False)
 class _State:
     iteration: int = 0
     stopping: StoppingTest = field(default_factory=StoppingTest)

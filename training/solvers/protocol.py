@@ -34,7 +34,7 @@ class Status(StrEnum):
     interrupted = "interrupted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One iteration: where it ended, how far it was allowed or went, and whether it was accepted.
 

@@ -86,7 +86,7 @@ class TrustRegionKrylov:
         return Model.of(basis, float(torch.linalg.vector_norm(downhill)), metric)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """The quadratic model in the eigenbasis of T: eigenvalues, -g in it, and the way back to theta."""
 
@@ -163,7 +163,7 @@ def lanczos(operator: Callable[[Tensor], Tensor], start: Tensor, size: int, tole
     return KrylovBasis(vectors[:k], np.diag(diagonal[:k]) + np.diag(beside[: k - 1], 1) + np.diag(beside[: k - 1], -1))
 
 
-@dataclass
+@dataclass(eq=False)
 class _State:
     """`model` is that of the point where the last step was refused."""
 

@@ -26,7 +26,7 @@ _PLUS = re.compile(r"(?<![0-9.][eE])\+")
 _NOISE = "expected noise such as 2%, 0.001, 2%+0.001 (relative and absolute, added) or a .npy or .csv file"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noise:
     """Normal noise of m observations, of mean zero.
 
