@@ -57,7 +57,7 @@ def column_names(table: Any) -> list[str] | None:
 
 def listed(names: Any) -> str:
     """Names as a message tells them."""
-    return shortened(", ".join(map(str, names)) or "none")
+    return shortened(" ".join(", ".join(map(str, names)).split()) or "none")
 
 
 def shortened(value: Any) -> str:

@@ -24,17 +24,13 @@ Array = NDArray[np.float64]
 SIMPLEX_TOLERANCE = 1e-5
 # Integers in a file may be longer than any float; infinity is not meant: a bound may be that.
 _LARGEST = sys.float_info.max
+_ROUNDING = 8 * sys.float_info.epsilon  # as `rounding.varies` has it, of the bounds
 
 # As many as arrays may have.
 _MOST_AXES = 32
 
 Constraint = Literal["box", "simplex"]
 Law = Literal["uniform", "normalised_uniform", "unknown"]
-
-
-def contiguous(array: Array) -> Array:
-    """The array itself, or a copy where it is reversed, strided or read-only, which torch does not take."""
-    return array if array.flags.carray else array.copy()
 
 
 @dataclass(frozen=True)
@@ -176,6 +172,13 @@ class Space:
     def upper_bounds(self) -> Array:
         """(size,); inf where there is none."""
         return np.full(self.size, np.inf) if self.upper is None else np.asarray(self.upper, float)
+
+    @cached_property
+    def fixed(self) -> NDArray[np.bool_]:
+        """Which components (size,) have one value: their bounds meet, up to rounding of the bounds themselves."""
+        lower, upper = self.lower_bounds, self.upper_bounds
+        size = np.maximum(np.abs(lower), np.abs(upper))
+        return np.isfinite(size) & (upper - lower <= _ROUNDING * size)
 
     def in_words(self) -> str:
         """Its axes, as in `31 times × 4 sensors`."""

@@ -16,7 +16,7 @@ MOST_PARAMETERS = 5
 _SOLVES, _EVALUATIONS = 9, 101
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """Observables along a line through the middle of the parameter space.
 

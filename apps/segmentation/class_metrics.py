@@ -13,7 +13,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassMetrics:
     """Counts of true (rows) against predicted classes (columns), and what follows from them."""
 

@@ -24,7 +24,7 @@ from gnvpro.surrogate.result import Result
 NUMBERS, MAPS, CONFUSION = "comparison.json", "maps.png", "confusion.png"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class LabelComparison(Result):
     """A classifier at the pixels of a labelled scene whose classes are numbered as the classifier's."""
 

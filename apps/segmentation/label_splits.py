@@ -24,7 +24,7 @@ BLOCK = 9
 ASSIGNMENTS = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PixelSplit:
     """Disjoint sets of flat pixel indices, ascending, and what the user should know about them."""
 

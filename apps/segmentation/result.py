@@ -25,7 +25,7 @@ SETS = ("train", "validation", "test")
 JUDGED_ON = "validation"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainedSplit:
     """A scene classified after training on one of its splits."""
 
@@ -91,7 +91,7 @@ class TrainedSplit:
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Segmentation(Result):
     """A scene classified after training on each of its splits; of the first are model, map and numbers.
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -24,8 +24,8 @@ class RequestLog:
     A log that cannot be written, because its reader is gone, does not stop the server.
     """
 
-    def __init__(self, level: Level = "requests", stream: BinaryIO | None = None):
-        self._level, self._stream = level, stream or sys.stderr.buffer
+    def __init__(self, level: Level = "requests"):
+        self._level, self._stream = level, sys.stderr
 
     def event(self, event: str, **fields: object) -> None:
         """Something about the server itself."""
@@ -53,7 +53,10 @@ class RequestLog:
         except TypeError:  # text that is no UTF-8
             line = json.dumps(fields).encode() + b"\n"
         try:
-            self._stream.write(line)
+            if (buffer := getattr(self._stream, "buffer", None)) is None:  # a notebook has none
+                self._stream.write(line.decode())
+            else:
+                buffer.write(line)
             self._stream.flush()
         except (OSError, ValueError):
             pass

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage.integrity import read_sound
 from gnvpro.pde_data.storage.schema import count_by_status
 from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.result import Result
@@ -71,6 +72,12 @@ class Generation(Result):
     def already_complete(self) -> bool:
         """Whether nothing was left to solve."""
         return self.n_solved_now == 0
+
+    @property
+    def first_failure(self) -> str:
+        """What was said of the first failed sample of which anything was said, in one line."""
+        said = (str(message) for message in read_sound(self.path, "failure", "") if message)
+        return next(said, "").partition("\n")[0]
 
     @property
     def estimated_error(self) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
 from gnvpro.surrogate.errors import UsageError
@@ -72,6 +73,7 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
 
     Raises UsageError: no `parameters`, `observables` (both a `Space`) or `evaluate`.
     """
+    keep_mpi_to_itself()  # in processes that get a copy of the model
     if factory is None and isinstance(model, type):
         raise UsageError(f"expected a problem, got a class; create it: {model.__name__}()")
     made_by = factory or f"{type(model).__module__}:{type(model).__qualname__}"
@@ -155,6 +157,7 @@ def _factory(path: str) -> Callable[..., Any]:
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise UsageError(f"expected package.module:factory, got {path!r}")
+    keep_mpi_to_itself()  # the module may import FEniCSx
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

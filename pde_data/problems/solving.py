@@ -139,19 +139,25 @@ def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
 
 
 def message_of(error: BaseException) -> str:
-    """Type and text of an exception, as they can be stored."""
+    """Type and text of an exception, as they can be stored; of a UsageError, which is a sentence, the text."""
     try:
         text = str(error)
     except Exception:  # an exception of the user's, whose text cannot be made
         text = "its text cannot be made"
-    message = f"{type(error).__name__}: {text}".encode(errors="replace").decode()
+    kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+    message = f"{kind}{text}".encode(errors="replace").decode()
     return message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + " …"
 
 
-def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, ...], size: int) -> Array:
+def derivative_block(
+    derivative: Callable[..., Array],
+    arguments: tuple[Array, ...],
+    size: int,
+    failed: Callable[[str], object] = lambda reason: None,
+) -> Array:
     """`jvp` or `vjp` of a problem, (n, size), so that a bad sample costs one sample.
 
-    All rows at once; where that raises or gives another shape, each alone, NaN for those that fail.
+    All rows at once; where that raises or gives another shape, each alone, NaN for those that fail; `failed` is told why.
 
     Raises ImportError, NotImplementedError: a missing library, or no such derivative: no sample is at fault.
     """
@@ -159,11 +165,14 @@ def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, .
         return checked(on_copies(derivative)(*arguments), "derivatives", (len(arguments[0]), size))
     except (ImportError, NotImplementedError):
         raise
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as error:
         if len(arguments[0]) == 1:
+            failed(message_of(error))
             return np.full((1, size), np.nan)
     rows = zip(*arguments, strict=True)
-    return np.concatenate([derivative_block(derivative, tuple(part[None] for part in row), size) for row in rows])
+    return np.concatenate(
+        [derivative_block(derivative, tuple(part[None] for part in row), size, failed) for row in rows]
+    )
 
 
 def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import metadata
-from gnvpro.pde_data.storage.files import read_pairs, require_plausible
+from gnvpro.pde_data.storage.files import read_pairs, read_table, require_plausible
 from gnvpro.pde_data.storage.provenance import GIVEN
 from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.names import listed
+from gnvpro.surrogate.extras import import_h5py
+from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
@@ -58,7 +59,10 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             committed = metadata.is_own(path) and metadata.has_copies(path)
             opened = xr.open_zarr(path, decode_times=False, consolidated=committed, chunks=None)
         elif path.suffix.lower() in _NETCDF:
-            opened = xr.open_dataset(path, engine=_engine(path), decode_times=False)
+            engine = _engine(path)
+            if engine == "h5netcdf":
+                import_h5py()
+            opened = xr.open_dataset(path, engine=engine, decode_times=False)
         else:
             raise UsageError("it is neither a zarr folder nor a .nc file (samples may also be .npz, .mat or .csv)")
         if not metadata.is_own(path):  # our own may hold few of its samples yet, and has checksums of its metadata
@@ -66,8 +70,9 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             for name, variable in opened.variables.items():
                 require_plausible(str(name), variable.nbytes, stored)
     except (OSError, ValueError, *MALFORMED) as error:
-        remedy = "; samples are a zarr folder, .nc, .npz or .mat" if "No group found" in str(error) else ""
-        raise UsageError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
+        said = " ".join(str(error).split())
+        remedy = "; samples are a zarr folder, .nc, .npz or .mat" if "No group found" in said else ""
+        raise UsageError(f"{path} cannot be opened as a data set: {said}{remedy}") from error
     _require_variables(opened, path)
     if "failure" in opened:
         # zarr's texts cannot be masked (`data.where`), objects can; damaged ones are told by whoever reads them.
@@ -89,9 +94,13 @@ def _engine(path: Path) -> str:
 
 
 def read_samples(
-    source: str | os.PathLike[str] | xr.Dataset, transpose: bool = False, *, allow_partial: bool = False
+    source: str | os.PathLike[str] | xr.Dataset,
+    transpose: bool = False,
+    *,
+    allow_partial: bool = False,
+    parameters: Sequence[str] | None = None,
 ) -> Samples:
-    """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file, or of an xarray Dataset.
+    """The solved samples of a zarr folder, `.nc`, `.mat`, `.npz` or `.csv` file, or of an xarray Dataset.
 
     Samples whose solve failed are left out and counted in `n_failed`.
 
@@ -104,6 +113,8 @@ def read_samples(
         Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
     allow_partial
         Take what is there of a data set that is not finished.
+    parameters
+        Names of those columns of a `.csv` that are parameters; all others are observables.
 
     Raises UsageError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
     no solved sample; numbers that are not finite.
@@ -111,8 +122,9 @@ def read_samples(
     if isinstance(source, str | os.PathLike):
         where, file = _existing(source), {"file": Path(source).name}
         if where.suffix.lower() in _BARE and where.is_file():
-            provenance = {**file, "sha256": hashlib.sha256(where.read_bytes()).hexdigest()}
-            return _without_metadata(*read_pairs(where, transpose), provenance)
+            return _without_metadata(*read_pairs(where, transpose), _origin(where))
+        if where.suffix.lower() == ".csv":
+            return _table_samples(where, parameters)
         if transpose:
             raise UsageError(f"{where}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
         with open_dataset(where) as dataset, _naming_damage(where):
@@ -136,8 +148,8 @@ def read_samples(
     ok = status == SolveStatus.OK
     if not ok.any():
         raise UsageError(f"{where}: none of its {len(status)} samples is solved; `describe` lists the reasons")
-    parameters, observables = contents.parameters[ok], contents.observables[ok]
-    finite = np.isfinite(parameters).all() and np.isfinite(observables).all()
+    y, c = contents.parameters[ok], contents.observables[ok]
+    finite = np.isfinite(y).all() and np.isfinite(c).all()
     if isinstance(where, Path) and _is_own(where, attributes):
         from gnvpro.pde_data.storage import integrity  # zarr: not needed for .mat and .npz
 
@@ -147,16 +159,39 @@ def read_samples(
             integrity.raise_damage(where, integrity.damaged_constants(where))
     n_failed = int((status > SolveStatus.OK).sum())
     if "parameter_space" not in attributes:
-        return _without_metadata(parameters, observables, file, n_failed, contents.axes)
+        return _without_metadata(y, c, file, n_failed, contents.axes)
     spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
     return Samples(
-        parameters,
-        observables,
+        y,
+        c,
         *spaces,
         provenance={**file, **attributes},
         n_failed=n_failed,
         background=contents.background,
     )
+
+
+def _table_samples(path: Path, parameters: Sequence[str] | None) -> Samples:
+    """Samples of a `.csv`, the others of whose columns are observables."""
+    table = read_table(path)
+    if not parameters or not table.header or "" in table.header:
+        expected = "a header that names every column" if parameters else "names of the columns that are parameters"
+        raise UsageError(f"{path}: expected {expected} (parameters: a,b,c), got columns {listed(table.header)}")
+    places = find_names(parameters, table.header, str(path))
+    others = [j for j in range(len(table.header)) if j not in places]
+    find_names(table.header, table.header, str(path))  # none of them twice
+    if None in places or not others:
+        lacking = "observables beside them" if None not in places else listed(parameters)
+        raise UsageError(f"{path}: expected columns {lacking}, got {listed(table.header)}")
+    chosen = [place for place in places if place is not None]
+    y, c = table.numbers(chosen), table.numbers(others)
+    y_space = Space.observed(y, "parameter", [table.header[j] for j in chosen])
+    c_space = Space.observed(c, "observable", [table.header[j] for j in others])
+    return Samples(y, c, y_space, c_space, provenance=_origin(path))
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:

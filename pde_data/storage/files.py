@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.storage.matlab import read_mat5
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.names import find_names, listed, shortened
 from gnvpro.surrogate.spaces import Array
 
@@ -117,7 +118,7 @@ def _load_mat4(path: Path) -> dict[str, NDArray[Any]]:
 
 def _load_mat73(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        import h5py
+        h5py = import_h5py()
     except ImportError as error:
         raise ImportError(
             f"h5py is not installed ({path} is a MATLAB v7.3 file); save it in MATLAB with save(..., '-v7'), or "

@@ -10,10 +10,11 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.checks import contiguous
 from gnvpro.surrogate.formatting import listed, seconds
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.result import Result
-from gnvpro.surrogate.spaces import Array, Space, contiguous
+from gnvpro.surrogate.spaces import Array, Space
 
 Rows = list[tuple[str, str]]
 

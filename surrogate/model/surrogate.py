@@ -366,7 +366,7 @@ class Surrogate(ComparedByValue, Model):
             tensors |= self.trust.tensors()
         if self.background is not None:
             tensors["background"] = self.background.contiguous()
-        model_folder.write(Path(path), description, tensors, extra or {})
+        model_folder.write(path_of(path), description, tensors, extra or {})
 
     @classmethod
     def load(cls, path: str | Path, module: nn.Module | None = None) -> Surrogate:
@@ -386,7 +386,7 @@ class Surrogate(ComparedByValue, Model):
         """
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
-        with model_folder.complaining_of(Path(path)):
+        with model_folder.complaining_of(path_of(path)):
             n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"])
             model = cls(
                 network=network_of(description["network"], n_in, module),

@@ -135,7 +135,7 @@ def outside(model: ForwardModel, y: Array) -> list[str]:
     return shortened_list(violations or ["by the model's own rule"], _NAMED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Band:
     """Ends of an error band, each (1, n_out), and what it promises in a few words."""
 

@@ -24,7 +24,7 @@ LEVEL = 0.95
 _BINS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Of the posteriors of several truths.
 

@@ -69,7 +69,7 @@ def truths(problem: Problem, n: int, seed: int) -> Array:
     return draw(problem.parameters, seed, _TRUTHS + np.arange(n, dtype=np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """Observables (n_out,) of known parameters (n_in,), exact by the model that makes the observations and with noise.
 

@@ -25,7 +25,7 @@ from gnvpro.surrogate.spaces import Array, Space
 _LEADING = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Informed:
     """Directions in units of the prior, from the best informed; on a simplex k = n_in - 1 of them, else n_in.
 

@@ -70,7 +70,7 @@ class Settings:
     points: int = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inverted:
     """One posterior: its draws, the directions that are informed by both models, and JSON-able numbers."""
 

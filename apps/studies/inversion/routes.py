@@ -52,7 +52,7 @@ class Lengths:
     cheap_tune: int = 150
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Routes:
     """Chains by route, those of the random walk being the reference; `adequacy` of the good and the poor surrogate."""
 

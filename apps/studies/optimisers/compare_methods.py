@@ -33,7 +33,7 @@ class Reach(NamedTuple):
     seconds: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MethodComparison:
     """All trials of all methods, and what follows from them."""
 

@@ -51,7 +51,7 @@ def first_reach(target: float, position: Array, values: Array) -> float:
     return float(position[reached[0]]) if len(reached) else math.inf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Band:
     """Median, smallest and largest over seeds, at some positions."""
 

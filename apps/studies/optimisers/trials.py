@@ -73,7 +73,7 @@ class Curve(NamedTuple):
     error: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
     """One training of one method."""
 
