@@ -32,7 +32,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy, reduced_least_squares
-from gnvpro.surrogate.rounding import spread_or_one
+from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
@@ -95,7 +95,7 @@ class _Estimator(BaseEstimator):
         train = x[rows["train"]]
         share = weights[rows["train"]] / weights[rows["train"]].sum()
         shift = share @ train
-        spread = spread_or_one(train, np.sqrt(share @ (train - shift) ** 2))
+        spread = spread_or_size(train, np.sqrt(share @ (train - shift) ** 2))
         scale = settings["gain"] / math.sqrt(x.shape[1]) / spread
 
         def tensors(name: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -234,7 +234,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         x, y, weights = _weighted(x, y, check_sample_weight(sample_weight, x, dtype=np.float64))
         columns = y.reshape(len(y), -1)
         mean = weights @ columns / weights.sum()
-        spread = spread_or_one(columns, np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()))
+        spread = spread_or_size(columns, np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()))
         outputs = Space.vector([f"y{j}" for j in range(len(mean))], axis="output")
         surrogate, sets = self._fit(x, (columns - mean) / spread, weights, outputs)
         outer = surrogate.weights * torch.as_tensor(spread)[:, None]

@@ -91,7 +91,7 @@ class Memory:
     ) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:  # the latter of texts that are damaged
             raise UsageError(f"{self._path} {why.format(error)}") from None
 
 

@@ -17,6 +17,8 @@ class Analytic:
     `fails` tells rows (n, n_in) at which there is no solution.
     """
 
+    block_size = 64
+
     def __init__(self, parameters, matrix, bend=0.0, shift=0.0, fails=None):
         self.parameters, self.matrix, self.bend, self.shift, self.fails = parameters, matrix, bend, shift, fails
         self.squared = np.cos(np.arange(matrix.size)).reshape(matrix.shape)
