@@ -32,6 +32,8 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typer.models import ArgumentInfo, ParameterInfo
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import shortened
+from gnvpro.training.fit_settings import require_64_bits
 
 # One letter, the same in every command, of options that have no declaration of their own.
 _SHORT = {"observations": "-d", "out": "-o", "parameters": "-p", "samples": "-n", "seed": "-s", "workers": "-w"}
@@ -56,6 +58,8 @@ def _nested(value: Any) -> Any:
             group[name] = json.loads(given)
         except json.JSONDecodeError:
             group[name] = given
+        except ValueError:
+            raise UsageError(f"an integer of fewer digits ({key} has {len(given)})") from None
     return nested
 
 
@@ -96,6 +100,8 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             raise UsageError(f"{option.name} is missing; give it on the command line or in a file with --config")
         if option.is_comma_list and isinstance(value := given.get(option.name), str):
             given[option.name] = value.split(",")
+    for name, value in given.items():
+        require_64_bits(name, value)
     try:
         return TypeAdapter(settings).validate_python(given)
     except ValidationError as error:
@@ -105,7 +111,7 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             raise UsageError(expected) from None
         name = str(first["loc"][0])
         source = "" if name in command_line or file is None else f" in {file}"
-        raise UsageError(f"{name}{source}: expected {expected}; got {first['input']!r}") from None
+        raise UsageError(f"{name}{source}: expected {expected}; got {shortened(repr(first['input']))}") from None
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.formatting import shortened
 
 Array = NDArray[np.float64]
 
@@ -288,9 +289,3 @@ def _of_kind(values: Any, kind: tuple[type, ...], expected: str) -> tuple[Any, .
 
 def _text(label: str | float) -> str:
     return label if isinstance(label, str) else f"{label:g}"
-
-
-def shortened(value: Any) -> str:
-    """The value as text, at most 60 characters of it: for messages."""
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
