@@ -6,6 +6,7 @@ Each is an object or what it is saved as: the folder of a model, the file of par
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.load import load_model
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.names import column_names
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -56,44 +58,46 @@ def name_of(thing: Any, otherwise: str) -> str:
     return str(thing) if isinstance(thing, str | Path) else otherwise
 
 
-def samples_of(data: Data, transpose: bool = False) -> Samples:
+def samples_of(data: Data, transpose: bool = False, parameters: Sequence[str] | None = None) -> Samples:
     """Samples, however they are given; UsageError for anything else, and for what `read_samples` refuses.
 
-    `Samples`; a pair of arrays, parameters (n, n_in) and observables (n, n_out); an xarray Dataset; or the path of what
-    `read_samples` reads, to which `transpose` belongs.
+    `Samples`; a pair of arrays or DataFrames, parameters (n, n_in) and observables (n, n_out); an xarray Dataset; or the
+    path of what `read_samples` reads, to which `transpose` belongs, and `parameters` to a `.csv`.
     """
     if isinstance(data, Samples):
         return data
     if not isinstance(data, tuple | list):
         if isinstance(data, str | Path) or _is_dataset(data):
-            return read_samples(data, transpose)
+            return read_samples(data, transpose, parameters=parameters)
         expected = "samples, a pair of arrays, an xarray Dataset or the path of a data set"
         raise UsageError(f"expected {expected}, got a {type(data).__name__}")
     if len(data) != len(PAIR):
         raise UsageError(f"expected a pair of arrays, {' and '.join(PAIR)}, got {len(data)} of them")
-    parameters, observables = (matrix(values, name) for values, name in zip(data, PAIR, strict=True))
-    spaces = Space.observed(parameters, "parameter"), Space.observed(observables, "observable")
-    return Samples(parameters, observables, *spaces)
+    y, c = (matrix(values, name) for values, name in zip(data, PAIR, strict=True))
+    y_space = Space.observed(y, "parameter", column_names(data[0]))
+    return Samples(y, c, y_space, Space.observed(c, "observable", column_names(data[1])))
 
 
 def parameters_of(parameters: Parameters, space: Space, transpose: bool = False) -> Array:
     """Parameters (n, n_in) of a space, however they are given.
 
-    An array; `Samples`; an xarray Dataset; or the path of what `read_parameters` reads, to which `transpose` belongs.
+    An array; a DataFrame; `Samples`; an xarray Dataset; or the path of what `read_parameters` reads, to which `transpose`
+    belongs. Columns that have names are found by them, in any order.
 
     Raises
     ------
     UsageError
-        Another number of columns, or a row that is not finite.
+        Another number of columns, other names, or a row that is not finite.
     """
+    if _is_dataset(parameters):
+        parameters = read_samples(parameters, allow_partial=True)
     if isinstance(parameters, Samples):
-        rows = parameters.parameters
+        rows = parameters.parameters[:, parameters.parameter_space.order_of(space.names, "the samples")]
     elif isinstance(parameters, str | Path):
         rows = read_parameters(parameters, transpose, space.names)
-    elif _is_dataset(parameters):
-        rows = read_samples(parameters, allow_partial=True).parameters
     else:
-        rows = matrix(parameters, "parameters")
+        matrix(parameters, "parameters")
+        rows = parameters
     rows = space.rows(rows)
     if not np.isfinite(rows).all():
         row = int(np.argmin(np.isfinite(rows).all(axis=1)))
@@ -158,7 +162,7 @@ def _remade(origin: dict[str, Any], factory: str | None) -> Problem:
         )
     try:
         return load_problem(factory, options) if factory else registered_problem(name, options)
-    except ValueError as error:
+    except UsageError as error:
         with_options = f", with the options its data were made with ({', '.join(options)})" if options else ""
         raise UsageError(f"problem {factory or name!r} cannot be made again{with_options}: {error}") from None
 

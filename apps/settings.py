@@ -31,8 +31,9 @@ from annotated_doc import Doc
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typer.models import ArgumentInfo, ParameterInfo
 
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.formatting import shortened
+from gnvpro.surrogate.names import shortened
 from gnvpro.training.fit_settings import require_64_bits
 
 # One letter, the same in every command, of options that have no declaration of their own.
@@ -100,6 +101,8 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             raise UsageError(f"{option.name} is missing; give it on the command line or in a file with --config")
         if option.is_comma_list and isinstance(value := given.get(option.name), str):
             given[option.name] = value.split(",")
+        if option.is_path and isinstance(value := given.get(option.name), str | Path):
+            given[option.name] = path_of(value)  # no shell expands ~ in --out=~/x, or in a file
     for name, value in given.items():
         require_64_bits(name, value)
     try:
@@ -177,6 +180,11 @@ class _Option:
         return tuple in self._origins and not self.is_argument
 
     @property
+    def is_path(self) -> bool:
+        """On the command line and in a file it is a text."""
+        return Path in (self.kind, *typing.get_args(self.kind))
+
+    @property
     def _origins(self) -> set[Any]:
         return {typing.get_origin(member) for member in (self.kind, *typing.get_args(self.kind))}
 
@@ -227,9 +235,10 @@ def _fields(settings: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _read(file: Path, known: list[str]) -> dict[str, Any]:
+    file = path_of(file)
     language, parse = ("JSON", json.loads) if file.suffix == ".json" else ("TOML", tomllib.loads)
     try:
-        given = parse(file.read_text())
+        given = parse(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not {language}: {error}") from None
     if not isinstance(given, dict):

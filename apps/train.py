@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnvpro.apps.arguments import Data, Folder, samples_of
 from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.folder import SETTINGS, require_place
 from gnvpro.surrogate.progress import Report, silent
@@ -27,6 +30,7 @@ def train(
     calibration: int | None = None,
     test: int | None = None,
     transpose: bool = False,
+    parameters: Sequence[str] | None = None,
     module: nn.Module | None = None,
     checkpoint: Folder | None = None,
     checkpoint_every: float = EVERY,
@@ -47,7 +51,7 @@ def train(
     train, validation, calibration, test
         Numbers of samples to fit on, to choose on, to calibrate error bands on, and to state the error on: half, a
         quarter, none, and a quarter of all. A `Split` has its own.
-    transpose, module, checkpoint, checkpoint_every
+    transpose, parameters, module, checkpoint, checkpoint_every
         See `gnvpro.pde_data.storage.dataset.read_samples` and `gnvpro.training.train.train`.
     out, overwrite, record
         Folder to save the surrogate in, whether to replace one that stands there, and a JSON-able document to keep
@@ -60,8 +64,10 @@ def train(
     """
     if out is not None:
         require_place(path_of(out, "the folder `out`"), overwrite)
+    if parameters is not None and not (isinstance(data, str | Path) and Path(data).suffix.lower() == ".csv"):
+        raise UsageError("`parameters` names the columns of a .csv that are parameters; leave it out for other data")
     trained = training.train(
-        data if isinstance(data, Split) else samples_of(data, transpose),
+        data if isinstance(data, Split) else samples_of(data, transpose, parameters),
         settings,
         lambda now: progress(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
         module,

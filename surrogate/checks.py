@@ -30,7 +30,11 @@ def numbers(values: Any, what: str, ndim: int | None = None, *, where: object = 
     try:
         with np.errstate(over="raise"):
             array = np.asarray(values)
-            if array.dtype.kind == "O" and all(isinstance(v, Real) and not isinstance(v, bool) for v in array.flat):
+            if (
+                array.dtype.kind == "O"
+                and array.size
+                and all(isinstance(v, Real) and not isinstance(v, bool) for v in array.flat)
+            ):
                 array = array.astype(np.float64)  # integers beyond 64 bits
             if array.dtype.kind in "fiu" and ndim in (None, array.ndim):
                 return array.astype(np.float64, copy=False)
@@ -56,10 +60,10 @@ def integer(name: str, value: Any, *, least: int | None = None, what: str = "an 
 
 
 def path_of(value: Any, what: str = "a path") -> Path:
-    """A `Path` of text or a path; UsageError for anything else."""
+    """A `Path` of text or a path, ~ at its beginning the home folder; UsageError for anything else."""
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"expected {what} as text or Path, got {value!r}")
-    return Path(value)
+    return Path(os.path.expanduser(value))  # that of pathlib raises where there is no such user
 
 
 def contiguous(array: NDArray[np.float64]) -> NDArray[np.float64]:

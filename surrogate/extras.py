@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 EXTRAS = {
     "data": ("h5netcdf", "h5py", "threadpoolctl", "xarray", "zarr"),
@@ -52,3 +55,24 @@ def how_to_get(module: str, purpose: str = "", extra: str | None = None) -> str:
     reason = f" ({purpose})" if purpose else ""
     extra = extra or next((extra for extra, modules in EXTRAS.items() if name in modules), None)
     return f"{name} is not installed{reason}; " + (f'pip install "gnvpro[{extra}]"' if extra else f"install {name}")
+
+
+def import_h5py() -> ModuleType:
+    """h5py, imported so that it works beside FEniCSx, whichever was there first.
+
+    Both bring an HDF5 library, and dolfinx shows its own to the whole process: h5py, loaded afterwards, would find that one
+    and fail ("Not a datatype"). It is made to look among its own libraries first.
+
+    Raises
+    ------
+    ImportError
+        It is not installed.
+    """
+    if "h5py" in sys.modules or not {"dolfinx", "dolfinx_solver"} & sys.modules.keys():
+        return importlib.import_module("h5py")
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(os.RTLD_NOW | getattr(os, "RTLD_DEEPBIND", 0))  # macOS has no such flag, and needs none
+    try:
+        return importlib.import_module("h5py")
+    finally:
+        sys.setdlopenflags(flags)

@@ -37,9 +37,3 @@ def with_unit(value: str, unit: str) -> str:
 def in_unit(name: str, unit: str) -> str:
     """A name with its unit in brackets, for axes and columns, where there is one to show."""
     return f"{name} ({unit})" if shown_unit(unit) else name
-
-
-def shortened(value: Any) -> str:
-    """The value as text, at most 60 characters of it: for messages."""
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

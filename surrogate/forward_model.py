@@ -6,7 +6,8 @@ written once.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+import inspect
+from typing import Any, Protocol, runtime_checkable
 
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -36,3 +37,9 @@ class ForwardModel(Protocol):
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, observables> at `y`, row by row: (n, n_in), (n, n_out) -> (n, n_in)."""
         ...
+
+
+def offers(model: Any, method: str) -> bool:
+    """Whether a model has such a method, which is not the empty one it may have inherited from `ForwardModel`."""
+    own, empty = getattr(model, method, None), getattr(ForwardModel, method, None)
+    return callable(own) and (empty is None or getattr(inspect.unwrap(own), "__func__", None) is not empty)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 
-@dataclass(frozen=True)
-class LabelledSamples:
+@dataclass(frozen=True, eq=False)
+class LabelledSamples(ComparedByValue):
     """Inputs (n, d), finite, with labels (n,) from 0."""
 
     inputs: Array

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.checks import contiguous, integer
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 
-@dataclass(frozen=True)
-class Samples:
+@dataclass(frozen=True, eq=False)
+class Samples(ComparedByValue):
     """Parameters (n, n_in) with their observables (n, n_out), all finite.
 
     Attributes
@@ -62,6 +63,21 @@ class Samples:
     def subset(self, index: NDArray[np.intp]) -> Samples:
         """The samples at `index`, in that order."""
         return replace(self, parameters=self.parameters[index], observables=self.observables[index])
+
+    def in_order_of(self, parameters: Space, observables: Space) -> Samples:
+        """These samples with their columns in the order of these spaces, by name; UsageError for other columns."""
+        y = self.parameter_space.order_of(parameters.names, "the samples")
+        c = self.observable_space.order_of(observables.names, "the samples")
+        if [*y, *c] == [*range(len(y)), *range(len(c))]:
+            return self
+        return replace(
+            self,
+            parameters=self.parameters[:, y],
+            observables=self.observables[:, c],
+            parameter_space=parameters,
+            observable_space=observables,
+            background=None if self.background is None else self.background[c],
+        )
 
     def joined(self, other: Samples) -> Samples:
         """These samples, then those of `other`, a set of the same source."""

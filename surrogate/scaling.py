@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.polynomials import Amplitude
+from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.spaces import Array
 
 
-@dataclass(frozen=True)
-class Scaling:
+@dataclass(frozen=True, eq=False)
+class Scaling(ComparedByValue):
     """Network inputs (y - input_shift) * input_scale, network targets (c - background) / (amplitude(y) output_scale).
 
     One number scales all observables: scaling each by its own spread would change what a relative error means. The
@@ -39,10 +41,9 @@ class Scaling:
         """Inputs of zero mean and standard deviation gain / sqrt(n_inputs), targets of unit RMS.
 
         The gain sets how nonlinear the first layer starts: 0.1 keeps tanh nearly linear. A parameter that does
-        not vary is only shifted.
+        not vary is shifted, and scaled by its own size.
         """
-        shift, spread = parameters.mean(0), parameters.std(0)
-        spread = np.where(spread > 1e-12 * max(1.0, float(np.abs(shift).max())), spread, 1.0)
+        shift, spread = parameters.mean(0), spread_or_size(parameters, parameters.std(0))
         unscaled = cls(shift, gain / math.sqrt(parameters.shape[1]) / spread, 1.0, background, amplitude)
         return replace(unscaled, output_scale=_rms(unscaled.targets(parameters, observables)))
 

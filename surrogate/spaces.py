@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.formatting import shortened
+from gnvpro.surrogate.names import column_names, order_of, shortened
 
 Array = NDArray[np.float64]
 
@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 SIMPLEX_TOLERANCE = 1e-5
 # Integers in a file may be longer than any float; infinity is not meant: a bound may be that.
 _LARGEST = sys.float_info.max
+_ROUNDING = 8 * sys.float_info.epsilon  # as `rounding.varies` has it, of the bounds
 
 # As many as arrays may have.
 _MOST_AXES = 32
@@ -122,8 +123,8 @@ class Space:
         return cls((Axis(axis, tuple(names)),), tuple(units), lower, upper, constraint, law)
 
     @classmethod
-    def observed(cls, values: Array, axis: str) -> Space:
-        """The space of data that came without metadata: observed bounds, unit unknown.
+    def observed(cls, values: Array, axis: str, names: list[str] | None = None) -> Space:
+        """The space of data that came without metadata, or with names alone: observed bounds, unit unknown.
 
         Rows that are not finite (failed solves) do not widen the bounds. Non-negative rows that sum to one
         within the tolerance are recognised as a simplex.
@@ -133,7 +134,7 @@ class Space:
             raise UsageError(f"no finite row among {len(values)} of {axis}: nothing to take bounds from")
         on_simplex = values.shape[1] > 1 and rows.min() >= 0 and np.abs(rows.sum(1) - 1).max() <= SIMPLEX_TOLERANCE
         return cls.vector(
-            [f"{axis}_{j}" for j in range(values.shape[1])],
+            names or [f"{axis}_{j}" for j in range(values.shape[1])],
             axis=axis,
             units=("unknown",),
             lower=tuple(rows.min(0).tolist()),
@@ -172,6 +173,13 @@ class Space:
         """(size,); inf where there is none."""
         return np.full(self.size, np.inf) if self.upper is None else np.asarray(self.upper, float)
 
+    @cached_property
+    def fixed(self) -> NDArray[np.bool_]:
+        """Which components (size,) have one value: their bounds meet, up to rounding of the bounds themselves."""
+        lower, upper = self.lower_bounds, self.upper_bounds
+        size = np.maximum(np.abs(lower), np.abs(upper))
+        return np.isfinite(size) & (upper - lower <= _ROUNDING * size)
+
     def in_words(self) -> str:
         """Its axes, as in `31 times × 4 sensors`."""
         shape = " × ".join(f"{len(axis.labels)} {axis.name}{'s' * (len(axis.labels) > 1)}" for axis in self.axes)
@@ -192,12 +200,17 @@ class Space:
     def rows(self, points: Any) -> Array:
         """Check that `points` is an (n, size) array of numbers and return it as float64.
 
+        The columns of a table with names, such as pandas' DataFrame, are put into the order of the space.
+
         Raises
         ------
         UsageError
-            Not two-dimensional, or another number of columns; says when a transpose would fit.
+            Not two-dimensional, or another number of columns; says when a transpose would fit; or other names.
         """
-        points = numbers(points, self.axes[0].name)
+        what, columns = self.axes[0].name, column_names(points)
+        points = numbers(points, what)
+        if columns is not None:
+            points = points[:, order_of(self.names, columns, what)]
         if points.ndim != 2 or points.shape[1] != self.size:
             transposed = points.ndim == 2 and points.shape[0] == self.size
             hint = "; it fits transposed: samples are rows here" if transposed else "; give one row per sample"
@@ -229,6 +242,16 @@ class Space:
             j = int(off[0])
             return f"{self.names[j]} = {point[j]:g}, expected {self.lower_bounds[j]:g} to {self.upper_bounds[j]:g}"
         return f"components sum to {point.sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
+
+    def order_of(self, names: tuple[str, ...], where: str) -> list[int]:
+        """Place of the component that each of these names is of; their own order where it has no names (`observed`).
+
+        Raises UsageError: other names, or more of them, or fewer.
+        """
+        nameless = [f"{self.axes[0].name}_{j}" for j in range(self.size)]
+        if len(names) == self.size and list(self.names) in (list(names), nameless):
+            return list(range(self.size))
+        return order_of(names, self.names, where)
 
     def difference(self, other: Space) -> str | None:
         """The first difference to `other` in words, or None where the two mean the same vector."""

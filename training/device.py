@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.formatting import shortened
+from gnvpro.surrogate.names import shortened
 
 # OpenMP ends the process where it cannot have them.
 _MOST_THREADS = 1024

@@ -32,10 +32,11 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy, reduced_least_squares
+from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
-from gnvpro.training.fit_settings import require_in_bounds
+from gnvpro.training.fit_settings import plain, require_in_bounds
 from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.outcome import mean_relative_error
 from gnvpro.training.fitting.run import Run
@@ -55,7 +56,7 @@ class _Estimator(BaseEstimator):
 
     def __init__(
         self,
-        hidden_widths: tuple[int, ...] = (16, 16),
+        hidden_widths: int | Sequence[int] = (16, 16),
         *,
         gain: Positive = 1.0,
         alpha_w: Regularisation = 1e-6,
@@ -87,34 +88,34 @@ class _Estimator(BaseEstimator):
         -------
         The model of the scaled targets, on the CPU, and the rows of the sets `train` and `validation`.
         """
-        random = check_random_state(self.random_state)
-        seed = int(random.randint(2**31 - 1))
-        rows = self._split(len(x), random, strata)
+        settings, random = self._plain_settings(), check_random_state(self.random_state)
+        seed, device = int(random.randint(2**31 - 1)), settings["device"]
+        rows = _split(len(x), settings["validation_fraction"], random, strata)
         # Weighted moments: a sample of weight two is two samples in all that is computed.
         train = x[rows["train"]]
         share = weights[rows["train"]] / weights[rows["train"]].sum()
         shift = share @ train
-        spread = _nonzero(np.sqrt(share @ (train - shift) ** 2), shift)
-        scale = self.gain / math.sqrt(x.shape[1]) / spread
+        spread = spread_or_size(train, np.sqrt(share @ (train - shift) ** 2))
+        scale = settings["gain"] / math.sqrt(x.shape[1]) / spread
 
         def tensors(name: str) -> tuple[Tensor, Tensor, Tensor]:
             # Copies: memory-mapped arrays are read-only, which torch does not know.
             chosen = rows[name]
             arrays = (x[chosen] - shift) * scale, targets[chosen], weights[chosen] / weights[chosen].mean()
-            inputs, values, omega = (torch.tensor(part, dtype=torch.float64, device=self.device) for part in arrays)
+            inputs, values, omega = (torch.tensor(part, dtype=torch.float64, device=device) for part in arrays)
             return inputs, values, omega
 
         def measures(name: str) -> Validation:
             return WeightedLoss(network, self._loss, *tensors(name)) if len(rows[name]) else ObjectiveValue()
 
-        network = DenseNetwork(x.shape[1], tuple(self.hidden_widths))
-        task = TrainingTask(
-            self._objective(network, *tensors("train")), network.initial(seed).to(self.device), measures
-        )
-        run = Run(self.budget)
-        patience = self.patience if len(rows["validation"]) else math.inf
-        fit = run.begin(METHODS[self.solver], task, "", patience=patience)
-        fit.advance(self.budget)
+        network = DenseNetwork(x.shape[1], self._widths)
+        regularisation = {name: settings[name] for name in ("alpha_w", "alpha_theta")}
+        objective = self._objective(network, *tensors("train"), **regularisation)
+        task = TrainingTask(objective, network.initial(seed).to(device), measures)
+        run = Run(settings["budget"])
+        patience = settings["patience"] if len(rows["validation"]) else math.inf
+        fit = run.begin(METHODS[settings["solver"]], task, "", patience=patience)
+        fit.advance(run.budget)
         self.n_iter_ = max(1, fit.best.iteration)
         self.loss_ = next(record.objective for record in fit.history if record.iteration == fit.best.iteration)
         # Errors relative to the targets mean little here, where targets are centred.
@@ -126,9 +127,9 @@ class _Estimator(BaseEstimator):
             fit,
             fit.method,
             choice={"reason": f"fixed by the settings of {type(self).__name__}"},
-            settings={**self._plain_settings(), "seed": seed},
+            settings={**settings, "seed": seed},
             samples={"train": 0, "validation": 0, "calibration": 0, "test": 0} | {n: len(r) for n, r in rows.items()},
-            device=torch.device(self.device),
+            device=torch.device(device),
             bounds={"lower": train.min(0).tolist(), "upper": train.max(0).tolist()},
         )
         names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])])
@@ -144,46 +145,36 @@ class _Estimator(BaseEstimator):
         )
         return surrogate, rows
 
-    def _split(self, n: int, random: np.random.RandomState, strata: NDArray | None) -> dict[str, NDArray]:
-        """Rows of the sets `train` and `validation`."""
-        index = np.arange(n)
-        if self.validation_fraction is None:
-            return {"train": index, "validation": index[:0]}
-        try:
-            chosen, held_out = train_test_split(
-                index, test_size=self.validation_fraction, random_state=random, stratify=strata
-            )
-        except ValueError as error:
-            raise UsageError(
-                f"{n} samples cannot be split with validation_fraction={self.validation_fraction} ({error}); "
-                "None trains on all of them"
-            ) from error
-        return {"train": np.sort(chosen), "validation": np.sort(held_out)}
-
     def _plain_settings(self) -> dict[str, Any]:
         """The hyperparameters, JSON-able."""
-        numbers = {name: getattr(self, name) for name in self.get_params(deep=False)}
         state = self.random_state
-        return numbers | {
-            "hidden_widths": [int(width) for width in self.hidden_widths],
-            "random_state": int(state) if isinstance(state, Integral) else state and type(state).__name__,
+        settings = {name: plain(value) for name, value in self.get_params(deep=False).items()}
+        return settings | {
+            "hidden_widths": list(self._widths),
+            "random_state": plain(state) if state is None or isinstance(state, Integral) else type(state).__name__,
         }
 
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """Those of the layers; a single one may be given as a number."""
+        widths = plain(self.hidden_widths)
+        return widths if isinstance(widths, tuple) else (widths,)
+
     def _check_settings(self) -> None:
-        widths = self.hidden_widths
-        if (
-            not isinstance(widths, Sequence | np.ndarray)
-            or not len(widths)
-            or not all(isinstance(w, Integral) and w > 0 for w in widths)
-        ):
-            raise UsageError(f"expected hidden_widths of positive integers such as (16, 16), got {widths!r}")
+        widths = self._widths
+        if not widths or not all(isinstance(w, int) and not isinstance(w, bool) and w > 0 for w in widths):
+            raise UsageError(
+                f"expected hidden_widths of positive integers such as (16, 16), got {self.hidden_widths!r}"
+            )
         hints = get_type_hints(type(self).__init__, include_extras=True)
         for name, value in self.get_params(deep=False).items():
             if name != "hidden_widths":
                 require_in_bounds(name, value, hints[name])
         device_named(self.device)
 
-    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
+    def _objective(
+        self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor, **regularisation: Any
+    ) -> ReducedObjective:
         raise NotImplementedError
 
     def _outputs(self, x: Any) -> NDArray:
@@ -201,7 +192,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
     Parameters
     ----------
     hidden_widths
-        Of the tanh layers; the affine last layer comes on top.
+        Of the tanh layers, a number for one of them; the affine last layer comes on top.
     gain
         How nonlinear the first layer starts: .1 keeps it nearly linear.
     alpha_w, alpha_theta
@@ -243,7 +234,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         x, y, weights = _weighted(x, y, check_sample_weight(sample_weight, x, dtype=np.float64))
         columns = y.reshape(len(y), -1)
         mean = weights @ columns / weights.sum()
-        spread = _nonzero(np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()), mean)
+        spread = spread_or_size(columns, np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()))
         outputs = Space.vector([f"y{j}" for j in range(len(mean))], axis="output")
         surrogate, sets = self._fit(x, (columns - mean) / spread, weights, outputs)
         outer = surrogate.weights * torch.as_tensor(spread)[:, None]
@@ -265,10 +256,10 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         outputs = self._outputs(X)
         return outputs[:, 0] if self._is_flat else outputs
 
-    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
-        return reduced_least_squares(
-            network, inputs, targets, row_weights=omega.sqrt(), alpha_w=self.alpha_w, alpha_theta=self.alpha_theta
-        )
+    def _objective(
+        self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor, **regularisation: Any
+    ) -> ReducedObjective:
+        return reduced_least_squares(network, inputs, targets, row_weights=omega.sqrt(), **regularisation)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -288,7 +279,7 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
 
     def __init__(
         self,
-        hidden_widths: tuple[int, ...] = (16, 16),
+        hidden_widths: int | Sequence[int] = (16, 16),
         *,
         gain: Positive = 1.0,
         alpha_w: Regularisation = 1e-3,
@@ -337,10 +328,10 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         """Probabilities, (n, n_classes), in the order of `classes_`."""
         return torch.softmax(torch.as_tensor(self._outputs(X)), 1).numpy()
 
-    def _objective(self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor) -> ReducedObjective:
-        return reduced_cross_entropy(
-            network, inputs, targets, row_weights=omega, alpha_w=self.alpha_w, alpha_theta=self.alpha_theta
-        )
+    def _objective(
+        self, network: FeatureNetwork, inputs: Tensor, targets: Tensor, omega: Tensor, **regularisation: Any
+    ) -> ReducedObjective:
+        return reduced_cross_entropy(network, inputs, targets, row_weights=omega, **regularisation)
 
 
 def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
@@ -353,6 +344,15 @@ def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArra
     return x[kept], y[kept], weights[kept]
 
 
-def _nonzero(spread: NDArray, mean: NDArray) -> NDArray:
-    """The spreads, one where a column does not vary."""
-    return np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0)
+def _split(n: int, share: float | None, random: np.random.RandomState, strata: NDArray | None) -> dict[str, NDArray]:
+    """Rows of the sets `train` and `validation`."""
+    index = np.arange(n)
+    if share is None:
+        return {"train": index, "validation": index[:0]}
+    try:
+        chosen, held_out = train_test_split(index, test_size=share, random_state=random, stratify=strata)
+    except ValueError as error:
+        raise UsageError(
+            f"{n} samples cannot be split with validation_fraction={share} ({error}); None trains on all of them"
+        ) from error
+    return {"train": np.sort(chosen), "validation": np.sort(held_out)}

@@ -17,7 +17,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Gt, Lt
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.formatting import shortened
+from gnvpro.surrogate.names import shortened
 
 _BOUNDS = ((">", Gt, "gt", operator.gt), (">=", Ge, "ge", operator.ge), ("<", Lt, "lt", operator.lt))
 
@@ -62,11 +62,16 @@ class FitSettings:
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, list):
-                value = tuple(value)
-                object.__setattr__(self, field.name, value)
+            value = plain(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
             require_in_bounds(field.name, value, hints[field.name])
+
+
+def plain(value: Any) -> Any:
+    """A setting without numpy: its numbers as those of Python, which JSON knows; arrays and lists as tuples."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return tuple(map(plain, value)) if isinstance(value, list | tuple | range) else value
 
 
 def settings_of[T: FitSettings](kind: type[T], fields: dict[str, Any]) -> T:

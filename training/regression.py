@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.calibration import calibrated_by_split
+from gnvpro.surrogate.model.output_errors import errors_by_output
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
@@ -19,6 +20,7 @@ from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.samples import Split
+from gnvpro.surrogate.seeds import member_seed
 from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
@@ -74,10 +76,10 @@ class SurrogateTraining:
         """Race shapes and gains, train the winner to the end of the budget."""
         settings, formulations = self._settings, {}
 
-        def start(candidate: Candidate, later: int = 0) -> Fit:
+        def start(candidate: Candidate, member: int = 0) -> Fit:
             formulations[candidate] = self._formulation(candidate.gain, candidate.polynomial)
-            network, seed = DenseNetwork(self._n_inputs, candidate.widths), settings.seed + later
-            stage = f"{candidate}, seed {seed}" if later else str(candidate)
+            network, seed = DenseNetwork(self._n_inputs, candidate.widths), member_seed(settings.seed, member)
+            stage = f"{candidate}, member {member + 1}" if member else str(candidate)
             return self._begin(network, formulations[candidate], candidate.metric, stage, seed=seed)
 
         fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
@@ -234,6 +236,8 @@ class SurrogateTraining:
             device=self._prepared.device,
             bounds={"lower": train.parameters.min(0).tolist(), "upper": train.parameters.max(0).tolist()},
         )
+        # As above: what validation samples say of weights that were not fitted to them.
+        record["errors_by_output"] = self._errors_by_output(before_refit or surrogate)
         surrogate = calibrated_by_split(replace(surrogate, **errors, training=record), self._split, before_refit)
         polynomial_alone = next((fit for fit in self._run.fits if not fit.network.width and fit is not best), None)
         return Training(surrogate, self._run.history(without=polynomial_alone))
@@ -249,6 +253,11 @@ class SurrogateTraining:
             }
             for kind, anomalous in kinds.items()
         }
+
+    def _errors_by_output(self, surrogate: Surrogate) -> dict[str, Any]:
+        samples = self._split.validation
+        predicted = surrogate.evaluate(samples.parameters)
+        return errors_by_output(predicted, samples.observables, samples.observable_space, samples.background)
 
     def _described_polynomials(self) -> dict[str, Any]:
         chosen = self._polynomials

@@ -55,5 +55,8 @@ def run(options: GenerateOptions) -> Outcome:
             report(done, total, note + pace.at(done, total or 0, "samples"))
 
         generation = generate(**arguments, progress=report_with_pace)
-    failure = None if generation.n_ok else f"no sample could be solved; gnvpro info {options.out} lists the reasons"
+    failure = None
+    if not generation.n_ok:
+        reason = generation.first_failure or "no numbers came out that are finite"
+        failure = f"no sample could be solved ({reason}); gnvpro info {options.out} lists the reasons"
     return Outcome(generation.numbers(), table(f"Data set {options.out}", generation.rows()), failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from annotated_doc import Doc
 from annotated_types import Ge
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, progress, table
+from gnvpro.apps.console import Outcome, progress, say, table
 from gnvpro.apps.inversion import Route
 from gnvpro.apps.settings import Assignments, command_line, to_dict
 from gnvpro.surrogate.extras import require
@@ -64,15 +65,22 @@ def run(options: InvertOptions) -> Outcome:
     began = time.monotonic()
     arguments = dict(vars(options))
     surrogate, out = arguments.pop("model"), arguments.pop("out")
+    unfinished = None if out is None else out.with_name(f"{out.name}-unfinished")
     try:
         with progress("inverting") as report, one_thread():
-            inversion = invert(surrogate, **arguments, progress=report)
-    except KeyboardInterrupt:
+            inversion = invert(surrogate, **arguments, keep_draws=unfinished, progress=report)
+        more = {"wall_seconds": time.monotonic() - began, "settings": to_dict(options)}
+        if out is not None:
+            inversion.write(out, command_line("invert", options), more)
+    except BaseException as error:
+        if unfinished is not None and unfinished.exists():
+            say(f"the draws so far are in {unfinished}")
+        if not isinstance(error, KeyboardInterrupt):
+            raise
         at = options.checkpoint
         kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
         raise KeyboardInterrupt(f"nothing was written{kept}") from None
-    more = {"wall_seconds": time.monotonic() - began, "settings": to_dict(options)}
-    if out is not None:
-        inversion.write(out, command_line("invert", options), more)
+    if unfinished is not None and unfinished.exists():
+        shutil.rmtree(unfinished)
     text = table(f"Inversion of {options.observations}", inversion.rows())
     return Outcome({**inversion.numbers(), **more}, text, inversion.doubt())

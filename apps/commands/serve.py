@@ -28,6 +28,9 @@ class ServeOptions:
     ]
     host: Annotated[str, Doc("Address to listen on; others than loopback let other machines in.")] = "127.0.0.1"
     port: Annotated[int, Doc("Port to listen on; 0 for any free one."), Ge(0), Le(65535)] = 4242
+    allow_host: Annotated[
+        tuple[str, ...], Doc("Names by which a proxy or others in the network ask, besides loopback and --host.")
+    ] = ()
     with_pde: Annotated[bool, Doc("Serve the PDE of every model too, as NAME-pde.")] = False
     problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
     extrapolate: Annotated[bool, Doc("Answer outside the training range too, where no error is promised.")] = False

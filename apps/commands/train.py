@@ -21,9 +21,12 @@ EXAMPLE = "train runs/cdr.zarr --out runs/model --seed 0"
 class TrainOptions(TrainSettings):
     """Settings of `gnvpro train`: where from, where to, which samples; how is inherited."""
 
-    data: Annotated[Path, Argument(help="Data set: zarr, .nc, .mat (Y, C; columns are samples) or .npz.")]
+    data: Annotated[Path, Argument(help="Data set: zarr, .nc, .mat (Y, C; columns are samples), .npz or .csv.")]
     out: Annotated[Path | None, Doc("Folder to save the surrogate in; numbers only without.")] = None
     overwrite: Annotated[bool, Doc("Replace a surrogate that stands at --out.")] = False
+    parameters: Annotated[
+        tuple[str, ...] | None, Doc("Columns of the .csv that are parameters; the others are observables.")
+    ] = None
     transpose: Annotated[bool, Doc("Samples are rows of the .mat, or columns of the .npz.")] = False
     checkpoint: Annotated[
         Path | None, Doc("Folder to save the state of the training in; the same command resumes it.")
@@ -34,7 +37,7 @@ class TrainOptions(TrainSettings):
     calibration: Annotated[int | None, Doc("Samples kept for error bands; none."), Ge(0)] = None
     test: Annotated[int | None, Doc("Samples to report the error on; a quarter."), Ge(0)] = None
 
-    METAVARS: ClassVar = {"widths": "9,24,24"}
+    METAVARS: ClassVar = {"widths": "9,24,24", "parameters": "a,b,c"}
 
 
 def run(options: TrainOptions) -> Outcome:

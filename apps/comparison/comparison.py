@@ -136,6 +136,8 @@ class Comparison(Result):
         rows.append(("the PDE's own error", error_in_words(self.estimated_error, self.no_estimate)))
         if costs.plain is not None:
             rows.append(("reference solver", f"{seconds(costs.plain)} of CPU a sample"))
+        if costs.no_plain is not None:
+            rows.append(("reference solver", f"none, {costs.no_plain}"))
         return [
             *rows,
             ("fast solver", f"{seconds(costs.production_single)}, {batched}"),
@@ -171,7 +173,8 @@ class Comparison(Result):
             "pde_error": self.pde_error,
             "estimated_error": self.estimated_error,
             **({} if self.no_estimate is None else {"estimated_error_failure": self.no_estimate}),
-            "cpu_seconds_per_sample": asdict(self.costs),
+            "cpu_seconds_per_sample": {k: v for k, v in asdict(self.costs).items() if k != "no_plain"},
+            **({} if self.costs.no_plain is None else {"no_plain_route": self.costs.no_plain}),
             **{name: getattr(self.costs, name) for name in ("speedup_single", "speedup_batched", "speedup_plain")},
             "payoff_evaluations": self.payoff,
             "n_generated": self.n_generated,

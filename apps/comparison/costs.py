@@ -16,6 +16,8 @@ from functools import partial
 from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.loading import as_problem
+from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
@@ -38,6 +40,8 @@ class Costs:
         The PDE as one would write it without care for speed, one sample at a time.
     production_batch
         Samples in a batch of the fast solver.
+    no_plain
+        Why that route cannot be made for the settings of this problem.
     """
 
     plain: float | None
@@ -46,6 +50,7 @@ class Costs:
     production_batch: int
     surrogate_single: float
     surrogate_batched: float
+    no_plain: str | None = None
 
     @property
     def speedup_single(self) -> float:
@@ -77,14 +82,19 @@ def measure_costs(problem: Problem, surrogate: ForwardModel, points: Callable[[i
     batch = int(getattr(problem, "block_size", 32))
     block, many = points(batch), points(SURROGATE_BATCH)
     with one_thread():
-        plain = None
+        plain = no_plain = None
         if hasattr(problem, "plain_route"):
-            with contextlib.suppress(UsageError):  # a route that cannot be made for these settings is none
-                plain = _one_at_a_time(problem.plain_route(), block[:_PLAIN_SINGLES])  # pyright: ignore[reportAttributeAccessIssue]
+            try:
+                route = as_problem(problem.plain_route())  # pyright: ignore[reportAttributeAccessIssue]
+            except UsageError as refused:  # it cannot be made for these settings
+                no_plain = str(refused)
+            else:
+                plain = _one_at_a_time(route, block[:_PLAIN_SINGLES])
         return Costs(
             plain=plain,
+            no_plain=no_plain,
             production_single=_one_at_a_time(problem, block[:_PDE_SINGLES]),
-            production_batched=median_cpu_seconds(lambda: problem.solve(block), repeats) / batch,
+            production_batched=median_cpu_seconds(lambda: solve_block(problem, block), repeats) / batch,
             production_batch=batch,
             surrogate_single=median_cpu_seconds(lambda: _each(surrogate, many[:_SINGLES]), repeats) / _SINGLES,
             surrogate_batched=median_cpu_seconds(lambda: surrogate.evaluate(many), repeats) / SURROGATE_BATCH,
@@ -115,10 +125,10 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def _one_at_a_time(model: ForwardModel, points: Array) -> float:
+def _one_at_a_time(problem: Problem, points: Array) -> float:
     """Median over samples; the first solve builds the solver and is not counted."""
-    model.evaluate(points[:1])
-    return _median_cpu_seconds(partial(model.evaluate, point[None]) for point in points)
+    solve_block(problem, points[:1])
+    return _median_cpu_seconds(partial(solve_block, problem, point[None]) for point in points)
 
 
 def _each(model: ForwardModel, points: Array) -> None:

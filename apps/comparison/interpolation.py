@@ -14,6 +14,8 @@ from functools import reduce
 import numpy as np
 from numpy.polynomial import chebyshev
 
+from gnvpro.pde_data.problems.loading import as_problem
+from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array, Space
@@ -94,7 +96,7 @@ def chebyshev_nodes(space: Space, counts: Sequence[int]) -> Array:
 
 def interpolate(model: ForwardModel, counts: Sequence[int]) -> ChebyshevInterpolant:
     """Solve at every node of the grid, and interpolate."""
-    values = model.evaluate(chebyshev_nodes(model.parameters, counts))
+    values = solve_block(as_problem(model), chebyshev_nodes(model.parameters, counts)).observables
     return ChebyshevInterpolant.fit(model.parameters, model.observables, counts, values)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 
@@ -65,20 +66,18 @@ def adequacy_from_solves(posterior: Posterior, y: Array, solved: Array, covarian
 
     Raises
     ------
-    ArithmeticError
+    NumericalFailure
         Nothing could be solved.
     """
     ok = np.isfinite(solved).all(axis=1)
     if not ok.any():
-        raise ArithmeticError(f"the PDE could be solved at none of {len(y)} points drawn from the posterior")
+        raise NumericalFailure(f"the PDE could be solved at none of {len(y)} points drawn from the posterior")
     y, solved = y[ok], solved[ok]
     approximate, jacobian = posterior.solves.linearize(y)
     errors = posterior.whitened(solved) - posterior.whitened(approximate)
-    scale = np.sqrt(np.diagonal(covariance))
     moved = np.stack([covariance @ (posterior.sensitivity(j).T @ e) for j, e in zip(jacobian, errors, strict=True)])
-    shifts = moved[:, scale > 0] / scale[scale > 0]
     source = f"{len(y)} PDE solves drawn from the surrogate's posterior"
-    return Adequacy(float(np.sqrt((errors**2).mean())), float(np.sqrt((shifts**2).mean())), source)
+    return Adequacy(float(np.sqrt((errors**2).mean())), _shift(np.sqrt((moved**2).mean(axis=0)), covariance), source)
 
 
 def adequacy_from_bands(posterior: Posterior, surrogate: Surrogate, y: Array, covariance: Array) -> Adequacy | None:
@@ -93,10 +92,16 @@ def adequacy_from_bands(posterior: Posterior, surrogate: Surrogate, y: Array, co
     spread = bands.scale[measured] / posterior.noise.standard_deviations[measured]
     _, jacobian = posterior.solves.linearize(y)
     gain = covariance @ posterior.sensitivity(jacobian[0]).T
-    scale = np.sqrt(np.diagonal(covariance))
-    shift = np.linalg.norm(gain[scale > 0] * spread, axis=1) / scale[scale > 0]
     source = f"the residuals of {bands.n_samples} {bands.source} samples"
-    return Adequacy(float(np.sqrt((spread**2).mean())), float(np.sqrt((shift**2).mean())), source)
+    shift = _shift(np.linalg.norm(gain * spread, axis=1), covariance)
+    return Adequacy(float(np.sqrt((spread**2).mean())), shift, source)
+
+
+def _shift(moved: Array, covariance: Array) -> float:
+    """Root mean square, over the parameters that are not fixed, of how far each was moved, in standard deviations."""
+    scale = np.sqrt(np.diagonal(covariance))
+    known = scale > 0
+    return float(np.sqrt(((moved[known] / scale[known]) ** 2).mean())) if known.any() else 0.0
 
 
 def advice(surrogate: Surrogate, adequacy: Adequacy) -> str:

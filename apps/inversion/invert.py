@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from xarray import DataTree
 
 from gnvpro.apps.arguments import parameters_of, problem_of
 from gnvpro.apps.console import jsonable
@@ -21,17 +22,21 @@ from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.report.report import write_report
 from gnvpro.apps.inversion.result import InversionResult
+from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.loading import as_problem
 from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
+from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.names import order_of
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array, Space
-from gnvpro.surrogate.writing import require_new_folder
+from gnvpro.surrogate.writing import require_new_folder, whole_folder
 
 # PDE solves that the error of the surrogate is measured by.
 _ADEQUACY_SOLVES = 8
@@ -46,15 +51,21 @@ class Inversion(InversionResult):
 
         The report tells the `command` to type for the same again; `more` is JSON-able, and stored beside the numbers.
         """
-        folder = Path(folder)
+        folder = path_of(folder)
         require_new_folder(folder, "inversion")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "inversion.json").write_text(json.dumps(jsonable({**self.numbers(), **(more or {})}), indent=1))
-        deviations = np.where(self.density.measured, self.density.noise.standard_deviations, np.nan)
-        np.savez(folder / "observations.npz", observations=self.density.data, standard_deviation=deviations)
-        for route, chains in self.chains.items():
-            self.tree(chains).to_netcdf(folder / f"posterior-{route}.nc", engine="h5netcdf")
-        write_report(folder / "report.html", self, command)
+        with whole_folder(folder) as new:
+            (new / "inversion.json").write_text(json.dumps(jsonable({**self.numbers(), **(more or {})}), indent=1))
+            deviations = np.where(self.density.measured, self.density.noise.standard_deviations, np.nan)
+            np.savez(new / "observations.npz", observations=self.density.data, standard_deviation=deviations)
+            for route, chains in self.chains.items():
+                write_draws(new, route, self.tree(chains))
+            write_report(new / "report.html", self, command)
+
+
+def write_draws(folder: Path, route: str, tree: DataTree) -> None:
+    """The draws of a route in a folder, as ArviZ reads them."""
+    import_h5py()  # before xarray does, which knows nothing of the library that FEniCSx brings
+    tree.to_netcdf(folder / f"posterior-{route}.nc", engine="h5netcdf")
 
 
 def invert(
@@ -74,6 +85,7 @@ def invert(
     starts: int = 16,
     seed: int = 0,
     checkpoint: str | Path | None = None,
+    keep_draws: str | Path | None = None,
     truth: object = None,
     force: bool = False,
     progress: Report | None = None,
@@ -107,6 +119,8 @@ def invert(
         Of the search for the maximum a posteriori point.
     checkpoint
         File that keeps every PDE solve; the same call goes on with it.
+    keep_draws
+        Folder that keeps the draws of every route as soon as they are there, whatever happens afterwards.
     truth
         Parameters that made the observations, where known: an array, values by name, or a file.
     force
@@ -138,14 +152,14 @@ def invert(
         raise UsageError(f"`checkpoint` keeps PDE solves, and there are none: {why_none}")
     accurate = None
     if pde is not None:
-        memory = None if checkpoint is None else Path(checkpoint)
-        solves = Solves(pde, memory, "" if memory is None else definition_hash(pde.definition))
-        accurate = replace(cheap, solves=solves)
-    chosen = routes or (("surrogate",) if accurate is None else ("surrogate", "delayed"))
-    if unknown := set(chosen) - set(get_args(Route)):
+        memory = None if checkpoint is None else path_of(checkpoint)
+        definition = "" if memory is None else definition_hash(pde.definition)
+        accurate = replace(cheap, solves=Solves(pde, memory, definition, cheap.prior.scale))
+    if unknown := set(routes or ()) - set(get_args(Route)):
         raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
-    if accurate is None and (impossible := [route for route in chosen if route != "surrogate"]):
-        raise UsageError(f"`routes` {','.join(impossible)} need the PDE: {why_none}")
+    by_pde_alone = [route for route in routes or () if route != "surrogate"]
+    if accurate is None and by_pde_alone:
+        raise UsageError(f"`routes` {','.join(by_pde_alone)} need the PDE: {why_none}")
 
     tell = progress or (lambda done, total, note: None)
 
@@ -157,39 +171,86 @@ def invert(
         stage("most probable point")
         minima, whitening = approximate(cheap, starts, seed)
         stage("error of the surrogate")
-        adequacy = measure_adequacy(cheap, accurate, minima[0], whitening, seed)
+        try:
+            adequacy = measure_adequacy(cheap, accurate, minima[0], whitening, seed)
+        except ImportError as missing:  # of what solves the PDE, which is imported to solve it
+            if problem is not None or by_pde_alone or checkpoint is not None:
+                raise
+            accurate = pde = None
+            why_none = str(missing)
+            adequacy = measure_adequacy(cheap, None, minima[0], whitening, seed)
         if adequacy is not None and adequacy.refused and not force:
             raise NumericalFailure(_refusal(adequacy, model))
         corrected = None
         if accurate is not None:
             stage("most probable point by the PDE")
             corrected = find_minima(accurate, 0, seed, at=minima[0].parameters[None])[0]
-        sampled, sampling = {}, set(chosen if draws else ())
+        sampled: dict[Route, Chains] = {}
+        # Where all parameters are fixed, the posterior is the point.
+        sampling = set(routes or ("surrogate", "delayed")) if draws and cheap.prior.n_free else set()
         start = whitening.draw(np.random.default_rng(seed), chains)
         nuts: dict[str, Any] = dict(chains=chains, seed=seed, whitening=whitening)
+
+        def keep(route: Route, drawn: Chains) -> None:
+            sampled[route] = drawn
+            if keep_draws is not None:
+                folder = path_of(keep_draws)
+                folder.mkdir(parents=True, exist_ok=True)
+                write_draws(folder, route, drawn.tree(cheap.data, cheap.solves.observables.names))
+
         if "surrogate" in sampling:
             report = stage("sampling on the surrogate")
-            sampled["surrogate"] = sample_nuts(cheap, draws=draws, tune=tune, report=report, **nuts)
+            keep("surrogate", sample_nuts(cheap, draws=draws, tune=tune, report=report, **nuts))
             start = sampled["surrogate"].latent[:, -1]
         by_pde: dict[str, Any] = dict(draws=pde_draws, tune=pde_tune)
         walk: dict[str, Any] = dict(seed=seed, start=start, factor=whitening.factor, **by_pde)
         if accurate is not None and "delayed" in sampling:
-            sampled["delayed"] = sample_delayed(cheap, accurate, report=stage("sampling accepted by the PDE"), **walk)
+            keep("delayed", sample_delayed(cheap, accurate, report=stage("sampling accepted by the PDE"), **walk))
         if accurate is not None and "pde" in sampling:
             by_pde |= dict(accurate=True, report=stage("sampling on the PDE"))
-            if hasattr(pde, "jvp"):
-                sampled["pde"] = sample_nuts(accurate, **nuts, **by_pde)
+            if accurate.solves.differentiable:
+                keep("pde", sample_nuts(accurate, **nuts, **by_pde))
             else:
-                sampled["pde"] = sample_metropolis(accurate, **(walk | by_pde))
-    except ArithmeticError as error:
-        raise NumericalFailure(str(error)) from error
+                keep("pde", sample_metropolis(accurate, **(walk | by_pde)))
+        best, point = accurate or cheap, corrected or minima[0]
+        fitted = best.solves.evaluate(point.parameters[None])[0]
+    except NumericalFailure as failure:
+        reasons = [f"{name}: {why}" for name, why in _unsolved(cheap, accurate).items()]
+        raise NumericalFailure("; ".join([str(failure), *reasons])) from failure
+    remarks = _unsolved(cheap, accurate) | _other_remarks(cheap, accurate)
+    if pde is None and problem is not False and "definition_hash" in getattr(model, "provenance", {}):
+        remarks["PDE"] = f"none, {why_none}"
     return Inversion(
         model=str(surrogate) if isinstance(surrogate, str | Path) else type(surrogate).__name__,
         density=cheap, minima=minima, corrected=corrected,
         chains={route: sampled[route] for route in ("pde", "delayed", "surrogate") if route in sampled},
-        fitted=(accurate or cheap).solves.evaluate((corrected or minima[0]).parameters[None])[0],
-        adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
+        fitted=fitted, adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
+        remarks=remarks,
     )  # fmt: skip
+
+
+def _named(cheap: Posterior, accurate: Posterior | None) -> dict[str, Solves]:
+    return {"the model": cheap.solves} | ({} if accurate is None else {"the PDE": accurate.solves})
+
+
+def _unsolved(cheap: Posterior, accurate: Posterior | None) -> dict[str, str]:
+    """How often a model could not be solved, and why."""
+    return {
+        f"{name} failed": f"at {solves.failed} points" + (f": {solves.failures}" if solves.failures else "")
+        for name, solves in _named(cheap, accurate).items()
+        if solves.failed or solves.failures
+    }
+
+
+def _other_remarks(cheap: Posterior, accurate: Posterior | None) -> dict[str, str]:
+    remarks = {
+        f"derivatives of {name}": "differences, since it offers none"
+        for name, solves in _named(cheap, accurate).items()
+        if solves.by_differences
+    }
+    if accurate is not None and accurate.solves.damaged:
+        remarks["checkpoint"] = f"{accurate.solves.damaged} of its results were damaged, and were solved again"
+    return remarks
 
 
 def approximate(posterior: Posterior, starts: int, seed: int) -> tuple[list[Minimum], Whitening]:
@@ -203,7 +264,8 @@ def measure_adequacy(
 ) -> Adequacy | None:
     """Whether the cheap model is accurate enough: by solves of the accurate one, else by error bands; None without both."""
     if accurate is not None:
-        y = cheap.prior.parameters(whitening.draw(np.random.default_rng(seed), _ADEQUACY_SOLVES))
+        n = _ADEQUACY_SOLVES if cheap.prior.n_free else 1
+        y = cheap.prior.parameters(whitening.draw(np.random.default_rng(seed), n))
         return adequacy_from_solves(cheap, y, accurate.solves.evaluate(y), minimum.covariance)
     if isinstance(model := cheap.solves.model, Surrogate):
         return adequacy_from_bands(cheap, model, minimum.parameters[None], minimum.covariance)
@@ -226,6 +288,8 @@ def _models(
         raise UsageError("`like` is for a server's model; a saved one knows its own names and bounds")
     else:
         model = Surrogate.load(surrogate) if isinstance(surrogate, str | Path) else surrogate
+        if not isinstance(model, Surrogate):
+            as_problem(model)  # refuses what is no forward model
         why_none = f"a {type(model).__name__} names no PDE; give one as `problem`"
     if problem is False:
         return model, None, "problem=False says that there is no PDE"
@@ -240,6 +304,7 @@ def _models(
         return model, None, why_none
     if isinstance(problem, str):
         raise UsageError(f"expected a problem for a {type(model).__name__}, got {problem!r}: names are for surrogates")
+    problem = as_problem(problem)
     for pde_space, space in ((problem.parameters, model.parameters), (problem.observables, model.observables)):
         if difference := pde_space.difference(space):
             raise UsageError(f"problem and model disagree on {space.axes[0].name}: {difference}")
@@ -248,9 +313,8 @@ def _models(
 
 def _true_parameters(truth: Any, space: Space) -> Array:
     if isinstance(truth, Mapping):
-        if set(truth) != set(space.names):
-            raise UsageError(f"expected true parameters {', '.join(space.names)}, got {', '.join(map(str, truth))}")
-        truth = [truth[name] for name in space.names]
+        order = order_of(space.names, list(map(str, truth)), "true parameters")
+        truth = [list(truth.values())[place] for place in order]
     rows = space.require(parameters_of(truth if isinstance(truth, str | Path) else np.atleast_2d(truth), space))
     if len(rows) != 1:
         raise UsageError(f"expected one row of true parameters, got {len(rows)}")

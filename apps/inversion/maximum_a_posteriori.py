@@ -12,12 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import lsq_linear
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.prior import Prior
-from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.spaces import Array
 
 _MAX_ITERATIONS = 60
@@ -47,7 +45,7 @@ class Minimum:
         a good fit.
     covariance : (n_in, n_in)
         Laplace's: the inverse Gauss-Newton Hessian, bounds not considered, but along the simplex. What is not informed
-        at all has a thousand ranges as standard deviation.
+        at all has a thousand ranges as standard deviation, what is fixed none.
     starts, iterations, converged
         How many starts led here; of that which got lowest, its iterations and whether it ended by its tolerance.
     """
@@ -72,18 +70,17 @@ def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None
 
     Raises
     ------
-    ArithmeticError
+    NumericalFailure
         The forward model could be solved at no start.
     """
     starts = np.zeros((0, posterior.prior.size)) if at is None else at
     if n_starts:
-        u = qmc.Sobol(posterior.prior.size, rng=seed).random_base2((n_starts - 1).bit_length())[:n_starts]
-        starts = np.concatenate([starts, posterior.prior.parameters(ndtri(np.clip(u, 1e-6, 1 - 1e-6)))])
+        starts = np.concatenate([starts, posterior.prior.design(n_starts, seed, 1e-6)])
     if not len(starts):
         raise UsageError("expected at least one start")
     minima = [minimum for start in starts if (minimum := _descend(posterior, start)) is not None]
     if not minima:
-        raise ArithmeticError(f"the forward model could be solved at none of {len(starts)} starts")
+        raise NumericalFailure(f"the forward model could be solved at none of {len(starts)} starts")
     return _distinct(minima)
 
 
@@ -102,7 +99,7 @@ def _distinct(minima: list[Minimum]) -> list[Minimum]:
 
 
 class _Equations:
-    """Residuals of observations and prior, stacked, and their derivative."""
+    """Residuals of observations and prior, stacked, and their derivative by the parameters that are free."""
 
     def __init__(self, posterior: Posterior) -> None:
         self._posterior, self.prior = posterior, posterior.prior
@@ -118,14 +115,14 @@ class _Equations:
             self._rows = np.diag(np.where(prior.normal, 1 / prior.standard_deviation, 0))[prior.normal]
 
     def at(self, y: Array) -> tuple[Array, Array, float] | None:
-        """Residuals (m,), derivative (m, n_in), and the misfit; None where the model could not be solved."""
+        """Residuals (m,), derivative (m, n_free), and the misfit; None where the model could not be solved."""
         observables, jacobian = self._posterior.solves.linearize(y[None])
         if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
             return None
         data = self._posterior.residuals(observables)[0]
         residuals = np.concatenate([data, self._rows @ (y - self._centre)])
         derivative = np.concatenate([self._posterior.sensitivity(jacobian[0]), self._rows])
-        return residuals, derivative, float(0.5 * data @ data)
+        return residuals, derivative[:, self.prior.free], float(0.5 * data @ data)
 
     def value(self, y: Array) -> float:
         misfit = float(self._posterior.misfit(self._posterior.solves.evaluate(y[None]))[0])
@@ -141,7 +138,7 @@ def _descend(posterior: Posterior, start: Array) -> Minimum | None:
         return None
     residuals, derivative, misfit = linearized
     size, damping, converged, iterations = _units(prior), _FIRST_DAMPING, False, 0
-    while iterations < _MAX_ITERATIONS:
+    while prior.n_free and iterations < _MAX_ITERATIONS:
         iterations += 1
         # The equations brought to n_in rows: the observations are many.
         q, r = np.linalg.qr(derivative * size)
@@ -153,17 +150,15 @@ def _descend(posterior: Posterior, start: Array) -> Minimum | None:
         if (linearized := equations.at(y)) is None:
             return None
         residuals, derivative, misfit = linearized
-    value, covariance = 0.5 * float(residuals @ residuals), _covariance(derivative, size, prior.simplex)
-    return Minimum(y, value, misfit, covariance, _held(y, prior.lower, prior.upper), 1, iterations, converged)
+    covariance = np.zeros((prior.size, prior.size))
+    covariance[np.ix_(prior.free, prior.free)] = _covariance(derivative, size, prior.simplex)
+    value, converged = 0.5 * float(residuals @ residuals), converged or not prior.n_free
+    return Minimum(y, value, misfit, covariance, _held(y, prior), 1, iterations, converged)
 
 
 def _units(prior: Prior) -> Array:
-    """Units of the steps (n_in,): the ranges of the parameters, or the standard deviations of the prior."""
-    if prior.simplex:
-        return np.full(prior.size, 1.0 / prior.size)
-    width = prior.upper - prior.lower
-    bounded = np.isfinite(width) & (width > 0)
-    return np.where(bounded, width, np.where(prior.normal, prior.standard_deviation, 1.0))
+    """Units of the steps (n_free,)."""
+    return np.full(prior.size, 1.0 / prior.size) if prior.simplex else prior.scale[prior.free]
 
 
 class _Step(NamedTuple):
@@ -178,15 +173,16 @@ def _accepted_step(
     equations: _Equations, triangle: Array, reduced: Array, y: Array, value: float, damping: float, size: Array
 ) -> _Step:
     """Damp the step until the objective falls about as the linear equations predict."""
-    prior, predicted = equations.prior, np.inf
+    prior, predicted, free = equations.prior, np.inf, equations.prior.free
     while damping <= _LARGEST_DAMPING:
-        low, high = (prior.lower - y) / size, (prior.upper - y) / size
+        low, high = (prior.lower - y)[free] / size, (prior.upper - y)[free] / size
         step = _bounded_step(triangle, reduced, damping, low, high, prior.simplex)
         change = triangle @ step
         predicted = -float(reduced @ change) - 0.5 * float(change @ change)
         if predicted <= _TOLERANCE * max(1.0, 1e-6 * value):
             return _Step(None, damping, True)
-        trial = np.clip(y + size * step, prior.lower, prior.upper)
+        trial = y.copy()
+        trial[free] = np.clip(y[free] + size * step, prior.lower[free], prior.upper[free])
         if prior.simplex:
             trial /= trial.sum()
         reduction = value - equations.value(trial)
@@ -209,14 +205,17 @@ def _bounded_step(triangle: Array, reduced: Array, damping: float, low: Array, h
     return lsq_linear(np.concatenate(rows), np.concatenate(right), (low, high), method="bvls", tol=1e-14).x
 
 
-def _held(y: Array, low: Array, high: Array) -> np.ndarray:
-    room = 1e-9 * np.where(np.isfinite(high - low), high - low, 1.0)
-    return (y <= low + room) | (y >= high - room)
+def _held(y: Array, prior: Prior) -> np.ndarray:
+    room = np.zeros(prior.size)
+    room[prior.free] = 1e-9 * _units(prior)
+    return (y <= prior.lower + room) | (y >= prior.upper - room)
 
 
 def _covariance(derivative: Array, size: Array, simplex: bool) -> Array:
     """Inverse of the Gauss-Newton Hessian, in directions that keep the sum if they must."""
     n = derivative.shape[1]
+    if not n:
+        return np.zeros((0, 0))
     basis = np.linalg.svd(np.ones((1, n)))[2][1:].T if simplex else np.eye(n)
     _, values, rows = np.linalg.svd(np.linalg.qr((derivative * size) @ basis, mode="r"))
     known = np.pad(values, (0, len(rows) - len(values)))

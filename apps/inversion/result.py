@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from xarray import DataTree
 
 from gnvpro.apps.inversion.adequacy import Adequacy
 from gnvpro.apps.inversion.maximum_a_posteriori import Minimum
+from gnvpro.apps.inversion.modes import modes_of, shares
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
 from gnvpro.pde_data.problems.contract import Problem
@@ -44,6 +45,8 @@ class InversionResult(Result):
         Error of the surrogate; None where it is unknown.
     truth : (n_in,)
         Of synthetic observations.
+    remarks
+        What went otherwise than one might think, by subject: a PDE that is not at hand, points that could not be solved.
     problem, seconds
         The PDE behind the model; wall seconds of everything.
     """
@@ -58,6 +61,7 @@ class InversionResult(Result):
     truth: Array | None = None
     problem: Problem | None = None
     seconds: float = 0.0
+    remarks: dict[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,13 +122,24 @@ class InversionResult(Result):
     def doubt(self) -> str | None:
         """Why the posterior is not to be relied on; None where the chains agree."""
         for route, chains in self.chains.items():
+            longer = "`draws`" if route == "surrogate" else "`pde_draws`"
             if not (apart := chains.split_rhat.max()) <= _DISAGREE:
-                longer = "`draws`" if route == "surrogate" else "`pde_draws`"
                 return (
                     f"the chains of {route} do not agree (split R-hat {apart:.2f}, expected at most {_DISAGREE}); draw more "
                     f"with {longer}, and look at the minima"
                 )
+            if len(self.modes) > 1 and not (by_mode := shares(self.modes, chains)).known:
+                return (
+                    f"the posterior has {len(self.modes)} modes, and the chains of {route} went from one to another too "
+                    f"rarely to tell how much each holds (drawn: {_in_percent(by_mode.drawn)}); draw more with {longer}, or "
+                    "keep to one of them by a prior"
+                )
         return None
+
+    @cached_property
+    def modes(self) -> list[Minimum]:
+        """The minima that hold a part of the posterior, the lowest first."""
+        return modes_of(self.minima)
 
     @property
     def title(self) -> str:
@@ -134,10 +149,15 @@ class InversionResult(Result):
     def rows(self) -> list[tuple[str, str]]:
         """Point, posterior, how far both can be relied on, and what they cost."""
         rows = [("observations", f"{self.density.n_data}"), ("minima found", self._minima_in_words())]
+        if len(self.modes) > 1:
+            rows.append(("modes", self._modes_in_words()))
         best, chains, space = self.map, self.best_chains, self.density.prior.space
-        known_best = np.argsort(best.standard_deviations)[:_MOST_PRINTED]
+        known_best = np.argsort(np.where(space.fixed, np.inf, best.standard_deviations))[:_MOST_PRINTED]
         for j in known_best if space.size > _MOST_PRINTED else range(space.size):
             unit = space.unit(j)
+            if space.fixed[j]:
+                rows.append((space.names[j], with_unit(f"fixed at {best.parameters[j]:.5g}", unit)))
+                continue
             text = with_unit(f"most probable {best.parameters[j]:.5g}", unit)
             if chains is not None:
                 low, high = chains.quantiles(0.025, 0.975)[:, j]
@@ -158,7 +178,13 @@ class InversionResult(Result):
         for route, differences in self.shifts().items():
             largest = np.abs(differences["means"]).max()
             rows.append((f"{route} against that", f"means within {largest:.2g} standard deviations"))
-        return rows
+        return [*rows, *self.remarks.items()]
+
+    def _modes_in_words(self) -> str:
+        drawn = [f"{_in_percent(shares(self.modes, chains).drawn)} of {route}" for route, chains in self.chains.items()]
+        return f"{len(self.modes)} of the minima are about as probable; point and deviations are those of the first" + (
+            f"; draws by mode: {', '.join(drawn)}" if drawn else ""
+        )
 
     def _minima_in_words(self) -> str:
         first, *others = self.minima
@@ -181,7 +207,7 @@ class InversionResult(Result):
             "posterior": {route: chains.numbers() for route, chains in self.chains.items()},
             "shifts": self.shifts(),
             "truth": None if self.truth is None else self._by_name(self.truth),
-            "wall_seconds": self.seconds,
+            "wall_seconds": self.seconds, "remarks": self.remarks,
         }  # fmt: skip
 
     def _by_name(self, values: Array) -> dict[str, float]:
@@ -195,3 +221,7 @@ class InversionResult(Result):
             "value": minimum.value, "misfit": minimum.misfit, "starts": minimum.starts,
             "iterations": minimum.iterations, "converged": minimum.converged,
         }  # fmt: skip
+
+
+def _in_percent(drawn: Array) -> str:
+    return " and ".join(f"{share:.0%}" for share in drawn)

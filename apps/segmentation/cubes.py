@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.apps.segmentation.label_splits import PixelSplit
-from gnvpro.pde_data.storage.files import ARRAYS, REAL, find_names, load_arrays, reading
+from gnvpro.pde_data.storage.files import ARRAYS, REAL, load_arrays, reading
+from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
+from gnvpro.surrogate.names import find_names
 from gnvpro.surrogate.spaces import Array
 
 READ = (*ARRAYS, ".hdr")
+# What label images of one and two bytes mark pixels by that have no label, unless it is one of as many classes.
+_VOID = (255, 65535)
+_MOST_CLASSES = 1000
 # Fewer pixels of a class cannot be trained, chosen and judged.
 FEWEST = 3
 
@@ -123,24 +129,30 @@ def read_scene(
         what = "learns from" if to_train else "is judged on"
         raise UsageError(f"no labels: a classifier {what} labelled pixels; give a label image with --labels FILE")
     name = _split(cube)[0].name if isinstance(cube, str | Path) else "the cube"
-    return scene(name, read_array(cube, 3), read_array(labels, 2), class_names, to_train=to_train)
+    (cube, without), (labels, _) = read_array(cube, 3), read_array(labels, 2)
+    read = scene(name, cube, labels, class_names, to_train=to_train)
+    return replace(read, notes=(*without, *read.notes))
 
 
 def scene(
     name: str, cube: Any, labels: Any, class_names: tuple[str, ...] | None = None, *, to_train: bool = True
 ) -> Scene:
     """A checked scene of arrays; see `read_scene`."""
-    cube, labels = np.asarray(cube), np.asarray(labels)
-    if cube.ndim != 3 or cube.dtype.kind not in REAL:
-        raise UsageError(
-            f"{name}: expected a cube (height, width, bands) of real numbers, got {cube.dtype} of shape {cube.shape}"
-        )
-    labels = _whole_numbers(name, labels.reshape(labels.shape[:2]) if labels.shape[2:] == (1,) else labels)
+    cube, labels = numbers(cube, "the cube", where=name), numbers(labels, "the labels", where=name)
+    if cube.ndim != 3 or not cube.size:
+        raise UsageError(f"{name}: expected a cube (height, width, bands), got shape {cube.shape}")
+    notes = []
+    labels, n_void = _whole_numbers(name, labels.reshape(labels.shape[:2]) if labels.shape[2:] == (1,) else labels)
+    if n_void:
+        notes.append(f"{n_void} pixels have a label that marks those without one (255 or 65535)")
     if labels.shape != cube.shape[:2]:
         turned = labels.shape == cube.shape[1::-1]
         remedy = "transpose the labels" if turned else "take the labels of this cube"
         raise UsageError(f"{name}: the cube has {cube.shape[:2]} pixels and the labels have {labels.shape}; {remedy}")
-    cube = cube.astype(np.float64)
+    empty = ~np.isfinite(cube).any(axis=(0, 1))
+    if empty.any() and not empty.all():
+        notes.append(f"{int(empty.sum())} bands have no data in any pixel and are left out ({_places(empty)})")
+        cube = cube[:, :, ~empty]
     usable = np.isfinite(cube).all(axis=2)
     n_classes = int(labels.max(initial=0))
     names = tuple(f"class {k}" for k in range(1, n_classes + 1)) if class_names is None else class_names
@@ -152,22 +164,25 @@ def scene(
     if to_train:
         _require_classes(name, known, names)
 
-    notes = []
     if n_lost := int((~usable).sum()):
         of_labelled = int((~usable & (labels > 0)).sum())
         notes.append(f"{n_lost} pixels with values that are not finite are left out ({of_labelled} of them labelled)")
     spectra = cube[usable]
-    constant = np.flatnonzero(spectra.min(axis=0) == spectra.max(axis=0)) + 1
-    if len(constant):
-        listed = ", ".join(map(str, constant[:8])) + (", …" if len(constant) > 8 else "")
-        notes.append(f"{len(constant)} bands are constant over the image and tell nothing (number {listed})")
+    constant = spectra.min(axis=0) == spectra.max(axis=0)
+    if constant.any():
+        notes.append(f"{int(constant.sum())} bands are constant over the image and tell nothing ({_places(constant)})")
     return Scene(name, cube, labels, names, usable, tuple(notes))
 
 
-def read_array(source: Any, ndim: int) -> NDArray[Any]:
-    """The array of `ndim` dimensions in a file, or the variable named after a colon; an array as it is."""
+def _places(bands: NDArray[np.bool_]) -> str:
+    places = np.flatnonzero(bands) + 1
+    return "number " + ", ".join(map(str, places[:8])) + (", …" if len(places) > 8 else "")
+
+
+def read_array(source: Any, ndim: int) -> tuple[Any, tuple[str, ...]]:
+    """The array of `ndim` dimensions in a file, or the variable named after a colon, and notes; an array as it is."""
     if not isinstance(source, str | Path):
-        return np.asarray(source)
+        return source, ()
     path, variable = _split(source)
     suffix = path.suffix.lower()
     if suffix not in READ:
@@ -176,28 +191,52 @@ def read_array(source: Any, ndim: int) -> NDArray[Any]:
         raise FileNotFoundError(f"{path} is not there; check the name")
     if suffix == ".hdr":
         return _envi(path, ndim)
-    return _pick(path, load_arrays(path), variable, ndim)
+    return _pick(path, load_arrays(path), variable, ndim), ()
 
 
 def _split(place: str | Path) -> tuple[Path, str | None]:
     path, colon, variable = str(place).rpartition(":")
     if colon and Path(path).suffix.lower() in READ:
-        return Path(path), variable
-    return Path(place), None
+        return path_of(path), variable
+    return path_of(place), None
 
 
-def _envi(path: Path, ndim: int) -> NDArray[Any]:
+def _envi(path: Path, ndim: int) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """An ENVI image without the bands that its header calls bad, NaN (labels: 0) where it says that there are no data."""
     require("spectral", f"{path} is an ENVI file")
     from spectral.io import envi
 
-    with reading(path, "an ENVI image", "is the data file beside it?"):
+    with reading(path, "an ENVI image", "are header and data file of one image?"):
         opened: Any = envi.open(str(path))
+        about = opened.metadata
+        if about.get("file compression", "0") != "0":
+            raise ValueError("its data are compressed")
+        stored = Path(opened.filename).stat().st_size
+        expected = opened.offset + math.prod(opened.shape) * np.dtype(opened.dtype).itemsize
+        if stored != expected:
+            raise ValueError(f"its header is of {expected} bytes, and the data file has {stored}")
         image = np.array(opened.open_memmap(interleave="bip"))
-        ignored = opened.metadata.get("data ignore value")
-        ignored = None if ignored is None else float(ignored)
-    if ignored is not None and ndim == 3:
-        image = np.where(image == ignored, np.nan, image.astype(np.float64))
-    return image[:, :, 0] if ndim == 2 and image.shape[2] == 1 else image
+        good = np.array(_values(about, "bbl", opened.nbands, 1.0)) != 0
+        ignored = _values(about, "data ignore value", opened.nbands, np.nan)
+    if image.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            ignored = np.array(ignored).astype(image.dtype)  # written with as many digits as the numbers have
+    missing = image == np.asarray(ignored)
+    if ndim == 2:
+        image = np.where(missing, 0, image)
+        return (image[:, :, 0] if image.shape[2] == 1 else image), ()
+    note = f"{int((~good).sum())} bands that the header calls bad (bbl) are left out ({_places(~good)})"
+    image = np.where(missing, np.nan, image) if missing.any() else image
+    return image[:, :, good], () if good.all() else (note,)
+
+
+def _values(about: Mapping[str, Any], key: str, n_bands: int, default: float) -> list[float]:
+    """Numbers of a header by band: as many, one for all of them, or none."""
+    given = about.get(key, [default])
+    values = [float(value) for value in (given if isinstance(given, list) else [given])]
+    if len(values) not in (1, n_bands):
+        raise ValueError(f"its {key} has {len(values)} values for {n_bands} bands")
+    return values if len(values) == n_bands else values * n_bands
 
 
 def _pick(path: Path, arrays: Mapping[str, NDArray[Any]], variable: str | None, ndim: int) -> NDArray[Any]:
@@ -216,15 +255,20 @@ def _pick(path: Path, arrays: Mapping[str, NDArray[Any]], variable: str | None, 
     return fitting[0]
 
 
-def _whole_numbers(name: str, labels: NDArray[Any]) -> NDArray[np.intp]:
-    if labels.ndim != 2 or labels.dtype.kind not in REAL:
-        raise UsageError(
-            f"{name}: expected labels (height, width) of numbers, got {labels.dtype} of shape {labels.shape}"
-        )
-    known = np.nan_to_num(labels.astype(np.float64), nan=0.0)
+def _whole_numbers(name: str, labels: Array) -> tuple[NDArray[np.intp], int]:
+    """Labels, 0 where there is none, and how many are the number that image formats mark such pixels by."""
+    if labels.ndim != 2:
+        raise UsageError(f"{name}: expected labels (height, width), got shape {labels.shape}")
+    known = np.where(np.isnan(labels), 0.0, labels)
+    void = np.isin(known, _VOID) & ~np.isin(known - 1, known)
+    known[void] = 0
     if (known != np.round(known)).any() or known.min(initial=0) < 0:
         raise UsageError(f"{name}: expected labels 0 (unlabelled), 1, 2, …, got others; number the classes from 1")
-    return known.astype(np.intp)
+    if known.max(initial=0) > max(labels.size, _MOST_CLASSES):
+        raise UsageError(
+            f"{name}: expected labels up to the number of classes, got {known.max():g}; number the classes without gaps"
+        )
+    return known.astype(np.intp), int(void.sum())
 
 
 def _require_classes(name: str, labels: NDArray[np.intp], names: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -20,6 +20,9 @@ from gnvpro.surrogate.spaces import Array
 
 class QueueFull(Exception):
     """More requests wait than may."""
+
+
+type Rows = Array | Sequence[Array | BaseException]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +38,21 @@ class Batcher:
     Parameters
     ----------
     operations
-        By name: each takes arrays with n rows and gives one, row i of which depends on the rows i alone.
+        By name: each takes arrays with n rows and gives n rows, of which row i depends on the rows i alone; in the
+        place of a row that could not be computed there may be the exception.
     executor
         Where batches are computed; without one in the event loop itself, which suits what takes less time than
         handing it to a thread.
+
+    Attributes
+    ----------
+    in_thread
+        Operations that keep the event loop too long: without an `executor` they go to its threads.
     """
 
     def __init__(
         self,
-        operations: Mapping[str, Callable[..., Array]],
+        operations: Mapping[str, Callable[..., Rows]],
         executor: Executor | None = None,
         largest: int = 256,
         most_waiting: int = 4096,
@@ -52,6 +61,7 @@ class Batcher:
         self._largest, self._most_waiting = largest, most_waiting
         self._waiting: deque[_Waiting] = deque()
         self._busy = False
+        self.in_thread: set[str] = set()
         self.n_batches = self.n_rows = 0
 
     async def __call__(self, operation: str, *rows: Array) -> Array:
@@ -74,32 +84,35 @@ class Batcher:
         """Batch after batch while anything waits."""
         while batch := self._next_batch():
             self.n_batches, self.n_rows = self.n_batches + 1, self.n_rows + len(batch)
-            rows, error = None, None
             try:
-                if self._executor is None:
+                if self._executor is None and batch[0].operation not in self.in_thread:
                     rows = self._compute(batch)
                 else:
                     rows = await asyncio.get_running_loop().run_in_executor(self._executor, self._compute, batch)
-            except (Exception, asyncio.CancelledError) as failure:  # of the operation, or the executor is closed
-                error = failure
-            for i, waiting in enumerate(batch):
+            except (RuntimeError, asyncio.CancelledError) as closed:  # the executor is
+                rows = [closed] * len(batch)
+            for waiting, row in zip(batch, rows, strict=True):
                 if waiting.answer.done():
                     continue
-                if rows is not None:
-                    waiting.answer.set_result(rows[i])
-                elif error is None or isinstance(error, asyncio.CancelledError):
+                if isinstance(row, asyncio.CancelledError):
                     waiting.answer.cancel()
+                elif isinstance(row, BaseException):
+                    waiting.answer.set_exception(row)
                 else:
-                    waiting.answer.set_exception(error)
+                    waiting.answer.set_result(row)
             await asyncio.sleep(0)  # so that answers go out before the next batch
         self._busy = False
 
-    def _compute(self, batch: list[_Waiting]) -> Array:
-        columns = zip(*(waiting.rows for waiting in batch), strict=True)
-        result = self._operations[batch[0].operation](*map(np.stack, columns))
-        if len(result) != len(batch):
-            raise UsageError(f"{batch[0].operation}: expected {len(batch)} rows, got {len(result)}")
-        return result
+    def _compute(self, batch: list[_Waiting]) -> Rows:
+        """A row, or why there is none, for each: one by one where all together fail."""
+        operation = self._operations[batch[0].operation]
+        try:
+            rows = operation(*(np.stack(column) for column in zip(*(waiting.rows for waiting in batch), strict=True)))
+            if len(rows) != len(batch):
+                raise UsageError(f"{batch[0].operation}: expected {len(batch)} rows, got {len(rows)}")
+            return rows
+        except Exception as failure:  # of the model; whoever asked is told
+            return [failure] if len(batch) == 1 else [self._compute([waiting])[0] for waiting in batch]
 
     def _next_batch(self) -> list[_Waiting]:
         """The longest waiting request and all others of its operation that still want an answer."""

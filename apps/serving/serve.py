@@ -5,7 +5,6 @@ Under which name each is served, in which thread, and on a page.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from typing import Any
 from aiohttp import web
 
 from gnvpro.apps.arguments import Folder, model_of, problem_of
+from gnvpro.apps.serving.hosts import Hosts, is_loopback
 from gnvpro.apps.serving.page.page import page_routes
-from gnvpro.apps.serving.served import Bounds, ServedModel
-from gnvpro.apps.serving.server import Level, Limits, RequestLog, make_app, run_until_stopped
+from gnvpro.apps.serving.request_log import Level, RequestLog
+from gnvpro.apps.serving.served import Bounds, ModelFailed, ServedModel
+from gnvpro.apps.serving.server import Limits, make_app, run_until_stopped
 from gnvpro.apps.serving.solver_process import SolverProcess
-from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.hessian import hessian_product
@@ -62,6 +63,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 4242,
+    allow_host: Sequence[str] = (),
     with_pde: bool = False,
     problem: Any = None,
     extrapolate: bool = False,
@@ -78,6 +80,9 @@ def serve(
         One, several, or several by name: saved models or their folders, also as `NAME=FOLDER`.
     host, port
         Where to listen; port 0 takes a free one, which the log tells.
+    allow_host
+        Names, besides those of loopback and `host`, under which a proxy or others in the network ask; all else is refused,
+        and so are pages of other sites.
     with_pde, problem
         Serve the PDE of every model too, as NAME-pde; the PDE of one model, where it is not a registered one.
     extrapolate
@@ -95,19 +100,21 @@ def serve(
         Models that cannot be served together, an address that cannot be had.
     """
     integer("port", port, least=0)
-    lines = RequestLog(log)
+    lines, hosts = RequestLog(log), Hosts.of(host, allow_host)
     with torch_threads(threads):
-        served = served_models(models, with_pde, problem, extrapolate)
-        app = make_app(served, Limits(body=max_body, requests=max_requests), lines)
+        served = served_models(models, with_pde, problem, extrapolate, lines)
+        app = make_app(served, Limits(body=max_body, requests=max_requests), lines, hosts)
         app.add_routes(_page_of(served))
-        if not _is_loopback(host):
+        if not is_loopback(host):
             lines.event("warning", message=f"{host} is reachable from other machines, and anyone may ask the models")
         counts = run_until_stopped(app, host, port)
     return Served(tuple(served), counts.answered, counts.errors)
 
 
-def served_models(models: Any, with_pde: bool, problem: Any, extrapolate: bool) -> dict[str, ServedModel]:
-    """The models under their names, each followed by its PDE where that is asked for; takes what `serve` takes.
+def served_models(
+    models: Any, with_pde: bool, problem: Any, extrapolate: bool, log: RequestLog
+) -> dict[str, ServedModel]:
+    """The models under their names, warm, each followed by its PDE where that is asked for; takes what `serve` takes.
 
     Raises
     ------
@@ -129,10 +136,11 @@ def served_models(models: Any, with_pde: bool, problem: Any, extrapolate: bool) 
     for name, saved in named.items():
         model = model_of(saved)
         served[name] = serve_model(name, model, extrapolate)
+        served[name].warm_up()
         if with_pde:
             if isinstance(model, Classifier):
                 raise UsageError(f"{name} is a classifier, which has no PDE; leave with_pde=True out or serve it apart")
-            served[f"{name}-pde"] = _serve_pde(f"{name}-pde", model, problem)
+            served[f"{name}-pde"] = _serve_pde(f"{name}-pde", model, problem, log)
     return served
 
 
@@ -159,8 +167,8 @@ def named_models(models: Any) -> dict[str, Any]:
     several = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
     for model in several:
         name, equals, folder = str(model).partition("=") if isinstance(model, str) else ("", "", "")
-        if not equals or Path(model).exists():
-            unnamed.append((Path(model).resolve().name if isinstance(model, str | Path) else "model", model))
+        if not equals or path_of(model).exists():
+            unnamed.append((path_of(model).resolve().name if isinstance(model, str | Path) else "model", model))
         elif not name or not folder:
             raise UsageError(f"expected a folder, or NAME=FOLDER with both, got {model!r}")
         elif name in named:
@@ -173,11 +181,21 @@ def named_models(models: Any) -> dict[str, Any]:
     return named
 
 
-def _serve_pde(name: str, surrogate: Surrogate, problem: Any) -> ServedModel:
-    """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused."""
+def _serve_pde(name: str, surrogate: Surrogate, problem: Any, log: RequestLog) -> ServedModel:
+    """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused.
+
+    The process starts meanwhile; where that fails, the log says why, and so does every answer.
+    """
     solver = SolverProcess(problem_of(surrogate, problem))
     thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-    thread.submit(solver.warm_up)
+
+    def warm_up() -> None:
+        try:
+            solver.warm_up()
+        except ModelFailed as failure:
+            log.event("warning", model=name, message=f"{failure}; the first request tries again")
+
+    thread.submit(warm_up)
 
     def close() -> None:
         thread.shutdown(wait=False, cancel_futures=True)  # first, so that nothing that waits is begun
@@ -185,7 +203,13 @@ def _serve_pde(name: str, surrogate: Surrogate, problem: Any) -> ServedModel:
         thread.shutdown(wait=True)
 
     return ServedModel(
-        name, solver, bounds=Bounds.of(solver), executor=thread, close=close, most_waiting=PDE_MOST_WAITING
+        name,
+        solver,
+        bounds=Bounds.of(solver),
+        executor=thread,
+        operations=solver.operations,
+        close=close,
+        most_waiting=PDE_MOST_WAITING,
     )
 
 
@@ -198,10 +222,3 @@ def _page_of(models: dict[str, ServedModel]) -> list[web.RouteDef]:
         {name: pde.model for name, pde in behind.items()},
         pde_threads={name: pde.executor for name, pde in behind.items() if pde.executor},
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

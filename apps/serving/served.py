@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from gnvpro.apps.serving import um_bridge
-from gnvpro.apps.serving.batching import Batcher, QueueFull
+from gnvpro.apps.serving.batching import Batcher, QueueFull, Rows
+from gnvpro.surrogate.admissible import admissible_points
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate, training_range
 from gnvpro.surrogate.spaces import SIMPLEX_TOLERANCE, Array, Space, shortened
 
 TRUST = "trust"
+# A batch of so many rows that takes longer is no work for the event loop, which answers nobody meanwhile.
+_WARM_ROWS, _MOST_SECONDS = 64, 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,8 @@ class ServedModel:
         Second derivatives, (y, dc, dy) -> gradient of <dc, observables> differentiated along dy, row by row.
     executor
         Where it computes; in the event loop without, for models of microseconds.
+    operations
+        What is computed for the operations of the protocol, as `Batcher` has it; without, what the model offers.
     close
         Called when the server has stopped.
     """
@@ -101,20 +107,38 @@ class ServedModel:
         bounds: Bounds | None = None,
         hessian: Callable[[Array, Array, Array], Array] | None = None,
         executor: Executor | None = None,
+        operations: Mapping[str, Callable[..., Rows]] | None = None,
         close: Callable[[], None] = lambda: None,
         most_waiting: int = 4096,
     ):
         self.name, self.model, self.bounds, self.executor, self.close = name, model, bounds, executor, close
         self.n_in, self.n_out = model.parameters.size, model.observables.size
-        offered = {
-            "Evaluate": model.evaluate,
-            "Gradient": getattr(model, "vjp", None),
-            "ApplyJacobian": getattr(model, "jvp", None),
-            "ApplyHessian": hessian,
-        }
-        operations = {operation: call for operation, call in offered.items() if call is not None}
+        if operations is None:
+            offered = {
+                "Evaluate": model.evaluate,
+                "Gradient": getattr(model, "vjp", None),
+                "ApplyJacobian": getattr(model, "jvp", None),
+                "ApplyHessian": hessian,
+            }
+            operations = {operation: call for operation, call in offered.items() if call is not None}
+        self._operations = operations
         self.support = {operation: operation in operations for operation in um_bridge.OPERATIONS}
         self.batcher = Batcher(operations, executor, most_waiting=most_waiting)
+
+    def warm_up(self) -> None:
+        """Compute everything once, since the first time imports and sets up for seconds in which nobody is answered.
+
+        What takes long for a batch, too, is computed in a thread from then on.
+        """
+        y = admissible_points(self.model.parameters, _WARM_ROWS, 0)
+        dc, dy = np.ones((_WARM_ROWS, self.n_out)), np.ones((_WARM_ROWS, self.n_in))
+        arguments = {"Evaluate": (y,), "Gradient": (y, dc), "ApplyJacobian": (y, dy), "ApplyHessian": (y, dc, dy)}
+        for operation, compute in self._operations.items():
+            compute(*arguments[operation])
+            began = time.perf_counter()
+            compute(*arguments[operation])
+            if time.perf_counter() - began > _MOST_SECONDS:
+                self.batcher.in_thread.add(operation)
 
     async def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """The protocol's answer to a request that names this model.
@@ -138,14 +162,22 @@ class ServedModel:
             raise um_bridge.InvalidOutput(f"model {self.name!r} is busy: {full}; try again later", 503) from None
         except ModelFailed as failure:
             raise um_bridge.InvalidOutput(f"model {self.name!r}: {failure}") from failure
-        if not np.isfinite(result).all():
-            raise um_bridge.InvalidOutput(f"model {self.name!r} has no finite result at this point")
+        result = self._usable(operation, result)
         if operation != "Evaluate":
             return {"output": result}
         answer: dict[str, Any] = {"output": [result]}
         if level is not None:
             answer[TRUST] = reliability(self.model, rows[0], level)
         return answer
+
+    def _usable(self, operation: str, result: Array) -> Array:
+        result, size = np.asarray(result), self.n_out if operation in ("Evaluate", "ApplyJacobian") else self.n_in
+        if result.shape != (size,) or result.dtype.kind not in "fiu":
+            got = f"{result.shape} of {result.dtype}"
+            raise um_bridge.InvalidOutput(f"model {self.name!r}: expected {size} real numbers, got {got}")
+        if not np.isfinite(result).all():
+            raise um_bridge.InvalidOutput(f"model {self.name!r} has no finite result at this point")
+        return result
 
     def _rows(self, operation: str, request: dict[str, Any]) -> tuple[Array, ...]:
         """Arguments of the operation, each a vector, in the order in which it takes them."""

@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import BinaryIO, Literal
+from functools import partial
 
 import orjson
 from aiohttp import web
 
 from gnvpro.apps.serving import um_bridge
+from gnvpro.apps.serving.connections import Connection, Connections, Waiting
+from gnvpro.apps.serving.hosts import Hosts
+from gnvpro.apps.serving.request_log import RequestLog, everything_in
 from gnvpro.apps.serving.served import ServedModel
 
 # Seconds that requests in work get once the server is told to stop.
@@ -31,56 +31,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one client cannot use up: bytes of one request, requests in work, and seconds until a body has arrived."""
+    """What one client cannot use up: bytes of one request, requests in work, and seconds until a body has arrived.
+
+    So many requests may be on their way beside those in work, over twice as many connections.
+    """
 
     body: int = 1_000_000
     requests: int = 256
     read_seconds: float = um_bridge.READ_SECONDS
-
-
-Level = Literal["requests", "errors", "none"]
-_LONGEST = 300  # characters of a field of the log
-
-
-class RequestLog:
-    """Writes what the level asks for: everything, what went wrong, or nothing but events of the server.
-
-    A log that cannot be written, because its reader is gone, does not stop the server.
-    """
-
-    def __init__(self, level: Level = "requests", stream: BinaryIO | None = None):
-        self._level, self._stream = level, stream or sys.stderr.buffer
-
-    def event(self, event: str, **fields: object) -> None:
-        """Something about the server itself."""
-        self._write({"time": _now(), "event": event, **fields})
-
-    def request(self, method: str, path: str, model: str, status: int, seconds: float, error: str) -> None:
-        """A request that was answered; `model` and `error` empty where there is none."""
-        if self._level == "none" or (self._level == "errors" and status < 400):
-            return
-        fields: dict[str, object] = {"time": _now(), "event": "request", "method": method, "path": path[:_LONGEST]}
-        if model:
-            fields["model"] = model[:_LONGEST]
-        fields |= {"status": status, "ms": round(1e3 * seconds, 3)}
-        if error:
-            fields["error"] = error[:_LONGEST]
-        self._write(fields)
-
-    def defect(self, error: BaseException) -> None:
-        """An error nobody foresaw, with its traceback."""
-        self._write({"time": _now(), "event": "defect", "traceback": "".join(traceback.format_exception(error))})
-
-    def _write(self, fields: dict[str, object]) -> None:
-        try:
-            self._stream.write(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE))
-            self._stream.flush()
-        except (OSError, ValueError):
-            pass
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass
@@ -96,16 +54,27 @@ MODELS = web.AppKey("models", Mapping[str, ServedModel])
 LIMITS = web.AppKey("limits", Limits)
 COUNTS = web.AppKey("counts", Counts)
 LOG = web.AppKey("log", RequestLog)
+HOSTS = web.AppKey("hosts", Hosts)
+WAITING = web.AppKey("waiting", Waiting)
+CONNECTIONS = web.AppKey("connections", Connections)
 _MODEL_NAME = web.RequestKey("model_name", str)
 
 
 def make_app(
-    models: Mapping[str, ServedModel], limits: Limits | None = None, log: RequestLog | None = None
+    models: Mapping[str, ServedModel],
+    limits: Limits | None = None,
+    log: RequestLog | None = None,
+    hosts: Hosts | None = None,
 ) -> web.Application:
     """The application; `app[MODELS]` are its models, closed when it is cleaned up."""
     limits = limits or Limits()
     app = web.Application(middlewares=[_answer_everything], client_max_size=limits.body)
     app[MODELS], app[LIMITS], app[COUNTS], app[LOG] = models, limits, Counts(), log or RequestLog("none")
+    app[HOSTS], app[WAITING], app[CONNECTIONS] = (
+        hosts or Hosts(),
+        Waiting(limits.requests),
+        Connections(2 * limits.requests),
+    )
     app.add_routes(
         [
             web.get("/health", _health),
@@ -116,19 +85,23 @@ def make_app(
             *(web.post(f"/{operation}", _operation(operation)) for operation in um_bridge.OPERATIONS),
         ]
     )
+    app.on_shutdown.append(_wait_for_no_bodies)
     app.on_cleanup.append(_close)
     return app
+
+
+async def _wait_for_no_bodies(app: web.Application) -> None:
+    app[WAITING].end_all()
 
 
 @web.middleware
 async def _answer_everything(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Counts, refuses what is too much, turns every error into an answer, and logs."""
-    began, counts, log, error = time.perf_counter(), request.app[COUNTS], request.app[LOG], ""
-    counts.in_work += 1
+    began, app, error = time.perf_counter(), request.app, ""
     try:
-        if counts.in_work > request.app[LIMITS].requests and request.path != "/health":
-            raise um_bridge.InvalidOutput(f"busy with {counts.in_work - 1} requests; try again later", 503)
-        response = await handler(request)
+        app[HOSTS].refuse_strangers(request)
+        await _arrived(request)
+        response = await _in_work(request, handler)
     except um_bridge.ProtocolError as refused:
         response, error = _refusal(refused)
     except web.HTTPException as http:
@@ -138,17 +111,57 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
         if "Allow" in http.headers:
             response.headers["Allow"] = http.headers["Allow"]
     except Exception as defect:
-        log.defect(defect)
-        failed = f"the server failed ({type(defect).__name__}); its log says how"
-        response, error = _refusal(um_bridge.InvalidOutput(failed))
-    finally:
-        counts.in_work -= 1
-    counts.answered += 1
-    counts.errors += bool(error)
-    log.request(
-        request.method, request.path, request.get(_MODEL_NAME, ""), response.status, time.perf_counter() - began, error
-    )
+        response, error = _defect(app, defect)
+    _finish(app, request, response, began, error, request.get(_MODEL_NAME, ""))
     return response
+
+
+async def _arrived(request: web.Request) -> None:
+    """When the body is there: before, a request has no place among those in work."""
+    if not request.content.is_eof():
+        await um_bridge.read_body(request, request.app[LIMITS].read_seconds, request.app[WAITING].arrival)
+
+
+async def _in_work(request: web.Request, handler: Handler) -> web.StreamResponse:
+    counts, most = request.app[COUNTS], request.app[LIMITS].requests
+    counts.in_work += 1
+    try:
+        if counts.in_work > most and request.path != "/health":
+            raise um_bridge.InvalidOutput(f"busy with {counts.in_work - 1} requests; try again later", 503)
+        request.app[CONNECTIONS].begin(request.transport)
+        return await handler(request)
+    finally:
+        request.app[CONNECTIONS].end(request.transport)
+        counts.in_work -= 1
+
+
+def _finish(
+    app: web.Application,
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    began: float,
+    error: str,
+    model: str = "",
+) -> None:
+    """Every answer passes here: no browser guesses what it is, and it is counted and logged."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    app[COUNTS].answered += 1
+    app[COUNTS].errors += bool(error)
+    app[LOG].request(request.method, request.path, model, response.status, time.perf_counter() - began, error)
+
+
+def _refused_outside(app: web.Application, request: web.BaseRequest, error: Exception) -> web.Response:
+    """The answer to what does not get as far as a route."""
+    response, said = _refusal(error) if isinstance(error, um_bridge.ProtocolError) else _defect(app, error)
+    _finish(app, request, response, time.perf_counter(), said)
+    return response
+
+
+def _defect(app: web.Application, defect: Exception) -> tuple[web.Response, str]:
+    app[LOG].defect(defect)
+    return _refusal(
+        um_bridge.InvalidOutput(f"the server failed ({type(defect).__name__}: {defect}); its log says where")
+    )
 
 
 def _refusal(error: um_bridge.ProtocolError) -> tuple[web.Response, str]:
@@ -172,7 +185,7 @@ def _json(answer: Mapping[str, object], status: int = 200) -> web.Response:
 
 
 async def _model_and_content(request: web.Request) -> tuple[ServedModel, dict]:
-    content = await um_bridge.read(request, request.app[LIMITS].read_seconds)
+    content = await um_bridge.read(request)
     name = um_bridge.model_name(content)
     request[_MODEL_NAME] = name
     models = request.app[MODELS]
@@ -217,25 +230,28 @@ def run_until_stopped(app: web.Application, host: str, port: int) -> Counts:
         from uvloop import Loop as fast_loop
     except ImportError:  # there is none for Windows
         fast_loop = None
-    with asyncio.Runner(loop_factory=fast_loop) as runner:
+    with everything_in(app[LOG]), asyncio.Runner(loop_factory=fast_loop) as runner:
         return runner.run(_serve(app, host, port))
 
 
 async def _serve(app: web.Application, host: str, port: int) -> Counts:
-    log = app[LOG]
+    log, counts = app[LOG], app[COUNTS]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
-        await site.start()
-        stop = _stop_signal()
-        shown = f"[{host}]" if ":" in host else host  # IPv6
-        log.event("listening", url=f"http://{shown}:{runner.addresses[0][1]}", models=list(app[MODELS]))
-        await stop.wait()
-        log.event("stopping", requests_in_work=app[COUNTS].in_work)
+        assert runner.server is not None
+        connection = partial(Connection, runner.server, app[CONNECTIONS], partial(_refused_outside, app))
+        listening = await asyncio.get_running_loop().create_server(connection, host, port, backlog=1024)
+        try:
+            stop = _stop_signal()
+            shown, port = f"[{host}]" if ":" in host else host, listening.sockets[0].getsockname()[1]  # IPv6
+            log.event("listening", url=f"http://{shown}:{port}", models=list(app[MODELS]))
+            await stop.wait()
+            log.event("stopping", requests_in_work=counts.in_work)
+        finally:
+            listening.close()
     finally:
         await runner.cleanup()
-    counts = app[COUNTS]
     log.event("stopped", answered=counts.answered, errors=counts.errors)
     return counts
 

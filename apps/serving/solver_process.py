@@ -10,23 +10,38 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from gnvpro.apps.serving.batching import Rows
+from gnvpro.apps.serving.request_log import RequestLog, everything_in
 from gnvpro.apps.serving.served import ModelFailed
-from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.solving import derivative_block, solve_block
 from gnvpro.surrogate.spaces import Array
+
+# Rows, and for each the reason why it could not be computed, or nothing.
+type Computed = tuple[Array, tuple[str, ...]]
 
 
 class SolverProcess:
     """The problem as a forward model whose calls block until the process has answered.
 
-    Rows that could not be computed are NaN, of derivatives too. Calls come from one thread at a time; they raise
-    `ModelFailed` where nothing could be computed: the process has died, or a library is missing.
+    The problem is made in that process, by its only thread, which alone calls it: objects of FEniCSx belong to the thread
+    that made them. Rows that could not be computed are NaN, of derivatives too. Calls come from one thread at a time; they
+    raise `ModelFailed` with the reason where nothing could be computed: a single row, the process has died, or a library is
+    missing.
+
+    Attributes
+    ----------
+    operations
+        Those of the protocol, as `Batcher` has them: with the reason in place of a row that could not be computed.
     """
 
     def __init__(self, problem: Problem):
@@ -36,18 +51,31 @@ class SolverProcess:
         # Closed from another thread than the one that calls.
         self._lock, self._closed = threading.Lock(), False
         # As attributes, so that what the problem lacks is missing here too.
+        self.operations: dict[str, Callable[..., Rows]] = {"Evaluate": partial(self._rows, "evaluate")}
         if hasattr(problem, "jvp"):
-            self.jvp = lambda y, dy: self._call("jvp", y, dy)
+            self.jvp = lambda y, dy: self._array("jvp", y, dy)
+            self.operations["ApplyJacobian"] = partial(self._rows, "jvp")
         if hasattr(problem, "vjp"):
-            self.vjp = lambda y, dc: self._call("vjp", y, dc)
+            self.vjp = lambda y, dc: self._array("vjp", y, dc)
+            self.operations["Gradient"] = partial(self._rows, "vjp")
 
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out) at parameters (n, n_in)."""
-        return self._call("evaluate", y)
+        return self._array("evaluate", y)
 
     def warm_up(self) -> None:
-        """Start the process and let it make its solver, which takes seconds the first time."""
-        self.evaluate(np.empty((0, self.parameters.size)))
+        """Start the process and let it make its solver, which takes seconds the first time; raises ModelFailed."""
+        self._call("warming up")
+
+    def _array(self, operation: str, *arguments: Array) -> Array:
+        values, reasons = self._call(operation, *arguments)
+        if len(reasons) == 1 and reasons[0]:
+            raise ModelFailed(reasons[0])
+        return values
+
+    def _rows(self, operation: str, *arguments: Array) -> list[Array | Exception]:
+        values, reasons = self._call(operation, *arguments)
+        return [ModelFailed(reason) if reason else row for row, reason in zip(values, reasons, strict=True)]
 
     def close(self) -> None:
         """End the process for good; a solve under way is not waited for, and no later call starts another."""
@@ -58,7 +86,7 @@ class SolverProcess:
                 process.terminate()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _call(self, operation: str, *arguments: Array) -> Array:
+    def _call(self, operation: str, *arguments: Array) -> Computed:
         try:
             with self._lock:
                 if self._closed:
@@ -79,12 +107,14 @@ class SolverProcess:
 
 
 _problem: Problem | None = None
+_log = ExitStack()
 
 
 def _begin(problem: Problem) -> None:
     """In the new process: Ctrl-C is the server's to handle, and without a server there is nothing to do."""
     global _problem
     _problem = problem
+    _log.enter_context(everything_in(RequestLog()))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -96,10 +126,23 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _compute(operation: str, *arguments: Array) -> Array:
-    assert _problem is not None
+def _compute(operation: str, *arguments: Array) -> Computed:
+    problem = _problem
+    assert problem is not None
     with threadpool_limits(limits=1):
+        if operation == "warming up":
+            problem.solve(np.empty((0, problem.parameters.size)))
+            return np.empty((0, 0)), ()
         if operation == "evaluate":
-            return solve_block(_problem, arguments[0]).observables
-        space = _problem.observables if operation == "jvp" else _problem.parameters
-        return derivative_block(getattr(_problem, operation), arguments, space.size)
+            solved = solve_block(problem, arguments[0])
+            return solved.observables, tuple(map(_reason, solved.status, solved.messages))
+        space = problem.observables if operation == "jvp" else problem.parameters
+        derivatives = derivative_block(getattr(problem, operation), arguments, space.size)
+        finite = np.isfinite(derivatives).all(axis=1)
+        return derivatives, tuple("" if row else "no finite derivative at this point" for row in finite)
+
+
+def _reason(status: int, message: str) -> str:
+    if status == SolveStatus.OK:
+        return ""
+    return f"the PDE was not solved at this point ({message or SolveStatus(status).name.lower().replace('_', ' ')})"

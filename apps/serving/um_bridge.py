@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ OPERATIONS = ("Evaluate", "Gradient", "ApplyJacobian", "ApplyHessian")
 # Until the body of a request has arrived: nobody holds a place in the server by sending nothing.
 READ_SECONDS = 30.0
 
+type Arrival = AbstractAsyncContextManager[object]
+
 
 class ProtocolError(Exception):
     """A request that is answered with an error of the protocol, by whose `type` clients may branch."""
@@ -30,7 +34,7 @@ class ProtocolError(Exception):
     status: int  # of HTTP: 4xx where the request is at fault, 5xx where it is not
 
     def __init__(self, message: str, status: int | None = None):
-        super().__init__(message)
+        super().__init__(message.encode(errors="backslashreplace").decode())  # bytes of a header that are no UTF-8
         self.status = status or type(self).status
 
     def answer(self) -> dict[str, Any]:
@@ -75,7 +79,7 @@ async def read(request: web.Request, seconds: float = READ_SECONDS) -> dict[str,
         `config` that is none.
     """
     try:
-        content = orjson.loads(await _body(request, seconds))
+        content = orjson.loads(await read_body(request, seconds))
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"expected a JSON object, got something else: {error}") from None
     if type(content) is not dict:
@@ -85,16 +89,23 @@ async def read(request: web.Request, seconds: float = READ_SECONDS) -> dict[str,
     return content
 
 
-async def _body(request: web.Request, seconds: float) -> bytes:
+async def read_body(
+    request: web.Request, seconds: float = READ_SECONDS, arrival: Callable[[float], Arrival] = asyncio.timeout
+) -> bytes:
+    """The body of a request, waited for in an `arrival` of so many seconds; raises InvalidInput as `read` does."""
     largest = request.client_max_size
     too_large = InvalidInput(f"expected at most {largest} bytes; see --max-body", 413)
     if 0 < largest < (request.content_length or 0):  # said beforehand: not a byte is read
         raise too_large
     try:
-        async with asyncio.timeout(seconds):
+        if request.content.is_eof():
+            return await request.read()
+        async with arrival(seconds):
             return await request.read()
     except TimeoutError:
-        raise InvalidInput(f"the request did not arrive within {seconds:g} s", 408) from None
+        raise InvalidInput(
+            f"the request did not arrive within {seconds:g} s, or others needed its place", 408
+        ) from None
     except web.HTTPRequestEntityTooLarge:
         raise too_large from None
     except (web.RequestPayloadError, ConnectionError) as error:

@@ -5,6 +5,8 @@ Bands are calibrated on samples that the surrogate has not seen; which those are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ import numpy as np
 from gnvpro.apps.arguments import Data, Folder, name_of, samples_of, surrogate_of
 from gnvpro.pde_data.sampling import DESIGNS, place
 from gnvpro.pde_data.storage.append import GIVEN
+from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.model.calibration import calibrated, residuals
 from gnvpro.surrogate.model.folder import HISTORY, SETTINGS, read_document, require_place
@@ -63,7 +66,7 @@ class Calibration(Result):
 
     def save(self, path: Folder, *, overwrite: bool = False) -> None:
         """Write the calibrated surrogate as `Surrogate.save` does."""
-        self.surrogate.save(Path(path), overwrite=overwrite, extra=self.documents)
+        self.surrogate.save(path_of(path), overwrite=overwrite, extra=self.documents)
 
 
 def calibrate(
@@ -92,18 +95,16 @@ def calibrate(
         Samples of something else, placed by hand, or none that the model has not seen.
     """
     if out is not None:
-        require_place(Path(out), overwrite)
-    surrogate, samples = surrogate_of(model), samples_of(data, transpose)
+        require_place(path_of(out), overwrite)
+    surrogate = surrogate_of(model)
+    samples = samples_of(data, transpose, surrogate.parameters.names)
     shown = name_of(model, "in memory")
-    try:
-        held_out = held_out_samples(surrogate, samples, seed)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SavedModelError(f"{shown} does not say how it was trained ({error!r}); train it again") from error
+    held_out = held_out_samples(surrogate, samples, seed)
     if not all(np.isfinite(residuals(surrogate, part)).all() for part in (held_out.calibration, held_out.scale)):
         raise UsageError(f"{shown} predicts numbers that are not finite; train it again")
     scale = spread(residuals(surrogate, held_out.scale))
     surrogate = calibrated(surrogate, held_out.fitted, held_out.calibration, held_out.source, scale)
-    documents = _documents(Path(model)) if isinstance(model, str | Path) else {}
+    documents = _documents(path_of(model)) if isinstance(model, str | Path) else {}
     calibration = Calibration(surrogate, shown, name_of(data, "samples in memory"), documents)
     if out is not None:
         calibration.save(out, overwrite=overwrite)
@@ -135,8 +136,7 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
     UsageError
         Samples of something else, placed by hand, or none left.
     """
-    surrogate.parameters.rows(samples.parameters)
-    surrogate.observables.rows(samples.observables)
+    samples = samples.in_order_of(surrogate.parameters, surrogate.observables)
     origin, now = surrogate.provenance, samples.provenance
     if "definition_hash" in origin.keys() & now.keys() and origin["definition_hash"] != now["definition_hash"]:
         raise UsageError(
@@ -167,7 +167,18 @@ def own_parameters(surrogate: Surrogate) -> Array | None:
     if not {"seed", "n_samples"} <= origin.keys() or space.law == "unknown":
         return None
     design = origin.get("design", "random")
-    return place(space, design, origin["seed"], np.arange(origin["n_samples"])) if design in DESIGNS else None
+    with _reading_record():
+        seed, n = integer("seed", origin["seed"]), integer("n_samples", origin["n_samples"], least=0)
+    return place(space, design, seed, np.arange(n)) if design in DESIGNS else None
+
+
+@contextmanager
+def _reading_record() -> Iterator[None]:
+    """SavedModelError where the record of a model, read here, is not as training writes it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SavedModelError(f"the model does not say how it was trained ({error!r}); train it again") from error
 
 
 def _is_own(origin: dict[str, Any], now: dict[str, Any]) -> bool:
@@ -178,16 +189,19 @@ def _is_own(origin: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
-    training = surrogate.training
-    split = samples.split(training["settings"]["seed"], **training["samples"])
-    stated, error = surrogate.errors["train"], mean_relative_error(surrogate, split.train)
+    with _reading_record():
+        record, stated = surrogate.training, float(surrogate.errors["train"])
+        seed, refitted = integer("seed", record["settings"]["seed"]), "refitted" in record["choice"]
+        counts = {name: integer(name, record["samples"].get(name, 0)) for name in ("train", *SOURCES)}
+    split = samples.split(seed, **counts)
+    error = mean_relative_error(surrogate, split.train)
     if abs(error - stated) > _SAME * stated + 1e-12:
         raise UsageError(
             f"the model's split of these data cannot be made again (training error {error:.3g}, stated {stated:.3g}): "
             "have samples been added or repaired? calibrate on data it has not seen"
         )
     source = next(name for name in SOURCES if len(getattr(split, name)))
-    if source == "validation" and "refitted" in training["choice"]:
+    if source == "validation" and refitted:
         raise UsageError(
             "all samples of this data set have fitted the model (its last layer was solved again on the validation "
             "samples): calibrate on data it has not seen, for example of another seed"

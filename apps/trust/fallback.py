@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from gnvpro.apps.trust.predictions import Predictions, Reliability
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
-from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
-from gnvpro.pde_data.storage.append import BLOCK_SIZE, append, require_appendable
+from gnvpro.pde_data.problems.solving import SolvedBlock, at_once, solve_block
+from gnvpro.pde_data.storage.append import append, require_appendable
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.spaces import Array
 
 _SHOWN = 10
+# What a kill may cost, in seconds of solving: an append takes a twentieth of one.
+_UNKEPT_SECONDS = 1.0
 
 
 def doubtful(predictions: Predictions, tolerance: float | None = None) -> NDArray[np.bool_]:
@@ -91,21 +93,33 @@ def _with_bands(predictions: Predictions) -> tuple[Surrogate, Reliability]:
 
 
 def _solve(problem: Problem, y: Array, data: Path | None, progress: Report) -> tuple[SolvedBlock, int]:
-    """Block by block, each kept before the next is begun; and how many samples the data set has then."""
-    size, total, blocks = getattr(problem, "block_size", BLOCK_SIZE), 0, []
+    """Piece by piece, kept once they have cost a second or an error ends it; and how many samples the data set has then."""
+    size = at_once(problem, getattr(problem, "block_size", None) or 1)
+    total, kept, seconds, blocks = 0, 0, 0.0, []
+
+    def keep() -> None:
+        nonlocal total, kept, seconds
+        if data is not None and kept < len(blocks):
+            done = slice(kept * size, len(blocks) * size)
+            total = append(problem, data, y[done], SolvedBlock.joined(blocks[kept:]), seconds)
+            kept, seconds = len(blocks), 0.0
+
     try:
         for first in range(0, len(y), size):
             progress(first, len(y), f"solving {problem.name} at {len(y)} points")
-            part, began = y[first : first + size], time.perf_counter()
-            blocks.append(solve_block(problem, part))
-            if data is not None:
-                total = append(problem, data, part, blocks[-1], time.perf_counter() - began)
-    except KeyboardInterrupt:
-        kept = f"; {total} solves are in {data}" if total else ""
-        raise KeyboardInterrupt(f"no predictions were written{kept}") from None
-    status = np.concatenate([block.status for block in blocks])
-    messages = tuple(message for block in blocks for message in block.messages)
-    return SolvedBlock(np.concatenate([block.observables for block in blocks]), status, messages), total
+            began = time.perf_counter()
+            blocks.append(solve_block(problem, y[first : first + size]))
+            seconds += time.perf_counter() - began
+            if seconds >= _UNKEPT_SECONDS:
+                keep()
+    except BaseException as error:
+        keep()
+        if isinstance(error, KeyboardInterrupt):
+            solves = f"; {total} solves are in {data}" if total else ""
+            raise KeyboardInterrupt(f"no predictions were written{solves}") from None
+        raise
+    keep()
+    return SolvedBlock.joined(blocks), total
 
 
 def _log(problem: str, rows: NDArray[np.intp], predictions: Predictions, solved: SolvedBlock) -> list[str]:

@@ -7,22 +7,23 @@ import pickle
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.linalg  # noqa: F401  loads scipy's own BLAS, so that the limit of one thread reaches it
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from gnvpro.pde_data.generation.journal import Journal, Piece
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
-from gnvpro.pde_data.problems.loading import load_problem
-from gnvpro.pde_data.problems.solving import SolvedBlock, solve_block
+from gnvpro.pde_data.problems.solving import SolvedBlock, at_once, solve_piece
 from gnvpro.pde_data.sampling import place
 from gnvpro.pde_data.storage import store
-from gnvpro.pde_data.storage.provenance import Recipe, definition_hash
+from gnvpro.pde_data.storage.integrity import damage_of_block, raise_damage, read_sound
+from gnvpro.pde_data.storage.provenance import GIVEN, Recipe, definition_hash
 from gnvpro.pde_data.storage.store import Block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
@@ -38,7 +39,9 @@ class FinishedBlock:
     Attributes
     ----------
     n_samples, n_failed
-        Samples that were solved, and those of them that failed.
+        Samples that are finished now, and those of them that failed.
+    n_solved
+        Samples that were solved for that; the others were solved before, by a run that was interrupted.
     cpu_seconds, process
         What it cost, and the process that did it.
     """
@@ -46,26 +49,24 @@ class FinishedBlock:
     block: int
     n_samples: int
     n_failed: int
+    n_solved: int
     cpu_seconds: float = 0.0
     process: int = 0
 
 
 @dataclass(frozen=True)
 class PickledProblem:
-    """A problem on its way to a worker process: small to send, built once where it arrives.
+    """A problem on its way to a worker process: small to send, unpacked once where it arrives.
 
     Attributes
     ----------
     pickled
-        The problem itself, without its solver; None where it cannot be pickled and its factory is called instead.
-    factory
-        `package.module:factory`.
+        The problem itself, without its solver; or its factory's name and options.
     folder
         The driver's working directory: modules are found there as they were by the driver.
     """
 
-    pickled: bytes | None
-    factory: str | None
+    pickled: bytes
     folder: str
     definition_hash: str
 
@@ -77,17 +78,14 @@ class PickledProblem:
         """
         import cloudpickle  # comes with Dask
 
-        factory = getattr(problem, "factory", None)
-        pickled = None
         try:
             pickled = cloudpickle.dumps(problem)
         except Exception as error:  # whatever the user's class, or a library's object in it, raises
-            if factory is None:
-                raise UsageError(
-                    f"problem {problem.name!r} cannot be sent to workers ({error}); build its solver at the first "
-                    "solve and leave it out of the pickle (__getstate__)"
-                ) from error
-        return cls(pickled, factory, os.getcwd(), definition_hash(problem.definition))
+            raise UsageError(
+                f"problem {problem.name!r} cannot be sent to workers ({error}); give it as package.module:factory, or "
+                "build its solver at the first solve and leave it out of the pickle (__getstate__)"
+            ) from error
+        return cls(pickled, os.getcwd(), definition_hash(problem.definition))
 
     def unpack(self) -> Problem:
         """The problem, the same object for every block.
@@ -101,7 +99,7 @@ class PickledProblem:
 def _unpacked(sent: PickledProblem) -> Problem:
     if sent.folder not in sys.path:
         sys.path.insert(0, sent.folder)
-    problem = pickle.loads(sent.pickled) if sent.pickled else load_problem(str(sent.factory))
+    problem = pickle.loads(sent.pickled)
     if (here := definition_hash(problem.definition)) != sent.definition_hash:
         raise UsageError(
             f"the worker's problem {problem.name!r} has the definition {here[:12]}, the driver's "
@@ -137,46 +135,85 @@ class BlockTask:
         One BLAS thread: faster for many small systems, and the same bits on every machine load.
         """
         with _ONE_AT_A_TIME, threadpool_limits(limits=1):
-            cpu, began = time.process_time(), time.perf_counter()
-            parameters = self._parameters(block)
+            cpu = time.process_time()
             problem = self.problem.unpack() if isinstance(self.problem, PickledProblem) else self.problem
-            solved = solve_block(problem, parameters)
-            finished = self._commit(block, parameters, solved, (time.perf_counter() - began) / len(parameters))
+            size = at_once(problem, self.recipe.block_size)
+            finished = self._finish(block, partial(solve_piece, problem), size)
             return replace(finished, cpu_seconds=time.process_time() - cpu, process=os.getpid())
 
     def record_failure(self, block: int, reason: str) -> FinishedBlock:
-        """Commit a block that cannot be solved, every sample failed for this reason."""
-        parameters = self._parameters(block)
-        nothing = np.full((len(parameters), Space.from_dict(self.recipe.observable_space).size), np.nan)
-        status = np.full(len(parameters), SolveStatus.EXCEPTION, dtype=np.int8)
-        return self._commit(block, parameters, SolvedBlock(nothing, status, (reason,) * len(status)), np.nan)
+        """Commit a block that cannot be solved: what no journal holds of it has failed for this reason."""
+        return self._finish(block, lambda y: SolvedBlock.failed(len(y), self._n_out, reason), 1)
 
-    def _parameters(self, block: int) -> Array:
+    def _finish(self, block: int, solve: Callable[[Array], SolvedBlock], size: int) -> FinishedBlock:
+        """Commit the block: what is solved of it stays, the rest is solved, `size` samples at once."""
         first = block * self.recipe.block_size
+        parameters = self._parameters(first)
+        now = self._there(block, parameters)
+        observables, status, messages = now.solved.observables, now.solved.status, list(now.solved.messages)
+        pending = status == SolveStatus.PENDING
+        again = status != SolveStatus.OK if self.retry_failed else pending
+        solved_now, journal = (
+            np.zeros(len(status), dtype=bool),
+            Journal(self.out, block, definition_hash(self.recipe.definition)),
+        )
+        with journal:
+            for begin in range(0, len(parameters), size):
+                rows = np.arange(begin, min(begin + size, len(parameters)))
+                if not again[rows].any():
+                    continue
+                y, began = parameters[rows], time.perf_counter()
+                piece = journal.get(y, solved_only=self.retry_failed)
+                if piece is None:
+                    solved = solve(y) if np.isfinite(y).all() else SolvedBlock.failed(len(y), self._n_out, _LOST)
+                    piece = Piece(solved, time.perf_counter() - began)
+                    journal.add(y, piece)
+                    solved_now[rows] = True
+                # Beside a failed sample the others keep their bits; beside a pending one those of another piece go.
+                taken = np.ones(len(y), dtype=bool) if pending[rows].any() else again[rows]
+                observables[rows[taken]], status[rows[taken]] = (
+                    piece.solved.observables[taken],
+                    piece.solved.status[taken],
+                )
+                now.wall_time[rows[taken]] = piece.seconds / len(y)
+                for i in np.flatnonzero(taken):
+                    messages[begin + i] = piece.solved.messages[i]
+        solved = SolvedBlock(observables, status, tuple(messages))
+        store.write_block(self.out, first, self.recipe.n_samples, Block(parameters, solved, now.wall_time))
+        journal.remove()
+        done = np.ones(len(status), dtype=bool) if pending.any() else again
+        return FinishedBlock(
+            block, int(done.sum()), int((done & (status != SolveStatus.OK)).sum()), int((done & solved_now).sum())
+        )
+
+    @property
+    def _n_out(self) -> int:
+        return Space.from_dict(self.recipe.observable_space).size
+
+    def _parameters(self, first: int) -> Array:
         index = np.arange(first, min(first + self.recipe.block_size, self.recipe.n_samples))
+        if self.recipe.design == GIVEN:  # NaN where they are lost
+            return read_sound(self.out, "parameters", np.nan)[index].reshape(len(index), -1)
         return place(Space.from_dict(self.recipe.parameter_space), self.recipe.design, self.recipe.seed, index)
 
-    def _commit(self, block: int, parameters: Array, solved: SolvedBlock, seconds_per_sample: float) -> FinishedBlock:
-        first = block * self.recipe.block_size
-        new = Block(parameters, solved, np.full(len(parameters), seconds_per_sample))
-        again = np.ones(len(parameters), dtype=bool)
-        if self.retry_failed:
-            there = store.read_block(self.out, first, len(parameters))
-            if not (there.solved.status == SolveStatus.PENDING).any():
-                again = there.solved.status > SolveStatus.OK
-                new = _replaced(there, new, again)
-        store.write_block(self.out, first, self.recipe.n_samples, new)
-        failed = again & (new.solved.status != SolveStatus.OK)
-        return FinishedBlock(block, int(again.sum()), int(failed.sum()))
+    def _there(self, block: int, parameters: Array) -> Block:
+        """The block as it is stored; all of it pending where it is damaged and to be written anew in any case.
+
+        Raises UsageError: it is damaged, and some of its samples would stay.
+        """
+        first, n = block * self.recipe.block_size, len(parameters)
+        status = store.read_status(self.out)[first : first + n]
+        pending = status == SolveStatus.PENDING
+        if not pending.all():
+            damage = damage_of_block(self.out, block)
+            if not damage:
+                return store.read_block(self.out, first, n)
+            if not pending.any():
+                raise_damage(self.out, damage)
+        nothing = np.full((n, self._n_out), np.nan)
+        all_pending = np.full(n, SolveStatus.PENDING, dtype=np.int8)
+        return Block(parameters, SolvedBlock(nothing, all_pending, ("",) * n), np.full(n, np.nan))
 
 
-def _replaced(there: Block, other: Block, rows: NDArray[np.bool_]) -> Block:
-    """`there` with some rows of another."""
-
-    def merged[T: np.generic](old: NDArray[T], new: NDArray[T]) -> NDArray[T]:
-        return np.where(rows.reshape(-1, *[1] * (old.ndim - 1)), new, old)
-
-    old, new = there.solved, other.solved
-    messages = tuple(n if row else o for row, o, n in zip(rows, old.messages, new.messages, strict=True))
-    solved = SolvedBlock(merged(old.observables, new.observables), merged(old.status, new.status), messages)
-    return Block(there.parameters, solved, merged(there.wall_time, other.wall_time))
+# Of a sample that was given and whose parameters are damaged: nothing makes them again.
+_LOST = "its parameters are lost: the data set was damaged where they stood"

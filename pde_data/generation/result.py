@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage.integrity import read_sound
 from gnvpro.pde_data.storage.schema import count_by_status
 from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.result import Result
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Generation(Result):
     """A data set, and what one call of `generate` did to it.
 
@@ -73,9 +74,15 @@ class Generation(Result):
         return self.n_solved_now == 0
 
     @property
+    def first_failure(self) -> str:
+        """What was said of the first failed sample of which anything was said, in one line."""
+        said = (str(message) for message in read_sound(self.path, "failure", "") if message)
+        return next(said, "").partition("\n")[0]
+
+    @property
     def estimated_error(self) -> dict[str, Any] | None:
         """As `problems.accuracy.estimated_error` gives it."""
-        return self.attributes["estimated_error"]
+        return self.attributes.get("estimated_error")
 
     @property
     def title(self) -> str:

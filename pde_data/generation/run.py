@@ -21,14 +21,18 @@ from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.generation.blocks import BlockTask
 from gnvpro.pde_data.generation.engines import Engine, engine_of
+from gnvpro.pde_data.generation.journal import journaled_samples, remove_journals
 from gnvpro.pde_data.generation.result import Generation
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.loading import as_problem, load_problem
+from gnvpro.pde_data.problems.solving import message_of
 from gnvpro.pde_data.sampling import default_design, place
 from gnvpro.pde_data.storage import layout, store
-from gnvpro.pde_data.storage.integrity import Damage, find_damage, give_up, require_sound
-from gnvpro.pde_data.storage.provenance import Recipe
+from gnvpro.pde_data.storage.integrity import Damage, find_damage, give_up, require_metadata, require_sound
+from gnvpro.pde_data.storage.lock import sole_writer
+from gnvpro.pde_data.storage.metadata import read_attributes, remove_leftovers
+from gnvpro.pde_data.storage.provenance import GIVEN, Recipe
 from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.progress import Report, silent
@@ -105,16 +109,17 @@ def generate(
     done, damage, solve_seconds = _Solved(), [], 0.0
     if repair or not _is_complete(path, recipe, retry_failed):
         _make_last_folder(path)
-        with store.sole_writer(path), _saying_what_is_kept(path):
-            damage = _prepare(problem, path, recipe, repair)
+        with sole_writer(path) as alone, _saying_what_is_kept(path):
+            damage = _prepare(problem, path, recipe, repair, alone)
             began = time.perf_counter()
             done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), progress, engine)
             solve_seconds = time.perf_counter() - began
-            if "estimated_error" not in store.read_attributes(path):
+            remove_journals(path)
+            if _lacks_estimate(path):
                 _record_error_estimate(problem, path, recipe.seed)
     return Generation(
         path,
-        store.read_attributes(path),
+        read_attributes(path),
         store.read_status(path),
         n_solved_now=done.n_samples,
         repaired=[asdict(chunk) for chunk in damage] if repair else None,
@@ -143,8 +148,9 @@ def _recipe(
     usual_size = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
     usual_design = there.design if there else default_design(problem.parameters)
     recipe = Recipe.of(problem, n_samples, seed, block_size or usual_size, design or usual_design)
-    # A design, law or seed that gives no points: before anything is written.
-    place(problem.parameters, recipe.design, seed, [n_samples - 1])
+    if not there or recipe.design != GIVEN:
+        # A design, law or seed that gives no points: before anything is written.
+        place(problem.parameters, recipe.design, seed, [n_samples - 1])
     if there and (difference := there.difference(recipe)):
         raise UsageError(
             f"{out} was made with other settings: {difference}; repeat them to resume, or choose another place"
@@ -154,16 +160,30 @@ def _recipe(
             f"{out} has {there.n_samples} samples there, {n_samples} asked; none are thrown away: ask for "
             f"{there.n_samples} or more, or choose another place"
         )
+    if there and there.design == GIVEN and n_samples > there.n_samples:
+        raise UsageError(
+            f"{out} has {there.n_samples} samples there whose parameters were given, {n_samples} asked: no design places "
+            f"more; ask for {there.n_samples} to repair it or to retry failed ones"
+        )
     return recipe
 
 
 def _is_complete(out: Path, recipe: Recipe, retry_failed: bool) -> bool:
     """Whether nothing is left to solve, nor to say of the whole."""
-    if not _is_data_set(out) or not store.has_size(out, recipe.n_samples):
+    if not _is_data_set(out):
+        return False
+    require_metadata(out)
+    if not store.has_size(out, recipe.n_samples):
         return False
     status = _status_in(out)
     unfinished = (status != SolveStatus.OK) if retry_failed else (status == SolveStatus.PENDING)
-    return not unfinished.any() and "estimated_error" in store.read_attributes(out)
+    return not unfinished.any() and not _lacks_estimate(out)
+
+
+def _lacks_estimate(out: Path) -> bool:
+    """Whether the error of the solves is to be estimated; not of samples that were given, which follow no law."""
+    attributes = read_attributes(out)
+    return attributes["design"] != GIVEN and "estimated_error" not in attributes
 
 
 def _status_in(out: Path) -> NDArray[np.int8]:
@@ -186,16 +206,31 @@ def _make_last_folder(out: Path) -> None:
         raise OSError(f"cannot make the folder {folder} ({error.strerror}); choose one you may write in") from error
 
 
-def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool) -> list[Damage]:
-    """Have the data set in place, in its size, and without the damage that is to be repaired; returns that."""
+def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool, alone: bool) -> list[Damage]:
+    """Have the data set in place, in its size, and without the damage that is to be repaired; returns that.
+
+    `alone`: no other process writes it; unknown where the file system has no locks.
+    """
     if not _is_data_set(out):
-        layout.create(out, recipe, background_of(problem))
-        return []
-    if not store.has_size(out, recipe.n_samples):
-        store.resize(out, recipe.n_samples)
+        try:
+            layout.create(out, recipe, background_of(problem), alone=alone)
+            remove_journals(out)
+            return []
+        except OSError as error:
+            if alone or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if store.recipe_in(out) != recipe:
+            raise UsageError(f"{out} was made by another run meanwhile, with other settings; choose another place")
+    if alone:
+        remove_leftovers(out)
     damage = find_damage(out) if repair else []
     if damage:
         give_up(out, damage, background_of(problem))
+    require_metadata(out)
+    if not store.has_size(out, recipe.n_samples):
+        store.resize(out, recipe.n_samples)
+    if recipe.design == GIVEN and not repair:
+        require_sound(out)  # samples that were given are never pending
     return damage
 
 
@@ -203,7 +238,7 @@ def _is_data_set(out: Path) -> bool:
     """Whether `out` is a data set; False for nothing or an empty folder, an error for anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    store.read_attributes(out)
+    read_attributes(out)
     return True
 
 
@@ -233,7 +268,8 @@ def _progress_in(out: Path) -> str:
     if not out.exists():
         return "nothing is there yet"
     status = store.read_status(out)
-    return f"{int((status != SolveStatus.PENDING).sum())} of {len(status)} samples are in {out}"
+    n_kept = int((status != SolveStatus.PENDING).sum()) + journaled_samples(out)
+    return f"{n_kept} of {len(status)} samples are in {out}"
 
 
 def _solve_pending(task: BlockTask, progress: Report, engine: Engine) -> _Solved:
@@ -253,7 +289,7 @@ def _solve_pending(task: BlockTask, progress: Report, engine: Engine) -> _Solved
     try:
         for finished in finished_blocks:
             done, failed = done + finished.n_samples, failed + finished.n_failed
-            solved.n_samples += finished.n_samples
+            solved.n_samples += finished.n_solved
             solved.cpu_seconds += finished.cpu_seconds if finished.process != os.getpid() else 0.0
             progress(done, len(status), f"{done}/{len(status)}, {failed} failed")
     finally:
@@ -288,5 +324,5 @@ def _record_error_estimate(problem: Problem, out: Path, seed: int) -> None:
         except ImportError:
             raise
         except Exception as failure:  # the data are good without an estimate; say why there is none
-            store.write_attribute(out, "estimated_error_failure", f"{type(failure).__name__}: {failure}")
+            store.write_attribute(out, "estimated_error_failure", message_of(failure))
     store.write_attribute(out, "estimated_error", error)

@@ -12,6 +12,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from gnvpro.surrogate.extras import import_h5py
+
 _HOW_TO_INSTALL = (
     'FEniCSx is needed to solve this PDE and is not installed: on Linux x86-64 use pip install "gnvpro[pde]", '
     "elsewhere conda-forge's fenics-dolfinx (conda install -c conda-forge fenics-dolfinx)"
@@ -43,6 +45,23 @@ class FEniCSx:
     version: str
 
 
+# Of MPICH's and Open MPI's launchers, of Slurm's, Cray's and IBM's.
+_LAUNCHERS = (
+    *("PMI_RANK", "PMI_FD", "PMIX_RANK", "HYDI_CONTROL_FD", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_SIZE"),
+    *("MV2_COMM_WORLD_SIZE", "SLURM_STEP_ID", "PALS_RANKID", "ALPS_APP_PE", "JSM_NAMESPACE_SIZE", "FLUX_TASK_RANK"),
+)
+
+
+def keep_mpi_to_itself() -> None:
+    """Before MPI is imported, here or in a process that this one starts: let it listen at no address of the network.
+
+    The wheel's MPI opens ports for processes on other machines as soon as it is imported. Without a launcher there are none;
+    with one, or where the user has set UCX_TLS, nothing is changed.
+    """
+    if not any(name in os.environ for name in _LAUNCHERS):
+        os.environ.setdefault("UCX_TLS", "self,sm")
+
+
 @cache
 def fenicsx() -> FEniCSx:
     """Import FEniCSx once, in the order its parts need.
@@ -51,9 +70,9 @@ def fenicsx() -> FEniCSx:
     """
     # PETSc turns SIGTERM into MPI_Abort, which takes a worker's whole pool down with it.
     os.environ.setdefault("PETSC_OPTIONS", "-no_signal_handler")
-    # Both bring an HDF5 library: with dolfinx's loaded first, h5py finds that one and can read nothing.
+    keep_mpi_to_itself()
     with suppress(ImportError):
-        import_module("h5py")
+        import_h5py()
     with suppress(ModuleNotFoundError):  # conda-forge's package has no such module
         import_module("dolfinx_solver")  # the pip wheel's libraries, which must be loaded before dolfinx
     try:

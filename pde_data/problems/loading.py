@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
-from gnvpro.surrogate.checks import numbers
+from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -66,12 +67,13 @@ def registered_problem(name: str, options: dict[str, Any] | None = None) -> Prob
 
 
 def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] | None = None) -> Problem:
-    """`model` itself if it is a complete `Problem`, otherwise with `name`, `definition` and `solve` added.
+    """A model of the user's with what it lacks of a `Problem`, called on copies of its arrays; one of ours as it is.
 
     `factory`, `options`: what `load_problem` makes the same model of; None for an object that was handed over.
 
     Raises UsageError: no `parameters`, `observables` (both a `Space`) or `evaluate`.
     """
+    keep_mpi_to_itself()  # in processes that get a copy of the model
     if factory is None and isinstance(model, type):
         raise UsageError(f"expected a problem, got a class; create it: {model.__name__}()")
     made_by = factory or f"{type(model).__module__}:{type(model).__qualname__}"
@@ -86,42 +88,47 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
     for what in ("parameters", "observables"):
         if not isinstance(getattr(model, what), Space):
             raise UsageError(f"{what} of {made_by}: expected a Space, got {type(getattr(model, what)).__name__}")
-    if all(hasattr(model, what) for what in ("name", "definition", "solve")):
-        return model
+    ours = type(model) is CompletedProblem or type(model).__module__.startswith("gnvpro.pde_data.")
+    if ours and all(hasattr(model, what) for what in ("name", "definition", "solve")):
+        return cast(Problem, model)
     return cast(Problem, CompletedProblem(model, made_by, options))
 
 
 @dataclass(frozen=True)
 class CompletedProblem:
-    """A user's minimal model with what data generation needs besides; all else is the model's own.
+    """A user's model with what data generation needs besides; all else is the model's own, called on copies.
 
     Attributes
     ----------
-    factory
-        `package.module:factory`; names the problem, and defines it together with the source of that module.
+    made_by
+        `package.module:factory` or the class; names the problem, and defines it with the source of that module.
     options
         What the factory was called with; None where the model was not made by it, but handed over.
     """
 
     model: Any
-    factory: str
+    made_by: str
     options: dict[str, Any] | None = None
 
     def __reduce__(self) -> Any:
         # A model may hold what cannot be pickled; its factory makes it again. Only an object can but be copied.
         if self.options is None:
-            return CompletedProblem, (self.model, self.factory)
-        return load_problem, (self.factory, self.options)
+            return CompletedProblem, (self.model, self.made_by)
+        return load_problem, (self.made_by, self.options)
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute == "model" or attribute.startswith("__"):  # not yet there while unpickling
             raise AttributeError(attribute)
-        return getattr(self.model, attribute)
+        value = attribute_on_copies(self.model, attribute)
+        if attribute in ("jvp", "vjp"):
+            size = (self.model.observables if attribute == "jvp" else self.model.parameters).size
+            return lambda y, along: checked(value(y, along), f"derivatives of {self.made_by}", (len(y), size))
+        return value
 
     @property
     def name(self) -> str:
         """The model's own name, or the factory."""
-        return getattr(self.model, "name", self.factory)
+        return getattr(self.model, "name", self.made_by)
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -129,20 +136,28 @@ class CompletedProblem:
         definition = getattr(self.model, "definition", None)
         if definition is not None:
             return definition
-        return _source_definition(self.factory) | ({"options": self.options} if self.options else {})
+        return _source_definition(self.made_by) | ({"options": self.options} if self.options else {})
+
+    def evaluate(self, y: Array) -> Array:
+        """The model's own.
+
+        Raises UsageError: another shape than (n, n_out), or numbers that are not real; whatever the model raises.
+        """
+        observables = attribute_on_copies(self.model, "evaluate")(y)
+        return checked(observables, f"observables of {self.made_by}", (len(y), self.model.observables.size))
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
         """The model's own `solve`, or `evaluate` with the rows that are not finite marked."""
         if hasattr(self.model, "solve"):
-            return self.model.solve(y)
-        observables = numbers(self.model.evaluate(y), "what `evaluate` returns")
-        return observables, np.full(len(y), SolveStatus.OK, dtype=np.int8)
+            return attribute_on_copies(self.model, "solve")(y)
+        return self.evaluate(y), np.full(len(y), SolveStatus.OK, dtype=np.int8)
 
 
 def _factory(path: str) -> Callable[..., Any]:
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise UsageError(f"expected package.module:factory, got {path!r}")
+    keep_mpi_to_itself()  # the module may import FEniCSx
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

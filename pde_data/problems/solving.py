@@ -1,9 +1,11 @@
-"""A block of samples solved: at once, or one by one where one of them fails."""
+"""A user's code called: on copies of its arrays, and so that a bad sample costs one sample."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,11 @@ from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
+# Of the message of a failed sample, in characters.
+_LONGEST_MESSAGE = 2000
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class SolvedBlock:
     """Observables (n, n_out), status (n,) and a message for every sample, empty where there is nothing to say."""
 
@@ -22,61 +27,164 @@ class SolvedBlock:
     status: NDArray[np.int8]
     messages: tuple[str, ...]
 
+    @classmethod
+    def joined(cls, parts: list[SolvedBlock]) -> SolvedBlock:
+        """Samples of several blocks, in their order; one block at least."""
+        messages = tuple(message for part in parts for message in part.messages)
+        observables, status = (np.concatenate([getattr(p, name) for p in parts]) for name in ("observables", "status"))
+        return cls(observables, status, messages)
+
+    @classmethod
+    def failed(cls, n: int, n_out: int, message: str) -> SolvedBlock:
+        """So many samples that could not be solved, for one reason."""
+        status = np.full(n, SolveStatus.EXCEPTION, dtype=np.int8)
+        return cls(np.full((n, n_out), np.nan), status, (message,) * n)
+
+
+def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` that is given copies of arrays, and of what it returns copies too.
+
+    A user's code may change its argument in place, or return one buffer at every call. Functions that it returns, alone
+    or in a tuple or dict, are called in the same way, and so is a model.
+    """
+
+    @wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        result = function(*map(_copied, arguments), **{name: _copied(value) for name, value in keywords.items()})
+        return _copied(result)
+
+    return call
+
+
+class OnCopies:
+    """A model whose functions are called on copies; everything else is the model's own."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute == "_model" or attribute.startswith("__"):  # not yet there while unpickling
+            raise AttributeError(attribute)
+        return attribute_on_copies(self._model, attribute)
+
+
+def attribute_on_copies(model: Any, attribute: str) -> Any:
+    """An attribute of a user's model; what is called with arrays is called on copies."""
+    value = getattr(model, attribute)
+    return on_copies(value) if attribute in _CALLED else value
+
+
+# What a model may offer that is called with arrays, or returns what is.
+_CALLED = (
+    "evaluate", "solve", "jvp", "vjp", "jacobian", "linearize", "pullback", "hessian", "references", "plain_route",
+)  # fmt: skip
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, tuple):
+        return tuple(map(_copied, value))
+    if isinstance(value, dict):
+        return {name: _copied(part) for name, part in value.items()}
+    if hasattr(value, "evaluate"):
+        return OnCopies(value)
+    return on_copies(value) if callable(value) else value
+
+
+def checked(values: Any, what: str, shape: tuple[int, int]) -> Array:
+    """What a model returned, as float64 of the shape expected; a copy.
+
+    Raises UsageError: another shape, or what is no real number.
+    """
+    if shape[0] == 0:  # nothing was asked for: a list of nothing has no second dimension
+        return np.empty(shape)
+    array = numbers(values, f"the {what}")
+    if array.shape != shape:
+        raise UsageError(f"expected {what} {shape}, got {array.shape}")
+    return array.copy()
+
+
+def at_once(problem: Problem, n: int) -> int:
+    """How many of n samples are handed to a problem together: all if it has a `block_size`, else one.
+
+    Nothing that is solved is then lost to an exception or an interrupt, and no result depends on the others beside it.
+    """
+    return max(n, 1) if getattr(problem, "block_size", None) else 1
+
 
 def solve_block(problem: Problem, y: Array) -> SolvedBlock:
     """Solve a block of samples so that a bad sample costs one sample.
 
-    The block is solved at once; where that raises or gives arrays of the wrong shape, it is solved again row by
-    row. Observables of every failed sample are NaN. A missing library is raised, not recorded: no sample is at
-    fault.
+    So many as `at_once` says are handed over together; where that raises or gives arrays of the wrong shape, they are
+    solved again one by one. Observables of every failed sample are NaN. A missing library is raised, not recorded: no
+    sample is at fault.
     """
+    size = at_once(problem, len(y))
+    return SolvedBlock.joined([solve_piece(problem, y[i : i + size]) for i in range(0, max(len(y), 1), size)])
+
+
+def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
+    """Solve samples at once, or one by one where that fails; see `solve_block`."""
     try:
         return _solve_at_once(problem, y)
     except ImportError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if len(y) == 0:
+            raise
         if len(y) == 1:
-            nothing = np.full((1, problem.observables.size), np.nan)
-            status = np.array([SolveStatus.EXCEPTION], dtype=np.int8)
-            return SolvedBlock(nothing, status, (f"{type(error).__name__}: {error}",))
-    rows = [solve_block(problem, y[i : i + 1]) for i in range(len(y))]
-    return SolvedBlock(
-        np.concatenate([row.observables for row in rows]),
-        np.concatenate([row.status for row in rows]),
-        tuple(row.messages[0] for row in rows),
-    )
+            return SolvedBlock.failed(1, problem.observables.size, message_of(error))
+    return SolvedBlock.joined([solve_piece(problem, y[i : i + 1]) for i in range(len(y))])
 
 
-def derivative_block(derivative: Callable[..., Array], arguments: tuple[Array, ...], size: int) -> Array:
+def message_of(error: BaseException) -> str:
+    """Type and text of an exception, as they can be stored; of a UsageError, which is a sentence, the text."""
+    try:
+        text = str(error)
+    except Exception:  # an exception of the user's, whose text cannot be made
+        text = "its text cannot be made"
+    kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+    message = f"{kind}{text}".encode(errors="replace").decode()
+    return message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + " …"
+
+
+def derivative_block(
+    derivative: Callable[..., Array],
+    arguments: tuple[Array, ...],
+    size: int,
+    failed: Callable[[str], object] = lambda reason: None,
+) -> Array:
     """`jvp` or `vjp` of a problem, (n, size), so that a bad sample costs one sample.
 
-    All rows at once; where that raises or gives another shape, each alone, NaN for those that fail.
+    All rows at once; where that raises or gives another shape, each alone, NaN for those that fail; `failed` is told why.
 
     Raises ImportError, NotImplementedError: a missing library, or no such derivative: no sample is at fault.
     """
     try:
-        derivatives = numbers(derivative(*arguments), "the derivatives that the problem returns")
-        if derivatives.shape != (len(arguments[0]), size):
-            raise UsageError(f"expected derivatives {(len(arguments[0]), size)}, got {derivatives.shape}")
-        return derivatives
+        return checked(on_copies(derivative)(*arguments), "derivatives", (len(arguments[0]), size))
     except (ImportError, NotImplementedError):
         raise
-    except Exception:
+    except (Exception, SystemExit) as error:
         if len(arguments[0]) == 1:
+            failed(message_of(error))
             return np.full((1, size), np.nan)
     rows = zip(*arguments, strict=True)
-    return np.concatenate([derivative_block(derivative, tuple(part[None] for part in row), size) for row in rows])
+    return np.concatenate(
+        [derivative_block(derivative, tuple(part[None] for part in row), size, failed) for row in rows]
+    )
 
 
 def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
-    observables, status = problem.solve(y)
-    observables = numbers(observables, "the observables that the problem returns").copy()
-    status = np.array(status, dtype=np.int8)
-    expected = (len(y), problem.observables.size)
-    if observables.shape != expected or status.shape != expected[:1]:
-        raise UsageError(
-            f"expected observables {expected} and status {expected[:1]}, got {observables.shape} and {status.shape}"
-        )
+    result = on_copies(problem.solve)(y)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise UsageError(f"expected observables and status of solve, got a {type(result).__name__}")
+    observables, codes = checked(result[0], "observables", (len(y), problem.observables.size)), np.array(result[1])
+    if codes.shape != (len(y),):
+        raise UsageError(f"expected status {(len(y),)}, got {codes.shape}")
+    if not np.isin(codes, [code for code in SolveStatus if code != SolveStatus.PENDING]).all():
+        raise UsageError(f"expected status 0 to {max(SolveStatus)}, got {codes.tolist()}")
+    status = codes.astype(np.int8)
     status[(status == SolveStatus.OK) & ~np.isfinite(observables).all(axis=1)] = SolveStatus.NOT_FINITE
     observables[status != SolveStatus.OK] = np.nan
     return SolvedBlock(observables, status, ("",) * len(y))

@@ -9,13 +9,14 @@ import numpy as np
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.solving import SolvedBlock
-from gnvpro.pde_data.storage.provenance import Recipe
+from gnvpro.pde_data.storage.provenance import GIVEN, Recipe
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
-# In place of a design in the attributes: the parameters were given, no law or sequence makes them again.
-GIVEN = "given"
 BLOCK_SIZE = 32
+# For another process that appends, which takes a fraction of a second.
+_WAIT_SECONDS = 60.0
 
 
 def append(
@@ -23,28 +24,41 @@ def append(
 ) -> int:
     """Add solved samples, failed ones with their reason, to the data set `out`, made if absent; returns its size.
 
-    A run that is killed in between leaves what was there, and at most samples that the next call replaces.
+    They are there once `n_samples` counts them, which is written last: a run that is killed before leaves what was
+    there. Several processes may append; each waits for the others.
 
     `parameters` (n, n_in): in the order of `solved`.
 
-    Raises UsageError: `out` is something else, of another problem, a data set that a design makes, or being written.
+    Raises
+    ------
+    UsageError
+        `out` is something else, of another problem, a data set that a design makes, or damaged where samples would be
+        added; or another process writes it for a minute.
+    OSError
+        It cannot be written, or its file system has no locks.
     """
     # zarr is needed to write, and not by what only predicts and might have written
     from gnvpro.pde_data.storage import layout, store
+    from gnvpro.pde_data.storage.lock import sole_writer
 
-    path = Path(out).absolute()
+    path = path_of(out).absolute()
     require_appendable(problem, path)
-    with store.sole_writer(path):
+    n, each = len(parameters), np.full(len(parameters), wall_seconds / max(len(parameters), 1))
+
+    def write(place: Path, first: int) -> None:
+        for begin in _cut(first, n):
+            rows = slice(begin, min(begin + BLOCK_SIZE - (first + begin) % BLOCK_SIZE, n))
+            part = SolvedBlock(solved.observables[rows], solved.status[rows], solved.messages[rows])
+            store.write_block(place, first + begin, first + n, store.Block(parameters[rows], part, each[rows]))
+
+    with sole_writer(path, wait=_WAIT_SECONDS, required=True):
         if not path.exists():
-            layout.create(path, _recipe(problem, len(parameters)), background_of(problem))
-        status = store.read_status(path)
-        first = int((status != SolveStatus.PENDING).sum())  # those after it are of a call that was killed
-        total = first + len(parameters)
-        if not store.has_size(path, total):
-            store.resize(path, total)
-        each = np.full(len(parameters), wall_seconds / len(parameters))
-        store.write_block(path, first, total, store.Block(parameters, solved, each))
-    return total
+            layout.create(path, _recipe(problem, n), background_of(problem), lambda place: write(place, 0))
+            return n
+        require_appendable(problem, path)
+        first = _length(path)
+        store.resize(path, first + n, lambda: write(path, first))
+        return first + n
 
 
 def require_appendable(problem: Problem, path: Path) -> None:
@@ -53,7 +67,7 @@ def require_appendable(problem: Problem, path: Path) -> None:
         raise FileNotFoundError(f"the folder {path.parent} does not exist; create it, or choose another place")
     if not path.exists():
         return
-    from gnvpro.pde_data.storage import store
+    from gnvpro.pde_data.storage import integrity, store
 
     there = store.recipe_in(path)
     if there.design != GIVEN:
@@ -63,6 +77,28 @@ def require_appendable(problem: Problem, path: Path) -> None:
         )
     if difference := there.difference(_recipe(problem, there.n_samples)):
         raise UsageError(f"{path} is of other solves: {difference}; append to another data set")
+    integrity.require_metadata(path)
+    block, beside = divmod(_length(path), there.block_size)
+    if beside:  # the block is written again, with the samples that are in it
+        integrity.raise_damage(path, integrity.damage_of_block(path, block))
+
+
+def _length(path: Path) -> int:
+    """How many samples there are: the next one has this number."""
+    from gnvpro.pde_data.storage import integrity, metadata
+
+    attributes = metadata.read_attributes(path)
+    if attributes["schema_version"] >= 3:
+        return attributes["n_samples"]
+    # Before, `n_samples` was raised first: at the end there may be samples of a run that was killed.
+    there = integrity.read_sound(path, "status", SolveStatus.EXCEPTION) != SolveStatus.PENDING
+    there |= np.isfinite(integrity.read_sound(path, "parameters", 0.0)).reshape(len(there), -1).all(axis=1)
+    return int(np.flatnonzero(there).max(initial=-1)) + 1
+
+
+def _cut(first: int, n: int) -> list[int]:
+    """Where n samples from number `first` on are cut into blocks, counted from the first of them."""
+    return [0, *range(BLOCK_SIZE - first % BLOCK_SIZE, n, BLOCK_SIZE)]
 
 
 def _recipe(problem: Problem, n: int) -> Recipe:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.storage.files import listed, read_pairs
+from gnvpro.pde_data.storage import metadata
+from gnvpro.pde_data.storage.files import read_pairs, read_table, require_plausible
+from gnvpro.pde_data.storage.provenance import GIVEN
 from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import import_h5py
+from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
@@ -51,25 +55,52 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         if path.name == "model.json" or (path / "model.json").is_file():
             raise UsageError("this is a saved model, not data; expected a zarr folder, .nc, .npz or .mat")
         if path.is_dir():
-            opened = xr.open_zarr(path, decode_times=False, consolidated=False, chunks=None)
+            # As it was committed; of a growth that was killed the variables' own metadata say something else.
+            committed = metadata.is_own(path) and metadata.has_copies(path)
+            opened = xr.open_zarr(path, decode_times=False, consolidated=committed, chunks=None)
         elif path.suffix.lower() in _NETCDF:
-            opened = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
+            engine = _engine(path)
+            if engine == "h5netcdf":
+                import_h5py()
+            opened = xr.open_dataset(path, engine=engine, decode_times=False)
         else:
-            raise UsageError("it is neither a zarr folder nor a .nc file (samples may also be .npz or .mat)")
+            raise UsageError("it is neither a zarr folder nor a .nc file (samples may also be .npz, .mat or .csv)")
+        if not metadata.is_own(path):  # our own may hold few of its samples yet, and has checksums of its metadata
+            stored = sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
+            for name, variable in opened.variables.items():
+                require_plausible(str(name), variable.nbytes, stored)
     except (OSError, ValueError, *MALFORMED) as error:
-        no_data = "No group found" in str(error)
-        disputed = "conflicting sizes" in str(error)
-        remedy = "; a run that extended it was killed: repeat that run" if disputed else ""
-        remedy = "; samples are a zarr folder, .nc, .npz or .mat" if no_data else remedy
-        raise UsageError(f"{path} cannot be opened as a data set: {error}{remedy}") from error
+        said = " ".join(str(error).split())
+        remedy = "; samples are a zarr folder, .nc, .npz or .mat" if "No group found" in said else ""
+        raise UsageError(f"{path} cannot be opened as a data set: {said}{remedy}") from error
     _require_variables(opened, path)
+    if "failure" in opened:
+        # zarr's texts cannot be masked (`data.where`), objects can; damaged ones are told by whoever reads them.
+        with suppress(ValueError, OSError, RuntimeError, MemoryError):
+            opened["failure"] = opened["failure"].astype(object)
+    if metadata.is_own(path):
+        metadata.read_attributes(path)  # raises where they are damaged
+        metadata.require_variables(path, ("parameters", "observables", "status"))
     return opened
 
 
+def _engine(path: Path) -> str:
+    """What of xarray reads a NetCDF file: two formats have this suffix."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == b"CDF\x05":
+        raise UsageError("it is of the format NetCDF-3 with 64-bit data (CDF-5); convert it with nccopy -k nc4")
+    return "scipy" if start in (b"CDF\x01", b"CDF\x02") else "h5netcdf"
+
+
 def read_samples(
-    source: str | os.PathLike[str] | xr.Dataset, transpose: bool = False, *, allow_partial: bool = False
+    source: str | os.PathLike[str] | xr.Dataset,
+    transpose: bool = False,
+    *,
+    allow_partial: bool = False,
+    parameters: Sequence[str] | None = None,
 ) -> Samples:
-    """The solved samples of a zarr folder, `.nc`, `.mat` or `.npz` file, or of an xarray Dataset.
+    """The solved samples of a zarr folder, `.nc`, `.mat`, `.npz` or `.csv` file, or of an xarray Dataset.
 
     Samples whose solve failed are left out and counted in `n_failed`.
 
@@ -82,6 +113,8 @@ def read_samples(
         Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
     allow_partial
         Take what is there of a data set that is not finished.
+    parameters
+        Names of those columns of a `.csv` that are parameters; all others are observables.
 
     Raises UsageError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
     no solved sample; numbers that are not finite.
@@ -89,8 +122,9 @@ def read_samples(
     if isinstance(source, str | os.PathLike):
         where, file = _existing(source), {"file": Path(source).name}
         if where.suffix.lower() in _BARE and where.is_file():
-            provenance = {**file, "sha256": hashlib.sha256(where.read_bytes()).hexdigest()}
-            return _without_metadata(*read_pairs(where, transpose), provenance)
+            return _without_metadata(*read_pairs(where, transpose), _origin(where))
+        if where.suffix.lower() == ".csv":
+            return _table_samples(where, parameters)
         if transpose:
             raise UsageError(f"{where}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
         with open_dataset(where) as dataset, _naming_damage(where):
@@ -106,28 +140,58 @@ def read_samples(
         sizes = f"{len(contents.parameters)} and {len(contents.observables)}"
         raise UsageError(f"{where}: parameters and observables disagree on samples: {sizes}; check the source")
     if (pending := int((status == SolveStatus.PENDING).sum())) and not allow_partial:
+        if isinstance(where, Path) and attributes.get("design") == GIVEN:
+            _require_sound(where)  # what was given is there at once
         raise UsageError(
             f"{where}: {pending} of {len(status)} samples are still pending; finish it by generating it again"
         )
     ok = status == SolveStatus.OK
     if not ok.any():
         raise UsageError(f"{where}: none of its {len(status)} samples is solved; `describe` lists the reasons")
-    parameters, observables = contents.parameters[ok], contents.observables[ok]
-    finite = np.isfinite(parameters).all() and np.isfinite(observables).all()
-    if isinstance(where, Path) and _is_own(where, attributes) and not finite:
-        _require_sound(where)  # a chunk that is gone reads as NaN
+    y, c = contents.parameters[ok], contents.observables[ok]
+    finite = np.isfinite(y).all() and np.isfinite(c).all()
+    if isinstance(where, Path) and _is_own(where, attributes):
+        from gnvpro.pde_data.storage import integrity  # zarr: not needed for .mat and .npz
+
+        if not finite:
+            integrity.require_sound(where)  # a chunk that is gone reads as NaN
+        if contents.background is not None:
+            integrity.raise_damage(where, integrity.damaged_constants(where))
     n_failed = int((status > SolveStatus.OK).sum())
     if "parameter_space" not in attributes:
-        return _without_metadata(parameters, observables, file, n_failed, contents.axes)
+        return _without_metadata(y, c, file, n_failed, contents.axes)
     spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
     return Samples(
-        parameters,
-        observables,
+        y,
+        c,
         *spaces,
         provenance={**file, **attributes},
         n_failed=n_failed,
         background=contents.background,
     )
+
+
+def _table_samples(path: Path, parameters: Sequence[str] | None) -> Samples:
+    """Samples of a `.csv`, the others of whose columns are observables."""
+    table = read_table(path)
+    if not parameters or not table.header or "" in table.header:
+        expected = "a header that names every column" if parameters else "names of the columns that are parameters"
+        raise UsageError(f"{path}: expected {expected} (parameters: a,b,c), got columns {listed(table.header)}")
+    places = find_names(parameters, table.header, str(path))
+    others = [j for j in range(len(table.header)) if j not in places]
+    find_names(table.header, table.header, str(path))  # none of them twice
+    if None in places or not others:
+        lacking = "observables beside them" if None not in places else listed(parameters)
+        raise UsageError(f"{path}: expected columns {lacking}, got {listed(table.header)}")
+    chosen = [place for place in places if place is not None]
+    y, c = table.numbers(chosen), table.numbers(others)
+    y_space = Space.observed(y, "parameter", [table.header[j] for j in chosen])
+    c_space = Space.observed(c, "observable", [table.header[j] for j in others])
+    return Samples(y, c, y_space, c_space, provenance=_origin(path))
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -148,13 +212,13 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     with open_dataset(path) as dataset, reading_metadata(path):
         attributes = _attributes(dataset, path)
         if _is_own(path, attributes):
-            from gnvpro.pde_data.storage.integrity import find_damage, read_sound  # zarr: not needed for .mat and .npz
+            from gnvpro.pde_data.storage import integrity  # zarr: not needed for .mat and .npz
 
-            status = read_sound(path, "status", SolveStatus.PENDING).astype(np.int8)
-            messages = read_sound(path, "failure", "")
-            attributes = {"damaged": [asdict(chunk) for chunk in find_damage(path)], **attributes}
+            status = integrity.read_sound(path, "status", SolveStatus.PENDING).astype(np.int8)
+            messages = integrity.read_sound(path, "failure", "")
+            attributes = {"damaged": [asdict(chunk) for chunk in integrity.find_damage(path)], **attributes}
         else:
-            status = _status(dataset, len(_rows(dataset, "parameters")))
+            status = _status(dataset, len(_samples_first(dataset, "parameters"))).astype(np.int8)
             messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
     failures = [
         {"sample": int(i), "reason": SolveStatus(int(status[i])).name.lower(), "message": str(messages[i])}
@@ -192,7 +256,7 @@ def _require_variables(dataset: xr.Dataset, where: object) -> None:
         raise UsageError(f"{where}: expected variables parameters and observables, got {listed(dataset)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Contents:
     """What is read of a data set; `axes` of parameters and observables where its coordinates name them."""
 
@@ -205,17 +269,41 @@ class _Contents:
 
 
 def _contents(dataset: xr.Dataset, where: object) -> _Contents:
-    parameters, observables = (_rows(dataset, name) for name in ("parameters", "observables"))
-    background = np.asarray(dataset["background"].values).reshape(-1) if "background" in dataset else None
-    axes = _axes(dataset["parameters"]), _axes(dataset["observables"])
+    variables = [_samples_first(dataset, name) for name in ("parameters", "observables")]
+    parameters, observables = (_rows(variable) for variable in variables)
     status, attributes = _status(dataset, len(parameters)), _attributes(dataset, where)
-    return _Contents(parameters, observables, status, attributes, background, axes)
+    axes = _axes(variables[0]), _axes(variables[1])
+    kept = np.isfinite(status)  # samples that `data.where(...)` masks are none
+    if len(parameters) == len(observables) == len(status) and not kept.all():
+        parameters, observables, status = parameters[kept], observables[kept], status[kept]
+    return _Contents(parameters, observables, status.astype(np.int8), attributes, _background(dataset), axes)
+
+
+def _samples_first(dataset: xr.Dataset, name: str) -> xr.DataArray:
+    """A variable, its samples first: the dimension `sample`, else the one that both variables share, else the first."""
+    variable = dataset[name]
+    if not variable.ndim:
+        raise UsageError(f"expected {name} with a dimension of samples, got a single number")
+    shared = set(dataset["parameters"].dims) & set(dataset["observables"].dims)
+    named = {"sample"} & set(variable.dims) or (shared if len(shared) == 1 else {variable.dims[0]})
+    return variable.transpose(*named, ...)
+
+
+def _background(dataset: xr.Dataset) -> Array | None:
+    """Its background (n_out,); `data.where(...)` gives every sample one, and those that it masks none."""
+    if "background" not in dataset:
+        return None
+    variable = dataset["background"]
+    if "sample" not in variable.dims:
+        return numbers(variable.values, "background").reshape(-1)
+    rows = numbers(variable.transpose("sample", ...).values, "background").reshape(variable.sizes["sample"], -1)
+    finite = rows[np.isfinite(rows).all(axis=1)]
+    return finite[0] if len(finite) else None
 
 
 def _axes(variable: xr.DataArray) -> dict[str, Any]:
-    """Axes and unit as a `Space` has them, of a variable whose coordinates name its components."""
-    sample = "sample" if "sample" in variable.dims else variable.dims[0]
-    dimensions = [name for name in variable.dims if name != sample]
+    """Axes and unit as a `Space` has them, of a variable, samples first, whose coordinates name its components."""
+    dimensions = variable.dims[1:]
     if not any(name in variable.coords for name in dimensions):
         return {}
     axes = []
@@ -243,24 +331,24 @@ def _without_metadata(
     return Samples(parameters, observables, *spaces, provenance=provenance, n_failed=n_failed)
 
 
-def _rows(dataset: xr.Dataset, name: str) -> Array:
-    """A variable as (n, size), whichever dimension the file has first."""
-    variable = dataset[name]
-    if "sample" in variable.dims:
-        variable = variable.transpose("sample", ...)
-    values = numbers(variable.values, name, where="the data set")
+def _rows(variable: xr.DataArray) -> Array:
+    """A variable, samples first, as (n, size)."""
+    values = numbers(variable.values, str(variable.name), where="the data set")
     return values.reshape(len(values), int(np.prod(values.shape[1:])))
 
 
-def _status(dataset: xr.Dataset, n_samples: int) -> NDArray[np.int8]:
-    """Status of every sample; a file that says nothing of it vouches for all."""
+def _status(dataset: xr.Dataset, n_samples: int) -> Array:
+    """Status of every sample, NaN where it is masked; a file that says nothing of it vouches for all."""
     if "status" not in dataset:
         if "schema_version" in dataset.attrs:
             raise UsageError(
                 "the data set is damaged: its variable 'status' is gone; generate it again in another place"
             )
-        return np.zeros(n_samples, dtype=np.int8)
-    return np.asarray(dataset["status"].values, dtype=np.int8)
+        return np.zeros(n_samples)
+    status = numbers(dataset["status"].values, "status", 1, where="the data set")
+    if wrong := set(status[np.isfinite(status)]) - set(map(float, SolveStatus)):
+        raise UsageError(f"expected a status {', '.join(map(str, map(int, SolveStatus)))}, got {listed(wrong)}")
+    return status
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

@@ -7,22 +7,31 @@ needs h5py.
 from __future__ import annotations
 
 import csv
+import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
+from gnvpro.pde_data.storage.matlab import read_mat5
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.spaces import Array, shortened
+from gnvpro.surrogate.extras import import_h5py
+from gnvpro.surrogate.names import find_names, listed, shortened
+from gnvpro.surrogate.spaces import Array
 
 ARRAYS = (".mat", ".npz", ".npy")
+
+# A byte of a packed file stands for at most 1032 (deflate), and less than that much memory is not worth a thought.
+_MOST_PACKED, _SMALL = 1100, 2**26
 
 # Kinds of arrays that hold real numbers: float, integer, boolean.
 REAL = "fiub"
@@ -58,27 +67,58 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         A MATLAB file of v7.3 where h5py is not installed.
     """
     match path.suffix.lower():
-        case ".npy" | ".npz" as suffix:
-            what = "an array of numbers" if suffix == ".npy" else "arrays of numbers"
-            with reading(path, what, f"is it complete? write it with numpy.save{'z' if suffix == '.npz' else ''}"):
-                opened = np.load(path, allow_pickle=False)
-                if isinstance(opened, np.ndarray):
-                    return {"": opened}
-                with opened:
-                    return {name: opened[name] for name in opened.files}
+        case ".npy":
+            with (
+                reading(path, "an array of numbers", "is it complete? write it with numpy.save"),
+                path.open("rb") as file,
+            ):
+                return {"": _read_npy(file, path.stat().st_size)}
+        case ".npz":
+            with reading(path, "arrays of numbers", "is it complete? write it with numpy.savez"), ZipFile(path) as file:
+                return {info.filename.removesuffix(".npy"): _read_member(file, info) for info in file.infolist()}
         case ".mat":
-            with path.open("rb") as stream:
-                start = stream.read(16)
-            if start.startswith((b"MATLAB 7.3", b"\x89HDF")):
+            with path.open("rb") as file:
+                start = file.read(128)
+            if start.startswith((b"MATLAB 7.3", b"\x89HDF")) or start[124:] in (b"\0\2IM", b"\2\0MI"):
                 return _load_mat73(path)
             with reading(path, "a MATLAB file", "is it complete?"):
-                return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+                # A file of version 4 has no header; its first number has a byte of zero.
+                return _load_mat4(path) if b"\0" in start[:4] else read_mat5(path.read_bytes())
     raise UsageError(f"expected a file that ends in {', '.join(ARRAYS)}, got {path}")
+
+
+def _read_npy(file: IO[bytes], size: int) -> NDArray[Any]:
+    """An array of a file of `size` bytes, which its header must agree with before memory is taken."""
+    read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(file)
+    if version not in read_header:
+        raise ValueError(f"version {version} of the format")
+    shape, _, dtype = read_header[version](file)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and file.tell() + n_bytes != size:
+        raise ValueError(f"its header is of an array of {n_bytes} bytes, and there are {size - file.tell()}")
+    file.seek(0)
+    return npy.read_array(file, allow_pickle=False)
+
+
+def _read_member(archive: ZipFile, info: ZipInfo) -> NDArray[Any]:
+    if info.file_size > _MOST_PACKED * (info.compress_size + 1):
+        raise ValueError(f"{info.filename} of {info.compress_size} bytes cannot hold {info.file_size}")
+    with archive.open(info) as file:
+        array = _read_npy(file, info.file_size)
+        file.read()  # to the end, where its checksum is compared
+        return array
+
+
+def _load_mat4(path: Path) -> dict[str, NDArray[Any]]:
+    from scipy.io import loadmat
+
+    return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
 
 
 def _load_mat73(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        import h5py
+        h5py = import_h5py()
     except ImportError as error:
         raise ImportError(
             f"h5py is not installed ({path} is a MATLAB v7.3 file); save it in MATLAB with save(..., '-v7'), or "
@@ -87,11 +127,16 @@ def _load_mat73(path: Path) -> dict[str, NDArray[Any]]:
     remedy = "is it complete? save(..., '-v7') of MATLAB writes another"
     with reading(path, "a MATLAB v7.3 file", remedy), h5py.File(path) as file:
         # MATLAB stores columns first: the axes come out in reverse. Texts are stored as numbers, and say so.
-        return {
-            name: np.asarray(item).T
-            for name, item in file.items()
-            if isinstance(item, h5py.Dataset) and not _is_other(item.attrs)
-        }
+        items = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
+        for name, item in items.items():
+            require_plausible(name, item.nbytes, item.id.get_storage_size())
+        return {name: np.asarray(item).T for name, item in items.items() if not _is_other(item.attrs)}
+
+
+def require_plausible(name: str, n_bytes: int, stored: int) -> None:
+    """ValueError where an array would take more memory than the bytes that are stored of it can hold."""
+    if n_bytes > max(_SMALL, _MOST_PACKED * stored):
+        raise ValueError(f"{name} has {n_bytes} bytes, and {stored} are stored")
 
 
 def _is_other(attributes: Mapping[str, Any]) -> bool:
@@ -140,49 +185,6 @@ def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array]:
     return (parameters.T.copy(), observables.T.copy()) if samples_are_columns else (parameters, observables)
 
 
-def listed(names: Any) -> str:
-    """Names as a message tells them."""
-    return shortened(", ".join(map(str, names)) or "none")
-
-
-def find_names(names: Sequence[str], there: Sequence[str], where: str) -> list[int | None]:
-    """Place among `there` of each of `names`, None where it is not.
-
-    A name is the same without the blanks around it, then in other capitals, then without a unit in brackets after it
-    (`Depth [m]` for `depth`); the first of these that gives a place decides.
-
-    Raises UsageError: it gives several, or two of `names` have the same place; `where` begins the message.
-    """
-    places: list[int | None] = [None] * len(names)
-    for key in (str.strip, _folded, _without_unit):
-        at: dict[str, list[int]] = {}
-        for place, name in enumerate(there):
-            at.setdefault(key(name), []).append(place)
-        for i, name in enumerate(names):
-            if places[i] is None and (matching := at.get(key(name))):
-                if len(matching) > 1:
-                    raise UsageError(
-                        f"{where}: {name} may be {listed(there[place] for place in matching)}; name one so"
-                    )
-                places[i] = matching[0]
-    first: dict[int, str] = {}
-    for name, place in zip(names, places, strict=True):
-        if place is not None and place in first:
-            twice = f"{name} is there twice" if first[place] == name else f"{first[place]} and {name} are one"
-            raise UsageError(f"{where}: {twice}; leave one of them out")
-        if place is not None:
-            first[place] = name
-    return places
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.split()).casefold()
-
-
-def _without_unit(name: str) -> str:
-    return re.sub(r"\s*[\[(][^\[\]()]*[\])]$", "", _folded(name))
-
-
 @dataclass(frozen=True)
 class Table:
     """A .csv file.
@@ -224,21 +226,25 @@ class Table:
 
 
 def read_table(path: Path, names: Sequence[str] = ()) -> Table:
-    """A .csv file, with a header or without.
+    """A .csv file, with a header or without; `names` are those that are looked for in it.
 
-    The first line is a header if no number is in it, or if it is `names`. Lines that begin with # are comments; the last of
-    them before the numbers is the header where there is no other and it has as many columns (as `numpy.savetxt` writes it).
+    Columns are separated by commas, or by semicolons or tabs: then a comma may be the decimal sign. The first line is a
+    header if no number is in it, or if it is `names`. Lines that begin with # are comments; the last of them before the
+    numbers is the header where there is no other and it has as many columns (as `numpy.savetxt` writes it); one column
+    may have any comment, and only one of `names` is its header.
 
     Raises UsageError: not UTF-8, no rows, or rows of different lengths; names the line.
     """
-    with (
-        reading(path, "a table", "separate columns by commas and save it as UTF-8"),
-        path.open(newline="", encoding="utf-8-sig") as file,
-    ):
-        reader = csv.reader(file, strict=True)
+    with reading(path, "a table", "separate columns by commas and save it as UTF-8"):
+        text = path.read_text(encoding="utf-8-sig")
+        first_line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+        delimiter = next((sign for sign in ";\t" if sign in re.sub(r'"[^"]*"', "", first_line)), ",")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         read = [(reader.line_num, tuple(cell.strip() for cell in line)) for line in reader]
     read = [(number, cells) for number, cells in read if any(cells)]
     lines = [(number, cells) for number, cells in read if not cells[0].startswith("#")]
+    if delimiter != "," and not any("." in cell for _, cells in lines for cell in cells if _number(cell) is not None):
+        lines = [(number, tuple(map(_with_decimal_point, cells))) for number, cells in lines]
     first = lines[0][1] if lines else ()
     is_header = all(_number(cell) is None for cell in first) or set(first) == set(names)
     header, below, width = first if is_header else (), lines[is_header:], len(first)
@@ -246,7 +252,8 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
         raise UsageError(f"{path} holds no rows of numbers")
     above = [cells for number, cells in read if number < lines[0][0]]
     if not header and above and len(above[-1]) == width:
-        header = (above[-1][0].lstrip("# "), *above[-1][1:])
+        written = (above[-1][0].lstrip("# "), *above[-1][1:])
+        header = written if width > 1 or find_names(names, written, str(path)) != [None] * len(names) else ()
     for number, cells in below:
         if any(cells[width:]) or (len(cells) < width and not header):
             raise UsageError(f"{path}, line {number}: expected {width} columns as in the first line, got {len(cells)}")
@@ -254,8 +261,12 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
     return Table(path, header, rows, tuple(number for number, _ in below))
 
 
+def _with_decimal_point(cell: str) -> str:
+    return cell.replace(",", ".") if re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", cell) else cell
+
+
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return None if "_" in text else float(text)  # Python reads 1_5 as 15
     except ValueError:
         return None

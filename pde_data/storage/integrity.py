@@ -1,4 +1,4 @@
-"""Damage in a data set: chunks that fail their checksum or are gone, found, named and given up for solving anew."""
+"""Damage in a data set: chunks and metadata that are not what was written, found, named and made good."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import zarr
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
-from gnvpro.pde_data.storage import layout, store
+from gnvpro.pde_data.storage import layout, metadata, store
+from gnvpro.pde_data.storage.provenance import GIVEN
 from gnvpro.pde_data.storage.schema import reading_metadata
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -43,24 +44,42 @@ _NEEDED = ("parameters", "observables", "status", "failure", "wall_time")
 
 
 def find_damage(path: Path) -> list[Damage]:
-    """Every chunk of the data set at `path` that is not what was written; reads all of it.
+    """Every chunk of the data set at `path` that is not what was written, and metadata; reads all of it.
 
-    Data sets of schema 1 have no checksums: only chunks that cannot be read at all, or are gone, are found.
+    Data sets of schema 1 have no checksums: only chunks that cannot be read at all, or are gone, are found. A `status`
+    that is gone is that of a block to be solved, unless the parameters were given: then it was there.
 
     Raises UsageError: a whole variable is gone: that is not made good block by block.
     """
     with reading_metadata(path):
-        group = store.open_group(path, "r")
-        for name in _NEEDED:
-            store.variable(group, name)  # raises where it is gone
+        given = metadata.read_attributes(path)["design"] == GIVEN
+        group = _group(path)
+        damage = [Damage(name, "has damaged metadata") for name in metadata.damaged_variables(path)]
         status = read_sound(path, "status", SolveStatus.PENDING)
-        of_samples = list(store.arrays_of_samples(group))
-        damage = [chunk for array in of_samples for chunk in _of_samples(path, array, status)]
-        per_sample = {array.name for array in of_samples}
-        for _, array in group.arrays():
-            if array.name not in per_sample and (reason := _why_unreadable(array, slice(None))):
-                damage.append(Damage(array.basename, reason))
-        return damage
+        for array in store.arrays_of_samples(group):
+            damage += _of_samples(path, array, status, list(_blocks(array)), given)
+        return damage + damaged_constants(path)
+
+
+def damage_of_block(path: Path, block: int) -> list[Damage]:
+    """The same of the chunks of one block."""
+    given = metadata.read_attributes(path)["design"] == GIVEN
+    status = read_sound(path, "status", SolveStatus.PENDING)
+    arrays = ((array, list(_blocks(array))[block : block + 1]) for array in store.arrays_of_samples(_group(path)))
+    return [damage for array, own in arrays for damage in _of_samples(path, array, status, own, given)]
+
+
+def damaged_constants(path: Path) -> list[Damage]:
+    """Variables that no sample changes whose values are not what was written."""
+    attributes, damage = metadata.read_attributes(path), []
+    for name, array in store.open_group(path, "r").arrays():
+        if "sample" not in (getattr(array.metadata, "dimension_names", None) or ()):
+            reason = _why_unreadable(array, slice(None))
+            if not reason and attributes["schema_version"] >= 3 and not _chunk(path, array, 0).exists():
+                reason = "is gone"
+            if reason:
+                damage.append(Damage(name, reason))
+    return damage
 
 
 def require_sound(path: Path) -> None:
@@ -68,11 +87,31 @@ def require_sound(path: Path) -> None:
 
     Raises UsageError: names the variable and the samples of the first, how many there are, and the remedy.
     """
-    if damage := find_damage(path):
+    raise_damage(path, find_damage(path))
+
+
+def raise_damage(path: Path, damage: list[Damage]) -> None:
+    """Raise for damage that was found, if any; see `require_sound`."""
+    if damage:
         more = f", and {len(damage) - 1} more chunks" if len(damage) > 1 else ""
         raise UsageError(
             f"{path} is damaged: {damage[0]}{more}; `describe` lists them, `generate` with repair=True makes them again"
         )
+
+
+def require_metadata(path: Path) -> None:
+    """Raise where metadata of a variable are damaged: what is written by them would be too.
+
+    Raises UsageError: names the variable and the remedy.
+    """
+    _group(path)
+    raise_damage(path, [Damage(name, "has damaged metadata") for name in metadata.damaged_variables(path)])
+
+
+def _group(path: Path) -> zarr.Group:
+    """The data set, with all the variables it needs."""
+    metadata.require_variables(path, _NEEDED)
+    return store.open_group(path, "r")
 
 
 def read_sound(path: Path, name: str, fill: Any) -> NDArray[Any]:
@@ -96,30 +135,31 @@ def _sound(array: zarr.Array, fill: Any) -> NDArray[Any]:
 
 
 def give_up(path: Path, damage: list[Damage], background: Array | None) -> None:
-    """Make the samples of damaged blocks pending again, and write damaged constants anew.
+    """Make the samples of damaged blocks pending again, and write damaged metadata and constants anew.
 
     A kill in between loses nothing: what is pending is solved by the next run.
     """
+    metadata.restore(path, metadata.damaged_variables(path))
     status = store.variable(store.open_group(path, "r"), "status")
     for block in {chunk.block for chunk in damage if chunk.block is not None}:
         _chunk(path, status, block).unlink(missing_ok=True)  # a status that is not there is a pending one
     names = {chunk.variable for chunk in damage if chunk.block is None}
-    if names:
-        for constant in layout.constants(store.recipe_in(path), background):
-            if constant.name in names:
-                layout.write_constant(store.open_group(path, "r+"), constant)
-        layout.consolidate(path)
+    for constant in layout.constants(store.recipe_in(path), background):
+        if constant.name in names:
+            layout.fill_constant(store.variable(store.open_group(path, "r+"), constant.name), constant)
 
 
-def _of_samples(path: Path, array: zarr.Array, status: NDArray[np.int8]) -> Iterator[Damage]:
-    blocks = list(_blocks(array))
+def _of_samples(
+    path: Path, array: zarr.Array, status: NDArray[np.int8], blocks: list[tuple[int, slice]], given: bool
+) -> Iterator[Damage]:
     for begin in range(0, len(blocks), _TOGETHER):
         some = blocks[begin : begin + _TOGETHER]
         suspects = some if _why_unreadable(array, slice(some[0][1].start, some[-1][1].stop)) else []
         unreadable = {block: _why_unreadable(array, rows) for block, rows in suspects}
         for block, rows in some:
             reason = unreadable.get(block)
-            if not reason and _must_be_there(array, status[rows]) and not _chunk(path, array, block).exists():
+            there = given or _must_be_there(array, status[rows])
+            if not reason and there and not _chunk(path, array, block).exists():
                 reason = "is gone"
             if reason:
                 yield Damage(array.basename, reason, block, rows.start, rows.stop - 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
-import warnings
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,31 +18,49 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.provenance import Recipe, definition_hash, git_revision, library_versions
-from gnvpro.pde_data.storage.schema import SCHEMA_VERSION, encode_attributes
+from gnvpro.pde_data.storage.schema import SCHEMA_VERSION
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # The checksum last, over the bytes as they lie on the disk.
 _COMPRESSORS = [ZstdCodec(), Crc32cCodec()]
 
 
-def create(path: Path, recipe: Recipe, background: Array | None = None) -> None:
-    """An empty data set, every sample pending; it appears under its name complete or not at all.
+def create(
+    path: Path,
+    recipe: Recipe,
+    background: Array | None = None,
+    fill: Callable[[Path], None] = lambda unfinished: None,
+    alone: bool = True,
+) -> None:
+    """A data set, every sample pending; it appears under its name complete or not at all.
 
-    `background` (n_out,): observables without what the parameters describe; the data set then holds `anomalous` beside
-    `observables`.
+    Parameters
+    ----------
+    background : (n_out,)
+        Observables without what the parameters describe; the data set then holds `anomalous` beside `observables`.
+    fill
+        Writes into it before it appears.
+    alone
+        No other process makes the same: what a killed one left unfinished is removed.
+
+    Raises OSError: something is there already, ENOTEMPTY where another process was faster.
     """
-    unfinished = path.parent / f".{path.name}.unfinished"
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
+    path = path.resolve()
+    if alone:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.unfinished*"):
+            shutil.rmtree(left)
+    unfinished = path.parent / f".{path.name}.unfinished-{uuid.uuid4().hex}"
     try:
         _write_empty(unfinished, recipe, background)
+        fill(unfinished)
         os.rename(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constant:
     """A variable that no sample changes: labels, positions, units, the background."""
 
@@ -61,25 +80,10 @@ def constants(recipe: Recipe, background: Array | None) -> Iterator[Constant]:
         yield Constant("background", background.reshape(space.shape), tuple(a.name for a in space.axes), about)
 
 
-def write_constant(group: zarr.Group, constant: Constant) -> None:
-    """Write it, over what is there."""
-    array = group.create_array(
-        constant.name,
-        shape=constant.values.shape,
-        dtype="str" if constant.values.dtype.kind == "U" else "f8",
-        dimension_names=constant.dimensions,
-        attributes=constant.attributes,
-        compressors=_COMPRESSORS,
-        overwrite=True,
-    )
-    array[:] = constant.values
-
-
-def consolidate(path: Path) -> None:
-    """Gather the metadata of all variables in one file, where xarray looks for them."""
-    with warnings.catch_warnings():  # an extension of zarr 3, as it says itself
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(path)
+def fill_constant(array: zarr.Array, constant: Constant) -> None:
+    """Write its values, over what is there."""
+    with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is a chunk that was lost
+        array[:] = constant.values
 
 
 def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
@@ -115,9 +119,19 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
         flag_meanings=" ".join(meanings.values()),
     )
     variable("failure", "str", "", long_name="message of the solver, where it gave one")
-    variable("wall_time", "f8", np.nan, units="s", long_name="wall time of the block divided by its samples")
+    variable(
+        "wall_time", "f8", np.nan, units="s", long_name="wall time of a solve divided by the samples solved at once"
+    )
     for constant in constants(recipe, background):
-        write_constant(group, constant)
+        array = group.create_array(
+            constant.name,
+            shape=constant.values.shape,
+            dtype="str" if constant.values.dtype.kind == "U" else "f8",
+            dimension_names=constant.dimensions,
+            attributes=constant.attributes,
+            compressors=_COMPRESSORS,
+        )
+        fill_constant(array, constant)
     attributes = {
         "Conventions": "CF-1.11",
         "schema_version": SCHEMA_VERSION,
@@ -128,8 +142,7 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
         "versions": library_versions(),
         "git": git_revision(),
     }
-    group.attrs.update(encode_attributes(attributes))
-    consolidate(path)
+    metadata.write(path, attributes)
 
 
 def _space(recipe: Recipe, what: str) -> Space:

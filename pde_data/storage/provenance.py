@@ -15,6 +15,9 @@ from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Space, shortened
 
+# In place of a design: the parameters were given, no law or sequence makes them again.
+GIVEN = "given"
+
 # Distributions whose version can change the numbers; FEniCSx goes by different names on PyPI and conda-forge.
 _LIBRARIES = {
     "gnvpro": ("gnvpro",),
@@ -64,7 +67,7 @@ class Recipe:
         """
         try:
             definition = json.loads(canonical_json(problem.definition))
-        except ValueError as error:
+        except UsageError as error:
             raise UsageError(f"definition of problem {problem.name!r}: {error}") from error
         _require_distinct_names(problem.parameters, problem.observables)
         parameters, observables = (

@@ -19,10 +19,20 @@ from gnvpro.surrogate.spaces import Space, shortened
 
 # 1: the first. 2: every chunk ends with its checksum and is written even if it is empty, so that a lost one is
 # noticed; `design` says how the parameters were placed; `background` and `anomalous` where the problem names one.
-SCHEMA_VERSION = 2
+# 3: a checksum of the metadata; `n_samples` of samples that were given counts those that are there, and no others.
+SCHEMA_VERSION = 3
+CHECKSUM = "metadata_sha256"
 
 # NetCDF has no nested attributes; these are held as JSON text, so that a data set survives `to_netcdf`.
 JSON_ATTRIBUTES = ("definition", "parameter_space", "observable_space", "versions", "git", "estimated_error")
+
+# What is told of the data set as a whole, and holds no longer when it has grown.
+OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
+
+OWN_ATTRIBUTES = (
+    "Conventions", "schema_version", "problem", "definition", "definition_hash", "parameter_space", "observable_space",
+    "seed", "law", "design", "n_samples", "block_size", "created", "versions", "git", *OF_THE_WHOLE,
+)  # fmt: skip
 
 # What zarr, xarray and numpy raise for metadata that mean nothing: values of another type, sizes beyond any memory.
 MALFORMED = (TypeError, AttributeError, LookupError, OverflowError, RuntimeError, MemoryError)
@@ -98,6 +108,7 @@ def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, 
         decoded = {
             name: json.loads(value) if name in JSON_ATTRIBUTES else value.item() if hasattr(value, "item") else value
             for name, value in attributes.items()
+            if name != CHECKSUM
         }
     except (json.JSONDecodeError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error

@@ -1,4 +1,4 @@
-"""The zarr store behind a data set: its one writer, its attributes, blocks committed one at a time, and its growth.
+"""The zarr store behind a data set: its recipe, blocks committed one at a time, and its growth.
 
 One block of samples is one chunk of every variable, so writers of different blocks never touch the same file, and
 zarr puts every file in place at once. `status` is written last: a block counts as done when none of its samples is
@@ -7,11 +7,7 @@ pending.
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -21,22 +17,14 @@ import zarr
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.solving import SolvedBlock
-from gnvpro.pde_data.storage.layout import consolidate
+from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.provenance import Recipe
-from gnvpro.pde_data.storage.schema import decode_attributes, encode_attributes
+from gnvpro.pde_data.storage.schema import OF_THE_WHOLE
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
-# What is told of the data set as a whole, and holds no longer when it has grown.
-_OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """Everything a data set holds of the samples of one block.
 
@@ -53,20 +41,8 @@ def recipe_in(path: Path) -> Recipe:
 
     Raises UsageError: not a data set, or one with a newer schema.
     """
-    attributes = read_attributes(path)
+    attributes = metadata.read_attributes(path)
     return Recipe(**{field.name: attributes[field.name] for field in fields(Recipe)})
-
-
-def read_attributes(path: Path) -> dict[str, Any]:
-    """Attributes of the data set at `path`, decoded.
-
-    Raises UsageError: not a data set, or one with a newer schema.
-    """
-    try:
-        attributes = dict(open_group(path, "r").attrs)
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{path} is there, but is not a data set; choose another place") from error
-    return decode_attributes(attributes, path)
 
 
 def read_status(path: Path) -> NDArray[np.int8]:
@@ -122,39 +98,35 @@ def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
 
 def forget_estimate(path: Path) -> None:
     """Remove what was said of all samples together."""
-    group = zarr.open_group(path, mode="r+")
-    attributes = dict(group.attrs)
-    if set(attributes) & set(_OF_THE_WHOLE):
-        group.attrs.put({name: value for name, value in attributes.items() if name not in _OF_THE_WHOLE})
+    attributes = metadata.read_attributes(path)
+    if (kept := _of_every_sample(attributes)) != attributes:
+        metadata.write(path, kept)
 
 
 def write_attribute(path: Path, name: str, value: Any) -> None:
     """Add one attribute to the data set at `path`."""
-    # Opened with the consolidated metadata, which the update would drop otherwise.
-    zarr.open_group(path, mode="r+").attrs.update(encode_attributes({name: value}))
+    metadata.write(path, {**metadata.read_attributes(path), name: value})
 
 
 def has_size(path: Path, n_samples: int) -> bool:
     """Whether every variable and every copy of the metadata says so; a growth that was killed leaves them in dispute."""
-    groups = open_group(path, "r"), zarr.open_group(path, mode="r")
-    sizes = {array.shape[0] for group in groups for array in arrays_of_samples(group)}
-    return sizes == {n_samples} and read_attributes(path)["n_samples"] == n_samples
+    return metadata.sizes(path) == {n_samples}
 
 
-def resize(path: Path, n_samples: int) -> None:
+def resize(path: Path, n_samples: int, fill: Callable[[], None] = lambda: None) -> None:
     """Grow the data set, or take back a growth that was killed; new samples are pending.
 
-    The attribute `n_samples` changes last, in one step: until then no sample beyond it is solved, and the next
-    run does all of this again.
+    What readers go by changes last, in one step, after `fill` has written new samples: a run that is killed before
+    leaves the data set as it was, and the next one does all of this again.
     """
-    for array in arrays_of_samples(open_group(path, "r+")):
-        if array.shape[0] != n_samples:
-            array.resize((n_samples, *array.shape[1:]))
-    consolidate(path)
-    attributes = zarr.open_group(path, mode="r+").attrs
-    attributes.put(
-        {**{name: value for name, value in attributes.items() if name not in _OF_THE_WHOLE}, "n_samples": n_samples}
-    )
+    variables = metadata.resize(path, n_samples)
+    fill()
+    attributes = _of_every_sample(metadata.read_attributes(path))
+    metadata.write(path, {**attributes, "n_samples": n_samples}, variables)
+
+
+def _of_every_sample(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if name not in OF_THE_WHOLE}
 
 
 def arrays_of_samples(group: zarr.Group) -> Iterator[zarr.Array]:
@@ -167,9 +139,9 @@ def arrays_of_samples(group: zarr.Group) -> Iterator[zarr.Array]:
 
 
 def open_group(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
-    """The data set at `path` as zarr sees it."""
+    """The data set at `path` as zarr sees it: to read, as it was committed."""
     # Every block opens the group again: parsing all consolidated metadata would double the cost of a write.
-    return zarr.open_group(path, mode=mode, use_consolidated=False)
+    return zarr.open_group(path, mode=mode, use_consolidated=None if mode == "r" else False)
 
 
 def variable(group: zarr.Group, name: str) -> zarr.Array:
@@ -187,58 +159,3 @@ def variable(group: zarr.Group, name: str) -> zarr.Array:
     if not isinstance(array, zarr.Array):
         raise UsageError(f"{path}: expected {name!r} to be an array; the data set is damaged")
     return array
-
-
-@contextmanager
-def sole_writer(path: Path) -> Iterator[None]:
-    """Hold the lock file `.NAME.lock` beside `path`; it says which process on which machine holds it.
-
-    The lock is the kernel's (flock), so that of a killed run is free again at once and never stale. Where there is none
-    (Windows) nothing is held.
-
-    Raises
-    ------
-    UsageError
-        Another process holds it.
-    OSError
-        The folder cannot be written.
-    """
-    if fcntl is None:
-        yield
-        return
-    lock = path.parent / f".{path.name}.lock"
-    descriptor = _acquire(lock, path)
-    try:
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        yield
-    finally:
-        lock.unlink(missing_ok=True)  # while still held, so that nobody locks a file about to vanish
-        os.close(descriptor)
-
-
-def _acquire(lock: Path, path: Path) -> int:
-    while True:
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise OSError(f"cannot write {path} ({error.strerror}); choose a folder you may write in") from error
-        try:
-            assert fcntl is not None
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
-                os.close(descriptor)
-                raise UsageError(f"{path} is being written by {holder}; wait for it, or choose another place") from None
-            # A file system without locks. Blocks are the same whoever solves them: two runs would only waste time.
-        if _is_same_file(descriptor, lock):
-            return descriptor
-        os.close(descriptor)  # the holder before us removed the file between our open and our lock
-
-
-def _is_same_file(descriptor: int, lock: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(lock))
-    except FileNotFoundError:
-        return False

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.pde_data.storage.files import find_names, listed, load_arrays, pick, read_table
-from gnvpro.surrogate.checks import numbers
+from gnvpro.pde_data.storage.files import load_arrays, pick, read_table
+from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import order_of
 from gnvpro.surrogate.spaces import Array
 
 # Names under which files hold parameters; Y is that of the method's papers.
@@ -23,16 +24,16 @@ def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names
     transpose
         Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
     names
-        Of the parameters, in order: the columns of a .csv whose header has them are put into it.
+        Of the parameters, in order: columns with names, of a .csv or a data set, are put into it.
 
     Raises
     ------
     UsageError
-        Another format, a header with some of the names and not all, or no table of numbers in it.
+        Another format, columns with other names, or no table of numbers in it.
     FileNotFoundError
         Nothing there.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.exists():
         raise FileNotFoundError(f"no parameters at {path}; check the name")
     suffix = path.suffix.lower()
@@ -45,14 +46,10 @@ def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names
         name = pick(path, arrays, NAMES)
         values = numbers(arrays[name], name or "it", where=path)
         return values.T if transpose != (suffix == ".mat") else values
-    return read_samples(path, allow_partial=True).parameters
+    samples = read_samples(path, allow_partial=True)
+    return samples.parameters[:, samples.parameter_space.order_of(names, str(path))] if names else samples.parameters
 
 
 def _read_csv(path: Path, names: tuple[str, ...]) -> Array:
     table = read_table(path, names)
-    places = find_names(names, table.header, str(path))
-    if all(place is None for place in places):  # no header, or one in words of its own: the order of the columns counts
-        return table.numbers()
-    if None in places or len(table.header) != len(names):
-        raise UsageError(f"{path}: expected columns {listed(names)}, got {listed(table.header)}")
-    return table.numbers([place for place in places if place is not None])
+    return table.numbers(order_of(names, table.header, str(path)) if names and table.header else None)

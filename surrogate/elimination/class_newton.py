@@ -33,7 +33,7 @@ _ROUNDINGS = 64
 _EPSILON = torch.finfo(torch.float64).eps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Iterate:
     """phi at one W; what its derivatives need is made when asked, as most tries of a search are not."""
 
@@ -59,7 +59,7 @@ class Iterate:
         return self.logarithms.exp()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NewtonResult:
     """Where the iteration ended: the iterate and the gradient there, what it took, and whether W is found."""
 

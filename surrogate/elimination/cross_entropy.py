@@ -25,6 +25,7 @@ from gnvpro.surrogate.elimination.class_hessian import ClassHessian, ClassInvers
 from gnvpro.surrogate.elimination.class_newton import ClassNewton
 from gnvpro.surrogate.elimination.losses import CrossEntropy, Loss, random_signs
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.rounding import in_precision
 from gnvpro.surrogate.stopwatch import Stopwatch
 
 ClassCurvature = Literal["schur", "paper"]
@@ -33,7 +34,7 @@ ClassCurvature = Literal["schur", "paper"]
 _TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassSolution:
     """W(theta) and derivatives through it, see `gnvpro.surrogate.elimination.protocol.Solution`.
 
@@ -221,6 +222,6 @@ class CrossEntropyLayer:
 def _require_probabilities(targets: Tensor) -> None:
     if targets.ndim != 2 or not len(targets) or targets.shape[1] < 2:
         raise UsageError(f"expected targets (n, K), n >= 1 and K >= 2, got {tuple(targets.shape)}; see labels.one_hot")
-    rows = targets.double().sum(1)
-    if not bool((targets >= 0).all() and (rows - 1).abs().max() < 1e-9):
+    rounding = in_precision(1e-9, targets.dtype) if targets.is_floating_point() else 0.0
+    if not bool((targets >= 0).all() and (targets.double().sum(1) - 1).abs().max() <= rounding):
         raise UsageError("expected targets that are probabilities, rows summing to one; see labels.one_hot")

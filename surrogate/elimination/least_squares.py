@@ -25,11 +25,11 @@ from gnvpro.surrogate.errors import UsageError
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
-# Below this ratio of the diagonal of R the columns count as dependent, and the SVD takes over.
+# One over the condition number from which columns count as dependent, and the SVD takes over; all is in float64 here.
 _RANK_TOLERANCE = 1e-13
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LeastSquaresSolution:
     """W(theta) and derivatives through it, see `gnvpro.surrogate.elimination.protocol.Solution`.
 
@@ -230,29 +230,24 @@ def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Te
 def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Orthonormal Q of the range, columns^+ targets, and T with columns^+ = T Q'.
 
-    By QR; by SVD, hence of minimum norm, where QR finds dependent columns.
+    By QR; by SVD, hence of minimum norm, where the inverse of R shows that the columns are dependent.
     """
     basis, triangle = torch.linalg.qr(columns)
-    if _is_dependent(triangle.diagonal().abs()):
-        if not bool(torch.isfinite(columns).all()):  # features overflowed: the value is not finite, as it should be
-            return basis, targets.new_full((columns.shape[1], targets.shape[1]), torch.nan), triangle
-        left, singular, right = torch.linalg.svd(columns, full_matrices=False)
-        keep = singular > _RANK_TOLERANCE * singular[0]
-        basis, inverse = left[:, keep], right[keep].t() / singular[keep]
-        return basis, inverse @ (basis.t() @ targets), inverse
     # One substitution serves both; a solution by the explicit inverse would lose cond(R) digits.
     right_sides = torch.cat([basis.t() @ targets, _eye(len(triangle), triangle)], 1)
     solution, inverse = torch.linalg.solve_triangular(triangle, right_sides, upper=True).split(
         [targets.shape[1], len(triangle)], 1
     )
-    return basis, solution, inverse
-
-
-def _is_dependent(diagonal: Tensor) -> bool:
-    if not len(diagonal):  # no features at all: what is left are the fixed columns
-        return False
-    low, high = torch.aminmax(diagonal)
-    return not float(low) > _RANK_TOLERANCE * float(high)
+    # The diagonal of R does not do: Kahan's matrix has one of ordinary size, and a condition of 1e17.
+    condition = torch.linalg.vector_norm(triangle) * torch.linalg.vector_norm(inverse)
+    if float(condition) < 1 / _RANK_TOLERANCE:
+        return basis, solution, inverse
+    if not bool(torch.isfinite(columns).all()):  # features overflowed: the value is not finite, as it should be
+        return basis, torch.full_like(solution, torch.nan), triangle
+    left, singular, right = torch.linalg.svd(columns, full_matrices=False)
+    keep = singular > _RANK_TOLERANCE * singular[0]
+    basis, inverse = left[:, keep], right[keep].t() / singular[keep]
+    return basis, inverse @ (basis.t() @ targets), inverse
 
 
 def _eye(n: int, like: Tensor) -> Tensor:

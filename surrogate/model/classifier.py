@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.derivatives import directional
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
@@ -27,8 +29,8 @@ _CHUNK = 4096
 _TENSORS = ("theta", "weights")
 
 
-@dataclass(frozen=True, repr=False)
-class Classifier(Model):
+@dataclass(frozen=True, eq=False, repr=False)
+class Classifier(ComparedByValue, Model):
     """softmax(W [F(features(y); theta), 1]).
 
     Attributes
@@ -99,7 +101,7 @@ class Classifier(Model):
         at, along = (tensor_of(self.parameters.rows(values)) for values in (y, dy))
         _require_pairs(at, along)
         with differentiable():
-            return torch.func.jvp(self._map, (at,), (along,))[1].detach().numpy()
+            return directional(self._map, at, along).detach().numpy()
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, probabilities>, row by row: (n, n_bands), (n, K) -> (n, n_bands)."""
@@ -135,13 +137,13 @@ class Classifier(Model):
             "provenance": self.provenance,
         }
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        model_folder.write(Path(path), description, tensors, extra or {})
+        model_folder.write(path_of(path), description, tensors, extra or {})
 
     @classmethod
     def load(cls, path: str | Path, module: nn.Module | None = None) -> Classifier:
         """Read a model folder; runs no code from it. Raises as `gnvpro.surrogate.model.surrogate.Surrogate.load` does."""
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="classifier")
-        with model_folder.complaining_of(Path(path)):
+        with model_folder.complaining_of(path_of(path)):
             features = SpectralFeatures.from_dict(description["features"])
             n_bands = len(description["parameters"]["axes"][0]["labels"])
             if features.n_bands != n_bands:

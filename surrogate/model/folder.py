@@ -21,7 +21,7 @@ from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.writing import require_writable, whole_folder
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
@@ -151,7 +151,10 @@ def require_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[tuple[
 
 
 def _migrated(description: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers, version 3 no trust."""
+    """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers, version 3 no trust.
+
+    Up to version 4, spectra of classifiers had a least spread in the unit of the cube.
+    """
     if description["schema_version"] == 1:
         description = {
             **description,
@@ -165,6 +168,10 @@ def _migrated(description: dict[str, Any]) -> dict[str, Any]:
         description = {**description, "schema_version": 3, "kind": "surrogate"}
     if description["schema_version"] == 3:
         description = {**description, "schema_version": 4, "trust": None}
+    if description["schema_version"] == 4:
+        description = {**description, "schema_version": 5}
+        if isinstance(features := description.get("features"), dict):
+            description["features"] = {**features, "absolute_floor": True}
     if description.get("kind") not in KINDS:
         raise SavedModelError(f"expected a model of kind {' or '.join(KINDS)}, got {description.get('kind')!r}")
     return description

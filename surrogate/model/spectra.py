@@ -15,13 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.spectral_steps import SpectralSteps
+from gnvpro.surrogate.rounding import varies
 from gnvpro.surrogate.spaces import Array
 
+# Of a spectrum's largest value: a spread below this is rounding, the spectrum flat.
+FLAT = 64 * float(np.finfo(np.float64).eps)
+# Of the size of a feature: normalised spectra have lost digits where their mean is many times their spread.
+_ROUNDING_OF_NORMALISED = 1e-9
 
-@dataclass(frozen=True)
-class SpectralFeatures:
+
+@dataclass(frozen=True, eq=False)
+class SpectralFeatures(ComparedByValue):
     """A differentiable map of raw spectra (n, n_bands) to features (n, n_features), both float64.
 
     Attributes
@@ -34,6 +41,9 @@ class SpectralFeatures:
         Logarithms of mean and standard deviation of the raw spectrum as two more features, always standardised.
     shift, scale : (n_features,)
         Fitted.
+    absolute_floor
+        The spread of a spectrum is at least n_bands^-1/2 in the unit of the cube, as in the original study's code and in
+        models saved before schema version 5. Otherwise a spectrum is flat by `FLAT`, in any unit.
     """
 
     n_bands: int
@@ -42,6 +52,7 @@ class SpectralFeatures:
     brightness: bool = True
     shift: Array | None = None
     scale: Array | None = None
+    absolute_floor: bool = False
 
     def __post_init__(self) -> None:
         if self.n_bands < 1:
@@ -69,7 +80,7 @@ class SpectralFeatures:
     def fitted(self, spectra: Array) -> SpectralFeatures:
         """These features with shift and scale of the training spectra (n, n_bands).
 
-        A band that does not vary is only shifted.
+        A band that does not vary is shifted, and scaled by its own size.
 
         Raises
         ------
@@ -86,7 +97,12 @@ class SpectralFeatures:
             )
         raw = replace(self, shift=None, scale=None)(torch.as_tensor(spectra)).numpy()
         centre, spread = raw.mean(0), raw.std(0)
-        spread = np.where(spread > 1e-9 * max(1.0, float(np.abs(raw).max())), spread, 1.0)
+        is_constant = ~varies(raw)
+        if self.per_pixel:
+            is_constant[: self.n_bands] |= (spread <= _ROUNDING_OF_NORMALISED * np.abs(raw).max(0))[: self.n_bands]
+        size = np.abs(raw).max(0)
+        size[self.n_bands :] = 1.0  # logarithms have no unit
+        spread = np.where(is_constant, np.where(size > 0, size, 1.0), spread)
         left = np.arange(self.n_features) < (0 if self.per_band else self.n_bands)
         return replace(self, shift=np.where(left, 0.0, centre), scale=np.where(left, 1.0, 1 / spread))
 
@@ -106,24 +122,30 @@ class SpectralFeatures:
 
     def _unscaled(self, spectra: Tensor) -> Tensor:
         mean = spectra.mean(1, keepdim=True)
-        # One band has no spread; a flat spectrum a tiny one, floored as in the original study's code.
-        spread = (
-            spectra.std(1, keepdim=True).clamp_min(self.n_bands**-0.5) if self.n_bands > 1 else torch.ones_like(mean)
-        )
-        parts = [(spectra - mean) / spread if self.per_pixel else spectra]
+        centred, tiny = spectra - mean, torch.finfo(spectra.dtype).tiny
+        if self.n_bands == 1:
+            spread = torch.ones_like(mean)
+        elif self.absolute_floor:
+            spread = spectra.std(1, keepdim=True).clamp_min(self.n_bands**-0.5)
+        else:
+            deviation, floor = spectra.std(1, keepdim=True), FLAT * spectra.abs().amax(1, keepdim=True)
+            spread = torch.maximum(deviation, floor).clamp_min(tiny)
+            centred = torch.where(deviation <= floor, 0.0, centred)  # rounding of a flat spectrum has no shape
+        parts = [centred / spread if self.per_pixel else spectra]
         if self.brightness:
-            tiny = torch.finfo(spectra.dtype).tiny
             parts.append(torch.log(torch.cat([mean.clamp_min(tiny), spread], 1)))
         return torch.cat(parts, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description."""
         numbers = {name: None if (v := getattr(self, name)) is None else v.tolist() for name in ("shift", "scale")}
-        return {"n_bands": self.n_bands, **{name: getattr(self, name) for name in SpectralSteps._fields}, **numbers}
+        names = ("n_bands", *SpectralSteps._fields, "absolute_floor")
+        return {**{name: getattr(self, name) for name in names}, **numbers}
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> SpectralFeatures:
         """Read back what `to_dict` gave."""
         numbers = {n: None if given[n] is None else np.asarray(given[n], float) for n in ("shift", "scale")}
         per_pixel, per_band, brightness = (bool(given[name]) for name in SpectralSteps._fields)
-        return cls(given["n_bands"], per_pixel, per_band, brightness, **numbers)
+        floor = bool(given["absolute_floor"])
+        return cls(given["n_bands"], per_pixel, per_band, brightness, absolute_floor=floor, **numbers)

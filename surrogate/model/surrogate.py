@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.derivatives import directional
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
 from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
+from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
@@ -30,6 +33,8 @@ from gnvpro.surrogate.trust.trust import Trust, trust_rows
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
+# Spreads of a parameter from zero.
+_FAR = 1e3
 # Of the length of each parameter's range in training.
 BOUNDS_MARGIN = 0.1
 
@@ -46,8 +51,8 @@ def training_range(training: Mapping[str, Any], margin: float = BOUNDS_MARGIN) -
     return lower - beyond, upper + beyond
 
 
-@dataclass(frozen=True, repr=False)
-class Surrogate(Model):
+@dataclass(frozen=True, eq=False, repr=False)
+class Surrogate(ComparedByValue, Model):
     """A separable network in the units of its data.
 
     observables = background + amplitude(y) W [F((y - shift) * scale; theta), P(y), 1],
@@ -144,6 +149,7 @@ class Surrogate(Model):
         errors = {"error, anomalous": self.errors_anomalous, "error": self.errors}
         return [
             *((what, listed(values, percent)) for what, values in errors.items() if values),
+            *output_error_rows(self.training),
             ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
         ]
 
@@ -229,9 +235,8 @@ class Surrogate(Model):
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
         at, along = self._pair(y, dy, self.parameters)
         if isinstance(y, Tensor):
-            return torch.func.jvp(self._map, (at,), (along,))[1]
-        # The gradient is linear in its weights, and its transpose is this: for one point a third of the time of
-        # `torch.func.jvp`, whose rules for some functions are in Python.
+            return directional(self._map, at, along)
+        # As `directional`: for one point a third of the time of what `torch.func` takes.
         with differentiable():
             at = at.clone().requires_grad_()
             weights = at.new_zeros((len(at), self.observables.size), requires_grad=True)
@@ -302,15 +307,20 @@ class Surrogate(Model):
 
     def _bound_features(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Features and polynomial terms of parameters, (n, width + n_terms) in float64."""
-        scale = self.input_scale.to(device)
-        offset = -self.input_shift.to(device) * scale
+        scale, shift = self.input_scale.to(device), self.input_shift.to(device)
+        offset = -shift * scale
+        # One operation instead of two, unless the mean is so many spreads that it would cost digits.
+        is_far = bool((offset.abs() > _FAR).any())
         network, low, high = self.network.bind(self.theta.to(device)), self.theta.dtype, self.weights.dtype
 
+        def scaled(y: Tensor) -> Tensor:
+            return (y - shift) * scale if is_far else torch.addcmul(offset, y, scale)
+
         def features(y: Tensor) -> Tensor:
-            return network(torch.addcmul(offset, y, scale))
+            return network(scaled(y))
 
         def converted(y: Tensor) -> Tensor:
-            return network(torch.addcmul(offset, y, scale).to(low)).to(high)
+            return network(scaled(y).to(low)).to(high)
 
         found = features if low == high else converted
         if self.polynomials is None:
@@ -356,7 +366,7 @@ class Surrogate(Model):
             tensors |= self.trust.tensors()
         if self.background is not None:
             tensors["background"] = self.background.contiguous()
-        model_folder.write(Path(path), description, tensors, extra or {})
+        model_folder.write(path_of(path), description, tensors, extra or {})
 
     @classmethod
     def load(cls, path: str | Path, module: nn.Module | None = None) -> Surrogate:
@@ -376,7 +386,7 @@ class Surrogate(Model):
         """
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
-        with model_folder.complaining_of(Path(path)):
+        with model_folder.complaining_of(path_of(path)):
             n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"])
             model = cls(
                 network=network_of(description["network"], n_in, module),
@@ -415,6 +425,7 @@ class Surrogate(Model):
         for name in ("errors", "errors_anomalous", "provenance", "training"):
             if not isinstance(getattr(self, name), dict):
                 raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
+        output_error_rows(self.training)  # can be shown
         bounds = self.training.get("bounds")
         if bounds and not np.isfinite(self.parameters.rows([bounds["lower"], bounds["upper"]])).all():
             raise SavedModelError("the bounds of the model's training samples are not finite")

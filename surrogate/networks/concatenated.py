@@ -17,6 +17,7 @@ from torch import Tensor
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import Linearization
+from gnvpro.surrogate.seeds import member_seed
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ConcatenatedNetwork:
 
     def initial(self, seed: int) -> Tensor:
         """Those of the members, each with a seed of its own."""
-        return torch.cat([member.initial(seed + j) for j, member in enumerate(self.members)])
+        return torch.cat([member.initial(member_seed(seed, j)) for j, member in enumerate(self.members)])
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """The map inputs -> features at this theta."""

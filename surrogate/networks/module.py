@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp
+from torch.func import vjp
 
+from gnvpro.surrogate.derivatives import directional
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.module_layers import ModuleLayers
 from gnvpro.surrogate.networks.protocol import Layer
@@ -22,7 +24,8 @@ class ModuleNetwork:
     The module is copied and put in evaluation mode (dropout and running statistics would make the objective
     random); the module given is left alone. Its weights enter theta in the order of `named_parameters`, and
     those frozen by `requires_grad_(False)` stay as they are; `initial` ignores the seed: the module's own weights are
-    the start.
+    the start. What is bound runs a copy of the module in every thread, so that threads share nothing, whatever a module
+    keeps of a call, and nothing changes the module here.
 
     Raises
     ------
@@ -34,7 +37,7 @@ class ModuleNetwork:
         self.module = copy.deepcopy(module).eval().double()
         self.n_inputs = n_inputs
         parameters = {name: value for name, value in self.module.named_parameters() if value.requires_grad}
-        self._frozen = {name: p.detach() for name, p in self.module.named_parameters() if not p.requires_grad}
+        self._parameters, self._frozen = parameters, [p for p in self.module.parameters() if not p.requires_grad]
         if not parameters:
             raise UsageError("the module has no parameters to train; expected a network")
         self._shapes = {name: value.shape for name, value in parameters.items()}
@@ -60,13 +63,33 @@ class ModuleNetwork:
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """The map inputs -> features at this theta."""
+        with_weights, of_thread = self.with_weights(theta), threading.local()
+
+        def features(inputs: Tensor) -> Tensor:
+            if not hasattr(of_thread, "module"):
+                of_thread.module = with_weights()
+            return of_thread.module(inputs)
+
+        return features
+
+    def with_weights(self, theta: Tensor) -> Callable[[], nn.Module]:
+        """Makes copies of the module with the weights of theta, which stay part of theta's graph."""
         parts = torch.split(theta, [shape.numel() for shape in self._shapes.values()])
-        state: dict[str, Tensor] = {
-            name: part.view(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
+        weights = {
+            id(self._parameters[name]): part.view(shape)
+            for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
         }
-        for name, value in [*self.module.named_buffers(), *self._frozen.items()]:
-            state[name] = value.to(theta) if value.is_floating_point() else value.to(theta.device)
-        return lambda inputs: functional_call(self.module, state, (inputs,))
+        weights |= {id(value): value.detach().to(theta) for value in self._frozen}
+
+        def copied() -> nn.Module:
+            # What is in here stands in for a copy, wherever the module refers to it.
+            replaced: dict[int, Any] = dict(weights)
+            with torch.inference_mode(False):  # or whichever call is first in a thread would decide for all
+                for value in self.module.buffers():
+                    replaced[id(value)] = value.to(theta if value.is_floating_point() else theta.device, copy=True)
+                return copy.deepcopy(self.module, replaced)
+
+        return copied
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> ModuleLinearization:
         """The same with what derivative products need kept."""
@@ -90,7 +113,7 @@ class ModuleLinearization:
 
     def jvp(self, direction: Tensor) -> Tensor:
         """Change of the features along a direction."""
-        return jvp(self._map, (self._theta,), (direction,))[1]
+        return directional(self._map, self._theta, direction)
 
     def vjp(self, seed: Tensor) -> Tensor:
         """Gradient of <seed, features> by theta."""
@@ -99,4 +122,4 @@ class ModuleLinearization:
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """What enters the layers and comes back to them; None where the module has none."""
         known = getattr(self._network, "module_layers", None)
-        return known.at(self._network.bind, self._theta, self._inputs, seed) if known else None
+        return known.at(self._network.with_weights, self._theta, self._inputs, seed) if known else None

@@ -51,8 +51,8 @@ class ModuleLayers:
             name: slice(start, start + dict(module.named_parameters())[name].numel()) for name, start in offsets.items()
         }
         by_parameters: dict[tuple[str, str | None], int] = {}
-        self._number: dict[nn.Module, int] = {}
-        for layer in module.modules():
+        self._number: dict[str, int] = {}
+        for path, layer in module.named_modules():
             if not isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
                 continue
             weight = names.get(id(layer.weight), "")
@@ -64,29 +64,29 @@ class ModuleLayers:
             if number == len(self._layers):
                 places = _places(layer, offsets[weight], None if bias is None else offsets[bias])
                 self._layers.append(_Weights(layer, places, bias is not None))
-            self._number[layer] = number
+            self._number[path] = number
 
     def __bool__(self) -> bool:
         return bool(self._layers)
 
-    def at(self, bound: Callable[[Tensor], Callable[[Tensor], Tensor]], theta: Tensor, inputs: Tensor, seed: Tensor):
-        """The `Layer`s for a seed (n, width), by one forward and one backward pass of autograd.
+    def at(
+        self, with_weights: Callable[[Tensor], Callable[[], nn.Module]], theta: Tensor, inputs: Tensor, seed: Tensor
+    ):
+        """The `Layer`s for a seed (n, width), by one forward and one backward pass of a copy with the weights theta.
 
         Parameters of other kinds, and weights that are used outside of their layers too, become one block a parameter: a
         multiple of the identity, the mean square of the gradient. The seeds of a curvature estimate are independent
         over samples, so the expected square of the sum over samples is the sum of the samples' squares.
         """
         uses: list[list[_Use]] = [[] for _ in self._layers]
-        handles = [layer.register_forward_hook(_recorder(uses[k], len(inputs))) for layer, k in self._number.items()]
-        try:
-            with torch.enable_grad():
-                theta = theta.detach().requires_grad_()
-                features = bound(theta)(inputs)
-                outputs = [use.output for calls in uses for use in calls]
-                gradient, *pulled = torch.autograd.grad(features, [theta, *outputs], seed, allow_unused=True)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with torch.enable_grad():
+            theta = theta.detach().requires_grad_()
+            module = with_weights(theta)()
+            for path, number in self._number.items():
+                module.get_submodule(path).register_forward_hook(_recorder(uses[number], len(inputs)))
+            features = module(inputs)
+            outputs = [use.output for calls in uses for use in calls]
+            gradient, *pulled = torch.autograd.grad(features, [theta, *outputs], seed, allow_unused=True)
         if gradient is None:
             gradient = torch.zeros_like(theta)
         back, explained, covered = iter(pulled), [], torch.zeros_like(gradient, dtype=torch.bool)

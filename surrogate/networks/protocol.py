@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.formatting import shortened
+from gnvpro.surrogate.names import shortened
 
 # A gigabyte in double precision; a step of training holds it a dozen times.
 MOST_WEIGHTS = 10**8

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from gnvpro.surrogate.errors import SavedModelError
-from gnvpro.surrogate.formatting import shortened
+from gnvpro.surrogate.names import shortened
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork

@@ -114,7 +114,7 @@ class FullObjective:
         return at.vjp(seed).add_(self.regulariser.apply(theta))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Predictions(LayeredLinearization):
     """The predictions [Z, P] W as a linearisation by (theta, W): W is one layer more."""
 
@@ -162,7 +162,7 @@ class _Predictions(LayeredLinearization):
         return self.outer[: self.network.features.shape[1]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Kept:
     """The loss at given predictions, `gnvpro.surrogate.elimination.protocol.Solution` where W is a variable."""
 

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
 # What a level times a count may be off an integer by rounding: 0.9 * 10 has to be 9.
 _ROUNDING = 1e-9
-# Of the largest scale: an observable that validation finds exact does not decide the simultaneous band alone.
+# Of an observable's largest residual; of the largest scale where all residuals are zero: an observable that validation
+# finds exact does not decide the simultaneous band alone.
 _LEAST_SCALE = 1e-6
 
 
@@ -87,8 +89,8 @@ class Coverage:
     simultaneous: float
 
 
-@dataclass(frozen=True)
-class Bands:
+@dataclass(frozen=True, eq=False)
+class Bands(ComparedByValue):
     """Half widths of error bands in the units of the observables, at the levels that are stored.
 
     Attributes
@@ -211,8 +213,11 @@ class Bands:
 def spread(residuals: Array) -> Array:
     """Robust size of each observable's residuals: (n, n_out) -> (n_out,), positive.
 
-    The median of the absolute values, in units of a standard deviation if they were normal.
+    The median of the absolute values, in units of a standard deviation if they were normal; the largest of them where
+    that is zero. Observables do not see each other's units.
     """
-    found = 1.4826 * np.median(np.abs(residuals), axis=0)
-    largest = float(found.max())
-    return np.maximum(found, _LEAST_SCALE * largest) if largest > 0 else np.ones_like(found)
+    sizes = np.abs(residuals)
+    median, most = 1.4826 * np.median(sizes, axis=0), sizes.max(axis=0)
+    scale = np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most)
+    largest = float(scale.max())
+    return np.where(scale > 0, scale, _LEAST_SCALE * largest if largest > 0 else 1.0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import quantile
@@ -20,8 +21,8 @@ THRESHOLD_LEVEL = 0.99
 _RIDGE = 1e-10
 
 
-@dataclass(frozen=True)
-class Domain:
+@dataclass(frozen=True, eq=False)
+class Domain(ComparedByValue):
     """Where the surrogate is asked for what it was trained on.
 
     Attributes

@@ -188,7 +188,7 @@ def test_serve_blocks_until_it_is_stopped_and_counts(surrogate, model, monkeypat
     import os
     import signal
 
-    from gnvpro.apps.serving.server import RequestLog
+    from gnvpro.apps.serving.request_log import RequestLog
 
     def stopping(self, event, **fields):
         if event == "listening":

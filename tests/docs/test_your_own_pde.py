@@ -1,7 +1,11 @@
 """The page's example, run as a reader would run it."""
 
 import importlib
+import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,13 +20,17 @@ from tests.calculus import assert_adjoint, assert_taylor
 PAGE = PROJECT / "docs" / "your-own-pde.md"
 
 
-@pytest.fixture(scope="module")
-def plate(fenicsx, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reader")
+def write_module(folder):
     (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
     if importlib.util.find_spec("dolfinx_solver") is None:
         block = re.sub(r"^import dolfinx_solver.*\n", "", block, flags=re.MULTILINE)
     (folder / "my_pde.py").write_text(block)
+
+
+@pytest.fixture(scope="module")
+def plate(fenicsx, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reader")
+    write_module(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         yield load_problem("my_pde:problem")
@@ -71,3 +79,41 @@ def test_data_are_generated_and_read(plate, tmp_path):
     assert 0 < error["relative_l2"] < 1e-3
     np.testing.assert_allclose(samples.observables, plate.evaluate(samples.parameters), rtol=1e-12)
     assert samples.parameter_space == plate.parameters
+
+
+@pytest.mark.long
+def test_it_is_inverted_in_fresh_processes(fenicsx, tmp_path):
+    """By its commands; and in a program that imports the problem, and with it FEniCSx and its HDF5 library, first."""
+    write_module(tmp_path)
+
+    def command(*arguments):
+        code = "from gnvpro.apps.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command("generate", "my_pde:problem", "--samples", "80", "--seed", "1", "--out", "plate.zarr")
+    command("train", "plate.zarr", "--out", "plate", "--seed", "1", "--widths", "6", "--budget", "60")
+    (tmp_path / "observed.csv").write_text("value\n0.12\n0.121\n0.18\n")
+    short = ["--chains", "2", "--draws", "400", "--pde-draws", "300", "--pde-tune", "30", "--starts", "4"]
+    ask = ["invert", "plate", "-d", "observed.csv", "--noise", "5%", "--problem", "my_pde:problem", "--force", *short]
+    numbers = json.loads(command(*ask, "--out", "out", "--json"))
+    assert numbers["corrected_by_pde"]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"report.html", "inversion.json", "posterior-surrogate.nc", "posterior-delayed.nc"} <= names
+    assert not (tmp_path / "out-unfinished").exists()
+    program = (
+        "import torch, my_pde\n"  # as the page says; FEniCSx before every other library
+        "import gnvpro, arviz\n"
+        "found = gnvpro.invert('plate', 'observed.csv', '5%', problem=my_pde.problem(), routes=('surrogate', 'pde'),\n"
+        "    force=True, chains=2, draws=20, tune=20, pde_draws=10, pde_tune=10, starts=2, keep_draws='kept')\n"
+        "found.write('again')\n"
+        "for folder in ('kept', 'again', 'out'):\n"
+        "    assert arviz.from_netcdf(f'{folder}/posterior-surrogate.nc')['posterior']['y'].shape[2] == 3\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -182,6 +182,24 @@ class Built(Decay):
             return super().evaluate(y)
 
 
+class OfOneThread(Decay):
+    """Its objects belong to the thread that made them, as those of FEniCSx do."""
+
+    def __init__(self):
+        self.thread = os.getpid(), threading.get_ident()
+
+    def evaluate(self, y):
+        assert self.thread == (os.getpid(), threading.get_ident()), "called by another thread"
+        return super().evaluate(y)
+
+
+class Unready(DecayProblem):
+    """Needs what is not installed."""
+
+    def solve(self, y):
+        raise ModuleNotFoundError("No module named 'solvers'")
+
+
 class OnBackground(Fragile):
     """Observables above a background that no parameter changes."""
 

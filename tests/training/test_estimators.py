@@ -1,6 +1,7 @@
 """The estimators under scikit-learn's own contract, and what is particular to them."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -111,11 +112,48 @@ def test_training_on_the_gpu_predicts_on_the_cpu():
     assert model.score(x, y) > 0.995
 
 
+@pytest.mark.parametrize(
+    ("settings", "widths"),
+    [
+        (dict(hidden_widths=8), [8]),
+        (dict(hidden_widths=np.int64(8)), [8]),
+        (dict(hidden_widths=np.array(8)), [8]),
+        (dict(hidden_widths=[8, np.int32(4)]), [8, 4]),
+        (dict(hidden_widths=np.array([8, 4])), [8, 4]),
+        (dict(hidden_widths=range(4, 6)), [4, 5]),
+        (dict(gain=np.float32(1), alpha_w=np.float32(1e-6), alpha_theta=np.float64(1e-5)), [16, 16]),
+        (dict(solver=np.str_("krylov"), validation_fraction=np.float32(0.25), patience=np.int64(50)), [16, 16]),
+        (dict(random_state=np.int64(3)), [16, 16]),
+        (dict(random_state=np.random.RandomState(3)), [16, 16]),
+    ],
+    ids=lambda value: re.sub(" at 0x[0-9A-F]+", "", str(value)),  # the same in every process
+)
+def test_settings_of_numpy_are_settings_and_are_saved(settings, widths, tmp_path):
+    x, y = wave(40)
+    model = clone(GNvproRegressor(**{"budget": np.int64(20), **settings})).fit(x, y)
+    assert model.surrogate_.training["settings"]["hidden_widths"] == widths
+    model.surrogate_.save(tmp_path / "model")
+    again = Surrogate.load(tmp_path / "model")
+    assert again.training["settings"] == model.surrogate_.training["settings"]
+
+
+def test_one_width_is_one_layer():
+    x, y = wave(40)
+    one, several = (GNvproRegressor(w, budget=20, random_state=0).fit(x, y) for w in (np.int64(8), (8,)))
+    np.testing.assert_array_equal(one.predict(x), several.predict(x))
+    search = GridSearchCV(GNvproRegressor(), {"budget": np.arange(20, 41, 20), "hidden_widths": np.array([4, 8])}, cv=2)
+    assert search.fit(x, y).best_params_["hidden_widths"] in (4, 8)
+
+
 def test_bad_settings_are_answered():
     x, y = wave(20)
     for match, settings in (
         ("hidden_widths", dict(hidden_widths=())),
         ("hidden_widths", dict(hidden_widths=(4, 0.5))),
+        ("hidden_widths", dict(hidden_widths=0)),
+        ("hidden_widths", dict(hidden_widths=True)),
+        ("hidden_widths", dict(hidden_widths="16")),
+        ("hidden_widths", dict(hidden_widths=None)),
         ("gain > 0", dict(gain=0.0)),
         ("budget a number > 0", dict(budget="many")),
         ("alpha_theta >= 0", dict(alpha_theta=-1)),

@@ -1,10 +1,12 @@
 """Settings that a command line can be made of: light, and every field with its bounds and its help."""
 
+import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import get_type_hints
 
+import numpy as np
 import pytest
 from annotated_doc import Doc
 
@@ -54,3 +56,9 @@ def test_every_field_has_one_sentence_of_help_that_names_no_option(settings):
 def test_values_out_of_bounds_are_refused(settings, given, message):
     with pytest.raises(ValueError, match=message):
         settings(**given)
+
+
+def test_numbers_of_numpy_become_those_of_python_and_lists_tuples():
+    settings = TrainSettings(widths=np.array([8, 4]), seed=np.int64(3), budget=np.float32(40), dtype=np.str_("float32"))
+    assert settings == TrainSettings(widths=[8, np.int32(4)], seed=3, budget=40.0, dtype="float32")
+    assert json.loads(json.dumps(asdict(settings)))["widths"] == [8, 4]

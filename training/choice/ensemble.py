@@ -36,7 +36,8 @@ def further_members(
     start: Callable[[Candidate, int], Fit],
     on_step: Callable[[Fit], None] | None,
 ) -> list[Entry]:
-    """The winner and further networks, each trained with the winner's work; `start(candidate, j)` begins at seed + j."""
+    """The winner and further networks, each trained with the winner's work; `start(candidate, j)` begins member j, of a seed
+    of its own."""
     rivals = [entry.candidate for entry in entries if not entry.candidate.polynomial]
     runner_up = next((candidate for candidate in rivals if candidate != winner.candidate), winner.candidate)
     trained, work = [winner], winner.fit.objective.meter.total

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.rounding import varies
 from gnvpro.surrogate.spaces import Array
 
 # Polynomials of more parameters need more terms than there are samples.
@@ -64,7 +65,7 @@ def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) 
         Of the samples in the error, in the unit of the observables: 1 / ||anomalous|| when the error is relative.
     """
     n_parameters = parameters.shape[1]
-    if n_parameters > MAX_PARAMETERS or len(parameters) < FEWEST_SAMPLES or not (np.ptp(parameters, axis=0) > 0).all():
+    if n_parameters > MAX_PARAMETERS or len(parameters) < FEWEST_SAMPLES or not varies(parameters).all():
         return None
     powers = _choose_powers(_Search(parameters, anomalous, row_weights, SAMPLES_FOR_POWERS))
     search = _Search(parameters, anomalous, row_weights, SAMPLES_LIMIT)

@@ -27,6 +27,7 @@ import scipy
 import torch
 from torch import nn
 
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Split
 from gnvpro.surrogate.writing import named, require_writable
@@ -87,7 +88,7 @@ class Checkpoint:
     def __init__(self, folder: str | Path, every: float, identity: dict[str, Any]) -> None:
         if not every > 0:
             raise UsageError(f"expected work units between checkpoints > 0, got {every}")
-        self._folder, self._every, self._identity = Path(folder), every, identity
+        self._folder, self._every, self._identity = path_of(folder), every, identity
         _require_place(self._folder)
         self._files: dict[str, dict[str, str]] = {}
         if (self._folder / INDEX).exists():

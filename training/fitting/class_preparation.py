@@ -24,6 +24,8 @@ from gnvpro.training.fitting.validation import ClassValidation
 
 # The original study's network for Indian Pines.
 PAPER_WIDTH, PAPER_STEPS, PAPER_TIME = 32, 3, 4.0
+# Of training features, about a millionth of their spread: far below the noise of sensors, far above rounding.
+GRID = 2.0**-20
 
 
 class ClassPreparation:
@@ -87,6 +89,12 @@ class ClassPreparation:
         return self.inputs_of(samples.inputs), torch.as_tensor(np.asarray(samples.labels), device=self.device)
 
     def inputs_of(self, raw: Array) -> Tensor:
-        """Network inputs (n, n_features) of raw inputs (n, d)."""
+        """Network inputs (n, n_features) of raw inputs (n, d), on a grid where the features have no unit.
+
+        Training amplifies rounding: without the grid, a cube in another unit ends at other weights, and 0.2 % of its pixels
+        in other classes.
+        """
         features = self.features(torch.as_tensor(np.asarray(raw, float)))
+        if self.features.per_pixel or self.features.per_band:
+            features = torch.round(features / GRID) * GRID
         return features.to(device=self.device, dtype=self._dtype)

@@ -38,7 +38,7 @@ class Record:
     validation_error: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Iterate:
     """A point worth keeping: the network's theta, the last layer, and its validation error."""
 
@@ -74,7 +74,7 @@ class End(NamedTuple):
     validation_error: float
 
 
-@dataclass
+@dataclass(eq=False)
 class FitState:
     """What a checkpoint holds of a fit; `solver` is the state of the fit's solver, of a type of its own."""
 

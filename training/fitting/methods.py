@@ -33,7 +33,7 @@ Setting = Mapping[str, float]
 ALPHA, SOLVED = "alpha", "solved"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingTask:
     """The prepared data of one training of one network: all that a method needs.
 

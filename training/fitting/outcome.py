@@ -12,6 +12,7 @@ import numpy as np
 from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.folder import HISTORY
+from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
@@ -76,6 +77,7 @@ class Training(_TrainedModel):
         return [
             *([("error, anomalous", f"{anomalous} (of observables less background)")] if anomalous else []),
             ("error", listed(self.errors, percent)),
+            *output_error_rows(self.surrogate.training),
             *self._cost_rows(),
             *_polynomial_row(self.surrogate.training["choice"]),
             *trust_rows(self.surrogate.trust, self.surrogate.observables),

@@ -42,7 +42,7 @@ class Factors(NamedTuple):
     diagonal: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """The same with 1 / (D + shift)."""
 
@@ -52,7 +52,7 @@ class Block:
     inverse_diagonal: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KroneckerMetric:
     """The inverse metric H_0 and its square root, from one backward pass at a point; without blocks the identity."""
 

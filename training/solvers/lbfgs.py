@@ -16,9 +16,13 @@ from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
+from gnvpro.surrogate.rounding import in_precision
 from gnvpro.training.solvers.kronecker_metric import IDENTITY, KroneckerMetric
 from gnvpro.training.solvers.line_search import wolfe_search
 from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
+
+# Of a step and its change of the gradient, in float64: below it their product is rounding.
+LEAST_COSINE = 1e-12
 
 (_trtrs,) = get_lapack_funcs(("trtrs",), dtype=np.float64)
 
@@ -74,7 +78,7 @@ def _is_refresh(iteration: int) -> bool:
     return iteration in (0, 20) or iteration % 50 == 10
 
 
-@dataclass
+@dataclass(eq=False)
 class Pairs:
     """The last steps s, gradient changes y and H_0 y, with their small Gram matrices on the host.
 
@@ -106,7 +110,7 @@ class Pairs:
     def add(self, s: Tensor, y: Tensor, metric: KroneckerMetric) -> None:
         """Remember a pair, unless its curvature is lost in rounding."""
         sy, ss, yy = _host(torch.stack([s @ y, s @ s, y @ y]))
-        if not sy > 1e-12 * math.sqrt(ss * yy):
+        if not sy > in_precision(LEAST_COSINE, s.dtype) * math.sqrt(ss * yy):
             return
         j = self.count % self._memory
         self._s[j], self._y[j], self._hy[j] = s, y, metric.apply(y)
@@ -141,7 +145,7 @@ def _host(values: Tensor) -> np.ndarray:
     return np.asarray(values.tolist(), dtype=float)
 
 
-@dataclass
+@dataclass(eq=False)
 class _State:
     iteration: int = 0
     stopping: StoppingTest = field(default_factory=StoppingTest)

@@ -85,7 +85,7 @@ def _require_few(n_theta: int) -> None:
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class _State:
     """`matrix` is that of the point where the last step was refused."""
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
+from gnvpro.surrogate.rounding import in_precision
 
-# A gradient this much smaller than the first one is rounding: the line search sees nothing below it.
+# A gradient this much smaller than the first one is rounding, in float64: the line search sees nothing below it.
 GRADIENT_REDUCTION = 1e-10
 # Of the reduction a step predicts: the error of the value that an iterative inner solve may leave.
 INNER_SHARE = 1e-3
@@ -33,7 +34,7 @@ class Status(StrEnum):
     interrupted = "interrupted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One iteration: where it ended, how far it was allowed or went, and whether it was accepted.
 
@@ -83,7 +84,8 @@ class StoppingTest:
         self.first_norm = self.first_norm or self.norm
         if not math.isfinite(self.norm):
             return Status.nonfinite
-        return Status.converged if self.norm <= GRADIENT_REDUCTION * self.first_norm else Status.running
+        reduction = in_precision(GRADIENT_REDUCTION, point.theta.dtype)
+        return Status.converged if self.norm <= reduction * self.first_norm else Status.running
 
 
 class Trial(NamedTuple):

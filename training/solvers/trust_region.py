@@ -17,11 +17,14 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
+from gnvpro.surrogate.rounding import in_precision
 from gnvpro.training.solvers.kronecker_metric import IDENTITY, KroneckerMetric
 from gnvpro.training.solvers.protocol import Status, Step, StoppingTest, try_step
 
 SHRINK_BELOW, GROW_ABOVE = 0.1, 0.75
-SMALLEST_RADIUS = 1e-13
+# In float64, in others as `in_precision` says: a radius below which steps are rounding, and the parts of the largest
+# curvature below which a new direction and a curvature are.
+SMALLEST_RADIUS, INVARIANT, SMALLEST_CURVATURE = 1e-13, 1e-12, 1e-16
 
 
 class TrustRegionKrylov:
@@ -61,7 +64,8 @@ class TrustRegionKrylov:
         trial = try_step(point, model.step(coordinates), model.predicted_reduction(coordinates))
         if not trial.is_accepted:
             state.radius = 0.5 * min(radius, length)
-            status = Status.radius_collapsed if state.radius < SMALLEST_RADIUS else Status.running
+            collapsed = state.radius < in_precision(SMALLEST_RADIUS, point.theta.dtype)
+            status = Status.radius_collapsed if collapsed else Status.running
             return Step(point, state.radius, False, status)
         if trial.ratio < SHRINK_BELOW:
             radius *= 0.5
@@ -82,7 +86,7 @@ class TrustRegionKrylov:
         return Model.of(basis, float(torch.linalg.vector_norm(downhill)), metric)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """The quadratic model in the eigenbasis of T: eigenvalues, -g in it, and the way back to theta."""
 
@@ -97,7 +101,7 @@ class Model:
         """From a Krylov basis that begins along the gradient."""
         curvatures, eigenvectors = np.linalg.eigh(basis.tridiagonal)
         # J'J + alpha I has no negative curvature; what Lanczos shows below this is rounding.
-        curvatures = np.maximum(curvatures, 1e-16 * curvatures[-1])
+        curvatures = np.maximum(curvatures, in_precision(SMALLEST_CURVATURE, basis.vectors.dtype) * curvatures[-1])
         return cls(curvatures, gradient_norm * eigenvectors[0], eigenvectors, basis.vectors, metric)
 
     def smallest(self, radius: float) -> np.ndarray:
@@ -140,6 +144,7 @@ def lanczos(operator: Callable[[Tensor], Tensor], start: Tensor, size: int, tole
     vectors = start.new_zeros(size, start.numel())
     vectors[0] = start / torch.linalg.vector_norm(start)
     diagonal, beside = np.zeros(size), np.zeros(size)
+    rounding = in_precision(INVARIANT, start.dtype)
     pivot, last = math.nan, 1.0  # of T = L D L', and the last entry of T^-1 e_1
     for j in range(size):
         k = j + 1
@@ -151,14 +156,14 @@ def lanczos(operator: Callable[[Tensor], Tensor], start: Tensor, size: int, tole
         pivot = diagonal[0] if j == 0 else diagonal[j] - beside[j - 1] ** 2 / max(pivot, np.finfo(float).tiny)
         # A pivot that is not positive is rounding of a singular T, whose solution tells nothing: go on.
         last = last * (1.0 if j == 0 else -beside[j - 1]) / pivot if pivot > 0 else math.inf
-        invariant = beside[j] <= 1e-12 * max(abs(diagonal[0]), beside[0])
+        invariant = beside[j] <= rounding * max(abs(diagonal[0]), beside[0])
         if k == size or invariant or beside[j] * abs(last) < tolerance:
             break
         vectors[j + 1] = new / beside[j]
     return KrylovBasis(vectors[:k], np.diag(diagonal[:k]) + np.diag(beside[: k - 1], 1) + np.diag(beside[: k - 1], -1))
 
 
-@dataclass
+@dataclass(eq=False)
 class _State:
     """`model` is that of the point where the last step was refused."""
 

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from gnvpro.pde_data.storage.files import ARRAYS, find_names, listed, load_arrays, pick, read_table
-from gnvpro.surrogate.checks import numbers
+from gnvpro.pde_data.storage.files import ARRAYS, load_arrays, pick, read_table
+from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.spaces import Array, Space
 
 _NAME, _VALUE, _DEVIATION = "observable", "value", "standard_deviation"
@@ -110,7 +112,7 @@ def noise_of(noise: object, values: Array, standard_deviations: Array | None = N
             raise UsageError(f"the observations came without standard deviations; {_NOISE}")
         return _checked(standard_deviations, values)
     if isinstance(noise, str | Path) and Path(noise).suffix in (".npy", ".csv"):
-        return _checked(_read_noise(Path(noise)), values)
+        return _checked(_read_noise(path_of(noise)), values)
     if isinstance(noise, str):
         return _checked(_by_formula(noise, values), values)
     array = numbers(noise, "the noise", where=f"{_NOISE}, a number or an array")
@@ -172,7 +174,7 @@ def observations_of(observations: object, space: Space) -> tuple[Array, Array | 
     Parameters
     ----------
     observations
-        An array (n_out,); values by name, of any of the observables; or a file. A .csv has one observable a line:
+        An array (n_out,); values by name, of any of the observables, in a dict or Series; or a file. A .csv has one a line:
         `value`, and with it `observable`, its name, where not all were measured or they come in another order;
         `standard_deviation` is optional, and empty values are missing.
 
@@ -186,10 +188,11 @@ def observations_of(observations: object, space: Space) -> tuple[Array, Array | 
     source, deviations = "observations", None
     if isinstance(observations, str | Path):
         source = str(observations)
-        values, deviations = _read_observations(Path(observations), space)
-    elif isinstance(observations, Mapping):
-        column = numbers(list(observations.values()), "the values", 1, where=source)
-        values = _by_name(source, list(map(str, observations)), column[:, None], space)[:, 0]
+        values, deviations = _read_observations(path_of(observations), space)
+    elif (names := _names_of(observations)) is not None:
+        values = list(observations.values()) if isinstance(observations, Mapping) else observations
+        column = numbers(values, "the values", 1, where=source)
+        values = _by_name(source, names, column[:, None], space)[:, 0]
     else:
         values = _vector(source, observations, space)
     if not np.isfinite(values).any():
@@ -197,6 +200,13 @@ def observations_of(observations: object, space: Space) -> tuple[Array, Array | 
     if np.isinf(values).any():
         raise UsageError(f"{source}: observation {space.names[int(np.argmax(np.isinf(values)))]} is infinite")
     return values, deviations
+
+
+def _names_of(observations: object) -> list[str] | None:
+    """The names of a dict, or of pandas' Series; None where there are none, or mere numbers."""
+    index: Any = observations if isinstance(observations, Mapping) else getattr(observations, "index", ())
+    names = [] if callable(index) else list(index)  # a list has a method of that name
+    return list(map(str, names)) if any(isinstance(name, str) for name in names) else None
 
 
 def _read_observations(path: Path, space: Space) -> tuple[Array, Array | None]:
@@ -208,18 +218,22 @@ def _read_observations(path: Path, space: Space) -> tuple[Array, Array | None]:
         raise UsageError(f"{path}: expected a {_OBSERVATIONS}")
     arrays = load_arrays(path)
     values = _vector(str(path), arrays[pick(path, arrays, ("observations",))], space)
-    place = find_names([_DEVIATION], list(arrays), str(path))[0]
+    place, named = find_names([_DEVIATION, _NAME], list(arrays), str(path))
+    if named is not None:
+        raise UsageError(f"{path}: names of observables are read of a .csv; leave {_NAME} out, or write one")
     return values, None if place is None else _vector(str(path), list(arrays.values())[place], space)
 
 
 def _read_csv(path: Path, space: Space) -> tuple[Array, Array | None]:
-    table = read_table(path)
+    table = read_table(path, (_NAME, _VALUE, _DEVIATION))
     name, value, deviation = find_names((_NAME, _VALUE, _DEVIATION), table.header, str(path))
     if value is None:
         raise UsageError(f"{path}: expected a header with {_VALUE}, got {listed(table.header)}")
     columns = table.numbers([place for place in (value, deviation) if place is not None], blanks=True)
     if name is not None:
         columns = _by_name(str(path), table.column(name), columns, space)
+    elif len(table.header) > columns.shape[1]:
+        raise UsageError(f"{path}: expected columns {_NAME}, {_VALUE}, {_DEVIATION}, got {listed(table.header)}")
     elif len(columns) != space.size:
         raise UsageError(
             f"{path}: expected {space.size} lines, one for every observable of the model, got {len(columns)}; with a column "

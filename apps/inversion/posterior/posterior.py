@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from gnvpro.apps.inversion.posterior.observations import Noise, noise_of, observations_of
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
-from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
@@ -90,9 +90,9 @@ class Posterior:
         prior: Prior | Mapping[str, Sequence[float]] | None = None,
     ) -> Posterior:
         """From what `gnvpro.invert` takes: a forward model, and observations, noise and prior in any of their forms."""
-        solves = model if isinstance(model, Solves) else Solves(model)
+        law = prior if isinstance(prior, Prior) else Prior.of(model.parameters, prior)
+        solves = model if isinstance(model, Solves) else Solves(model, scale=law.scale)
         data, standard_deviations = observations_of(observations, solves.observables)
-        law = prior if isinstance(prior, Prior) else Prior.of(solves.parameters, prior)
         return cls(solves, data, noise_of(noise, data, standard_deviations), law)
 
     @cached_property
@@ -142,11 +142,11 @@ class Posterior:
         return (columns if self.error is None else self.error.whiten(columns)).T
 
     def log_density(self, z: Array) -> Array:
-        """Of the normal variables behind the parameters, up to a constant: (n, n_in) -> (n,)."""
+        """Of the normal variables behind the parameters, up to a constant: (n, n_free) -> (n,)."""
         return -self.misfit(self.solves.evaluate(self.prior.parameters(z))) - 0.5 * (z**2).sum(axis=1)
 
     def log_density_and_gradient(self, z: Array) -> tuple[Array, Array]:
-        """The same, and its gradient (n, n_in)."""
+        """The same, and its gradient (n, n_free)."""
         observables, gradient = self.solves.pulled_back(self.prior.parameters(z), self.weights)
         return (-self.misfit(observables) - 0.5 * (z**2).sum(axis=1), -self.prior.pull_back(z, gradient) - z)
 
@@ -163,7 +163,7 @@ class Whitening:
     factor: Array
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
-        """Normal variables (n, n_in) by the approximation."""
+        """Normal variables (n, n_free) by the approximation."""
         return self.centre + rng.standard_normal((n, len(self.centre))) @ self.factor.T
 
     @classmethod
@@ -172,17 +172,19 @@ class Whitening:
 
         Raises
         ------
-        ArithmeticError
+        NumericalFailure
             The forward model could not be solved on the way.
         """
-        prior, n = posterior.prior, posterior.prior.size
+        prior, n = posterior.prior, posterior.prior.n_free
+        if not n:
+            return cls(np.zeros(0), np.zeros((0, 0)))
 
         def linearized(z: Array) -> tuple[Array, Array]:
             y = prior.parameters(z[None])
             observables, jacobian = posterior.solves.linearize(y)
             if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
-                raise ArithmeticError(f"the forward model could not be solved at {y[0].tolist()}")
-            slopes = prior.pull_back(np.tile(z, (n, 1)), np.eye(n))
+                raise NumericalFailure(f"the forward model could not be solved at {y[0].tolist()}")
+            slopes = prior.pull_back(np.tile(z, (prior.size, 1)), np.eye(prior.size))
             derivative = posterior.sensitivity(jacobian[0]) @ slopes
             residuals = posterior.residuals(observables)[0]
             return np.concatenate([residuals, z]), np.concatenate([derivative, np.eye(n)])

@@ -1,7 +1,8 @@
 """Priors: maps from independent standard normal variables to parameters.
 
 In the normal variables every prior is the same, nothing has a bound, and samplers need no special cases; a density on
-the simplex or in a box needs no Jacobian. Points of the parameter space have one or more such variables behind them.
+the simplex or in a box needs no Jacobian. Points of the parameter space have one or more such variables behind them; a
+parameter that is fixed, its bounds being equal, has none.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import qmc
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import find_names
 from gnvpro.surrogate.spaces import Array, Space
 
 # Normal variables beyond this are on the bound in double precision.
 _FAR = 8.0
+# Points of the quadrature for moments.
+_QUADRATURE = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,11 @@ class Prior:
             if not (np.all(self.lower <= 0) and np.all(self.upper > 0)):
                 raise UsageError("parameters that sum to one need lower bounds of at most 0 and upper ones above")
             return
+        if (space.fixed & normal).any():
+            j = int(np.argmax(space.fixed & normal))
+            raise UsageError(
+                f"{space.names[j]} is fixed at {self.lower[j]:g}, so it has no other prior; leave that out"
+            )
         bounded = np.isfinite(self.lower) & np.isfinite(self.upper)
         if not (bounded | normal).all():
             name = space.names[int(np.argmin(bounded | normal))]
@@ -57,8 +66,10 @@ class Prior:
         Refuses an unknown name, no positive standard deviation, and a parameter with neither bounds nor a normal law.
         """
         mean, deviation = np.full(space.size, np.nan), np.full(space.size, np.nan)
-        for name, law in (normal or {}).items():
-            if name not in space.names:
+        normal = normal or {}
+        places = find_names(list(map(str, normal)), space.names, "the prior")
+        for (name, law), j in zip(normal.items(), places, strict=True):
+            if j is None:
                 raise UsageError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
             try:
                 centre, spread = map(float, law)
@@ -69,14 +80,23 @@ class Prior:
             if not (np.isfinite(centre) and 0 < spread < np.inf):
                 expected = f"expected a mean and a positive standard deviation for the prior of {name}"
                 raise UsageError(f"{expected}, got {centre:g} and {spread:g}")
-            j = space.names.index(name)
             mean[j], deviation[j] = centre, spread
         return cls(space, mean, deviation)
 
     @property
     def size(self) -> int:
-        """Number of parameters, and of normal variables."""
+        """Number of parameters."""
         return self.space.size
+
+    @cached_property
+    def free(self) -> np.ndarray:
+        """Which parameters (n_in,) vary; each has a normal variable behind it."""
+        return ~self.space.fixed
+
+    @cached_property
+    def n_free(self) -> int:
+        """Number of parameters that vary, and of normal variables."""
+        return int(self.free.sum())
 
     @property
     def lower(self) -> Array:
@@ -89,6 +109,12 @@ class Prior:
         return self.space.upper_bounds
 
     @property
+    def scale(self) -> Array:
+        """Ranges between the bounds (n_in,), or standard deviations of parameters without bounds."""
+        width = self.upper - self.lower
+        return np.where(np.isfinite(width), width, self.standard_deviation)
+
+    @property
     def simplex(self) -> bool:
         """Whether the parameters sum to one."""
         return self.space.constraint == "simplex"
@@ -99,52 +125,58 @@ class Prior:
         return ~np.isnan(self.standard_deviation)
 
     def parameters(self, z: Array) -> Array:
-        """Parameters (n, n_in) of normal variables (n, n_in)."""
+        """Parameters (n, n_in) of normal variables (n, n_free)."""
         if self.simplex:
             parts, _ = self._parts(z)
             return parts / parts.sum(axis=1, keepdims=True)
-        y = np.empty_like(z)
-        flat, cut = ~self.normal, self.normal
-        y[:, flat] = self.lower[flat] + (self.upper - self.lower)[flat] * ndtr(z[:, flat])
+        y = np.tile(self.lower, (len(z), 1))
+        flat, cut = self._flat, self.normal
+        y[:, flat] = self.lower[flat] + (self.upper - self.lower)[flat] * ndtr(z[:, flat[self.free]])
         if cut.any():
-            y[:, cut] = self._cut(z[:, cut])[0]
+            y[:, cut] = self._cut(z[:, cut[self.free]])[0]
         return np.clip(y, self.lower, self.upper)  # rounding may leave them
 
     def pull_back(self, z: Array, gradient: Array) -> Array:
-        """Gradient by the normal variables, (n, n_in), of a function whose gradient by the parameters is given."""
+        """Gradient by the normal variables, (n, n_free), of a function from its gradient by the parameters (n, n_in)."""
         if self.simplex:
             parts, slopes = self._parts(z)
             total = parts.sum(axis=1, keepdims=True)
             along = (gradient * parts).sum(axis=1, keepdims=True) / total
             return slopes * (gradient - along) / total
         slopes = np.empty_like(z)
-        flat, cut = ~self.normal, self.normal
-        slopes[:, flat] = (self.upper - self.lower)[flat] * _density(z[:, flat])
+        flat, cut = self._flat[self.free], self.normal[self.free]
+        slopes[:, flat] = (self.upper - self.lower)[self._flat] * _density(z[:, flat])
         if cut.any():
             slopes[:, cut] = self._cut(z[:, cut])[1]
-        return gradient * slopes
+        return gradient[:, self.free] * slopes
 
     def latent(self, y: Array) -> Array:
-        """Normal variables (n, n_in) behind parameters (n, n_in); on a simplex one of many."""
+        """Normal variables (n, n_free) behind parameters (n, n_in); on a simplex one of many."""
         if self.simplex:
             # Of uniforms, the most likely total that makes none exceed one.
             total = np.minimum(self.size / 2, 0.98 / y.max(axis=1, keepdims=True))
             u = y * total if self.space.law == "normalised_uniform" else -np.expm1(-y * self.size)
             return np.clip(ndtri(u), -_FAR, _FAR)
-        u = np.empty_like(y)
-        flat, cut = ~self.normal, self.normal
-        width = (self.upper - self.lower)[flat]
-        u[:, flat] = np.where(width > 0, (y - self.lower)[:, flat] / np.where(width > 0, width, 1), 0.5)
-        z = ndtri(np.clip(u, 0, 1))
+        z = np.empty((len(y), self.n_free))
+        flat, cut = self._flat, self.normal
+        u = (y - self.lower)[:, flat] / (self.upper - self.lower)[flat]
+        z[:, flat[self.free]] = ndtri(np.clip(u, 0, 1))
         if cut.any():
             mean, deviation, below, above, between = self._truncated
             x = (y[:, cut] - mean) / deviation
-            z[:, cut] = _quantile((ndtr(x) - below) / between, (ndtr(-x) - above) / between)
+            z[:, cut[self.free]] = _quantile((ndtr(x) - below) / between, (ndtr(-x) - above) / between)
         return np.clip(z, -_FAR, _FAR)
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """Parameters (n, n_in) by the law."""
-        return self.parameters(rng.standard_normal((n, self.size)))
+        return self.parameters(rng.standard_normal((n, self.n_free)))
+
+    def design(self, n: int, seed: int, tail: float) -> Array:
+        """Points (n, n_in) of a Sobol design by the law, none in its outermost `tail`; one point where all are fixed."""
+        if not self.n_free:
+            return self.lower[None]
+        u = qmc.Sobol(self.n_free, rng=seed).random_base2((n - 1).bit_length())[:n]
+        return self.parameters(ndtri(np.clip(u, tail, 1 - tail)))
 
     @cached_property
     def moments(self) -> tuple[Array, Array]:
@@ -153,8 +185,9 @@ class Prior:
         They stand for the law where it is approximated by a normal one: for the maximum a posteriori point and its
         Laplace approximation, of parameters on a simplex.
         """
-        u = qmc.Sobol(self.size, rng=0).random_base2(14)
-        y = self.parameters(ndtri(np.clip(u, 1e-12, 1 - 1e-12)))
+        if not self.n_free:
+            return self.lower, np.zeros((self.size, self.size))
+        y = self.design(_QUADRATURE, 0, 1e-12)
         if self.simplex and (self.upper == self.upper[0]).all() and (self.lower == self.lower[0]).all():
             # All alike: only two numbers are to be found.
             n, variance = self.size, float(y.var(axis=0).mean())
@@ -162,12 +195,21 @@ class Prior:
         return y.mean(axis=0), np.cov(y.T).reshape(self.size, self.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, in words: the law of every parameter that is not uniform."""
+        """JSON-able, in words: the law of every parameter that is not uniform, and the values of those that are fixed."""
         names = [name for name, cut in zip(self.space.names, self.normal, strict=True) if cut]
         laws = zip(names, self.mean[self.normal].tolist(), self.standard_deviation[self.normal].tolist(), strict=True)
         flat = "uniform on the simplex" if self.simplex else "uniform between the bounds"
         law = "independent uniforms over their sum" if self.space.law == "normalised_uniform" else flat
-        return {"law": law, "normal": {name: {"mean": m, "standard_deviation": s} for name, m, s in laws}}
+        fixed = {
+            name: value for name, value, f in zip(self.space.names, self.lower.tolist(), ~self.free, strict=True) if f
+        }
+        normal = {name: {"mean": m, "standard_deviation": s} for name, m, s in laws}
+        return {"law": law, "normal": normal, **({"fixed": fixed} if fixed else {})}
+
+    @cached_property
+    def _flat(self) -> np.ndarray:
+        """Which parameters (n_in,) have a uniform law."""
+        return self.free & ~self.normal
 
     @cached_property
     def _truncated(self) -> tuple[Array, Array, Array, Array, Array]:

@@ -6,9 +6,6 @@ model computed before is read from the file, whatever sampler needed it, and cos
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.apps.inversion.posterior.failures import Failures
+from gnvpro.apps.inversion.posterior.memory import Memory, key_of
+from gnvpro.apps.inversion.posterior.remote import RemoteModel
+from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.loading import as_problem
+from gnvpro.pde_data.problems.solving import at_once, derivative_block, solve_block
 from gnvpro.surrogate.checks import numbers
-from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.forward_model import ForwardModel, offers
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
 
 # Relative to the range of a parameter, or to its size: balances the truncation of a second-order difference and rounding.
 _STEP = 1e-5
+# What a model may offer beside `evaluate`.
+_OFFERS = ("linearize", "pullback", "jacobian", "jvp", "vjp")
 
 
 class Solves:
-    """The evaluations and gradients of a forward model, counted.
+    """The evaluations and gradients of a forward model, counted; a point at which it raises costs that point.
 
     A model may offer besides, where that costs less: `linearize(y)`, observables and Jacobian (n, n_out, n_in) together;
     `jacobian(y)`; and `pullback(y)`, observables and the function that `vjp` is at y.
@@ -35,12 +40,18 @@ class Solves:
     ----------
     evaluated, differentiated, remembered
         Points at which observables, and at which derivatives were computed; and results that came from the file instead.
-    failed
-        Points, of all that were requested, without finite observables.
+    failed, failures
+        Points, of all that were requested, without finite observables; and why, of those that were computed.
+    by_differences
+        Whether derivatives had to be differences.
     """
 
-    def __init__(self, model: ForwardModel, memory: Path | None = None, definition: str = "") -> None:
+    def __init__(
+        self, model: ForwardModel, memory: Path | None = None, definition: str = "", scale: Array | None = None
+    ) -> None:
         """Count the calls of a model, and keep the results in the SQLite file `memory`, created where there is none.
+
+        `scale` (n_in,): over what differences are taken, relative to the ranges of the parameters; ranges without.
 
         Raises
         ------
@@ -49,97 +60,157 @@ class Solves:
         """
         self.model, self.parameters, self.observables = model, model.parameters, model.observables
         self.evaluated = self.differentiated = self.failed = self.remembered = 0
-        # A model may offer more than a ForwardModel has to.
-        self._offers: Any = model
+        counted = getattr(model, "failures", None)
+        self.failures, self.by_differences = counted if isinstance(counted, Failures) else Failures(), False
+        self._offered, self._scale = {name for name in _OFFERS if offers(model, name)}, scale
         self._lock = threading.Lock()
-        self._memory = None if memory is None else _Memory(memory, definition)
+        # What these raise is a defect, or of a server that is gone: no point is at fault.
+        self._problem = None if isinstance(model, Surrogate | RemoteModel) else as_problem(model)
+        longest = self.observables.size * (self.parameters.size + 1) + self.parameters.size
+        self._memory = None if memory is None else Memory(memory, definition, longest)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the model offers derivatives, as far as is known before it was asked for them."""
+        return bool(self._offered)
+
+    @property
+    def damaged(self) -> int:
+        """Results in the file that were damaged, and computed again."""
+        return 0 if self._memory is None else self._memory.damaged
 
     def evaluate(self, y: Array) -> Array:
         """As the model; NaN in the rows that could not be computed."""
         with self._lock:
-            observables = self._remembered("evaluate", (y,), lambda y: (_returned(self.model.evaluate(y)),))[0]
-            self.failed += _failures(observables)
+            observables = self._remembered("evaluate", (y,), self._evaluated, self.observables.size)
+            self._count_failures(observables)
             return observables
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """As the model."""
+        n_in = self.parameters.size
         with self._lock:
-            return self._remembered("vjp", (y, dc), lambda y, dc: (_returned(self.model.vjp(y, dc)),))[0]
+            return self._remembered("vjp", (y, dc), lambda y, dc: self._derived("vjp", (y, dc), n_in), n_in)
 
     def linearize(self, y: Array) -> tuple[Array, Array]:
         """Observables (n, n_out) and Jacobian (n, n_out, n_in); NaN in the rows that could not be computed."""
+        n_out, n_in = self.observables.size, self.parameters.size
         with self._lock:
-            observables, jacobian = self._remembered("linearize", (y,), self._linearized)
-            self.failed += _failures(observables)
-            return observables, jacobian
+            both = self._remembered("linearize", (y,), self._linearized, n_out * (1 + n_in))
+            self._count_failures(both[:, :n_out])
+        return both[:, :n_out], both[:, n_out:].reshape(-1, n_out, n_in)
 
     def pulled_back(self, y: Array, weights: Callable[[Array], Array]) -> tuple[Array, Array]:
         """Observables (n, n_out), and gradients (n, n_in) of a function whose derivative by them is weights(observables)."""
-        if self._memory is None and hasattr(self.model, "pullback"):
+        if self._memory is None and "pullback" in self._offered and self._problem is None:
             with self._lock:
                 self.evaluated += len(y)
                 self.differentiated += len(y)
-                observables, pull = self._offers.pullback(y)
-                self.failed += _failures(observables)
+                observables, pull = self._call("pullback", y)
+                self._count_failures(observables)
                 return observables, pull(weights(observables))
-        if hasattr(self.model, "linearize") or not hasattr(self.model, "vjp"):
-            observables, jacobian = self.linearize(y)
-            return observables, np.einsum("noi,no->ni", jacobian, weights(observables))
-        observables = self.evaluate(y)
-        gradient, solved = np.full(y.shape, np.nan), np.isfinite(observables).all(axis=1)
-        if solved.any():
-            gradient[solved] = self.vjp(y[solved], weights(observables)[solved])
-        return observables, gradient
+        if "linearize" not in self._offered and "vjp" in self._offered:
+            observables = self.evaluate(y)
+            gradient, solved = np.full(y.shape, np.nan), np.isfinite(observables).all(axis=1)
+            try:
+                if solved.any():
+                    gradient[solved] = self.vjp(y[solved], weights(observables)[solved])
+                return observables, gradient
+            except NotImplementedError:
+                self._offered.discard("vjp")
+        observables, jacobian = self.linearize(y)
+        return observables, np.einsum("noi,no->ni", jacobian, weights(observables))
 
-    def _linearized(self, y: Array) -> tuple[Array, Array]:
-        n, n_in = y.shape
-        if hasattr(self.model, "linearize"):
-            observables = np.full((n, self.observables.size), np.nan)
-            jacobian = np.full((*observables.shape, n_in), np.nan)
-            for i in range(n):  # a point that cannot be solved costs that point
-                with contextlib.suppress(ArithmeticError):
-                    observables[i : i + 1], jacobian[i : i + 1] = self._offers.linearize(y[i : i + 1])
-            return observables, jacobian
-        observables = _returned(self.model.evaluate(y))
-        jacobian, solved = np.full((*observables.shape, n_in), np.nan), np.isfinite(observables).all(axis=1)
+    def _call(self, method: str, *arguments: Array) -> Any:
+        return getattr(self.model, method)(*arguments)
+
+    def _evaluated(self, y: Array) -> Array:
+        if self._problem is None:
+            return numbers(self.model.evaluate(y), "what the model returns")
+        block = solve_block(self._problem, y)
+        for status, message in zip(block.status, block.messages, strict=True):
+            if status != SolveStatus.OK:
+                self.failures.add(message or SolveStatus(status).name.lower().replace("_", " "))
+        return block.observables
+
+    def _derived(self, method: str, arguments: tuple[Array, ...], size: int) -> Array:
+        """Rows (n, size) of derivatives; NotImplementedError where the model offers none after all."""
+        if self._problem is None:
+            return numbers(self._call(method, *arguments), "what the model returns").reshape(-1, size)
+
+        def flat(*arguments: Array) -> Array:
+            derived = self._call(method, *arguments)
+            parts = derived if isinstance(derived, tuple) else (derived,)
+            return np.concatenate([np.reshape(part, (len(arguments[0]), -1)) for part in parts], axis=1)
+
+        return derivative_block(flat, arguments, size, lambda reason: self.failures.add(f"{method}: {reason}"))
+
+    def _linearized(self, y: Array) -> Array:
+        n_out, n_in = self.observables.size, self.parameters.size
+        if "linearize" in self._offered:
+            return self._derived("linearize", (y,), n_out * (1 + n_in))
+        observables = self._evaluated(y)
+        jacobian, solved = np.full((len(y), n_out * n_in), np.nan), np.isfinite(observables).all(axis=1)
         if solved.any():
-            jacobian[solved] = self._jacobian(y[solved])
-        return observables, jacobian
+            jacobian[solved] = self._jacobian(y[solved]).reshape(-1, n_out * n_in)
+        return np.concatenate([observables, jacobian], axis=1)
 
     def _jacobian(self, y: Array) -> Array:
-        n, n_in = y.shape
-        if hasattr(self.model, "jacobian"):
-            return _returned(self._offers.jacobian(y))
-        if hasattr(self.model, "jvp"):  # a problem of one's own may have none
-            with contextlib.suppress(NotImplementedError):
-                columns = self.model.jvp(np.repeat(y, n_in, axis=0), np.tile(np.eye(n_in), (n, 1)))
-                return _returned(columns).reshape(n, n_in, -1).transpose(0, 2, 1)
+        """Derivatives (n, n_out, n_in) by what the model offers, else differences; 0 by parameters that are fixed."""
+        (n, n_in), n_out, free = y.shape, self.observables.size, ~self.parameters.fixed
+        ways: dict[str, Callable[[], Array]] = {
+            "jacobian": lambda: self._derived("jacobian", (y,), n_out * n_in).reshape(n, n_out, n_in),
+            "jvp": lambda: self._products("jvp", y, np.eye(n_in)[free], n_out).swapaxes(1, 2),
+            "vjp": lambda: self._products("vjp", y, np.eye(n_out), n_in),
+        }
+        if n_out > 2 * free.sum():  # then differences take fewer solves
+            del ways["vjp"]
+        for method, derivatives in ways.items():
+            if method in self._offered:
+                try:
+                    jacobian = derivatives()
+                except NotImplementedError:
+                    self._offered.discard(method)
+                    continue
+                if method == "jvp":
+                    jacobian = _spread(jacobian, free)
+                return np.where(free, jacobian, 0.0)
+        self.by_differences = bool(free.any())
 
         def counted(points: Array) -> Array:
             self.evaluated += len(points)
-            return _returned(self.model.evaluate(points))
+            return self._evaluated(points)
 
-        return difference_jacobian(counted, self.parameters, y)
+        return difference_jacobian(counted, self.parameters, y, self._scale)
 
-    def _remembered(
-        self, method: str, arguments: tuple[Array, ...], compute: Callable[..., tuple[Array, ...]]
-    ) -> tuple[Array, ...]:
-        """Results row by row from the file; the others are computed together and stored there."""
+    def _products(self, method: str, y: Array, directions: Array, size: int) -> Array:
+        """Of every direction at every point: (n, n_directions, size)."""
+        n, k = len(y), len(directions)
+        if not k:
+            return np.zeros((n, 0, size))
+        rows = self._derived(method, (np.repeat(y, k, axis=0), np.tile(directions, (n, 1))), size)
+        return rows.reshape(n, k, size)
+
+    def _remembered(self, method: str, arguments: tuple[Array, ...], compute: Callable[..., Array], size: int) -> Array:
+        """Results (n, size) row by row from the file; the others are computed and stored there."""
         n = len(arguments[0])
         if self._memory is None:
+            computed = compute(*arguments)
             self._count(method, n)
-            return compute(*arguments)
-        keys = [_key(method, [part[i] for part in arguments]) for i in range(n)]
-        rows = [self._memory.get(key) for key in keys]
+            return computed
+        keys = [key_of(method, [part[i] for part in arguments]) for i in range(n)]
+        rows = [self._memory.get(key, size) for key in keys]
         missing = [i for i, row in enumerate(rows) if row is None]
         self.remembered += n - len(missing)
-        if missing:
-            computed = compute(*(part[missing] for part in arguments))
-            self._count(method, len(missing))
-            for i, *parts in zip(missing, *computed, strict=True):
-                rows[i] = parts
-            self._memory.put({keys[i]: rows[i] or [] for i in missing})
-        return tuple(np.stack(parts) for parts in zip(*(row or [] for row in rows), strict=True))
+        together = 1 if self._problem is None else at_once(self._problem, len(missing))
+        for first in range(0, len(missing), together):  # each is kept before the next is begun
+            part = missing[first : first + together]
+            computed = compute(*(argument[part] for argument in arguments))
+            self._count(method, len(part))
+            self._memory.put({keys[i]: row for i, row in zip(part, computed, strict=True)})
+            for i, row in zip(part, computed, strict=True):
+                rows[i] = row
+        return np.array(rows).reshape(n, size)
 
     def _count(self, method: str, n: int) -> None:
         if method in ("evaluate", "linearize"):
@@ -147,82 +218,37 @@ class Solves:
         if method != "evaluate":
             self.differentiated += n
 
-
-def _returned(values: Any) -> Array:
-    return numbers(values, "what the model returns")
-
-
-def _failures(observables: Array) -> int:
-    return int((~np.isfinite(observables).all(axis=1)).sum())
+    def _count_failures(self, observables: Array) -> None:
+        self.failed += int((~np.isfinite(observables).all(axis=1)).sum())
 
 
-def _key(method: str, arguments: list[Array]) -> bytes:
-    digest = hashlib.sha256(method.encode())
-    for argument in arguments:
-        digest.update(np.ascontiguousarray(argument, float).tobytes())
-    return digest.digest()
+def _spread(columns: Array, free: np.ndarray) -> Array:
+    """Columns (n, n_out, n_free) of some parameters among zeros of the others: (n, n_out, n_in)."""
+    jacobian = np.zeros((*columns.shape[:2], len(free)))
+    jacobian[:, :, free] = columns
+    return jacobian
 
 
-class _Memory:
-    """Rows of results by their key, each some float64 arrays; a row is on disk once `put` returns."""
-
-    def __init__(self, path: Path, definition: str) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._connection = sqlite3.connect(path, check_same_thread=False)
-            with self._connection as database:
-                database.execute("CREATE TABLE IF NOT EXISTS about (definition TEXT)")
-                database.execute(
-                    "CREATE TABLE IF NOT EXISTS answers (question BLOB PRIMARY KEY, shapes TEXT, answer BLOB)"
-                )
-                stored = database.execute("SELECT definition FROM about").fetchone()
-                if stored is None:
-                    database.execute("INSERT INTO about VALUES (?)", (definition,))
-        except sqlite3.DatabaseError as error:
-            raise UsageError(f"{path} is not a file of solves ({error}); move it away") from None
-        if stored is not None and stored[0] != definition:
-            raise UsageError(f"{path} holds solves of another model; give another file")
-
-    def get(self, key: bytes) -> list[Array] | None:
-        try:
-            row: Any = self._connection.execute(
-                "SELECT shapes, answer FROM answers WHERE question = ?", (key,)
-            ).fetchone()
-        except sqlite3.DatabaseError as error:
-            raise UsageError(f"{self._path} is damaged ({error}); move it away, what it held is solved again") from None
-        if row is None:
-            return None
-        shapes = [tuple(int(n) for n in shape.split(",") if n) for shape in row[0].split(";")]
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-        return [part.reshape(shape) for part, shape in zip(np.split(np.frombuffer(row[1]), ends), shapes, strict=True)]
-
-    def put(self, rows: dict[bytes, list[Array]]) -> None:
-        stored = [
-            (
-                key,
-                ";".join(",".join(map(str, part.shape)) for part in parts),
-                b"".join(np.ascontiguousarray(part, float).tobytes() for part in parts),
-            )
-            for key, parts in rows.items()
-        ]
-        with self._connection as database:
-            database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", stored)
-
-
-def difference_jacobian(evaluate: Callable[[Array], Array], space: Space, y: Array) -> Array:
-    """Derivatives (n, n_out, n_in) at y (n, n_in) by two more evaluations for each parameter and point.
+def difference_jacobian(
+    evaluate: Callable[[Array], Array], space: Space, y: Array, scale: Array | None = None
+) -> Array:
+    """Derivatives (n, n_out, n_in) at y (n, n_in) by two more evaluations for each point and parameter that is not fixed.
 
     In a box, central differences; at a bound, of second order from the inside. On the simplex column j is the derivative
-    towards its corner e_j, which is as good as that along e_j for all that stays on the simplex.
+    towards its corner e_j, which is as good as that along e_j for all that stays on the simplex. Steps are relative to
+    `scale` (n_in,), without it to the range of each parameter, or to its size where it has no bounds.
     """
     n, n_in = y.shape
     lower, upper = space.lower_bounds, space.upper_bounds
-    width = upper - lower
-    step = _STEP * np.where(np.isfinite(width), width, np.maximum(np.abs(y).max(axis=0, initial=0), 1.0))
+    if scale is None:
+        width, size = upper - lower, np.abs(y).max(axis=0, initial=0)
+        scale = np.where(np.isfinite(width), width, np.where(size > 0, size, 1.0))
+    step = _STEP * scale
     here: Array | None = None
-    columns = []
+    columns: list[Array] = []
     for j in range(n_in):
+        if space.fixed[j]:
+            continue
         unit = np.where(np.arange(n_in) == j, 1.0, 0.0)
         move = _STEP * (unit - y) if space.constraint == "simplex" else np.tile(step[j] * unit, (n, 1))
         # A point too near a bound is left to one side only: twice the step away from it.
@@ -239,4 +265,5 @@ def difference_jacobian(evaluate: Callable[[Array], Array], space: Space, y: Arr
             one_sided = sign * (4 * first - second - 3 * here) / (2 * size)
             ahead = np.where(central[:, None], ahead, one_sided)
         columns.append(ahead)
-    return np.stack(columns, axis=2)
+    n_out = columns[0].shape[1] if columns else evaluate(y).shape[1]
+    return _spread(np.stack(columns, axis=2) if columns else np.zeros((n, n_out, 0)), ~space.fixed)

@@ -53,13 +53,18 @@ def spread(inversion: InversionResult) -> Array:
 
 
 def relative_spread(inversion: InversionResult) -> Array:
-    """Posterior over prior standard deviation (n_in,): near 0 the data inform a parameter well, near 1 not at all."""
-    return spread(inversion) / prior_spread(inversion.density.prior)
+    """Posterior over prior standard deviation (n_in,): near 0 the data inform a parameter well, near 1 not at all.
+
+    One of a parameter that is fixed.
+    """
+    prior = inversion.density.prior
+    return np.where(prior.free, spread(inversion) / np.where(prior.free, prior_spread(prior), 1.0), 1.0)
 
 
 def best_informed(inversion: InversionResult, most: int) -> list[int]:
-    """At most so many parameters, those that the data inform best, in the order of the space."""
-    return sorted(np.argsort(relative_spread(inversion), kind="stable")[:most].tolist())
+    """At most so many parameters, none of them fixed, those that the data inform best, in the order of the space."""
+    free = np.flatnonzero(inversion.density.prior.free)
+    return sorted(free[np.argsort(relative_spread(inversion)[free], kind="stable")][:most].tolist())
 
 
 def prior_spread(prior: Prior) -> Array:
@@ -95,15 +100,16 @@ def _draws(prior: Prior) -> Array:
 
 @styled
 def in_prior(inversion: InversionResult) -> Figure:
-    """What was learned of every parameter: intervals by route in the prior's own, and how much narrower they are."""
+    """What was learned of every free parameter: intervals by route in the prior's own, and how much narrower they are."""
     prior = inversion.density.prior
-    mean, deviation = prior.moments[0], prior_spread(prior)
-    rows, n_routes = np.arange(prior.size, dtype=float), max(len(inversion.chains), 1)
-    figure = Figure(figsize=(9.2, max(1.6, 0.9 + (0.16 + 0.075 * n_routes) * prior.size)), layout="constrained")
+    free, names = prior.free, np.array(inversion.names)[prior.free]
+    mean, deviation = prior.moments[0][free], prior_spread(prior)[free]
+    rows, n_routes = np.arange(prior.n_free, dtype=float), max(len(inversion.chains), 1)
+    figure = Figure(figsize=(9.2, max(1.6, 0.9 + (0.16 + 0.075 * n_routes) * prior.n_free)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2.4, 1))
 
     def standardised(ends: Array) -> Array:
-        return (ends - mean) / deviation
+        return (ends[..., free] - mean) / deviation
 
     low, high = standardised(prior_interval(prior).T)
     left.barh(rows, high - low, left=low, height=0.8, color=GREY, alpha=0.25)
@@ -123,9 +129,9 @@ def in_prior(inversion: InversionResult) -> Figure:
         if values is not None:
             left.plot(standardised(values), rows, zorder=3, linestyle="none", **style)
             handles.append(Line2D([], [], linestyle="none", **style))
-    left.set_yticks(rows, inversion.names)
-    left.set(ylim=(prior.size - 0.4, -0.6), xlabel="(parameter − prior mean) / prior standard deviation")
-    ratios = relative_spread(inversion)
+    left.set_yticks(rows, names.tolist())
+    left.set(ylim=(prior.n_free - 0.4, -0.6), xlabel="(parameter − prior mean) / prior standard deviation")
+    ratios = relative_spread(inversion)[free]
     drawn = right.barh(rows, ratios, height=0.6, color=bars[0][1] if bars else BLUE)
     right.bar_label(drawn, fmt="%.2g", fontsize=7, padding=2)
     right.axvline(1, color=GREY, linewidth=0.8)

@@ -43,15 +43,16 @@ def _pictures(inversion: InversionResult) -> list[dict[str, str]]:
     if body.body_problem(inversion) is not None:
         caption = "Outlines of the body. The section is the vertical plane through its centre along the dotted line."
         drawn.append(("The body in the ground", body.body(inversion), caption))
-    drawn.append((
-        "What the data say of each parameter",
-        figures.in_prior(inversion),
-        "Left: 95 % intervals by every route within that of the prior, in its standard deviations. Right: the posterior's "
-        "standard deviation relative to the prior's; near one the data say nothing of a parameter.",
-    ))  # fmt: skip
+    if shown:
+        caption = (
+            "Left: 95 % intervals by every route within that of the prior, in its standard deviations. Right: the "
+            "posterior's standard deviation relative to the prior's; near one the data say nothing of a parameter."
+        )
+        drawn.append(("What the data say of each parameter", figures.in_prior(inversion), caption))
     if inversion.chains:
-        some = f"The {len(shown)} of {len(inversion.names)} parameters that the data inform best. "
-        caption = some * (len(shown) < len(inversion.names)) + (
+        n_free = inversion.density.prior.n_free
+        some = f"The {len(shown)} of {n_free} parameters that the data inform best. "
+        caption = some * (len(shown) < n_free) + (
             "Marginals as densities, pairs by the contours around 50 % and 95 % of the draws. Axes span the draws; the range "
             "of the prior is above each marginal."
         )
@@ -121,8 +122,9 @@ def headlines(inversion: InversionResult) -> list[tuple[str, str]]:
         verdict = "fit" if adequacy.adequate else "not fit" if adequacy.refused else "doubtful"
         cards.append((verdict, f"the surrogate has an {adequacy}"))
     if inversion.truth is not None:
-        low, high = interval(inversion).T
-        inside = int(((inversion.truth >= low) & (inversion.truth <= high)).sum())
+        free = inversion.density.prior.free
+        low, high = interval(inversion)[free].T
+        inside = int(((inversion.truth[free] >= low) & (inversion.truth[free] <= high)).sum())
         cards.append((f"{inside} of {len(low)}", "parameters have the truth in their 95 % interval"))
     return [*cards, (seconds(inversion.seconds), "in all")]
 
@@ -146,8 +148,12 @@ def parameters(inversion: InversionResult) -> list[dict[str, Any]]:
             prior=f"{before[j, 0]:.3g} to {before[j, 1]:.3g}",
             learned=f"{ratios[j]:.2g}",
         )
-        if chains is not None:
+        if not prior.free[j]:
+            row |= dict(best=f"{low:.5g} (fixed)", deviation="0", interval="–", prior=f"{low:.5g}", learned="–")
+        if chains is not None and prior.free[j]:
             row |= dict(rhat=f"{chains.split_rhat[j]:.3f}", effective=f"{chains.effective[j]:,.0f}")
+        elif chains is not None:
+            row |= dict(rhat="–", effective="–")
         if inversion.truth is not None:
             truth = float(inversion.truth[j])
             row |= dict(truth=rounded(truth, deviation) + ("" if low <= truth <= high else " (outside)"))
@@ -209,7 +215,9 @@ def shifts(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str, A
         best = routes[0]
         means, ratios = shift(chains, best)
         # What two sets of draws of one posterior differ by.
-        chance = np.max(np.hypot(chains.monte_carlo_error, best.monte_carlo_error) / best.standard_deviation)
+        free = inversion.density.prior.free
+        errors = np.hypot(chains.monte_carlo_error, best.monte_carlo_error)
+        chance = np.max(errors[free] / best.standard_deviation[free])
         values = [f"{means[j]:+.2g}; {ratios[j]:.2f}" for j in shown]
         largest = f"{np.abs(means).max():.2g}"
         rows.append(dict(route=chains.route, largest=largest, values=values, noise=f"{chance:.1g}"))
@@ -234,4 +242,6 @@ def notes(inversion: InversionResult) -> list[str]:
             f"The error of the surrogate is more than {REFUSE_ABOVE if adequacy.refused else WARN_ABOVE:g} of the noise or "
             "of a posterior standard deviation: draws on the surrogate alone may be off."
         )
-    return notes
+    if len(inversion.modes) > 1 and (doubt := inversion.doubt()) is not None:
+        notes.append(doubt)
+    return notes + [f"{subject}: {remark}" for subject, remark in inversion.remarks.items()]

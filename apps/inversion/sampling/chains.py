@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -45,8 +46,10 @@ class Chains:
 
     Attributes
     ----------
-    draws, latent : (n_chains, n_draws, n_in)
-        Parameters, and the normal variables behind them (`prior`).
+    draws : (n_chains, n_draws, n_in)
+        Parameters.
+    latent : (n_chains, n_draws, n_free)
+        The normal variables behind them (`prior`).
     route
         In words, which sampler on which model.
     cheap, accurate, derivatives
@@ -75,8 +78,8 @@ class Chains:
     def of(
         cls, prior: Prior, latent: Array, route: str, cost: Cost, about: dict[str, Any], **statistics: Array
     ) -> Chains:
-        """From normal variables (n_chains, n_draws, n_in) and what they have cost."""
-        draws = prior.parameters(latent.reshape(-1, prior.size)).reshape(latent.shape)
+        """From normal variables (n_chains, n_draws, n_free) and what they have cost."""
+        draws = prior.parameters(latent.reshape(-1, prior.n_free)).reshape(*latent.shape[:2], prior.size)
         return cls(prior.space, draws, latent, route, **cost.so_far(), statistics=statistics, about=about)
 
     @property
@@ -87,12 +90,12 @@ class Chains:
     @property
     def mean(self) -> Array:
         """Of the posterior (n_in,)."""
-        return self.pooled.mean(axis=0)
+        return np.where(self.space.fixed, self.space.lower_bounds, self.pooled.mean(axis=0))
 
     @property
     def standard_deviation(self) -> Array:
         """Of the posterior (n_in,)."""
-        return self.pooled.std(axis=0, ddof=1)
+        return np.where(self.space.fixed, 0.0, self.pooled.std(axis=0, ddof=1))
 
     def quantiles(self, *levels: float) -> Array:
         """Of every parameter: (n_levels, n_in)."""
@@ -101,18 +104,24 @@ class Chains:
     @cached_property
     def split_rhat(self) -> Array:
         """Rank-normalised split R-hat (n_in,) of Vehtari et al. (2021); near one where the chains agree."""
-        return np.array([float(rhat(self.draws[:, :, j])) for j in range(self.space.size)])
+        return self._by_parameter(lambda draws: float(rhat(draws)), 1.0)
 
     @cached_property
     def effective(self) -> Array:
         """Effective samples (n_in,) of every parameter."""
-        return np.array([effective_samples(self.draws[:, :, j]) for j in range(self.space.size)])
+        return self._by_parameter(effective_samples, self.draws.shape[0] * self.draws.shape[1])
 
     @cached_property
     def monte_carlo_error(self) -> Array:
         """Standard error of `mean` (n_in,)."""
-        means = [float(ess(self.draws[:, :, j], method="mean")) for j in range(self.space.size)]
+        means = self._by_parameter(lambda draws: float(ess(draws, method="mean")), 1.0)
         return self.standard_deviation / np.sqrt(means)
+
+    def _by_parameter(self, diagnose: Callable[[Array], float], of_fixed: float) -> Array:
+        """A diagnostic (n_in,) of the draws (n_chains, n_draws) of each parameter, `of_fixed` where it is fixed."""
+        return np.array([
+            of_fixed if fixed else diagnose(self.draws[:, :, j]) for j, fixed in enumerate(self.space.fixed)
+        ])  # fmt: skip
 
     @property
     def converged(self) -> bool:
@@ -122,7 +131,9 @@ class Chains:
     def tree(self, observed: Array | None = None, names: tuple[str, ...] = ()) -> DataTree:
         """What ArviZ reads: groups posterior, sample_stats and, of observations (n_out,), observed_data."""
         parameter = self.space.axes[0].name
-        groups: dict[str, Any] = {"posterior": {"y": self.draws}, "unconstrained_posterior": {"z": self.latent}}
+        latent = np.full(self.draws.shape, np.nan)  # of what is fixed there is none
+        latent[:, :, ~self.space.fixed] = self.latent
+        groups: dict[str, Any] = {"posterior": {"y": self.draws}, "unconstrained_posterior": {"z": latent}}
         coords: dict[str, list[Any]] = {parameter: list(self.space.names)}
         if self.statistics:
             groups["sample_stats"] = self.statistics
@@ -162,6 +173,10 @@ def effective_samples(draws: Array) -> float:
 
 
 def shift(chains: Chains, reference: Chains) -> tuple[Array, Array]:
-    """Differences of means (n_in,) from the reference's in its standard deviations, and ratios (n_in,) of these."""
-    spread = reference.standard_deviation
-    return (chains.mean - reference.mean) / spread, chains.standard_deviation / spread
+    """Differences of means (n_in,) from the reference's in its standard deviations, and ratios (n_in,) of these.
+
+    0 and 1 of a parameter that is fixed.
+    """
+    fixed = reference.space.fixed
+    spread = np.where(fixed, 1.0, reference.standard_deviation)
+    return (chains.mean - reference.mean) / spread, np.where(fixed, 1.0, chains.standard_deviation / spread)

@@ -15,6 +15,7 @@ import numpy as np
 
 from gnvpro.apps.inversion.posterior.posterior import ErrorModel, Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, Cost
+from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 
@@ -86,14 +87,14 @@ def sample_metropolis(
 
     Raises
     ------
-    ArithmeticError
+    NumericalFailure
         The density is not finite at a start.
     """
     rng, walk = np.random.default_rng(seed), RandomWalk(factor)
     cost = Cost(accurate=posterior.solves) if accurate else Cost(cheap=posterior.solves)
     z, density = start.copy(), posterior.log_density(start)
     if not np.isfinite(density).all():
-        raise ArithmeticError("the forward model could not be solved where a chain begins")
+        raise NumericalFailure("the forward model could not be solved where a chain begins")
     latent, rates = np.empty((len(z), draws, z.shape[1])), []
     for k in range(tune + draws):
         z, density, rate = walk.walk(posterior.log_density, z, density, 1, rng, adapt=k < tune)
@@ -134,24 +135,24 @@ def sample_delayed(
 
     Raises
     ------
-    ArithmeticError
+    NumericalFailure
         One of the models could not be solved where a chain begins.
     """
     rng, walk, prior = np.random.default_rng(seed), RandomWalk(factor), cheap.prior
-    steps = steps or _STEPS_PER_PARAMETER * prior.size
+    steps = steps or _STEPS_PER_PARAMETER * prior.n_free
     cost = Cost(cheap.solves, accurate.solves)
     z, learned = start.copy(), _Differences(cheap, accurate)
     solved = learned.solve(z)
     high = _log_density(accurate, solved, z)
     if not np.isfinite(high).all():
-        raise ArithmeticError("the PDE could not be solved where a chain begins")
+        raise NumericalFailure("the PDE could not be solved where a chain begins")
     low = cheap.log_density(z)
     if not np.isfinite(low).all():  # a proposal would never lead back, and so none be accepted
-        raise ArithmeticError("the surrogate could not be evaluated where a chain begins")
+        raise NumericalFailure("the surrogate could not be evaluated where a chain begins")
     if learn:
         cheap = cheap.with_error(learned.error())
         low = cheap.log_density(z)
-    latent, accepted, cheap_rates = np.empty((len(z), draws, prior.size)), np.zeros((len(z), draws), bool), []
+    latent, accepted, cheap_rates = np.empty((len(z), draws, prior.n_free)), np.zeros((len(z), draws), bool), []
     for k in range(tune + draws):
         proposed, new_low, rate = walk.walk(cheap.log_density, z, low, steps, rng, adapt=k < tune)
         moved = (proposed != z).any(axis=1)
@@ -187,7 +188,7 @@ class _Differences:
         self._cheap, self._accurate, self._differences, self.failed = cheap, accurate, [], 0
 
     def solve(self, z: Array) -> Array:
-        """Accurate observables (n, n_out) at normal variables (n, n_in), the differences kept."""
+        """Accurate observables (n, n_out) at normal variables (n, n_free), the differences kept."""
         if not len(z):
             return np.zeros((0, self._accurate.solves.observables.size))
         y = self._cheap.prior.parameters(z)

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.page.description import Band, band_of, describe, outside
+from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
@@ -52,7 +53,8 @@ def page_routes(
     models
         By the name they are shown under.
     pde
-        The PDE behind some of them, by the same names: those get the button that solves it.
+        The PDE behind some of them, by the same names: those get the button that solves it. One that makes objects of
+        FEniCSx when it is created has to be solved by the thread it was created in: give a `SolverProcess` of it.
     bands
         Where error bands come from.
     pde_threads
@@ -135,9 +137,12 @@ class _Page:
         solving.add_done_callback(self._count_less)
         try:
             solved, seconds = await asyncio.shield(solving)
-        except Exception:
+        except ModelFailed as failure:
+            raise um_bridge.InvalidInput(str(failure), 422) from None
+        except Exception as error:  # of a problem's own code
             _log.exception("the PDE of %s failed at %s", name, y.tolist())
-            raise um_bridge.InvalidInput("the PDE could not be solved here; the log says why", 422) from None
+            why = f"{type(error).__name__}: {error}"
+            raise um_bridge.InvalidInput(f"the PDE could not be solved here ({why})", 422) from None
         if not np.isfinite(solved).all():
             raise um_bridge.InvalidInput("the PDE has no solution here that the solver finds", 422)
         self.solved_before.add(id(problem))

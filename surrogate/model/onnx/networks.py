@@ -13,7 +13,7 @@ import torch
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.onnx.graph import Graph
-from gnvpro.surrogate.model.spectra import SpectralFeatures
+from gnvpro.surrogate.model.spectra import FLAT, SpectralFeatures
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
@@ -202,7 +202,15 @@ def _add_spectra(graph: Graph, features: SpectralFeatures, y: str) -> str:
     if n > 1:
         squares = graph.add("ReduceSum", graph.add("Mul", centred, centred), graph.integers([1]), keepdims=1)
         deviation = graph.add("Sqrt", graph.add("Div", squares, graph.constant(n - 1)))
-        spread = graph.add("Max", deviation, graph.constant(n**-0.5))
+        if features.absolute_floor:
+            floor = graph.constant(n**-0.5)
+        else:
+            largest = graph.add("ReduceMax", graph.add("Abs", y), axes=[1], keepdims=1)
+            floor = graph.add("Mul", largest, graph.constant(FLAT))
+            is_flat = graph.add("LessOrEqual", deviation, floor)
+            centred = graph.add("Where", is_flat, graph.constant(0), centred)
+        tiny = graph.constant(np.finfo(graph.dtype).tiny)
+        spread = graph.add("Max", graph.add("Max", deviation, floor), tiny)
     else:
         spread = graph.add("Add", graph.add("Mul", mean, graph.constant(0)), graph.constant(1))
     parts = [graph.add("Div", centred, spread) if features.per_pixel else y]

@@ -89,6 +89,7 @@ SPECTRA = np.random.default_rng(0).uniform(1, 5, (30, 7))
 FEATURES = {
     "per pixel, per band, brightness": SpectralFeatures(7).fitted(SPECTRA),
     "paper": SpectralFeatures.paper(7).fitted(SPECTRA),
+    "paper, in the unit of the cube": replace(SpectralFeatures.paper(7).fitted(SPECTRA), absolute_floor=True),
     "raw": SpectralFeatures.named("raw", 7),
     "per band": SpectralFeatures.named("per-band", 7).fitted(SPECTRA),
 }
@@ -119,7 +120,7 @@ def test_probabilities_of_a_classifier(name, dtype):
     features = FEATURES[name]
     network = DenseNetwork(features.n_features, (5, 4))
     model = replace(classifier(), features=features, network=network, theta=network.initial(0))
-    y = SPECTRA.astype(dtype)
+    y = np.vstack([SPECTRA, np.full((2, 7), 3.0) if dtype == "float64" else SPECTRA[:2]]).astype(dtype)
     (found,) = session(export(model, dtype).proto).run(None, {"parameters": y})
     np.testing.assert_allclose(found, model.evaluate(y.astype(float)), rtol=0, atol=TOLERANCE[dtype])
 

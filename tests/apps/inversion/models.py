@@ -17,6 +17,8 @@ class Analytic:
     `fails` tells rows (n, n_in) at which there is no solution.
     """
 
+    block_size = 64
+
     def __init__(self, parameters, matrix, bend=0.0, shift=0.0, fails=None):
         self.parameters, self.matrix, self.bend, self.shift, self.fails = parameters, matrix, bend, shift, fails
         self.squared = np.cos(np.arange(matrix.size)).reshape(matrix.shape)
@@ -60,7 +62,7 @@ class Backwards(Analytic):
         return self.evaluate(y), lambda dc: self._pull(y, dc)
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """The machine goes down."""
 
 

@@ -151,7 +151,7 @@ def test_a_surrogate_worse_than_the_noise_is_refused_unless_forced(surrogate, ob
         (dict(routes=("delayed",)), "`routes` delayed need the PDE: "),
         (dict(checkpoint="x.db"), "`checkpoint` keeps PDE solves, and there are none"),
         (dict(truth=[1.0]), r"expected \(n, 2\) values"),
-        (dict(truth={"rate": 0.4}), "expected true parameters amplitude, rate, got rate"),
+        (dict(truth={"rate": 0.4}), "true parameters: expected columns amplitude, rate, got rate"),
         (dict(truth=[[1.4, 0.45], [1.4, 0.45]]), "expected one row of true parameters, got 2"),
         (dict(like="x"), "`like` is for a server's model"),
         (dict(surrogate="http://127.0.0.1:9/decay"), "is it running"),

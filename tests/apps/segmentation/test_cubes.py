@@ -10,6 +10,7 @@ import spectral.io.envi as envi
 from scipy.io import savemat
 
 from gnvpro.apps.segmentation.cubes import indian_pines, read_scene, scene
+from gnvpro.surrogate.errors import UsageError
 
 RNG = np.random.default_rng(0)
 CUBE = RNG.integers(100, 4000, (6, 7, 5)).astype(np.uint16)
@@ -129,3 +130,90 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
     for files, package in written:
         with pytest.raises(ImportError, match=f"{package} is not installed"):
             read_scene(*files)
+
+
+def header(path, name, image, **more):
+    """As programs write it that leave out what they have no need of."""
+    height, width, bands = image.shape
+    kinds = {"uint8": 1, "int16": 2, "float32": 4, "float64": 5, "uint16": 12}
+    lines = dict(samples=width, lines=height, bands=bands, interleave="bip", **{"data type": kinds[image.dtype.name]})
+    lines |= {"byte order": 0} | {key.replace("_", " "): value for key, value in more.items()}
+    text = [f"{key} = {value}" for key, value in lines.items() if value is not None]
+    (path / f"{name}.hdr").write_text("\n".join(["ENVI", *text]))
+    image.tofile(path / f"{name}.img")
+    return path / f"{name}.hdr"
+
+
+def test_bands_that_the_header_calls_bad_and_bands_without_data_are_left_out_and_said(tmp_path):
+    cube = CUBE.astype(np.float32)
+    cube[:, :, 3] = -9999
+    read = read_scene(header(tmp_path, "cube", cube, bbl="{1, 0, 1, 1, 1}", data_ignore_value="-9999"), LABELS)
+    np.testing.assert_array_equal(read.cube, CUBE[:, :, [0, 2, 4]])
+    assert read.usable.all()
+    assert read.notes == (
+        "1 bands that the header calls bad (bbl) are left out (number 2)",
+        "1 bands have no data in any pixel and are left out (number 3)",
+    )
+
+
+@pytest.mark.parametrize("ignored", ["0", "{0}", "{0, 0, 0, 0, 0}"])
+def test_numbers_that_stand_for_no_data_are_heeded(tmp_path, ignored):
+    cube = CUBE.copy()
+    cube[2, 3] = 0
+    read = read_scene(header(tmp_path, "cube", cube, data_ignore_value=ignored), LABELS)
+    assert np.argwhere(~read.usable).tolist() == [[2, 3]]
+
+
+def test_a_number_for_no_data_has_the_digits_of_the_image(tmp_path):
+    cube = CUBE.astype(np.float32)
+    cube[2, 3] = np.finfo(np.float32).min
+    assert not read_scene(header(tmp_path, "cube", cube, data_ignore_value="-3.4028235e+38"), LABELS).usable[2, 3]
+
+
+@pytest.mark.parametrize("void", [255, 65535])
+def test_labels_that_stand_for_none(tmp_path, void):
+    labels = np.where(LABELS == 0, void, LABELS)
+    read = scene("mine", CUBE, labels)
+    np.testing.assert_array_equal(read.labels, LABELS)
+    assert read.notes == (f"{(LABELS == 0).sum()} pixels have a label that marks those without one (255 or 65535)",)
+    image = np.where(LABELS == 0, 99, LABELS).astype(np.uint8)[:, :, None]
+    read = read_scene(CUBE, header(tmp_path, "labels", image, data_ignore_value="99"))
+    np.testing.assert_array_equal(read.labels, LABELS)
+
+
+def test_255_classes_are_classes():
+    labels = np.repeat(np.arange(1, 256), 3).reshape(15, 51)
+    assert scene("mine", RNG.uniform(size=(15, 51, 2)), labels).labels.max() == 255
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"byte_order": None}, "byte order"),
+        ({"lines": 7}, "its header is of 490 bytes, and the data file has 420"),
+        ({"lines": 5}, "its header is of 350 bytes, and the data file has 420"),
+        ({"bbl": "{1, 1}"}, "its bbl has 2 values for 5 bands"),
+        ({"bbl": "{1, 1, 1, 1, x}"}, "could not convert string to float"),
+        ({"data_ignore_value": "{1, 2}"}, "its data ignore value has 2 values for 5 bands"),
+        ({"file_compression": 1}, "its data are compressed"),
+        ({"bbl": "{0, 0, 0, 0, 0}"}, r"expected a cube \(height, width, bands\), got shape \(6, 7, 0\)"),
+    ],
+)
+def test_headers_that_do_not_fit_are_said(tmp_path, more, message):
+    with pytest.raises(UsageError, match=message):
+        read_scene(header(tmp_path, "cube", CUBE, **more), LABELS)
+
+
+@pytest.mark.parametrize("far", [1e18, 10**9, np.inf])
+def test_labels_beyond_any_class_are_refused_before_memory_is_taken(far):
+    labels = LABELS.astype(float)
+    labels[0, 0] = far
+    for to_train in (True, False):
+        with pytest.raises(UsageError, match="number the classes without gaps"):
+            scene("mine", CUBE, labels, to_train=to_train)
+
+
+@pytest.mark.parametrize("cube", [CUBE * 1j, CUBE > 0, np.ma.masked_less(CUBE, 200)])
+def test_cubes_of_other_than_real_numbers_are_refused(cube):
+    with pytest.raises(UsageError, match="mine: expected the cube"):
+        scene("mine", cube, LABELS)

@@ -127,3 +127,39 @@ def test_a_closed_executor_is_an_error_and_no_silence():
             await asyncio.wait_for(batcher("double", row(1)), 5)
 
     asyncio.run(ask())
+
+
+def test_one_bad_row_costs_one_answer():
+    """Whether it raises for the batch, or stands in its place with the reason."""
+
+    def fussy(y):
+        if (y == 2).any():
+            raise ArithmeticError("no two")
+        return y
+
+    def with_reasons(y):
+        return [ArithmeticError("no two") if value == 2 else value for value in y]
+
+    async def ask(operation):
+        batcher = Batcher({"each": operation})
+        return await asyncio.gather(*(batcher("each", row(k)) for k in range(4)), return_exceptions=True)
+
+    for operation in (fussy, with_reasons):
+        answers = asyncio.run(ask(operation))
+        assert isinstance(answers[2], ArithmeticError)
+        assert [answers[k].item() for k in (0, 1, 3)] == [0, 1, 3]
+
+
+def test_what_takes_long_leaves_the_event_loop_free():
+    double = Recorder()
+    double.gate.clear()
+
+    async def ask():
+        batcher = Batcher({"double": double, "quick": lambda y: y})
+        batcher.in_thread.add("double")
+        slow = asyncio.ensure_future(batcher("double", row(1)))
+        await asyncio.sleep(0.01)  # the loop goes on, and lets the gate up
+        double.gate.set()
+        return await slow, await batcher("quick", row(3))
+
+    assert asyncio.run(ask()) == (2, 3)

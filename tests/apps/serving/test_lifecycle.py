@@ -14,6 +14,7 @@ import requests
 from gnvpro.apps.serving.serve import named_models
 from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.apps.serving.solver_process import SolverProcess
+from gnvpro.pde_data.problems.loading import load_problem
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests.apps.serving.conftest import serving
 from tests.pde_data.toy import DecayProblem, Fussy
@@ -110,6 +111,37 @@ def test_one_bad_row_is_nan_and_the_others_are_computed(solver):
     assert np.isnan(solved[1]).all()
     assert np.isnan(gradient[1]).all()
     assert not hasattr(solver, "jvp")
+
+
+def test_why_a_row_could_not_be_computed_is_said(solver):
+    good, bad = solver.operations["Evaluate"](np.array([[1.5, 0.5], [1.9, 0.5]]))
+    np.testing.assert_array_equal(good, DecayProblem().evaluate(np.array([[1.5, 0.5]]))[0])
+    assert "not solved at this point (FloatingPointError: diverged)" in str(bad)
+    with pytest.raises(ModelFailed, match="FloatingPointError: diverged"):
+        solver.evaluate(np.array([[1.9, 0.5]]))
+
+
+def test_objects_of_a_problem_are_called_by_the_thread_that_made_them():
+    """In a process of its own, where FEniCSx has no other thread."""
+    solver = SolverProcess(load_problem("tests.pde_data.toy:OfOneThread"))
+    y = np.array([[1.5, 0.5]])
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            np.testing.assert_array_equal(pool.submit(solver.evaluate, y).result(), DecayProblem().evaluate(y))
+    solver.close()
+
+
+@pytest.mark.long
+def test_a_pde_that_cannot_be_made_ready_is_told_in_the_log_and_to_the_client(model, tmp_path):
+    problem = ("--with-pde", "--problem", "tests.pde_data.toy:Unready")
+    with serving(tmp_path / "log", model, *problem) as running:
+        answer = requests.post(f"{running.url}/Evaluate", json=ASKED)
+        wait_until(lambda: any(line["event"] == "warning" for line in running.log))
+        warning = next(line for line in running.log if line["event"] == "warning")
+    assert warning["model"] == "decay-pde"
+    assert "No module named 'solvers'" in warning["message"]
+    assert answer.status_code == 500
+    assert "No module named 'solvers'" in answer.json()["error"]["message"]
 
 
 def test_what_is_missing_is_said(solver):

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -258,6 +260,62 @@ def test_what_the_model_cannot_give_is_said():
     assert talking.post("/ModelInfo", {"name": "failing"})[1]["support"] == {
         operation: operation == "Evaluate" for operation in OPERATIONS
     }
+    talking.close()
+
+
+class Wrong(Failing):
+    def __init__(self, output):
+        self.output = output
+
+    def evaluate(self, y):
+        return np.repeat(np.asarray(self.output)[None], len(y), axis=0)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ([1.0, 2.0], "expected 1 real numbers, got (2,) of float64"),
+        ([], "expected 1 real numbers, got (0,)"),
+        ([[1.0]], "expected 1 real numbers, got (1, 1)"),
+        ([1 + 2j], "expected 1 real numbers, got (1,) of complex128"),
+        (["1"], "expected 1 real numbers"),
+        ([None], "expected 1 real numbers"),
+        ([np.nan], "no finite result"),
+        ([np.inf], "no finite result"),
+    ],
+)
+def test_what_is_no_output_is_not_sent(output, words):
+    talking = Talk(make_app({"wrong": ServedModel("wrong", Wrong(output))}))
+    status, answer = talking.post("/Evaluate", {"name": "wrong", "input": [[1.0]]})
+    assert (status, answer["error"]["type"]) == (500, "InvalidOutput")
+    assert words in answer["error"]["message"]
+    talking.close()
+
+
+class Slow(Failing):
+    """Its first call imports, for a second; every batch takes longer than the event loop may be kept."""
+
+    calls = 0
+
+    def evaluate(self, y):
+        self.calls += 1
+        time.sleep(1.0 if self.calls == 1 else 0.05)
+        return y
+
+
+def test_a_warm_model_is_called_before_anybody_asks_and_a_slow_one_in_a_thread(surrogate):
+    slow, quick = ServedModel("slow", Slow()), serve_model("quick", surrogate)
+    slow.warm_up()
+    quick.warm_up()
+    assert slow.model.calls == 2
+    assert slow.batcher.in_thread == {"Evaluate"}
+    assert slow.batcher.n_rows == 0
+    modules = set(sys.modules)
+    talking = Talk(make_app({"slow": slow, "quick": quick}))
+    for operation in OPERATIONS:
+        assert talking.post(f"/{operation}", FULL | {"name": "quick"})[0] == 200
+    assert talking.post("/Evaluate", {"name": "slow", "input": [[0.5]]}) == (200, {"output": [[0.5]]})
+    assert {name for name in set(sys.modules) - modules if not name.startswith("encodings")} == set()
     talking.close()
 
 

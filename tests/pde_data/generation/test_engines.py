@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -263,7 +264,7 @@ def test_without_dask_the_remedy_is_named(monkeypatch):
 
 
 def test_a_worker_with_other_code_refuses():
-    sent = PickledProblem(None, "tests.pde_data.toy:DecayProblem", os.getcwd(), "0" * 64)
+    sent = PickledProblem(pickle.dumps(load_problem("tests.pde_data.toy:DecayProblem")), os.getcwd(), "0" * 64)
     with pytest.raises(ValueError, match="install the same code for both"):
         sent.unpack()
 
@@ -280,8 +281,6 @@ def test_what_can_neither_be_sent_nor_built_is_said():
 
 
 def test_a_task_is_small_and_its_problem_is_built_where_it_arrives():
-    import pickle
-
     problem = load_problem("tests.pde_data.toy:Built")
     task = BlockTask(problem, None, Path("d.zarr"))
     sent = pickle.dumps(task)

@@ -16,7 +16,8 @@ from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.sampling import place
 from gnvpro.pde_data.storage.dataset import describe, read_samples
-from gnvpro.pde_data.storage.store import read_status, sole_writer
+from gnvpro.pde_data.storage.lock import sole_writer
+from gnvpro.pde_data.storage.store import read_status
 from tests import PROJECT
 from tests.pde_data.toy import Decay, DecayProblem, Fragile, finished_blocks, held_at
 

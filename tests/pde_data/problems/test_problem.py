@@ -31,9 +31,13 @@ def test_a_user_s_minimal_class_is_completed():
     assert (status == SolveStatus.OK).all()
 
 
-def test_a_complete_problem_is_left_alone():
-    given = DecayProblem()
-    assert as_problem(given) is given
+def test_a_complete_problem_keeps_all_it_says_and_ours_are_left_alone():
+    complete = as_problem(DecayProblem(2.0))
+    assert (complete.name, complete.definition) == ("decay", DecayProblem(2.0).definition)
+    np.testing.assert_array_equal(complete.solve(BLOCK)[0], DecayProblem(2.0).evaluate(BLOCK))
+    assert as_problem(complete) is complete
+    ours = ConvectionDiffusionReaction()
+    assert as_problem(ours) is ours
 
 
 def test_optional_parts_of_a_model_stay_reachable_and_it_survives_a_pickle():

@@ -69,7 +69,7 @@ def test_provenance_says_where_the_numbers_come_from(stored):
     assert definition == Fragile().definition
     assert attributes["definition_hash"] == definition_hash(definition)
     expected = dict(
-        schema_version=2, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4, design="sobol-arcsine"
+        schema_version=3, problem="decay", seed=5, law="uniform", n_samples=N, block_size=4, design="sobol-arcsine"
     )
     assert {name: attributes[name] for name in expected} == expected
     versions = json.loads(attributes["versions"])
@@ -99,14 +99,16 @@ def test_a_data_set_of_schema_1_is_read():
     np.testing.assert_allclose(samples.observables, Fragile().evaluate(samples.parameters), rtol=1e-12)
 
 
-def test_a_data_set_of_schema_2_is_read():
-    """Written by the version that brought designs, checksums and backgrounds."""
-    path = DATA_SETS / "schema-2.zarr"
+@pytest.mark.parametrize("schema", [2, 3])
+def test_a_data_set_with_designs_checksums_and_backgrounds_is_read(schema):
+    """Written by the versions that brought these, and a checksum of the metadata."""
+    path = DATA_SETS / f"schema-{schema}.zarr"
     samples = read_samples(path)
     assert (len(samples), samples.n_failed) == (4, 2)
     assert samples.provenance["design"] == "sobol-arcsine"
     np.testing.assert_allclose(samples.anomalous, Fragile().evaluate(samples.parameters), atol=1e-13)
     assert describe(path)["damaged"] == []
+    assert describe(path)["schema_version"] == schema
 
 
 def test_netcdf_holds_the_same(stored, tmp_path):
@@ -262,7 +264,9 @@ def savez_bytes(**arrays):
         ("empty.npz", savez_bytes(Y=np.ones((0, 2)), C=np.ones((0, 5))), "holds no samples"),
         ("nan.npz", savez_bytes(Y=np.ones((3, 2)), C=np.array([[1.0], [np.nan], [2.0]])), "observables of sample 1"),
         ("torn.nc", b"\x89HDF\r\n\x1a\n torn", "cannot be opened"),
-        ("data.csv", b"1,2,3", "neither a zarr folder nor a .nc file"),
+        ("data.csv", b"1,2,3", "expected names of the columns that are parameters .*got columns none"),
+        ("data.txt", b"1,2,3", "neither a zarr folder nor a .nc file"),
+        ("cdf5.nc", b"CDF\x05" + bytes(40), "NetCDF-3 with 64-bit data"),
     ],
 )
 def test_files_that_cannot_be_used_are_said(tmp_path, name, content, message):
@@ -310,9 +314,9 @@ def test_a_data_set_without_a_solved_sample_is_said(tmp_path):
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "newer.zarr"
     generate(DecayProblem(), path, 3, 1)
-    zarr.open_group(path, mode="r+").attrs["schema_version"] = 3
+    zarr.open_group(path, mode="r+").attrs["schema_version"] = 4
     for use in (read_samples, describe, lambda path: generate(DecayProblem(), path, 3, 1)):
-        with pytest.raises(ValueError, match="expected schema_version 2 or older, got 3; update gnvpro"):
+        with pytest.raises(ValueError, match="expected schema_version 3 or older, got 4; update gnvpro"):
             use(path)
 
 
@@ -373,3 +377,68 @@ def test_the_paper_s_file_reads():
     assert samples.parameters.shape == (800, 55)
     assert samples.observables.shape == (800, 72)
     assert samples.parameter_space.constraint == "simplex"
+
+
+def test_samples_that_were_chosen_in_xarray_are_samples(tmp_path):
+    class Named(Fragile):
+        background = np.arange(6.0)
+
+    generate(Named(), tmp_path / "d.zarr", 20, 0)
+    samples, data = read_samples(tmp_path / "d.zarr"), open_dataset(tmp_path / "d.zarr")
+    assert samples.n_failed
+    solved = data.status.values == SolveStatus.OK
+    for chosen in (data.where(data.status == 0, drop=True), data.where(data.status == 0), data.isel(sample=solved)):
+        read = read_samples(chosen)
+        np.testing.assert_array_equal(read.parameters, samples.parameters)
+        np.testing.assert_array_equal(read.observables, samples.observables)
+        np.testing.assert_array_equal(read.background, samples.background)
+        assert (read.parameter_space, read.n_failed) == (samples.parameter_space, 0)
+
+
+@pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF3_64BIT", "NETCDF4"])
+@pytest.mark.parametrize("sample", ["sample", "n"])
+def test_every_netcdf_is_read_along_the_dimension_that_is_shared(tmp_path, matrices, kind, sample):
+    y, c = matrices
+    data = xr.Dataset({"parameters": (("p", sample), y.T), "observables": ((sample, "q"), c)})
+    data.to_netcdf(tmp_path / "d.nc", format=kind, engine="h5netcdf" if kind == "NETCDF4" else "scipy")
+    read = read_samples(tmp_path / "d.nc")
+    np.testing.assert_array_equal(read.parameters, y)
+    np.testing.assert_array_equal(read.observables, c)
+
+
+@pytest.mark.parametrize("status", [0.5, 7, 256])
+def test_a_status_that_is_none_is_refused(matrices, status):
+    y, c = matrices
+    data = xr.Dataset({"parameters": (("sample", "p"), y), "observables": (("sample", "q"), c)})
+    data["status"] = ("sample", np.full(len(y), status))
+    with pytest.raises(ValueError, match=f"expected a status .*got {status}"):
+        read_samples(data)
+
+
+def test_columns_of_a_table_are_samples(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeffu;Width [m];depth\n1,5;2;3\n4;5,25;6\n", encoding="utf-8")
+    samples = read_samples(path, parameters=["depth", "width"])
+    np.testing.assert_array_equal(samples.parameters, [[3, 2], [6, 5.25]])
+    np.testing.assert_array_equal(samples.observables, [[1.5], [4]])
+    assert (samples.parameter_space.names, samples.observable_space.names) == (("depth", "Width [m]"), ("u",))
+    assert samples.provenance.keys() == {"file", "sha256"}
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "message"),
+    [
+        ("a,u\n1,2\n", None, "expected names of the columns that are parameters .*got columns a, u"),
+        ("1,2\n3,4\n", ["a"], "expected a header that names every column"),
+        (",a,u\n0,1,2\n", ["a"], "expected a header that names every column"),  # the index that pandas writes
+        ("a,u\n1,2\n", ["b"], "expected columns b, got a, u"),
+        ("a,u\n1,2\n", ["a", "u"], "expected columns observables beside them"),
+        ("a,u,u\n1,2,3\n", ["a"], "u may be u, u"),
+        ("a,u\n1,\n", ["a"], "line 2: expected a number, got ''"),
+        ("a,u\n1,nan\n", ["a"], "no finite row"),
+    ],
+)
+def test_tables_that_are_no_samples_are_said(tmp_path, text, parameters, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_samples(tmp_path / "t.csv", parameters=parameters)

@@ -13,9 +13,10 @@ from scipy import sparse
 from scipy.io import savemat
 
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.pde_data.storage.files import find_names, load_arrays, pick, read_table
+from gnvpro.pde_data.storage.files import load_arrays, pick, read_table
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import find_names
 from tests import PROJECT
 
 VALUES = np.arange(12.0).reshape(4, 3) / 7

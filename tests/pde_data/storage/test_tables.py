@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.io import savemat
 
 from gnvpro.pde_data.generation.run import generate
@@ -35,6 +36,33 @@ def test_columns_are_found_by_their_names(tmp_path):
     np.testing.assert_array_equal(found, [[1, 2], [3, 4]])
 
 
+def test_semicolons_and_decimal_commas(tmp_path):
+    for text in ("b;a\n1,5;2\n-3e2;,25\n", "B [m];A\n1.5;2\n-3e2;.25\n", "b\ta\n1.5\t2\n-300\t0,25\n"):
+        (tmp_path / "y.csv").write_text(text)
+        if "\t" in text:
+            with pytest.raises(ValueError, match="line 3: expected a number, got '0,25'"):  # both signs: which is it?
+                read_parameters(tmp_path / "y.csv", names=("a", "b"))
+        else:
+            np.testing.assert_array_equal(
+                read_parameters(tmp_path / "y.csv", names=("a", "b")), [[2, 1.5], [0.25, -300]]
+            )
+
+
+def test_a_comment_above_one_column_is_no_name(tmp_path):
+    (tmp_path / "y.csv").write_text("# measured on Monday\n1\n2\n")
+    np.testing.assert_array_equal(read_parameters(tmp_path / "y.csv", names=("a",)), [[1], [2]])
+
+
+def test_columns_of_a_data_set_are_found_by_their_names(tmp_path):
+    data = xr.Dataset({"parameters": (("n", "p"), TABLE), "observables": ("n", TABLE[:, 0])})
+    data.to_netcdf(tmp_path / "bare.nc", engine="h5netcdf")
+    np.testing.assert_array_equal(read_parameters(tmp_path / "bare.nc", names=("a", "b")), TABLE)
+    data.assign_coords(p=["B ", "a [m]"]).to_netcdf(tmp_path / "named.nc", engine="h5netcdf")
+    np.testing.assert_array_equal(read_parameters(tmp_path / "named.nc", names=("a", "b")), TABLE[:, ::-1])
+    with pytest.raises(ValueError, match="named.nc: expected columns x, y, got B , a"):
+        read_parameters(tmp_path / "named.nc", names=("x", "y"))
+
+
 def test_parameters_of_a_data_set(tmp_path):
     generate(DecayProblem(), tmp_path / "d.zarr", 10, 1)
     expected = read_samples(tmp_path / "d.zarr").parameters
@@ -53,6 +81,8 @@ def test_parameters_of_a_data_set(tmp_path):
         ("both.csv", b"A,a [m],b\n1,2,3", "expected columns a, b, got A"),
         ("many.csv", b"A,A,b\n1,2,3", "a may be A, A"),
         ("twice.csv", b"A,a,A,B\n1,2,3,4", "expected columns a, b"),
+        ("own.csv", b"x,y\n1,2", "expected columns a, b, got x, y; columns that are in this order need no names"),
+        ("comment.csv", b"# x,y\n1,2", "expected columns a, b, got x, y"),
     ],
 )
 def test_what_is_no_table_is_said(tmp_path, name, content, message):

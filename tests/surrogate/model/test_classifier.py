@@ -89,6 +89,16 @@ def test_kinds_are_told_apart(folder):
 def test_a_classifier_of_schema_3_is_read():
     model = Classifier.load(FIXTURES / "schema-3")
     np.testing.assert_allclose(model.evaluate(SPECTRA[:2]), SCHEMA_3, rtol=1e-9)
+    assert model.features.absolute_floor  # the predictions are those it was trained for
+
+
+def test_a_classifier_of_schema_5_is_read():
+    """Whose spectra are flat by their own size; every later version has to read it."""
+    model = Classifier.load(FIXTURES / "schema-5")
+    np.testing.assert_allclose(model.evaluate(SPECTRA[:2]), SCHEMA_3, rtol=1e-9)
+    assert not model.features.absolute_floor
+    np.testing.assert_allclose(model.features(torch.full((1, 7), 2.0))[0, :7] / model.features.scale[:7],
+                               -model.features.shift[:7])  # fmt: skip
 
 
 @pytest.mark.parametrize(

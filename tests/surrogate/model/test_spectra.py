@@ -55,6 +55,33 @@ def test_one_band_and_a_flat_spectrum_stay_finite():
     assert np.isfinite(features(SpectralFeatures(7).fitted(SPECTRA), np.ones((2, 7)))).all()
 
 
+@pytest.mark.parametrize("unit", [1e-13, 1e-5, 1e13, 2.0**-40])
+@pytest.mark.parametrize("name", ["scaled", "paper", "per-band,brightness", "per-band"])
+def test_features_are_the_same_in_every_unit(name, unit):
+    spectra = np.vstack([SPECTRA, SPECTRA[:2] + 1e6, np.full((2, 7), 3.0)])
+    expected = features(SpectralFeatures.named(name, 7).fitted(spectra), spectra)
+    found = features(SpectralFeatures.named(name, 7).fitted(spectra * unit), spectra * unit)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_dark_pixel_has_features_all_the_same():
+    assert np.isfinite(features(SpectralFeatures(7).fitted(SPECTRA), np.zeros((2, 7)))).all()
+
+
+def test_two_bands_have_one_shape_only():
+    """What is left of normalised pairs less their mean is rounding, which is not blown up."""
+    pairs = np.sort(SPECTRA[:, :2] + 100, axis=1)
+    found = features(SpectralFeatures(2).fitted(pairs), pairs)
+    assert np.abs(found[:, :2]).max() < 1e-8
+
+
+def test_models_from_before_keep_their_floor_in_the_unit_of_the_cube():
+    before = SpectralFeatures(7, brightness=False, absolute_floor=True)
+    assert np.abs(features(before, 1e-12 * SPECTRA)).max() < 1e-10
+    again = SpectralFeatures.from_dict(json.loads(json.dumps(before.to_dict())))
+    assert again.absolute_floor
+
+
 @pytest.mark.parametrize(
     ("name", "steps"),
     [

@@ -145,3 +145,9 @@ def test_exact_observables_have_a_scale_all_the_same():
     assert spread(np.zeros((4, 2))).tolist() == [1, 1]
     found = spread(np.array([[1.0, 0.0], [-1.0, 0.0]]))
     assert found.tolist() == pytest.approx([1.4826, 1.4826e-6])
+    assert spread(np.array([[0.0], [0.0], [2e-16]])).tolist() == [2e-16]
+
+
+def test_the_scale_of_an_observable_does_not_see_the_units_of_the_others():
+    residuals, units = residuals_of(np.random.default_rng(2), 50), 10.0 ** np.array([-13, 13, 0, -5, 7])
+    np.testing.assert_allclose(spread(residuals * units), spread(residuals) * units, rtol=1e-14)

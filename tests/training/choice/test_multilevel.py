@@ -73,7 +73,7 @@ def test_residual_networks_learn_a_smooth_map_and_are_saved(network, tmp_path):
 
 def test_antisymmetric_models_from_before_the_choice_of_matrices_load():
     old = {"kind": "residual", "n_inputs": 3, "width": 4, "steps": 2, "final_time": 1.0}
-    assert network_of(old, None) == ResidualNetwork(3, 4, 2)
+    assert network_of(old, 3, None) == ResidualNetwork(3, 4, 2)
 
 
 def test_alpha_is_that_of_the_last_level(monkeypatch):

@@ -37,6 +37,17 @@ def test_invariant_space_ends_the_basis():
     assert len(basis.vectors) == 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("unit", [1.0, 1e-13, 1e13])
+def test_an_invariant_space_is_seen_in_every_precision_and_unit(dtype, unit):
+    """Rounding of a product of 200 numbers hides the end of the space from a threshold for float64."""
+    generator = torch.Generator().manual_seed(0)
+    q, _ = torch.linalg.qr(torch.randn(200, 200, generator=generator))
+    matrix = (unit * (q[:, :5] * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])) @ q[:, :5].t()).to(dtype)
+    start = (q[:, :5].sum(1)).to(dtype)
+    assert len(lanczos(lambda v: matrix @ v, start, 40, tolerance=0.0).vectors) == 5
+
+
 @pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-6])
 def test_tolerance_is_the_residual_of_the_solve(tolerance):
     matrix, start = operator(n=40, decay=0.9)

@@ -24,6 +24,7 @@ from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
+from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.models import Analytic, box, correlated, exact, matrix, normal_prior, synthetic, unbounded
@@ -181,7 +182,7 @@ def test_failed_solves_do_not_count_in_the_adequacy():
     )
     assert adequacy == fewer
     assert adequacy.source.startswith("3 PDE solves")
-    with pytest.raises(ArithmeticError, match="solved at none of 5 points"):
+    with pytest.raises(NumericalFailure, match="solved at none of 5 points"):
         adequacy_from_solves(cheap, y, np.full_like(solved, np.nan), covariance)
 
 

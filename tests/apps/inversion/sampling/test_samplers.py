@@ -14,6 +14,7 @@ from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.sampling.metropolis import RandomWalk, sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
+from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.models import (
     Analytic,
@@ -122,7 +123,7 @@ def test_whitening_is_at_the_mode_of_the_normal_variables(prior):
 
 def test_whitening_says_where_the_model_could_not_be_solved():
     posterior = nowhere()
-    with pytest.raises(ArithmeticError, match="could not be solved at"):
+    with pytest.raises(NumericalFailure, match="could not be solved at"):
         Whitening.at_mode(posterior, np.zeros(N))
 
 
@@ -294,19 +295,19 @@ def test_failed_solves_are_rejected_and_counted_by_nuts(kind):
 def test_where_nothing_can_be_solved_no_chain_begins():
     posterior = nowhere()
     where = {"start": np.zeros((2, N)), "factor": np.eye(N)}
-    with pytest.raises(ArithmeticError, match="could not be solved where a chain begins"):
+    with pytest.raises(NumericalFailure, match="could not be solved where a chain begins"):
         sample_metropolis(posterior, draws=5, tune=5, seed=0, **where)
     cheap, *_ = linear()
-    with pytest.raises(ArithmeticError, match="PDE could not be solved where a chain begins"):
+    with pytest.raises(NumericalFailure, match="PDE could not be solved where a chain begins"):
         sample_delayed(cheap, posterior, draws=5, tune=5, seed=0, **where)
-    with pytest.raises(ArithmeticError, match="the sampler could not begin"):
+    with pytest.raises(NumericalFailure, match="the sampler could not begin"):
         sample_nuts(posterior, chains=2, draws=5, tune=5, seed=0, whitening=Whitening(np.zeros(N), np.eye(N)))
 
 
 def test_a_cheap_model_that_fails_where_a_chain_begins_is_refused():
     accurate, _ = at_a_bound()
     where = {"start": np.array([[0.0], [1.5]]), "factor": np.eye(1)}
-    with pytest.raises(ArithmeticError, match="the surrogate could not be evaluated where a chain begins"):
+    with pytest.raises(NumericalFailure, match="the surrogate could not be evaluated where a chain begins"):
         sample_delayed(failing(), accurate, draws=5, tune=5, seed=0, steps=5, **where)
 
 

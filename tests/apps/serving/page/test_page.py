@@ -11,12 +11,16 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from torch import nn
 
 from gnvpro.apps.serving.page.description import Band, band_of, describe, groups, outside, slider_range
 from gnvpro.apps.serving.page.page import MOST_SOLVES, page_routes
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.trust.bands import Bands
+from tests.apps.commands.test_export import LOWER, SURROGATES, UPPER
+from tests.apps.commands.test_export import surrogate as surrogate_of
 from tests.apps.serving.page.page_models import BOX, IMAGES, LINE, MIXTURE, Smooth, models, serving
 
 
@@ -71,6 +75,22 @@ def test_evaluations_are_those_of_the_model_with_band_and_range(address):
     assert found["outside"] == ["volume = 9, expected 1 to 2"]
     _, found = ask(address, "/page/evaluate", {"model": "curves", "parameters": [0.1] * 16})
     assert found["outside"] == ["the components sum to 1.6, expected 1 within 1e-05"]
+
+
+KINDS = SURROGATES | {
+    "module": surrogate_of(ModuleNetwork(nn.Sequential(nn.Linear(3, 8), nn.SiLU(inplace=True), nn.Linear(8, 5)), 3))
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_at_once_are_answered_as_one_after_the_other(kind):
+    surrogate = KINDS[kind]
+    y = np.random.default_rng(0).uniform(LOWER, UPPER, (40, 3))
+    with serving(page_routes({"some": surrogate}, {})) as address, ThreadPoolExecutor(16) as pool:
+        asked = [{"model": "some", "parameters": row.tolist()} for row in y]
+        answers = pool.map(lambda each: ask(address, "/page/evaluate", each), asked)
+        found = np.array([answer["observables"] for _, answer in answers])
+    np.testing.assert_array_equal(found, np.concatenate([surrogate.evaluate(row[None]) for row in y]))
 
 
 def test_without_bands_the_answer_has_none():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aiohttp import ClientSession, web
 
 from gnvpro.apps.serving.page.description import Band
 from gnvpro.apps.serving.page.page import page_routes
@@ -228,3 +229,32 @@ def test_parameters_are_found_by_their_names(page):
     assert page.locator(".parameter:visible").count() == 1
     page.fill("#search", "")
     assert page.locator("details.group:visible").count() == 4
+
+
+@pytest.mark.parametrize("end", ["/", ""])
+def test_the_page_under_a_prefix_of_a_proxy(browser, server, end):
+    """Of the server that the command starts: it is asked under another name than the browser asks the proxy."""
+    upstream = server.url  # once it has started
+
+    async def forward(request):
+        own = ("Host", "Content-Length")
+        headers = {name: value for name, value in request.headers.items() if name not in own}
+        url = f"{upstream}/{request.match_info.get('path', '')}"
+        async with (
+            ClientSession() as session,
+            session.request(request.method, url, data=await request.read(), headers=headers) as answer,
+        ):
+            return web.Response(body=await answer.read(), status=answer.status, content_type=answer.content_type)
+
+    routes = [web.route("*", "/gnv/{path:.*}", forward), web.route("*", "/gnv", forward)]
+    with serving(routes) as proxy:
+        context = browser.new_context()
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(f"{proxy}/gnv{end}")
+        wait_for_numbers(page)
+        page.focus("#slider0")
+        press(page, "ArrowRight", 3)
+        assert page.locator("input[type=range]").count() == len(parameters(page)) > 0
+        assert page.inner_text("#error") == ""
+        context.close()

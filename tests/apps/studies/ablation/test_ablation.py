@@ -116,7 +116,7 @@ def test_small_batches_are_fitted_perfectly_and_do_not_generalise():
 def test_where_the_data_are_from(data, monkeypatch):
     samples, source = cdr_samples(data, lambda *_: None)
     assert len(samples) == 160
-    assert source == str(data)
+    assert source == data.name
     monkeypatch.setenv("GNVPRO_PAPER_DATA", str(data.parent))
     with pytest.raises(FileNotFoundError, match=r"CDR_Data\.mat"):
         cdr_samples(None, lambda *_: None)

@@ -1,0 +1,59 @@
+"""The error of every output by itself: one number for all hides an output that is small beside the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gnvpro.surrogate.formatting import listed, percent
+from gnvpro.surrogate.spaces import Array, Space
+
+# Times the error of all outputs together; below the second number an error is harmless whatever the others are.
+_MUCH, _HARMLESS = 10.0, 1e-6
+_MOST_NAMED = 3
+
+
+def errors_by_output(predicted: Array, observables: Array, space: Space, background: Array | None) -> dict[str, Any]:
+    """Root-mean-square error of every output over its root-mean-square size, JSON-able.
+
+    Parameters
+    ----------
+    predicted, observables : (n, n_out)
+    background : (n_out,)
+        Sizes are those of the observables less this.
+
+    Returns
+    -------
+    `errors`, one an output, None where it is zero throughout; `stated`, the mean relative error of samples that stands for
+    all outputs; `worse`, by name and the worst first, those that are much larger than it.
+    """
+    size = observables if background is None else observables - background
+    misfit = predicted - observables
+    stated = float((np.linalg.norm(misfit, axis=1) / np.linalg.norm(size, axis=1)).mean())
+    scale = np.sqrt((size**2).mean(axis=0))
+    errors = np.divide(np.sqrt((misfit**2).mean(axis=0)), scale, out=np.full(len(scale), np.nan), where=scale > 0)
+    worst_first = np.argsort(-np.where(np.isnan(errors), 0.0, errors), kind="stable")
+    worse = [int(j) for j in worst_first if errors[j] > max(_MUCH * stated, _HARMLESS)]
+    return {
+        "stated": stated,
+        "errors": [None if np.isnan(error) else float(error) for error in errors],
+        "worse": {space.names[j]: float(errors[j]) for j in worse},
+    }
+
+
+def output_error_rows(training: dict[str, Any]) -> list[tuple[str, str]]:
+    """Which outputs are much worse than the error stated, from the record of a training; nothing where none is."""
+    record = training.get("errors_by_output")
+    if not record or not record["worse"]:
+        return []
+    worse = dict(list(record["worse"].items())[:_MOST_NAMED])
+    further = len(record["worse"]) - len(worse)
+    others = f" and {further} more" if further else ""
+    return [
+        (
+            "error by output",
+            f"{listed(worse, percent)}{others}: more than {_MUCH:g} times the {percent(record['stated'])} of all "
+            f"{len(record['errors'])} outputs together (validation); divide each output by its size, or train these alone",
+        )
+    ]

@@ -1,0 +1,74 @@
+"""The one reader of names: columns, variables, observables and parameters, wherever a user writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gnvpro.surrogate.errors import UsageError
+
+
+def find_names(names: Sequence[str], there: Sequence[str], where: str) -> list[int | None]:
+    """Place among `there` of each of `names`, None where it is not.
+
+    A name is the same without the blanks around it, then in other capitals, then without a unit in brackets after it
+    (`Depth [m]` for `depth`); the first of these that gives a place decides.
+
+    Raises UsageError: it gives several, or two of `names` have the same place; `where` begins the message.
+    """
+    places: list[int | None] = [None] * len(names)
+    for key in (str.strip, _folded, _without_unit):
+        at: dict[str, list[int]] = {}
+        for place, name in enumerate(there):
+            at.setdefault(key(name), []).append(place)
+        for i, name in enumerate(names):
+            if places[i] is None and (matching := at.get(key(name))):
+                if len(matching) > 1:
+                    raise UsageError(
+                        f"{where}: {name} may be {listed(there[place] for place in matching)}; name one so"
+                    )
+                places[i] = matching[0]
+    first: dict[int, str] = {}
+    for name, place in zip(names, places, strict=True):
+        if place is not None and place in first:
+            twice = f"{name} is there twice" if first[place] == name else f"{first[place]} and {name} are one"
+            raise UsageError(f"{where}: {twice}; leave one of them out")
+        if place is not None:
+            first[place] = name
+    return places
+
+
+def order_of(names: Sequence[str], there: Sequence[str], where: str) -> list[int]:
+    """Place among `there` of each of `names`, all of which are there, and nothing else; UsageError otherwise."""
+    places = [place for place in find_names(names, there, where) if place is not None]
+    if len(places) != len(names) or len(there) != len(names):
+        remedy = "; columns that are in this order need no names" if not places and len(there) == len(names) else ""
+        raise UsageError(f"{where}: expected columns {listed(names)}, got {listed(there)}{remedy}")
+    return places
+
+
+def column_names(table: Any) -> list[str] | None:
+    """Names of the columns of pandas' DataFrame or xarray's DataArray; None where it has none, or mere numbers."""
+    is_data_array = len(getattr(table, "dims", ())) == 2
+    columns = list(table.get_index(table.dims[1]) if is_data_array else getattr(table, "columns", ()))
+    return list(map(str, columns)) if any(isinstance(name, str) for name in columns) else None
+
+
+def listed(names: Any) -> str:
+    """Names as a message tells them."""
+    return shortened(" ".join(", ".join(map(str, names)).split()) or "none")
+
+
+def shortened(value: Any) -> str:
+    """The value as text, at most 60 characters of it: for messages."""
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _without_unit(name: str) -> str:
+    return re.sub(r"\s*[\[(][^\[\]()]*[\])]$", "", _folded(name))
