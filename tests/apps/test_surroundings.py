@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gnvpro
+from gnvpro.apps.info import info
 from gnvpro.surrogate.checks import path_of
 
 COMMAND = [str(Path(sys.executable).with_name("gnvpro"))]
@@ -72,8 +73,8 @@ def test_every_path_of_the_library_may_begin_with_a_tilde(home):
     assert gnvpro.read_samples("~/d.zarr")
     assert gnvpro.load("~/m").evaluate(Y[:1]) == surrogate.evaluate(Y[:1])
     surrogate.save("~/again")
-    gnvpro.info("~/again")
-    gnvpro.info("~/d.zarr")
+    info("~/again")
+    info("~/d.zarr")
     assert not Path("~").exists()
     written = {path.name for path in home.iterdir()}
     assert {"m", "o.npz", "calibrated", "inversion", "d.zarr", "again"} <= written
