@@ -33,6 +33,8 @@ from typer.models import ArgumentInfo, ParameterInfo
 
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import shortened
+from gnvpro.training.fit_settings import require_64_bits
 
 # One letter, the same in every command, of options that have no declaration of their own.
 _SHORT = {"observations": "-d", "out": "-o", "parameters": "-p", "samples": "-n", "seed": "-s", "workers": "-w"}
@@ -57,6 +59,8 @@ def _nested(value: Any) -> Any:
             group[name] = json.loads(given)
         except json.JSONDecodeError:
             group[name] = given
+        except ValueError:
+            raise UsageError(f"an integer of fewer digits ({key} has {len(given)})") from None
     return nested
 
 
@@ -99,6 +103,8 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             given[option.name] = value.split(",")
         if option.is_path and isinstance(value := given.get(option.name), str | Path):
             given[option.name] = path_of(value)  # no shell expands ~ in --out=~/x, or in a file
+    for name, value in given.items():
+        require_64_bits(name, value)
     try:
         return TypeAdapter(settings).validate_python(given)
     except ValidationError as error:
@@ -108,7 +114,7 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             raise UsageError(expected) from None
         name = str(first["loc"][0])
         source = "" if name in command_line or file is None else f" in {file}"
-        raise UsageError(f"{name}{source}: expected {expected}; got {first['input']!r}") from None
+        raise UsageError(f"{name}{source}: expected {expected}; got {shortened(repr(first['input']))}") from None
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

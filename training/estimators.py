@@ -37,6 +37,7 @@ from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
 from gnvpro.training.fit_settings import plain, require_in_bounds
+from gnvpro.training.fitting.class_preparation import GRID
 from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.outcome import mean_relative_error
 from gnvpro.training.fitting.run import Run
@@ -53,6 +54,7 @@ class _Estimator(BaseEstimator):
 
     surrogate_: Surrogate
     _loss: Loss
+    _grid = 0.0  # of training inputs, of their spread
 
     def __init__(
         self,
@@ -96,12 +98,16 @@ class _Estimator(BaseEstimator):
         share = weights[rows["train"]] / weights[rows["train"]].sum()
         shift = share @ train
         spread = spread_or_size(train, np.sqrt(share @ (train - shift) ** 2))
-        scale = settings["gain"] / math.sqrt(x.shape[1]) / spread
+        size = settings["gain"] / math.sqrt(x.shape[1])
+        scale = size / spread
 
         def tensors(name: str) -> tuple[Tensor, Tensor, Tensor]:
             # Copies: memory-mapped arrays are read-only, which torch does not know.
             chosen = rows[name]
-            arrays = (x[chosen] - shift) * scale, targets[chosen], weights[chosen] / weights[chosen].mean()
+            scaled = (x[chosen] - shift) * scale
+            if self._grid:  # or rounding of another unit, amplified by training, would end at other classes
+                scaled = np.round(scaled / (self._grid * size)) * (self._grid * size)
+            arrays = scaled, targets[chosen], weights[chosen] / weights[chosen].mean()
             inputs, values, omega = (torch.tensor(part, dtype=torch.float64, device=device) for part in arrays)
             return inputs, values, omega
 
@@ -276,6 +282,7 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
 
     classes_: NDArray
     _loss = CrossEntropy()
+    _grid = GRID
 
     def __init__(
         self,

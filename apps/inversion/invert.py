@@ -194,8 +194,9 @@ def invert(
         def keep(route: Route, drawn: Chains) -> None:
             sampled[route] = drawn
             if keep_draws is not None:
-                Path(keep_draws).mkdir(parents=True, exist_ok=True)
-                write_draws(Path(keep_draws), route, drawn.tree(cheap.data, cheap.solves.observables.names))
+                folder = path_of(keep_draws)
+                folder.mkdir(parents=True, exist_ok=True)
+                write_draws(folder, route, drawn.tree(cheap.data, cheap.solves.observables.names))
 
         if "surrogate" in sampling:
             report = stage("sampling on the surrogate")
