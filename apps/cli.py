@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,4 +77,7 @@ def main() -> None:
     # Small dense products on many threads spend their time waiting; numpy, not imported yet, reads these.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    for stream in (sys.stdout, sys.stderr):  # what an encoding other than UTF-8 lacks is shown as a question mark
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()

@@ -20,6 +20,7 @@ from gnvpro.apps.settings import portable
 from gnvpro.apps.train import train
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -90,7 +91,7 @@ def demo(
     FileExistsError
         The folder holds something that is not a demo's.
     """
-    folder = Path(out)
+    folder = path_of(out)
     _require_own_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = _data(folder / DATA, samples, seed, noted(progress, "data"), tell)

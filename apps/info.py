@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gnvpro.pde_data.problems.accuracy import error_in_words
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.formatting import listed
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Space
@@ -44,7 +45,7 @@ def info(path: str | Path) -> Info:
     UsageError, OSError
         Nothing stands there, or something damaged.
     """
-    path = Path(path)
+    path = path_of(path)
     if not (path / "model.json").is_file():
         from gnvpro.pde_data.storage.dataset import describe
 

@@ -31,7 +31,10 @@ from annotated_doc import Doc
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typer.models import ArgumentInfo, ParameterInfo
 
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import shortened
+from gnvpro.training.fit_settings import require_64_bits
 
 # One letter, the same in every command, of options that have no declaration of their own.
 _SHORT = {"observations": "-d", "out": "-o", "parameters": "-p", "samples": "-n", "seed": "-s", "workers": "-w"}
@@ -56,6 +59,8 @@ def _nested(value: Any) -> Any:
             group[name] = json.loads(given)
         except json.JSONDecodeError:
             group[name] = given
+        except ValueError:
+            raise UsageError(f"an integer of fewer digits ({key} has {len(given)})") from None
     return nested
 
 
@@ -96,6 +101,10 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             raise UsageError(f"{option.name} is missing; give it on the command line or in a file with --config")
         if option.is_comma_list and isinstance(value := given.get(option.name), str):
             given[option.name] = value.split(",")
+        if option.is_path and isinstance(value := given.get(option.name), str | Path):
+            given[option.name] = path_of(value)  # no shell expands ~ in --out=~/x, or in a file
+    for name, value in given.items():
+        require_64_bits(name, value)
     try:
         return TypeAdapter(settings).validate_python(given)
     except ValidationError as error:
@@ -105,7 +114,7 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             raise UsageError(expected) from None
         name = str(first["loc"][0])
         source = "" if name in command_line or file is None else f" in {file}"
-        raise UsageError(f"{name}{source}: expected {expected}; got {first['input']!r}") from None
+        raise UsageError(f"{name}{source}: expected {expected}; got {shortened(repr(first['input']))}") from None
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -171,6 +180,11 @@ class _Option:
         return tuple in self._origins and not self.is_argument
 
     @property
+    def is_path(self) -> bool:
+        """On the command line and in a file it is a text."""
+        return Path in (self.kind, *typing.get_args(self.kind))
+
+    @property
     def _origins(self) -> set[Any]:
         return {typing.get_origin(member) for member in (self.kind, *typing.get_args(self.kind))}
 
@@ -221,9 +235,10 @@ def _fields(settings: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _read(file: Path, known: list[str]) -> dict[str, Any]:
+    file = path_of(file)
     language, parse = ("JSON", json.loads) if file.suffix == ".json" else ("TOML", tomllib.loads)
     try:
-        given = parse(file.read_text())
+        given = parse(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not {language}: {error}") from None
     if not isinstance(given, dict):

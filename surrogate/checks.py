@@ -1,16 +1,20 @@
-"""Checks of single arguments, which say what was expected and what came."""
+"""Checks of single arguments, which say what was expected and what came.
+
+NumPy is imported where numbers are checked: the command line checks paths without it.
+"""
 
 from __future__ import annotations
 
 import os
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from gnvpro.surrogate.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _NUMBERS = {None: "real numbers", 1: "a vector of real numbers", 2: "a matrix of real numbers"}
 
@@ -24,6 +28,8 @@ def numbers(values: Any, what: str, ndim: int | None = None, *, where: object = 
     Raises UsageError: complex numbers (also with no imaginary part: to drop it is the user's to say), masked entries,
     booleans, texts, dates, other objects, ragged rows, numbers beyond float64; `where` begins the message.
     """
+    import numpy as np
+
     said = f"expected {what}" if where is None else f"{where}: expected {what}"
     require_unmasked(values, said)
     expected = f"{said} to be {_NUMBERS[ndim]}"
@@ -46,6 +52,8 @@ def numbers(values: Any, what: str, ndim: int | None = None, *, where: object = 
 
 def require_unmasked(values: Any, expected: str) -> None:
     """UsageError, which `expected` begins, where entries are masked: NumPy reads what is below the mask."""
+    import numpy as np
+
     if any(map(np.ma.is_masked, values)) if isinstance(values, list | tuple) else np.ma.is_masked(values):
         raise UsageError(f"{expected} without masked entries; leave such rows out")
 
@@ -60,10 +68,10 @@ def integer(name: str, value: Any, *, least: int | None = None, what: str = "an 
 
 
 def path_of(value: Any, what: str = "a path") -> Path:
-    """A `Path` of text or a path; UsageError for anything else."""
+    """A `Path` of text or a path, ~ at its beginning the home folder; UsageError for anything else."""
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"expected {what} as text or Path, got {value!r}")
-    return Path(value)
+    return Path(os.path.expanduser(value))  # that of pathlib raises where there is no such user
 
 
 def contiguous(array: NDArray[np.float64]) -> NDArray[np.float64]:

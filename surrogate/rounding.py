@@ -20,9 +20,10 @@ def varies(values: Array) -> NDArray[np.bool_]:
     return values.max(axis=0) - values.min(axis=0) > _ULPS * _EPSILON * np.abs(values).max(axis=0)
 
 
-def spread_or_one(values: Array, spread: Array) -> Array:
-    """The spreads of columns of values (n, …); one where a column does not vary, so that it is only shifted."""
-    return np.where(varies(values), spread, 1.0)
+def spread_or_size(values: Array, spread: Array) -> Array:
+    """The spreads of columns of values (n, …); the size of a column that does not vary, and one of a column of zeros."""
+    size = np.abs(values).max(axis=0)
+    return np.where(varies(values), spread, np.where(size > 0, size, 1.0))
 
 
 def in_precision(threshold: float, dtype: torch.dtype) -> float:

@@ -11,7 +11,7 @@ import torch
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.polynomials import Amplitude
-from gnvpro.surrogate.rounding import spread_or_one
+from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.spaces import Array
 
 
@@ -41,9 +41,9 @@ class Scaling(ComparedByValue):
         """Inputs of zero mean and standard deviation gain / sqrt(n_inputs), targets of unit RMS.
 
         The gain sets how nonlinear the first layer starts: 0.1 keeps tanh nearly linear. A parameter that does
-        not vary is only shifted.
+        not vary is shifted, and scaled by its own size.
         """
-        shift, spread = parameters.mean(0), spread_or_one(parameters, parameters.std(0))
+        shift, spread = parameters.mean(0), spread_or_size(parameters, parameters.std(0))
         unscaled = cls(shift, gain / math.sqrt(parameters.shape[1]) / spread, 1.0, background, amplitude)
         return replace(unscaled, output_scale=_rms(unscaled.targets(parameters, observables)))
 

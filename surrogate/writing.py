@@ -83,19 +83,26 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An OSError inside names the path where it names none: a disk that is full does not say what was written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
     """A path in a hidden folder, and the place it is to move to."""
     place = _followed(path)
-    try:
+    with named(path):
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=".gnvpro-", ignore_cleanup_errors=True) as hidden:
             new = Path(hidden) / "new"
             new.mkdir()
             yield new / place.name, place  # its own name: what writes it may go by the suffix
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = str(path)  # a disk that is full does not say what was written
-        raise
 
 
 def _followed(path: Path) -> Path:

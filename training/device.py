@@ -8,6 +8,10 @@ from contextlib import contextmanager
 import torch
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import shortened
+
+# OpenMP ends the process where it cannot have them.
+_MOST_THREADS = 1024
 
 
 def device_named(name: str) -> torch.device:
@@ -27,7 +31,9 @@ def device_named(name: str) -> torch.device:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """So many threads of linear algebra inside, as many as before after it."""
+    """So many threads of linear algebra inside, as many as before after it; UsageError for more than machines have."""
+    if not 1 <= count <= _MOST_THREADS:
+        raise UsageError(f"expected 1 to {_MOST_THREADS} threads, got {shortened(count)}")
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -32,11 +32,12 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_entropy, reduced_least_squares
-from gnvpro.surrogate.rounding import spread_or_one
+from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.device import device_named
 from gnvpro.training.fit_settings import plain, require_in_bounds
+from gnvpro.training.fitting.class_preparation import GRID
 from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.outcome import mean_relative_error
 from gnvpro.training.fitting.run import Run
@@ -53,6 +54,7 @@ class _Estimator(BaseEstimator):
 
     surrogate_: Surrogate
     _loss: Loss
+    _grid = 0.0  # of training inputs, of their spread
 
     def __init__(
         self,
@@ -95,13 +97,17 @@ class _Estimator(BaseEstimator):
         train = x[rows["train"]]
         share = weights[rows["train"]] / weights[rows["train"]].sum()
         shift = share @ train
-        spread = spread_or_one(train, np.sqrt(share @ (train - shift) ** 2))
-        scale = settings["gain"] / math.sqrt(x.shape[1]) / spread
+        spread = spread_or_size(train, np.sqrt(share @ (train - shift) ** 2))
+        size = settings["gain"] / math.sqrt(x.shape[1])
+        scale = size / spread
 
         def tensors(name: str) -> tuple[Tensor, Tensor, Tensor]:
             # Copies: memory-mapped arrays are read-only, which torch does not know.
             chosen = rows[name]
-            arrays = (x[chosen] - shift) * scale, targets[chosen], weights[chosen] / weights[chosen].mean()
+            scaled = (x[chosen] - shift) * scale
+            if self._grid:  # or rounding of another unit, amplified by training, would end at other classes
+                scaled = np.round(scaled / (self._grid * size)) * (self._grid * size)
+            arrays = scaled, targets[chosen], weights[chosen] / weights[chosen].mean()
             inputs, values, omega = (torch.tensor(part, dtype=torch.float64, device=device) for part in arrays)
             return inputs, values, omega
 
@@ -234,7 +240,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         x, y, weights = _weighted(x, y, check_sample_weight(sample_weight, x, dtype=np.float64))
         columns = y.reshape(len(y), -1)
         mean = weights @ columns / weights.sum()
-        spread = spread_or_one(columns, np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()))
+        spread = spread_or_size(columns, np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()))
         outputs = Space.vector([f"y{j}" for j in range(len(mean))], axis="output")
         surrogate, sets = self._fit(x, (columns - mean) / spread, weights, outputs)
         outer = surrogate.weights * torch.as_tensor(spread)[:, None]
@@ -276,6 +282,7 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
 
     classes_: NDArray
     _loss = CrossEntropy()
+    _grid = GRID
 
     def __init__(
         self,

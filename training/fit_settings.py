@@ -17,6 +17,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Gt, Lt
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import shortened
 
 _BOUNDS = ((">", Gt, "gt", operator.gt), (">=", Ge, "ge", operator.ge), ("<", Lt, "lt", operator.lt))
 
@@ -63,8 +64,7 @@ class FitSettings:
         for field in fields(self):
             value = plain(getattr(self, field.name))
             object.__setattr__(self, field.name, value)
-            if value is not None:
-                require_in_bounds(field.name, value, hints[field.name])
+            require_in_bounds(field.name, value, hints[field.name])
 
 
 def plain(value: Any) -> Any:
@@ -82,6 +82,15 @@ def settings_of[T: FitSettings](kind: type[T], fields: dict[str, Any]) -> T:
     return kind(**fields)
 
 
+def require_64_bits(name: str, value: Any) -> None:
+    """UsageError where an integer in the value, however nested, is none of 64 bits: no library can count so far."""
+    if isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            require_64_bits(name, part)
+    elif isinstance(value, Integral) and not -(2**63) <= int(value) < 2**63:
+        raise UsageError(f"expected {name} below 2**63, got an integer of {int(value).bit_length()} bits")
+
+
 def require_in_bounds(name: str, value: Any, hint: Any) -> None:
     """Refuse a value of another type, out of the bounds (`Gt`, `Ge`, `Lt`) or none of the choices of its annotation."""
     kind, *metadata = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -97,10 +106,11 @@ def require_in_bounds(name: str, value: Any, hint: Any) -> None:
     ]
     if all(part in _KINDS for part in kinds) and not any(_KINDS[part][1](value) for part in kinds):
         words = [" or ".join(_KINDS[part][0] for part in kinds), *(f"{sign} {limit}" for sign, limit, _ in bounds)]
-        raise UsageError(f"expected {name} {' '.join(words)}, got {value!r}")
+        raise UsageError(f"expected {name} {' '.join(words)}, got {shortened(repr(value))}")
+    require_64_bits(name, value)
     for sign, limit, holds in bounds:
         if not (isinstance(value, Real) and holds(value, limit)):
-            raise UsageError(f"expected {name} {sign} {limit}, got {value!r}")
+            raise UsageError(f"expected {name} {sign} {limit}, got {shortened(repr(value))}")
     choices = [choice for part in (kind, *get_args(kind)) if get_origin(part) is Literal for choice in get_args(part)]
     if choices and value not in choices:
         raise UsageError(f"expected {name} {' or '.join(choices)}, got {value!r}")

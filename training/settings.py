@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_doc import Doc
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.shape import coarsest_steps, half_of
@@ -63,8 +63,10 @@ class TrainSettings(FitSettings):
     ] = "auto"
     widths: Annotated[tuple[int, ...] | None, Doc("Fix the widths of dense layers.")] = None
     width: Annotated[int | None, Doc("Of a residual network."), Ge(1)] = None
-    steps: Annotated[int | None, Doc("Steps in depth of a residual network."), Ge(1)] = None
-    levels: Annotated[int | None, Doc("Train a residual network coarse to fine on so many levels."), Ge(1)] = None
+    steps: Annotated[int | None, Doc("Steps in depth of a residual network."), Ge(1), Lt(1001)] = None
+    levels: Annotated[int | None, Doc("Train a residual network coarse to fine on so many levels."), Ge(1), Lt(11)] = (
+        None
+    )
     gain: Annotated[float | None, Doc("Fix the scale of the inputs."), Gt(0)] = None
     solver: Annotated[
         Literal["lbfgs", "krylov", "lm"],
@@ -72,7 +74,9 @@ class TrainSettings(FitSettings):
     ] = "lbfgs"
     budget: Annotated[float | None, Doc("Work units to spend (per level for the paper's network)."), Gt(0)] = None
     quick: Annotated[bool, Doc("A fifth of the time for about twice the error.")] = False
-    members: Annotated[int, Doc("Networks from different seeds, the best averaged as validation tells."), Ge(1)] = 1
+    members: Annotated[
+        int, Doc("Networks from different seeds, the best averaged as validation tells."), Ge(1), Lt(1001)
+    ] = 1
     polynomial: Annotated[
         Literal["auto", "on", "off"],
         Doc("Polynomial features for up to 5 parameters; auto: the race decides."),

@@ -11,6 +11,7 @@ from annotated_types import Ge
 
 from gnvpro.apps.console import Outcome, progress, stderr
 from gnvpro.apps.settings import command_line
+from gnvpro.surrogate.extras import require
 
 EXAMPLE = "demo --out runs/demo"
 
@@ -28,6 +29,7 @@ class DemoOptions:
 
 def run(options: DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
+    require("threadpoolctl", "the demo solves a PDE", "pde")
     from gnvpro.apps.demo import demo
 
     with progress("demo") as report:

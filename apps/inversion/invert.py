@@ -28,7 +28,7 @@ from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import as_problem
 from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.forward_model import ForwardModel
@@ -51,7 +51,7 @@ class Inversion(InversionResult):
 
         The report tells the `command` to type for the same again; `more` is JSON-able, and stored beside the numbers.
         """
-        folder = Path(folder)
+        folder = path_of(folder)
         require_new_folder(folder, "inversion")
         with whole_folder(folder) as new:
             (new / "inversion.json").write_text(json.dumps(jsonable({**self.numbers(), **(more or {})}), indent=1))
@@ -152,7 +152,7 @@ def invert(
         raise UsageError(f"`checkpoint` keeps PDE solves, and there are none: {why_none}")
     accurate = None
     if pde is not None:
-        memory = None if checkpoint is None else Path(checkpoint)
+        memory = None if checkpoint is None else path_of(checkpoint)
         definition = "" if memory is None else definition_hash(pde.definition)
         accurate = replace(cheap, solves=Solves(pde, memory, definition, cheap.prior.scale))
     if unknown := set(routes or ()) - set(get_args(Route)):
@@ -194,8 +194,9 @@ def invert(
         def keep(route: Route, drawn: Chains) -> None:
             sampled[route] = drawn
             if keep_draws is not None:
-                Path(keep_draws).mkdir(parents=True, exist_ok=True)
-                write_draws(Path(keep_draws), route, drawn.tree(cheap.data, cheap.solves.observables.names))
+                folder = path_of(keep_draws)
+                folder.mkdir(parents=True, exist_ok=True)
+                write_draws(folder, route, drawn.tree(cheap.data, cheap.solves.observables.names))
 
         if "surrogate" in sampling:
             report = stage("sampling on the surrogate")

@@ -23,7 +23,7 @@ def modes_of(minima: Sequence[Minimum]) -> list[Minimum]:
     return [minimum for minimum in minima if minimum.value - minima[0].value < _NEGLIGIBLE]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shares:
     """Shares (k,) of the draws that are nearest to each of k modes, and the effective samples (k,) these are known by.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gnvpro.apps.segmentation.label_splits import PixelSplit
 from gnvpro.pde_data.storage.files import ARRAYS, REAL, load_arrays, reading
-from gnvpro.surrogate.checks import numbers
+from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
@@ -197,8 +197,8 @@ def read_array(source: Any, ndim: int) -> tuple[Any, tuple[str, ...]]:
 def _split(place: str | Path) -> tuple[Path, str | None]:
     path, colon, variable = str(place).rpartition(":")
     if colon and Path(path).suffix.lower() in READ:
-        return Path(path), variable
-    return Path(place), None
+        return path_of(path), variable
+    return path_of(place), None
 
 
 def _envi(path: Path, ndim: int) -> tuple[NDArray[Any], tuple[str, ...]]:

@@ -97,11 +97,11 @@ def segment(
         **dataclasses.asdict(training_settings),
     }
     del asked["curvature"]  # no option of the command, which reads the others again with --config
-    segmentation = Segmentation(scene, splits, portable(asked), None if out is None else Path(out))
+    segmentation = Segmentation(scene, splits, portable(asked), None if out is None else path_of(out))
     if out is not None:
         from gnvpro.apps.segmentation.folder import write_folder
 
-        write_folder(Path(out), segmentation, command)
+        write_folder(path_of(out), segmentation, command)
     return segmentation
 
 

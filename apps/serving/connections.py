@@ -7,9 +7,9 @@ server has waited for longest is let go.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -62,24 +62,21 @@ class Connections:
         if len(self._at_work) > self._most:
             idle = next(each for each, at_work in self._at_work.items() if not at_work)
             del self._at_work[idle]
-            if isinstance(idle, asyncio.Transport):
-                idle.abort()
+            cast(asyncio.Transport, idle).abort()  # uvloop's is no subclass
 
     def closed(self, transport: asyncio.BaseTransport | None) -> None:
         """One less."""
         self._at_work.pop(transport, None)
 
-    @contextmanager
-    def at_work(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
-        """While its request, which has arrived, is being answered."""
+    def begin(self, transport: asyncio.BaseTransport | None) -> None:
+        """Its request has arrived, and is being answered."""
         if transport in self._at_work:
             self._at_work[transport] = True
-        try:
-            yield
-        finally:
-            if transport in self._at_work:
-                del self._at_work[transport]  # to the end of the order
-                self._at_work[transport] = False
+
+    def end(self, transport: asyncio.BaseTransport | None) -> None:
+        """It has been: the connection goes to the end of the order."""
+        if self._at_work.pop(transport, None) is not None:
+            self._at_work[transport] = False
 
 
 class Connection(web.RequestHandler):

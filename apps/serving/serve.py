@@ -21,7 +21,7 @@ from gnvpro.apps.serving.request_log import Level, RequestLog
 from gnvpro.apps.serving.served import Bounds, ModelFailed, ServedModel
 from gnvpro.apps.serving.server import Limits, make_app, run_until_stopped
 from gnvpro.apps.serving.solver_process import SolverProcess
-from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.hessian import hessian_product
@@ -167,8 +167,8 @@ def named_models(models: Any) -> dict[str, Any]:
     several = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
     for model in several:
         name, equals, folder = str(model).partition("=") if isinstance(model, str) else ("", "", "")
-        if not equals or Path(model).exists():
-            unnamed.append((Path(model).resolve().name if isinstance(model, str | Path) else "model", model))
+        if not equals or path_of(model).exists():
+            unnamed.append((path_of(model).resolve().name if isinstance(model, str | Path) else "model", model))
         elif not name or not folder:
             raise UsageError(f"expected a folder, or NAME=FOLDER with both, got {model!r}")
         elif name in named:

@@ -85,14 +85,9 @@ def make_app(
             *(web.post(f"/{operation}", _operation(operation)) for operation in um_bridge.OPERATIONS),
         ]
     )
-    app.on_response_prepare.append(_no_sniffing)
     app.on_shutdown.append(_wait_for_no_bodies)
     app.on_cleanup.append(_close)
     return app
-
-
-async def _no_sniffing(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["X-Content-Type-Options"] = "nosniff"
 
 
 async def _wait_for_no_bodies(app: web.Application) -> None:
@@ -117,7 +112,7 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
             response.headers["Allow"] = http.headers["Allow"]
     except Exception as defect:
         response, error = _defect(app, defect)
-    _count_and_log(app, request, response.status, began, error, request.get(_MODEL_NAME, ""))
+    _finish(app, request, response, began, error, request.get(_MODEL_NAME, ""))
     return response
 
 
@@ -133,25 +128,32 @@ async def _in_work(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         if counts.in_work > most and request.path != "/health":
             raise um_bridge.InvalidOutput(f"busy with {counts.in_work - 1} requests; try again later", 503)
-        with request.app[CONNECTIONS].at_work(request.transport):
-            return await handler(request)
+        request.app[CONNECTIONS].begin(request.transport)
+        return await handler(request)
     finally:
+        request.app[CONNECTIONS].end(request.transport)
         counts.in_work -= 1
 
 
-def _count_and_log(
-    app: web.Application, request: web.BaseRequest, status: int, began: float, error: str, model: str = ""
+def _finish(
+    app: web.Application,
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    began: float,
+    error: str,
+    model: str = "",
 ) -> None:
+    """Every answer passes here: no browser guesses what it is, and it is counted and logged."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
     app[COUNTS].answered += 1
     app[COUNTS].errors += bool(error)
-    app[LOG].request(request.method, request.path, model, status, time.perf_counter() - began, error)
+    app[LOG].request(request.method, request.path, model, response.status, time.perf_counter() - began, error)
 
 
 def _refused_outside(app: web.Application, request: web.BaseRequest, error: Exception) -> web.Response:
-    """The answer to what does not get as far as a route, counted and logged."""
+    """The answer to what does not get as far as a route."""
     response, said = _refusal(error) if isinstance(error, um_bridge.ProtocolError) else _defect(app, error)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    _count_and_log(app, request, response.status, time.perf_counter(), said)
+    _finish(app, request, response, time.perf_counter(), said)
     return response
 
 

@@ -137,9 +137,11 @@ def _compute(operation: str, *arguments: Array) -> Computed:
             solved = solve_block(problem, arguments[0])
             return solved.observables, tuple(map(_reason, solved.status, solved.messages))
         space = problem.observables if operation == "jvp" else problem.parameters
-        derivatives = derivative_block(getattr(problem, operation), arguments, space.size)
+        failures: list[str] = []
+        derivatives = derivative_block(getattr(problem, operation), arguments, space.size, failures.append)
+        why = "; ".join(dict.fromkeys(failures)) or "it is not finite"
         finite = np.isfinite(derivatives).all(axis=1)
-        return derivatives, tuple("" if row else "no finite derivative at this point" for row in finite)
+        return derivatives, tuple("" if row else f"no derivative at this point ({why})" for row in finite)
 
 
 def _reason(status: int, message: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from gnvpro.apps.arguments import Data, Folder, name_of, samples_of, surrogate_of
 from gnvpro.pde_data.sampling import DESIGNS, place
 from gnvpro.pde_data.storage.append import GIVEN
-from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.model.calibration import calibrated, residuals
 from gnvpro.surrogate.model.folder import HISTORY, SETTINGS, read_document, require_place
@@ -66,7 +66,7 @@ class Calibration(Result):
 
     def save(self, path: Folder, *, overwrite: bool = False) -> None:
         """Write the calibrated surrogate as `Surrogate.save` does."""
-        self.surrogate.save(Path(path), overwrite=overwrite, extra=self.documents)
+        self.surrogate.save(path_of(path), overwrite=overwrite, extra=self.documents)
 
 
 def calibrate(
@@ -95,7 +95,7 @@ def calibrate(
         Samples of something else, placed by hand, or none that the model has not seen.
     """
     if out is not None:
-        require_place(Path(out), overwrite)
+        require_place(path_of(out), overwrite)
     surrogate = surrogate_of(model)
     samples = samples_of(data, transpose, surrogate.parameters.names)
     shown = name_of(model, "in memory")
@@ -104,7 +104,7 @@ def calibrate(
         raise UsageError(f"{shown} predicts numbers that are not finite; train it again")
     scale = spread(residuals(surrogate, held_out.scale))
     surrogate = calibrated(surrogate, held_out.fitted, held_out.calibration, held_out.source, scale)
-    documents = _documents(Path(model)) if isinstance(model, str | Path) else {}
+    documents = _documents(path_of(model)) if isinstance(model, str | Path) else {}
     calibration = Calibration(surrogate, shown, name_of(data, "samples in memory"), documents)
     if out is not None:
         calibration.save(out, overwrite=overwrite)

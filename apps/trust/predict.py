@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from gnvpro.apps.arguments import Folder, Parameters, model_of, parameters_of, problem_of
@@ -64,7 +63,7 @@ def predict(
             raise UsageError("the model is a classifier, there is no PDE behind it; leave out fallback='pde'")
         from gnvpro.apps.trust.fallback import with_pde  # what keeps solves needs zarr, which prediction does not
 
-        kept = None if append is None else Path(append)
+        kept = None if append is None else path_of(append)
         predictions = with_pde(predictions, problem_of(model, problem), tolerance, kept, progress)
     if out is not None:
         predictions.save(out, record)

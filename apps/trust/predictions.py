@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -157,7 +158,7 @@ class Predictions(Result):
         A `.csv` has observables and flags, then a column `NAME lower` for every observable, and so on; of a classifier
         the class. `record`, how they were made, is JSON-able and kept in an `.npz` as `settings`.
         """
-        path = Path(path)
+        path = path_of(path)
         require_new_file(path)
         with whole_file(path) as file:
             if path.suffix == ".csv":

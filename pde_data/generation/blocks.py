@@ -30,6 +30,8 @@ from gnvpro.surrogate.spaces import Array, Space
 
 # A running scheduler may have workers of several threads; solvers are made for one.
 _ONE_AT_A_TIME = threading.Lock()
+# Of a sample that was given and whose parameters are damaged: nothing makes them again.
+_LOST = "its parameters are lost: the data set was damaged where they stood"
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,8 @@ class BlockTask:
         observables, status, messages = now.solved.observables, now.solved.status, list(now.solved.messages)
         pending = status == SolveStatus.PENDING
         again = status != SolveStatus.OK if self.retry_failed else pending
-        solved_now, journal = (
-            np.zeros(len(status), dtype=bool),
-            Journal(self.out, block, definition_hash(self.recipe.definition)),
-        )
+        solved_now = np.zeros(len(status), dtype=bool)
+        journal = Journal(self.out, block, definition_hash(self.recipe.definition))
         with journal:
             for begin in range(0, len(parameters), size):
                 rows = np.arange(begin, min(begin + size, len(parameters)))
@@ -193,7 +193,8 @@ class BlockTask:
     def _parameters(self, first: int) -> Array:
         index = np.arange(first, min(first + self.recipe.block_size, self.recipe.n_samples))
         if self.recipe.design == GIVEN:  # NaN where they are lost
-            return read_sound(self.out, "parameters", np.nan)[index].reshape(len(index), -1)
+            block = first // self.recipe.block_size
+            return read_sound(self.out, "parameters", np.nan, block).reshape(len(index), -1)
         return place(Space.from_dict(self.recipe.parameter_space), self.recipe.design, self.recipe.seed, index)
 
     def _there(self, block: int, parameters: Array) -> Block:
@@ -202,7 +203,7 @@ class BlockTask:
         Raises UsageError: it is damaged, and some of its samples would stay.
         """
         first, n = block * self.recipe.block_size, len(parameters)
-        status = store.read_status(self.out)[first : first + n]
+        status = store.read_status(self.out, slice(first, first + n))
         pending = status == SolveStatus.PENDING
         if not pending.all():
             damage = damage_of_block(self.out, block)
@@ -213,7 +214,3 @@ class BlockTask:
         nothing = np.full((n, self._n_out), np.nan)
         all_pending = np.full(n, SolveStatus.PENDING, dtype=np.int8)
         return Block(parameters, SolvedBlock(nothing, all_pending, ("",) * n), np.full(n, np.nan))
-
-
-# Of a sample that was given and whose parameters are damaged: nothing makes them again.
-_LOST = "its parameters are lost: the data set was damaged where they stood"

@@ -132,7 +132,8 @@ def _solved(client: Client, task: BlockTask, blocks: list[int]) -> Iterator[Fini
     except (CommClosedError, CancelledError, LoopCancelledError) as error:
         raise OSError("lost the Dask scheduler; finished blocks are kept, and generating it again resumes") from error
     finally:
-        with contextlib.suppress(Exception):  # where the scheduler is gone, there is nothing left to cancel
+        # Where the scheduler is gone, there is nothing left to cancel.
+        with contextlib.suppress(OSError, RuntimeError, CancelledError, LoopCancelledError):
             client.cancel(futures, force=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import shutil
@@ -86,8 +87,11 @@ class Journal:
         lines, self._unwritten, self._seconds = "".join(self._unwritten), [], 0.0
         if lines:
             self._file.parent.mkdir(exist_ok=True)
-            with self._file.open("a") as file:
-                # After a line that a kill has torn, the next one begins anew.
+            # After a line that a kill has torn, the next one begins anew.
+            with (
+                contextlib.suppress(FileNotFoundError),
+                self._file.open("a") as file,
+            ):  # another run may end and remove it
                 file.write(lines if file.tell() == 0 else f"\n{lines}")
 
 

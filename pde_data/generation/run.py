@@ -26,6 +26,7 @@ from gnvpro.pde_data.generation.result import Generation
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.loading import as_problem, load_problem
+from gnvpro.pde_data.problems.solving import message_of
 from gnvpro.pde_data.sampling import default_design, place
 from gnvpro.pde_data.storage import layout, store
 from gnvpro.pde_data.storage.integrity import Damage, find_damage, give_up, require_metadata, require_sound
@@ -323,5 +324,5 @@ def _record_error_estimate(problem: Problem, out: Path, seed: int) -> None:
         except ImportError:
             raise
         except Exception as failure:  # the data are good without an estimate; say why there is none
-            store.write_attribute(out, "estimated_error_failure", f"{type(failure).__name__}: {failure}")
+            store.write_attribute(out, "estimated_error_failure", message_of(failure))
     store.write_attribute(out, "estimated_error", error)

@@ -10,6 +10,7 @@ import numpy as np
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage.provenance import GIVEN, Recipe
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -40,7 +41,7 @@ def append(
     from gnvpro.pde_data.storage import layout, store
     from gnvpro.pde_data.storage.lock import sole_writer
 
-    path = Path(out).absolute()
+    path = path_of(out).absolute()
     require_appendable(problem, path)
     n, each = len(parameters), np.full(len(parameters), wall_seconds / max(len(parameters), 1))
 

@@ -64,9 +64,12 @@ def find_damage(path: Path) -> list[Damage]:
 def damage_of_block(path: Path, block: int) -> list[Damage]:
     """The same of the chunks of one block."""
     given = metadata.read_attributes(path)["design"] == GIVEN
-    status = read_sound(path, "status", SolveStatus.PENDING)
-    arrays = ((array, list(_blocks(array))[block : block + 1]) for array in store.arrays_of_samples(_group(path)))
-    return [damage for array, own in arrays for damage in _of_samples(path, array, status, own, given)]
+    group = _group(path)
+    rows = _rows(store.variable(group, "status"), block)
+    status = np.full(rows.stop, SolveStatus.PENDING, dtype=np.int8)
+    status[rows] = read_sound(path, "status", SolveStatus.PENDING, block)
+    arrays = store.arrays_of_samples(group)
+    return [damage for array in arrays for damage in _of_samples(path, array, status, [(block, rows)], given)]
 
 
 def damaged_constants(path: Path) -> list[Damage]:
@@ -114,24 +117,24 @@ def _group(path: Path) -> zarr.Group:
     return store.open_group(path, "r")
 
 
-def read_sound(path: Path, name: str, fill: Any) -> NDArray[Any]:
-    """A variable, with `fill` in the chunks that are damaged."""
+def read_sound(path: Path, name: str, fill: Any, block: int | None = None) -> NDArray[Any]:
+    """A variable, or one block of it, with `fill` in the chunks that are damaged."""
     with reading_metadata(path):
         array = store.variable(store.open_group(path, "r"), name)
-        return _sound(array, fill)
+        return _sound(array, fill) if block is None else _sound_block(array, _rows(array, block), fill)
 
 
 def _sound(array: zarr.Array, fill: Any) -> NDArray[Any]:
     try:
         return np.asarray(array[:])
     except (ValueError, OSError, RuntimeError):
-        pieces = ((rows, _why_unreadable(array, rows)) for _, rows in _blocks(array))
-        return np.concatenate(
-            [
-                np.full(np.empty(array.shape)[rows].shape, fill) if bad else np.asarray(array[rows])
-                for rows, bad in pieces
-            ]
-        )
+        return np.concatenate([_sound_block(array, rows, fill) for _, rows in _blocks(array)])
+
+
+def _sound_block(array: zarr.Array, rows: slice, fill: Any) -> NDArray[Any]:
+    if _why_unreadable(array, rows):
+        return np.full((rows.stop - rows.start, *array.shape[1:]), fill)
+    return np.asarray(array[rows])
 
 
 def give_up(path: Path, damage: list[Damage], background: Array | None) -> None:
@@ -183,9 +186,13 @@ def _why_unreadable(array: zarr.Array, rows: slice) -> str | None:
 
 
 def _blocks(array: zarr.Array) -> Iterator[tuple[int, slice]]:
-    size = array.chunks[0]
-    for block, first in enumerate(range(0, array.shape[0], size)):
-        yield block, slice(first, min(first + size, array.shape[0]))
+    for block in range(-(-array.shape[0] // array.chunks[0])):
+        yield block, _rows(array, block)
+
+
+def _rows(array: zarr.Array, block: int) -> slice:
+    first = block * array.chunks[0]
+    return slice(first, min(first + array.chunks[0], array.shape[0]))
 
 
 def _chunk(path: Path, array: zarr.Array, block: int) -> Path:

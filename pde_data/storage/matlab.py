@@ -1,11 +1,12 @@
-"""Numeric arrays of a MATLAB file of version 5 to 7.
+"""Arrays of a MATLAB file of version 5 to 7, by SciPy, once its type tags and sizes are known to be right.
 
-By hand, because SciPy's reader trusts the type tags of a file and ends the process at a wrong one (SciPy 1.18). The format:
-MathWorks, MAT-File Format (R2024b), chapter 1.
+SciPy's reader trusts the tags of a file: at a wrong one it ends the process (SciPy 1.18). So they are walked through first.
+The format: MathWorks, MAT-File Format (R2024b), chapter 1.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import zlib
@@ -14,8 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import loadmat
 
 _MATRIX, _COMPRESSED = 14, 15
+# The types of what every variable begins with; some programs write unsigned dimensions and UTF-8 names.
+_FLAGS, _DIMENSIONS, _NAME = (6,), (5, 6), (1, 16)
 _COMPLEX = 0x800
 # The class of MATLAB's own objects, which have no dimensions before their name.
 _OPAQUE = 17
@@ -25,11 +29,19 @@ _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13
 
 
 def read_mat5(content: bytes) -> dict[str, NDArray[Any]]:
-    """The variables of a file by name; those that are no array of numbers (cells, structs, texts, …) as objects.
+    """The variables of a file by name; those that are no array of numbers (cells, structs, texts, …) as empty objects.
 
-    Raises ValueError, struct.error, zlib.error, KeyError: the file is damaged.
+    Raises ValueError, struct.error, zlib.error, KeyError: the file is damaged; and what SciPy raises.
     """
-    order, variables = {b"IM": "<", b"MI": ">"}.get(content[126:128]), {}
+    numeric = _check(content)
+    names = [name for name, is_numeric in numeric.items() if is_numeric]
+    arrays = loadmat(io.BytesIO(content), variable_names=names) if names else {}
+    return {name: arrays[name] if numeric[name] else np.empty(0, dtype=object) for name in numeric}
+
+
+def _check(content: bytes) -> dict[str, bool]:
+    """Names of the variables, and whether each is an array of numbers; tags and sizes of those are right."""
+    order, numeric = {b"IM": "<", b"MI": ">"}.get(content[126:128]), {}
     if order is None:
         raise ValueError("it has no header of MATLAB")
     for kind, data in _elements(content[128:], order):
@@ -42,35 +54,40 @@ def read_mat5(content: bytes) -> dict[str, NDArray[Any]]:
             ((kind, data),) = _elements(inner, order)
         if kind != _MATRIX:
             raise ValueError(f"expected a variable, got an element of type {kind}")
-        name, value = _variable(data, order)
-        if name in variables:
+        name, is_numeric = _check_variable(data, order)
+        if name in numeric:
             raise ValueError(f"{name} is there twice")
         if name:  # MATLAB keeps what belongs to objects in a variable without name
-            variables[name] = value
-    return variables
+            numeric[name] = is_numeric
+    return numeric
 
 
-def _variable(data: bytes, order: str) -> tuple[str, NDArray[Any]]:
+def _check_variable(data: bytes, order: str) -> tuple[str, bool]:
     parts = _elements(data, order)
-    flags, dimensions, name = (next(parts)[1] for _ in range(3))
+    (kinds, (flags, dimensions, name)) = zip(*(next(parts) for _ in range(3)), strict=True)
     (about,) = struct.unpack_from(f"{order}I", flags)
-    text, kind = (dimensions if about & 0xFF == _OPAQUE else name).decode("latin-1"), _CLASSES.get(about & 0xFF)
-    if kind is None:
-        return text, np.array(None)
+    is_opaque = about & 0xFF == _OPAQUE
+    expected_kinds = _FLAGS, _NAME if is_opaque else _DIMENSIONS, _NAME
+    if not all(kind in expected for kind, expected in zip(kinds, expected_kinds, strict=True)):
+        raise ValueError(f"expected flags, dimensions and a name, got elements of types {kinds}")
+    text, expected = (dimensions if is_opaque else name).decode("latin-1"), _CLASSES.get(about & 0xFF)
+    if expected is None:
+        return text, False
     shape = tuple(int(n) for n in np.frombuffer(dimensions, f"{order}i4"))
-    values = _numbers(*next(parts), order, kind)
-    if about & _COMPLEX:
-        values = values + 1j * _numbers(*next(parts), order, kind)
-    if values.size != math.prod(shape) or next(parts, None) is not None:
-        raise ValueError(f"{text} of shape {shape} has {values.size} numbers")
-    return text, values.reshape(shape, order="F")
+    sizes = [_size(*part, expected) for part in parts]
+    if sizes != [math.prod(shape)] * (2 if about & _COMPLEX else 1):
+        raise ValueError(f"{text} of shape {shape} has {sizes} numbers")
+    return text, True
 
 
-def _numbers(kind: int, data: bytes, order: str, expected: str) -> NDArray[Any]:
-    stored = np.dtype(order + _STORED[kind])
+def _size(kind: int, data: bytes, expected: str) -> int:
+    """How many numbers an element holds, for an array of the type `expected`."""
+    stored = np.dtype(_STORED[kind])
     if stored.itemsize >= np.dtype(expected).itemsize and stored.str[1:] != expected:
         raise ValueError(f"numbers of type {expected} stored as {stored.str[1:]}")
-    return np.frombuffer(data, stored).astype(stored.newbyteorder("="))
+    if len(data) % stored.itemsize:
+        raise ValueError(f"{len(data)} bytes of {stored.str[1:]}")
+    return len(data) // stored.itemsize
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:

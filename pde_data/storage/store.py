@@ -45,9 +45,9 @@ def recipe_in(path: Path) -> Recipe:
     return Recipe(**{field.name: attributes[field.name] for field in fields(Recipe)})
 
 
-def read_status(path: Path) -> NDArray[np.int8]:
-    """Status (n_samples,) of every sample."""
-    return np.asarray(variable(open_group(path, "r"), "status")[:], dtype=np.int8)
+def read_status(path: Path, rows: slice = slice(None)) -> NDArray[np.int8]:
+    """Status (n_samples,) of every sample, or of some rows."""
+    return np.asarray(variable(open_group(path, "r"), "status")[rows], dtype=np.int8)
 
 
 def read_rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.files import load_arrays, pick, read_table
-from gnvpro.surrogate.checks import numbers
+from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import order_of
 from gnvpro.surrogate.spaces import Array
@@ -33,7 +33,7 @@ def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names
     FileNotFoundError
         Nothing there.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.exists():
         raise FileNotFoundError(f"no parameters at {path}; check the name")
     suffix = path.suffix.lower()

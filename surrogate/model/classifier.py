@@ -137,13 +137,13 @@ class Classifier(ComparedByValue, Model):
             "provenance": self.provenance,
         }
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        model_folder.write(Path(path), description, tensors, extra or {})
+        model_folder.write(path_of(path), description, tensors, extra or {})
 
     @classmethod
     def load(cls, path: str | Path, module: nn.Module | None = None) -> Classifier:
         """Read a model folder; runs no code from it. Raises as `gnvpro.surrogate.model.surrogate.Surrogate.load` does."""
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="classifier")
-        with model_folder.complaining_of(Path(path)):
+        with model_folder.complaining_of(path_of(path)):
             features = SpectralFeatures.from_dict(description["features"])
             n_bands = len(description["parameters"]["axes"][0]["labels"])
             if features.n_bands != n_bands:

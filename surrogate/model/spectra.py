@@ -80,7 +80,7 @@ class SpectralFeatures(ComparedByValue):
     def fitted(self, spectra: Array) -> SpectralFeatures:
         """These features with shift and scale of the training spectra (n, n_bands).
 
-        A band that does not vary is only shifted.
+        A band that does not vary is shifted, and scaled by its own size.
 
         Raises
         ------
@@ -100,7 +100,9 @@ class SpectralFeatures(ComparedByValue):
         is_constant = ~varies(raw)
         if self.per_pixel:
             is_constant[: self.n_bands] |= (spread <= _ROUNDING_OF_NORMALISED * np.abs(raw).max(0))[: self.n_bands]
-        spread = np.where(is_constant, 1.0, spread)
+        size = np.abs(raw).max(0)
+        size[self.n_bands :] = 1.0  # logarithms have no unit
+        spread = np.where(is_constant, np.where(size > 0, size, 1.0), spread)
         left = np.arange(self.n_features) < (0 if self.per_band else self.n_bands)
         return replace(self, shift=np.where(left, 0.0, centre), scale=np.where(left, 1.0, 1 / spread))
 

@@ -33,6 +33,8 @@ from gnvpro.surrogate.trust.trust import Trust, trust_rows
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
+# Spreads of a parameter from zero.
+_FAR = 1e3
 # Of the length of each parameter's range in training.
 BOUNDS_MARGIN = 0.1
 
@@ -305,15 +307,20 @@ class Surrogate(ComparedByValue, Model):
 
     def _bound_features(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Features and polynomial terms of parameters, (n, width + n_terms) in float64."""
-        scale = self.input_scale.to(device)
-        offset = -self.input_shift.to(device) * scale
+        scale, shift = self.input_scale.to(device), self.input_shift.to(device)
+        offset = -shift * scale
+        # One operation instead of two, unless the mean is so many spreads that it would cost digits.
+        is_far = bool((offset.abs() > _FAR).any())
         network, low, high = self.network.bind(self.theta.to(device)), self.theta.dtype, self.weights.dtype
 
+        def scaled(y: Tensor) -> Tensor:
+            return (y - shift) * scale if is_far else torch.addcmul(offset, y, scale)
+
         def features(y: Tensor) -> Tensor:
-            return network(torch.addcmul(offset, y, scale))
+            return network(scaled(y))
 
         def converted(y: Tensor) -> Tensor:
-            return network(torch.addcmul(offset, y, scale).to(low)).to(high)
+            return network(scaled(y).to(low)).to(high)
 
         found = features if low == high else converted
         if self.polynomials is None:
@@ -359,7 +366,7 @@ class Surrogate(ComparedByValue, Model):
             tensors |= self.trust.tensors()
         if self.background is not None:
             tensors["background"] = self.background.contiguous()
-        model_folder.write(Path(path), description, tensors, extra or {})
+        model_folder.write(path_of(path), description, tensors, extra or {})
 
     @classmethod
     def load(cls, path: str | Path, module: nn.Module | None = None) -> Surrogate:
@@ -379,7 +386,7 @@ class Surrogate(ComparedByValue, Model):
         """
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
-        with model_folder.complaining_of(Path(path)):
+        with model_folder.complaining_of(path_of(path)):
             n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"])
             model = cls(
                 network=network_of(description["network"], n_in, module),

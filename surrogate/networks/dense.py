@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.networks.protocol import Evaluation, Layer, with_ones
+from gnvpro.surrogate.networks.protocol import Evaluation, Layer, require_weights, with_ones
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class DenseNetwork:
                 f"expected a positive number of inputs and at least one positive width, "
                 f"got {self.n_inputs} and {list(self.widths)}"
             )
+        require_weights(self.n_theta)
 
     @property
     def width(self) -> int:

@@ -30,11 +30,15 @@ class ModuleNetwork:
     Raises
     ------
     UsageError
-        No trainable weights, or an output that is not (n, width).
+        A module that cannot be copied, no trainable weights, or an output that is not (n, width).
     """
 
     def __init__(self, module: nn.Module, n_inputs: int) -> None:
-        self.module = copy.deepcopy(module).eval().double()
+        try:
+            copied = copy.deepcopy(module)
+        except (RuntimeError, TypeError) as error:  # tensors that have a history; files and the like
+            raise UsageError(f"expected a module that can be copied: {error}") from error
+        self.module = copied.eval().double()
         self.n_inputs = n_inputs
         parameters = {name: value for name, value in self.module.named_parameters() if value.requires_grad}
         self._parameters, self._frozen = parameters, [p for p in self.module.parameters() if not p.requires_grad]

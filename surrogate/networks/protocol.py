@@ -8,6 +8,18 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import shortened
+
+# A gigabyte in double precision; a step of training holds it a dozen times.
+MOST_WEIGHTS = 10**8
+
+
+def require_weights(n_theta: int) -> None:
+    """UsageError for a network of more than `MOST_WEIGHTS` weights, before any is made."""
+    if n_theta > MOST_WEIGHTS:
+        raise UsageError(f"expected a network of at most {MOST_WEIGHTS:.0e} weights, got {shortened(n_theta)}")
+
 
 def with_ones(rows: Tensor) -> Tensor:
     """Inputs as a layer with a bias sees them: a column of ones appended."""

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.names import shortened
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
@@ -14,7 +15,6 @@ from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.spaces import shortened
 
 _KINDS = ("dense", "concatenated", "residual", "hamiltonian", "none", "module")
 # Members, layers or steps of a network: training makes a dozen, and no evaluation of more would end.

@@ -87,7 +87,7 @@ def test_a_polynomial_alone_is_called_least_squares(trained):
         (lambda model, folder: gnvpro.predict(model, X, level="90%"), "expected level a number"),
         (lambda model, folder: model.evaluate("abc"), "expected parameter to be real numbers"),
         (lambda model, folder: gnvpro.Space.vector(("a",), lower=("x",)), "expected lower bounds to be real numbers"),
-        (lambda model, folder: gnvpro.GNvproRegressor(hidden_widths=0).fit(X, Y), "expected hidden_widths"),
+        (lambda model, folder: gnvpro.GNvproRegressor(hidden_widths="8").fit(X, Y), "expected hidden_widths"),
         (lambda model, folder: gnvpro.varpro_loss(X, Y, alpha_w=1e-3), "expected features a torch tensor"),
         (
             lambda model, folder: gnvpro.varpro_loss(*map(torch.tensor, (X, Y)), alpha_w="a"),

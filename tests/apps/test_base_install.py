@@ -90,6 +90,7 @@ def bare(tmp_path_factory):
     )
     np.save(folder / "y.npy", y[:2])
     np.savetxt(folder / "y.csv", y[:2], delimiter=",")
+    (folder / "classic.nc").write_bytes(b"CDF\1")
     return folder
 
 
@@ -109,7 +110,10 @@ def test_a_base_install_trains_informs_and_predicts(bare):
         (("export", "model", "--out", "m.onnx"), "onnx"),
         (("compare", "model"), "data"),
         (("invert", "model", "--observations", "y.csv", "--noise", "1%"), "invert"),
+        (("invert", "model", "--observations", "y.csv", "--noise", "1%", "--draws", "0"), "invert"),
         (("segment", "--out", "s"), "segmentation"),
+        (("demo", "--out", "demo"), "pde"),
+        (("train", "classic.nc"), "data"),
     ],
 )
 def test_what_a_base_install_cannot_do_names_the_extra(bare, monkeypatch, words, extra):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from gnvpro.apps import settings
 from gnvpro.apps.commands.segment import SegmentOptions
 from gnvpro.apps.commands.train import TrainOptions
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.settings import TrainSettings
 
@@ -206,3 +207,18 @@ def test_what_is_written_of_settings_tells_nothing_of_the_machine(tmp_path, monk
     options = SmoothingOptions(source=Path("/else/where.mat"))
     assert settings.to_dict(options)["source"] == "where.mat"
     assert settings.command_line("smooth", options) == "gnvpro smooth where.mat"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"seed": %s}' % ("9" * 5000), '{"seed": 1%s}' % ("0" * 4000), '{"widths": [9223372036854775808]}']
+)
+def test_integers_that_nothing_can_count_are_refused(tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(UsageError, match=r"4300 digits|below 2\*\*63") as refused:
+        settings.resolve(SmoothingOptions, {"source": "x"}, tmp_path / "settings.json")
+    assert len(str(refused.value)) < 300
+    (tmp_path / "settings.toml").write_text("seed = 0x" + "f" * 5000)
+    with pytest.raises(UsageError, match=r"below 2\*\*63, got an integer of 20000 bits"):
+        settings.resolve(SmoothingOptions, {"source": "x"}, tmp_path / "settings.toml")
+    with pytest.raises(UsageError, match="an integer of fewer digits"):
+        settings.resolve(Options, {"source": "x", "set": ["n=" + "9" * 5000]}, None)

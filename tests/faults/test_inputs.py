@@ -6,10 +6,22 @@ import shutil
 import subprocess
 import sys
 import threading
+import zlib
 from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.io import loadmat
 
+from gnvpro.apps.inversion.posterior.observations import noise_of, observations_of
+from gnvpro.apps.segmentation.cubes import read_scene
+from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.pde_data.storage.files import ARRAYS, load_arrays, read_table
+from gnvpro.pde_data.storage.tables import read_parameters
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.spaces import Space
 from tests import PROJECT
 from tests.faults.inputs import CHECKSUMMED, write
 
@@ -123,3 +135,69 @@ def test_damage_is_one_sentence_or_the_same_answer(whole, readers, tmp_path, nam
             wrong.append((kept, answer))
     fault_figures(f"damaged {name}", **counts)
     assert not wrong
+
+
+def _files_of_others():
+    """Files in the formats that are read here, of every package that brings some along for its tests."""
+    packages = (
+        Path(str(find_spec(name).origin)).parent for name in ("scipy", "numpy", "xarray", "sklearn", "tensorly", "h5py")
+    )
+    suffixes = (".mat", ".npy", ".npz", ".csv", ".nc", ".h5")
+    return sorted(file for package in packages for file in package.rglob("*") if file.suffix in suffixes)
+
+
+def test_real_files_of_other_packages_are_read_or_refused_in_a_sentence(tmp_path, fault_figures):
+    counts = Counter()
+    for file in _files_of_others():
+        path = tmp_path / f"{file.stem}.mat" if file.suffix == ".h5" else file
+        if file.suffix == ".h5":
+            shutil.copy(file, path)
+        for name, read in READERS.items():
+            said = None
+            try:
+                read(path)
+            except (UsageError, ImportError) as error:
+                said = str(error)
+            assert said is None or (said and "\n" not in said), (path, said)
+            counts[f"{name}: {'read' if said is None else 'said'}"] += 1
+    fault_figures("real files of other packages", **counts)
+    assert counts["samples: said"] > 100
+    assert counts["variables: read"] > 100
+
+
+READERS = {
+    "samples": lambda path: read_samples(path, parameters=["a"]),
+    "parameters": read_parameters,
+    "observations": lambda path: observations_of(path, Space.vector(["a", "b", "c"])),
+    "noise": lambda path: noise_of(path, np.ones(3)),
+    "cube": lambda path: read_scene(path, np.ones((3, 3))),
+    "variables": lambda path: load_arrays(path) if path.suffix in ARRAYS else read_table(path),
+}
+
+
+def test_matlab_files_of_scipy_s_tests_are_read_as_scipy_reads_them(fault_figures):
+    folder, counts = Path(str(find_spec("scipy").origin)).parent / "io/matlab/tests/data", Counter()
+    for path in sorted(folder.glob("*.mat")):
+        try:
+            ours = load_arrays(path)
+        except UsageError:
+            with pytest.raises((ValueError, NotImplementedError, TypeError, OSError, zlib.error)):
+                loadmat(path)  # the files that are broken on purpose
+            counts["refused, as SciPy does"] += 1
+            continue
+        try:
+            theirs = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+        except (NotImplementedError, ValueError):  # v7.3, and a name that is not ASCII
+            counts["read, which SciPy does not"] += 1
+            continue
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            if isinstance(value, np.ndarray) and value.dtype != object:
+                np.testing.assert_array_equal(value, theirs[name], err_msg=str(path))
+                assert value.shape == theirs[name].shape
+                counts["numeric variables, equal"] += 1
+            else:
+                assert not isinstance(theirs[name], np.ndarray) or theirs[name].dtype.kind not in "fiu", (path, name)
+        counts["read as by SciPy"] += 1
+    fault_figures("MATLAB files of SciPy's tests", **counts)
+    assert counts["read as by SciPy"] + counts["refused, as SciPy does"] + counts["read, which SciPy does not"] >= 100

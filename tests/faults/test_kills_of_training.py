@@ -16,8 +16,8 @@ from gnvpro.training.fitting.checkpoint import INDEX
 from tests.training.problems import smooth_samples
 
 SIZES = dict(train=60, validation=30, test=30)
-# A race, so that several fits are under way, written often.
-OPTIONS = dict(budget=300.0, polynomial="off", checkpoint_every=4.0)
+# Several fits, written often.
+OPTIONS = dict(widths=(6,), gain=1.0, members=3, budget=60.0, polynomial="off", checkpoint_every=3.0)
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 # Processes are forked from one that has imported everything: a kill costs the training, not the import of torch.
 PROCESSES = multiprocessing.get_context("forkserver")

@@ -157,7 +157,7 @@ def calls_of(model, operations, n, rng, low, high):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_surrogates(name, repeats, fault_rng, fault_figures):
-    model, n = KINDS[name], repeats(12, 2_000)
+    model, n = KINDS[name], repeats(12, 1_000)
     # The serial answers are those of a model of its own: the first calls, which bind it, are made by the threads.
     calls = calls_of(model, OF_SURROGATES, n, fault_rng, LOWER, UPPER)
     alone = [
@@ -173,7 +173,7 @@ def test_surrogates(name, repeats, fault_rng, fault_figures):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifiers(name, repeats, fault_rng, fault_figures):
-    model, n = CLASSIFIERS[name], repeats(12, 2_000)
+    model, n = CLASSIFIERS[name], repeats(12, 1_000)
     low, high = np.full(7, 1.0), np.full(7, 5.0)
     calls = calls_of(model, OF_CLASSIFIERS, n, fault_rng, low, high)
     alone = [call() for call in calls_of(copy.deepcopy(model), OF_CLASSIFIERS, n, np.random.default_rng(0), low, high)]
@@ -185,7 +185,7 @@ def test_classifiers(name, repeats, fault_rng, fault_figures):
 
 
 def test_onnx_and_estimators(repeats, fault_rng, fault_figures):
-    n = repeats(12, 2_000)
+    n = repeats(12, 1_000)
     session = onnxruntime.InferenceSession(
         export(SURROGATES["dense, all"], "float64").proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.rounding import in_precision, spread_or_one, varies
+from gnvpro.surrogate.rounding import in_precision, spread_or_size, varies
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.seeds import member_seed
 
@@ -25,9 +25,9 @@ def test_a_column_varies_by_its_own_size():
     assert not varies(constant[:1]).any()
 
 
-def test_spreads_of_columns_that_do_not_vary_are_one():
-    values = np.array([[1e-13, 5.0], [2e-13, 5.0]])
-    assert spread_or_one(values, values.std(0)).tolist() == [values[:, 0].std(), 1.0]
+def test_columns_that_do_not_vary_are_scaled_by_their_size():
+    values = np.array([[1e-13, -5e13, 0.0], [2e-13, -5e13, 0.0]])
+    assert spread_or_size(values, values.std(0)).tolist() == [values[:, 0].std(), 5e13, 1.0]
 
 
 def test_inputs_are_scaled_alike_in_every_unit():

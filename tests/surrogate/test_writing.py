@@ -1,6 +1,7 @@
 """Files and folders are written whole or not at all, readable as the umask says, and refused before the work."""
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -108,3 +109,17 @@ def test_a_new_folder_is_one_where_nothing_stands(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(FileExistsError, match="a link that leads to itself"):
         require_new_folder(tmp_path / "loop", "study")
+
+
+def test_a_disk_that_is_full_is_an_error_that_names_the_place(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as failed, whole_folder(tmp_path / "new") as folder:
+            (folder / "file").write_bytes(bytes(2000))
+        with pytest.raises(OSError, match="File too large"), whole_file(tmp_path / "other") as file:
+            file.write_bytes(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert failed.value.filename == str(tmp_path / "new")
+    assert names(tmp_path) == []

@@ -27,8 +27,10 @@ import scipy
 import torch
 from torch import nn
 
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.samples import Split
+from gnvpro.surrogate.writing import named, require_writable
 from gnvpro.training.fitting.fit import Fit, FitState
 from gnvpro.training.fitting.stored import Stored, restored, stored
 from gnvpro.training.settings import TrainSettings
@@ -86,7 +88,7 @@ class Checkpoint:
     def __init__(self, folder: str | Path, every: float, identity: dict[str, Any]) -> None:
         if not every > 0:
             raise UsageError(f"expected work units between checkpoints > 0, got {every}")
-        self._folder, self._every, self._identity = Path(folder), every, identity
+        self._folder, self._every, self._identity = path_of(folder), every, identity
         _require_place(self._folder)
         self._files: dict[str, dict[str, str]] = {}
         if (self._folder / INDEX).exists():
@@ -190,6 +192,7 @@ def _read_index(file: Path) -> dict[str, Any]:
 
 def _require_place(folder: Path) -> None:
     if not folder.exists():
+        require_writable(folder)
         return
     if not folder.is_dir() or any(not _OURS.fullmatch(path.name) for path in folder.iterdir()):
         raise FileExistsError(f"{folder} holds something that is not a checkpoint; choose another folder")
@@ -216,11 +219,12 @@ def _differences(stored: dict[str, Any], ours: dict[str, Any]) -> Iterator[str]:
 def _replace(path: Path, content: bytes) -> None:
     """Write a file so that it is whole or as it was, on disk before it has its name."""
     new = path.with_name(f"{path.name}.new")
-    with new.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    with named(path):
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
 
 
 def _checksum(index: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from gnvpro.pde_data.storage.files import ARRAYS, load_arrays, pick, read_table
-from gnvpro.surrogate.checks import numbers
+from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.spaces import Array, Space
@@ -112,7 +112,7 @@ def noise_of(noise: object, values: Array, standard_deviations: Array | None = N
             raise UsageError(f"the observations came without standard deviations; {_NOISE}")
         return _checked(standard_deviations, values)
     if isinstance(noise, str | Path) and Path(noise).suffix in (".npy", ".csv"):
-        return _checked(_read_noise(Path(noise)), values)
+        return _checked(_read_noise(path_of(noise)), values)
     if isinstance(noise, str):
         return _checked(_by_formula(noise, values), values)
     array = numbers(noise, "the noise", where=f"{_NOISE}, a number or an array")
@@ -188,7 +188,7 @@ def observations_of(observations: object, space: Space) -> tuple[Array, Array | 
     source, deviations = "observations", None
     if isinstance(observations, str | Path):
         source = str(observations)
-        values, deviations = _read_observations(Path(observations), space)
+        values, deviations = _read_observations(path_of(observations), space)
     elif (names := _names_of(observations)) is not None:
         values = list(observations.values()) if isinstance(observations, Mapping) else observations
         column = numbers(values, "the values", 1, where=source)

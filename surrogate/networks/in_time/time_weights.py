@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.shape import coarsest_steps
-from gnvpro.surrogate.networks.protocol import Linearization
+from gnvpro.surrogate.networks.protocol import Linearization, require_weights
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class TimeNetwork(ABC):
                 "expected positive inputs, width, steps and final time, got "
                 f"{self.n_inputs}, {self.width}, {self.steps}, {self.final_time}"
             )
+        require_weights(self.n_theta)
 
     @property
     @abstractmethod

@@ -119,6 +119,8 @@ def test_why_a_row_could_not_be_computed_is_said(solver):
     assert "not solved at this point (FloatingPointError: diverged)" in str(bad)
     with pytest.raises(ModelFailed, match="FloatingPointError: diverged"):
         solver.evaluate(np.array([[1.9, 0.5]]))
+    with pytest.raises(ModelFailed, match=r"no derivative at this point \(FloatingPointError: diverged\)"):
+        solver.vjp(np.array([[1.9, 0.5]]), np.ones((1, 6)))
 
 
 def test_objects_of_a_problem_are_called_by_the_thread_that_made_them():

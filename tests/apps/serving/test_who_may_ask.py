@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 import requests
 
@@ -144,6 +145,9 @@ def test_half_sent_requests_take_no_place(smooth, tmp_path):
                 stack.enter_context(line)
             assert ask(running).status_code == 200
             assert requests.get(f"{running.url}/health").json()["requests_in_work"] == 0
+        process = psutil.Process(running.process.pid)
+        open_ones = [each for each in process.net_connections("tcp") if each.status == psutil.CONN_ESTABLISHED]
+        assert len(open_ones) <= 2 * 8
         said = [line["error"] for line in running.log if line.get("status") == 408]
         assert said
         assert "others needed its place" in said[0]
@@ -161,8 +165,10 @@ def test_a_server_that_stops_waits_for_no_body():
 
 
 class Line:
+    ended = False
+
     def abort(self):
-        raise AssertionError("only a transport is ended")
+        self.ended = True
 
 
 def test_the_connection_that_did_nothing_for_longest_is_closed():
@@ -170,12 +176,14 @@ def test_the_connection_that_did_nothing_for_longest_is_closed():
     first, second, third = Line(), Line(), Line()
     connections.opened(first)
     connections.opened(second)
-    with connections.at_work(first):
-        connections.opened(third)
-        assert list(connections._at_work) == [first, third]
+    connections.begin(first)
+    connections.opened(third)
+    assert [each.ended for each in (first, second, third)] == [False, True, False]
+    connections.end(first)
     connections.closed(third)
     connections.closed(third)
-    assert list(connections._at_work) == [first]
+    connections.opened(Line())
+    assert not first.ended
 
 
 def test_records_and_warnings_are_lines_of_the_log():

@@ -99,14 +99,16 @@ def test_a_data_set_of_schema_1_is_read():
     np.testing.assert_allclose(samples.observables, Fragile().evaluate(samples.parameters), rtol=1e-12)
 
 
-def test_a_data_set_of_schema_2_is_read():
-    """Written by the version that brought designs, checksums and backgrounds."""
-    path = DATA_SETS / "schema-2.zarr"
+@pytest.mark.parametrize("schema", [2, 3])
+def test_a_data_set_with_designs_checksums_and_backgrounds_is_read(schema):
+    """Written by the versions that brought these, and a checksum of the metadata."""
+    path = DATA_SETS / f"schema-{schema}.zarr"
     samples = read_samples(path)
     assert (len(samples), samples.n_failed) == (4, 2)
     assert samples.provenance["design"] == "sobol-arcsine"
     np.testing.assert_allclose(samples.anomalous, Fragile().evaluate(samples.parameters), atol=1e-13)
     assert describe(path)["damaged"] == []
+    assert describe(path)["schema_version"] == schema
 
 
 def test_netcdf_holds_the_same(stored, tmp_path):

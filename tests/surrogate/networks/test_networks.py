@@ -181,3 +181,10 @@ def test_module_is_copied_and_in_evaluation_mode():
 def test_impossible_networks_are_refused(make):
     with pytest.raises(ValueError, match="expected"):
         make()
+
+
+def test_a_module_that_cannot_be_copied_is_answered():
+    module = torch.nn.Linear(3, 2)
+    module.last = module(torch.ones(1, 3))  # what a call left behind has a history
+    with pytest.raises(ValueError, match="expected a module that can be copied: Only Tensors created explicitly"):
+        ModuleNetwork(module, 3)

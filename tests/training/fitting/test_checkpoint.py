@@ -248,3 +248,9 @@ def test_layouts_survive(tmp_path):
     for name, tensor in {"rows": matrix, "columns": matrix.t()}.items():
         assert torch.equal(state.tensors[name], tensor)
         assert state.tensors[name].stride() == tensor.stride()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is a file; choose another place"):
+        Checkpoint(tmp_path / "file" / "checkpoint", 100, identity_of(SPLIT, RACE, None))
