@@ -42,7 +42,7 @@ def append(
     from gnvpro.pde_data.storage.lock import sole_writer
 
     path = path_of(out).absolute()
-    require_appendable(problem, path)
+    _require_same_solves(problem, path)
     n, each = len(parameters), np.full(len(parameters), wall_seconds / max(len(parameters), 1))
 
     def write(place: Path, first: int) -> None:
@@ -55,7 +55,8 @@ def append(
         if not path.exists():
             layout.create(path, _recipe(problem, n), background_of(problem), lambda place: write(place, 0))
             return n
-        require_appendable(problem, path)
+        _require_same_solves(problem, path)
+        _require_sound_end(path)
         first = _length(path)
         store.resize(path, first + n, lambda: write(path, first))
         return first + n
@@ -63,11 +64,21 @@ def append(
 
 def require_appendable(problem: Problem, path: Path) -> None:
     """What `append` would refuse, before anything is solved."""
+    from gnvpro.pde_data.storage.lock import sole_writer
+
+    _require_same_solves(problem, path)
+    if path.exists():
+        with sole_writer(path, wait=_WAIT_SECONDS, required=True):  # while nobody writes the block
+            _require_sound_end(path)
+
+
+def _require_same_solves(problem: Problem, path: Path) -> None:
+    """There is a place for the data set, and one that is there takes samples of this problem."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist; create it, or choose another place")
     if not path.exists():
         return
-    from gnvpro.pde_data.storage import integrity, store
+    from gnvpro.pde_data.storage import store
 
     there = store.recipe_in(path)
     if there.design != GIVEN:
@@ -77,9 +88,15 @@ def require_appendable(problem: Problem, path: Path) -> None:
         )
     if difference := there.difference(_recipe(problem, there.n_samples)):
         raise UsageError(f"{path} is of other solves: {difference}; append to another data set")
+
+
+def _require_sound_end(path: Path) -> None:
+    """The last block, which is written again with the samples that are in it, is what was written."""
+    from gnvpro.pde_data.storage import integrity, store
+
     integrity.require_metadata(path)
-    block, beside = divmod(_length(path), there.block_size)
-    if beside:  # the block is written again, with the samples that are in it
+    block, beside = divmod(_length(path), store.recipe_in(path).block_size)
+    if beside:
         integrity.raise_damage(path, integrity.damage_of_block(path, block))
 
 

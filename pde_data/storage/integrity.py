@@ -65,9 +65,10 @@ def damage_of_block(path: Path, block: int) -> list[Damage]:
     """The same of the chunks of one block."""
     given = metadata.read_attributes(path)["design"] == GIVEN
     group = _group(path)
-    rows = _rows(store.variable(group, "status"), block)
+    stored = store.variable(group, "status")
+    rows = _rows(stored, block)
     status = np.full(rows.stop, SolveStatus.PENDING, dtype=np.int8)
-    status[rows] = read_sound(path, "status", SolveStatus.PENDING, block)
+    status[rows] = _sound_block(stored, rows, SolveStatus.PENDING)
     arrays = store.arrays_of_samples(group)
     return [damage for array in arrays for damage in _of_samples(path, array, status, [(block, rows)], given)]
 
