@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, cast
 
 import numpy as np
@@ -120,10 +121,15 @@ class CompletedProblem:
         if attribute == "model" or attribute.startswith("__"):  # not yet there while unpickling
             raise AttributeError(attribute)
         value = attribute_on_copies(self.model, attribute)
-        if attribute in ("jvp", "vjp"):
-            size = (self.model.observables if attribute == "jvp" else self.model.parameters).size
-            return lambda y, along: checked(value(y, along), f"derivatives of {self.made_by}", (len(y), size))
-        return value
+        if attribute not in ("jvp", "vjp"):
+            return value
+        size = (self.model.observables if attribute == "jvp" else self.model.parameters).size
+
+        @wraps(value)  # so that the empty one of `ForwardModel` is known as such
+        def derivatives(y: Array, along: Array) -> Array:
+            return checked(value(y, along), f"derivatives of {self.made_by}", (len(y), size))
+
+        return derivatives
 
     @property
     def name(self) -> str:
