@@ -22,6 +22,7 @@ from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.forward_model import offers
 from gnvpro.surrogate.spaces import Array, Space
 
 REGISTERED = {
@@ -121,6 +122,8 @@ class CompletedProblem:
             raise AttributeError(attribute)
         value = attribute_on_copies(self.model, attribute)
         if attribute in ("jvp", "vjp"):
+            if not offers(self.model, attribute):  # the empty one of a protocol that the model's class says it keeps
+                raise AttributeError(attribute)
             size = (self.model.observables if attribute == "jvp" else self.model.parameters).size
             return lambda y, along: checked(value(y, along), f"derivatives of {self.made_by}", (len(y), size))
         return value
