@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +22,7 @@ from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.forward_model import offers
 from gnvpro.surrogate.spaces import Array, Space
 
 REGISTERED = {
@@ -121,15 +121,12 @@ class CompletedProblem:
         if attribute == "model" or attribute.startswith("__"):  # not yet there while unpickling
             raise AttributeError(attribute)
         value = attribute_on_copies(self.model, attribute)
-        if attribute not in ("jvp", "vjp"):
-            return value
-        size = (self.model.observables if attribute == "jvp" else self.model.parameters).size
-
-        @wraps(value)  # so that the empty one of `ForwardModel` is known as such
-        def derivatives(y: Array, along: Array) -> Array:
-            return checked(value(y, along), f"derivatives of {self.made_by}", (len(y), size))
-
-        return derivatives
+        if attribute in ("jvp", "vjp"):
+            if not offers(self.model, attribute):  # the empty one of a protocol that the model's class says it keeps
+                raise AttributeError(attribute)
+            size = (self.model.observables if attribute == "jvp" else self.model.parameters).size
+            return lambda y, along: checked(value(y, along), f"derivatives of {self.made_by}", (len(y), size))
+        return value
 
     @property
     def name(self) -> str:

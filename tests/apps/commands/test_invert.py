@@ -134,8 +134,8 @@ def test_an_interrupted_run_goes_on_with_its_solves(gnvpro, model, field, tmp_pa
     kept = ("--checkpoint", tmp_path / "solves.db", "--json")
     first = gnvpro(*ask, *kept).numbers
     with sqlite3.connect(tmp_path / "solves.db") as solves:
-        (n,) = solves.execute("SELECT count(*) FROM answers").fetchone()
-        solves.execute("DELETE FROM answers WHERE rowid > ?", (n // 2,))
+        (n,) = solves.execute("SELECT count(*) FROM solves").fetchone()
+        solves.execute("DELETE FROM solves WHERE rowid > ?", (n // 2,))
     again = gnvpro(*ask, *kept).numbers
     assert 0 < again["posterior"]["delayed"]["pde_solves"] < first["posterior"]["delayed"]["pde_solves"]
     assert again["posterior"]["delayed"]["parameters"] == first["posterior"]["delayed"]["parameters"]
