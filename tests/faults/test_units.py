@@ -58,7 +58,7 @@ def test_train_by_powers_of_two_is_exact(name, background, repeats, fault_rng, f
     for _ in range(n):
         training, predicted = trained(WAYS[name], *units_of(fault_rng, 2.0 ** np.arange(-43, 44)), background)
         differ += training.errors != expected[0].errors or not np.array_equal(predicted, expected[1])
-    fault_figures("units", what=f"train, {name}, background {background}, powers of two", tried=n, differ=differ)
+    fault_figures("units", what=f"train, {name}, background {background}, powers of two", tried=n, differ=int(differ))
     assert differ == 0
 
 
@@ -74,7 +74,7 @@ def test_train_by_powers_of_ten(name, repeats, fault_rng, fault_figures):
         )
         for training, predicted in (trained(WAYS[name], *units) for units in chosen)
     ]
-    differ = sum(difference > SAME for difference in differences)
+    differ = sum(bool(difference > SAME) for difference in differences)
     fault_figures("units", what=f"train, {name}", tried=len(chosen), differ=differ, largest=float(max(differences)))
     assert differ == 0
 
@@ -95,7 +95,7 @@ def test_polynomials_by_powers_of_ten(repeats, fault_rng, fault_figures):
     for _ in range(n):
         found, chosen = predicted(fault_rng.choice(TENS, 2), fault_rng.choice(TENS))
         differ += np.abs(found - expected).max() > SAME * np.abs(expected).max() or chosen.degree != basis.degree
-    fault_figures("units", what="train, polynomials", tried=n, differ=differ)
+    fault_figures("units", what="train, polynomials", tried=n, differ=int(differ))
     assert differ == 0
 
 
@@ -139,5 +139,5 @@ def test_segment_by_powers_of_ten(features, repeats, fault_rng, fault_figures):
         found = segment(cube * unit, labels, **settings)
         same = np.allclose(found.probabilities, expected.probabilities, rtol=0, atol=SAME)
         differ += not same or found.numbers()["accuracy"] != expected.numbers()["accuracy"]
-    fault_figures("units", what=f"segment, {features}", tried=n, differ=differ)
+    fault_figures("units", what=f"segment, {features}", tried=n, differ=int(differ))
     assert differ == 0
