@@ -12,7 +12,7 @@ from gnvpro.apps.comparison.sweeps import sweeps
 from gnvpro.apps.trust.calibrate import own_parameters
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.pde_data.problems.solving import message_of, solve_block
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -75,8 +75,10 @@ def compare_with_solves(
         pde_error, no_estimate = None, None
         try:
             pde_error = estimated_error(problem, points[few], expected[few])
-        except ArithmeticError as failure:  # the comparison is good without it
-            no_estimate = str(failure)
+        except ImportError:
+            raise
+        except Exception as failure:  # of a user's reference; the comparison is good without it
+            no_estimate = str(failure) if isinstance(failure, ArithmeticError) else message_of(failure)
         swept = sweeps(surrogate, problem, background)
         jacobian = check_jacobian(surrogate, problem, points, seed)
         interpolated = None

@@ -63,6 +63,16 @@ def test_a_reference_that_solves_nothing_is_said(model, monkeypatch):
     assert "solved none" in dict(comparison.rows())["the PDE's own error"]
 
 
+def test_a_reference_that_raises_is_said(model, monkeypatch):
+    def references(self):
+        return {"finer": lambda y: y.no_such_method()}
+
+    monkeypatch.setattr(DecayProblem, "references", references)
+    comparison = compare_with_solves(Surrogate.load(model), DecayProblem(), n=5, seed=0, repeats=1)
+    assert comparison.pde_error is None
+    assert "AttributeError: " in comparison.numbers()["estimated_error_failure"]
+
+
 def test_failed_solves_are_counted_and_left_out(model, monkeypatch):
     def first_fails(self, y):
         observables = self.evaluate(y)
