@@ -16,6 +16,7 @@ from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -101,7 +102,8 @@ def progress(what: str, *, in_logs: bool = False, clock: Callable[[], float] = t
 
     Where stderr is no terminal: nothing, or with `in_logs` a line a minute, for work that takes hours.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    description, note = (TextColumn(f"{{task.{text}}}", markup=False) for text in ("description", "fields[note]"))
+    columns = (description, BarColumn(), note, TimeElapsedColumn())
     last = clock()
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(what, total=None, note="")
@@ -136,12 +138,12 @@ class Pace:
 
 
 def table(title: str, rows: list[tuple[str, str]]) -> Table:
-    """Two columns: what, and its value."""
-    grid = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    """Two columns: what, and its value; brackets in them are text, such as those of units, no markup."""
+    grid = Table(title=escape(title), title_justify="left", show_header=False, box=None, pad_edge=False)
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for what, value in rows:
-        grid.add_row(what, as_typed(value))
+        grid.add_row(escape(what), escape(as_typed(value)))
     return grid
 
 

@@ -1,5 +1,6 @@
 """The contract of the command line: what programs read, how it exits, what it says of wrong input."""
 
+import io
 import json
 import shlex
 import shutil
@@ -7,9 +8,11 @@ import shutil
 import numpy as np
 import pytest
 import typer.main
+from rich.console import Console
 from scipy.io import savemat
 
 from gnvpro.apps.cli import app
+from gnvpro.apps.console import table
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.model.surrogate import Surrogate
 from tests import PROJECT
@@ -293,3 +296,11 @@ def test_a_defect_is_no_bad_usage(gnvpro, monkeypatch, defect):
     monkeypatch.setattr("gnvpro.apps.info.info", fails)
     with pytest.raises(type(defect)):
         gnvpro("info", "anything")
+
+
+def test_brackets_in_rows_are_text():
+    written = io.StringIO()
+    Console(file=written, width=80).print(table("Model [m]", [("k [m2]", 'pip install "gnvpro[pde]"')]))
+    title, row = written.getvalue().splitlines()
+    assert title.split() == ["Model", "[m]"]
+    assert row.split() == ["k", "[m2]", "pip", "install", '"gnvpro[pde]"']
