@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import column_names, order_of, shortened
+from gnvpro.surrogate.rounding import varies
 
 Array = NDArray[np.float64]
 
@@ -24,7 +25,6 @@ Array = NDArray[np.float64]
 SIMPLEX_TOLERANCE = 1e-5
 # Integers in a file may be longer than any float; infinity is not meant: a bound may be that.
 _LARGEST = sys.float_info.max
-_ROUNDING = 8 * sys.float_info.epsilon  # as `rounding.varies` has it, of the bounds
 
 # As many as arrays may have.
 _MOST_AXES = 32
@@ -178,7 +178,7 @@ class Space:
         """Which components (size,) have one value: their bounds meet, up to rounding of the bounds themselves."""
         lower, upper = self.lower_bounds, self.upper_bounds
         size = np.maximum(np.abs(lower), np.abs(upper))
-        return np.isfinite(size) & (upper - lower <= _ROUNDING * size)
+        return np.isfinite(size) & ~varies(np.stack([lower, upper]))
 
     def in_words(self) -> str:
         """Its axes, as in `31 times × 4 sensors`."""

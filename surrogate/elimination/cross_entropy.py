@@ -25,7 +25,7 @@ from gnvpro.surrogate.elimination.class_hessian import ClassHessian, ClassInvers
 from gnvpro.surrogate.elimination.class_newton import ClassNewton
 from gnvpro.surrogate.elimination.losses import CrossEntropy, Loss, random_signs
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.rounding import in_precision
+from gnvpro.surrogate.precision import in_precision
 from gnvpro.surrogate.stopwatch import Stopwatch
 
 ClassCurvature = Literal["schur", "paper"]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnvpro.surrogate.rounding import in_precision, spread_or_size, varies
+from gnvpro.surrogate.precision import in_precision
+from gnvpro.surrogate.rounding import spread_or_size, varies
 from gnvpro.surrogate.scaling import Scaling
 from gnvpro.surrogate.seeds import member_seed
 

@@ -16,7 +16,7 @@ from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.surrogate.rounding import in_precision
+from gnvpro.surrogate.precision import in_precision
 from gnvpro.training.solvers.kronecker_metric import IDENTITY, KroneckerMetric
 from gnvpro.training.solvers.line_search import wolfe_search
 from gnvpro.training.solvers.protocol import Status, Step, StoppingTest

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.surrogate.rounding import in_precision
+from gnvpro.surrogate.precision import in_precision
 
 # A gradient this much smaller than the first one is rounding, in float64: the line search sees nothing below it.
 GRADIENT_REDUCTION = 1e-10

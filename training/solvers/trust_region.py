@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
-from gnvpro.surrogate.rounding import in_precision
+from gnvpro.surrogate.precision import in_precision
 from gnvpro.training.solvers.kronecker_metric import IDENTITY, KroneckerMetric
 from gnvpro.training.solvers.protocol import Status, Step, StoppingTest, try_step
 
