@@ -96,7 +96,7 @@ def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, open
         case ConcatenatedNetwork():
             parts = theta.split([member.n_theta for member in network.members])
             members = zip(network.members, parts, strict=True)
-            return graph.concatenated([_add_dense(graph, member, part, opening) for member, part in members])
+            return graph.concatenated([add_network(graph, member, part, opening) for member, part in members])
         case ResidualNetwork():
             return _add_residual(graph, network, theta, opening)
         case HamiltonianNetwork():
