@@ -90,7 +90,10 @@ class SparsePolynomials(ComparedByValue):
         return torch.zeros(0, dtype=torch.float64)
 
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
-        """The map inputs -> terms, its constants in theta's dtype and on its device."""
+        """The map inputs -> terms, its constants in theta's dtype and on its device.
+
+        An input that is NaN or infinite makes NaN of all terms, those without it too.
+        """
         plan = self.plan
 
         def constant(values: Any) -> Tensor:
@@ -105,7 +108,8 @@ class SparsePolynomials(ComparedByValue):
         factors, order = [places(of) for of in plan.factors], None if plan.order is None else places(plan.order)
 
         def terms(inputs: Tensor) -> Tensor:
-            x = ((inputs if used is None else inputs.index_select(1, used)) - centre) * factor
+            x = inputs if used is None else inputs.index_select(1, used) + 0 * inputs.sum(1, keepdim=True)
+            x = (x - centre) * factor
             table = [x * recurrence[0][0]]
             for k, (rising, falling) in enumerate(recurrence[1:]):
                 x, last = _first(len(rising), x, table[-1])
