@@ -74,10 +74,15 @@ class _MaternSlope(_OfSquares):
     jvp = backward
 
 
+def _matern(squares: Tensor) -> Tensor:
+    # For one point the record for derivatives would cost as much as the rest.
+    return _Matern.apply(squares) if torch.is_grad_enabled() else _Matern.forward(squares)
+
+
 # Of r²: the value, which autograd differentiates (twice also where r = 0), and the derivative.
 KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "gaussian": (_gaussian, _gaussian_slope),
-    "matern52": (_Matern.apply, _matern_slope),
+    "matern52": (_matern, _matern_slope),
 }
 
 

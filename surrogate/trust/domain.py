@@ -19,6 +19,8 @@ from gnvpro.surrogate.trust.bands import quantile
 THRESHOLD_LEVEL = 0.99
 # Of the largest eigenvalue of FᵀF: directions that training hardly saw count, those of rounding do not.
 _RIDGE = 1e-10
+# Columns of many kernels: from here on, less time and a smaller file are worth digits that a score does not need.
+_WIDE = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +80,18 @@ class Domain(ComparedByValue):
 
 
 def _whitening(fitted: Array) -> Array:
-    _, sizes, directions = np.linalg.svd(_with_one(fitted) / np.sqrt(len(fitted)), full_matrices=False)
-    return (directions.T / np.sqrt(sizes**2 + _RIDGE * sizes[0] ** 2)).astype(np.float32)
+    squares, directions = _principal(_with_one(fitted) / np.sqrt(len(fitted)))
+    return (directions / np.sqrt(squares + _RIDGE * squares.max())).astype(np.float32)
+
+
+def _principal(rows: Array) -> tuple[Array, Array]:
+    """Eigenvalues of rowsᵀ rows and eigenvectors in columns; of wide rows those above rounding alone."""
+    if rows.shape[1] <= _WIDE:
+        _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
+        return sizes**2, directions.T
+    squares, directions = np.linalg.eigh(rows.T @ rows)
+    kept = squares > len(squares) * np.finfo(float).eps * squares[-1]
+    return squares[kept], directions[:, kept]
 
 
 def _with_one(features: Array) -> Array:
