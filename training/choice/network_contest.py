@@ -34,7 +34,7 @@ from gnvpro.training.settings import TrainSettings
 # Whole networks are trained anew for so many folds at most.
 MOST_FOLDS = 5
 # Work units on all samples after those of the race, relative to what the best iterate took, and at most.
-_FURTHER, _MOST_FURTHER = 0.25, 200.0
+_FURTHER, _MOST_FURTHER = 0.4, 300.0
 
 
 class NetworkContest:
@@ -165,7 +165,8 @@ class NetworkContest:
 
     @cached_property
     def _polynomials(self) -> PolynomialFeatures | None:
-        samples = self._samples
+        # Of those that are fitted in a fold: a basis that suits more samples would be too large there.
+        samples = self._prepared.split.train
         with self._run.outside:
             return choose_polynomials(samples.parameters, samples.anomalous, self._prepared.row_weights(samples))
 
