@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
@@ -35,7 +36,7 @@ class Domain(ComparedByValue):
         The 99 % quantile of held-out samples, in the units of the whitened norm.
     """
 
-    whitening: Array
+    whitening: NDArray[np.float32]
     threshold: float
 
     def __post_init__(self) -> None:
