@@ -54,11 +54,22 @@ class Domain(ComparedByValue):
         weighting
             Of the others, as `gnvpro.surrogate.trust.bands.law_weights` gives it.
         """
-        squares, directions = _principal(_with_one(fitted) / np.sqrt(len(fitted)))
-        whitening = (directions / np.sqrt(squares + _RIDGE * squares.max())).astype(np.float32)
+        whitening = _whitening(fitted)
         norms = np.linalg.norm(_with_one(held_out) @ whitening.astype(np.float64), axis=1)
         threshold = float(quantile(norms, THRESHOLD_LEVEL, weighting))
         # Fewer than 99 samples cannot tell the 99 % quantile; the largest of them is what they can tell.
+        return cls(whitening, threshold if np.isfinite(threshold) else float(norms.max()))
+
+    @classmethod
+    def left_out(cls, fitted: Array) -> Domain:
+        """From the features (n, width + n_terms) of samples that were fitted, each judged by the others.
+
+        With h = f' (F'F)^-1 f the leverage of a sample, its square norm by the n - 1 others is (n - 1) h / (1 - h).
+        """
+        n, whitening = len(fitted), _whitening(fitted)
+        leverages = np.minimum(((_with_one(fitted) @ whitening.astype(np.float64)) ** 2).sum(1) / n, 1 - 1 / n)
+        norms = np.sqrt((n - 1) * leverages / (1 - leverages))
+        threshold = float(quantile(norms, THRESHOLD_LEVEL))
         return cls(whitening, threshold if np.isfinite(threshold) else float(norms.max()))
 
     def score(self, features: Array) -> Array:
@@ -67,6 +78,11 @@ class Domain(ComparedByValue):
         with np.errstate(over="ignore", invalid="ignore"):
             found = np.linalg.norm(_with_one(features) @ self.whitening.astype(np.float64), axis=1) / self.threshold
         return np.where(np.isfinite(found), found, np.inf)
+
+
+def _whitening(fitted: Array) -> Array:
+    squares, directions = _principal(_with_one(fitted) / np.sqrt(len(fitted)))
+    return (directions / np.sqrt(squares + _RIDGE * squares.max())).astype(np.float32)
 
 
 def _principal(rows: Array) -> tuple[Array, Array]:
