@@ -186,7 +186,9 @@ class SurrogateTraining:
         """Chosen on the training samples by leave-one-out; None where none fit."""
         train = self._split.train
         with self._run.outside:
-            return choose_polynomials(train.parameters, train.anomalous, self._prepared.row_weights(train))
+            return choose_polynomials(
+                train.parameters, self._prepared.scaled(train.anomalous), self._prepared.row_weights(train)
+            )
 
     def _formulation(self, gain: float, with_polynomials: bool) -> Formulation:
         """Inputs scaled to the gain; with the chosen polynomials and their amplitude where asked for."""
@@ -237,6 +239,7 @@ class SurrogateTraining:
             bounds={"lower": train.parameters.min(0).tolist(), "upper": train.parameters.max(0).tolist()},
         )
         # As above: what validation samples say of weights that were not fitted to them.
+        record |= self._prepared.record()
         record["errors_by_output"] = self._errors_by_output(before_refit or surrogate)
         surrogate = calibrated_by_split(replace(surrogate, **errors, training=record), self._split, before_refit)
         polynomial_alone = next((fit for fit in self._run.fits if not fit.network.width and fit is not best), None)
@@ -257,7 +260,9 @@ class SurrogateTraining:
     def _errors_by_output(self, surrogate: Surrogate) -> dict[str, Any]:
         samples = self._split.validation
         predicted = surrogate.evaluate(samples.parameters)
-        return errors_by_output(predicted, samples.observables, samples.observable_space, samples.background)
+        return errors_by_output(
+            predicted, samples.observables, samples.observable_space, samples.background, self._prepared.measure
+        )
 
     def _described_polynomials(self) -> dict[str, Any]:
         chosen = self._polynomials

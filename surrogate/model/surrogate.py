@@ -121,8 +121,7 @@ class Surrogate(ComparedByValue, Model):
         return cls(
             network,
             theta.detach().cpu(),
-            # Contiguous as after loading, so that a model and its copy agree in every bit.
-            (scaled_weights.detach().cpu().double() * scaling.output_scale).contiguous(),
+            scaling.outer_weights(scaled_weights),
             torch.as_tensor(scaling.input_shift),
             torch.as_tensor(scaling.input_scale),
             parameters,

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.folder import HISTORY
@@ -111,10 +110,13 @@ class ClassTraining(_TrainedModel):
 
 
 def mean_relative_error(surrogate: Surrogate, samples: Samples, *, anomalous: bool = False) -> float:
-    """Mean over samples of ||prediction - observables|| / ||observables||, or of the same over ||anomalous||."""
+    """Mean over samples of ||prediction - observables|| / ||observables||, or of the same over ||anomalous||.
+
+    Where the model's errors are measured otherwise, see `gnvpro.surrogate.error_measure.ErrorMeasure`, so are these.
+    """
     misfit = surrogate.evaluate(samples.parameters) - samples.observables
     size = samples.anomalous if anomalous else samples.observables
-    return float((np.linalg.norm(misfit, axis=1) / np.linalg.norm(size, axis=1)).mean())
+    return float(ErrorMeasure.of(surrogate.training).errors(misfit, size).mean())
 
 
 def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:
