@@ -106,6 +106,13 @@ class Scaling(ComparedByValue):
             anomalous = anomalous - self.centre
         return anomalous / self.output_unit(parameters)
 
+    def observables(self, parameters: Array, targets: Array) -> Array:
+        """Inverse of `targets`: observables (n, n_out) from network targets at parameters (n, n_in)."""
+        values = targets * self.output_unit(parameters)
+        for shift in (self.background, self.centre):
+            values = values if shift is None else values + shift
+        return values
+
     def output_unit(self, parameters: Array) -> Array | float:
         """What one unit of a target is in the unit of the observables: (n, n_out), or what broadcasts to it."""
         if self.amplitude is None:

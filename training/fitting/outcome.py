@@ -15,8 +15,12 @@ from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.trust import trust_rows
 from gnvpro.training.fitting.fit import Record
+
+# The method of models without a network that is trained.
+CLOSED_FORM = "closed form"
 
 
 class _TrainedModel(Result):
@@ -114,9 +118,16 @@ def mean_relative_error(surrogate: Surrogate, samples: Samples, *, anomalous: bo
 
     Where the model's errors are measured otherwise, see `gnvpro.surrogate.error_measure.ErrorMeasure`, so are these.
     """
-    misfit = surrogate.evaluate(samples.parameters) - samples.observables
+    measure = ErrorMeasure.of(surrogate.training)
+    return relative_error(surrogate.evaluate(samples.parameters), samples, measure, anomalous=anomalous)
+
+
+def relative_error(
+    predictions: Array, samples: Samples, measure: ErrorMeasure | None = None, *, anomalous: bool = False
+) -> float:
+    """The same of predictions (n, n_out) of the observables of these samples."""
     size = samples.anomalous if anomalous else samples.observables
-    return float(ErrorMeasure.of(surrogate.training).errors(misfit, size).mean())
+    return float((measure or ErrorMeasure()).errors(predictions - samples.observables, size).mean())
 
 
 def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:

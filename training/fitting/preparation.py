@@ -53,6 +53,9 @@ class Preparation:
         self.device, self._dtype = device_named(settings.device), getattr(torch, settings.dtype)
         self._objectives: dict[tuple[bool, bytes, str], ReducedObjective] = {}
         train = split.train
+        # Of all samples: none must be where there is no logarithm, and the folds of one training must agree.
+        parameters = np.concatenate([s.parameters for s in (train, split.validation, split.calibration, split.test)])
+        self._logarithmic = logarithmic_parameters(parameters, train.parameter_space)
         goal = "absolute" if settings.goal == "auto" and settings.network == "paper" else settings.goal
         self.measure, self.goal, self.reason = measure_for(
             train.anomalous, train.observable_space, None if goal == "auto" else goal
@@ -61,6 +64,12 @@ class Preparation:
     def record(self) -> dict[str, Any]:
         """Entries `goal` and `error_measure` of the record of a training, JSON-able."""
         return {"goal": {"used": self.goal, "reason": self.reason}, "error_measure": self.measure.to_dict()}
+
+    @classmethod
+    def of_all(cls, samples: Samples, settings: TrainSettings) -> Preparation:
+        """Of samples none of which is held out."""
+        none = samples.subset(np.arange(0))
+        return cls(Split(samples, none, none, none), settings)
 
     def standardised(
         self, gain: float, polynomials: PolynomialBasis | None = None, amplitude: Amplitude | None = None
@@ -76,7 +85,7 @@ class Preparation:
             unit=self.measure.output_scale,
             # The mean goes into the bias, which an amplitude would multiply.
             centred=self.measure.output_scale is not None and self.measure.spread is not None and amplitude is None,
-            logarithmic=logarithmic_parameters(train.parameters, train.parameter_space),
+            logarithmic=self._logarithmic,
         )
         return Formulation(scaling, polynomials)
 
