@@ -207,9 +207,7 @@ class Contest:
         return self._formulation.scaling.targets(self._samples.parameters[rows], observables) @ self._problem.rotation.T
 
     def _observables(self, targets: Array) -> Array:
-        scaling = self._formulation.scaling
-        values = targets @ self._problem.rotation * scaling.output_unit(self._samples.parameters)
-        return values if scaling.background is None else values + scaling.background
+        return self._formulation.scaling.observables(self._samples.parameters, targets @ self._problem.rotation)
 
     def _scaled_problem(self) -> Problem:
         samples, scaling = self._samples, self._formulation.scaling

@@ -128,7 +128,10 @@ class NetworkContest:
         first[-1] += torch.from_numpy(offset) @ first[:-1]
         first[:-1] *= torch.from_numpy(factor)[:, None]
         ratio = torch.as_tensor(np.asarray(own.output_scale / shared.output_scale)).reshape(-1, 1)
-        return Member(fit.network, theta, weights * ratio)
+        weights = weights * ratio
+        if own.centre is not None and shared.centre is not None:
+            weights[:, -1] += torch.as_tensor((own.centre - shared.centre) / shared.output_scale)
+        return Member(fit.network, theta, weights)
 
     @property
     def gain(self) -> float:
@@ -168,7 +171,8 @@ class NetworkContest:
         # Of those that are fitted in a fold: a basis that suits more samples would be too large there.
         samples = self._prepared.split.train
         with self._run.outside:
-            return choose_polynomials(samples.parameters, samples.anomalous, self._prepared.row_weights(samples))
+            anomalous, weights = self._prepared.scaled(samples.anomalous), self._prepared.row_weights(samples)
+            return choose_polynomials(samples.parameters, anomalous, weights)
 
     @property
     def _metric(self) -> bool:
