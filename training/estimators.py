@@ -35,12 +35,13 @@ from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_
 from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
+from gnvpro.training.choice.table_contest import table_model
 from gnvpro.training.device import device_named, torch_threads
 from gnvpro.training.fit_settings import plain, require_in_bounds
 from gnvpro.training.fitting.class_preparation import GRID
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
-from gnvpro.training.fitting.outcome import mean_relative_error
+from gnvpro.training.fitting.outcome import CLOSED_FORM, mean_relative_error
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.fitting.validation import ObjectiveValue, Validation, WeightedLoss
 from gnvpro.training.solvers.protocol import Status
@@ -58,10 +59,11 @@ class _Estimator(BaseEstimator):
     surrogate_: Surrogate
     _loss: Loss
     _grid = 0.0  # of training inputs, of their spread
+    _may_choose = False  # whether `hidden_widths` may be None
 
     def __init__(
         self,
-        hidden_widths: int | Sequence[int] = (16, 16),
+        hidden_widths: int | Sequence[int] | None = None,
         *,
         gain: Positive = 1.0,
         alpha_w: Regularisation = 1e-6,
@@ -138,27 +140,39 @@ class _Estimator(BaseEstimator):
             {name: value for name, value in asdict(record).items() if name not in ("stage", "train_error")}
             for record in fit.history
         ]
-        record = run.record(
+        best = fit.best.theta.detach().cpu(), fit.best.weights.detach().cpu().contiguous()
+        reason = f"fixed by the settings of {type(self).__name__}"
+        record = self._record(run, fit, {"reason": reason}, seed, {name: x[index] for name, index in rows.items()})
+        return self._surrogate(network, *best, shift, scale, outputs, record), rows
+
+    def _record(
+        self, run: Run, fit: Fit | None, choice: dict[str, Any], seed: int, sets: dict[str, NDArray]
+    ) -> dict[str, Any]:
+        """Of a fit, or of closed forms, on the inputs of these sets."""
+        return run.record(
             fit,
-            fit.method,
-            choice={"reason": f"fixed by the settings of {type(self).__name__}"},
-            settings={**settings, "seed": seed},
-            samples={"train": 0, "validation": 0, "calibration": 0, "test": 0} | {n: len(r) for n, r in rows.items()},
-            device=torch.device(device),
-            bounds={"lower": train.min(0).tolist(), "upper": train.max(0).tolist()},
+            fit.method if fit else CLOSED_FORM,
+            choice=choice,
+            settings={**self._plain_settings(), "seed": seed},
+            samples={"train": 0, "validation": 0, "calibration": 0, "test": 0} | {n: len(x) for n, x in sets.items()},
+            device=torch.device(self.device if fit else "cpu"),
+            bounds={"lower": sets["train"].min(0).tolist(), "upper": sets["train"].max(0).tolist()},
         )
-        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])])
-        surrogate = Surrogate(
-            network,
-            fit.best.theta.detach().cpu(),
-            fit.best.weights.detach().cpu().contiguous(),
-            torch.as_tensor(shift),
-            torch.as_tensor(scale),
-            Space.vector([str(name) for name in names]),
-            outputs,
-            training=record,
-        )
-        return surrogate, rows
+
+    def _surrogate(
+        self,
+        network: FeatureNetwork,
+        theta: Tensor,
+        weights: Tensor,
+        shift: NDArray,
+        scale: NDArray,
+        outputs: Space,
+        record: dict[str, Any],
+    ) -> Surrogate:
+        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(len(shift))])
+        inputs = Space.vector([str(name) for name in names])
+        moments = torch.as_tensor(shift), torch.as_tensor(scale)
+        return Surrogate(network, theta, weights, *moments, inputs, outputs, training=record)
 
     def _continues(self, network: FeatureNetwork) -> bool:
         """Whether there is a fit to go on from, of such a network."""
@@ -176,7 +190,7 @@ class _Estimator(BaseEstimator):
         state = self.random_state
         settings = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         return settings | {
-            "hidden_widths": list(self._widths),
+            "hidden_widths": None if self.hidden_widths is None else list(self._widths),
             "random_state": plain(state) if state is None or isinstance(state, Integral) else type(state).__name__,
         }
 
@@ -188,6 +202,8 @@ class _Estimator(BaseEstimator):
 
     def _check_settings(self) -> None:
         widths = self._widths
+        if self._may_choose and self.hidden_widths is None:
+            widths = (1,)
         if not widths or not all(isinstance(w, int) and not isinstance(w, bool) and w > 0 for w in widths):
             raise UsageError(
                 f"expected hidden_widths of positive integers such as (16, 16), got {self.hidden_widths!r}"
@@ -253,6 +269,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
     """
 
     _loss = LeastSquares()
+    _may_choose = True
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X (n, n_inputs) and y (n,) or (n, n_outputs); weights (n,) may be zero."""
@@ -265,7 +282,8 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         columns = y.reshape(len(y), -1)
         mean, spread = _moments(columns, weights)
         outputs = Space.vector([f"y{j}" for j in range(len(mean))], axis="output")
-        surrogate, sets = self._fit(x, (columns - mean) / spread, weights, outputs)
+        fit = self._choose if self.hidden_widths is None else self._fit
+        surrogate, sets = fit(x, (columns - mean) / spread, weights, outputs)
         outer = surrogate.weights * torch.as_tensor(spread)[:, None]
         outer[:, -1] += torch.as_tensor(mean)
         surrogate = replace(surrogate, weights=outer)
@@ -279,6 +297,21 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         self.surrogate_ = replace(surrogate, errors=errors)
         self._is_flat = y.ndim == 1
         return self
+
+    def _choose(
+        self, x: NDArray, targets: NDArray, weights: NDArray, outputs: Space
+    ) -> tuple[Surrogate, dict[str, NDArray]]:
+        """The closed form that predicts best what it has not seen, as `_fit` returns a network."""
+        seed, run = int(check_random_state(self.random_state).randint(2**31 - 1)), Run(0.0)
+        shift, spread = _moments(x, weights)
+        scale = 1 / (math.sqrt(x.shape[1]) * spread)
+        with torch_threads(1), run.outside:
+            model = table_model((x - shift) * scale, targets, np.sqrt(weights / weights.mean()), seed)
+        self.n_iter_, self.history_ = 1, []
+        self.loss_ = 0.5 * float(np.nanmean((model.left_out**2).sum(1)))
+        sets = {"train": np.arange(len(x)), "validation": np.arange(0)}
+        record = self._record(run, None, model.choice, seed, {"train": x})
+        return self._surrogate(*model[:3], shift, scale, outputs, record), sets
 
     def predict(self, X: Any) -> NDArray:
         """Outputs (n,) or (n, n_outputs), as in training."""
