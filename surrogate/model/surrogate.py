@@ -26,6 +26,7 @@ from gnvpro.surrogate.model import folder as model_folder
 from gnvpro.surrogate.model.inputs import bound_inputs, training_range
 from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
 from gnvpro.surrogate.model.output_errors import output_error_rows
+from gnvpro.surrogate.networks.kernels import has_kernels
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
@@ -201,6 +202,17 @@ class Surrogate(ComparedByValue, Model):
         with torch.inference_mode():
             return np.concatenate([features(tensor_of(part)).numpy() for part in _chunks(y) or [y]])
 
+    def domain_features(self, y: Array) -> Array:
+        """What the in-domain score is taken of: the features, or the scaled parameters where kernels are among them.
+
+        Kernels interpolate: at every sample that has one, their leverage is complete whatever the sample is like.
+        """
+        if not has_kernels(self.network):
+            return self.features(y)
+        inputs = bound_inputs(self.input_shift, self.input_scale, self.logarithmic)
+        with torch.inference_mode():
+            return inputs(tensor_of(self.parameters.rows(y))).numpy()
+
     def score(self, y: Array) -> Array:
         """How little points are like the training data: (n, n_in) -> (n,); 99 % of held-out samples are below 1.
 
@@ -209,7 +221,7 @@ class Surrogate(ComparedByValue, Model):
         UsageError
             A model that was not calibrated.
         """
-        return self._calibrated().domain.score(self.features(y))
+        return self._calibrated().domain.score(self.domain_features(y))
 
     def trusted(self, y: Array, score: Array | None = None) -> NDArray[np.bool_]:
         """Which points are `inside` and score at most 1: only there do the error bands mean something.
@@ -399,9 +411,8 @@ class Surrogate(ComparedByValue, Model):
             )
             model._check(description["dtype"])
             if (trust := description["trust"]) is not None:
-                model = replace(
-                    model, trust=Trust.from_saved(trust, tensors, model.observables.size, model.weights.shape[1] - 1)
-                )
+                width = n_in if has_kernels(model.network) else model.weights.shape[1] - 1
+                model = replace(model, trust=Trust.from_saved(trust, tensors, n_out, width))
         return model
 
     def _check(self, dtype: str) -> None:

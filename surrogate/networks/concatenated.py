@@ -87,11 +87,11 @@ class _Concatenated:
 
 
 def weighted_sum(
-    members: Sequence[tuple[FeatureNetwork, Tensor, Tensor]], coefficients: Sequence[float]
+    members: Sequence[tuple[FeatureNetwork, Tensor, Tensor]], coefficients: Sequence[float | Tensor]
 ) -> tuple[ConcatenatedNetwork, Tensor, Tensor]:
     """The sum of separable models (network, theta, W (n_out, width + 1)) times a coefficient each: network, theta and W.
 
-    The biases are multiplied and added too.
+    Coefficients are numbers, or one for every output, (n_out, 1). The biases are multiplied and added too.
     """
     weights = [outer * factor for (_, _, outer), factor in zip(members, coefficients, strict=True)]
     return _side_by_side(members, [theta for _, theta, _ in members], weights)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.networks.protocol import require_weights
+from gnvpro.surrogate.networks.protocol import FeatureNetwork, require_weights
 
 
 def _gaussian(squares: Tensor) -> Tensor:
@@ -74,10 +74,15 @@ class _MaternSlope(_OfSquares):
     jvp = backward
 
 
+def _matern(squares: Tensor) -> Tensor:
+    # For one point the record for derivatives would cost as much as the rest.
+    return _Matern.apply(squares) if torch.is_grad_enabled() else _Matern.forward(squares)
+
+
 # Of r²: the value, which autograd differentiates (twice also where r = 0), and the derivative.
 KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "gaussian": (_gaussian, _gaussian_slope),
-    "matern52": (_Matern.apply, _matern_slope),
+    "matern52": (_matern, _matern_slope),
 }
 
 
@@ -184,3 +189,8 @@ class _KernelLinearization:
         by_lengths = x.square().t() @ of_inputs - 2 * (c * crossed).sum(0) + c.square().t() @ of_centres
         by_centres = (crossed - of_centres[:, None] * c) * self._of.scale
         return -2 * torch.cat([by_lengths, by_centres.reshape(-1)])
+
+
+def has_kernels(network: FeatureNetwork) -> bool:
+    """Whether kernels are among the features of a network, by itself or side by side with others."""
+    return any(isinstance(part, KernelFeatures) for part in getattr(network, "members", (network,)))

@@ -92,7 +92,7 @@ class SparsePolynomials(ComparedByValue):
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """The map inputs -> terms, its constants in theta's dtype and on its device.
 
-        An input that is NaN or infinite makes NaN of all terms, those without it too.
+        Where an input is NaN, so is a term at least, also where none depends on that input.
         """
         plan = self.plan
 

@@ -19,7 +19,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from tests import MODELS
 
 FIXTURES = MODELS
-SCHEMAS = ("schema-2", "schema-4")
+SCHEMAS = ("schema-2", "schema-4", "schema-6")
 MANY = hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
 
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([0, -1, 1e400, 2**70, float("nan")]))
