@@ -51,7 +51,7 @@ class Case(NamedTuple):
         """
         misfit, c = predicted - self.test.observables, self.test.observables
         spread, sizes = c.std(0), np.linalg.norm(c, axis=1)
-        varying = spread > 1e-12 * np.abs(c).max()
+        varying = spread > 1e-12 * np.abs(c).max(0)
         rmse = np.sqrt((misfit**2).mean(0))
         relative = np.linalg.norm(misfit, axis=1)[sizes > 0] / sizes[sizes > 0]
         return dict(nrmse=float((rmse[varying] / spread[varying]).mean()), relative=float(relative.mean()))

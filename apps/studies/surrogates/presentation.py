@@ -62,7 +62,9 @@ def _number(value: float) -> str:
 
 def figures(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
     """By file name; what nothing is known of is left out."""
-    drawn = {"errors": errors(comparisons), "cost": cost(comparisons)}
+    drawn = {"cost": cost(comparisons)}
+    if any(not math.isnan(comparison.ratio) for comparison in comparisons):
+        drawn["errors"] = errors(comparisons)
     if any(comparison.stated_over_true for comparison in comparisons):
         drawn["stated"] = stated(comparisons)
     return drawn

@@ -15,6 +15,7 @@ import numpy as np
 
 from gnvpro.apps.studies.surrogates.data import DATA, Case, Folders
 from gnvpro.apps.studies.surrogates.peers import PEERS
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 OURS = "gnvpro"
@@ -40,10 +41,17 @@ class Runs:
     """Rows by run: those of a JSON-lines file, where one is named, to which every new one is appended."""
 
     def __init__(self, file: Path | None) -> None:
-        self._file, self.rows = file, {}
+        self._file = file
+        self.rows: dict[Run, Row] = {}
         if file is not None and file.exists():
-            rows = [json.loads(line) for line in file.read_text().splitlines()]
-            self.rows: dict[Run, Row] = {Run(*(row[name] for name in Run._fields)): row for row in rows}
+            for i, line in enumerate(file.read_text().splitlines(), 1):
+                try:
+                    row = json.loads(line)
+                    self.rows[Run(*(row[name] for name in Run._fields))] = row
+                except (json.JSONDecodeError, KeyError, TypeError) as error:
+                    raise UsageError(
+                        f"line {i} of {file} is not a run of this study; remove it or name another file"
+                    ) from error
 
     def add(self, run: Run, row: Row) -> None:
         """Keep what a run has measured."""
@@ -83,10 +91,9 @@ def _in_process(sender: Connection, run: Run, folders: Folders, threads: int) ->
     from gnvpro.training.device import torch_threads
 
     warnings.simplefilter("ignore")
-    case = DATA[run.data].case(run.n, run.seed, folders)
     with threadpool_limits(threads), torch_threads(threads):
         try:
-            sender.send(fitted(case, run.method, run.seed))
+            sender.send(fitted(DATA[run.data].case(run.n, run.seed, folders), run.method, run.seed))
         except Exception as error:  # a peer's own troubles are a result of the comparison
             sender.send(dict(failed=f"{type(error).__name__}: {error}"))
 

@@ -65,7 +65,7 @@ class Settings:
             raise UsageError(f"expected a limit > 0 seconds, got {self.limit:g}")
 
 
-QUICK = dict(cases=("borehole", "friedman"), sizes=(30,), methods=(OURS, "gp", "polynomials", "trees"))
+QUICK = dict(cases=("borehole", "friedman"), sizes=(30,), methods=(OURS, "gp", "polynomials"))
 
 
 def run(options: StudySettings, report: Report) -> StudyResult:
