@@ -86,6 +86,26 @@ class Samples(ComparedByValue):
         )
         return replace(self, parameters=parameters, observables=observables)
 
+    def split_off(self, seed: int, *, calibration: int, test: int) -> Split:
+        """All samples for training but so many, drawn at random; none for validation.
+
+        Raises
+        ------
+        UsageError
+            A size that is negative, or that leaves less than one sample to train on.
+        """
+        for name, size in (("calibration", calibration), ("test", test)):
+            if integer(name, size, what="a number of samples (integer)") < 0:
+                raise UsageError(f"expected a {name} set of at least 0 samples, got {size}")
+        if (left := len(self) - calibration - test) < 1:
+            raise UsageError(f"expected less than the {len(self)} samples there are, got sets of {calibration + test}")
+        if not calibration + test:
+            everything, none = self, self.subset(np.arange(0))
+            return Split(everything, none, none, none)
+        order = np.random.default_rng(seed).permutation(len(self))
+        train, held, tested = np.split(order, [left, left + calibration])
+        return Split(self.subset(np.sort(train)), self.subset(train[:0]), self.subset(held), self.subset(tested))
+
     def split(
         self,
         seed: int,

@@ -38,6 +38,13 @@ def trained():
     return train(smooth_samples().split(0), TrainSettings(widths=(5,), gain=1.0, budget=20)).surrogate
 
 
+def stack():
+    """Polynomials, kernels and a network in one last layer, the second parameter by its logarithm."""
+    from tests.surrogate.model.stacks import stacked
+
+    return stacked()
+
+
 def classifier():
     from tests.surrogate.model.test_classifier import classifier
 
@@ -66,8 +73,8 @@ SOLVED = (convection, reduced_convection, resistivity)
 
 
 @pytest.fixture(
-    params=[AnalyticModel, trained, classifier, *SOLVED],
-    ids=["analytic", "surrogate", "classifier", "convection", "reduced convection", "resistivity"],
+    params=[AnalyticModel, trained, stack, classifier, *SOLVED],
+    ids=["analytic", "surrogate", "stack", "classifier", "convection", "reduced convection", "resistivity"],
     scope="module",
 )
 def model(request):

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.model.calibration import calibrated_by_split
+from gnvpro.surrogate.model.calibration import calibrated_by_left_out, calibrated_by_split
 from gnvpro.surrogate.model.output_errors import errors_by_output
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
@@ -19,19 +20,22 @@ from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
-from gnvpro.surrogate.samples import Split
+from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.seeds import member_seed
 from gnvpro.training.choice.candidates import Candidate, candidates_for
+from gnvpro.training.choice.contest import Contest
 from gnvpro.training.choice.ensemble import average, further_members
+from gnvpro.training.choice.folds import folds_of
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
-from gnvpro.training.choice.race import Entry, race
+from gnvpro.training.choice.race import Entry, described_entry, race
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
-from gnvpro.training.fitting.outcome import Training, mean_relative_error
+from gnvpro.training.fitting.outcome import CLOSED_FORM, Training, mean_relative_error, relative_error
 from gnvpro.training.fitting.preparation import Formulation, Preparation
 from gnvpro.training.fitting.run import Progress, Run
 from gnvpro.training.settings import (
+    CONTEST_BUDGET,
     DEFAULT_BUDGET,
     PAPER_BUDGET,
     PAPER_LEVELS,
@@ -46,7 +50,7 @@ from gnvpro.training.settings import (
 
 
 class SurrogateTraining:
-    """One training of a surrogate by one of several strategies: `auto`, `paper`, `residual` or `single`."""
+    """One training of a surrogate by one of several strategies: `contest`, `networks`, `paper`, `residual` or `single`."""
 
     def __init__(
         self,
@@ -72,7 +76,33 @@ class SurrogateTraining:
                 "parameters that vary, or leave polynomials off"
             )
 
-    def auto(self) -> Training:
+    def contest(self) -> Training:
+        """Let networks, kernels and polynomials compete, on validation samples where there are any, else by folds."""
+        split, settings = self._split, self._settings
+        judged = "validation" if len(split.validation) else "cross-validated"
+        samples = split.train.joined(split.validation)
+        if judged == "validation":
+            folds = np.where(np.arange(len(samples)) < len(split.train), -1, 0)
+        else:
+            folds = folds_of(len(samples), settings.seed)
+        self._run.budget = settings.budget or (QUICK_BUDGET if settings.quick else CONTEST_BUDGET)
+        decision = Contest(self._run, settings, samples, folds, self._run.budget, self._run.report).decide()
+        left_out = np.flatnonzero(folds >= 0)
+        unseen, predictions = samples.subset(left_out), decision.predictions[left_out]
+        surrogate, fit = decision.surrogate, decision.fit
+        errors = self._errors(surrogate, ("train", "test"))
+        for kind, of_sets in errors.items():
+            of_sets[judged] = relative_error(predictions, unseen, anomalous=kind == "errors_anomalous")
+        record = self._record(fit, fit.method if fit else CLOSED_FORM, decision.choice, samples)
+        record["errors_by_output"] = errors_by_output(
+            predictions, unseen.observables, unseen.observable_space, unseen.background
+        )
+        surrogate = replace(surrogate, **errors, training=record)
+        source = "validation" if judged == "validation" else "cross-validation"
+        surrogate = calibrated_by_left_out(surrogate, split, samples.parameters, unseen, predictions, source)
+        return Training(surrogate, self._run.history())
+
+    def networks(self) -> Training:
         """Race shapes and gains, train the winner to the end of the budget."""
         settings, formulations = self._settings, {}
 
@@ -92,7 +122,7 @@ class SurrogateTraining:
             "metric": winner.candidate.metric,
             "polynomial": self._described_polynomials() if winner.candidate.polynomial else None,
             "reason": _reason(entries, settings),
-            "candidates": [_described(entry) for entry in entries],
+            "candidates": [described_entry(entry) for entry in entries],
         }
         best, formulation = winner.fit, formulations[winner.candidate]
         if any(candidate.polynomial for candidate in candidates):
@@ -116,7 +146,7 @@ class SurrogateTraining:
 
         mean = average(members, members[0].candidate.gain, validation_error)
         kept = len(mean.network.members)
-        chosen["members"] = [_described(entry) for entry in members]
+        chosen["members"] = [described_entry(entry) for entry in members]
         chosen["members_kept"], chosen["validation_errors_of_means"] = kept, mean.validation_errors
         chosen["reason"] += (
             f"; the mean of the best {kept} of {len(members)} networks has {min(mean.validation_errors):.3g}"
@@ -227,20 +257,24 @@ class SurrogateTraining:
             refitted = self._errors(surrogate, ("train", "test"))
             errors = {name: {**errors[name], **refitted[name]} for name in errors}
             choice = {**choice, "refitted": "outer layer solved again on train and validation samples together"}
-        record = self._run.record(
-            best,
-            best.method,
-            choice=choice,
-            settings=asdict(self._settings),
-            samples={name: len(getattr(self._split, name)) for name in ("train", "validation", "calibration", "test")},
-            device=self._prepared.device,
-            bounds={"lower": train.parameters.min(0).tolist(), "upper": train.parameters.max(0).tolist()},
-        )
+        record = self._record(best, best.method, choice, train)
         # As above: what validation samples say of weights that were not fitted to them.
         record["errors_by_output"] = self._errors_by_output(before_refit or surrogate)
         surrogate = calibrated_by_split(replace(surrogate, **errors, training=record), self._split, before_refit)
         polynomial_alone = next((fit for fit in self._run.fits if not fit.network.width and fit is not best), None)
         return Training(surrogate, self._run.history(without=polynomial_alone))
+
+    def _record(self, best: Fit | None, method: str, choice: dict[str, Any], fitted: Samples) -> dict[str, Any]:
+        """What the saved model says of its training on these samples."""
+        return self._run.record(
+            best,
+            method,
+            choice=choice,
+            settings=asdict(self._settings),
+            samples={name: len(getattr(self._split, name)) for name in ("train", "validation", "calibration", "test")},
+            device=self._prepared.device,
+            bounds={"lower": fitted.parameters.min(0).tolist(), "upper": fitted.parameters.max(0).tolist()},
+        )
 
     def _errors(self, surrogate: Surrogate, sets: Sequence[str]) -> dict[str, dict[str, float]]:
         """`errors` of a surrogate on the sets that have samples, and with a background `errors_anomalous`."""
@@ -260,17 +294,8 @@ class SurrogateTraining:
         return errors_by_output(predicted, samples.observables, samples.observable_space, samples.background)
 
     def _described_polynomials(self) -> dict[str, Any]:
-        chosen = self._polynomials
-        assert chosen is not None
-        basis = chosen.basis
-        return {
-            "n_terms": basis.n_terms + 1,
-            "degree": basis.degree,
-            "weights": list(basis.weights),
-            "powers": list(basis.powers),
-            "amplitude": chosen.amplitude is not None,
-            "leave_one_out_error": chosen.leave_one_out,
-        }
+        assert self._polynomials is not None
+        return self._polynomials.described()
 
 
 def _residual_network(settings: TrainSettings, n_inputs: int) -> TimeNetwork:
@@ -289,12 +314,3 @@ def _reason(entries: list[Entry], settings: TrainSettings) -> str:
         f"lowest validation error ({best.fit.best.validation_error:.3g}) of {len(entries)} candidates raced; "
         f"next: {entries[1].candidate} ({entries[1].fit.best.validation_error:.3g})"
     )
-
-
-def _described(entry: Entry) -> dict[str, Any]:
-    return {
-        **asdict(entry.candidate),
-        "validation_error": entry.fit.best.validation_error,
-        "work_units": entry.fit.objective.meter.total,
-        "status": entry.fit.status.value,
-    }

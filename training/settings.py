@@ -17,6 +17,8 @@ from gnvpro.training.fit_settings import FitSettings
 
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
 DEFAULT_BUDGET = 3200.0
+# Of the race of networks among other contenders: beyond it errors fall by less than training on all samples brings.
+CONTEST_BUDGET = 1200.0
 QUICK_BUDGET = 500.0
 QUICK_WIDTHS, QUICK_GAIN = (9, 24, 24, 48), 0.1
 PATIENCE = 2000.0
@@ -54,6 +56,10 @@ class TrainSettings(FitSettings):
         None for the default, 1e-10 (1e-14 with polynomials) and 1e-9 (1e-10 for `paper`).
     """
 
+    contender: Annotated[
+        Literal["auto", "network", "kernel", "polynomial"],
+        Doc("What competes: all, or one family alone. Widths, gain, solver or members ask for networks."),
+    ] = "auto"
     network: Annotated[
         NetworkKind,
         Doc(
@@ -88,8 +94,25 @@ class TrainSettings(FitSettings):
     ] = None
     patience: Annotated[float, Doc("Work units without a better validation error before it stops."), Gt(0)] = PATIENCE
 
+    @property
+    def asks_for_networks(self) -> bool:
+        """Whether some setting means a network, or the way to train one, so that nothing else competes."""
+        return bool(
+            self.network != "auto"
+            or self.widths
+            or self.gain
+            or self.members > 1
+            or self.solver != "lbfgs"
+            or self.polynomial != "auto"
+        )
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.contender in ("kernel", "polynomial") and self.asks_for_networks:
+            raise UsageError(
+                f"expected no network, widths, gain, members, solver or polynomial with the contender {self.contender}; "
+                "leave them out, or the contender"
+            )
         if self.network == "paper" and (self.widths or self.gain or self.quick):
             raise UsageError(
                 "the paper's network has its own widths and input scaling; leave widths, gain and quick out"

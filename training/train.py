@@ -44,14 +44,16 @@ def train(
     Parameters
     ----------
     samples
-        Split already, or to be split at random by the seed of the settings.
+        Split already, or to be split at random by the seed of the settings. Where a `Split` has validation samples, they
+        choose; otherwise cross-validation does.
     settings
         How to train; instead, its fields may be given one by one, as in `train(samples, seed=1, quick=True)`.
     module
         Feature network as a torch module with `n_in` inputs, in place of the built-in ones.
     train, validation, calibration, test
-        Sizes of the sets, as `gnvpro.surrogate.samples.Samples.split` takes them: without, a half, a quarter, none and a
-        quarter of the samples.
+        Sizes of the sets. Without those of `train` and `validation`, all samples but those for calibration and test train,
+        and cross-validation chooses and states the error. With one of them, and where the settings ask for networks, as
+        `gnvpro.surrogate.samples.Samples.split` takes them: a half, a quarter, none and a quarter.
     checkpoint
         Folder in which the state of the run is saved after `every` further work units. Where it holds a checkpoint of
         the same data, settings and versions, the run goes on from there and ends with the same bits (seconds apart).
@@ -66,14 +68,14 @@ def train(
     """
     settings = _settings(settings, fields)
     sizes = dict(train=train, validation=validation, calibration=calibration, test=test)
-    split = _split(samples, settings.seed, sizes)
+    split = _split(samples, settings, sizes, cross_validated=module is None and not settings.asks_for_networks)
     with torch_threads(settings.threads):
         kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
         training_run = SurrogateTraining(split, settings, on_progress, kept)
         if module is not None:
             return training_run.single(ModuleNetwork(module, split.train.parameters.shape[1]))
         if settings.network == "auto":
-            return training_run.auto()
+            return training_run.networks() if settings.asks_for_networks else training_run.contest()
         return training_run.paper() if settings.network == "paper" else training_run.residual()
 
 
@@ -87,9 +89,13 @@ def _settings(settings: TrainSettings | None, fields: dict[str, Any]) -> TrainSe
     return settings or settings_of(TrainSettings, fields)
 
 
-def _split(samples: Samples | Split, seed: int, sizes: dict[str, int | None]) -> Split:
+def _split(
+    samples: Samples | Split, settings: TrainSettings, sizes: dict[str, int | None], cross_validated: bool
+) -> Split:
     if isinstance(samples, Samples):
-        return samples.split(seed, **sizes)
+        if cross_validated and sizes["train"] is None and not sizes["validation"]:
+            return samples.split_off(settings.seed, calibration=sizes["calibration"] or 0, test=sizes["test"] or 0)
+        return samples.split(settings.seed, **sizes)
     if sizes_set := [name for name, size in sizes.items() if size is not None]:
         raise UsageError(
             f"the samples are split already; leave the size of {' and '.join(sizes_set)} out, or give Samples"

@@ -10,7 +10,8 @@ import numpy as np
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import derivative_block
 from gnvpro.surrogate.formatting import percent
-from gnvpro.surrogate.model.surrogate import Surrogate, training_range
+from gnvpro.surrogate.model.inputs import training_range
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
 
 # Points of the check: a PDE differentiates sample by sample and may take seconds for each.

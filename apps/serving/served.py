@@ -17,7 +17,8 @@ from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.batching import Batcher, QueueFull, Rows
 from gnvpro.surrogate.admissible import admissible_points
 from gnvpro.surrogate.forward_model import ForwardModel
-from gnvpro.surrogate.model.surrogate import Surrogate, training_range
+from gnvpro.surrogate.model.inputs import training_range
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import SIMPLEX_TOLERANCE, Array, Space, shortened
 
 TRUST = "trust"
@@ -49,7 +50,9 @@ class Bounds:
         space = model.parameters
         lower = np.full(space.size, -np.inf) if space.lower is None else np.array(space.lower, float)
         upper = np.full(space.size, np.inf) if space.upper is None else np.array(space.upper, float)
-        trained = training_range(getattr(model, "training", None) or {})
+        trained = training_range(
+            getattr(model, "training", None) or {}, logarithmic=getattr(model, "logarithmic", None)
+        )
         if trained is None:
             return cls(space, lower, upper, lower, upper)
         return cls(space, lower, upper, np.maximum(lower, trained[0]), np.minimum(upper, trained[1]))

@@ -25,7 +25,7 @@ from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import spread
-from gnvpro.surrogate.trust.trust import SOURCES, trust_rows
+from gnvpro.surrogate.trust.trust import SETS, trust_rows
 from gnvpro.training.fitting.outcome import mean_relative_error
 
 # Of samples the model has not seen, the share that sets the scales of the simultaneous band.
@@ -192,7 +192,7 @@ def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
     with _reading_record():
         record, stated = surrogate.training, float(surrogate.errors["train"])
         seed, refitted = integer("seed", record["settings"]["seed"]), "refitted" in record["choice"]
-        counts = {name: integer(name, record["samples"].get(name, 0)) for name in ("train", *SOURCES)}
+        counts = {name: integer(name, record["samples"].get(name, 0)) for name in ("train", *SETS)}
     split = samples.split(seed, **counts)
     error = mean_relative_error(surrogate, split.train)
     if abs(error - stated) > _SAME * stated + 1e-12:
@@ -200,7 +200,7 @@ def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
             f"the model's split of these data cannot be made again (training error {error:.3g}, stated {stated:.3g}): "
             "have samples been added or repaired? calibrate on data it has not seen"
         )
-    source = next(name for name in SOURCES if len(getattr(split, name)))
+    source = next(name for name in SETS if len(getattr(split, name)))
     if source == "validation" and refitted:
         raise UsageError(
             "all samples of this data set have fitted the model (its last layer was solved again on the validation "

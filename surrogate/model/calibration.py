@@ -12,7 +12,7 @@ from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import Bands, law_weights, spread
 from gnvpro.surrogate.trust.domain import Domain
-from gnvpro.surrogate.trust.trust import SOURCES, Trust
+from gnvpro.surrogate.trust.trust import SETS, Trust
 
 # A second-moment matrix needs no more samples than this.
 _MOST_FITTED = 8192
@@ -30,13 +30,39 @@ def calibrated_by_split(surrogate: Surrogate, split: Split, before_refit: Surrog
         The same surrogate before its last layer was solved again on training and validation samples together. Its
         residuals at the validation samples are those of samples that were not fitted.
     """
-    source = next(name for name in SOURCES if len(getattr(split, name)))
+    source = next(name for name in SETS if len(getattr(split, name)))
     of_validation = before_refit or surrogate
     judged = of_validation if source == "validation" else surrogate
     scale = residuals(surrogate, split.train) if source == "validation" else residuals(of_validation, split.validation)
     if not np.isfinite(scale).all() or not np.isfinite(residuals(judged, getattr(split, source))).all():
         return surrogate  # a training that ended in infinite numbers: there is nothing to calibrate
     return calibrated(surrogate, split.train.parameters, getattr(split, source), source, spread(scale), judged)
+
+
+def calibrated_by_left_out(
+    surrogate: Surrogate, split: Split, fitted: Array, unseen: Samples, predictions: Array, source: str
+) -> Surrogate:
+    """The surrogate with trust from samples that were left out when what predicted them was fitted.
+
+    Calibration and test samples of the split come before them, as they are the surrogate's own.
+
+    Parameters
+    ----------
+    fitted : (m, n_in)
+        Parameters of all samples that the surrogate was fitted to.
+    unseen, predictions : (n, n_out)
+        Samples, and their predictions by models like it that did not see them.
+    """
+    misfits = predictions - unseen.observables
+    if not np.isfinite(misfits).all() or len(unseen) < 2:
+        return surrogate
+    for name in ("calibration", "test"):
+        if len(samples := getattr(split, name)):
+            return calibrated(surrogate, fitted, samples, name, spread(misfits))
+    weighting = law_weights(surrogate.parameters, unseen.provenance.get("design"), unseen.parameters)
+    bands = Bands.calibrated(misfits, spread(misfits), source, weighting)
+    domain = Domain.left_out(surrogate.domain_features(fitted[:_MOST_FITTED]))
+    return replace(surrogate, trust=Trust(bands, domain))
 
 
 def calibrated(
@@ -61,7 +87,7 @@ def calibrated(
     weighting = law_weights(surrogate.parameters, samples.provenance.get("design"), samples.parameters)
     bands = Bands.calibrated(residuals(judged or surrogate, samples), scale, source, weighting)
     if fitted is not None:
-        features = surrogate.features(fitted[:_MOST_FITTED]), surrogate.features(samples.parameters)
+        features = surrogate.domain_features(fitted[:_MOST_FITTED]), surrogate.domain_features(samples.parameters)
         domain = Domain.of(*features, weighting)
     elif surrogate.trust is not None:
         domain = surrogate.trust.domain

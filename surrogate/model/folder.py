@@ -21,7 +21,7 @@ from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.writing import require_writable, whole_folder
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
@@ -153,7 +153,8 @@ def require_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[tuple[
 def _migrated(description: dict[str, Any]) -> dict[str, Any]:
     """Version 1 knew no polynomials, amplitude or background; version 2 no classifiers, version 3 no trust.
 
-    Up to version 4, spectra of classifiers had a least spread in the unit of the cube.
+    Up to version 4, spectra of classifiers had a least spread in the unit of the cube; up to version 5, all parameters
+    entered the network as they are.
     """
     if description["schema_version"] == 1:
         description = {
@@ -172,6 +173,10 @@ def _migrated(description: dict[str, Any]) -> dict[str, Any]:
         description = {**description, "schema_version": 5}
         if isinstance(features := description.get("features"), dict):
             description["features"] = {**features, "absolute_floor": True}
+    if description["schema_version"] == 5:
+        description = {**description, "schema_version": 6}
+        if description.get("kind") == "surrogate":
+            description["logarithmic"] = None
     if description.get("kind") not in KINDS:
         raise SavedModelError(f"expected a model of kind {' or '.join(KINDS)}, got {description.get('kind')!r}")
     return description

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.checks import contiguous
-from gnvpro.surrogate.formatting import listed, seconds
+from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.networks.summary import about, in_words
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -66,7 +67,7 @@ class Model(Result):
         training = self.training
         rows = [
             *self._first_rows(),
-            ("network", listed(self.network.to_dict()) if self.network.width else "none"),
+            ("network", in_words(self.network)),
             *self._further_rows(),
         ]
         if {"method", "work_units", "cpu_seconds"} <= training.keys():
@@ -82,7 +83,7 @@ class Model(Result):
             "kind": self.kind,
             **self._own_numbers(),
             "dtype": self.dtype,
-            "network": self.network.to_dict(),
+            "network": about(self.network),
             "training": self.training,
             "provenance": self.provenance,
         }

@@ -5,7 +5,8 @@ Loading runs no code: the network is looked up by its kind, and a module's code 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +23,10 @@ from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
+from gnvpro.surrogate.model.inputs import bound_inputs, training_range
 from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
 from gnvpro.surrogate.model.output_errors import output_error_rows
+from gnvpro.surrogate.networks.kernels import has_kernels
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.registry import network_of
@@ -33,31 +36,16 @@ from gnvpro.surrogate.trust.trust import Trust, trust_rows
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
-# Spreads of a parameter from zero.
-_FAR = 1e3
-# Of the length of each parameter's range in training.
-BOUNDS_MARGIN = 0.1
-
-
-def training_range(training: Mapping[str, Any], margin: float = BOUNDS_MARGIN) -> tuple[Array, Array] | None:
-    """Lower and upper ends (n_in,) of where training samples were, each moved out by `margin` of the length between.
-
-    None where `training`, the record of a model, does not tell.
-    """
-    if not (bounds := training.get("bounds")):
-        return None
-    lower, upper = np.asarray(bounds["lower"], float), np.asarray(bounds["upper"], float)
-    beyond = margin * (upper - lower)
-    return lower - beyond, upper + beyond
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Surrogate(ComparedByValue, Model):
     """A separable network in the units of its data.
 
-    observables = background + amplitude(y) W [F((y - shift) * scale; theta), P(y), 1],
+    observables = background + amplitude(y) W [F((t(y) - shift) * scale; theta), P(y), 1],
 
-    where background, amplitude and the polynomials P may each be left out. Printed, it says how good it is.
+    where background, amplitude and the polynomials P may each be left out, and t is the logarithm for the parameters that
+    are `logarithmic`. Printed, it says how good it is.
 
     Examples
     --------
@@ -79,6 +67,9 @@ class Surrogate(ComparedByValue, Model):
         Of few parameters; always evaluated in float64.
     background : (n_out,)
         Observables without what the parameters describe.
+    logarithmic : (n_in,)
+        Which parameters enter the network by their logarithm; None for none. Where one of them is not positive, the
+        observables are NaN.
     errors
         Mean per-sample relative L2 error on `train`, `validation` and `test`.
     errors_anomalous
@@ -104,6 +95,7 @@ class Surrogate(ComparedByValue, Model):
     provenance: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     trust: Trust | None = None
+    logarithmic: tuple[bool, ...] | None = None
 
     @classmethod
     def assemble(
@@ -118,11 +110,13 @@ class Surrogate(ComparedByValue, Model):
         polynomials: PolynomialBasis | None = None,
     ) -> Surrogate:
         """From theta and W of the scaled problem; both are brought to the CPU."""
+        output_scale = torch.as_tensor(scaling.output_scale, dtype=torch.float64).reshape(-1, 1)
+        logarithmic = getattr(scaling, "logarithmic", None)
         return cls(
             network,
             theta.detach().cpu(),
             # Contiguous as after loading, so that a model and its copy agree in every bit.
-            (scaled_weights.detach().cpu().double() * scaling.output_scale).contiguous(),
+            (scaled_weights.detach().cpu().double() * output_scale).contiguous(),
             torch.as_tensor(scaling.input_shift),
             torch.as_tensor(scaling.input_scale),
             parameters,
@@ -131,6 +125,7 @@ class Surrogate(ComparedByValue, Model):
             scaling.amplitude,
             None if scaling.background is None else torch.as_tensor(scaling.background),
             provenance=provenance,
+            logarithmic=None if logarithmic is None or not any(logarithmic) else tuple(map(bool, logarithmic)),
         )
 
     kind: ClassVar = "surrogate"
@@ -140,6 +135,7 @@ class Surrogate(ComparedByValue, Model):
             "errors": self.errors,
             **({"errors_anomalous": self.errors_anomalous} if self.errors_anomalous else {}),
             "polynomials": self.polynomials and self.polynomials.to_dict(),
+            **({"logarithmic": self._logarithmic_names} if self.logarithmic else {}),
             "parameters": self.parameters.to_dict(),
             "observables": self.observables.to_dict(),
             "trust": None if self.trust is None else self.trust.about(),
@@ -151,7 +147,12 @@ class Surrogate(ComparedByValue, Model):
             *((what, listed(values, percent)) for what, values in errors.items() if values),
             *output_error_rows(self.training),
             ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
+            *([("by logarithm", ", ".join(self._logarithmic_names))] if self.logarithmic else []),
         ]
+
+    @property
+    def _logarithmic_names(self) -> list[str]:
+        return list(itertools.compress(self.parameters.names, self.logarithmic or ()))
 
     def _further_rows(self) -> Rows:
         rows = trust_rows(self.trust, self.observables, all_levels=True)
@@ -185,10 +186,13 @@ class Surrogate(ComparedByValue, Model):
         """Which points lie in the parameter space and where training samples were: (n, n_in) -> (n,).
 
         Each parameter may leave the range of the training samples by `BOUNDS_MARGIN` of its length: with many
-        parameters, most new samples leave it by a little.
+        parameters, most new samples leave it by a little. None that enters by its logarithm may be zero or below.
         """
+        y = self.parameters.rows(y)
         inside = self.parameters.contains(y)
-        if (trained := training_range(self.training)) is not None:
+        if self.logarithmic:
+            inside &= (y[:, np.array(self.logarithmic)] > 0).all(axis=1)
+        if (trained := training_range(self.training, logarithmic=self.logarithmic)) is not None:
             inside &= ((y >= trained[0]) & (y <= trained[1])).all(axis=1)
         return inside
 
@@ -198,6 +202,17 @@ class Surrogate(ComparedByValue, Model):
         with torch.inference_mode():
             return np.concatenate([features(tensor_of(part)).numpy() for part in _chunks(y) or [y]])
 
+    def domain_features(self, y: Array) -> Array:
+        """What the in-domain score is taken of: the features, or the scaled parameters where kernels are among them.
+
+        Kernels interpolate: at every sample that has one, their leverage is complete whatever the sample is like.
+        """
+        if not has_kernels(self.network):
+            return self.features(y)
+        inputs = bound_inputs(self.input_shift, self.input_scale, self.logarithmic)
+        with torch.inference_mode():
+            return inputs(tensor_of(self.parameters.rows(y))).numpy()
+
     def score(self, y: Array) -> Array:
         """How little points are like the training data: (n, n_in) -> (n,); 99 % of held-out samples are below 1.
 
@@ -206,7 +221,7 @@ class Surrogate(ComparedByValue, Model):
         UsageError
             A model that was not calibrated.
         """
-        return self._calibrated().domain.score(self.features(y))
+        return self._calibrated().domain.score(self.domain_features(y))
 
     def trusted(self, y: Array, score: Array | None = None) -> NDArray[np.bool_]:
         """Which points are `inside` and score at most 1: only there do the error bands mean something.
@@ -307,20 +322,14 @@ class Surrogate(ComparedByValue, Model):
 
     def _bound_features(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Features and polynomial terms of parameters, (n, width + n_terms) in float64."""
-        scale, shift = self.input_scale.to(device), self.input_shift.to(device)
-        offset = -shift * scale
-        # One operation instead of two, unless the mean is so many spreads that it would cost digits.
-        is_far = bool((offset.abs() > _FAR).any())
+        inputs = bound_inputs(self.input_shift.to(device), self.input_scale.to(device), self.logarithmic)
         network, low, high = self.network.bind(self.theta.to(device)), self.theta.dtype, self.weights.dtype
 
-        def scaled(y: Tensor) -> Tensor:
-            return (y - shift) * scale if is_far else torch.addcmul(offset, y, scale)
-
         def features(y: Tensor) -> Tensor:
-            return network(scaled(y))
+            return network(inputs(y))
 
         def converted(y: Tensor) -> Tensor:
-            return network(scaled(y).to(low)).to(high)
+            return network(inputs(y).to(low)).to(high)
 
         found = features if low == high else converted
         if self.polynomials is None:
@@ -355,6 +364,7 @@ class Surrogate(ComparedByValue, Model):
             "polynomials": None if self.polynomials is None else self.polynomials.to_dict(),
             "amplitude": None if self.amplitude is None else self.amplitude.to_dict(),
             "background": self.background is not None,
+            "logarithmic": self.logarithmic,
             "errors": self.errors,
             "errors_anomalous": self.errors_anomalous,
             "provenance": self.provenance,
@@ -395,14 +405,14 @@ class Surrogate(ComparedByValue, Model):
                 polynomials=None if polynomials is None else PolynomialBasis.from_dict(polynomials),
                 amplitude=None if amplitude is None else Amplitude.from_dict(amplitude),
                 background=tensors["background"] if description["background"] else None,
+                logarithmic=None if (flags := description["logarithmic"]) is None else tuple(flags),
                 **{name: tensors[name] for name in _TENSORS},
                 **{name: description[name] for name in ("errors", "errors_anomalous", "provenance", "training")},
             )
             model._check(description["dtype"])
             if (trust := description["trust"]) is not None:
-                model = replace(
-                    model, trust=Trust.from_saved(trust, tensors, model.observables.size, model.weights.shape[1] - 1)
-                )
+                width = n_in if has_kernels(model.network) else model.weights.shape[1] - 1
+                model = replace(model, trust=Trust.from_saved(trust, tensors, n_out, width))
         return model
 
     def _check(self, dtype: str) -> None:
@@ -411,6 +421,9 @@ class Surrogate(ComparedByValue, Model):
         for what, basis in (("polynomials", self.polynomials), ("amplitude", self.amplitude and self.amplitude.basis)):
             if basis is not None and len(basis.weights) != n_in:
                 raise SavedModelError(f"the model's {what} are of {len(basis.weights)} parameters, its data of {n_in}")
+        flags = self.logarithmic
+        if flags is not None and (len(flags) != n_in or not all(type(flag) is bool for flag in flags)):
+            raise SavedModelError(f"expected {n_in} times true or false for the logarithms, got {flags!r}")
         n_terms = 0 if self.polynomials is None else self.polynomials.n_terms
         expected = {
             "theta": ((self.network.n_theta,), dtype),

@@ -1,11 +1,12 @@
-"""Several feature networks side by side: their features concatenated, one last layer on all of them.
+"""Feature networks of any kind side by side: their features concatenated, one last layer on all of them.
 
-A mean of separable networks is a separable network again, W its members' W side by side: an ensemble is saved,
-evaluated and differentiated like any single network.
+A weighted sum of separable models is a separable model again, W its members' W side by side: an ensemble, or a stack of
+polynomials, kernels and networks, is saved, evaluated and differentiated like any single network.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,19 +17,21 @@ from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.dense import DenseNetwork
-from gnvpro.surrogate.networks.protocol import Linearization
+from gnvpro.surrogate.networks.protocol import FeatureNetwork, Linearization
 from gnvpro.surrogate.seeds import member_seed
 
 
 @dataclass(frozen=True)
 class ConcatenatedNetwork:
-    """Dense networks of the same inputs; in theta one after the other."""
+    """Networks of the same inputs; in theta one after the other. Members that are concatenated themselves are taken apart."""
 
-    members: tuple[DenseNetwork, ...]
+    members: tuple[FeatureNetwork, ...]
 
     def __post_init__(self) -> None:
         if not self.members or len({member.n_inputs for member in self.members}) > 1:
             raise UsageError("expected at least one network, all of the same number of inputs")
+        flat = (m.members if isinstance(m, ConcatenatedNetwork) else (m,) for m in self.members)
+        object.__setattr__(self, "members", tuple(itertools.chain.from_iterable(flat)))
 
     @property
     def n_inputs(self) -> int:
@@ -83,23 +86,39 @@ class _Concatenated:
         return torch.cat([part.vjp(one.contiguous()) for part, one in zip(self._parts, seeds, strict=True)])
 
 
+def weighted_sum(
+    members: Sequence[tuple[FeatureNetwork, Tensor, Tensor]], coefficients: Sequence[float | Tensor]
+) -> tuple[ConcatenatedNetwork, Tensor, Tensor]:
+    """The sum of separable models (network, theta, W (n_out, width + 1)) times a coefficient each: network, theta and W.
+
+    Coefficients are numbers, or one for every output, (n_out, 1). The biases are multiplied and added too.
+    """
+    weights = [outer * factor for (_, _, outer), factor in zip(members, coefficients, strict=True)]
+    return _side_by_side(members, [theta for _, theta, _ in members], weights)
+
+
 def mean_of(
     members: Sequence[tuple[DenseNetwork, Tensor, Tensor]], gains: Sequence[float]
 ) -> tuple[ConcatenatedNetwork, Tensor, Tensor]:
-    """The mean of separable networks (network, theta, W (n_out, width + 1)): network, theta and W.
+    """The mean of separable dense networks (network, theta, W (n_out, width + 1)): network, theta and W.
 
     Parameters
     ----------
     gains
         What each member's inputs are multiplied with before they come in, taken into its first layer here.
     """
-    thetas, weights = [], []
+    thetas = []
     for (network, theta, _), gain in zip(members, gains, strict=True):
         scaled = theta.clone()
         scaled[: network.n_inputs * network.widths[0]] *= gain  # the bias row stays
         thetas.append(scaled)
-    for _, _, outer in members:
-        weights.append(outer / len(members))
+    # Divided, not multiplied by 1/n, which rounds otherwise.
+    return _side_by_side(members, thetas, [outer / len(members) for _, _, outer in members])
+
+
+def _side_by_side(
+    members: Sequence[tuple[FeatureNetwork, Tensor, Tensor]], thetas: Sequence[Tensor], weights: Sequence[Tensor]
+) -> tuple[ConcatenatedNetwork, Tensor, Tensor]:
     bias = torch.stack([outer[:, -1] for outer in weights]).sum(0)
     together = torch.cat([*(outer[:, :-1] for outer in weights), bias[:, None]], 1)
-    return ConcatenatedNetwork(tuple(network for network, *_ in members)), torch.cat(thetas), together
+    return ConcatenatedNetwork(tuple(network for network, *_ in members)), torch.cat(list(thetas)), together

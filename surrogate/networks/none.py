@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from gnvpro.surrogate.networks.protocol import FixedFeatures
 
 
 @dataclass(frozen=True)
@@ -26,21 +28,10 @@ class NoFeatures:
         """The map inputs -> features at this theta."""
         return lambda inputs: inputs[:, :0]
 
-    def linearize(self, theta: Tensor, inputs: Tensor) -> _NoLinearization:
+    def linearize(self, theta: Tensor, inputs: Tensor) -> FixedFeatures:
         """The same with what derivative products need kept."""
-        return _NoLinearization(inputs[:, :0], theta)
+        return FixedFeatures(inputs[:, :0])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description, read back by `gnvpro.surrogate.networks.registry`."""
         return {"kind": "none", "n_inputs": self.n_inputs}
-
-
-class _NoLinearization(NamedTuple):
-    features: Tensor
-    theta: Tensor
-
-    def jvp(self, direction: Tensor) -> Tensor:
-        return self.features
-
-    def vjp(self, seed: Tensor) -> Tensor:
-        return torch.zeros_like(self.theta)

@@ -60,6 +60,20 @@ class Linearization(Protocol):
         ...
 
 
+class FixedFeatures(NamedTuple):
+    """The linearisation of features that have no weights."""
+
+    features: Tensor
+
+    def jvp(self, direction: Tensor) -> Tensor:
+        """No change, (n, width)."""
+        return torch.zeros_like(self.features)
+
+    def vjp(self, seed: Tensor) -> Tensor:
+        """No weights, (0,)."""
+        return seed.new_zeros(0)
+
+
 @runtime_checkable
 class FeatureNetwork(Protocol):
     """A differentiable map from inputs (n, n_inputs) to features (n, width)."""

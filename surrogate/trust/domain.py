@@ -19,6 +19,8 @@ from gnvpro.surrogate.trust.bands import quantile
 THRESHOLD_LEVEL = 0.99
 # Of the largest eigenvalue of FᵀF: directions that training hardly saw count, those of rounding do not.
 _RIDGE = 1e-10
+# Columns of many kernels: from here on, less time and a smaller file are worth digits that a score does not need.
+_WIDE = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +53,22 @@ class Domain(ComparedByValue):
         weighting
             Of the others, as `gnvpro.surrogate.trust.bands.law_weights` gives it.
         """
-        _, sizes, directions = np.linalg.svd(_with_one(fitted) / np.sqrt(len(fitted)), full_matrices=False)
-        whitening = (directions.T / np.sqrt(sizes**2 + _RIDGE * sizes[0] ** 2)).astype(np.float32)
+        whitening = _whitening(fitted)
         norms = np.linalg.norm(_with_one(held_out) @ whitening.astype(np.float64), axis=1)
         threshold = float(quantile(norms, THRESHOLD_LEVEL, weighting))
         # Fewer than 99 samples cannot tell the 99 % quantile; the largest of them is what they can tell.
+        return cls(whitening, threshold if np.isfinite(threshold) else float(norms.max()))
+
+    @classmethod
+    def left_out(cls, fitted: Array) -> Domain:
+        """From the features (n, width + n_terms) of samples that were fitted, each judged by the others.
+
+        With h = f' (F'F)^-1 f the leverage of a sample, its square norm by the n - 1 others is (n - 1) h / (1 - h).
+        """
+        n, whitening = len(fitted), _whitening(fitted)
+        leverages = np.minimum(((_with_one(fitted) @ whitening.astype(np.float64)) ** 2).sum(1) / n, 1 - 1 / n)
+        norms = np.sqrt((n - 1) * leverages / (1 - leverages))
+        threshold = float(quantile(norms, THRESHOLD_LEVEL))
         return cls(whitening, threshold if np.isfinite(threshold) else float(norms.max()))
 
     def score(self, features: Array) -> Array:
@@ -64,6 +77,21 @@ class Domain(ComparedByValue):
         with np.errstate(over="ignore", invalid="ignore"):
             found = np.linalg.norm(_with_one(features) @ self.whitening.astype(np.float64), axis=1) / self.threshold
         return np.where(np.isfinite(found), found, np.inf)
+
+
+def _whitening(fitted: Array) -> Array:
+    squares, directions = _principal(_with_one(fitted) / np.sqrt(len(fitted)))
+    return (directions / np.sqrt(squares + _RIDGE * squares.max())).astype(np.float32)
+
+
+def _principal(rows: Array) -> tuple[Array, Array]:
+    """Eigenvalues of rowsᵀ rows and eigenvectors in columns; of wide rows those above rounding alone."""
+    if rows.shape[1] <= _WIDE:
+        _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
+        return sizes**2, directions.T
+    squares, directions = np.linalg.eigh(rows.T @ rows)
+    kept = squares > len(squares) * np.finfo(float).eps * squares[-1]
+    return squares[kept], directions[:, kept]
 
 
 def _with_one(features: Array) -> Array:

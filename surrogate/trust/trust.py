@@ -15,13 +15,16 @@ from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.trust.bands import Bands
 from gnvpro.surrogate.trust.domain import THRESHOLD_LEVEL, Domain
 
-# In order of preference: the first two chose nothing.
-SOURCES = ("calibration", "test", "validation")
+# Sets of a split that calibrate, in order of preference: the first two chose nothing.
+SETS = ("calibration", "test", "validation")
+# Or samples that folds left out in turn, in trainings that cross-validate.
+SOURCES = (*SETS, "cross-validation")
 # The level that is shown where one has to do.
 LEVEL = 0.9
 _SOURCES_IN_WORDS = {
     "calibration": "calibration samples",
     "test": "test samples",
+    "cross-validation": "samples left out in turn",
     "validation": "validation samples, which also chose the network",
 }
 TENSORS = ("band_marginal", "band_scale", "band_factors", "domain_whitening")

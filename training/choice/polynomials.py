@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,17 @@ class PolynomialFeatures:
     basis: PolynomialBasis
     amplitude: Amplitude | None
     leave_one_out: float
+
+    def described(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "n_terms": self.basis.n_terms + 1,
+            "degree": self.basis.degree,
+            "weights": list(self.basis.weights),
+            "powers": list(self.basis.powers),
+            "amplitude": self.amplitude is not None,
+            "leave_one_out_error": self.leave_one_out,
+        }
 
 
 def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) -> PolynomialFeatures | None:

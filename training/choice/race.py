@@ -7,7 +7,8 @@ narrow first layer that helps smooth data hurts rough ones. So half of the budge
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from gnvpro.training.choice.candidates import Candidate
 from gnvpro.training.fitting.fit import Fit
@@ -52,3 +53,13 @@ def race(
 
 def _sorted(entries: list[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.fit.best.validation_error)
+
+
+def described_entry(entry: Entry) -> dict[str, Any]:
+    """A candidate and how far it came, JSON-able."""
+    return {
+        **asdict(entry.candidate),
+        "validation_error": entry.fit.best.validation_error,
+        "work_units": entry.fit.objective.meter.total,
+        "status": entry.fit.status.value,
+    }

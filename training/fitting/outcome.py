@@ -16,8 +16,12 @@ from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.trust import trust_rows
 from gnvpro.training.fitting.fit import Record
+
+# The method of models without a network that is trained.
+CLOSED_FORM = "closed form"
 
 
 class _TrainedModel(Result):
@@ -112,9 +116,13 @@ class ClassTraining(_TrainedModel):
 
 def mean_relative_error(surrogate: Surrogate, samples: Samples, *, anomalous: bool = False) -> float:
     """Mean over samples of ||prediction - observables|| / ||observables||, or of the same over ||anomalous||."""
-    misfit = surrogate.evaluate(samples.parameters) - samples.observables
+    return relative_error(surrogate.evaluate(samples.parameters), samples, anomalous=anomalous)
+
+
+def relative_error(predictions: Array, samples: Samples, *, anomalous: bool = False) -> float:
+    """The same of predictions (n, n_out) of the observables of these samples."""
     size = samples.anomalous if anomalous else samples.observables
-    return float((np.linalg.norm(misfit, axis=1) / np.linalg.norm(size, axis=1)).mean())
+    return float((np.linalg.norm(predictions - samples.observables, axis=1) / np.linalg.norm(size, axis=1)).mean())
 
 
 def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:

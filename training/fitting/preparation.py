@@ -48,6 +48,12 @@ class Preparation:
         for name in ("train", "validation", "test"):
             _require_norms(getattr(split, name), name)
 
+    @classmethod
+    def of_all(cls, samples: Samples, settings: TrainSettings) -> Preparation:
+        """Of samples none of which is held out."""
+        none = samples.subset(np.arange(0))
+        return cls(Split(samples, none, none, none), settings)
+
     def standardised(
         self, gain: float, polynomials: PolynomialBasis | None = None, amplitude: Amplitude | None = None
     ) -> Formulation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -70,9 +71,16 @@ class Run:
             work = sum(fit.objective.meter.total for fit in self.fits)
             self._on_progress(Progress(fit.stage, work, self.budget, fit.best.validation_error))
 
+    def report(self, stage: str) -> None:
+        """Report something that was done between two steps of a fit."""
+        if self._on_progress is not None:
+            work = sum(fit.objective.meter.total for fit in self.fits)
+            error = min((fit.best.validation_error for fit in self.fits), default=math.inf)
+            self._on_progress(Progress(stage, work, self.budget, error))
+
     def record(
         self,
-        best: Fit,
+        best: Fit | None,
         method: str,
         *,
         choice: dict[str, Any],
@@ -83,13 +91,13 @@ class Run:
     ) -> dict[str, Any]:
         """How the model was trained and what that cost, JSON-able: the `training` of a saved model.
 
-        `best` is the fit that gave the model, `choice` what was chosen and why, `bounds` the `lower` and `upper` ones of the
-        training samples' parameters.
+        `best` is the fit that gave the model, None for a closed form, `choice` what was chosen and why, `bounds` the `lower`
+        and `upper` ones of the training samples' parameters.
         """
         interrupted = any(fit.status is Status.interrupted for fit in self.fits)
         return {
             "method": method,
-            "status": (Status.interrupted if interrupted else best.status).value,
+            "status": (Status.interrupted if interrupted else Status.converged if best is None else best.status).value,
             "work_units": sum(fit.objective.meter.total for fit in self.fits) + self.outside_work,
             "cpu_seconds": sum(fit.cpu_seconds for fit in self.fits) + self.outside.cpu_seconds,
             "wall_seconds": sum(fit.wall_seconds for fit in self.fits) + self.outside.wall_seconds,

@@ -12,7 +12,7 @@ from gnvpro.apps.serving.served import Bounds, shortened_list
 from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.formatting import percent, shown_unit
 from gnvpro.surrogate.forward_model import ForwardModel
-from gnvpro.surrogate.model.surrogate import training_range
+from gnvpro.surrogate.model.inputs import training_range
 from gnvpro.surrogate.spaces import Array, Space
 
 # So many sliders are seen at once; more are put in groups.

@@ -72,6 +72,8 @@ def export(model: Surrogate | Classifier, dtype: Dtype = "float64") -> Exported:
         raise UsageError(f"unknown dtype {dtype!r}; expected {' or '.join(TOLERANCE)}")
     exact = replace(model, theta=model.theta.double())
     points = admissible_points(model.parameters, _POINTS, seed=0).astype(dtype)
+    if isinstance(model, Surrogate) and model.logarithmic:
+        points = np.where(model.logarithmic, np.abs(points), points)  # where there are no bounds, some are negative
     expected = exact.evaluate(points.astype(np.float64))
     precisions: tuple[Dtype, ...] = ("float32", "float64") if dtype == "float32" else ("float64",)
     found: Exported | None = None

@@ -42,6 +42,10 @@ class Graph:
         """A constant of int64, such as indices or axes."""
         return self._stored(np.asarray(values, dtype=np.int64))
 
+    def booleans(self, values: Sequence[bool]) -> str:
+        """A constant of truth values."""
+        return self._stored(np.asarray(values, dtype=np.bool_))
+
     def _stored(self, values: np.ndarray) -> str:
         name = f"c{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
@@ -75,6 +79,10 @@ class Graph:
     def concatenated(self, values: Sequence[str]) -> str:
         """Columns side by side."""
         return values[0] if len(values) == 1 else self.add("Concat", *values, axis=1)
+
+    def columns(self, value: str, start: int, end: int) -> str:
+        """Columns from `start` up to `end`."""
+        return self.add("Slice", value, *(self.integers([k]) for k in (start, end, 1)))
 
     def stacked(self, values: Sequence[str]) -> str:
         """Rows below each other."""

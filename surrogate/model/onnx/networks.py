@@ -1,4 +1,5 @@
-"""Surrogate and classifier as ONNX graphs: every built-in kind of feature network, polynomials, amplitude, spectra.
+"""Surrogate and classifier as ONNX graphs: every built-in kind of feature network, logarithms, polynomials, amplitude,
+spectra.
 
 The formulas are those of `bind` in `surrogate`; constants that follow each other are multiplied together beforehand.
 """
@@ -19,9 +20,12 @@ from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.spaces import Array
 
 # Opening layer (n_in + 1, width), bias last -> the name of its values before tanh.
@@ -29,14 +33,14 @@ Opening = Callable[[Array], str]
 
 
 def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
-    """Observables (n, n_out) at parameters `y`: background + amplitude(y) W [F, P, 1]."""
+    """Observables (n, n_out) at parameters `y`: background + amplitude(y) W [F, P, 1]; NaN where a logarithm is."""
     weights = model.weights.numpy().T
     factors = low_rank(weights)
     into, out_of = factors or (weights, None)
     result: str | Array = into[-1]
     if model.network.width:
         shift, scale = model.input_shift.numpy(), model.input_scale.numpy()
-        centred, remainder = graph.centred(y, shift)
+        centred, remainder = graph.centred(_add_logarithms(graph, model.logarithmic, y), shift)
 
         def opening(layer: Array) -> str:
             weights = scale[:, None] * layer[:-1]
@@ -55,6 +59,15 @@ def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
     if out_of is not None:
         return graph.affine(result, out_of, background)
     return result if background is None else graph.add("Add", result, graph.constant(background))
+
+
+def _add_logarithms(graph: Graph, logarithmic: tuple[bool, ...] | None, y: str) -> str:
+    """The logarithm of the parameters that enter by theirs, NaN where they are not positive."""
+    if not logarithmic:
+        return y
+    flags = graph.booleans(logarithmic)
+    t = graph.add("Where", flags, graph.add("Log", graph.add("Where", flags, y, graph.constant(1))), y)
+    return graph.add("Add", t, graph.add("Mul", t, graph.constant(0)))
 
 
 def low_rank(weights: Array) -> tuple[Array, Array] | None:
@@ -96,7 +109,13 @@ def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, open
         case ConcatenatedNetwork():
             parts = theta.split([member.n_theta for member in network.members])
             members = zip(network.members, parts, strict=True)
-            return graph.concatenated([_add_dense(graph, member, part, opening) for member, part in members])
+            return graph.concatenated([add_network(graph, member, part, opening) for member, part in members])
+        case KernelFeatures():
+            return _add_kernels(graph, network, theta, opening)
+        case SparsePolynomials():
+            return _add_sparse_polynomials(graph, network, opening)
+        case NoFeatures():
+            return opening(np.zeros((network.n_inputs + 1, 0)))
         case ResidualNetwork():
             return _add_residual(graph, network, theta, opening)
         case HamiltonianNetwork():
@@ -106,8 +125,8 @@ def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, open
         case _:
             kind = f"a {type(network).__name__}"
     raise UsageError(
-        f"a model on {kind} cannot be exported; expected a built-in network (dense, concatenated, residual or "
-        "hamiltonian): export the module with torch.onnx, or train one of these"
+        f"a model on {kind} cannot be exported; expected a built-in network (dense, kernels, polynomials, residual, "
+        "hamiltonian, or several side by side): export the module with torch.onnx, or train one of these"
     )
 
 
@@ -117,6 +136,53 @@ def _add_dense(graph: Graph, network: DenseNetwork, theta: torch.Tensor, opening
     for layer in rest:
         h = graph.add("Tanh", graph.affine(h, layer[:-1], layer[-1]))
     return h
+
+
+def _add_kernels(graph: Graph, network: KernelFeatures, theta: torch.Tensor, opening: Opening) -> str:
+    lengths, centres = (part.numpy() for part in network.unpack(theta))
+    scale, middle = np.exp(-lengths), centres.mean(axis=0)
+    centres = (centres - middle) * scale
+    x = opening(np.vstack([np.diag(scale), -middle * scale]))
+    crossed = graph.affine(x, -2 * centres.T, (centres**2).sum(axis=1))
+    squares = graph.add("Add", crossed, _sum_of_squares(graph, x))
+    if network.kernel == "gaussian":
+        return graph.add("Exp", graph.add("Mul", squares, graph.constant(-0.5)))
+    # Rounding may make a square negative; NaN stays, which Max would not promise.
+    positive = graph.add("Mul", graph.add("Add", squares, graph.add("Abs", squares)), graph.constant(2.5))
+    root = graph.add("Sqrt", positive)
+    polynomial = graph.add("Add", graph.add("Div", root, graph.constant(3)), graph.constant(1))
+    polynomial = graph.add("Add", graph.add("Mul", polynomial, root), graph.constant(1))
+    return graph.add("Mul", polynomial, graph.add("Exp", graph.add("Neg", root)))
+
+
+def _sum_of_squares(graph: Graph, x: str) -> str:
+    return graph.add("ReduceSum", graph.add("Mul", x, x), graph.integers([1]), keepdims=1)
+
+
+def _add_sparse_polynomials(graph: Graph, network: SparsePolynomials, opening: Opening) -> str:
+    plan = network.plan
+    factor = np.eye(network.n_inputs)[:, plan.inputs] / np.array(network.radius)[plan.inputs]
+    # A NaN in any input reaches all columns of a product, those that do not depend on it too.
+    x = opening(np.vstack([factor, -np.array(network.centre) @ factor]))
+    table: list[str] = []
+    for k, (rising, falling) in enumerate(plan.recurrence):
+        term = graph.add("Mul", graph.columns(x, 0, len(rising)), graph.constant(rising))
+        if k:
+            term = graph.add("Mul", term, graph.columns(table[-1], 0, len(rising)))
+        if k == 1:
+            term = graph.add("Add", term, graph.constant(falling))
+        elif k > 1:
+            before = graph.columns(table[-2], 0, len(rising))
+            term = graph.add("Add", term, graph.add("Mul", before, graph.constant(falling)))
+        table.append(term)
+    columns = graph.concatenated(table)
+    product, finished = graph.add("Gather", columns, graph.integers(plan.factors[0]), axis=1), []
+    for of in plan.factors[1:]:
+        finished.append(graph.columns(product, len(of), np.iinfo(np.int64).max))
+        head = graph.columns(product, 0, len(of))
+        product = graph.add("Mul", head, graph.add("Gather", columns, graph.integers(of), axis=1))
+    together = graph.concatenated([product, *reversed(finished)])
+    return together if plan.order is None else graph.add("Gather", together, graph.integers(plan.order), axis=1)
 
 
 def _add_residual(graph: Graph, network: ResidualNetwork, theta: torch.Tensor, opening: Opening) -> str:
@@ -139,7 +205,7 @@ def _add_residual(graph: Graph, network: ResidualNetwork, theta: torch.Tensor, o
 
 def _add_hamiltonian(graph: Graph, network: HamiltonianNetwork, theta: torch.Tensor, opening: Opening) -> str:
     state, half = graph.add("Tanh", opening(network.opening_layer(theta).numpy())), network.half
-    y, z = (graph.add("Slice", state, *(graph.integers([k]) for k in (start, start + half, 1))) for start in (0, half))
+    y, z = graph.columns(state, 0, half), graph.columns(state, half, 2 * half)
     for length, layer in zip(network.lengths, network.layers_in_time(theta), strict=True):
         weights, bias = layer[:-1].numpy(), layer[-1].numpy()
         if length < 0:

@@ -18,19 +18,32 @@ from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.spaces import Space
 from tests.surrogate.model.test_classifier import classifier
 
 LOWER, UPPER = (0.45, 0.1, 0.0), (0.75, 0.3, 1.5)
 # The weights below are Gaussian and so without the cancellation of ill-conditioned features.
 TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
+POLYNOMIALS = SparsePolynomials(
+    np.array([[2, 1, 0], [0, 0, 3], [1, 1, 2], [0, 2, 0]]), ("legendre", "hermite", "legendre"), (0.1,) * 3, (1.2,) * 3
+)
+STACK = ConcatenatedNetwork((POLYNOMIALS, KernelFeatures(3, 5, "matern52"), DenseNetwork(3, (5, 4))))
 NETWORKS = {
     "dense": DenseNetwork(3, (5, 4)),
     "one layer": DenseNetwork(3, (4,)),
     "concatenated": ConcatenatedNetwork((DenseNetwork(3, (4,)), DenseNetwork(3, (5, 3)))),
+    "gaussian": KernelFeatures(3, 8, "gaussian"),
+    "matern52": KernelFeatures(3, 8, "matern52"),
+    "sparse polynomials": POLYNOMIALS,
+    "sparse polynomials of one input": SparsePolynomials(
+        np.array([[0, 3, 0], [0, 1, 0]]), ("legendre",) * 3, (0.0,) * 3, (1.0,) * 3
+    ),
+    "stack": STACK,
     "residual": ResidualNetwork(3, 4, steps=3, final_time=2.0),
     "width one": ResidualNetwork(3, 1),
     "plain": ResidualNetwork(3, 4, steps=2, kind="plain"),
@@ -74,6 +87,8 @@ SURROGATES = {
     **{f"dense, {name}": surrogate(NETWORKS["dense"], **parts) for name, parts in PARTS.items()},
     "polynomials alone": surrogate(NoFeatures(3), polynomials=BASIS),
     "float32 network": surrogate(NETWORKS["dense"], dtype=torch.float32),
+    "float32 stack": surrogate(STACK, dtype=torch.float32, **PARTS["all"]),
+    "logarithms": replace(surrogate(STACK, **PARTS["all"]), logarithmic=(True, True, False)),
 }
 
 
@@ -130,6 +145,23 @@ def test_spectra_that_are_not_finite_have_no_class():
     y[0, 2], y[2, 0] = np.inf, np.nan
     (found,) = session(export(classifier()).proto).run(None, {"parameters": y})
     assert np.isnan(found).any(axis=1).tolist() == [True, False, True]
+
+
+def test_parameters_without_a_logarithm_give_no_number():
+    for network in (STACK, NETWORKS["sparse polynomials of one input"]):
+        model = replace(surrogate(network), logarithmic=(True, True, False))
+        y = np.array([[0.5, 0.2, 0.0], [0.0, 0.2, 1.0], [0.5, -0.2, 1.0], [0.5, 0.2, np.nan]])
+        (found,) = session(export(model).proto).run(None, {"parameters": y})
+        for values in (found, model.evaluate(y)):
+            assert np.isnan(values).all(axis=1).tolist() == [False, True, True, True]
+            assert np.isfinite(values[0]).all()
+
+
+def test_an_unbounded_space_is_tried_at_positive_parameters():
+    model = replace(SURROGATES["logarithms"], polynomials=None, amplitude=None)
+    free = replace(model.parameters, lower=None, upper=None, law="unknown")
+    model = replace(model, parameters=free, weights=model.weights[:, -STACK.width - 1 :])
+    assert export(model).difference <= 1e-12
 
 
 def test_double_precision_inside_where_single_precision_cancels():

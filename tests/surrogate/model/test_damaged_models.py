@@ -19,7 +19,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from tests import MODELS
 
 FIXTURES = MODELS
-SCHEMAS = ("schema-2", "schema-4")
+SCHEMAS = ("schema-2", "schema-4", "schema-6")
 MANY = hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
 
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([0, -1, 1e400, 2**70, float("nan")]))
@@ -171,11 +171,30 @@ def basis(*weights, degree):
 
 
 DENSE, THOUSAND = {"kind": "dense", "n_inputs": 2}, list(map(str, range(1000)))
+KERNEL = {"kind": "kernel", "n_inputs": 2, "n_centres": 3, "kernel": "gaussian"}
+SPARSE = {"kind": "sparse_polynomials", "n_inputs": 2, "families": ["legendre"] * 2, "centre": [0.0] * 2,
+          "radius": [1.0] * 2, "terms": [[0, 1]]}  # fmt: skip
+
+
+def stack(*members):
+    return {"network": {"kind": "concatenated", "members": list(members)}}
+
+
 IMPOSSIBLE = {
     "a hundred thousand layers": ({"network": {**DENSE, "widths": [1] * 100_000}}, "at most 1000 layers"),
     "a network of many inputs": ({"network": {"kind": "none", "n_inputs": 10**12}}, "1000000000000 inputs, its data 2"),
     "half a layer": ({"network": {**DENSE, "widths": [4.0]}}, "integers as sizes"),
     "many members": ({"network": {"kind": "concatenated", "members": [{**DENSE, "widths": [1]}] * 5000}}, "1000 members"),
+    "a stack in a stack": (stack(stack(KERNEL)["network"]), "unknown kind of network 'concatenated'"),
+    "a module in a stack": (stack({"kind": "module", "n_inputs": 2, "class": "x"}), "unknown kind of network 'module'"),
+    "members of other inputs": (stack(SPARSE, {**KERNEL, "n_inputs": 3}), "has 3 inputs, its data 2"),
+    "no members": (stack(), "at least one network"),
+    "many centres": ({"network": {**KERNEL, "n_centres": 10**9}}, "at most 1e\\+08 weights"),
+    "half a centre": ({"network": {**KERNEL, "n_centres": 0.5}}, "integers as sizes"),
+    "a kernel without a name": ({"network": {**KERNEL, "kernel": "linear"}}, "unknown kernel 'linear'"),
+    "sparse polynomials of many terms": ({"network": {**SPARSE, "terms": [[0, 1]] * 20_001}}, "up to 20000 terms"),
+    "sparse polynomials of a high degree": ({"network": {**SPARSE, "terms": [[0, 10**9]]}}, "degrees from 1 to 100"),
+    "sparse polynomials of many inputs": ({"network": {**SPARSE, "n_inputs": 10**12}}, "inputs, its data 2"),
     "many steps": (
         {"network": {"kind": "residual", "n_inputs": 2, "width": 4, "steps": 10**9, "final_time": 1.0}},
         "at most 1000 layers or steps",

@@ -303,3 +303,16 @@ def test_trust_survives_saving(tmp_path):
             np.testing.assert_array_equal(
                 again.half_width(level, simultaneous=simultaneous), model.half_width(level, simultaneous=simultaneous)
             )
+
+
+def test_a_model_of_schema_5_is_read():
+    """An ensemble; every later version has to read it."""
+    model = Surrogate.load(FIXTURES / "schema-5-ensemble")
+    assert model.logarithmic is None
+    y = np.array([[0.1, -0.5], [0.9, 0.2]])
+    expected = [
+        [1.682067405575979, 2.813738301586412, 1.329112877286104],
+        [2.214827313379065, 1.403504991799998, 2.425112700565866],
+    ]
+    np.testing.assert_allclose(model.evaluate(y), expected, rtol=1e-12)
+    np.testing.assert_allclose(model.score(y), [0.210569938870503, 0.537140006953613], rtol=1e-6)

@@ -18,15 +18,22 @@ from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
+from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from tests import MODELS
 
+POLYNOMIALS = SparsePolynomials(np.array([[1, 2], [0, 3]]), ("legendre", "hermite"), (0.0, 0.1), (1.0, 1.2))
 NETWORKS = {
     "dense": DenseNetwork(2, (5, 4)),
     "concatenated": ConcatenatedNetwork((DenseNetwork(2, (3,)), DenseNetwork(2, (4,)))),
+    "gaussian": KernelFeatures(2, 4, "gaussian"),
+    "matern52": KernelFeatures(2, 4, "matern52"),
+    "sparse polynomials": POLYNOMIALS,
+    "stack": ConcatenatedNetwork((POLYNOMIALS, KernelFeatures(2, 3, "matern52"), DenseNetwork(2, (3,)))),
     "residual": ResidualNetwork(2, 4, 2),
     "hamiltonian": HamiltonianNetwork(2, 4, 2),
     "module": ModuleNetwork(torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.BatchNorm1d(4)), 2),
@@ -34,17 +41,19 @@ NETWORKS = {
 SPACES = Space.vector(["a", "b"]), Space.vector(["x", "y", "z"], axis="observable")
 Y = np.random.default_rng(0).integers(1, 9, (6, 2)) / 8  # exact in float16 too
 DC = np.random.default_rng(1).integers(1, 9, (6, 3)) / 8
-KINDS = [*NETWORKS, "polynomials", "classifier"]
+KINDS = [*NETWORKS, "polynomials", "logarithms", "classifier"]
 
 
 def made(kind):
     """A model that nothing was computed with yet."""
     if kind == "classifier":
         return load_model(MODELS / "schema-3")
-    network = NETWORKS.get(kind, NETWORKS["dense"])
+    network = NETWORKS["stack"] if kind == "logarithms" else NETWORKS.get(kind, NETWORKS["dense"])
     weights = torch.randn(3, network.width + 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     two = torch.ones(2, dtype=torch.float64)
     model = Surrogate(network, network.initial(0), weights, 0.5 * two, 0.5 * two, *SPACES)
+    if kind == "logarithms":
+        return replace(model, logarithmic=(False, True))
     if kind != "polynomials":
         return model
     basis = PolynomialBasis((0.0, 0.0), (1.0, 1.0), (1.0, 1.0), 2.0, (1.0, 1.0))

@@ -1,16 +1,23 @@
 """Hand-written derivatives against autograd through the same features, for every network."""
 
 import itertools
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork, weighted_sum
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleLinearization, ModuleNetwork
 from gnvpro.surrogate.networks.protocol import LayeredLinearization
+from gnvpro.surrogate.networks.registry import network_of
+from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
+from tests.calculus import assert_adjoint, assert_taylor
 
 torch.set_default_dtype(torch.float64)
 
@@ -20,6 +27,9 @@ def module() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.SiLU(), torch.nn.Linear(6, 4), torch.nn.Tanh())
 
 
+POLYNOMIALS = SparsePolynomials(
+    np.array([[2, 0, 0, 1, 0], [0, 0, 0, 0, 3]]), ("legendre",) * 3 + ("hermite",) * 2, (0.1,) * 5, (1.5,) * 5
+)
 NETWORKS = {
     "dense": DenseNetwork(5, (7, 3, 4)),
     "one layer": DenseNetwork(5, (4,)),
@@ -29,6 +39,9 @@ NETWORKS = {
     "hamiltonian": HamiltonianNetwork(5, 6, steps=3, final_time=1.5),
     "hamiltonian of width two": HamiltonianNetwork(5, 2),
     "module": ModuleNetwork(module(), 5),
+    "gaussian": KernelFeatures(5, 6, "gaussian"),
+    "matern52": KernelFeatures(5, 6, "matern52"),
+    "stack": ConcatenatedNetwork((POLYNOMIALS, KernelFeatures(5, 3, "matern52"), DenseNetwork(5, (4, 2)))),
 }
 
 
@@ -67,8 +80,27 @@ def test_adjoint(network):
     )
 
 
+def test_derivatives_by_theta(network):
+    theta, inputs, generator = case(network)
+    at = network.linearize(theta, inputs)
+    direction = torch.randn(network.n_theta, generator=generator)
+    seed = torch.randn(11, network.width, generator=generator).numpy()
+    assert_taylor(
+        lambda moved: network.bind(torch.from_numpy(moved))(inputs).numpy(),
+        at.jvp(direction).numpy(),
+        theta.numpy(),
+        direction.numpy(),
+    )
+    assert_adjoint(
+        lambda move: at.jvp(torch.from_numpy(move)).numpy(),
+        lambda back: at.vjp(torch.from_numpy(back)).numpy(),
+        direction.numpy(),
+        seed,
+    )
+
+
 def test_initial_weights_depend_on_the_seed_alone():
-    for network in (DenseNetwork(3, (4, 5)), ResidualNetwork(3, 4)):
+    for network in (DenseNetwork(3, (4, 5)), ResidualNetwork(3, 4), KernelFeatures(3, 4, "gaussian")):
         assert torch.equal(network.initial(5), network.initial(5))
         assert not torch.equal(network.initial(5), network.initial(6))
 
@@ -174,6 +206,9 @@ def test_module_is_copied_and_in_evaluation_mode():
         lambda: ResidualNetwork(3, 4, kind="upper"),
         lambda: HamiltonianNetwork(3, 5),
         lambda: HamiltonianNetwork(3, 4, final_time=0.0),
+        lambda: KernelFeatures(0, 3, "gaussian"),
+        lambda: KernelFeatures(3, 0, "gaussian"),
+        lambda: KernelFeatures(3, 4, "linear"),
         lambda: ModuleNetwork(torch.nn.Tanh(), 3),
         lambda: ModuleNetwork(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Flatten(0)), 3),
     ],
@@ -188,3 +223,30 @@ def test_a_module_that_cannot_be_copied_is_answered():
     module.last = module(torch.ones(1, 3))  # what a call left behind has a history
     with pytest.raises(ValueError, match="expected a module that can be copied: Only Tensors created explicitly"):
         ModuleNetwork(module, 3)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "module"])
+def test_descriptions_are_read_back(name):
+    described = json.loads(json.dumps(NETWORKS[name].to_dict()))
+    assert network_of(described, 5, None) == NETWORKS[name]
+
+
+def test_stacks_in_stacks_are_taken_apart():
+    stack = NETWORKS["stack"]
+    assert ConcatenatedNetwork((DenseNetwork(5, (2,)), stack)).members == (DenseNetwork(5, (2,)), *stack.members)
+
+
+def test_a_weighted_sum_of_separable_models_is_one():
+    generator = torch.Generator().manual_seed(0)
+    networks, coefficients = list(NETWORKS.values()), [0.5, -2.0, 1.0] * 5
+    members = [
+        (network, case(network)[0], torch.randn(2, network.width + 1, generator=generator)) for network in networks
+    ]
+    network, theta, weights = weighted_sum(members, coefficients[: len(members)])
+    inputs = case(networks[0])[1]
+
+    def values(network, theta, weights):
+        return network.bind(theta)(inputs) @ weights[:, :-1].t() + weights[:, -1]
+
+    expected = sum(c * values(*member) for c, member in zip(coefficients, members, strict=False))
+    torch.testing.assert_close(values(network, theta, weights), expected, rtol=1e-12, atol=1e-12)

@@ -62,3 +62,18 @@ def test_a_hole_in_the_training_data_scores_higher_than_what_surrounds_it():
     # Ranked, not flagged: held-out points at the corners score higher than a hole that smooth features bridge.
     assert np.median(surrogate.score(y[centre])) > 1.5 * np.median(surrogate.score(y[ring]))
     assert not surrogate.trusted(np.array([[1.5, 0.0]]))[0]
+
+
+def test_many_columns_score_as_few_do_and_are_kept_without_those_of_rounding():
+    """Kernels about 400 centres: most directions of smooth ones are rounding."""
+    rng = np.random.default_rng(1)
+    centres, held_out, hole = rng.uniform(0, 1, (400, 2)), rng.uniform(0, 1, (300, 2)), np.full((1, 2), 3.0)
+    columns = [np.exp(-2 * ((y[:, None] - centres) ** 2).sum(-1)) for y in (centres, held_out, hole)]
+    wide = Domain.of(*columns[:2])
+    rows = np.hstack([columns[0], np.ones((400, 1))]) / 20
+    _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
+    whitening = directions.T / np.sqrt(sizes**2 + 1e-10 * sizes[0] ** 2)
+    exact = np.linalg.norm(np.hstack([columns[1], np.ones((300, 1))]) @ whitening, axis=1)
+    np.testing.assert_allclose(wide.score(columns[1]) * wide.threshold, exact, rtol=1e-3)
+    assert wide.whitening.shape[1] < 60
+    assert wide.score(columns[2])[0] > 1

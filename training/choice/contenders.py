@@ -1,0 +1,157 @@
+"""Contenders: separable models of the scaled problem with an honest estimate of their errors, and stacks of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from torch import Tensor
+
+from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.spaces import Array
+
+# Members of a stack with less weight are left out: each costs an evaluation.
+_LEAST_SHARE = 0.02
+# The weight of the condition that shares sum to one.
+_STRICT = 1e3
+# A stack has to be better than its best member by this factor, and so has any contender than a cheaper one.
+MARGIN = 0.97
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Scaled samples, as contenders see them.
+
+    Attributes
+    ----------
+    inputs : (n, d)
+        Network inputs of gain one.
+    targets : (n, k)
+        Of which `rotation` (k, n_out) makes the scaled observables.
+    weights : (n,)
+        Of the residuals, of mean square one.
+    folds : (n,)
+        The fold in which a sample is left out; -1 for samples that never are.
+    """
+
+    inputs: Array
+    targets: Array
+    rotation: Array
+    weights: Array
+    folds: NDArray[np.intp]
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return int(self.folds.max()) + 1
+
+    def error(self, residuals: Array) -> float:
+        """Root mean square of the norms of weighted residuals (n, k), of the samples that are left out."""
+        judged = self.folds >= 0
+        return float(np.sqrt(((residuals[judged] * self.weights[judged, None]) ** 2).sum(1).mean()))
+
+
+class Member(NamedTuple):
+    """A separable model of network inputs of gain one: its W (n_out, width + 1) is that of scaled observables."""
+
+    network: FeatureNetwork
+    theta: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """A model of all samples, and what models like it predict of samples that they did not see.
+
+    Attributes
+    ----------
+    described
+        What it is, JSON-able.
+    left_out : (n, k)
+        Residuals of the samples by fits without their fold; NaN for samples that are never left out.
+    close : (n, k)
+        Residuals left out one by one in closed form, which knows nothing of what was chosen on all samples; None where
+        there is no closed form.
+    model
+        None for a network, which is trained on all samples only when it has won.
+    """
+
+    described: dict[str, Any]
+    left_out: Array
+    close: Array | None = None
+    model: Member | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Contenders with their shares (n_contenders, k) of every target, and the residuals of their sum."""
+
+    contenders: list[Contender]
+    shares: Array
+    left_out: Array
+    error: float
+
+    @classmethod
+    def of(cls, contenders: list[Contender], shares: Array, problem: Problem) -> Stack:
+        """Those that have a share at all."""
+        kept = [j for j, share in enumerate(shares) if share.any()]
+        left_out = np.zeros_like(problem.targets)
+        for j in kept:
+            left_out += shares[j] * contenders[j].left_out
+        return cls([contenders[j] for j in kept], shares[kept], left_out, problem.error(left_out))
+
+
+def best_stack(contenders: list[Contender], problem: Problem, by_target: bool) -> Stack:
+    """The stack of all, or the single contender that is as good; contenders come from the cheapest to the dearest.
+
+    Parameters
+    ----------
+    by_target
+        Every target has shares of its own; else all have the same.
+    """
+    n, k = len(contenders), problem.targets.shape[1]
+    singles = [Stack.of(contenders, np.eye(n)[:, [j]] * np.ones(k), problem) for j in range(n)]
+    best = singles[0]
+    for single in singles[1:]:
+        if single.error < MARGIN * best.error:
+            best = single
+    stack = Stack.of(contenders, _shares(contenders, problem, by_target), problem)
+    return stack if stack.error < MARGIN * best.error else best
+
+
+def _shares(contenders: list[Contender], problem: Problem, by_target: bool) -> Array:
+    """Shares >= 0 that sum to one, (n_contenders, k), by least squares on residuals that were left out.
+
+    The mean of those by the folds and of those by leave-one-out in closed form: the folds are honest about choices,
+    leave-one-out has all the samples (docs/method.md has the figures).
+    """
+    judged = problem.folds >= 0
+    weights = problem.weights[judged, None]
+    by_folds = np.stack([weights * one.left_out[judged] for one in contenders])
+    one_by_one = np.stack([weights * (one.left_out if one.close is None else one.close)[judged] for one in contenders])
+    mean = (_by_least_squares(by_folds, by_target) + _by_least_squares(one_by_one, by_target)) / 2
+    mean[mean < _LEAST_SHARE] = 0
+    return mean / mean.sum(0)
+
+
+def _by_least_squares(residuals: Array, by_target: bool) -> Array:
+    """(n_contenders, n, k) -> (n_contenders, k)."""
+    n_contenders, _, k = residuals.shape
+    if by_target:
+        return np.stack([_on_simplex(residuals[:, :, j].T) for j in range(k)], 1)
+    return np.repeat(_on_simplex(residuals.reshape(n_contenders, -1).T)[:, None], k, 1)
+
+
+def _on_simplex(residuals: Array) -> Array:
+    """Shares >= 0 of sum one with the least squares of residuals (n, n_contenders) @ shares."""
+    squares = (residuals**2).sum(0)
+    least = int(squares.argmin())
+    if squares[least] == 0:
+        return np.eye(len(squares))[least]
+    triangle = np.linalg.qr(residuals / np.sqrt(squares[least]), mode="r")
+    system = np.concatenate([triangle, np.full((1, len(squares)), _STRICT)])
+    found = nnls(system, np.append(np.zeros(len(triangle)), _STRICT))[0]
+    return found / found.sum()

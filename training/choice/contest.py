@@ -1,0 +1,232 @@
+"""The contest: which contender, or which of them together, predicts best what it has not seen.
+
+Sparse polynomials and kernels come first, as they are the cheapest; networks are raced beside them and trained for every
+fold only where the race says that they may win. What wins is mostly a stack: the columns of several contenders side by
+side in one last layer, with shares by least squares on residuals that were left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.concatenated import weighted_sum
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.closed_forms import closed_forms
+from gnvpro.training.choice.contenders import MARGIN, Contender, Problem, Stack, best_stack
+from gnvpro.training.choice.network_contest import NetworkContest
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.preparation import Formulation, Preparation
+from gnvpro.training.fitting.run import Run
+from gnvpro.training.settings import TrainSettings
+
+# Fewer samples than this train no network.
+FEWEST_FOR_NETWORKS = 40
+# Of the least error so far: below the first a network is so much better that further kernels are not tried, above the
+# second it is left alone.
+_DECIDED, _HOPELESS = 0.5, 1.3
+# Up to this number, outputs have shares of their own in a stack and are not rotated.
+_FEW_OUTPUTS = 12
+# Directions of the targets below this fraction of the largest do not enter, nor more than so many.
+_COMPRESSION, _MOST_TARGETS = 1e-8, 100
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """The model, fitted to all samples, and what its like predicts of those that were left out.
+
+    Attributes
+    ----------
+    predictions : (n, n_out)
+        Observables of the samples by fits that did not see them; NaN for samples that were never left out.
+    fit
+        Of the network in it, where there is one.
+    formulation
+        Of that network, where it is all of the model.
+    choice
+        What competed, what won and why, JSON-able.
+    """
+
+    surrogate: Surrogate
+    predictions: Array
+    fit: Fit | None
+    formulation: Formulation | None
+    choice: dict[str, Any]
+
+
+class Contest:
+    """One contest on samples of which every one with a fold is left out once.
+
+    Parameters
+    ----------
+    folds : (n,)
+        The fold in which a sample is left out; -1 for samples that never are.
+    budget
+        Work units of the race of networks.
+    on_contender
+        Called with a word on each contender that was fitted.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        settings: TrainSettings,
+        samples: Samples,
+        folds: NDArray[np.intp],
+        budget: float,
+        on_contender: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._run, self._settings, self._samples, self._folds, self._budget = run, settings, samples, folds, budget
+        self._on_contender = on_contender
+        self._prepared = Preparation.of_all(samples, settings)
+        self._formulation = self._prepared.standardised(1.0)
+        self._problem = self._scaled_problem()
+        self._contenders: list[Contender] = []
+        self._raced: NetworkContest | None = None
+
+    def decide(self) -> Decision:
+        """Let everything compete that may win, and fit the winner to all samples."""
+        wanted = self._settings.contender
+        closed = closed_forms(self._problem, wanted) if wanted != "network" else iter(())
+        if wanted in ("auto", "network") and len(self._samples) >= FEWEST_FOR_NETWORKS:
+            self._take(itertools.islice(closed, 2))  # tell what a network has to beat
+            self._raced = NetworkContest(self._run, self._settings, self._samples, self._folds, self._budget)
+            error = self._error_of_race(self._raced)
+            if error > _DECIDED * self._least():
+                self._take(closed)
+            if error < _HOPELESS * self._least():
+                self._contenders.append(self._judged(self._raced))
+        self._take(closed)
+        if not self._contenders:
+            raise UsageError(
+                f"expected at least {FEWEST_FOR_NETWORKS} samples for a network, got {len(self._samples)}; leave the "
+                "contender to `auto`"
+            )
+        return self._fitted(self._winner())
+
+    def _take(self, closed: Iterator[Contender]) -> None:
+        while True:
+            with self._run.outside:
+                contender = next(closed, None)
+            if contender is None:
+                return
+            self._contenders.append(contender)
+            self._on_contender(f"{contender.described['kind']}: {self._problem.error(contender.left_out):.2g}")
+
+    def _least(self) -> float:
+        return min((self._problem.error(one.left_out) for one in self._contenders), default=math.inf)
+
+    def _error_of_race(self, raced: NetworkContest) -> float:
+        """Of the best network, on the fold on which it was chosen."""
+        rows = raced.first
+        residuals = self._problem.targets[rows] - self._targets(raced.first_predictions(), rows)
+        return replace(
+            self._problem, folds=np.zeros(len(residuals), np.intp), weights=self._problem.weights[rows]
+        ).error(residuals)
+
+    def _judged(self, raced: NetworkContest) -> Contender:
+        """The best network as a contender."""
+        everything = np.ones(len(self._samples), bool)
+        left_out = self._problem.targets - self._targets(raced.left_out_predictions(), everything)
+        return Contender(raced.described(), left_out)
+
+    def _winner(self) -> Stack:
+        """A network with polynomials beside it and an amplitude over it cannot stand in a stack: it wins alone or not."""
+        problem = self._problem
+        stackable = [
+            one for one in self._contenders if one.model is not None or self._raced is None or self._raced.is_plain
+        ]
+        alone = [one for one in self._contenders if one not in stackable]
+        by_target = problem.rotation.shape[1] <= _FEW_OUTPUTS
+        if not alone:
+            return best_stack(stackable, problem, by_target)
+        single = best_stack(alone, problem, by_target)
+        if not stackable:
+            return single
+        stack = best_stack(stackable, problem, by_target)
+        return single if single.error < MARGIN * stack.error else stack
+
+    def _fitted(self, winner: Stack) -> Decision:
+        predictions = self._observables(self._problem.targets - winner.left_out)
+        choice, fit, formulation = self._record(winner), None, None
+        members = [one.model for one in winner.contenders]
+        if None in members:
+            assert self._raced is not None
+            fit, formulation = self._raced.on_all(self._prepared)
+            if len(members) == 1:
+                surrogate = self._prepared.surrogate(fit.network, fit.best.theta, fit.best.weights, formulation)
+                return Decision(surrogate, predictions, fit, formulation, choice)
+            members[members.index(None)] = self._raced.member(fit, formulation, self._formulation)
+        shares = [
+            float(share[0]) if share.min() == share.max() else torch.as_tensor(share).unsqueeze(1)
+            for share in winner.shares
+        ]
+        network, theta, weights = weighted_sum([one for one in members if one is not None], shares)
+        surrogate = self._prepared.surrogate(network, theta, weights, self._formulation)
+        return Decision(surrogate, predictions, fit, None, choice)
+
+    def _record(self, winner: Stack) -> dict[str, Any]:
+        problem = self._problem
+        shares = {id(one): share for one, share in zip(winner.contenders, winner.shares, strict=True)}
+        ranked = sorted(self._contenders, key=lambda one: problem.error(one.left_out))
+        contenders = [
+            {
+                **one.described,
+                "error": problem.error(one.left_out),
+                "error_one_by_one": None if one.close is None else problem.error(one.close),
+                "share": float(np.mean(shares[id(one)])) if id(one) in shares else 0.0,
+            }
+            for one in ranked
+        ]
+        names = " + ".join(_name(one) for one in winner.contenders)
+        rest = "" if len(ranked) == 1 else f" of {len(ranked)} contenders; next: {_name(ranked[1])} alone"
+        if len(ranked) > 1:
+            rest += f" ({contenders[1]['error']:.2g})"
+        return {
+            "kind": "stack" if len(winner.contenders) > 1 else winner.contenders[0].described["kind"],
+            "reason": f"{names}: least error on samples left out ({winner.error:.3g}){rest}",
+            "error_left_out": winner.error,
+            "folds": problem.n_folds,
+            "contenders": contenders,
+            **({} if self._raced is None else self._raced.record()),
+        }
+
+    def _targets(self, observables: Array, rows: NDArray[np.bool_]) -> Array:
+        """Observables (m, n_out) of these samples as targets (m, k)."""
+        return self._formulation.scaling.targets(self._samples.parameters[rows], observables) @ self._problem.rotation.T
+
+    def _observables(self, targets: Array) -> Array:
+        scaling = self._formulation.scaling
+        values = targets @ self._problem.rotation * scaling.output_unit(self._samples.parameters)
+        return values if scaling.background is None else values + scaling.background
+
+    def _scaled_problem(self) -> Problem:
+        samples, scaling = self._samples, self._formulation.scaling
+        weights = self._prepared.row_weights(samples)
+        weights = weights / math.sqrt(float((weights**2).mean()))
+        targets = scaling.targets(samples.parameters, samples.observables)
+        rotation = np.eye(targets.shape[1])
+        if len(rotation) > _FEW_OUTPUTS:
+            _, sizes, right = np.linalg.svd(targets * weights[:, None], full_matrices=False)
+            rotation = right[: max(1, min(_MOST_TARGETS, int((sizes > _COMPRESSION * sizes[0]).sum())))]
+        return Problem(scaling.inputs(samples.parameters), targets @ rotation.T, rotation, weights, self._folds)
+
+
+def _name(contender: Contender) -> str:
+    described = contender.described
+    terms = described.get("terms")
+    if described["kind"] == "polynomial":
+        return f"polynomial of {terms} terms"
+    if described["kind"] == "network":
+        return f"network {','.join(map(str, described['widths']))}"
+    return f"{described['kind']} kernels" + (f" beside {terms} terms" if terms else "")

@@ -1,0 +1,227 @@
+"""Kernels as features: length scales and noise by marginal likelihood, the last layer in closed form.
+
+The mean of a Gaussian process is separable: features k(x, x_j), last layer (K + noise)^-1 C. Beside them W acts on fixed
+columns H (the constant, polynomials), whose coefficients are eliminated by generalised least squares (polynomial-chaos
+Kriging: Schöbi, Sudret & Wiart 2015). With
+
+    P = K^-1 - K^-1 H (H' K^-1 H)^-1 H' K^-1
+
+the coefficients of the kernels are P C, the residual at a sample left out is (P C)_i / P_ii (Dubrule 1983), and the
+restricted likelihood, with the variance of every output at its maximum, needs no more than P and two determinants.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import get_lapack_funcs, solve_triangular
+from scipy.optimize import minimize
+
+from gnvpro.surrogate.networks.kernels import KERNELS
+from gnvpro.surrogate.spaces import Array
+
+# Of the logarithms of length scales, in standard deviations of the inputs: where the search starts, and how far it is
+# drawn from there. Without it a length scale that the data do not determine runs away.
+_TYPICAL, _SPREAD = 3.0, 3.0
+_FIRST_NOISE, _LEAST_NOISE = 1e-4, 1e-10
+_LENGTH_BOUNDS, _NOISE_BOUNDS = (-3.0, 6.0), (-22.0, 2.0)
+_MEMORY = 20
+# The likelihood at which a matrix that is not positive definite is rejected.
+_REJECTED = 1e10
+
+
+_potrf, _potri, _potrs = get_lapack_funcs(("potrf", "potri", "potrs"), dtype=np.float64)
+
+
+class Columns(NamedTuple):
+    """What a kernel is fitted to.
+
+    Attributes
+    ----------
+    inputs : (n, d)
+        Of unit spread.
+    targets : (n, k)
+    fixed : (n, m)
+        Columns beside the kernels.
+    noise : (n,)
+        Variance of the noise of every sample, relative to that of the others.
+    importance : (k,)
+        Of every target in the likelihood; they sum to one.
+    """
+
+    inputs: Array
+    targets: Array
+    fixed: Array
+    noise: Array
+    importance: Array
+
+    def rows(self, index: slice | NDArray[np.bool_]) -> Columns:
+        """These samples alone."""
+        inputs, targets, fixed, noise, importance = self
+        return Columns(inputs[index], targets[index], fixed[index], noise[index], importance)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelFit:
+    """A kernel with its hyperparameters, centres and last layer.
+
+    Attributes
+    ----------
+    logarithms : (d + 1,)
+        Of the length scales and of the noise, relative to the variance of the process.
+    centres : (c, d)
+    coefficients, fixed_coefficients : (c, k), (m, k)
+    left_out : (n, k)
+        Residuals at every sample when it is left out, hyperparameters and fixed columns as they are.
+    """
+
+    kernel: str
+    logarithms: Array
+    centres: Array
+    coefficients: Array
+    fixed_coefficients: Array
+    left_out: Array
+
+    @property
+    def length_scales(self) -> Array:
+        """One for every input, (d,)."""
+        return np.exp(self.logarithms[:-1])
+
+    def predict(self, inputs: Array, fixed: Array) -> Array:
+        """Targets (n, k) at inputs (n, d), with the fixed columns (n, m) there."""
+        lengths = self.length_scales
+        kernels, _ = _kernel(squared_distances(inputs / lengths, self.centres / lengths), self.kernel)
+        return kernels @ self.coefficients + fixed @ self.fixed_coefficients
+
+
+def fit_hyperparameters(columns: Columns, kernel: str, iterations: int, start: Array | None = None) -> Array:
+    """Logarithms of length scales and noise (d + 1,) by at most so many iterations on the restricted likelihood."""
+    logarithms = _start(columns) if start is None else start
+    if not iterations:
+        return logarithms
+    bounds = [_LENGTH_BOUNDS] * columns.inputs.shape[1] + [_NOISE_BOUNDS]
+    options = dict(maxiter=iterations, maxcor=_MEMORY)
+    likelihood = _Likelihood(columns, kernel)
+    return cast(Array, minimize(likelihood, logarithms, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x)
+
+
+def solve_kernel(columns: Columns, kernel: str, logarithms: Array) -> KernelFit:
+    """The last layer at given hyperparameters, with a kernel at every sample."""
+    while (at := _factorised(columns, kernel, logarithms)) is None:
+        # Columns that are dependent to rounding; more noise is what tells them apart.
+        logarithms = np.append(logarithms[:-1], max(logarithms[-1], math.log(_LEAST_NOISE)) + math.log(10))
+    coefficients = at.projected @ columns.targets
+    fixed = solve_triangular(
+        at.schur.T, solve_triangular(at.schur, columns.fixed.T @ _solve(at.lower, columns.targets), lower=True)
+    )
+    left_out = coefficients / np.diag(at.projected)[:, None]
+    return KernelFit(kernel, logarithms, columns.inputs, coefficients, fixed, left_out)
+
+
+def solve_at_centres(columns: Columns, kernel: str, logarithms: Array, centres: Array) -> KernelFit:
+    """The same with fewer kernels than samples, those at the centres (c, d), penalised in their own norm.
+
+    min_a sum_i |K_i a + H_i b - c_i|² / noise_i + a' K_cc a, as least squares; residuals left out are r / (1 - leverage).
+    """
+    lengths = np.exp(logarithms[:-1])
+    scaled = centres / lengths
+    weights = 1 / np.sqrt((math.exp(logarithms[-1]) + _LEAST_NOISE) * columns.noise)[:, None]
+    among, _ = _kernel(squared_distances(scaled, scaled), kernel)
+    among.flat[:: len(among) + 1] += _LEAST_NOISE
+    penalty = np.linalg.cholesky(among).T
+    kernels, _ = _kernel(squared_distances(columns.inputs / lengths, scaled), kernel)
+    c, m = len(centres), columns.fixed.shape[1]
+    design = np.concatenate([kernels, columns.fixed], 1) * weights
+    design = np.concatenate([design, np.concatenate([penalty, np.zeros((c, m))], 1)])
+    targets = columns.targets * weights
+    orthonormal, triangle = np.linalg.qr(design)
+    orthonormal = orthonormal[: len(targets)]
+    projections = orthonormal.T @ targets
+    solution = solve_triangular(triangle, projections)
+    leverage = np.minimum((orthonormal**2).sum(1), 1 - 1e-9)
+    left_out = (targets - orthonormal @ projections) / (weights * (1 - leverage)[:, None])
+    return KernelFit(kernel, logarithms, centres, solution[:c], solution[c:], left_out)
+
+
+def squared_distances(a: Array, b: Array) -> Array:
+    """Of every row of a to every row of b."""
+    distances = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
+    return np.maximum(distances, 0, out=distances)
+
+
+def _kernel(squares: Array, kernel: str) -> tuple[Array, Array]:
+    """Kernels of squared distances, and -2 times their derivatives by these."""
+    values, slopes = (function(torch.from_numpy(squares)).numpy() for function in KERNELS[kernel])
+    return values, -2 * slopes
+
+
+class _Factorised(NamedTuple):
+    """Everything that depends on the hyperparameters: scaled inputs, slopes of K, its factor, that of H'K^-1 H, and P."""
+
+    scaled: Array
+    slopes: Array
+    lower: Array
+    schur: Array
+    projected: Array
+
+
+def _factorised(columns: Columns, kernel: str, logarithms: Array) -> _Factorised | None:
+    """None where a matrix is not positive definite to rounding."""
+    n, scaled = len(columns.inputs), columns.inputs / np.exp(logarithms[:-1])
+    matrix, slopes = _kernel(squared_distances(scaled, scaled), kernel)
+    matrix.flat[:: n + 1] = 1 + (math.exp(logarithms[-1]) + _LEAST_NOISE) * columns.noise
+    lower, fails = _potrf(matrix, lower=1, clean=1)
+    if fails:
+        return None
+    inverse, fails = _potri(lower, lower=1)
+    if fails:
+        return None
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    solved = inverse @ columns.fixed
+    schur, fails = _potrf(columns.fixed.T @ solved, lower=1, clean=1)
+    if fails:
+        return None
+    half = solve_triangular(schur, solved.T, lower=True)
+    return _Factorised(scaled, slopes, lower, schur, inverse - half.T @ half)
+
+
+class _Likelihood:
+    """Minus the logarithm of the restricted likelihood, with the prior of the length scales, and its gradient."""
+
+    def __init__(self, columns: Columns, kernel: str) -> None:
+        self._columns, self._kernel, self._centre = columns, kernel, _start(columns)[0]
+
+    def __call__(self, logarithms: Array) -> tuple[float, Array]:
+        columns, at = self._columns, _factorised(self._columns, self._kernel, logarithms)
+        if at is None:
+            return _REJECTED, np.zeros_like(logarithms)
+        n_free = len(columns.inputs) - columns.fixed.shape[1]
+        coefficients = at.projected @ columns.targets
+        misfits = np.maximum((columns.targets * coefficients).sum(0), np.finfo(float).tiny)
+        pulls = (logarithms[:-1] - self._centre) / _SPREAD
+        value = (
+            0.5 * n_free * (columns.importance @ np.log(misfits / n_free))
+            + np.log(np.diag(at.lower)).sum()
+            + np.log(np.diag(at.schur)).sum()
+            + 0.5 * (pulls**2).sum()
+        )
+        # The derivative by K is M; that of K by a length scale is `slopes` times squared differences of one input.
+        by_matrix = 0.5 * (at.projected - n_free * (coefficients * (columns.importance / misfits)) @ coefficients.T)
+        by_noise = math.exp(logarithms[-1]) * (np.diag(by_matrix) @ columns.noise)
+        seeds, scaled = by_matrix * at.slopes, at.scaled
+        by_lengths = 2 * (seeds.sum(1) @ scaled**2 - (scaled * (seeds @ scaled)).sum(0))
+        return float(value), np.append(by_lengths + pulls / _SPREAD, by_noise)
+
+
+def _start(columns: Columns) -> Array:
+    d = columns.inputs.shape[1]
+    return np.append(np.full(d, math.log(_TYPICAL * math.sqrt(d))), math.log(_FIRST_NOISE))
+
+
+def _solve(lower: Array, right: Array) -> Array:
+    return _potrs(lower, right, lower=1)[0]

@@ -1,0 +1,228 @@
+"""Networks among the contenders: raced on one fold, judged on all of them, then trained on with every sample.
+
+The fold that the race is judged on has chosen shape and iterate, and tells little of the error where it is small; the
+others are predicted by networks that start anew and take as much work as the winner took to its best iterate.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.none import NoFeatures
+from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.candidates import Candidate, candidates_for
+from gnvpro.training.choice.contenders import Member
+from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
+from gnvpro.training.choice.race import described_entry, race
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.methods import TrainingTask
+from gnvpro.training.fitting.preparation import Formulation, Preparation
+from gnvpro.training.fitting.run import Run
+from gnvpro.training.fitting.validation import ObjectiveValue
+from gnvpro.training.settings import TrainSettings
+
+# Whole networks are trained anew for so many folds at most.
+MOST_FOLDS = 5
+# Work units on all samples after those of the race, relative to what the best iterate took, and at most.
+_FURTHER, _MOST_FURTHER = 0.25, 200.0
+
+
+class NetworkContest:
+    """The networks of one training.
+
+    Parameters
+    ----------
+    samples
+        All that may be seen.
+    folds : (n,)
+        The fold in which each is left out, or -1.
+    budget
+        Work units of the race.
+    """
+
+    def __init__(
+        self, run: Run, settings: TrainSettings, samples: Samples, folds: NDArray[np.intp], budget: float
+    ) -> None:
+        self._run, self._settings, self._samples = run, settings, samples
+        self._folds = np.where(folds < 0, folds, folds % MOST_FOLDS)
+        self._prepared = self._preparation(0)
+        n_train = int((self._folds != 0).sum())
+        n_inputs = samples.parameters.shape[1]
+        smooth = settings.polynomial != "off" and self._polynomials is not None
+        raced = candidates_for(settings, n_train, n_inputs, smooth)
+        self._formulations: dict[Candidate, Formulation] = {}
+        self._winner, self.entries = race(raced, self._start, budget, run.after_step)
+        self._fit, self._formulation = self._winner.fit, self._formulations[self._winner.candidate]
+        self.alone: Fit | None = None
+        if any(candidate.polynomial for candidate in raced):
+            self._judge_polynomial_alone()
+
+    def _judge_polynomial_alone(self) -> None:
+        """The polynomial without a network takes the place of the winner where it is as good: it has nothing to iterate."""
+        formulation = self._with_polynomials(self._prepared)
+        self.alone = self._begin(self._prepared, NoFeatures(self._n_inputs), formulation, False, "polynomial alone")
+        self.alone.advance(1.0)
+        if self.alone.best.validation_error <= self._fit.best.validation_error:
+            self._fit, self._formulation = self.alone, formulation
+
+    @property
+    def _n_inputs(self) -> int:
+        return self._samples.parameters.shape[1]
+
+    @property
+    def fit(self) -> Fit:
+        """The best, as it was trained in the race."""
+        return self._fit
+
+    @property
+    def first(self) -> NDArray[np.bool_]:
+        """The samples on which the race was judged."""
+        return self._folds == 0
+
+    def first_predictions(self) -> Array:
+        """What the best of the race predicts of them, (n_0, n_out)."""
+        return self._predict(self._prepared, self._fit, self._formulation, self.first)
+
+    def left_out_predictions(self) -> Array:
+        """What networks like the best predict of samples that they have not seen, (n, n_out); NaN where none is left out."""
+        predictions = np.full(self._samples.observables.shape, np.nan)
+        predictions[self.first] = self.first_predictions()
+        for fold in range(1, int(self._folds.max()) + 1):
+            prepared, rows = self._preparation(fold), self._folds == fold
+            formulation = self._formulation_of(prepared)
+            work = self._fit.best.work_units
+            fit = self._begin(prepared, self._fit.network, formulation, self._metric, f"fold {fold + 1}", chosen=False)
+            fit.advance(max(work - fit.objective.meter.total, 1.0), self._run.after_step)
+            predictions[rows] = self._predict(prepared, fit, formulation, rows)
+        return predictions
+
+    def on_all(self, everything: Preparation) -> tuple[Fit, Formulation]:
+        """The best network, trained on from where the race left it, on every sample."""
+        # Its weights belong to the scaling of the inputs that it was trained with.
+        formulation, best = self._formulation, self._fit.best
+        fit = self._begin(
+            everything, self._fit.network, formulation, self._metric, "all samples", chosen=False, theta=best.theta
+        )
+        fit.advance(min(_FURTHER * best.work_units, _MOST_FURTHER), self._run.after_step)
+        return fit, formulation
+
+    def member(self, fit: Fit, formulation: Formulation, common: Formulation) -> Member:
+        """A network of `on_all` as a member of a stack: for inputs and outputs in the scaling that all have in common."""
+        assert isinstance(fit.network, DenseNetwork)
+        own, shared = formulation.scaling, common.scaling
+        theta, weights = fit.best.theta.double().cpu().clone(), fit.best.weights.double().cpu()
+        # own inputs = factor * common inputs + offset
+        factor = own.input_scale / shared.input_scale
+        offset = (shared.input_shift - own.input_shift) * own.input_scale
+        first = fit.network.layer_weights(theta)[0]
+        first[-1] += torch.from_numpy(offset) @ first[:-1]
+        first[:-1] *= torch.from_numpy(factor)[:, None]
+        ratio = torch.as_tensor(np.asarray(own.output_scale / shared.output_scale)).reshape(-1, 1)
+        return Member(fit.network, theta, weights * ratio)
+
+    @property
+    def gain(self) -> float:
+        """Of the inputs of the best."""
+        return self._winner.candidate.gain
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the best is a network without polynomials beside it and an amplitude over it: one that may be stacked."""
+        return self._formulation.polynomials is None
+
+    def described(self) -> dict[str, Any]:
+        """The best, JSON-able."""
+        alone = self._fit is self.alone
+        return {
+            "kind": "network",
+            "widths": [] if alone else list(self._winner.candidate.widths),
+            "gain": self._winner.candidate.gain,
+            "metric": self._winner.candidate.metric,
+            "polynomial": None if self.is_plain else self._described_polynomials(),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """The race, JSON-able: all candidates, the best first, and how far the polynomial beside them gets alone."""
+        record: dict[str, Any] = {"candidates": [described_entry(entry) for entry in self.entries]}
+        if self.alone is not None:
+            error = self.alone.best.validation_error
+            record["polynomial_alone"] = {**self._described_polynomials(), "validation_error": error}
+        return record
+
+    def _described_polynomials(self) -> dict[str, Any]:
+        assert self._polynomials is not None
+        return self._polynomials.described()
+
+    @cached_property
+    def _polynomials(self) -> PolynomialFeatures | None:
+        samples = self._samples
+        with self._run.outside:
+            return choose_polynomials(samples.parameters, samples.anomalous, self._prepared.row_weights(samples))
+
+    @property
+    def _metric(self) -> bool:
+        return self._fit is not self.alone and self._winner.candidate.metric
+
+    def _start(self, candidate: Candidate) -> Fit:
+        formulation = (
+            self._with_polynomials(self._prepared)
+            if candidate.polynomial
+            else self._prepared.standardised(candidate.gain)
+        )
+        self._formulations[candidate] = formulation
+        network = DenseNetwork(self._n_inputs, candidate.widths)
+        return self._begin(self._prepared, network, formulation, candidate.metric, str(candidate))
+
+    def _with_polynomials(self, prepared: Preparation) -> Formulation:
+        chosen = self._polynomials
+        assert chosen is not None
+        return prepared.standardised(1.0, chosen.basis, chosen.amplitude)
+
+    def _formulation_of(self, prepared: Preparation) -> Formulation:
+        return prepared.standardised(self.gain) if self.is_plain else self._with_polynomials(prepared)
+
+    def _begin(
+        self,
+        prepared: Preparation,
+        network: FeatureNetwork,
+        formulation: Formulation,
+        metric: bool,
+        stage: str,
+        *,
+        chosen: bool = True,
+        **origin: Any,
+    ) -> Fit:
+        """A fit whose iterate is `chosen` on samples that are left out, or else the last."""
+        task = prepared.task(network, formulation, **origin)
+        patience = self._settings.patience
+        if not chosen:
+            task, patience = TrainingTask(task.reduced, task.theta, lambda _: ObjectiveValue()), math.inf
+        method = "varpro-kf-lbfgs" if metric else "varpro-lbfgs"
+        return self._run.begin(method, task, stage, patience=patience)
+
+    def _preparation(self, fold: int) -> Preparation:
+        out = self._folds == fold
+        split = _split(self._samples.subset(np.flatnonzero(~out)), self._samples.subset(np.flatnonzero(out)))
+        return Preparation(split, self._settings)
+
+    def _predict(self, prepared: Preparation, fit: Fit, formulation: Formulation, rows: NDArray[np.bool_]) -> Array:
+        return self._surrogate(prepared, fit, formulation).evaluate(self._samples.parameters[rows])
+
+    @staticmethod
+    def _surrogate(prepared: Preparation, fit: Fit, formulation: Formulation) -> Surrogate:
+        return prepared.surrogate(fit.network, fit.best.theta, fit.best.weights, formulation)
+
+
+def _split(train: Samples, validation: Samples) -> Split:
+    none = train.subset(np.arange(0))
+    return Split(train, validation, none, none)

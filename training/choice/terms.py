@@ -1,0 +1,64 @@
+"""Polynomial terms of network inputs at a set of samples: which family suits each input, and the columns of any terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
+from gnvpro.surrogate.rounding import varies
+from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.sparse_fits import Exponents
+
+# Of the fourth moment over the square of the second: 1.8 of a uniform law, 3 of a normal one.
+_NORMAL_KURTOSIS = 2.5
+_FEWEST_FOR_LAW = 30
+
+
+@dataclass(frozen=True, eq=False)
+class TermFamilies:
+    """One-dimensional orthonormal polynomials for every input: Hermite where it looks normal, Legendre otherwise.
+
+    An input enters as (x - centre) / radius: of unit variance for Hermite's, from -1 to 1 over the samples for Legendre's.
+    """
+
+    families: tuple[str, ...]
+    centre: tuple[float, ...]
+    radius: tuple[float, ...]
+    varies: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, inputs: Array) -> TermFamilies:
+        """What suits samples (n, d) of the inputs."""
+        mean, spread = inputs.mean(0), inputs.std(0)
+        moving = varies(inputs)
+        safe = np.where(moving, spread, 1.0)
+        kurtosis = (((inputs - mean) / safe) ** 4).mean(0)
+        normal = (kurtosis > _NORMAL_KURTOSIS) & (len(inputs) >= _FEWEST_FOR_LAW) & moving
+        lower, upper = inputs.min(0), inputs.max(0)
+        centre = np.where(normal, mean, (lower + upper) / 2)
+        radius = np.where(normal, safe, np.where(moving, (upper - lower) / 2, 1.0))
+        families = tuple("hermite" if flag else "legendre" for flag in normal)
+        return cls(families, tuple(centre.tolist()), tuple(radius.tolist()), tuple(moving.tolist()))
+
+    def network(self, exponents: Exponents) -> SparsePolynomials:
+        """The features of these terms, without the constant, which is the bias."""
+        return SparsePolynomials(exponents[exponents.any(1)], self.families, self.centre, self.radius)
+
+
+class Terms:
+    """Columns of terms at samples (n, d) of the network inputs."""
+
+    def __init__(self, families: TermFamilies, inputs: Array) -> None:
+        self._families, self._inputs = families, torch.from_numpy(inputs)
+
+    def __call__(self, exponents: Exponents) -> Array:
+        """(n, n_terms) of exponents (n_terms, d); the constant may be among them."""
+        columns = np.ones((len(self._inputs), len(exponents)))
+        moving = exponents.any(1)
+        if moving.any():
+            network = self._families.network(exponents)
+            columns[:, moving] = network.bind(network.initial(0))(self._inputs).numpy()
+        return columns
