@@ -59,10 +59,14 @@ class Comparison:
         return geometric_mean(ratios)
 
     @property
-    def stated_over_true(self) -> list[float]:
-        """Our stated error over the true one, seed by seed; nothing where none is stated."""
-        ours = [row for row in self.rows if row["method"] == OURS and STATED in row.get("stated", {})]
-        return [row["stated"][STATED] / row["relative"] for row in ours if row["relative"] > 0]
+    def stated_over_true(self) -> dict[str, list[float]]:
+        """Our stated error over the true one, seed by seed, for both errors; nothing where none is stated."""
+        ours = [row for row in self.rows if row["method"] == OURS]
+        stated = {
+            "relative": [(row["stated"][STATED], row["relative"]) for row in ours if STATED in row.get("stated", {})],
+            "nrmse": [(row["stated_nrmse"], row["nrmse"]) for row in ours if "stated_nrmse" in row],
+        }
+        return {measure: [stated / true for stated, true in pairs if true > 0] for measure, pairs in stated.items()}
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able."""
@@ -106,15 +110,20 @@ def summary(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     lines = []
     for (group, n), members in groups.items():
         ratios = {member.data: member.ratio for member in members}
-        stated = np.array([value for member in members for value in member.stated_over_true])
-        true = np.mean((stated < FACTOR) & (stated > 1 / FACTOR)) if len(stated) else float("nan")
+        true = {measure: _share(members, measure) for measure in ("relative", "nrmse")}
         worst = max(ratios, key=lambda name: ratios[name])
         lines.append(
             dict(
                 group=group, n=n, cases=len(members), over_best_peer=geometric_mean(ratios.values()), worst=ratios[worst],
-                worst_of=worst, stated_within_factor=float(true),
+                worst_of=worst, stated_within_factor=true,
                 cpu_seconds=geometric_mean(v for member in members for v in member.values(OURS, "cpu_seconds").values()),
                 most_cpu_seconds=max(v for member in members for v in member.values(OURS, "cpu_seconds").values()),
             )
         )  # fmt: skip
     return lines
+
+
+def _share(members: Sequence[Comparison], measure: str) -> float:
+    """How many of the stated errors are true within the factor."""
+    ratios = np.array([ratio for member in members for ratio in member.stated_over_true[measure]])
+    return float(((ratios < FACTOR) & (ratios > 1 / FACTOR)).mean()) if len(ratios) else float("nan")

@@ -115,9 +115,16 @@ def _ours(case: Case) -> tuple[Any, Row]:
     from gnvpro.training.train import train
 
     training = train(case.samples)
-    return training.surrogate.evaluate, dict(
-        stated=training.errors, chosen=training.surrogate.training["choice"]["reason"]
-    )
+    about = training.surrogate.training
+    row: Row = dict(stated=training.errors, chosen=about["choice"]["reason"])
+    if by_output := about.get("errors_by_output"):
+        # Of every output over its root mean square; here over its standard deviation.
+        c = case.samples.observables
+        stated = (
+            np.array(by_output["errors"], float) * np.sqrt((c**2).mean(0)) / np.where(c.std(0) > 0, c.std(0), np.nan)
+        )
+        row["stated_nrmse"] = float(np.nanmean(stated))
+    return training.surrogate.evaluate, row
 
 
 def _peer(case: Case, method: str, seed: int) -> Any:
