@@ -80,7 +80,7 @@ class Domain(ComparedByValue):
         return np.where(np.isfinite(found), found, np.inf)
 
 
-def _whitening(fitted: Array) -> Array:
+def _whitening(fitted: Array) -> NDArray[np.float32]:
     squares, directions = _principal(_with_one(fitted) / np.sqrt(len(fitted)))
     return (directions / np.sqrt(squares + _RIDGE * squares.max())).astype(np.float32)
 
