@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Lt
+from gnvpro.training.choice.table_contest import table_model
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
@@ -35,7 +36,6 @@ from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_
 from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
-from gnvpro.training.choice.table_contest import table_model
 from gnvpro.training.device import device_named, torch_threads
 from gnvpro.training.fit_settings import plain, require_in_bounds
 from gnvpro.training.fitting.class_preparation import GRID

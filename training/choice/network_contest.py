@@ -127,11 +127,11 @@ class NetworkContest:
         first = fit.network.layer_weights(theta)[0]
         first[-1] += torch.from_numpy(offset) @ first[:-1]
         first[:-1] *= torch.from_numpy(factor)[:, None]
-        ratio = torch.as_tensor(np.asarray(own.output_scale / shared.output_scale)).reshape(-1, 1)
-        weights = weights * ratio
-        if own.centre is not None and shared.centre is not None:
-            weights[:, -1] += torch.as_tensor((own.centre - shared.centre) / shared.output_scale)
-        return Member(fit.network, theta, weights)
+        outer = own.outer_weights(weights)
+        if shared.centre is not None:
+            outer[:, -1] -= torch.from_numpy(shared.centre)
+        scale = torch.as_tensor(shared.output_scale, dtype=torch.float64).reshape(-1, 1)
+        return Member(fit.network, theta, outer / scale)
 
     @property
     def gain(self) -> float:

@@ -10,10 +10,10 @@ import numpy as np
 from gnvpro.apps.reports.images import are_images, image_names
 from gnvpro.apps.serving.served import Bounds, shortened_list
 from gnvpro.surrogate.admissible import box
-from gnvpro.surrogate.formatting import percent
+from gnvpro.surrogate.formatting import percent, shown_unit
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.inputs import training_range
-from gnvpro.surrogate.model.model import held_out, shown_unit
+from gnvpro.surrogate.model.model import held_out
 from gnvpro.surrogate.spaces import Array, Space
 
 # So many sliders are seen at once; more are put in groups.
