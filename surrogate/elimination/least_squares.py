@@ -136,6 +136,8 @@ class LeastSquaresLayer:
         number of targets down to their numerical rank. None leaves them as they are.
     curvature
         What products are of: the full derivative of the reduced residual, or Kaufman's approximation.
+    norms : (n,)
+        What errors of samples are relative to; the norms of the targets where not given.
 
     Raises
     ------
@@ -154,6 +156,7 @@ class LeastSquaresLayer:
         fixed: Tensor | None = None,
         compression: float | None = None,
         curvature: GaussNewtonKind = "golub-pereyra",
+        norms: Tensor | None = None,
     ) -> None:
         if min(alpha_w, compression or 0.0) < 0:
             raise UsageError(f"expected regularisation and compression >= 0, got {alpha_w} and {compression}")
@@ -173,7 +176,7 @@ class LeastSquaresLayer:
             )
         self.loss: Loss = LeastSquares()
         self.alpha_w, self.row_weights, self.curvature = alpha_w, weights, curvature
-        self.target_norms = torch.linalg.vector_norm(targets, dim=1)
+        self.target_norms = torch.linalg.vector_norm(targets, dim=1) if norms is None else norms
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
         if compression is not None:
@@ -217,6 +220,13 @@ class LeastSquaresLayer:
         """Itself: nothing is remembered."""
         return self
 
+    def of_rows(self, rows: slice) -> LeastSquaresLayer:
+        """The problem of some of the samples alone, in the same coordinates of the targets."""
+        part = LeastSquaresLayer(self.targets[rows], self.row_weights[rows], self.alpha_w, self.columns[rows, :-1])
+        part.curvature = self.curvature
+        part.rotation, part.dropped, part.target_norms = self.rotation, self.dropped[rows], self.target_norms[rows]
+        return part
+
 
 def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Tensor, Tensor, Tensor]:
     """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
@@ -248,6 +258,11 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
     keep = singular > _RANK_TOLERANCE * singular[0]
     basis, inverse = left[:, keep], right[keep].t() / singular[keep]
     return basis, inverse @ (basis.t() @ targets), inverse
+
+
+def solve_dense(columns: Tensor, targets: Tensor) -> Tensor:
+    """columns^+ targets, of minimum norm where the columns are dependent."""
+    return _least_squares(columns, targets)[1]
 
 
 def _eye(n: int, like: Tensor) -> Tensor:

@@ -40,7 +40,8 @@ class ValidationSet:
     """The relative error of samples, in the coordinates of the compressed targets.
 
     Inputs (n, n_inputs), targets (n, n_out) and row weights (n,) are scaled like those of the objective; `fixed` (n, q) are
-    its fixed columns at these samples, where it has any.
+    its fixed columns at these samples, where it has any; norms (n,) what errors are relative to, those of the targets where
+    left out.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class ValidationSet:
         targets: Tensor,
         row_weights: Tensor,
         fixed: Tensor | None = None,
+        norms: Tensor | None = None,
     ) -> None:
         self._fixed = fixed
         self._network, self._inputs = objective.network, inputs
         self._targets = targets @ objective.rotation.t()
         self._dropped = torch.linalg.vector_norm(targets - self._targets @ objective.rotation, dim=1)
-        self._norms = torch.linalg.vector_norm(targets, dim=1)
+        self._norms = torch.linalg.vector_norm(targets, dim=1) if norms is None else norms
         self._row_weights = row_weights
 
     def measure(self, point: Weights) -> tuple[float, float]:
