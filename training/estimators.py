@@ -82,7 +82,7 @@ class _Estimator(BaseEstimator):
         device: str = "cpu",
     ) -> None:
         self.hidden_widths = hidden_widths
-        self.effort = effort
+        self.effort: Effort = effort
         self.gain = gain
         self.alpha_w = alpha_w
         self.alpha_theta = alpha_theta
