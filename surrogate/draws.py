@@ -49,15 +49,23 @@ def sample_numbers(seed: int, index: ArrayLike) -> NDArray[np.int64]:
 
 
 def finite_bounds(space: Space) -> tuple[Array, Array]:
-    """Lower and upper bounds (size,) of a space with the law `uniform`, which needs them."""
+    """Lower and upper bounds (size,) of a space with the law `uniform` or `log_uniform`, which needs them."""
     if space.lower is None or space.upper is None or not np.isfinite([space.lower, space.upper]).all():
-        raise UsageError("the law 'uniform' needs finite bounds; give the space `lower` and `upper`")
+        raise UsageError(f"the law {space.law!r} needs finite bounds; give the space `lower` and `upper`")
     return np.asarray(space.lower, dtype=np.float64), np.asarray(space.upper, dtype=np.float64)
 
 
 def _uniform(space: Space, seed: int, index: NDArray[np.int64]) -> Array:
     lower, upper = finite_bounds(space)
     return lower + (upper - lower) * _unit_cube(space.size, seed, index)
+
+
+def _log_uniform(space: Space, seed: int, index: NDArray[np.int64]) -> Array:
+    lower, upper = finite_bounds(space)
+    if lower.min() <= 0:
+        raise UsageError(f"the law 'log_uniform' needs positive bounds, got {lower.min():g}; choose the law 'uniform'")
+    # Rounding may leave the box by one bit.
+    return np.clip(lower * np.exp(np.log(upper / lower) * _unit_cube(space.size, seed, index)), lower, upper)
 
 
 def _normalised_uniform(space: Space, seed: int, index: NDArray[np.int64]) -> Array:
@@ -74,5 +82,6 @@ def _unit_cube(size: int, seed: int, index: NDArray[np.int64]) -> Array:
 
 _LAWS: dict[str, Callable[[Space, int, NDArray[np.int64]], Array]] = {
     "uniform": _uniform,
+    "log_uniform": _log_uniform,
     "normalised_uniform": _normalised_uniform,
 }

@@ -30,7 +30,7 @@ _LARGEST = sys.float_info.max
 _MOST_AXES = 32
 
 Constraint = Literal["box", "simplex"]
-Law = Literal["uniform", "normalised_uniform", "unknown"]
+Law = Literal["uniform", "log_uniform", "normalised_uniform", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Space:
         `box`: the bounds alone. `simplex`: besides, components sum to one within `SIMPLEX_TOLERANCE`.
         Derivatives on a simplex are given in ambient coordinates and mean something only along it.
     law
-        How points are drawn: `uniform` in the bounds, `normalised_uniform` (independent uniforms divided by
-        their sum), or `unknown` for data that came without a description.
+        How points are drawn: `uniform` in the bounds, `log_uniform` (their logarithms are uniform), `normalised_uniform`
+        (independent uniforms divided by their sum), or `unknown` for data that came without a description.
     """
 
     axes: tuple[Axis, ...]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.calibration import calibrated_by_left_out, calibrated_by_split
 from gnvpro.surrogate.model.output_errors import errors_by_output
@@ -94,13 +95,18 @@ class SurrogateTraining:
         left_out = np.flatnonzero(folds >= 0)
         unseen, predictions = samples.subset(left_out), decision.predictions[left_out]
         surrogate, fit = decision.surrogate, decision.fit
+        measure = ErrorMeasure.of(surrogate.training)
         errors = self._errors(surrogate, ("train", "test"))
         for kind, of_sets in errors.items():
-            of_sets[judged] = relative_error(predictions, unseen, anomalous=kind == "errors_anomalous")
-        record = self._record(fit, fit.method if fit else CLOSED_FORM, decision.choice, samples)
+            of_sets[judged] = relative_error(predictions, unseen, measure, anomalous=kind == "errors_anomalous")
+        choice = decision.choice
+        if judged == "validation":
+            choice = {**choice, "refitted": "fitted to train and validation samples together"}
+        record = self._record(fit, fit.method if fit else CLOSED_FORM, choice, samples)
         record["errors_by_output"] = errors_by_output(
-            predictions, unseen.observables, unseen.observable_space, unseen.background
+            predictions, unseen.observables, unseen.observable_space, unseen.background, measure
         )
+        record |= surrogate.training
         surrogate = replace(surrogate, **errors, training=record)
         source = "validation" if judged == "validation" else "cross-validation"
         surrogate = calibrated_by_left_out(surrogate, split, samples.parameters, unseen, predictions, source)
@@ -220,7 +226,9 @@ class SurrogateTraining:
         """Chosen on the training samples by leave-one-out; None where none fit."""
         train = self._split.train
         with self._run.outside:
-            return choose_polynomials(train.parameters, train.anomalous, self._prepared.row_weights(train))
+            return choose_polynomials(
+                train.parameters, self._prepared.scaled(train.anomalous), self._prepared.row_weights(train)
+            )
 
     def _formulation(self, gain: float, with_polynomials: bool) -> Formulation:
         """Inputs scaled to the gain; with the chosen polynomials and their amplitude where asked for."""
@@ -263,6 +271,7 @@ class SurrogateTraining:
             choice = {**choice, "refitted": "outer layer solved again on train and validation samples together"}
         record = self._record(best, best.method, choice, train)
         # As above: what validation samples say of weights that were not fitted to them.
+        record |= surrogate.training
         record["errors_by_output"] = self._errors_by_output(before_refit or surrogate)
         surrogate = calibrated_by_split(replace(surrogate, **errors, training=record), self._split, before_refit)
         polynomial_alone = next((fit for fit in self._run.fits if not fit.network.width and fit is not best), None)
@@ -295,7 +304,9 @@ class SurrogateTraining:
     def _errors_by_output(self, surrogate: Surrogate) -> dict[str, Any]:
         samples = self._split.validation
         predicted = surrogate.evaluate(samples.parameters)
-        return errors_by_output(predicted, samples.observables, samples.observable_space, samples.background)
+        return errors_by_output(
+            predicted, samples.observables, samples.observable_space, samples.background, self._prepared.measure
+        )
 
     def _described_polynomials(self) -> dict[str, Any]:
         assert self._polynomials is not None

@@ -51,7 +51,9 @@ class TrainSettings(FitSettings):
     polynomial
         `on`, `off`: all candidates have the features beside the network, or none.
     goal
-        `relative`: samples weighted by 1 / ||observables less the background||. `absolute`: all alike.
+        `relative`: samples weighted by 1 / ||observables less the background||. `absolute`: all alike. `auto`: relative
+        where no sample is near zero and, of a few outputs, none changes its sign and samples differ in size by far;
+        absolute for the paper's network.
     alpha_w, alpha_theta
         None for the default, 1e-10 (1e-14 with polynomials) and 1e-9 (1e-10 for `paper`).
     """
@@ -89,9 +91,9 @@ class TrainSettings(FitSettings):
     ] = "auto"
     alpha_theta: Annotated[float | None, Doc("Regularisation of the network."), Ge(0)] = None
     goal: Annotated[
-        Literal["relative", "absolute"] | None,
-        Doc("Error of a sample to make small; relative (absolute for the paper's network)."),
-    ] = None
+        Literal["auto", "relative", "absolute"],
+        Doc("Error of a sample to make small; auto: relative where samples are not near zero and vary in size."),
+    ] = "auto"
     patience: Annotated[float, Doc("Work units without a better validation error before it stops."), Gt(0)] = PATIENCE
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from gnvpro.apps.comparison.costs import SURROGATE_BATCH, Costs
 from gnvpro.apps.comparison.jacobian import JacobianCheck
 from gnvpro.apps.comparison.sweeps import Sweep
 from gnvpro.pde_data.problems.accuracy import error_in_words
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.formatting import percent, seconds
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array, Space
@@ -70,6 +71,7 @@ class Comparison(Result):
     no_estimate: str | None = None
     bands: Bands | None = None
     jacobian: JacobianCheck | None = None
+    measure: ErrorMeasure = field(default_factory=ErrorMeasure)
 
     @property
     def anomalous(self) -> Array:
@@ -78,8 +80,8 @@ class Comparison(Result):
 
     @cached_property
     def errors(self) -> Array:
-        """Relative L2 error of every sample (n,)."""
-        return _relative(self.predicted - self.expected, self.expected)
+        """Relative L2 error of every sample (n,), as the model's errors are measured."""
+        return self.measure.errors(self.predicted - self.expected, self.expected)
 
     @cached_property
     def anomalous_errors(self) -> Array:
@@ -87,13 +89,17 @@ class Comparison(Result):
 
         Figures show these: a background that outweighs the anomaly would hide its error.
         """
-        return _relative(self.predicted - self.expected, self.anomalous)
+        return self.measure.errors(self.predicted - self.expected, self.anomalous)
 
     @cached_property
     def errors_by_observable(self) -> Array:
-        """Root-mean-square error of every observable, relative to its root-mean-square value (n_out,)."""
+        """Root-mean-square error of every observable, relative to its root-mean-square value (n_out,).
+
+        NaN for an observable that is zero throughout.
+        """
         misfit = np.sqrt(((self.predicted - self.expected) ** 2).mean(axis=0))
-        return misfit / np.sqrt((self.expected**2).mean(axis=0))
+        size = self.measure.output_sizes(self.expected)
+        return np.divide(misfit, size, out=np.full(len(size), np.nan), where=size > 0)
 
     @property
     def pde_error(self) -> float | None:
@@ -190,15 +196,11 @@ class Comparison(Result):
         numbers = {
             "nodes": list(interpolation.nodes),
             "n_solves": int(np.prod(interpolation.nodes)),
-            "error": statistics(_relative(misfit, self.expected)),
+            "error": statistics(self.measure.errors(misfit, self.expected)),
         }
         if self.background is not None:
-            numbers["error_anomalous"] = statistics(_relative(misfit, self.anomalous))
+            numbers["error_anomalous"] = statistics(self.measure.errors(misfit, self.anomalous))
         return numbers
-
-
-def _relative(misfit: Array, size: Array) -> Array:
-    return np.linalg.norm(misfit, axis=1) / np.linalg.norm(size, axis=1)
 
 
 def _interpolation_in_words(numbers: dict[str, Any]) -> str:

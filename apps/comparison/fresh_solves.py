@@ -14,6 +14,7 @@ from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import message_of, solve_block
 from gnvpro.pde_data.sampling import draw
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report, silent
@@ -103,4 +104,5 @@ def compare_with_solves(
         interpolation=interpolated,
         bands=None if surrogate.trust is None else surrogate.trust.bands,
         jacobian=jacobian,
+        measure=ErrorMeasure.of(surrogate.training),
     )

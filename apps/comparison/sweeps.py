@@ -8,6 +8,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 
@@ -62,8 +63,9 @@ def _sweep(
 
     solved, dense = along(_SOLVES), along(_EVALUATIONS)
     expected = solve_block(problem, solved).observables
-    difference = np.linalg.norm(surrogate.evaluate(solved) - expected, axis=1)
-    size = np.linalg.norm(expected if background is None else expected - background, axis=1)
+    scale = 1.0 if (by_unit := ErrorMeasure.of(surrogate.training).output_scale) is None else by_unit
+    difference = np.linalg.norm((surrogate.evaluate(solved) - expected) / scale, axis=1)
+    size = np.linalg.norm((expected if background is None else expected - background) / scale, axis=1)
     return Sweep(
         problem.parameters.names[j],
         problem.parameters.unit(j),

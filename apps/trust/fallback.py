@@ -13,6 +13,7 @@ from gnvpro.apps.trust.predictions import Predictions, Reliability
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock, at_once, solve_block
 from gnvpro.pde_data.storage.append import append, require_appendable
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report, silent
@@ -35,8 +36,8 @@ def doubtful(predictions: Predictions, tolerance: float | None = None) -> NDArra
         size = predictions.observables
         if surrogate.background is not None:
             size = size - surrogate.background.numpy()
-        wide = np.linalg.norm(known.half_width_simultaneous, axis=1)
-        doubted |= ~(wide <= tolerance * np.linalg.norm(size, axis=1))
+        wide = ErrorMeasure.of(surrogate.training).errors(known.half_width_simultaneous, size)
+        doubted |= ~(wide <= tolerance)
     return doubted
 
 

@@ -136,6 +136,8 @@ class LeastSquaresLayer:
         number of targets down to their numerical rank. None leaves them as they are.
     curvature
         What products are of: the full derivative of the reduced residual, or Kaufman's approximation.
+    norms : (n,)
+        What errors of samples are relative to; the norms of the targets where not given.
 
     Raises
     ------
@@ -154,6 +156,7 @@ class LeastSquaresLayer:
         fixed: Tensor | None = None,
         compression: float | None = None,
         curvature: GaussNewtonKind = "golub-pereyra",
+        norms: Tensor | None = None,
     ) -> None:
         if min(alpha_w, compression or 0.0) < 0:
             raise UsageError(f"expected regularisation and compression >= 0, got {alpha_w} and {compression}")
@@ -173,7 +176,7 @@ class LeastSquaresLayer:
             )
         self.loss: Loss = LeastSquares()
         self.alpha_w, self.row_weights, self.curvature = alpha_w, weights, curvature
-        self.target_norms = torch.linalg.vector_norm(targets, dim=1)
+        self.target_norms = torch.linalg.vector_norm(targets, dim=1) if norms is None else norms
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
         if compression is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -14,8 +15,10 @@ _MUCH, _HARMLESS = 10.0, 1e-6
 _MOST_NAMED = 3
 
 
-def errors_by_output(predicted: Array, observables: Array, space: Space, background: Array | None) -> dict[str, Any]:
-    """Root-mean-square error of every output over its root-mean-square size, JSON-able.
+def errors_by_output(
+    predicted: Array, observables: Array, space: Space, background: Array | None, measure: ErrorMeasure | None = None
+) -> dict[str, Any]:
+    """Root-mean-square error of every output over its root-mean-square size or spread, as measured, JSON-able.
 
     Parameters
     ----------
@@ -30,8 +33,9 @@ def errors_by_output(predicted: Array, observables: Array, space: Space, backgro
     """
     size = observables if background is None else observables - background
     misfit = predicted - observables
-    stated = float((np.linalg.norm(misfit, axis=1) / np.linalg.norm(size, axis=1)).mean())
-    scale = np.sqrt((size**2).mean(axis=0))
+    measure = measure or ErrorMeasure()
+    stated = float(measure.errors(misfit, size).mean())
+    scale = measure.output_sizes(size)
     errors = np.divide(np.sqrt((misfit**2).mean(axis=0)), scale, out=np.full(len(scale), np.nan), where=scale > 0)
     worst_first = np.argsort(-np.where(np.isnan(errors), 0.0, errors), kind="stable")
     worse = [int(j) for j in worst_first if errors[j] > max(_MUCH * stated, _HARMLESS)]

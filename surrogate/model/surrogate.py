@@ -110,13 +110,11 @@ class Surrogate(ComparedByValue, Model):
         polynomials: PolynomialBasis | None = None,
     ) -> Surrogate:
         """From theta and W of the scaled problem; both are brought to the CPU."""
-        output_scale = torch.as_tensor(scaling.output_scale, dtype=torch.float64).reshape(-1, 1)
-        logarithmic = getattr(scaling, "logarithmic", None)
+        logarithmic = scaling.logarithmic
         return cls(
             network,
             theta.detach().cpu(),
-            # Contiguous as after loading, so that a model and its copy agree in every bit.
-            (scaled_weights.detach().cpu().double() * output_scale).contiguous(),
+            scaling.outer_weights(scaled_weights),
             torch.as_tensor(scaling.input_shift),
             torch.as_tensor(scaling.input_scale),
             parameters,

@@ -118,9 +118,10 @@ def reduced_least_squares(
     alpha_theta: float | Regulariser = 1e-9,
     compression: float = 0.0,
     curvature: GaussNewtonKind = "golub-pereyra",
+    norms: Tensor | None = None,
 ) -> ReducedObjective:
     """The reduced least-squares problem; see `LeastSquaresLayer` and `ReducedObjective` for the parameters."""
-    layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature)
+    layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms)
     return ReducedObjective(network, inputs, layer, alpha_theta)
 
 

@@ -30,6 +30,7 @@ def samples(y, c, background=None):
 WAYS = {
     "race": dict(budget=100.0, polynomial="off"),
     "widths": dict(widths=(8,), gain=0.3, budget=40.0, polynomial="off"),
+    "relative": dict(widths=(8,), gain=0.3, budget=40.0, polynomial="off", goal="relative"),
     "krylov": dict(widths=(8,), gain=0.3, solver="krylov", budget=40.0, polynomial="off"),
     "lm": dict(widths=(6,), gain=0.3, solver="lm", budget=30.0, polynomial="off"),
     "residual": dict(network="residual", width=4, steps=2, levels=1, budget=20.0),
@@ -38,16 +39,16 @@ WAYS = {
 
 
 def units_of(rng, factors):
-    """Three units of inputs, and one of outputs, a factor each."""
-    return rng.choice(factors, 3), rng.choice(factors)
+    """Three units of inputs and three of outputs, a factor each."""
+    return rng.choice(factors, 3), rng.choice(factors, 3)
 
 
-def trained(way, input_units, output_unit, background=False):
+def trained(way, input_units, output_units, background=False):
     y, c = smooth()
-    reference = c[0] / 2 * output_unit if background else None
-    split = samples(y * input_units, c * output_unit, reference).split(0)
+    reference = c[0] / 2 * output_units if background else None
+    split = samples(y * input_units, c * output_units, reference).split(0)
     training = train(split, TrainSettings(**way))
-    return training, training.surrogate.evaluate(y * input_units) / output_unit
+    return training, training.surrogate.evaluate(y * input_units) / output_units
 
 
 @pytest.mark.parametrize("background", [False, True])
@@ -83,17 +84,17 @@ def test_polynomials_by_powers_of_ten(repeats, fault_rng, fault_figures):
     y, c = smooth()
     y = y[:, :2]
 
-    def predicted(units, unit):
-        given = Samples(y * units, c * unit, Space.vector(["a", "b"]), Space.vector(["p", "q", "r"]))
+    def predicted(units, output_units):
+        given = Samples(y * units, c * output_units, Space.vector(["a", "b"]), Space.vector(["p", "q", "r"]))
         surrogate = train(given, TrainSettings(budget=30.0, widths=(6,), polynomial="on")).surrogate
-        return surrogate.evaluate(y * units) / unit, surrogate.polynomials
+        return surrogate.evaluate(y * units) / output_units, surrogate.polynomials
 
-    expected, basis = predicted(np.ones(2), 1.0)
+    expected, basis = predicted(np.ones(2), np.ones(3))
     assert basis is not None
     n = repeats(2, 40)
     differ = 0
     for _ in range(n):
-        found, chosen = predicted(fault_rng.choice(TENS, 2), fault_rng.choice(TENS))
+        found, chosen = predicted(fault_rng.choice(TENS, 2), fault_rng.choice(TENS, 3))
         differ += np.abs(found - expected).max() > SAME * np.abs(expected).max() or chosen.degree != basis.degree
     fault_figures("units", what="train, polynomials", tried=n, differ=int(differ))
     assert differ == 0

@@ -38,7 +38,7 @@ def test_every_field_has_one_sentence_of_help_that_names_no_option(settings):
         (TrainSettings, dict(patience=float("nan")), "patience > 0, got nan"),
         (TrainSettings, dict(alpha_theta=-1e-9), "alpha_theta >= 0"),
         (TrainSettings, dict(solver="adam"), "expected solver lbfgs or krylov or lm, got 'adam'"),
-        (TrainSettings, dict(goal="both"), "expected goal relative or absolute, got 'both'"),
+        (TrainSettings, dict(goal="both"), "expected goal auto or relative or absolute, got 'both'"),
         (TrainSettings, dict(dtype="float16"), "expected dtype float64 or float32, got 'float16'"),
         (TrainSettings, dict(seed=None), "expected seed an integer >= 0, got None"),
         (TrainSettings, dict(dtype=None), "expected dtype float64 or float32, got None"),

@@ -14,6 +14,8 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Space
 from gnvpro.training.choice.candidates import Candidate, candidates
 from gnvpro.training.choice.race import race
 from gnvpro.training.fitting.fit import Fit
@@ -140,7 +142,7 @@ def test_arguments_that_do_not_go_together_are_refused(arguments, message):
 @pytest.mark.parametrize("solver", ["lbfgs", "krylov"])
 def test_defaults_learn_a_smooth_map(solver):
     seen: list[Progress] = []
-    trained = train(SPLIT, TrainSettings(solver=solver, budget=1200), seen.append)
+    trained = train(SPLIT, TrainSettings(polynomial="off", solver=solver, budget=1200), seen.append)
     summary = trained.numbers()
     assert summary["error"]["test"] < (2e-4 if solver == "lbfgs" else 2e-3)
     assert summary["method"] == f"varpro-kf-{solver}"
@@ -210,11 +212,47 @@ def test_training_bounds_are_kept():
     assert model.inside(SPLIT.train.parameters).all()
 
 
-def test_zero_observables_are_refused_by_name():
+@pytest.mark.parametrize("goal", ["auto", "relative", "absolute"])
+def test_a_sample_of_zeros_is_one_sample(goal):
     samples = smooth_samples(40)
     samples.observables[7] = 0
-    with pytest.raises(ValueError, match="all observables of"):
-        train(samples.split(0), SHORT)
+    training = train(samples.split(0), dataclasses.replace(SHORT, goal=goal))
+    assert all(np.isfinite(error) for error in training.errors.values())
+    assert training.numbers()["goal"]["used"] == ("relative" if goal == "relative" else "absolute")
+
+
+@pytest.mark.parametrize("polynomial", ["off", "auto"])
+@pytest.mark.parametrize("n_out", [1, 3, 30])
+@pytest.mark.parametrize("value", [0.0, 300.0])
+def test_observables_that_do_not_vary_are_predicted(value, n_out, polynomial):
+    rng = np.random.default_rng(0)
+    y, c = rng.normal(size=(40, 2)), np.full((40, n_out), value)
+    spaces = Space.observed(y, "y"), Space.observed(c, "c")
+    training = train(Samples(y, c, *spaces).split(0), dataclasses.replace(SHORT, polynomial=polynomial))
+    np.testing.assert_allclose(training.surrogate.evaluate(y[:5]), value, rtol=1e-6, atol=1e-12)
+    assert max(training.errors.values()) < 1e-6
+
+
+def test_a_constant_beside_outputs_that_vary_costs_them_nothing():
+    rng = np.random.default_rng(0)
+    y = rng.uniform(-1, 1, (80, 2))
+    c = np.stack([np.sin(y.sum(1)), np.full(80, 1e5), np.zeros(80)], 1)
+    training = train(Samples(y, c, Space.observed(y, "y"), Space.observed(c, "c")).split(0), SHORT)
+    predicted = training.surrogate.evaluate(y)
+    np.testing.assert_allclose(predicted[:, 1:], c[:, 1:], rtol=1e-9, atol=1e-9)
+    assert np.abs(predicted[:, 0] - c[:, 0]).max() < 0.01
+
+
+def test_outputs_of_different_units_are_all_learned():
+    """A displacement beside a temperature of 300 ± 1: with one scale the displacement had errors of 30 % and more."""
+    rng = np.random.default_rng(0)
+    y = rng.uniform(-1, 1, (160, 2))
+    c = np.stack([1e-3 * np.sin(2 * y[:, 0]) * y[:, 1], 300 + np.cos(y.sum(1))], 1)
+    space = Space.vector(["displacement", "temperature"], units=("m", "K"))
+    training = train(Samples(y, c, Space.observed(y, "y"), space).split(0), dataclasses.replace(SHORT, budget=200.0))
+    rmse = np.sqrt(((training.surrogate.evaluate(y) - c) ** 2).mean(0))
+    assert (rmse < 0.02 * c.std(0)).all()
+    assert training.errors["test"] == pytest.approx(float(np.sqrt(((rmse / c.std(0)) ** 2).mean())), rel=2.0)
 
 
 class _ScalarsOnMeta(TorchFunctionMode):

@@ -67,7 +67,7 @@ def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) 
     """The basis of least leave-one-out error, with an amplitude where that lowers it.
 
     Anisotropy and degree are searched in full, powers of the parameters one after the other before. None where no basis
-    fits: too few samples, too many parameters, or a parameter that does not vary.
+    fits: too few samples, too many parameters, a parameter that does not vary, or observables that are zero throughout.
 
     Parameters
     ----------
@@ -77,7 +77,12 @@ def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) 
         Of the samples in the error, in the unit of the observables: 1 / ||anomalous|| when the error is relative.
     """
     n_parameters = parameters.shape[1]
-    if n_parameters > MAX_PARAMETERS or len(parameters) < FEWEST_SAMPLES or not varies(parameters).all():
+    if (
+        n_parameters > MAX_PARAMETERS
+        or len(parameters) < FEWEST_SAMPLES
+        or not varies(parameters).all()
+        or not anomalous.any()
+    ):
         return None
     powers = _choose_powers(_Search(parameters, anomalous, row_weights, SAMPLES_FOR_POWERS))
     search = _Search(parameters, anomalous, row_weights, SAMPLES_LIMIT)

@@ -32,8 +32,9 @@ from gnvpro.training.solvers.protocol import Solver
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 Setting = Mapping[str, float]
-# In a setting: a factor on the task's own regularisation of theta, and start from W solved for where W is kept.
-ALPHA, SOLVED = "alpha", "solved"
+# In a setting: a factor on the task's own regularisation of theta; start from W solved for where W is kept; epochs over
+# which a method of minibatches averages its weights.
+ALPHA, SOLVED, AVERAGED = "alpha", "solved", "averaged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +183,7 @@ def fit_by(
         raise UsageError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
     chosen = METHODS[method]
     setting = chosen.usual if setting is None else setting
-    optional = {ALPHA} if chosen.eliminates else {ALPHA, SOLVED}
+    optional = {"reduced": {ALPHA}, "full": {ALPHA, SOLVED}, "batches": {ALPHA, SOLVED, AVERAGED}}[chosen.objective]
     if set(setting) - optional != set(chosen.usual) - optional:
         raise UsageError(f"expected settings {', '.join(chosen.usual)} of {method}, got {', '.join(setting) or 'none'}")
     solver = chosen.solver(setting, budget, seed)
@@ -257,7 +258,8 @@ def _krylov(objective: Literal["reduced", "full"], metric: bool) -> Method:
 
 def _batches(kind: Literal["adam", "sgd"]) -> Method:
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
-        return MinibatchDescent(Rule(kind, setting["rate"], budget), setting["batch"], seed=seed)
+        rule, averaged = Rule(kind, setting["rate"], budget), setting.get(AVERAGED, 0.0)
+        return MinibatchDescent(rule, setting["batch"], seed=seed, averaged=averaged)
 
     return Method("batches", solver, dict(rate=1e-2, batch=0.04))
 

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.folder import HISTORY
@@ -115,14 +114,20 @@ class ClassTraining(_TrainedModel):
 
 
 def mean_relative_error(surrogate: Surrogate, samples: Samples, *, anomalous: bool = False) -> float:
-    """Mean over samples of ||prediction - observables|| / ||observables||, or of the same over ||anomalous||."""
-    return relative_error(surrogate.evaluate(samples.parameters), samples, anomalous=anomalous)
+    """Mean over samples of ||prediction - observables|| / ||observables||, or of the same over ||anomalous||.
+
+    Where the model's errors are measured otherwise, see `gnvpro.surrogate.error_measure.ErrorMeasure`, so are these.
+    """
+    measure = ErrorMeasure.of(surrogate.training)
+    return relative_error(surrogate.evaluate(samples.parameters), samples, measure, anomalous=anomalous)
 
 
-def relative_error(predictions: Array, samples: Samples, *, anomalous: bool = False) -> float:
+def relative_error(
+    predictions: Array, samples: Samples, measure: ErrorMeasure | None = None, *, anomalous: bool = False
+) -> float:
     """The same of predictions (n, n_out) of the observables of these samples."""
     size = samples.anomalous if anomalous else samples.observables
-    return float((np.linalg.norm(predictions - samples.observables, axis=1) / np.linalg.norm(size, axis=1)).mean())
+    return float((measure or ErrorMeasure()).errors(predictions - samples.observables, size).mean())
 
 
 def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:

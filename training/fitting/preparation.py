@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
-from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_least_squares
 from gnvpro.surrogate.samples import Samples, Split
-from gnvpro.surrogate.scaling import Scaling
+from gnvpro.surrogate.scaling import Scaling, logarithmic_parameters
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.device import device_named
 from gnvpro.training.fitting.methods import TrainingTask
@@ -37,16 +38,32 @@ class Preparation:
 
     Errors are those of the observables less the background, where there is one: so are the weights of samples. Of the
     settings it reads `goal`, `network`, `alpha_w`, `alpha_theta`, `seed`, `device` and `dtype`. A device that cannot be
-    used, and a sample whose relative error is undefined, raise `UsageError`.
+    used raises `UsageError`.
+
+    Attributes
+    ----------
+    goal, reason
+        What samples are weighted for, and why.
+    measure
+        What errors are relative to.
     """
 
     def __init__(self, split: Split, settings: TrainSettings) -> None:
         self.split, self._settings = split, settings
         self.device, self._dtype = device_named(settings.device), getattr(torch, settings.dtype)
-        self._relative = (settings.goal or ("absolute" if settings.network == "paper" else "relative")) == "relative"
-        self._objectives: dict[tuple[bool, float, str], ReducedObjective] = {}
-        for name in ("train", "validation", "test"):
-            _require_norms(getattr(split, name), name)
+        self._objectives: dict[tuple[bool, bytes, str], ReducedObjective] = {}
+        train = split.train
+        # Of all samples: none must be where there is no logarithm, and the folds of one training must agree.
+        parameters = np.concatenate([s.parameters for s in (train, split.validation, split.calibration, split.test)])
+        self._logarithmic = logarithmic_parameters(parameters, train.parameter_space)
+        goal = "absolute" if settings.goal == "auto" and settings.network == "paper" else settings.goal
+        self.measure, self.goal, self.reason = measure_for(
+            train.anomalous, train.observable_space, None if goal == "auto" else goal
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Entries `goal` and `error_measure` of the record of a training, JSON-able."""
+        return {"goal": {"used": self.goal, "reason": self.reason}, "error_measure": self.measure.to_dict()}
 
     @classmethod
     def of_all(cls, samples: Samples, settings: TrainSettings) -> Preparation:
@@ -59,13 +76,25 @@ class Preparation:
     ) -> Formulation:
         """Inputs scaled to the gain; polynomials beside them, and observables over an amplitude, where given."""
         train = self.split.train
-        scaling = Scaling.standardised(train.parameters, train.observables, gain, train.background, amplitude)
+        scaling = Scaling.standardised(
+            train.parameters,
+            train.observables,
+            gain,
+            train.background,
+            amplitude,
+            unit=self.measure.output_scale,
+            # The mean goes into the bias, which an amplitude would multiply.
+            centred=self.measure.output_scale is not None and self.measure.spread is not None and amplitude is None,
+            logarithmic=self._logarithmic,
+        )
         return Formulation(scaling, polynomials)
 
     def raw(self) -> Formulation:
         """Inputs as they are."""
         train = self.split.train
-        return Formulation(Scaling.raw(train.parameters, train.observables, train.background))
+        return Formulation(
+            Scaling.raw(train.parameters, train.observables, train.background, self.measure.output_scale)
+        )
 
     def task(
         self,
@@ -85,7 +114,7 @@ class Preparation:
         if alpha_theta is None:
             alpha_theta = 1e-9 if self._settings.alpha_theta is None else self._settings.alpha_theta
         # Formulations of one kind differ in the scale of the inputs only: targets and fixed columns are prepared once.
-        key = (formulation.polynomials is not None, formulation.scaling.output_scale, curvature)
+        key = formulation.polynomials is not None, np.asarray(formulation.scaling.output_scale).tobytes(), curvature
         if key not in self._objectives:
             self._objectives[key] = self._objective(network, formulation, self.split.train, alpha_theta, curvature)
         objective = self._objectives[key].sibling(network, self._inputs(formulation, self.split.train), alpha_theta)
@@ -99,6 +128,7 @@ class Preparation:
                 self._targets(formulation, samples),
                 self._tensor(self._scaled_weights(formulation, samples) / unit),
                 self._fixed(formulation, samples),
+                self._norms(formulation, samples),
             )
 
         start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
@@ -108,9 +138,10 @@ class Preparation:
         """The model of theta and W of the scaled problem, not yet judged."""
         train = self.split.train
         spaces = train.parameter_space, train.observable_space
-        return Surrogate.assemble(
+        surrogate = Surrogate.assemble(
             network, theta, weights, formulation.scaling, *spaces, train.provenance, formulation.polynomials
         )
+        return replace(surrogate, training=self.record())
 
     def refitted_weights(self, network: FeatureNetwork, theta: Tensor, formulation: Formulation) -> Tensor:
         """W in the unit of the observables, solved on training and validation samples together, theta as it is.
@@ -120,11 +151,17 @@ class Preparation:
         """
         everything = self.split.train.joined(self.split.validation)
         weights = self._objective(network, formulation, everything, 0.0).at(theta).outer_weights
-        return (weights.detach().cpu().double() * formulation.scaling.output_scale).contiguous()
+        return formulation.scaling.outer_weights(weights)
 
     def row_weights(self, samples: Samples) -> Array:
-        """Weights omega of the samples in the error, in one over the unit of the observables, (n,)."""
-        return 1 / np.linalg.norm(samples.anomalous, axis=1) if self._relative else np.ones(len(samples))
+        """Weights omega of the samples in the error, in one over the unit of the scaled observables, (n,)."""
+        if self.goal == "absolute":
+            return np.ones(len(samples))
+        return 1 / self.measure.norms(samples.anomalous)
+
+    def scaled(self, anomalous: Array) -> Array:
+        """Observables less the background (n, n_out) in the unit of `row_weights`."""
+        return anomalous if self.measure.output_scale is None else anomalous / self.measure.output_scale
 
     def _objective(
         self,
@@ -147,14 +184,23 @@ class Preparation:
             alpha_theta=alpha_theta,
             compression=COMPRESSION if formulation.polynomials is None else POLYNOMIAL_COMPRESSION,
             curvature=curvature,
+            norms=self._norms(formulation, samples),
         )
+
+    def _norms(self, formulation: Formulation, samples: Samples) -> Tensor | None:
+        """What errors of the scaled residuals are relative to, (n,); None: the norms of the targets, which are that."""
+        anomalous, scaling = samples.anomalous, formulation.scaling
+        if self.measure == ErrorMeasure() and anomalous.any(axis=1).all():
+            return None
+        unit = np.ravel(scaling.output_scale / (1.0 if (s := self.measure.output_scale) is None else s))[0]
+        return self._tensor(self.measure.norms(anomalous) / (unit * scaling.amplitudes(samples.parameters)[:, 0]))
 
     def _scaled_weights(self, formulation: Formulation, samples: Samples) -> Array:
         """Weights of the scaled residuals: times the amplitude, so that the error weighted is the one in true units."""
         weights = self.row_weights(samples)
         if formulation.scaling.amplitude is None:
             return weights
-        return weights * np.asarray(formulation.scaling.output_unit(samples.parameters))[:, 0]
+        return weights * formulation.scaling.amplitudes(samples.parameters)[:, 0]
 
     def _inputs(self, formulation: Formulation, samples: Samples) -> Tensor:
         return self._tensor(formulation.scaling.inputs(samples.parameters)).to(self._dtype)
@@ -167,17 +213,6 @@ class Preparation:
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.as_tensor(values, device=self.device)
-
-
-def _require_norms(samples: Samples, name: str) -> None:
-    what = "observables" if samples.background is None else "observables less the background"
-    for words, values in (("observables", samples.observables), (what, samples.anomalous)):
-        norms = np.linalg.norm(values, axis=1)
-        if not norms.all():
-            raise UsageError(
-                f"all {words} of {name} sample {int(np.argmin(norms))} are zero, so its relative error is undefined; "
-                "leave such samples out"
-            )
 
 
 def _rms(values: Array) -> float:

@@ -12,7 +12,8 @@ from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.train import TrainSettings, train
 
-SPACE = Space.vector(["head", "flux", "nothing"])
+# Of one unit: they share a scale.
+SPACE = Space.vector(["head", "flux", "nothing"], units=("m",))
 SHORT = TrainSettings(widths=(8,), gain=0.3, budget=60)
 
 
@@ -61,6 +62,14 @@ def test_outputs_of_one_size_need_no_words_with_polynomials_too():
     assert stated == pytest.approx(training.errors["validation"], rel=1e-9)
     assert training.numbers()["errors_by_output"]["worse"] == {}
     assert "error by output" not in dict(training.rows())
+
+
+def test_outputs_of_different_units_need_no_words():
+    apart = samples([1e6, 1.0, 1.0])
+    apart = dataclasses.replace(apart, observable_space=Space.vector(SPACE.names))
+    training = train(apart, dataclasses.replace(SHORT, polynomial="off"))
+    assert training.numbers()["errors_by_output"]["worse"] == {}
+    assert training.numbers()["errors_by_output"]["stated"] == pytest.approx(training.errors["validation"], rel=1e-9)
 
 
 def test_the_worst_are_named_and_the_others_counted():

@@ -59,7 +59,7 @@ def test_an_interrupt_ends_the_levels():
 
 @pytest.mark.parametrize("network", ["residual", "plain", "hamiltonian"])
 def test_residual_networks_learn_a_smooth_map_and_are_saved(network, tmp_path):
-    settings = TrainSettings(network=network, width=8, steps=2, levels=2, budget=240, gain=0.5)
+    settings = TrainSettings(network=network, width=8, steps=2, levels=2, budget=240, gain=0.5, goal="relative")
     trained = train(SPLIT, settings)
     assert trained.errors["test"] < 0.02
     assert trained.numbers()["choice"]["levels"] == 2
