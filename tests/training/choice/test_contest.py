@@ -47,7 +47,9 @@ def test_the_stack_is_as_good_as_its_parts_and_its_error_is_that_of_fresh_sample
     together = train(samples)
     assert set(together.errors) == {"train", "cross-validated"}
     assert together.surrogate.training["samples"]["train"] == 60
-    errors = {kind: spread_of_errors(train(samples, contender=kind).surrogate, wavy, 4) for kind in ("kernel", "polynomial")}
+    errors = {
+        kind: spread_of_errors(train(samples, contender=kind).surrogate, wavy, 4) for kind in ("kernel", "polynomial")
+    }
     error = spread_of_errors(together.surrogate, wavy, 4)
     assert error < 1.1 * min(errors.values())
     predicted = together.surrogate.training["errors_by_output"]["stated"]
@@ -96,7 +98,11 @@ def test_noise_is_not_interpolated():
 def test_networks_compete_from_forty_samples_on():
     kinds = [
         {one["kind"] for one in train(samples_of(wavy, n, 3), budget=60).surrogate.training["choice"]["contenders"]}
-        | ({"raced"} if "candidates" in train(samples_of(wavy, n, 3), budget=60).surrogate.training["choice"] else set())
+        | (
+            {"raced"}
+            if "candidates" in train(samples_of(wavy, n, 3), budget=60).surrogate.training["choice"]
+            else set()
+        )
         for n in (39, 40)
     ]
     assert "raced" not in kinds[0] and "raced" in kinds[1]
