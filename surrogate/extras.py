@@ -18,6 +18,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime"),
     "segmentation": ("spectral", "tensorly"),
     "mesh": ("gmsh",),
+    "peers": ("openturns", "smt"),
 }
 
 

@@ -36,9 +36,12 @@ class ClassSettings(FitSettings):
     curvature
         Of the Gauss-Newton methods, see `gnvpro.surrogate.objectives.reduced_cross_entropy`.
     alpha_opening, alpha_rest
-        None: 1e-2 and 1e-3, where features are not standardised 1e-3 both.
+        None: 3e-3 and 1e-3, where features are not standardised 1e-3 both.
     label_smoothing
         None: .1, for features that are not standardised 0.
+    share_correction
+        Training takes as many pixels of a common class as of a rarer one; this much of the logarithm of what is lost is added
+        to the logits. None: .4, for features that are not standardised 0.
     budget
         None for 130, 500 for the paper's network.
     finish
@@ -62,6 +65,11 @@ class ClassSettings(FitSettings):
     alpha_opening: Annotated[float | None, Doc("Regularisation of the opening layer; by the features."), Ge(0)] = None
     alpha_rest: Annotated[float | None, Doc("Of the other layers; of their time derivative for paper."), Ge(0)] = None
     label_smoothing: Annotated[float | None, Doc("Probability shared by all classes; by the features."), Ge(0)] = None
+    share_correction: Annotated[
+        float | None,
+        Doc("From the classes' shares in training, 0, to those of all labelled pixels, 1; by the features."),
+        Ge(0),
+    ] = None
     class_weight_power: Annotated[float, Doc("A pixel weighs n_c^-POWER; .5 lifts small classes."), Ge(0)] = 0.0
     budget: Annotated[float | None, Doc("Work units before the finish; by the network."), Gt(0)] = None
     finish: Annotated[Literal["adam", "none"] | None, Doc("Adam on all weights at the end; by the features.")] = None
@@ -83,9 +91,10 @@ class ClassSettings(FitSettings):
 
         return replace(
             self,
-            alpha_opening=default(self.alpha_opening, 1e-3 if paper_features else 1e-2),
+            alpha_opening=default(self.alpha_opening, 1e-3 if paper_features else 3e-3),
             alpha_rest=default(self.alpha_rest, 1e-3),
             label_smoothing=default(self.label_smoothing, 0.0 if paper_features else 0.1),
+            share_correction=default(self.share_correction, 0.0 if paper_features else 0.4),
             budget=default(self.budget, PAPER_BUDGET if paper_network else DEFAULT_BUDGET),
             finish=default(self.finish, "none" if paper_features else "adam"),
         )

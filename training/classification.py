@@ -18,8 +18,8 @@ from gnvpro.training.fitting.outcome import ClassTraining
 from gnvpro.training.fitting.run import Progress, Run
 from gnvpro.training.solvers.protocol import Status
 
-# Of the finish: work units (epochs at two units each), the largest rate, samples a batch.
-FINISH_BUDGET, FINISH_RATE, FINISH_BATCH = 120.0, 3e-3, 256
+# Of the finish: work units (epochs at two units each), the largest rate, samples a batch, epochs of the averages.
+FINISH_BUDGET, FINISH_RATE, FINISH_BATCH, FINISH_AVERAGED = 40.0, 3e-3, 256, 4.0
 
 
 def train_classes(
@@ -40,7 +40,7 @@ def train_classes(
         fit = run.begin(settings.method, task, settings.method, budget=settings.budget)
         fit.advance(settings.budget - fit.objective.meter.total, run.after_step)
         if finish and fit.status is not Status.interrupted:
-            batch = dict(rate=FINISH_RATE, batch=min(FINISH_BATCH, len(split.train)))
+            batch = dict(rate=FINISH_RATE, batch=min(FINISH_BATCH, len(split.train)), averaged=FINISH_AVERAGED)
             task = replace(task, theta=fit.best.theta)
             last = run.begin("adam", task, "adam finish", budget=finish, setting=batch, outer=fit.best.outer.compressed)
             last.advance(finish, run.after_step)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Lt
+from gnvpro.training.choice.table_contest import table_model
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
@@ -35,18 +36,21 @@ from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_
 from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
-from gnvpro.training.device import device_named
+from gnvpro.training.device import device_named, torch_threads
 from gnvpro.training.fit_settings import plain, require_in_bounds
 from gnvpro.training.fitting.class_preparation import GRID
+from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
-from gnvpro.training.fitting.outcome import mean_relative_error
+from gnvpro.training.fitting.outcome import CLOSED_FORM, mean_relative_error
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.fitting.validation import ObjectiveValue, Validation, WeightedLoss
+from gnvpro.training.solvers.protocol import Status
 
 METHODS = {"lbfgs": "varpro-kf-lbfgs", "krylov": "varpro-krylov"}
 Positive = Annotated[float, Gt(0)]
 Regularisation = Annotated[float, Ge(0), Lt(math.inf)]
 Fraction = Annotated[float | None, Gt(0), Lt(1)]
+SETTLED = 10  # iterations over which `tol` is meant
 
 
 class _Estimator(BaseEstimator):
@@ -55,10 +59,11 @@ class _Estimator(BaseEstimator):
     surrogate_: Surrogate
     _loss: Loss
     _grid = 0.0  # of training inputs, of their spread
+    _may_choose = False  # whether `hidden_widths` may be None
 
     def __init__(
         self,
-        hidden_widths: int | Sequence[int] = (16, 16),
+        hidden_widths: int | Sequence[int] | None = None,
         *,
         gain: Positive = 1.0,
         alpha_w: Regularisation = 1e-6,
@@ -67,6 +72,8 @@ class _Estimator(BaseEstimator):
         solver: Literal["lbfgs", "krylov"] = "lbfgs",
         validation_fraction: Fraction = None,
         patience: Positive = 100.0,
+        tol: Regularisation = 1e-3,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:
@@ -78,6 +85,8 @@ class _Estimator(BaseEstimator):
         self.solver = solver
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.tol = tol
+        self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
 
@@ -93,13 +102,14 @@ class _Estimator(BaseEstimator):
         settings, random = self._plain_settings(), check_random_state(self.random_state)
         seed, device = int(random.randint(2**31 - 1)), settings["device"]
         rows = _split(len(x), settings["validation_fraction"], random, strata)
-        # Weighted moments: a sample of weight two is two samples in all that is computed.
-        train = x[rows["train"]]
-        share = weights[rows["train"]] / weights[rows["train"]].sum()
-        shift = share @ train
-        spread = spread_or_size(train, np.sqrt(share @ (train - shift) ** 2))
+        network = DenseNetwork(x.shape[1], self._widths)
+        train, last = x[rows["train"]], self.surrogate_ if self._continues(network) else None
         size = settings["gain"] / math.sqrt(x.shape[1])
-        scale = size / spread
+        if last is None:
+            shift, spread = _moments(train, weights[rows["train"]])
+            scale = size / spread
+        else:
+            shift, scale = last.input_shift.numpy(), last.input_scale.numpy()
 
         def tensors(name: str) -> tuple[Tensor, Tensor, Tensor]:
             # Copies: memory-mapped arrays are read-only, which torch does not know.
@@ -114,14 +124,15 @@ class _Estimator(BaseEstimator):
         def measures(name: str) -> Validation:
             return WeightedLoss(network, self._loss, *tensors(name)) if len(rows[name]) else ObjectiveValue()
 
-        network = DenseNetwork(x.shape[1], self._widths)
         regularisation = {name: settings[name] for name in ("alpha_w", "alpha_theta")}
         objective = self._objective(network, *tensors("train"), **regularisation)
-        task = TrainingTask(objective, network.initial(seed).to(device), measures)
+        theta = network.initial(seed) if last is None else last.theta
+        task = TrainingTask(objective, theta.to(device), measures)
         run = Run(settings["budget"])
         patience = settings["patience"] if len(rows["validation"]) else math.inf
-        fit = run.begin(METHODS[settings["solver"]], task, "", patience=patience)
-        fit.advance(run.budget)
+        with torch_threads(1):
+            fit = run.begin(METHODS[settings["solver"]], task, "", patience=patience)
+            fit.advance(run.budget, self._end_where_settled)
         self.n_iter_ = max(1, fit.best.iteration)
         self.loss_ = next(record.objective for record in fit.history if record.iteration == fit.best.iteration)
         # Errors relative to the targets mean little here, where targets are centred.
@@ -129,34 +140,57 @@ class _Estimator(BaseEstimator):
             {name: value for name, value in asdict(record).items() if name not in ("stage", "train_error")}
             for record in fit.history
         ]
-        record = run.record(
+        best = fit.best.theta.detach().cpu(), fit.best.weights.detach().cpu().contiguous()
+        reason = f"fixed by the settings of {type(self).__name__}"
+        record = self._record(run, fit, {"reason": reason}, seed, {name: x[index] for name, index in rows.items()})
+        return self._surrogate(network, *best, shift, scale, outputs, record), rows
+
+    def _record(
+        self, run: Run, fit: Fit | None, choice: dict[str, Any], seed: int, sets: dict[str, NDArray]
+    ) -> dict[str, Any]:
+        """Of a fit, or of closed forms, on the inputs of these sets."""
+        return run.record(
             fit,
-            fit.method,
-            choice={"reason": f"fixed by the settings of {type(self).__name__}"},
-            settings={**settings, "seed": seed},
-            samples={"train": 0, "validation": 0, "calibration": 0, "test": 0} | {n: len(r) for n, r in rows.items()},
-            device=torch.device(device),
-            bounds={"lower": train.min(0).tolist(), "upper": train.max(0).tolist()},
+            fit.method if fit else CLOSED_FORM,
+            choice=choice,
+            settings={**self._plain_settings(), "seed": seed},
+            samples={"train": 0, "validation": 0, "calibration": 0, "test": 0} | {n: len(x) for n, x in sets.items()},
+            device=torch.device(self.device if fit else "cpu"),
+            bounds={"lower": sets["train"].min(0).tolist(), "upper": sets["train"].max(0).tolist()},
         )
-        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])])
-        surrogate = Surrogate(
-            network,
-            fit.best.theta.detach().cpu(),
-            fit.best.weights.detach().cpu().contiguous(),
-            torch.as_tensor(shift),
-            torch.as_tensor(scale),
-            Space.vector([str(name) for name in names]),
-            outputs,
-            training=record,
-        )
-        return surrogate, rows
+
+    def _surrogate(
+        self,
+        network: FeatureNetwork,
+        theta: Tensor,
+        weights: Tensor,
+        shift: NDArray,
+        scale: NDArray,
+        outputs: Space,
+        record: dict[str, Any],
+    ) -> Surrogate:
+        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(len(shift))])
+        inputs = Space.vector([str(name) for name in names])
+        moments = torch.as_tensor(shift), torch.as_tensor(scale)
+        return Surrogate(network, theta, weights, *moments, inputs, outputs, training=record)
+
+    def _continues(self, network: FeatureNetwork) -> bool:
+        """Whether there is a fit to go on from, of such a network."""
+        return self.warm_start and hasattr(self, "surrogate_") and self.surrogate_.network == network
+
+    def _end_where_settled(self, fit: Fit) -> None:
+        """End a fit whose last iterations lowered the objective by no more than `tol` of it."""
+        if len(fit.history) > SETTLED and fit.status is Status.running:
+            before, now = fit.history[-1 - SETTLED].objective, fit.history[-1].objective
+            if before - now <= self.tol * now:
+                fit.status = Status.converged
 
     def _plain_settings(self) -> dict[str, Any]:
         """The hyperparameters, JSON-able."""
         state = self.random_state
         settings = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         return settings | {
-            "hidden_widths": list(self._widths),
+            "hidden_widths": None if self.hidden_widths is None else list(self._widths),
             "random_state": plain(state) if state is None or isinstance(state, Integral) else type(state).__name__,
         }
 
@@ -168,6 +202,8 @@ class _Estimator(BaseEstimator):
 
     def _check_settings(self) -> None:
         widths = self._widths
+        if self._may_choose and self.hidden_widths is None:
+            widths = (1,)
         if not widths or not all(isinstance(w, int) and not isinstance(w, bool) and w > 0 for w in widths):
             raise UsageError(
                 f"expected hidden_widths of positive integers such as (16, 16), got {self.hidden_widths!r}"
@@ -175,7 +211,7 @@ class _Estimator(BaseEstimator):
         hints = get_type_hints(type(self).__init__, include_extras=True)
         for name, value in self.get_params(deep=False).items():
             if name != "hidden_widths":
-                require_in_bounds(name, value, hints[name])
+                require_in_bounds(name, value if name == "random_state" else plain(value), hints[name])
         device_named(self.device)
 
     def _objective(
@@ -211,6 +247,10 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         Share of the samples held out to choose the iterate and to stop; None trains on all until the budget is spent.
     patience
         Work units without a better loss on what is held out after which training stops.
+    tol
+        Training stops where ten iterations lower the objective by less than this share of it; 0: only by the budget.
+    warm_start
+        `fit` goes on from the last fit's network and the scaling of its inputs, where it has these hidden widths.
     random_state
         Of the initial weights and the split.
     device
@@ -229,6 +269,7 @@ class GNvproRegressor(RegressorMixin, _Estimator):
     """
 
     _loss = LeastSquares()
+    _may_choose = True
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X (n, n_inputs) and y (n,) or (n, n_outputs); weights (n,) may be zero."""
@@ -237,12 +278,12 @@ class GNvproRegressor(RegressorMixin, _Estimator):
             require_unmasked(values, f"expected {what}")
         checked = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
         x, y = (np.asarray(part, float) for part in checked)
-        x, y, weights = _weighted(x, y, check_sample_weight(sample_weight, x, dtype=np.float64))
+        x, y, weights = _distinct(x, y, check_sample_weight(sample_weight, x, dtype=np.float64))
         columns = y.reshape(len(y), -1)
-        mean = weights @ columns / weights.sum()
-        spread = spread_or_size(columns, np.sqrt(weights @ (columns - mean) ** 2 / weights.sum()))
+        mean, spread = _moments(columns, weights)
         outputs = Space.vector([f"y{j}" for j in range(len(mean))], axis="output")
-        surrogate, sets = self._fit(x, (columns - mean) / spread, weights, outputs)
+        fit = self._choose if self.hidden_widths is None else self._fit
+        surrogate, sets = fit(x, (columns - mean) / spread, weights, outputs)
         outer = surrogate.weights * torch.as_tensor(spread)[:, None]
         outer[:, -1] += torch.as_tensor(mean)
         surrogate = replace(surrogate, weights=outer)
@@ -256,6 +297,21 @@ class GNvproRegressor(RegressorMixin, _Estimator):
         self.surrogate_ = replace(surrogate, errors=errors)
         self._is_flat = y.ndim == 1
         return self
+
+    def _choose(
+        self, x: NDArray, targets: NDArray, weights: NDArray, outputs: Space
+    ) -> tuple[Surrogate, dict[str, NDArray]]:
+        """The closed form that predicts best what it has not seen, as `_fit` returns a network."""
+        seed, run = int(check_random_state(self.random_state).randint(2**31 - 1)), Run(0.0)
+        shift, spread = _moments(x, weights)
+        scale = 1 / (math.sqrt(x.shape[1]) * spread)
+        with torch_threads(1), run.outside:
+            model = table_model((x - shift) * scale, targets, np.sqrt(weights / weights.mean()), seed)
+        self.n_iter_, self.history_ = 1, []
+        self.loss_ = 0.5 * float(np.nanmean((model.left_out**2).sum(1)))
+        sets = {"train": np.arange(len(x)), "validation": np.arange(0)}
+        record = self._record(run, None, model.choice, seed, {"train": x})
+        return self._surrogate(*model[:3], shift, scale, outputs, record), sets
 
     def predict(self, X: Any) -> NDArray:
         """Outputs (n,) or (n, n_outputs), as in training."""
@@ -295,12 +351,15 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         solver: Literal["lbfgs", "krylov"] = "lbfgs",
         validation_fraction: Fraction = None,
         patience: Positive = 100.0,
+        tol: Regularisation = 1e-3,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:
         super().__init__(
             hidden_widths, gain=gain, alpha_w=alpha_w, alpha_theta=alpha_theta, budget=budget, solver=solver,
-            validation_fraction=validation_fraction, patience=patience, random_state=random_state, device=device,
+            validation_fraction=validation_fraction, patience=patience, tol=tol, warm_start=warm_start,
+            random_state=random_state, device=device,
         )  # fmt: skip
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -314,8 +373,10 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         check_classification_targets(y)
         if (kind := type_of_target(y)).startswith("multilabel") or "multioutput" in kind:
             raise UsageError(f"expected one label a sample, got targets that are {kind}")
-        x, y, weights = _weighted(np.asarray(x), np.asarray(y), check_sample_weight(sample_weight, x, dtype=np.float64))
-        self.classes_, labels = np.unique(y, return_inverse=True)
+        classes, codes = np.unique(np.asarray(y), return_inverse=True)
+        x, codes, weights = _distinct(np.asarray(x), codes, check_sample_weight(sample_weight, x, dtype=np.float64))
+        present, labels = np.unique(codes, return_inverse=True)
+        self.classes_ = classes[present]
         if len(self.classes_) < 2:
             raise UsageError("expected at least two classes, got one class; there is nothing to tell apart")
         targets = one_hot(torch.as_tensor(labels), len(self.classes_)).numpy()
@@ -341,14 +402,29 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         return reduced_cross_entropy(network, inputs, targets, row_weights=omega, **regularisation)
 
 
-def _weighted(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Samples of weight zero left out, as if they had not been there."""
+def _moments(columns: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
+    """Weighted means, and what to divide by for unit spread: a sample of weight two is two samples."""
+    shares = weights / weights.sum()
+    mean = shares @ columns
+    return mean, spread_or_size(columns, np.sqrt(shares @ (columns - mean) ** 2))
+
+
+def _distinct(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Every sample once, in ascending order, with the weights of those that are equal added up; of weight zero none.
+
+    Training amplifies rounding: only so is a sample of weight two the same as two samples, in every bit of the model.
+    """
     if (weights < 0).any():
         raise UsageError(f"expected sample weights >= 0, got {weights.min()}")
     kept = weights > 0
     if kept.sum() < 2:
         raise UsageError(f"expected at least two samples of positive weight, got {int(kept.sum())}")
-    return x[kept], y[kept], weights[kept]
+    rows = np.column_stack([x, y])[kept]
+    order = np.lexsort(rows.T[::-1])
+    rows = rows[order]
+    is_first = np.append(True, (rows[1:] != rows[:-1]).any(1))
+    first = np.flatnonzero(kept)[order][is_first]
+    return x[first], y[first], np.bincount(is_first.cumsum() - 1, weights[kept][order])
 
 
 def _split(n: int, share: float | None, random: np.random.RandomState, strata: NDArray | None) -> dict[str, NDArray]:

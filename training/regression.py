@@ -95,7 +95,10 @@ class SurrogateTraining:
         errors = self._errors(surrogate, ("train", "test"))
         for kind, of_sets in errors.items():
             of_sets[judged] = relative_error(predictions, unseen, measure, anomalous=kind == "errors_anomalous")
-        record = self._record(fit, fit.method if fit else CLOSED_FORM, decision.choice, samples)
+        choice = decision.choice
+        if judged == "validation":
+            choice = {**choice, "refitted": "fitted to train and validation samples together"}
+        record = self._record(fit, fit.method if fit else CLOSED_FORM, choice, samples)
         record["errors_by_output"] = errors_by_output(
             predictions, unseen.observables, unseen.observable_space, unseen.background, measure
         )

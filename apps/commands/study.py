@@ -23,7 +23,10 @@ class StudyOptions(StudySettings):
     """Settings of `gnvpro study`: which, and where to; the others are inherited."""
 
     name: Annotated[
-        str, Argument(help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr or invert-cdr.")
+        str,
+        Argument(
+            help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr, invert-cdr or surrogates."
+        ),
     ]
     out: Annotated[Path | None, Doc("New folder for numbers and figures.")] = None
 

@@ -107,18 +107,23 @@ def _shift(moved: Array, covariance: Array) -> float:
 def advice(surrogate: Surrogate, adequacy: Adequacy) -> str:
     """What would bring the error below the noise, more samples or a wider network, by the surrogate's own errors."""
     factor = adequacy.larger / WARN_ABOVE
-    train, held_out = surrogate.errors.get("train"), surrogate.errors.get("validation")
-    if train is None or held_out is None or not held_out > 0:
+    train, unseen = surrogate.errors.get("train"), _unseen_error(surrogate)
+    if train is None or unseen is None or not unseen > 0:
         return "train on more samples, or a wider network"
     n = surrogate.training.get("samples", {}).get("train")
     widths = surrogate.training.get("choice", {}).get("widths") or [surrogate.network.width]
-    if train > 0.5 * held_out:
+    if train > 0.5 * unseen:
         return (
-            f"its training error ({train:.1e}) is as large as that of held-out samples ({held_out:.1e}): more samples "
+            f"its training error ({train:.1e}) is as large as that of held-out samples ({unseen:.1e}): more samples "
             f"will not help, a wider network than {max(widths)} will; the error has to fall by {factor:.1f}"
         )
     needed = f", about {int(np.ceil(n * factor / 100) * 100)} if the error falls like 1/n" if n else ""
     return (
-        f"held-out samples have {held_out / max(train, 1e-300):.1f} times the error of training samples: more of these "
+        f"held-out samples have {unseen / max(train, 1e-300):.1f} times the error of training samples: more of these "
         f"will help{needed} (now {n if n else 'unknown'})"
     )
+
+
+def _unseen_error(surrogate: Surrogate) -> float | None:
+    """Of validation samples or samples left out, which are like those of training; test samples may be others."""
+    return surrogate.errors.get("validation", surrogate.errors.get("cross-validated"))

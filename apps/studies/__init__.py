@@ -24,6 +24,7 @@ STUDIES = {
     "coverage": "gnvpro.apps.studies.coverage",
     "invert-dcr": "gnvpro.apps.studies.inversion.invert_dcr",
     "invert-cdr": "gnvpro.apps.studies.inversion.invert_cdr",
+    "surrogates": "gnvpro.apps.studies.surrogates.surrogates",
 }
 
 

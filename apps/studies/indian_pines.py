@@ -84,8 +84,15 @@ class PixelProblems:
     def prepared(self, seed: int) -> ClassPreparation:
         """Features and network of one seed."""
         own = self._settings
+        # The methods are compared on one problem, without the default's correction of what they find.
         settings = ClassSettings(
-            features=own.features, network=own.network, widths=own.widths, seed=seed, device=self._device
+            features=own.features,
+            network=own.network,
+            widths=own.widths,
+            seed=seed,
+            device=self._device,
+            alpha_opening=1e-3 if own.features == "paper" else 1e-2,
+            share_correction=0.0,
         )
         return ClassPreparation(self.scene.samples(self.pixels(seed)), settings)
 

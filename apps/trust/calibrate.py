@@ -193,20 +193,23 @@ def _own_split(surrogate: Surrogate, samples: Samples) -> HeldOut:
         record, stated = surrogate.training, float(surrogate.errors["train"])
         seed, refitted = integer("seed", record["settings"]["seed"]), "refitted" in record["choice"]
         counts = {name: integer(name, record["samples"].get(name, 0)) for name in ("train", *SETS)}
-    split = samples.split(seed, **counts)
+    if counts["validation"]:
+        split = samples.split(seed, **counts)
+    else:
+        split = samples.split_off(seed, calibration=counts["calibration"], test=counts["test"])
     error = mean_relative_error(surrogate, split.train)
     if abs(error - stated) > _SAME * stated + 1e-12:
         raise UsageError(
             f"the model's split of these data cannot be made again (training error {error:.3g}, stated {stated:.3g}): "
             "have samples been added or repaired? calibrate on data it has not seen"
         )
-    source = next(name for name in SETS if len(getattr(split, name)))
-    if source == "validation" and refitted:
+    source = next((name for name in SETS if len(getattr(split, name))), None)
+    if source is None or (source == "validation" and refitted):
         raise UsageError(
-            "all samples of this data set have fitted the model (its last layer was solved again on the validation "
-            "samples): calibrate on data it has not seen, for example of another seed"
+            "all samples of this data set have fitted the model, those too that judged models like it: calibrate on data "
+            "it has not seen, for example of another seed"
         )
-    scale = split.train if source == "validation" else split.validation
+    scale = split.train if source == "validation" or not len(split.validation) else split.validation
     return HeldOut(getattr(split, source), scale, source, split.train.parameters)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.model import held_out
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array
@@ -108,7 +109,8 @@ class Predictions(Result):
         """What the model's error was on data that neither trained nor chose it, if there were any."""
         model = self.model
         stated = model.errors if isinstance(model, Surrogate) else {k: 1 - v for k, v in model.accuracy.items()}
-        return stated.get("test", stated.get("validation"))
+        kind = held_out(stated)
+        return None if kind is None else stated[kind]
 
     @property
     def title(self) -> str:

@@ -250,6 +250,13 @@ class LeastSquaresLayer:
         """The regularisation of W by generalised cross-validation at these features (n, width), none below the smallest."""
         return choose_alpha(features, self.targets, self.row_weights, self.columns, path=alphas(smallest))
 
+    def of_rows(self, rows: slice) -> LeastSquaresLayer:
+        """The problem of some of the samples alone, in the same coordinates of the targets."""
+        part = LeastSquaresLayer(self.targets[rows], self.row_weights[rows], self.alpha_w, self.columns[rows, :-1])
+        part.curvature = self.curvature
+        part.rotation, part.dropped, part.target_norms = self.rotation, self.dropped[rows], self.target_norms[rows]
+        return part
+
 
 def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Tensor, Tensor, Tensor]:
     """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
@@ -281,6 +288,11 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
     keep = singular > _RANK_TOLERANCE * singular[0]
     basis, inverse = left[:, keep], right[keep].t() / singular[keep]
     return basis, inverse @ (basis.t() @ targets), inverse
+
+
+def solve_dense(columns: Tensor, targets: Tensor) -> Tensor:
+    """columns^+ targets, of minimum norm where the columns are dependent."""
+    return _least_squares(columns, targets)[1]
 
 
 def _eye(n: int, like: Tensor) -> Tensor:

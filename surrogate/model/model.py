@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, ClassVar, cast
@@ -18,6 +18,15 @@ from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array, Space
 
 Rows = list[tuple[str, str]]
+
+
+# What an error is stated of: samples that neither trained nor chose, or that models like this one did not see.
+_HELD_OUT = ("test", "cross-validated", "validation")
+
+
+def held_out(errors: Mapping[str, float]) -> str | None:
+    """The most honest kind of these errors; None where all of them are of samples that were fitted."""
+    return next((kind for kind in _HELD_OUT if kind in errors), None)
 
 
 def tensor_of(array: Array) -> Tensor:

@@ -170,8 +170,8 @@ class SparsePolynomials(ComparedByValue):
         return cls(exponents, tuple(description["families"]), centre, radius)
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, eq=False)
+class Plan(ComparedByValue):
     """Terms as products of few columns of a table of one-dimensional polynomials.
 
     The table holds, degree by degree, the inputs that have it, in the order of their highest degree.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
@@ -35,7 +36,7 @@ class Domain(ComparedByValue):
         The 99 % quantile of held-out samples, in the units of the whitened norm.
     """
 
-    whitening: Array
+    whitening: NDArray[np.float32]
     threshold: float
 
     def __post_init__(self) -> None:
@@ -79,7 +80,7 @@ class Domain(ComparedByValue):
         return np.where(np.isfinite(found), found, np.inf)
 
 
-def _whitening(fitted: Array) -> Array:
+def _whitening(fitted: Array) -> NDArray[np.float32]:
     squares, directions = _principal(_with_one(fitted) / np.sqrt(len(fitted)))
     return (directions / np.sqrt(squares + _RIDGE * squares.max())).astype(np.float32)
 

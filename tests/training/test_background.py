@@ -56,7 +56,7 @@ def test_a_sample_that_is_the_background_is_one_sample():
 
 @pytest.mark.parametrize("solver", ["lbfgs", "krylov"])
 def test_polynomials_join_the_race_and_win_on_a_smooth_map(solver, tmp_path):
-    settings = TrainSettings(solver=solver, budget=500)
+    settings = TrainSettings(contender="network", solver=solver, budget=500)
     trained = train(SHIFTED.split(0), settings)
     choice = trained.numbers()["choice"]
     assert {one["polynomial"] for one in choice["candidates"]} == {True, False}
@@ -89,10 +89,10 @@ def test_on_and_off_decide_for_every_candidate():
 
 
 def test_a_polynomial_is_saved_as_one(tmp_path):
-    trained = train(polynomial_samples().split(0), TrainSettings(budget=100))
+    trained = train(polynomial_samples().split(0), TrainSettings(contender="network", budget=100))
     choice = trained.numbers()["choice"]
     assert isinstance(trained.surrogate.network, NoFeatures)
-    assert choice["reason"].startswith("the polynomial alone")
+    assert choice["reason"].startswith("polynomial of")
     assert trained.errors["test"] < 1e-9
     trained.save(tmp_path / "model")
     y = np.random.default_rng(0).uniform(-1, 1, (4, 2))

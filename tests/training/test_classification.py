@@ -8,7 +8,7 @@ import torch
 
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 from gnvpro.training.class_settings import ClassSettings
-from gnvpro.training.classification import train_classes
+from gnvpro.training.classification import FINISH_BUDGET, train_classes
 from gnvpro.training.fitting.class_preparation import ClassPreparation
 from tests.calculus import assert_adjoint, assert_taylor
 
@@ -38,7 +38,7 @@ def test_classifier_is_better_than_guessing_by_far_and_says_what_it_cost(trainin
     assert summary["accuracy"]["test"] > 0.8
     assert summary["samples"] == {"train": 150, "validation": 80, "test": 80}
     # A last line search and a last epoch may cost more than what is left, by a few passes each.
-    assert 25 + 120 <= summary["work_units"] < 25 + 120 + 15
+    assert 25 + FINISH_BUDGET <= summary["work_units"] < 25 + FINISH_BUDGET + 15
     for name in ("train", "validation", "test"):
         samples = getattr(SPLIT, name)
         found = training.classifier.labels(samples.inputs)
@@ -75,8 +75,33 @@ def test_every_way_to_train_beats_the_largest_class(settings):
     assert train_classes(SPLIT, settings).numbers()["accuracy"]["validation"] > share + 0.1
 
 
+def test_shares_of_training_are_corrected_towards_those_of_all_labelled_samples():
+    keep = np.sort(np.concatenate([np.flatnonzero(SPLIT.train.labels == k)[:n] for k, n in enumerate((10, 20, 40))]))
+    capped = LabelledSamples(SPLIT.train.inputs[keep], SPLIT.train.labels[keep])
+    split = dataclasses.replace(SPLIT, train=capped)
+    prepared = [ClassPreparation(split, dataclasses.replace(SHORT, share_correction=c)) for c in (0.0, 1.0)]
+    task = prepared[0].task()
+    point = task.reduced.at(task.theta)
+    plain, corrected = (
+        each.classifier(point.theta, point.outer.weights).evaluate(SPLIT.test.inputs) for each in prepared
+    )
+    trained, others = np.bincount(capped.labels), np.bincount(SPLIT.validation.labels)
+    bayes = plain * (trained + others) / trained
+    np.testing.assert_allclose(corrected, bayes / bayes.sum(1, keepdims=True), rtol=1e-6)
+    # What chooses the iterate sees the same classes.
+    right = prepared[1].classifier(point.theta, point.outer.weights).accuracy["validation"]
+    assert 1 - prepared[1].task().validation.measure(point)[1] == pytest.approx(right)
+
+
+def test_a_class_without_training_samples_is_not_corrected():
+    train = LabelledSamples(*(part[SPLIT.train.labels > 0] for part in (SPLIT.train.inputs, SPLIT.train.labels)))
+    offset = ClassPreparation(dataclasses.replace(SPLIT, train=train), SHORT).offset
+    assert offset[0] == 0
+    assert torch.isfinite(offset).all()
+
+
 def test_probabilities_are_those_of_the_fit(training):
-    settings = dataclasses.replace(SHORT, finish="none", dtype="float64")
+    settings = dataclasses.replace(SHORT, finish="none", dtype="float64", share_correction=0.0)
     prepared = ClassPreparation(SPLIT, settings)
     task = prepared.task()
     point = task.reduced.at(task.theta)

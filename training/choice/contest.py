@@ -34,7 +34,7 @@ from gnvpro.training.settings import TrainSettings
 FEWEST_FOR_NETWORKS = 40
 # Of the least error so far: below the first a network is so much better that further kernels are not tried, above the
 # second it is left alone.
-_DECIDED, _HOPELESS = 0.5, 1.3
+_DECIDED, _HOPELESS = 0.15, 1.3
 # Up to this number, outputs have shares of their own in a stack and are not rotated.
 _FEW_OUTPUTS = 12
 # Directions of the targets below this fraction of the largest do not enter, nor more than so many.
@@ -102,8 +102,9 @@ class Contest:
             self._take(itertools.islice(closed, 2))  # tell what a network has to beat
             self._raced = NetworkContest(self._run, self._settings, self._samples, self._folds, self._budget)
             error = self._error_of_race(self._raced)
-            if error > _DECIDED * self._least():
-                self._take(closed)
+            if error < _DECIDED * self._least():
+                closed = iter(())
+            self._take(closed)
             if error < _HOPELESS * self._least():
                 self._contenders.append(self._judged(self._raced))
         self._take(closed)
@@ -193,7 +194,7 @@ class Contest:
         if len(ranked) > 1:
             rest += f" ({contenders[1]['error']:.2g})"
         return {
-            "kind": "stack" if len(winner.contenders) > 1 else winner.contenders[0].described["kind"],
+            **(winner.contenders[0].described if len(winner.contenders) == 1 else {"kind": "stack"}),
             "reason": f"{names}: least error on samples left out ({winner.error:.3g}){rest}",
             "error_left_out": winner.error,
             "folds": problem.n_folds,
@@ -226,5 +227,7 @@ def _name(contender: Contender) -> str:
     if described["kind"] == "polynomial":
         return f"polynomial of {terms} terms"
     if described["kind"] == "network":
-        return f"network {','.join(map(str, described['widths']))}"
+        smooth = described["polynomial"] and f"polynomial of {described['polynomial']['n_terms']} terms"
+        network = described["widths"] and f"network {','.join(map(str, described['widths']))}"
+        return " beside ".join(filter(None, (network, smooth)))
     return f"{described['kind']} kernels" + (f" beside {terms} terms" if terms else "")

@@ -34,7 +34,7 @@ from gnvpro.training.settings import TrainSettings
 # Whole networks are trained anew for so many folds at most.
 MOST_FOLDS = 5
 # Work units on all samples after those of the race, relative to what the best iterate took, and at most.
-_FURTHER, _MOST_FURTHER = 0.25, 200.0
+_FURTHER, _MOST_FURTHER = 0.4, 300.0
 
 
 class NetworkContest:
@@ -127,11 +127,11 @@ class NetworkContest:
         first = fit.network.layer_weights(theta)[0]
         first[-1] += torch.from_numpy(offset) @ first[:-1]
         first[:-1] *= torch.from_numpy(factor)[:, None]
-        ratio = torch.as_tensor(np.asarray(own.output_scale / shared.output_scale)).reshape(-1, 1)
-        weights = weights * ratio
-        if own.centre is not None and shared.centre is not None:
-            weights[:, -1] += torch.as_tensor((own.centre - shared.centre) / shared.output_scale)
-        return Member(fit.network, theta, weights)
+        outer = own.outer_weights(weights)
+        if shared.centre is not None:
+            outer[:, -1] -= torch.from_numpy(shared.centre)
+        scale = torch.as_tensor(shared.output_scale, dtype=torch.float64).reshape(-1, 1)
+        return Member(fit.network, theta, outer / scale)
 
     @property
     def gain(self) -> float:
@@ -168,7 +168,8 @@ class NetworkContest:
 
     @cached_property
     def _polynomials(self) -> PolynomialFeatures | None:
-        samples = self._samples
+        # Of those that are fitted in a fold: a basis that suits more samples would be too large there.
+        samples = self._prepared.split.train
         with self._run.outside:
             anomalous, weights = self._prepared.scaled(samples.anomalous), self._prepared.row_weights(samples)
             return choose_polynomials(samples.parameters, anomalous, weights)

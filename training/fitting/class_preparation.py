@@ -61,10 +61,27 @@ class ClassPreparation:
             curvature=settings.curvature,
         )
         theta = self.network.initial(settings.seed).to(device=self.device, dtype=self._dtype)
-        return TrainingTask(reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name)))
+        return TrainingTask(
+            reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name), self.offset.to(self.device))
+        )
+
+    @property
+    def offset(self) -> Tensor:
+        """What the shares of the classes add to their logits, (K,): none is added to a class without training samples.
+
+        p(class | y) is in proportion to the share of the class: logits trained on some shares are right for others once the
+        logarithm of their ratio is added (Saerens, Latinne & Decaestecker 2002).
+        """
+        train, validation = (
+            np.bincount(np.asarray(samples.labels), minlength=len(self.split.class_names))
+            for samples in (self.split.train, self.split.validation)
+        )
+        everything = train + validation
+        ratio = (everything / everything.sum()) / np.where(train > 0, train / train.sum(), np.inf)
+        return (self.settings.share_correction or 0.0) * torch.as_tensor(np.log(np.where(ratio > 0, ratio, 1.0)))
 
     def classifier(self, theta: Tensor, weights: Tensor) -> Classifier:
-        """The model of theta and W (K, width + 1), with its accuracies."""
+        """The model of theta and W (K, width + 1), corrected for the shares of the classes, with its accuracies."""
         train = self.split.train.inputs
         bands = Space.vector(
             [f"band_{j}" for j in range(train.shape[1])],
@@ -74,7 +91,8 @@ class ClassPreparation:
         )
         n = len(self.split.class_names)
         classes = Space.vector(self.split.class_names, axis="class", lower=(0.0,) * n, upper=(1.0,) * n)
-        theta, weights = theta.detach().cpu(), weights.detach().cpu().double().contiguous()
+        theta, weights = theta.detach().cpu(), weights.detach().cpu().double().clone()
+        weights[:, -1] += self.offset
         classifier = Classifier(self.network, theta, weights, self.features, bands, classes)
         accuracy = {
             name: float((classifier.labels(samples.inputs) == samples.labels).mean())

@@ -1,7 +1,7 @@
 """The training methods by name: what each minimises, its solver, and a call that trains by any of them.
 
 `varpro-…` eliminates W (variable projection); the others keep W among the variables. `kf`: in the Kronecker-factored
-metric. `adam` and `sgd` take minibatches and are charged for them alone.
+metric. `varpro-batches`, `adam` and `sgd` take batches and are charged for them alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, Literal, override
 
 from torch import Tensor
 
+from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.objectives.batches import BatchObjective
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.gram import LayerSum
 from gnvpro.surrogate.objectives.protocol import Objective
@@ -21,6 +23,7 @@ from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.validation import Validation
+from gnvpro.training.solvers.batches import BatchProjection
 from gnvpro.training.solvers.first_order import GradientDescent, MinibatchDescent, Rule
 from gnvpro.training.solvers.kronecker_metric import KroneckerMetric
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
@@ -29,8 +32,9 @@ from gnvpro.training.solvers.protocol import Solver
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
 
 Setting = Mapping[str, float]
-# In a setting: a factor on the task's own regularisation of theta, and start from W solved for where W is kept.
-ALPHA, SOLVED = "alpha", "solved"
+# In a setting: a factor on the task's own regularisation of theta; start from W solved for where W is kept; epochs over
+# which a method of minibatches averages its weights.
+ALPHA, SOLVED, AVERAGED = "alpha", "solved", "averaged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,31 +70,34 @@ class Method:
     Attributes
     ----------
     objective
-        `reduced`: W eliminated. `full`: W kept. `batches`: W kept, and paid by the batch.
+        `reduced`: W eliminated. `full`: W kept. `batches`: W kept, and paid by the batch. `reduced-batches`: W eliminated,
+        and paid by the batch.
     solver
         From a setting, the budget in work units and a seed.
     usual
         The setting without tuning; others have the same names, and `alpha` and `solved` besides.
     needs
         `layers`: works in the Kronecker-factored metric, and would be another method on a network that does not show its
-        layers. `matrix`: a dense Gauss-Newton matrix, which is out of reach but for few weights, least squares and a
-        network of dense layers.
+        layers. `closed form`: least squares. `matrix`: a dense Gauss-Newton matrix, which is out of reach but for few
+        weights, least squares and a network of dense layers.
     """
 
-    objective: Literal["reduced", "full", "batches"]
+    objective: Literal["reduced", "full", "batches", "reduced-batches"]
     solver: Callable[[Setting, float, int], Solver]
     usual: Setting
-    needs: Literal["nothing", "layers", "matrix"] = "nothing"
+    needs: Literal["nothing", "layers", "closed form", "matrix"] = "nothing"
 
     @property
     def eliminates(self) -> bool:
         """Whether this is variable projection."""
-        return self.objective == "reduced"
+        return self.objective.startswith("reduced")
 
     def suits(self, reduced: ReducedObjective, theta: Tensor) -> bool:
         """Whether it can do what its name says on this network."""
         if self.needs == "layers":
             return KroneckerMetric.at(reduced.sibling().at(theta), 0) is not None
+        if self.needs == "closed form":
+            return isinstance(reduced.elimination, LeastSquaresLayer)
         if self.needs == "matrix":
             # From the cheapest to the dearest: the last asks for a pass over all samples and an inner solve.
             return (
@@ -152,7 +159,8 @@ def fit_by(
     Parameters
     ----------
     budget
-        Work units by which the rates of `adam`, `sgd` and `varpro-adam` fall to zero; the others do not read it.
+        Work units by which the rates of `adam`, `sgd`, `varpro-adam` and `varpro-batches` fall to zero; the others do not
+        read it.
     setting
         None for the method's usual one; else the same names with other values, and where wanted `alpha`, a factor on the
         task's regularisation of theta. Where W is kept, `solved=1` starts from W solved for at the first theta, which
@@ -175,7 +183,7 @@ def fit_by(
         raise UsageError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
     chosen = METHODS[method]
     setting = chosen.usual if setting is None else setting
-    optional = {ALPHA} if chosen.eliminates else {ALPHA, SOLVED}
+    optional = {"reduced": {ALPHA}, "full": {ALPHA, SOLVED}, "batches": {ALPHA, SOLVED, AVERAGED}}[chosen.objective]
     if set(setting) - optional != set(chosen.usual) - optional:
         raise UsageError(f"expected settings {', '.join(chosen.usual)} of {method}, got {', '.join(setting) or 'none'}")
     solver = chosen.solver(setting, budget, seed)
@@ -194,7 +202,7 @@ def _start(
     if (factor := setting.get(ALPHA, 1.0)) != 1.0:
         reduced = reduced.sibling(alpha_theta=_Scaled(reduced.regulariser, factor))
     if method.eliminates:
-        return reduced, task.theta
+        return (BatchObjective(reduced) if method.objective == "reduced-batches" else reduced), task.theta
     full = FullObjective(reduced, watched=method.objective == "batches")
     if outer is not None:
         return full, full.joined(task.theta, outer)
@@ -203,11 +211,14 @@ def _start(
 
 def _require_suitable(name: str, method: Method, task: TrainingTask) -> None:
     if not method.suits(task.reduced, task.theta):
-        raise UsageError(
-            f"{name} works on least squares with a small dense network; take another method"
-            if method.needs == "matrix"
-            else f"{name} needs the layers of the network, which this one does not show; take one without kf"
-        )
+        raise UsageError(f"{name} {_NEEDS[method.needs]}")
+
+
+_NEEDS = {
+    "layers": "needs the layers of the network, which this one does not show; take one without kf",
+    "closed form": "works on least squares; take another method for classes",
+    "matrix": "works on least squares with a small dense network; take another method",
+}
 
 
 @dataclass(frozen=True)
@@ -247,7 +258,8 @@ def _krylov(objective: Literal["reduced", "full"], metric: bool) -> Method:
 
 def _batches(kind: Literal["adam", "sgd"]) -> Method:
     def solver(setting: Setting, budget: float, seed: int) -> Solver:
-        return MinibatchDescent(Rule(kind, setting["rate"], budget), setting["batch"], seed=seed)
+        rule, averaged = Rule(kind, setting["rate"], budget), setting.get(AVERAGED, 0.0)
+        return MinibatchDescent(rule, setting["batch"], seed=seed, averaged=averaged)
 
     return Method("batches", solver, dict(rate=1e-2, batch=0.04))
 
@@ -262,6 +274,14 @@ METHODS: dict[str, Method] = {
     ),
     "varpro-adam": Method(
         "reduced", lambda setting, budget, _: GradientDescent(Rule("adam", setting["rate"], budget)), dict(rate=2e-2)
+    ),
+    "varpro-batches": Method(
+        "reduced-batches",
+        lambda setting, budget, seed: BatchProjection(
+            Rule("adam", setting["rate"], budget), setting["batch"], seed=seed
+        ),
+        dict(rate=4e-2, batch=1024),
+        "closed form",
     ),
     "gauss-newton": _krylov("full", metric=False),
     "lbfgs": _lbfgs("full", metric=False),

@@ -79,19 +79,20 @@ class ClassValidation:
     """The share of samples misclassified.
 
     Inputs (n, n_inputs) are scaled like those of the objective, labels (n,) are integers from 0; where there are none, or
-    not as many of the one as of the other, a `UsageError` is raised.
+    not as many of the one as of the other, a `UsageError` is raised. `offset` (K,) is added to the logits.
     """
 
-    def __init__(self, network: FeatureNetwork, inputs: Tensor, labels: Tensor) -> None:
+    def __init__(self, network: FeatureNetwork, inputs: Tensor, labels: Tensor, offset: Tensor | float = 0.0) -> None:
         if len(inputs) != len(labels) or not len(labels):
             raise UsageError(
                 f"expected as many validation inputs as labels and at least one, got {len(inputs)} and {len(labels)}"
             )
-        self._network, self._inputs, self._labels = network, inputs, labels.long()
+        self._network, self._inputs, self._labels, self._offset = network, inputs, labels.long(), offset
 
     def measure(self, point: Weights) -> tuple[float, float]:
         """Mean cross-entropy, and the share misclassified."""
         logits = predicted_logits(self._network, point.network_weights, point.outer.compressed, self._inputs)
+        logits += self._offset
         loss = torch.nn.functional.cross_entropy(logits, self._labels)
         return float(loss), 1.0 - accuracy(logits, self._labels)
 

@@ -99,15 +99,20 @@ class MinibatchDescent:
         Samples in a batch, or, below one, their share of the set; the last one of an epoch may have fewer.
     batches
         Batches in a step; None for an epoch.
+    averaged
+        Epochs over which weights are averaged, newer ones counting more: the points are these averages, which the noise of
+        the last batches has left (Polyak & Juditsky 1992). 0: the weights as they are.
     """
 
     validation_interval = 1
 
-    def __init__(self, rule: Rule, batch: float, *, seed: int = 0, batches: int | None = None) -> None:
+    def __init__(
+        self, rule: Rule, batch: float, *, seed: int = 0, batches: int | None = None, averaged: float = 0.0
+    ) -> None:
         if not batch > 0 or (batches or 1) < 1:
             raise UsageError(f"expected batches of a size > 0, and at least one a step; got {batch} and {batches}")
         self.name = rule.kind
-        self._rule, self._batch, self._batches = rule, batch, batches
+        self._rule, self._batch, self._batches, self._averaged = rule, batch, batches, averaged
         self._generator = torch.Generator().manual_seed(seed)
         self._theta: Tensor | None = None
 
@@ -120,6 +125,8 @@ class MinibatchDescent:
             n = len(objective.inputs)
             self._size = max(1, round(self._batch if self._batch >= 1 else self._batch * n))
             self._order = self._drawn(n)
+            self._kept = self._theta if not self._averaged else point.theta.clone()
+            self._renewal = 1 / max(1.0, self._averaged * n / self._size)
         mean, count = torch.zeros_like(self._theta), 0
         for _ in range(self._batches or math.ceil(len(objective.inputs) / self._size)):
             spent = objective.meter.total
@@ -128,14 +135,16 @@ class MinibatchDescent:
             index = next(self._order).to(self._theta.device)
             gradient = objective.batch_gradient(self._theta, index)
             self._update(gradient, self._rule.rate_at(spent))
+            if self._averaged:
+                self._kept.lerp_(self._theta, self._renewal)
             mean += gradient
             count += 1
-        length = float(torch.linalg.vector_norm(self._theta - point.theta))
+        length = float(torch.linalg.vector_norm(self._kept - point.theta))
         norm = float(torch.linalg.vector_norm(mean)) / max(count, 1)
         if not math.isfinite(length):
             return Step(point, length, False, Status.nonfinite, norm)
         status = Status.running if count else Status.budget_spent
-        return Step(objective.at(self._theta.clone()), length, True, status, norm)
+        return Step(objective.at(self._kept.clone()), length, True, status, norm)
 
     def _drawn(self, n: int) -> Iterator[Tensor]:
         while True:

@@ -13,6 +13,7 @@ from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.formatting import percent, shown_unit
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.inputs import training_range
+from gnvpro.surrogate.model.model import held_out
 from gnvpro.surrogate.spaces import Array, Space
 
 # So many sliders are seen at once; more are put in groups.
@@ -40,10 +41,10 @@ def _error(model: ForwardModel) -> str:
     """What was found on data that neither trained nor chose the model, if there were any, in words."""
     anomalous = getattr(model, "errors_anomalous", None)
     errors = anomalous or getattr(model, "errors", None) or {}
-    for data in ("test", "validation"):
-        if data in errors:
-            return f"mean error {percent(errors[data])}{' of the anomaly' if anomalous else ''} on {data} data"
-    return ""
+    if (kind := held_out(errors)) is None:
+        return ""
+    where = ", cross-validated" if kind == "cross-validated" else f" on {kind} data"
+    return f"mean error {percent(errors[kind])}{' of the anomaly' if anomalous else ''}{where}"
 
 
 def _parameters(model: ForwardModel) -> dict[str, Any]:

@@ -37,7 +37,7 @@ ByVariant = dict[str, dict[str, dict[str, Any]]]
 
 # Who is timed on the way to an error: all that see the whole gradient. Levenberg-Marquardt, whose matrix of these 2,500
 # weights takes a second to factorise, by name only; stochastic methods are compared by `cdr`, where their rates are tuned.
-GOAL_METHODS = tuple(name for name in METHODS if METHODS[name].objective != "batches" and name != "varpro-lm")
+GOAL_METHODS = tuple(name for name in METHODS if "batches" not in METHODS[name].objective and name != "varpro-lm")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
+from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 
@@ -16,9 +20,12 @@ torch.set_default_dtype(torch.float64)
 
 ALPHA_W, ALPHA_THETA = 1e-2, 1e-3
 torch.manual_seed(0)  # of the module's weights
+POLYNOMIALS = SparsePolynomials(np.array([[1, 0, 0, 0], [0, 2, 0, 1]]), ("legendre",) * 4, (0.0,) * 4, (2.0,) * 4)
 NETWORKS = {
     "dense": DenseNetwork(4, (5, 3)),
     "residual": ResidualNetwork(4, 3, steps=2),
+    "polynomials beside a network": ConcatenatedNetwork((POLYNOMIALS, DenseNetwork(4, (3, 2)))),
+    "kernels beside polynomials": ConcatenatedNetwork((KernelFeatures(4, 3, "matern52"), POLYNOMIALS)),
     "module": ModuleNetwork(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.SiLU()), 4),
 }
 

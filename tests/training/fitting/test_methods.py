@@ -46,7 +46,7 @@ def task(request):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_the_objective_within_its_budget(task, name):
     if not METHODS[name].suits(task.reduced, task.theta):
-        assert name == "varpro-lm"
+        assert name in ("varpro-lm", "varpro-batches")
         assert task.reduced.elimination.is_iterative
         return
     # So small a set asks SGD for a small rate.
@@ -102,6 +102,8 @@ def test_methods_in_the_metric_need_layers():
 
 def test_unknown_names_are_refused():
     task = least_squares()
+    with pytest.raises(ValueError, match="varpro-batches works on least squares"):
+        train_by("varpro-batches", classes(), 10.0)
     with pytest.raises(ValueError, match="known ones are varpro-lbfgs"):
         train_by("newton", task, 10.0)
     with pytest.raises(ValueError, match="rate, batch"):

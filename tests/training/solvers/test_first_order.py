@@ -61,6 +61,24 @@ def test_steps_of_a_few_batches_go_through_the_same_epochs(problem):
     assert len(parts.history) == 2 * (len(epochs.history) - 1) + 1
 
 
+def test_averages_are_of_the_weights_that_a_run_without_them_visits(problem):
+    full, _, reduced = problem
+    n, rule = len(full.inputs), Rule("adam", 1e-2, 50.0)
+
+    def steps(count, **averaging):
+        objective = FullObjective(reduced, watched=True)
+        solver = MinibatchDescent(rule, 10, seed=3, batches=1, **averaging)
+        points = [objective.at(full.start(NETWORK.initial(0)))]
+        for _ in range(count):
+            points.append(solver.step(points[-1]).point)
+        return [point.theta for point in points]
+
+    expected, *visited = steps(12)
+    for theta in visited:
+        expected = expected.lerp(theta, 10 / (2 * n))
+    torch.testing.assert_close(steps(12, averaged=2.0)[-1], expected)
+
+
 @pytest.mark.parametrize("kind", ["adam", "sgd"])
 def test_updates_are_those_of_torch_on_autodiff_gradients(problem, kind):
     full, _, reduced = problem

@@ -1,0 +1,150 @@
+"""One method on one case, in a process of its own, and the file that keeps what was measured."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sys
+import time
+import warnings
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gnvpro.apps.studies.surrogates.data import DATA, Case, Folders
+from gnvpro.apps.studies.surrogates.peers import PEERS
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.spaces import Array
+
+OURS = "gnvpro"
+# What was measured: a row of the file.
+Row = dict[str, Any]
+# Imported by the server that processes are forked from, so that no run pays for it.
+PRELOADED = [
+    "gnvpro.training.train", "openturns", "sklearn.ensemble", "sklearn.gaussian_process", "sklearn.linear_model",
+    "sklearn.model_selection", "threadpoolctl", __name__,
+]  # fmt: skip
+
+
+class Run(NamedTuple):
+    """Which method on which case."""
+
+    data: str
+    n: int
+    seed: int
+    method: str
+
+
+class Runs:
+    """Rows by run: those of a JSON-lines file, where one is named, to which every new one is appended."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self.rows: dict[Run, Row] = {}
+        if file is not None and file.exists():
+            for i, line in enumerate(file.read_text().splitlines(), 1):
+                try:
+                    row = json.loads(line)
+                    self.rows[Run(*(row[name] for name in Run._fields))] = row
+                except (json.JSONDecodeError, KeyError, TypeError) as error:
+                    raise UsageError(
+                        f"line {i} of {file} is not a run of this study; remove it or name another file"
+                    ) from error
+
+    def add(self, run: Run, row: Row) -> None:
+        """Keep what a run has measured."""
+        self.rows[run] = row
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("a") as lines:
+                lines.write(json.dumps(row) + "\n")
+
+
+def measured(run: Run, folders: Folders, threads: int, limit: float) -> Row:
+    """What a run gives: errors, CPU seconds of the fit, memory beyond data and libraries, or why it failed.
+
+    It has a process of its own: memory is that process's peak, and what takes longer than `limit` seconds is ended.
+    """
+    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    if sys.platform != "win32":
+        context.set_forkserver_preload(PRELOADED)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_in_process, args=(sender, run, folders, threads), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        row = receiver.recv() if receiver.poll(limit) else dict(failed=f"longer than {limit:g} s")
+    except EOFError:
+        process.join()
+        row = dict(failed=f"its process ended with {process.exitcode}")
+    finally:
+        process.kill()
+        process.join()
+    return {**run._asdict(), **row}
+
+
+def _in_process(sender: Connection, run: Run, folders: Folders, threads: int) -> None:
+    from threadpoolctl import threadpool_limits
+
+    from gnvpro.training.device import torch_threads
+
+    warnings.simplefilter("ignore")
+    with threadpool_limits(threads), torch_threads(threads):
+        try:
+            sender.send(fitted(DATA[run.data].case(run.n, run.seed, folders), run.method, run.seed))
+        except Exception as error:  # a peer's own troubles are a result of the comparison
+            sender.send(dict(failed=f"{type(error).__name__}: {error}"))
+
+
+def fitted(case: Case, method: str, seed: int) -> Row:
+    """Fit in this process."""
+    memory, start = _peak(), time.process_time()
+    if method == OURS:
+        predict, about = _ours(case)
+    else:
+        predict, about = _peer(case, method, seed), {}
+    spent, grown = time.process_time() - start, _peak() - memory
+    errors = case.errors(predict(case.test.parameters))
+    return dict(**errors, n_train=len(case.samples), cpu_seconds=spent, memory_mib=grown, **about)
+
+
+def _ours(case: Case) -> tuple[Any, Row]:
+    """As a user calls it."""
+    from gnvpro.training.train import train
+
+    training = train(case.samples)
+    about = training.surrogate.training
+    row: Row = dict(stated=training.errors, chosen=about["choice"]["reason"])
+    if by_output := about.get("errors_by_output"):
+        # Of every output over its root mean square; here over its standard deviation.
+        c = case.samples.observables
+        stated = (
+            np.array(by_output["errors"], float) * np.sqrt((c**2).mean(0)) / np.where(c.std(0) > 0, c.std(0), np.nan)
+        )
+        row["stated_nrmse"] = float(np.nanmean(stated))
+    return training.surrogate.evaluate, row
+
+
+def _peer(case: Case, method: str, seed: int) -> Any:
+    logarithmic = np.isin(case.samples.parameter_space.names, case.logarithmic)
+
+    def by_logarithm(y: Array) -> Array:
+        return np.where(logarithmic, np.log(np.where(logarithmic, y, 1)), y)
+
+    y = by_logarithm(case.samples.parameters)
+    lower, width = y.min(0), np.ptp(y, axis=0)
+    width = np.where(width > 0, width, 1)
+    predict = PEERS[method]((y - lower) / width, case.samples.observables, seed)
+    return lambda y: predict((by_logarithm(y) - lower) / width)
+
+
+def _peak() -> float:
+    """Largest resident memory of this process so far, MiB; Windows does not tell."""
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
