@@ -26,7 +26,7 @@ _MOST_TERMS = 1000
 # Terms chosen, of the samples and at most.
 _SHARE, _LONGEST = 0.7, 400
 # A set is given up when it is so many times worse than the best in the folds so far, and a norm after two worse degrees.
-_HOPELESS, _WORSE = 4.0, 2
+_HOPELESS, _WORSE = 4.0, 5
 # A larger set has to be better by this factor; the error of a path that ended early counts so many times after its end.
 _BETTER, _ENDED = 0.98, 4.0
 # A column is taken for dependent below this share of its square, of what is left without the columns taken.
