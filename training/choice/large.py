@@ -26,7 +26,7 @@ MANY_SAMPLES = 20_000
 METHOD = "varpro-batches"
 WIDTHS = (256, 64)
 # Batches that a fit takes at least, and passes over the samples: the one is more of few samples, the other of many.
-LEAST_STEPS, LEAST_EPOCHS = 3_000, 60
+LEAST_STEPS, LEAST_EPOCHS = 2_600, 60
 # Of both, with `quick`.
 QUICK_SHARE = 0.3
 
