@@ -103,8 +103,10 @@ class Contest:
         wanted = self._settings.contender
         few = wanted == "auto" and len(self._samples) < FEWEST_FOR_POLYNOMIALS
         closed = closed_forms(self._problem, "kernel" if few else wanted) if wanted != "network" else iter(())
-        if wanted in ("auto", "network") and len(self._samples) >= FEWEST_FOR_NETWORKS:
+        enough = len(self._samples) >= FEWEST_FOR_NETWORKS
+        if wanted == "auto" and enough:
             self._take(itertools.islice(closed, 2))  # tell what a network has to beat
+        if wanted in ("auto", "network") and enough and not self._run.interrupted:
             self._raced = NetworkContest(self._run, self._settings, self._samples, self._folds, self._budget)
             error = self._error_of_race(self._raced)
             if error < _DECIDED * self._least():
@@ -121,9 +123,15 @@ class Contest:
         return self._fitted(self._winner())
 
     def _take(self, closed: Iterator[Contender]) -> None:
-        while True:
-            with self._run.outside:
-                contender = next(closed, None)
+        while not self._run.interrupted:
+            try:
+                with self._run.outside:
+                    contender = next(closed, None)
+            except KeyboardInterrupt:
+                if not self._contenders:
+                    raise
+                self._run.stop()
+                return
             if contender is None:
                 return
             self._contenders.append(contender)
@@ -144,6 +152,8 @@ class Contest:
         """The best network as a contender."""
         everything = np.ones(len(self._samples), bool)
         left_out = self._problem.targets - self._targets(raced.left_out_predictions(), everything)
+        if self._run.interrupted:
+            self._problem = replace(self._problem, folds=np.where(raced.first, 0, -1))
         return Contender(raced.described(), left_out)
 
     def _winner(self) -> Stack:
@@ -170,6 +180,7 @@ class Contest:
             assert self._raced is not None
             fit, formulation = self._raced.on_all(self._prepared)
             if len(members) == 1:
+                choice |= self._raced.described()
                 surrogate = self._prepared.surrogate(fit.network, fit.best.theta, fit.best.weights, formulation)
                 return Decision(surrogate, predictions, fit, formulation, choice)
             members[members.index(None)] = self._raced.member(fit, formulation, self._formulation)
