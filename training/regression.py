@@ -27,6 +27,7 @@ from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.contest import Contest
 from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.folds import folds_of
+from gnvpro.training.choice.large import MANY_SAMPLES, decide_many
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
 from gnvpro.training.choice.race import Entry, described_entry, race
@@ -86,8 +87,11 @@ class SurrogateTraining:
             folds = np.where(np.arange(len(samples)) < len(split.train), -1, 0)
         else:
             folds = folds_of(len(samples), settings.seed)
-        self._run.budget = settings.budget or (QUICK_BUDGET if settings.quick else CONTEST_BUDGET)
-        decision = Contest(self._run, settings, samples, folds, self._run.budget, self._run.report).decide()
+        if len(samples) > MANY_SAMPLES and settings.contender in ("auto", "network"):
+            decision = decide_many(self._run, settings, samples, folds)
+        else:
+            self._run.budget = settings.budget or (QUICK_BUDGET if settings.quick else CONTEST_BUDGET)
+            decision = Contest(self._run, settings, samples, folds, self._run.budget, self._run.report).decide()
         left_out = np.flatnonzero(folds >= 0)
         unseen, predictions = samples.subset(left_out), decision.predictions[left_out]
         surrogate, fit = decision.surrogate, decision.fit

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.kernels import KernelFeatures
+from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.contenders import Contender, Member, Problem
@@ -106,7 +107,9 @@ class _Fits:
             terms = self._terms(path)
             fitted = np.linalg.lstsq(terms[~out] * problem.weights[~out, None], weighted[~out], rcond=None)[0]
             left_out[out] = problem.targets[out] - terms[out] @ fitted
-        network = self._families.network(self._path)
+        network: FeatureNetwork = NoFeatures(problem.inputs.shape[1])  # of the constant alone, for what does not vary
+        if self._path.any():
+            network = self._families.network(self._path)
         described = {
             "kind": "polynomial",
             "terms": len(self._path),

@@ -17,7 +17,7 @@ from gnvpro.surrogate.spaces import Array
 _LEAST_SHARE = 0.02
 # The weight of the condition that shares sum to one.
 _STRICT = 1e3
-# A stack has to be better than its best member by this factor, and so has any contender than a cheaper one.
+# A contender has to be better than a cheaper one by this factor.
 MARGIN = 0.97
 
 
@@ -119,7 +119,7 @@ def best_stack(contenders: list[Contender], problem: Problem, by_target: bool) -
         if single.error < MARGIN * best.error:
             best = single
     stack = Stack.of(contenders, _shares(contenders, problem, by_target), problem)
-    return stack if stack.error < MARGIN * best.error else best
+    return stack if stack.error < best.error else best
 
 
 def _shares(contenders: list[Contender], problem: Problem, by_target: bool) -> Array:

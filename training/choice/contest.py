@@ -30,7 +30,9 @@ from gnvpro.training.fitting.preparation import Formulation, Preparation
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.settings import TrainSettings
 
-# Fewer samples than this train no network.
+# Fewer samples say nothing of an error; fewer than the second choose no polynomial that stands alone, fewer than the
+# third train no network.
+FEWEST, FEWEST_FOR_POLYNOMIALS = 3, 20
 FEWEST_FOR_NETWORKS = 40
 # Of the least error so far: below the first a network is so much better that further kernels are not tried, above the
 # second it is left alone.
@@ -88,6 +90,8 @@ class Contest:
     ) -> None:
         self._run, self._settings, self._samples, self._folds, self._budget = run, settings, samples, folds, budget
         self._on_contender = on_contender
+        if len(samples) < FEWEST:
+            raise UsageError(f"expected at least {FEWEST} samples, got {len(samples)}; solve some more")
         self._prepared = Preparation.of_all(samples, settings)
         self._formulation = self._prepared.standardised(1.0)
         self._problem = self._scaled_problem()
@@ -97,7 +101,8 @@ class Contest:
     def decide(self) -> Decision:
         """Let everything compete that may win, and fit the winner to all samples."""
         wanted = self._settings.contender
-        closed = closed_forms(self._problem, wanted) if wanted != "network" else iter(())
+        few = wanted == "auto" and len(self._samples) < FEWEST_FOR_POLYNOMIALS
+        closed = closed_forms(self._problem, "kernel" if few else wanted) if wanted != "network" else iter(())
         if wanted in ("auto", "network") and len(self._samples) >= FEWEST_FOR_NETWORKS:
             self._take(itertools.islice(closed, 2))  # tell what a network has to beat
             self._raced = NetworkContest(self._run, self._settings, self._samples, self._folds, self._budget)

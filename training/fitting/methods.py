@@ -183,7 +183,8 @@ def fit_by(
         raise UsageError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
     chosen = METHODS[method]
     setting = chosen.usual if setting is None else setting
-    optional = {"reduced": {ALPHA}, "full": {ALPHA, SOLVED}, "batches": {ALPHA, SOLVED, AVERAGED}}[chosen.objective]
+    kept = {ALPHA, SOLVED, AVERAGED} if chosen.objective == "batches" else {ALPHA, SOLVED}
+    optional = {ALPHA} if chosen.eliminates else kept
     if set(setting) - optional != set(chosen.usual) - optional:
         raise UsageError(f"expected settings {', '.join(chosen.usual)} of {method}, got {', '.join(setting) or 'none'}")
     solver = chosen.solver(setting, budget, seed)

@@ -1,6 +1,6 @@
 """Twenty parameters, five outputs and any number of samples: half a random tanh network, half terms of Friedman and Welch.
 
-Smooth, of mild interactions and without noise: what some 128 neurons learn the better the more samples they have.
+Without noise, and steep enough that Adam with layers of 128, 128 has an error of .05 after 34 s of CPU on 50,000 samples.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from gnvpro.apps.studies.surrogates.functions import FUNCTIONS
 from gnvpro.surrogate.spaces import Array, Space
 
-INPUTS, OUTPUTS = 20, 5
+INPUTS, HIDDEN, OUTPUTS = 20, 100, 5
 
 
 def spaces() -> tuple[Space, Space]:
@@ -29,9 +29,12 @@ def draw(n: int, seed: int) -> tuple[Array, Array]:
 def observables(y: Array) -> Array:
     """(n, 20) -> (n, 5): 1.2 of the network and 0.7 of a term, whose parameters are another permutation for each output."""
     rng = np.random.default_rng(0)
-    first, bias = rng.standard_normal((INPUTS, 24)) * (2 / np.sqrt(INPUTS)), 0.5 * rng.standard_normal(24)
-    second, last = rng.standard_normal((24, 16)) * (2 / np.sqrt(24)), rng.standard_normal((16, OUTPUTS)) / np.sqrt(16)
-    teacher = np.tanh(np.tanh(2 * y @ first + bias) @ second) @ last
+    first, bias = rng.standard_normal((INPUTS, HIDDEN)) * (2 / np.sqrt(INPUTS)), 0.5 * rng.standard_normal(HIDDEN)
+    second, last = (
+        rng.standard_normal((HIDDEN, 16)) * (2 / np.sqrt(HIDDEN)),
+        rng.standard_normal((16, OUTPUTS)) / np.sqrt(16),
+    )
+    teacher = np.tanh(np.tanh(4 * y @ first + bias) @ second) @ last
     terms = []
     for j in range(OUTPUTS):
         x = (y[:, rng.permutation(INPUTS)] + 1) / 2

@@ -214,7 +214,7 @@ def adam(y: Array, c: Array, seed: int) -> Predict:
         torch.manual_seed(seed)
         silu, n_in, n_out = torch.nn.SiLU, y.shape[1], c.shape[1]
         layers = [torch.nn.Linear(n_in, width), silu(), torch.nn.Linear(width, width), silu()]
-        network = torch.nn.Sequential(*layers, torch.nn.Linear(width, n_out))
+        network = torch.nn.Sequential(*layers, torch.nn.Linear(width, n_out)).float()
         optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         for _ in range(steps):
@@ -252,7 +252,8 @@ def ridge(y: Array, c: Array, seed: int) -> Predict:
     """scikit-learn's linear model, its penalty by leave-one-out."""
     from sklearn.linear_model import RidgeCV
 
-    return RidgeCV(np.logspace(-8, 3, 23)).fit(y, c).predict
+    model = RidgeCV(np.logspace(-8, 3, 23)).fit(y, c)
+    return lambda y: model.predict(y).reshape(len(y), -1)
 
 
 def _by_component(y: Array, c: Array, fit: Callable[[Array, Array], Predict]) -> Predict:

@@ -1,0 +1,78 @@
+"""Many samples: one wide network, trained by variable projection on batches; nothing else competes, nothing is raced.
+
+A kernel has too few centres for them, a sparse polynomial too few terms, and a step over all samples costs so much that
+batches come further (docs/method.md has the measurements). The first layer is wider than the last: many directions of the
+parameters, few features to solve for.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.objectives.batches import solve_whole
+from gnvpro.surrogate.objectives.protocol import OuterLayer
+from gnvpro.surrogate.samples import Samples, Split
+from gnvpro.training.choice.contest import Decision
+from gnvpro.training.fitting.methods import METHODS
+from gnvpro.training.fitting.preparation import Preparation
+from gnvpro.training.fitting.run import Run
+from gnvpro.training.settings import TrainSettings
+
+MANY_SAMPLES = 20_000
+METHOD = "varpro-batches"
+WIDTHS = (256, 64)
+# Batches that a fit takes at least, and passes over the samples: the one is more of few samples, the other of many.
+LEAST_STEPS, LEAST_EPOCHS = 2_600, 60
+# Of both, with `quick`.
+QUICK_SHARE = 0.3
+
+
+def budget_of(n_samples: int, quick: bool) -> float:
+    """Work units for so many samples: two an epoch, and one for the last layer of all samples."""
+    epochs = max(LEAST_EPOCHS, LEAST_STEPS * METHODS[METHOD].usual["batch"] / n_samples)
+    return math.ceil(2 * epochs * (QUICK_SHARE if quick else 1.0)) + 1.0
+
+
+def decide_many(run: Run, settings: TrainSettings, samples: Samples, folds: NDArray[np.intp]) -> Decision:
+    """Train on the samples whose fold (n,) is -1, judge on the others, and solve for the last layer on all of them.
+
+    `run` gets the budget of `settings`, or `budget_of` the samples.
+    """
+    held_out = np.flatnonzero(folds >= 0)
+    train, judged, none = (
+        samples.subset(np.flatnonzero(folds < 0)),
+        samples.subset(held_out),
+        samples.subset(held_out[:0]),
+    )
+    prepared = Preparation(Split(train, judged, none, none), settings)
+    n_inputs = samples.parameters.shape[1]
+    # Inputs of unit spread: Adam's steps are as large in every weight, so that small inputs would be learned slowly.
+    gain = math.sqrt(n_inputs)
+    network, formulation = DenseNetwork(n_inputs, WIDTHS), prepared.standardised(gain)
+    run.budget = settings.budget or budget_of(len(train), settings.quick)
+    stage = f"widths {','.join(map(str, WIDTHS))}, on batches"
+    fit = run.begin(METHOD, prepared.task(network, formulation), stage)
+    fit.advance(run.budget, run.after_step)
+
+    best = fit.best
+    unrefitted = prepared.surrogate(network, best.theta, best.weights, formulation)
+    predictions = np.full(samples.observables.shape, np.nan)
+    predictions[held_out] = unrefitted.evaluate(judged.parameters)
+    with run.outside:
+        everything = Preparation.of_all(samples, settings)
+        reduced = everything.task(network, formulation).reduced
+        outer = OuterLayer(solve_whole(reduced, best.theta).outer, reduced.elimination.rotation)
+    run.outside_work += len(samples) / len(train)
+    choice = {
+        "widths": list(WIDTHS),
+        "gain": gain,
+        "polynomial": None,
+        "reason": f"more than {MANY_SAMPLES:,} samples: one wide network, trained on batches",
+        "refitted": "outer layer solved again on all samples",
+    }
+    surrogate = everything.surrogate(network, best.theta, outer.weights, formulation)
+    return Decision(surrogate, predictions, fit, formulation, choice)
