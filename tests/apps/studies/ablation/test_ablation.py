@@ -71,7 +71,7 @@ def test_errors_of_a_variant_are_mean_relative_errors_of_the_samples():
     """By hand, from the features and the last layer; the targets that compression drops weigh next to nothing."""
     task = small_problem(0, (5,))
     point = task.reduced.at(task.theta)
-    prepared = Preparation(SPLIT, TrainSettings(seed=0))
+    prepared = Preparation(SPLIT, TrainSettings(seed=0, goal="relative"))
     formulation = prepared.standardised(DEFAULT.gain)
     model = prepared.surrogate(task.reduced.network, point.theta, point.outer_weights, formulation)
     for name in ("train", "validation", "test"):
