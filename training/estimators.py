@@ -1,4 +1,4 @@
-"""scikit-learn estimators: dense tanh networks trained by variable projection, for pipelines and grid searches.
+"""scikit-learn estimators, for pipelines and grid searches: tanh networks trained by variable projection, and closed forms.
 
 The last layer is eliminated, the rest is minimised by L-BFGS or a trust-region Krylov method (docs/method.md). Only this
 module of the package needs scikit-learn, which the extra `learn` brings.
@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Lt
-from gnvpro.training.choice.table_contest import table_model
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
@@ -36,6 +35,7 @@ from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_cross_
 from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
+from gnvpro.training.choice.table_contest import Effort, table_model
 from gnvpro.training.device import device_named, torch_threads
 from gnvpro.training.fit_settings import plain, require_in_bounds
 from gnvpro.training.fitting.class_preparation import GRID
@@ -51,6 +51,9 @@ Positive = Annotated[float, Gt(0)]
 Regularisation = Annotated[float, Ge(0), Lt(math.inf)]
 Fraction = Annotated[float | None, Gt(0), Lt(1)]
 SETTLED = 10  # iterations over which `tol` is meant
+# Where no widths are given: so many samples train a network too, of these widths and held-out samples, and it is taken where
+# its mean square error there is below this part of that of the others.
+FEWEST_FOR_NETWORK, NETWORK, HELD_OUT, FLATTERED = 500, [32, 32], 0.2, 0.8
 
 
 class _Estimator(BaseEstimator):
@@ -65,6 +68,7 @@ class _Estimator(BaseEstimator):
         self,
         hidden_widths: int | Sequence[int] | None = None,
         *,
+        effort: Effort = "quick",
         gain: Positive = 1.0,
         alpha_w: Regularisation = 1e-6,
         alpha_theta: Regularisation = 1e-5,
@@ -78,6 +82,7 @@ class _Estimator(BaseEstimator):
         device: str = "cpu",
     ) -> None:
         self.hidden_widths = hidden_widths
+        self.effort: Effort = effort
         self.gain = gain
         self.alpha_w = alpha_w
         self.alpha_theta = alpha_theta
@@ -91,18 +96,24 @@ class _Estimator(BaseEstimator):
         self.device = device
 
     def _fit(
-        self, x: NDArray, targets: NDArray, weights: NDArray, outputs: Space, strata: NDArray | None = None
+        self,
+        x: NDArray,
+        targets: NDArray,
+        weights: NDArray,
+        outputs: Space,
+        strata: NDArray | None = None,
+        **chosen: Any,
     ) -> tuple[Surrogate, dict[str, NDArray]]:
-        """Train on inputs as they came and targets that are scaled.
+        """Train a network on inputs as they came and targets that are scaled; `chosen` settings are others than given.
 
         Returns
         -------
         The model of the scaled targets, on the CPU, and the rows of the sets `train` and `validation`.
         """
-        settings, random = self._plain_settings(), check_random_state(self.random_state)
+        settings, random = self._plain_settings() | chosen, check_random_state(self.random_state)
         seed, device = int(random.randint(2**31 - 1)), settings["device"]
         rows = _split(len(x), settings["validation_fraction"], random, strata)
-        network = DenseNetwork(x.shape[1], self._widths)
+        network = DenseNetwork(x.shape[1], tuple(settings["hidden_widths"]))
         train, last = x[rows["train"]], self.surrogate_ if self._continues(network) else None
         size = settings["gain"] / math.sqrt(x.shape[1])
         if last is None:
@@ -142,18 +153,19 @@ class _Estimator(BaseEstimator):
         ]
         best = fit.best.theta.detach().cpu(), fit.best.weights.detach().cpu().contiguous()
         reason = f"fixed by the settings of {type(self).__name__}"
-        record = self._record(run, fit, {"reason": reason}, seed, {name: x[index] for name, index in rows.items()})
+        sets = {name: x[index] for name, index in rows.items()}
+        record = self._record(run, fit, {"reason": reason}, {**settings, "seed": seed}, sets)
         return self._surrogate(network, *best, shift, scale, outputs, record), rows
 
     def _record(
-        self, run: Run, fit: Fit | None, choice: dict[str, Any], seed: int, sets: dict[str, NDArray]
+        self, run: Run, fit: Fit | None, choice: dict[str, Any], settings: dict[str, Any], sets: dict[str, NDArray]
     ) -> dict[str, Any]:
         """Of a fit, or of closed forms, on the inputs of these sets."""
         return run.record(
             fit,
             fit.method if fit else CLOSED_FORM,
             choice=choice,
-            settings={**self._plain_settings(), "seed": seed},
+            settings=settings,
             samples={"train": 0, "validation": 0, "calibration": 0, "test": 0} | {n: len(x) for n, x in sets.items()},
             device=torch.device(self.device if fit else "cpu"),
             bounds={"lower": sets["train"].min(0).tolist(), "upper": sets["train"].max(0).tolist()},
@@ -227,14 +239,19 @@ class _Estimator(BaseEstimator):
 
 
 class GNvproRegressor(RegressorMixin, _Estimator):
-    """Regression by a tanh network whose last layer is eliminated; one or several outputs.
+    """Regression by separable models, whose last layer is solved for exactly; one or several outputs.
 
-    Inputs and outputs are standardised, so that the settings mean the same for all data.
+    By default ridge regression, a sparse polynomial, kernels and, above 500 samples, a tanh network compete on samples left
+    out, and the best of them, or a sum, is fitted to all samples; never one that is not surely better than ridge regression.
+    With `hidden_widths` it is a tanh network of these, trained with the other settings. Inputs and outputs are
+    standardised, so that the settings mean the same for all data, and nothing depends on units.
 
     Parameters
     ----------
     hidden_widths
-        Of the tanh layers, a number for one of them; the affine last layer comes on top.
+        None lets the models compete. Of the tanh layers, a number for one of them; the affine last layer comes on top.
+    effort
+        Without widths: `full` has more folds, more kernels, and polynomials beside them, in some five times the time.
     gain
         How nonlinear the first layer starts: .1 keeps it nearly linear.
     alpha_w, alpha_theta
@@ -252,20 +269,20 @@ class GNvproRegressor(RegressorMixin, _Estimator):
     warm_start
         `fit` goes on from the last fit's network and the scaling of its inputs, where it has these hidden widths.
     random_state
-        Of the initial weights and the split.
+        Of the initial weights, the split and the folds.
     device
-        Where training runs; predictions are made on the CPU.
+        Where networks are trained; predictions are made on the CPU.
 
     Attributes
     ----------
     surrogate_ : gnvpro.surrogate.model.surrogate.Surrogate
         The trained model, with derivatives, saved and loaded without pickle.
     n_iter_ : int
-        Iterations to the model that is kept.
+        Iterations to the model that is kept; 1 of a closed form.
     loss_ : float
-        The objective there, in scaled outputs.
+        The objective there, in scaled outputs; of a closed form half the mean square of residuals left out.
     history_ : list of dict
-        One line an iteration.
+        One line an iteration; none of a closed form. What competed is in `surrogate_.training["choice"]`.
     """
 
     _loss = LeastSquares()
@@ -301,17 +318,31 @@ class GNvproRegressor(RegressorMixin, _Estimator):
     def _choose(
         self, x: NDArray, targets: NDArray, weights: NDArray, outputs: Space
     ) -> tuple[Surrogate, dict[str, NDArray]]:
-        """The closed form that predicts best what it has not seen, as `_fit` returns a network."""
+        """What predicts best what it has not seen, as `_fit` returns a network; of many samples maybe a network."""
         seed, run = int(check_random_state(self.random_state).randint(2**31 - 1)), Run(0.0)
         shift, spread = _moments(x, weights)
         scale = 1 / (math.sqrt(x.shape[1]) * spread)
         with torch_threads(1), run.outside:
-            model = table_model((x - shift) * scale, targets, np.sqrt(weights / weights.mean()), seed)
+            roots = np.sqrt(weights / weights.mean())
+            model = table_model((x - shift) * scale, targets, roots, seed, self.effort)
+        settings = {**self._plain_settings(), "seed": seed}
+        record = self._record(run, None, model.choice, settings, {"train": x})
+        surrogate = self._surrogate(*model[:3], shift, scale, outputs, record)
+        if len(x) >= FEWEST_FOR_NETWORK:
+            network, sets = self._fit(x, targets, weights, outputs, hidden_widths=NETWORK, validation_fraction=HELD_OUT)
+            # The samples that stopped it flatter the network.
+            rows = sets["validation"][np.isfinite(model.left_out[sets["validation"], 0])]
+            errors = [
+                float((weights[rows, None] * residuals[rows] ** 2).sum())
+                for residuals in (targets - network.evaluate(x), model.left_out)
+            ]
+            if errors[0] < FLATTERED * errors[1]:
+                reason = f"network: mean square error on held-out samples below {FLATTERED} of that of the others"
+                choice = {**model.choice, "kind": "network", "reason": reason}
+                return replace(network, training={**network.training, "choice": choice}), sets
         self.n_iter_, self.history_ = 1, []
         self.loss_ = 0.5 * float(np.nanmean((model.left_out**2).sum(1)))
-        sets = {"train": np.arange(len(x)), "validation": np.arange(0)}
-        record = self._record(run, None, model.choice, seed, {"train": x})
-        return self._surrogate(*model[:3], shift, scale, outputs, record), sets
+        return surrogate, {"train": np.arange(len(x))}
 
     def predict(self, X: Any) -> NDArray:
         """Outputs (n,) or (n, n_outputs), as in training."""
@@ -332,8 +363,8 @@ class GNvproRegressor(RegressorMixin, _Estimator):
 class GNvproClassifier(ClassifierMixin, _Estimator):
     """Classification by a tanh network whose last layer, a multinomial regression, is eliminated.
 
-    Parameters and attributes are those of `GNvproRegressor`, and `classes_` (n_classes,); `alpha_w` must be positive here,
-    the loss is cross-entropy, and held-out samples are drawn class by class.
+    Parameters and attributes are those of `GNvproRegressor` with hidden widths, and `classes_` (n_classes,); `alpha_w` must
+    be positive here, the loss is cross-entropy, and held-out samples are drawn class by class.
     """
 
     classes_: NDArray
@@ -345,8 +376,8 @@ class GNvproClassifier(ClassifierMixin, _Estimator):
         hidden_widths: int | Sequence[int] = (16, 16),
         *,
         gain: Positive = 1.0,
-        alpha_w: Regularisation = 1e-3,
-        alpha_theta: Regularisation = 1e-3,
+        alpha_w: Regularisation = 2e-3,
+        alpha_theta: Regularisation = 1e-2,
         budget: Positive = 200.0,
         solver: Literal["lbfgs", "krylov"] = "lbfgs",
         validation_fraction: Fraction = None,

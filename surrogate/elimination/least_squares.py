@@ -12,6 +12,7 @@ moving ones. A is never squared: cond(Z) passes 1e8 late in training, which Z'Z 
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self, get_args
@@ -21,12 +22,15 @@ from torch import Tensor
 
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
 from gnvpro.surrogate.elimination.protocol import GramTerm
+from gnvpro.surrogate.elimination.ridge_path import SMALLEST, Choice, alphas, choose_alpha
 from gnvpro.surrogate.errors import UsageError
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
 # One over the condition number from which columns count as dependent, and the SVD takes over; all is in float64 here.
 _RANK_TOLERANCE = 1e-13
+# A sample that fixes a direction alone predicts nothing when it is left out.
+_FULL_LEVERAGE = 1 - 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,17 @@ class LeastSquaresSolution:
         if projected:
             seed -= self._range @ (self._range.t() @ seed)
         return seed * self.layer.row_scale
+
+    def leverages(self) -> Tensor:
+        """Diagonal of the projector on the range of the columns, (n,): how far a sample determines its own prediction."""
+        return (self._range**2).sum(1)
+
+    def leave_one_out(self) -> Tensor:
+        """Weighted residuals (n, k) of each sample by the W of all others: r_i / (1 - h_i), in closed form.
+
+        At this theta, which has seen the sample: of features that were trained they are too small.
+        """
+        return self.residual / (1 - self.leverages().clamp(max=_FULL_LEVERAGE)).unsqueeze(1)
 
     def training_error(self) -> float:
         """Mean relative L2 error, dropped directions of the targets included."""
@@ -175,7 +190,7 @@ class LeastSquaresLayer:
                 "leave a sample out instead of giving it weight zero"
             )
         self.loss: Loss = LeastSquares()
-        self.alpha_w, self.row_weights, self.curvature = alpha_w, weights, curvature
+        self.row_weights, self.curvature = weights, curvature
         self.target_norms = torch.linalg.vector_norm(targets, dim=1) if norms is None else norms
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
@@ -183,9 +198,14 @@ class LeastSquaresLayer:
             self.rotation, self.targets, self.dropped = _compress(targets, weights, compression)
         self.row_scale = (weights / math.sqrt(n)).unsqueeze(1)
         self.sample_weights = self.row_scale**2
-        n_fixed, n_targets = self.columns.shape[1], self.targets.shape[1]
+        self._regularise(alpha_w)
+
+    def _regularise(self, alpha_w: float) -> None:
+        """Project the fixed columns out of the targets, with this regularisation."""
+        self.alpha_w, targets = alpha_w, self.targets
+        n_fixed, n_targets = self.columns.shape[1], targets.shape[1]
         columns = torch.cat([self.columns * self.row_scale, math.sqrt(alpha_w) * _eye(n_fixed, targets)])
-        padded = torch.cat([self.targets * self.row_scale, targets.new_zeros(n_fixed, n_targets)])
+        padded = torch.cat([targets * self.row_scale, targets.new_zeros(n_fixed, n_targets)])
         self._fixed_basis, self._fixed_solution, self._fixed_inverse = _least_squares(columns, padded)
         self._free_targets = padded - self._fixed_basis @ (self._fixed_basis.t() @ padded)
 
@@ -219,6 +239,16 @@ class LeastSquaresLayer:
     def fresh(self) -> Self:
         """Itself: nothing is remembered."""
         return self
+
+    def with_alpha(self, alpha_w: float) -> LeastSquaresLayer:
+        """The same problem with another regularisation of W: targets are not compressed anew."""
+        layer = copy(self)
+        layer._regularise(alpha_w)
+        return layer
+
+    def best_alpha(self, features: Tensor, smallest: float = SMALLEST) -> Choice:
+        """The regularisation of W by generalised cross-validation at these features (n, width), none below the smallest."""
+        return choose_alpha(features, self.targets, self.row_weights, self.columns, path=alphas(smallest))
 
     def of_rows(self, rows: slice) -> LeastSquaresLayer:
         """The problem of some of the samples alone, in the same coordinates of the targets."""

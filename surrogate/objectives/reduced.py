@@ -71,16 +71,22 @@ class ReducedObjective:
         network: FeatureNetwork | None = None,
         inputs: Tensor | None = None,
         alpha_theta: float | Regulariser | None = None,
+        alpha_w: float | None = None,
     ) -> ReducedObjective:
         """The same problem, for another network maybe, with a meter of its own and no memory of earlier solves.
 
         Compressed targets and the factorisation of the fixed columns are shared: at thousands of samples they cost
         more than hundreds of steps.
         """
+        elimination = self.elimination.fresh()
+        if alpha_w is not None:
+            if not isinstance(elimination, LeastSquaresLayer):
+                raise UsageError("expected least squares where alpha_w changes, got classes; prepare them anew")
+            elimination = elimination.with_alpha(alpha_w)
         return ReducedObjective(
             self.network if network is None else network,
             self.inputs if inputs is None else inputs,
-            self.elimination.fresh(),
+            elimination,
             self.regulariser if alpha_theta is None else alpha_theta,
         )
 

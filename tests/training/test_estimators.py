@@ -1,5 +1,6 @@
 """The estimators under scikit-learn's own contract, and what is particular to them."""
 
+import math
 import pickle
 import re
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, load_wine
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,7 +19,9 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.training.estimators import GNvproClassifier, GNvproRegressor
 
 
-@parametrize_with_checks([GNvproRegressor((8,), budget=60), GNvproClassifier((8,), budget=40)])
+@parametrize_with_checks(
+    [GNvproRegressor(), GNvproRegressor((8,), budget=60), GNvproClassifier(), GNvproClassifier((8,), budget=40)]
+)
 def test_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -57,6 +60,68 @@ def test_a_weight_is_as_many_repetitions_in_any_order_to_the_last_bit(kind, shar
     np.testing.assert_array_equal(weighted.predict(x), repeated.predict(x))
 
 
+def test_a_weight_is_as_many_repetitions_where_models_compete():
+    x, y = wave(60)
+    weights = np.random.default_rng(0).integers(0, 4, 60)
+    weighted = GNvproRegressor(random_state=0).fit(x, y, weights)
+    repeated = GNvproRegressor(random_state=0).fit(x.repeat(weights, 0)[::-1], y.repeat(weights, 0)[::-1])
+    np.testing.assert_array_equal(weighted.predict(x), repeated.predict(x))
+
+
+def linear(n, d, noise, seed):
+    rng = np.random.default_rng(seed)
+    x, slopes = rng.standard_normal((n, d)), rng.standard_normal(d)
+    return x, x @ slopes + noise * math.sqrt(d) * rng.standard_normal(n), slopes
+
+
+def test_by_default_ridge_regression_on_what_is_linear_or_noise():
+    x, y, slopes = linear(100, 12, 0.7, 0)
+    x_new = np.random.default_rng(1).standard_normal((400, 12))
+    ridge = RidgeCV(np.logspace(-3, 4, 30)).fit(x, y)
+    errors = [np.sqrt(np.mean((m.predict(x_new) - x_new @ slopes) ** 2)) for m in (GNvproRegressor().fit(x, y), ridge)]
+    assert errors[0] < 1.1 * errors[1]
+    y = np.random.default_rng(2).standard_normal(100)
+    assert np.std(GNvproRegressor(random_state=0).fit(x, y).predict(x_new)) < 0.5
+
+
+def test_by_default_what_is_smooth_is_fitted_closely_and_what_competed_is_told(tmp_path):
+    rng = np.random.default_rng(0)
+    x, x_new = rng.uniform(-1, 1, (150, 3)) * [1, 1e6, 1e-9], rng.uniform(-1, 1, (200, 3)) * [1, 1e6, 1e-9]
+
+    def smooth(x):
+        return np.sin(2 * x[:, 0]) + x[:, 1] * 1e-6 * x[:, 0] + (x[:, 2] * 1e9) ** 2
+
+    for effort in ("quick", "full"):
+        model = GNvproRegressor(effort=effort, random_state=0).fit(x, smooth(x))
+        assert model.score(x_new, smooth(x_new)) > 0.9999
+        choice = model.surrogate_.training["choice"]
+        kinds = [one["kind"] for one in choice["contenders"]]
+        assert kinds[:2] == ["ridge", "polynomial"]
+        assert len(kinds) == 3 if effort == "quick" else len(kinds) > 4
+        assert choice["error_left_out"] < 0.01 < choice["contenders"][0]["error"]
+        model.surrogate_.save(tmp_path / effort)
+        np.testing.assert_array_equal(Surrogate.load(tmp_path / effort).evaluate(x_new)[:, 0], model.predict(x_new))
+
+
+def test_by_default_a_network_where_it_is_much_better():
+    rng = np.random.default_rng(0)
+    x, x_new = rng.uniform(-1, 1, (700, 3)), rng.uniform(-1, 1, (300, 3))
+
+    def fronts(x):
+        return np.tanh(20 * (x[:, 0] + x[:, 1] - 0.3)) + np.tanh(15 * (x @ [1, -1, 2]))
+
+    model = GNvproRegressor(random_state=0).fit(x, fronts(x))
+    assert model.surrogate_.training["samples"]["validation"] == 140
+    assert model.surrogate_.training["choice"]["reason"].startswith("network")
+    assert model.score(x_new, fronts(x_new)) > 0.98
+
+
+def test_constant_inputs_and_outputs_are_fitted_by_default():
+    x, y = np.ones((20, 3)), np.linspace(0, 1, 20)
+    np.testing.assert_allclose(GNvproRegressor().fit(x, y).predict(x), y.mean())
+    np.testing.assert_allclose(GNvproRegressor().fit(np.eye(20), np.full(20, 3.0)).predict(np.eye(20)), 3.0)
+
+
 def test_two_equal_samples_are_one():
     x, y = wave(12)
     for model in (
@@ -91,6 +156,7 @@ def test_a_fit_ends_where_it_has_settled():
     assert settled.loss_ < 1.01 * spent.loss_
 
 
+@pytest.mark.long
 def test_folds_on_two_processes_are_those_on_one():
     x, y = wave(60)
     model = GNvproRegressor((6,), budget=30, random_state=0)
@@ -167,7 +233,7 @@ def test_training_on_the_gpu_predicts_on_the_cpu():
 )
 def test_settings_of_numpy_are_settings_and_are_saved(settings, widths, tmp_path):
     x, y = wave(40)
-    model = clone(GNvproRegressor(**{"budget": np.int64(20), **settings})).fit(x, y)
+    model = clone(GNvproRegressor(**{"hidden_widths": (16, 16), "budget": np.int64(20), **settings})).fit(x, y)
     assert model.surrogate_.training["settings"]["hidden_widths"] == widths
     model.surrogate_.save(tmp_path / "model")
     again = Surrogate.load(tmp_path / "model")
@@ -190,7 +256,7 @@ def test_bad_settings_are_answered():
         ("hidden_widths", dict(hidden_widths=0)),
         ("hidden_widths", dict(hidden_widths=True)),
         ("hidden_widths", dict(hidden_widths="16")),
-        ("hidden_widths", dict(hidden_widths=None)),
+        ("effort quick or full", dict(effort="some")),
         ("gain > 0", dict(gain=0.0)),
         ("budget a number > 0", dict(budget="many")),
         ("alpha_theta >= 0", dict(alpha_theta=-1)),
@@ -199,10 +265,12 @@ def test_bad_settings_are_answered():
         ("warm_start True or False", dict(warm_start="no")),
         ("validation_fraction < 1", dict(validation_fraction=1.5)),
         ("torch device", dict(device="abacus")),
-        ("None trains on all", dict(validation_fraction=0.99)),
+        ("None trains on all", dict(hidden_widths=8, validation_fraction=0.99)),
     ):
         with pytest.raises(ValueError, match=match):
             GNvproRegressor(**settings).fit(x, y)
+    with pytest.raises(ValueError, match="hidden_widths"):
+        GNvproClassifier(hidden_widths=None).fit(x, y[:, 0] > 5)
     with pytest.raises(ValueError, match="alpha_w > 0"):
         GNvproClassifier(alpha_w=0.0).fit(x, y[:, 0] > 5)
     with pytest.raises(ValueError, match="at least two samples of positive weight"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.kernels import KernelFeatures
+from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.contenders import Contender, Member, Problem
@@ -42,20 +43,29 @@ _FOLD_ITERATIONS = ((400, 6),)
 MOST_CENTRES, CENTRES = 2000, 1000
 
 
-def closed_forms(problem: Problem, wanted: Literal["auto", "kernel", "polynomial"]) -> Iterator[Contender]:
-    """The sparse polynomial, then kernels alone and beside its terms; of one kind where that is wanted."""
-    fits = _Fits(problem, TermFamilies.of(problem.inputs))
+def closed_forms(
+    problem: Problem,
+    wanted: Literal["auto", "kernel", "polynomial"],
+    *,
+    kernels: Sequence[str] = KERNELS,
+    anew: bool = False,
+) -> Iterator[Contender]:
+    """The sparse polynomial, then kernels alone and beside its terms; of one kind where that is wanted.
+
+    With `anew`, hyperparameters are fitted from nothing in every fold: noise in few samples misleads those of all.
+    """
+    fits = _Fits(problem, TermFamilies.of(problem.inputs), anew)
     if wanted != "kernel":
         yield fits.polynomial()
     if wanted == "polynomial":
         return
-    for kernel, share in itertools.product(KERNELS, fits.shares()):
+    for kernel, share in itertools.product(kernels, fits.shares()):
         yield fits.kernel(kernel, share)
 
 
 class _Fits:
-    def __init__(self, problem: Problem, families: TermFamilies) -> None:
-        self._problem, self._families = problem, families
+    def __init__(self, problem: Problem, families: TermFamilies, anew: bool) -> None:
+        self._problem, self._families, self._anew = problem, families, anew
         self._terms = Terms(families, problem.inputs)
         self._inputs = problem.inputs * math.sqrt(problem.inputs.shape[1])
         variance = ((problem.targets * problem.weights[:, None]) ** 2).sum(0)
@@ -97,7 +107,9 @@ class _Fits:
             terms = self._terms(path)
             fitted = np.linalg.lstsq(terms[~out] * problem.weights[~out, None], weighted[~out], rcond=None)[0]
             left_out[out] = problem.targets[out] - terms[out] @ fitted
-        network = self._families.network(self._path)
+        network: FeatureNetwork = NoFeatures(problem.inputs.shape[1])  # of the constant alone, for what does not vary
+        if self._path.any():
+            network = self._families.network(self._path)
         described = {
             "kind": "polynomial",
             "terms": len(self._path),
@@ -121,7 +133,7 @@ class _Fits:
         for fold, in_fold in zip(self._folds, self._paths, strict=True):
             out = problem.folds == fold
             terms = self._beside(in_fold, share, int((~out).sum()))
-            fitted = self._fitted(kernel, terms, ~out, fit.logarithms)
+            fitted = self._fitted(kernel, terms, ~out, None if self._anew else fit.logarithms)
             left_out[out] = problem.targets[out] - fitted.predict(self._inputs[out], self._terms(terms)[out])
         lengths = np.log(fit.length_scales) - 0.5 * math.log(problem.inputs.shape[1])
         centres = fit.centres / math.sqrt(problem.inputs.shape[1])

@@ -17,7 +17,7 @@ from gnvpro.surrogate.spaces import Array
 _LEAST_SHARE = 0.02
 # The weight of the condition that shares sum to one.
 _STRICT = 1e3
-# A stack has to be better than its best member by this factor, and so has any contender than a cheaper one.
+# A contender has to be better than a cheaper one by this factor.
 MARGIN = 0.97
 
 
@@ -50,8 +50,17 @@ class Problem:
 
     def error(self, residuals: Array) -> float:
         """Root mean square of the norms of weighted residuals (n, k), of the samples that are left out."""
+        return float(np.sqrt(self._squares(residuals).mean()))
+
+    def standard_error(self, residuals: Array) -> float:
+        """Of that error, from how much samples differ."""
+        squares = self._squares(residuals)
+        error = np.sqrt(squares.mean())
+        return float(squares.std() / np.sqrt(len(squares)) / (2 * error)) if error else 0.0
+
+    def _squares(self, residuals: Array) -> Array:
         judged = self.folds >= 0
-        return float(np.sqrt(((residuals[judged] * self.weights[judged, None]) ** 2).sum(1).mean()))
+        return ((residuals[judged] * self.weights[judged, None]) ** 2).sum(1)
 
 
 class Member(NamedTuple):
@@ -119,7 +128,7 @@ def best_stack(contenders: list[Contender], problem: Problem, by_target: bool) -
         if single.error < MARGIN * best.error:
             best = single
     stack = Stack.of(contenders, _shares(contenders, problem, by_target), problem)
-    return stack if stack.error < MARGIN * best.error else best
+    return stack if stack.error < best.error else best
 
 
 def _shares(contenders: list[Contender], problem: Problem, by_target: bool) -> Array:

@@ -31,6 +31,8 @@ _TYPICAL, _SPREAD = 3.0, 3.0
 _FIRST_NOISE, _LEAST_NOISE = 1e-4, 1e-10
 _LENGTH_BOUNDS, _NOISE_BOUNDS = (-3.0, 6.0), (-22.0, 2.0)
 _MEMORY = 20
+# Of what the process has to explain, of the squares of the targets.
+_LEAST_MISFIT = 1e-30
 # The likelihood at which a matrix that is not positive definite is rejected.
 _REJECTED = 1e10
 
@@ -202,7 +204,9 @@ class _Likelihood:
             return _REJECTED, np.zeros_like(logarithms)
         n_free = len(columns.inputs) - columns.fixed.shape[1]
         coefficients = at.projected @ columns.targets
-        misfits = np.maximum((columns.targets * coefficients).sum(0), np.finfo(float).tiny)
+        # Of targets that the fixed columns give to rounding nothing is left: a floor far below what matters.
+        least = _LEAST_MISFIT * (columns.targets**2).sum(0) + np.finfo(float).tiny
+        misfits = np.maximum((columns.targets * coefficients).sum(0), least)
         pulls = (logarithms[:-1] - self._centre) / _SPREAD
         value = (
             0.5 * n_free * (columns.importance @ np.log(misfits / n_free))

@@ -26,9 +26,10 @@ _MOST_TERMS = 1000
 # Terms chosen, of the samples and at most.
 _SHARE, _LONGEST = 0.7, 400
 # A set is given up when it is so many times worse than the best in the folds so far, and a norm after two worse degrees.
-_HOPELESS, _WORSE = 4.0, 2
-# A larger set has to be better by this factor; the error of a path that ended early counts so many times after its end.
-_BETTER, _ENDED = 0.98, 4.0
+_HOPELESS, _WORSE = 4.0, 5
+# Squared errors of larger sets and of further terms have to be better by this factor: under noise the smallest is the
+# luckiest. The error of a path that ended early counts so many times after its end.
+_BETTER, _ENDED = 0.95, 4.0
 # A column is taken for dependent below this share of its square, of what is left without the columns taken.
 _DEPENDENT = 1e-8
 
@@ -88,7 +89,7 @@ def choose_terms(
             errors = _errors(design(candidates) * weights[:, None], weighted, folds, min(most, size), limit)
             error = np.inf if errors is None else float(errors.min())
             if errors is not None and (best is None or error < _BETTER * best[0]):
-                n_terms = int(errors.argmin()) + 1
+                n_terms = int(np.argmax(errors * _BETTER <= error)) + 1
                 # More samples carry more terms, unless the path was as long as it may be.
                 further = round(n_terms / in_fold) if n_terms < 0.3 * n else n_terms
                 best = error, TermChoice(candidates, n_terms, min(size, further), degree, norm)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.rounding import varies
 from gnvpro.surrogate.spaces import Array
@@ -43,8 +44,10 @@ class TermFamilies:
         families = tuple("hermite" if flag else "legendre" for flag in normal)
         return cls(families, tuple(centre.tolist()), tuple(radius.tolist()), tuple(moving.tolist()))
 
-    def network(self, exponents: Exponents) -> SparsePolynomials:
+    def network(self, exponents: Exponents) -> SparsePolynomials | NoFeatures:
         """The features of these terms, without the constant, which is the bias."""
+        if not exponents.any():
+            return NoFeatures(exponents.shape[1])
         return SparsePolynomials(exponents[exponents.any(1)], self.families, self.centre, self.radius)
 
 

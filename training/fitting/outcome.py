@@ -19,6 +19,8 @@ from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.trust import trust_rows
 from gnvpro.training.fitting.fit import Record
 
+# Fewer samples than this estimate an error to a factor of two at best.
+_FEW = 40
 # The method of models without a network that is trained.
 CLOSED_FORM = "closed form"
 
@@ -80,6 +82,7 @@ class Training(_TrainedModel):
         return [
             *([("error, anomalous", f"{anomalous} (of observables less background)")] if anomalous else []),
             ("error", listed(self.errors, percent)),
+            *_few_row(self.surrogate.training["samples"]),
             *output_error_rows(self.surrogate.training),
             *self._cost_rows(),
             *_polynomial_row(self.surrogate.training["choice"]),
@@ -130,10 +133,18 @@ def relative_error(
     return float((measure or ErrorMeasure()).errors(predictions - samples.observables, size).mean())
 
 
+def _few_row(samples: dict[str, int]) -> list[tuple[str, str]]:
+    """What an error is worth that few samples estimate; nothing where test samples state one, or many do."""
+    judged = samples["validation"] or samples["train"]
+    if samples["test"] or judged >= _FEW:
+        return []
+    return [("error estimate", f"from {judged} samples only: the true error may be half of it or twice, or more")]
+
+
 def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:
     """How much of the model is a polynomial, wherever one was tried."""
     alone = choice.get("polynomial_alone")
-    if alone is None:
+    if alone is None or ("contenders" in choice and not choice.get("polynomial")):
         return []
     networks = [entry["validation_error"] for entry in choice["candidates"] if not entry["polynomial"]]
     without = min(networks, default=math.inf)

@@ -47,7 +47,7 @@ class Case(NamedTuple):
         """Of predictions for the test samples.
 
         `nrmse`: RMSE over the standard deviation, the mean over outputs that vary. `relative`: the mean over samples of
-        ‖error‖ / ‖observables‖, as our trainings state it; samples of zeros are left out.
+        ‖error‖ / ‖observables‖; samples of zeros are left out.
         """
         misfit, c = predicted - self.test.observables, self.test.observables
         spread, sizes = c.std(0), np.linalg.norm(c, axis=1)

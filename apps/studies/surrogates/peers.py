@@ -23,7 +23,8 @@ Peer = Callable[[Array, Array, int], Predict]
 MANY_OUTPUTS, COMPONENTS = 12, 40
 # Of the samples, those that a Gaussian process takes its first length scales from, where there are more.
 FIRST_SCALES = 300
-POLYNOMIALS = 2000
+# Most polynomials: of up to 300 samples, and of more, where each selection takes minutes otherwise.
+POLYNOMIALS, POLYNOMIALS_OF_MANY = 2000, 700
 # From here on trees and networks are fitted once, with one setting.
 LARGE_TABLE = 20_000
 
@@ -115,7 +116,7 @@ def _sparse_polynomial(y: Array, c: Array, seed: int) -> Predict:
         family = ot.OrthogonalProductPolynomialFactory([ot.LegendreFactory()] * d, order)
         worse, least = 0, np.inf
         for size in dict.fromkeys(_count(d, degree, norm) for degree in range(1, 15)):
-            if size > POLYNOMIALS or worse >= 3:
+            if size > (POLYNOMIALS if n <= FIRST_SCALES else POLYNOMIALS_OF_MANY) or worse >= 3:
                 break
             selection = ot.LeastSquaresMetaModelSelectionFactory(ot.LARS(), ot.CorrectedLeaveOneOut())
             basis, projection = ot.FixedStrategy(family, size), ot.LeastSquaresStrategy(selection)
@@ -214,7 +215,7 @@ def adam(y: Array, c: Array, seed: int) -> Predict:
         torch.manual_seed(seed)
         silu, n_in, n_out = torch.nn.SiLU, y.shape[1], c.shape[1]
         layers = [torch.nn.Linear(n_in, width), silu(), torch.nn.Linear(width, width), silu()]
-        network = torch.nn.Sequential(*layers, torch.nn.Linear(width, n_out))
+        network = torch.nn.Sequential(*layers, torch.nn.Linear(width, n_out)).float()
         optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         for _ in range(steps):
@@ -252,7 +253,8 @@ def ridge(y: Array, c: Array, seed: int) -> Predict:
     """scikit-learn's linear model, its penalty by leave-one-out."""
     from sklearn.linear_model import RidgeCV
 
-    return RidgeCV(np.logspace(-8, 3, 23)).fit(y, c).predict
+    model = RidgeCV(np.logspace(-8, 3, 23)).fit(y, c)
+    return lambda y: model.predict(y).reshape(len(y), -1)
 
 
 def _by_component(y: Array, c: Array, fit: Callable[[Array, Array], Predict]) -> Predict:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from rich.table import Table
 
 from gnvpro.apps.reports.figure_style import COLOURS, GREY, styled
@@ -64,7 +65,7 @@ def figures(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
     drawn = {"cost": cost(comparisons)}
     if any(not math.isnan(comparison.ratio) for comparison in comparisons):
         drawn["errors"] = errors(comparisons)
-    if any(comparison.stated_over_true["relative"] for comparison in comparisons):
+    if any(comparison.stated_over_true["stated"] for comparison in comparisons):
         drawn["stated"] = stated(comparisons)
     return drawn
 
@@ -84,6 +85,8 @@ def errors(comparisons: Sequence[Comparison]) -> Figure:
         axes.plot([comparison.ratio for comparison in here], places, "o", color=colour, label=label, alpha=0.85)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("our error over that of the best peer (left of the line: ours is smaller)")
@@ -120,7 +123,7 @@ def stated(comparisons: Sequence[Comparison]) -> Figure:
     everything: list[float] = []
     for group, colour in zip(groups, _colours(len(groups)), strict=True):
         rows = [row for c in comparisons if DATA[c.data].group == group for row in c.rows]
-        pairs = [(row["relative"], row["stated"][STATED]) for row in rows if STATED in row.get("stated", {})]
+        pairs = [(row["true"], row["stated"][STATED]) for row in rows if STATED in row.get("stated", {})]
         if pairs:
             axes.plot(*zip(*pairs, strict=True), "o", color=colour, label=group, alpha=0.75)
             everything += [value for pair in pairs for value in pair]
@@ -129,8 +132,8 @@ def stated(comparisons: Sequence[Comparison]) -> Figure:
     axes.plot(ends, ends, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("true relative error")
-    axes.set_ylabel("stated (cross-validated) relative error")
+    axes.set_xlabel("true error, as our training measures it")
+    axes.set_ylabel("stated (cross-validated) error")
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 

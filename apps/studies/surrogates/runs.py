@@ -101,30 +101,32 @@ def _in_process(sender: Connection, run: Run, folders: Folders, threads: int) ->
 def fitted(case: Case, method: str, seed: int) -> Row:
     """Fit in this process."""
     memory, start = _peak(), time.process_time()
-    if method == OURS:
-        predict, about = _ours(case)
-    else:
-        predict, about = _peer(case, method, seed), {}
+    model = _trained(case) if method == OURS else _peer(case, method, seed)
     spent, grown = time.process_time() - start, _peak() - memory
+    predict, about = (model.surrogate.evaluate, _stated(model, case)) if method == OURS else (model, {})
     errors = case.errors(predict(case.test.parameters))
     return dict(**errors, n_train=len(case.samples), cpu_seconds=spent, memory_mib=grown, **about)
 
 
-def _ours(case: Case) -> tuple[Any, Row]:
+def _trained(case: Case) -> Any:
     """As a user calls it."""
     from gnvpro.training.train import train
 
-    training = train(case.samples)
-    about = training.surrogate.training
-    row: Row = dict(stated=training.errors, chosen=about["choice"]["reason"])
+    return train(case.samples)
+
+
+def _stated(training: Any, case: Case) -> Row:
+    """Errors that our training states, beside the same ones at the test points."""
+    from gnvpro.surrogate.error_measure import ErrorMeasure
+    from gnvpro.training.train import mean_relative_error
+
+    about, c = training.surrogate.training, case.samples.observables
+    row: Row = dict(stated=training.errors, true=mean_relative_error(training.surrogate, case.test))
+    row["chosen"] = about["choice"]["reason"]
     if by_output := about.get("errors_by_output"):
-        # Of every output over its root mean square; here over its standard deviation.
-        c = case.samples.observables
-        stated = (
-            np.array(by_output["errors"], float) * np.sqrt((c**2).mean(0)) / np.where(c.std(0) > 0, c.std(0), np.nan)
-        )
-        row["stated_nrmse"] = float(np.nanmean(stated))
-    return training.surrogate.evaluate, row
+        rmse = np.array(by_output["errors"], float) * ErrorMeasure.of(about).output_sizes(c)
+        row["stated_nrmse"] = float(np.nanmean(rmse / np.where(c.std(0) > 0, c.std(0), np.nan)))
+    return row
 
 
 def _peer(case: Case, method: str, seed: int) -> Any:

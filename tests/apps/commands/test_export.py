@@ -263,3 +263,23 @@ def test_a_torch_module_is_refused():
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.SiLU())
     with pytest.raises(ValueError, match=r"torch module \(Sequential\) cannot be exported; expected a built-in"):
         export(surrogate(ModuleNetwork(module, 3)))
+
+
+@pytest.mark.parametrize(("kernel", "log_length"), [("gaussian", 0.3), ("matern52", 1.2)])
+def test_an_interpolation_by_kernels_whose_terms_cancel_is_exported(kernel, log_length):
+    """Large weights, and observables with zeros: there the largest observable is no measure of rounding."""
+    n, rng = 200, np.random.default_rng(0)
+    y = rng.uniform(LOWER, UPPER, (n, 3))
+    network = KernelFeatures(3, n, kernel)
+    centres = (y - np.add(LOWER, UPPER) / 2) / np.subtract(UPPER, LOWER)
+    theta = torch.cat([torch.full((3,), log_length, dtype=torch.float64), torch.from_numpy(centres.reshape(-1))])
+    gram = network.bind(theta)(torch.from_numpy(centres)).numpy() + 1e-10 * np.eye(n)
+    weights = np.linalg.solve(gram, np.sin(20 * y[:, 0]) * np.cos(9 * y[:, 1]))
+    assert np.abs(weights).max() > 1e3
+    model = replace(surrogate(network, n_out=1), theta=theta, weights=torch.from_numpy(np.r_[weights, 0.0][None]))
+    points = rng.uniform(LOWER, UPPER, (500, 3))
+    (found,) = session(export(model).proto).run(None, {"parameters": points})
+    of_terms = (model.features(points) @ np.abs(weights)).max()
+    np.testing.assert_allclose(found, model.evaluate(points), rtol=0, atol=16 * np.finfo(float).eps * of_terms)
+    assert of_terms < 1e10  # so that this is less than a tenth of a per mille of the observables
+    assert export(model, "float32").computes_in == "float64"

@@ -54,4 +54,4 @@ def calibrated_stack():
     model, y = stacked(), points(300, 1)
     noise = np.random.default_rng(2).standard_normal((300, 4))
     samples = Samples(y, model.evaluate(y) + 1e-3 * noise, PARAMETERS, OBSERVABLES)
-    return calibrated(model, points(400), samples, "test", np.ones(4))
+    return calibrated(model, points(400), samples, "test", np.full(4, 1e-3))

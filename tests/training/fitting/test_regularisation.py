@@ -1,0 +1,51 @@
+"""Regularisation that is chosen during a training."""
+
+import numpy as np
+import pytest
+
+from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Space
+from gnvpro.training.fitting.methods import fit_by
+from gnvpro.training.fitting.preparation import Preparation
+from gnvpro.training.fitting.regularisation import advance_adapting, best_alpha_theta, with_alphas
+from gnvpro.training.settings import TrainSettings
+
+BUDGET = 120.0
+
+
+def task_of(noise):
+    rng = np.random.default_rng(0)
+    y = rng.uniform(-1, 1, (160, 3))
+    c = np.stack([np.sin(y.sum(1)), y[:, 0] * y[:, 1]], 1) + noise * rng.normal(size=(160, 2))
+    split = Samples(y, c, Space.observed(y, "y"), Space.observed(c, "c")).split(0)
+    return Preparation(split, TrainSettings()).task(
+        DenseNetwork(3, (8, 30)), Preparation(split, TrainSettings()).standardised(0.3)
+    )
+
+
+def begin(task):
+    return fit_by("varpro-kf-lbfgs", task, BUDGET)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_alpha_of_w_follows_the_noise_within_the_budget(noise):
+    fits = advance_adapting(task_of(noise), begin, BUDGET)
+    chosen = fits[-1].objective.elimination.alpha_w
+    assert (chosen > 1e-7) == (noise > 0)
+    assert BUDGET <= sum(fit.objective.meter.total for fit in fits) < BUDGET + 12 * len(fits)
+    if noise:
+        fixed = begin(task_of(noise))
+        fixed.advance(BUDGET)
+        assert min(fit.best.validation_error for fit in fits) < fixed.best.validation_error
+
+
+def test_alpha_of_theta_is_that_of_least_validation_error():
+    task = task_of(0.5)
+    alpha, fit = best_alpha_theta(task, begin, 40.0, (1e-9, 1e-3))
+    errors = {}
+    for other in (1e-9, 1e-3):
+        trial = begin(with_alphas(task, alpha_theta=other))
+        trial.advance(40.0)
+        errors[other] = trial.best.validation_error
+    assert errors[alpha] == fit.best.validation_error == min(errors.values())

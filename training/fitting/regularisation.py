@@ -1,0 +1,61 @@
+"""Regularisation chosen during a training: of W in closed form at the features reached, of theta by short trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.methods import TrainingTask
+from gnvpro.training.solvers.protocol import Status
+
+# Shares of the budget after which W's regularisation is chosen anew.
+STAGES = (0.1, 0.3)
+# Regularisation of theta for noise-free data, some noise and much.
+ALPHAS_THETA = (1e-9, 1e-5, 1e-3)
+
+Begin = Callable[[TrainingTask], Fit]
+
+
+def with_alphas(task: TrainingTask, alpha_w: float | None = None, alpha_theta: float | None = None) -> TrainingTask:
+    """The same task with other regularisation; what is left out stays."""
+    return replace(task, reduced=task.reduced.sibling(alpha_theta=alpha_theta, alpha_w=alpha_w))
+
+
+def advance_adapting(
+    task: TrainingTask, begin: Begin, budget: float, stages: Sequence[float] = STAGES, smallest: float = 1e-10
+) -> list[Fit]:
+    """Train, choosing alpha_w by generalised cross-validation after these shares of the budget; the last fit is the longest.
+
+    A fit is restarted from its best iterate where alpha_w changes, since quasi-Newton pairs belong to one objective
+    (slimTrain: Newman, Chung, Chung & Ruthotto, SIAM J. Sci. Comput. 2022). The meters of the fits add up.
+    """
+    fits = [begin(task)]
+    for end in [*stages, 1.0]:
+        fit = fits[-1]
+        fit.advance(max(end * budget - sum(one.objective.meter.total for one in fits), 0.0))
+        layer = fit.objective.elimination
+        if end == 1.0 or fit.status is Status.interrupted or not isinstance(layer, LeastSquaresLayer):
+            continue
+        features = fit.network.bind(fit.best.theta)(fit.objective.inputs).detach()
+        alpha_w = layer.best_alpha(features, smallest).alpha
+        if alpha_w != layer.alpha_w:
+            task = replace(with_alphas(task, alpha_w), theta=fit.best.theta)
+            fits.append(begin(task))
+    return fits
+
+
+def best_alpha_theta(
+    task: TrainingTask, begin: Begin, work_units: float, alphas: Sequence[float] = ALPHAS_THETA
+) -> tuple[float, Fit]:
+    """The alpha_theta whose fit has the least validation error after so many work units each, and that fit.
+
+    All start from the task's theta, which may be that of a fit before; the smaller wins where errors are equal.
+    """
+    trials: list[tuple[float, Fit]] = []
+    for alpha in sorted(alphas):
+        fit = begin(with_alphas(task, alpha_theta=alpha))
+        fit.advance(work_units)
+        trials.append((alpha, fit))
+    return min(trials, key=lambda trial: trial[1].best.validation_error)
