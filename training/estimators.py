@@ -337,7 +337,9 @@ class GNvproRegressor(RegressorMixin, _Estimator):
                 for residuals in (targets - network.evaluate(x), model.left_out)
             ]
             if errors[0] < FLATTERED * errors[1]:
-                return network, sets
+                reason = f"network: mean square error on held-out samples below {FLATTERED} of that of the others"
+                choice = {**model.choice, "kind": "network", "reason": reason}
+                return replace(network, training={**network.training, "choice": choice}), sets
         self.n_iter_, self.history_ = 1, []
         self.loss_ = 0.5 * float(np.nanmean((model.left_out**2).sum(1)))
         return surrogate, {"train": np.arange(len(x))}

@@ -118,6 +118,21 @@ def test_estimators_by_powers_of_ten(repeats, fault_rng, fault_figures):
     assert differ == 0
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_competing_models_by_powers_of_ten(noise, repeats, fault_rng, fault_figures):
+    x, y = smooth()
+    y[:, 0] = np.abs(x[:, 0] - 1.5) + np.sin(9 * x[:, 1])  # for kernels; the others are for polynomials
+    y = y + noise * np.random.default_rng(1).standard_normal(y.shape)
+    expected, n = GNvproRegressor(random_state=0).fit(x, y).predict(x), repeats(2, 40)
+    differ = 0
+    for _ in range(n):
+        units, of_outputs = fault_rng.choice(TENS, 3), fault_rng.choice(TENS, 3)
+        scaled = GNvproRegressor(random_state=0).fit(x * units, y * of_outputs)
+        differ += np.abs(scaled.predict(x * units) / of_outputs - expected).max() > SAME
+    fault_figures("units", what=f"estimator, competing models, noise {noise}", tried=n, differ=int(differ))
+    assert differ == 0
+
+
 def scene(rng):
     """Whole numbers as a sensor gives them, one band of them dead and one pixel saturated."""
     labels = np.repeat(np.arange(1, 4), 120).reshape(18, 20)

@@ -112,6 +112,7 @@ def test_by_default_a_network_where_it_is_much_better():
 
     model = GNvproRegressor(random_state=0).fit(x, fronts(x))
     assert model.surrogate_.training["samples"]["validation"] == 140
+    assert model.surrogate_.training["choice"]["reason"].startswith("network")
     assert model.score(x_new, fronts(x_new)) > 0.98
 
 

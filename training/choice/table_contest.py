@@ -17,13 +17,16 @@ from gnvpro.surrogate.networks.concatenated import weighted_sum
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.spaces import Array
-from gnvpro.training.choice.closed_forms import FIRST_SAMPLES, KERNELS, closed_forms
+from gnvpro.training.choice.closed_forms import KERNELS, closed_forms
 from gnvpro.training.choice.contenders import Contender, Member, Problem, Stack, best_stack
 from gnvpro.training.choice.folds import folds_of
 
 Effort = Literal["quick", "full"]
-# Quick: so many folds, and of the closed forms the polynomial and one kernel without terms beside it.
-QUICK_FOLDS, _QUICK_KERNEL = 5, "matern52"
+# Quick: so many folds, and of the closed forms the polynomial and one kernel without terms beside it, Matérn's above so many
+# samples: on tables it is the better one, but takes more iterations.
+QUICK_FOLDS, _SMOOTH = 5, 300
+# Up to so many samples for each input, noise alone gives hyperparameters that look good in every fold.
+_FEW = 10
 # More samples than this have ridge regression alone: the others cost their number times a thousand squared.
 MOST_FOR_FORMS = 20_000
 # Regularisations that are tried, of the largest squared singular value.
@@ -52,13 +55,13 @@ def table_model(inputs: Array, targets: Array, weights: Array, seed: int, effort
     """
     n = len(inputs)
     folds = folds_of(n, seed)
-    if effort == "quick" and n <= MOST_FOR_FORMS:
-        folds = folds % min(n, QUICK_FOLDS)
+    if effort == "quick":
+        folds = np.where(folds < 0, -1, folds % QUICK_FOLDS)
     problem = Problem(inputs, targets, np.eye(targets.shape[1]), weights, folds)
     contenders = [ridge(problem)]
     if n <= MOST_FOR_FORMS and inputs.any() and targets.any():
-        kernels, most = ((_QUICK_KERNEL,), 2) if effort == "quick" else (KERNELS, None)
-        forms = closed_forms(problem, "auto", kernels=kernels, anew=n <= FIRST_SAMPLES)
+        kernels, most = (KERNELS[n > _SMOOTH :], 2) if effort == "quick" else (KERNELS, None)
+        forms = closed_forms(problem, "auto", kernels=kernels, anew=n <= _FEW * inputs.shape[1])
         contenders += itertools.islice(forms, most)
     stack = _with_caution(best_stack(contenders, problem, by_target=True), contenders, problem)
     members = [one.model for one in stack.contenders if one.model is not None]
@@ -116,16 +119,13 @@ def _ridge(inputs: Array, targets: Array, weights: Array) -> tuple[Array, Array,
     centre, mean = shares @ inputs, shares @ targets
     u, sizes, v = np.linalg.svd((inputs - centre) * weights[:, None], full_matrices=False)
     weighted = (targets - mean) * weights[:, None]
-    along, squares = u.T @ weighted, sizes**2
-    least = np.full(targets.shape[1], math.inf)
+    squares = sizes[:, None] ** 2
+    kept = squares / (squares + _RIDGES * max(squares.max(), np.finfo(float).tiny))
+    left = 1 - np.minimum(shares[:, None] + u**2 @ kept, 1 - 1e-9)
     slopes, close = np.zeros((inputs.shape[1], targets.shape[1])), np.zeros_like(targets)
-    for alpha in _RIDGES * max(squares[0], np.finfo(float).tiny):
-        kept = squares / (squares + alpha)
-        leverage = np.minimum(shares + u**2 @ kept, 1 - 1e-9)
-        residuals = (weighted - u @ (kept[:, None] * along)) / (1 - leverage)[:, None]
-        errors = (residuals**2).sum(0)
-        better = errors < least
-        least[better] = errors[better]
-        slopes[:, better] = (v.T * (sizes / (squares + alpha))) @ along[:, better]
-        close[:, better] = residuals[:, better] / weights[:, None]
+    for j, along in enumerate((u.T @ weighted).T):
+        residuals = (weighted[:, [j]] - u @ (kept * along[:, None])) / left
+        best = int((residuals**2).sum(0).argmin())
+        slopes[:, j] = v.T @ np.divide(kept[:, best] * along, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        close[:, j] = residuals[:, best] / weights
     return slopes, mean - centre @ slopes, close
