@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,8 @@ SHARES = (0.0, 0.1, 0.3)
 FIRST_SAMPLES, FIRST_ITERATIONS = 300, 60
 _ITERATIONS = ((1000, 8), (2000, 2))  # up to so many samples, so many on all of them
 _FOLD_ITERATIONS = ((400, 6),)
+# Of inputs and targets, both of about unit size.
+_GRID = 2.0**-33
 # More samples than this share a subset of centres.
 MOST_CENTRES, CENTRES = 2000, 1000
 
@@ -65,6 +68,10 @@ def closed_forms(
 
 class _Fits:
     def __init__(self, problem: Problem, families: TermFamilies, anew: bool) -> None:
+        # Rounding of another unit, amplified by kernels that are dependent to ten digits, would end at other models. The
+        # coefficients of polynomials alone amplify nothing.
+        self._exact = problem.targets
+        problem = replace(problem, inputs=_on_grid(problem.inputs), targets=_on_grid(problem.targets))
         self._problem, self._families, self._anew = problem, families, anew
         self._terms = Terms(families, problem.inputs)
         self._inputs = problem.inputs * math.sqrt(problem.inputs.shape[1])
@@ -94,7 +101,7 @@ class _Fits:
 
     def polynomial(self) -> Contender:
         """Least squares on the terms of the path."""
-        problem = self._problem
+        problem = replace(self._problem, targets=self._exact)
         weighted = problem.targets * problem.weights[:, None]
         columns = self._terms(self._path) * problem.weights[:, None]
         orthonormal, _ = np.linalg.qr(columns)
@@ -177,6 +184,10 @@ def _bias_last(path: Exponents, coefficients: Array) -> Array:
     """Coefficients in the order of features: terms, then the constant."""
     constant = ~path.any(1)
     return np.concatenate([coefficients[~constant], coefficients[constant].sum(0, keepdims=True)])
+
+
+def _on_grid(values: Array) -> Array:
+    return np.round(values / _GRID) * _GRID
 
 
 def _widened(exponents: Exponents, active: NDArray[np.intp], n_inputs: int) -> Exponents:

@@ -35,7 +35,9 @@ def test_budgets_by_hand():
 def test_the_last_layer_is_that_of_all_samples_at_the_features_of_the_fit():
     folds = folds_of(len(SAMPLES), 0)
     decision = decide_many(Run(1.0), SETTINGS, SAMPLES, folds)
-    fit, formulation, network = decision.fit, decision.formulation, DenseNetwork(4, (12, 8))
+    fit, network = decision.fit, DenseNetwork(4, (12, 8))
+    fitted = Preparation.of_all(SAMPLES.subset(np.flatnonzero(folds < 0)), SETTINGS)
+    formulation = fitted.standardised(2.0)  # a spread of one: the root of four inputs
     everything = Preparation.of_all(SAMPLES, SETTINGS)
     weights = everything.task(network, formulation).reduced.at(fit.best.theta).outer_weights
     expected = everything.surrogate(network, fit.best.theta, weights, formulation)
