@@ -28,7 +28,7 @@ from gnvpro.surrogate.progress import Report, noted, silent
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.writing import require_writable, whole_file
-from gnvpro.training.settings import TrainSettings
+from gnvpro.training.settings import QUICK_BUDGET, QUICK_GAIN, QUICK_WIDTHS, TrainSettings
 
 PROBLEM = "cdr"
 DATA, MODEL, KRYLOV_MODEL = "data.zarr", "model", "model-krylov"
@@ -96,10 +96,10 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     data = _data(folder / DATA, samples, seed, noted(progress, "data"), tell)
     model = _model(folder / MODEL, data, TrainSettings(seed=seed, quick=quick), progress, tell)
-    chosen = model.training["choice"]
-    size: dict[str, Any] = dict(
-        widths=tuple(chosen["widths"]), gain=chosen["gain"], budget=model.training["work_units"]
-    )
+    # The best network of the race, whether it won or not.
+    raced = model.training["choice"].get("candidates", [{"widths": QUICK_WIDTHS, "gain": QUICK_GAIN}])[0]
+    budget = max(model.training["work_units"], QUICK_BUDGET)
+    size: dict[str, Any] = dict(widths=tuple(raced["widths"]), gain=raced["gain"], budget=budget)
     krylov = TrainSettings(seed=seed, solver="krylov", **size)
     _model(folder / KRYLOV_MODEL, data, krylov, progress, tell)
     comparison = compare_with_solves(model, problem_of(model), fresh, seed, progress=progress)

@@ -8,21 +8,34 @@ from rich.console import Group
 from rich.table import Table
 
 from gnvpro.apps.console import table
-from gnvpro.surrogate.formatting import percent
+from gnvpro.surrogate.formatting import percent, seconds
 from gnvpro.training.train import Training
 
 
 def text(training: Training, title: str, saved: str) -> Group:
-    """Errors, method, cost, why this network; `saved` says where it is."""
-    candidates = training.surrogate.training["choice"].get("candidates", [])
-    return Group(table(title, [*training.rows(), ("saved", saved)]), *_candidate_table(candidates))
+    """Errors, method, cost, what competed; `saved` says where it is."""
+    choice = training.surrogate.training["choice"]
+    tables = [*_contender_table(choice.get("contenders", [])), *_candidate_table(choice.get("candidates", []))]
+    return Group(table(title, [*training.rows(), ("saved", saved)]), *tables)
+
+
+def _contender_table(contenders: list[dict[str, Any]]) -> list[Table]:
+    if len(contenders) < 2:
+        return []
+    columns = ("contender", "error left out", "share", "CPU")
+    competed = Table(*columns, title="competed, judged by cross-validation", title_justify="left", box=None)
+    for one in contenders:
+        share = f"{one['share']:.0%}" if one["share"] else ""
+        error = f"{one['error']:.2g} ± {one['standard_error']:.1g}"
+        competed.add_row(one["name"], error, share, seconds(one["cpu_seconds"]))
+    return [competed]
 
 
 def _candidate_table(candidates: list[dict[str, Any]]) -> list[Table]:
     if len(candidates) < 2:
         return []
     columns = ("widths", "gain", "polynomial", "validation", "work units")
-    raced = Table(*columns, title="raced", title_justify="left", box=None)
+    raced = Table(*columns, title="networks raced", title_justify="left", box=None)
     for entry in candidates:
         widths = ",".join(map(str, entry["widths"])) + ("" if entry["metric"] else " (plain L-BFGS)")
         polynomial = "yes" if entry["polynomial"] else "no"

@@ -46,8 +46,8 @@ def test_training_refuses_settings_of_another_type(options, expected):
         ((X, Y + 1j), "expected observables to be real numbers, got complex128"),
         ((X, np.ma.masked_less(Y, 0.1)), "without masked entries"),
         ((X, Y[:, 0]), r"got \(60,\); use \[:, None\]"),
-        ((X[:1], Y[:1]), "expected 2 samples at least"),
-        ((X[:3], Y[:3]), "for example validation=1"),
+        ((X[:1], Y[:1]), "expected at least 3 samples, got 1"),
+        ((X[:2], Y[:2]), "expected at least 3 samples, got 2"),
     ],
 )
 def test_training_refuses_such_arrays(data, expected):

@@ -88,7 +88,7 @@ def test_a_training_is_resumed_from_its_checkpoint(gnvpro, data, tmp_path):
 
 
 def test_train_says_how_much_the_polynomial_does_alone(gnvpro, data, tmp_path):
-    arguments = ("train", data, "--budget", 60, "--seed", 5)
+    arguments = ("train", data, "--budget", 60, "--seed", 5, "--gain", 1)
     choice = gnvpro(*arguments, "--json").numbers["choice"]
     alone = choice["polynomial_alone"]["validation_error"]
     without = min(one["validation_error"] for one in choice["candidates"] if not one["polynomial"])

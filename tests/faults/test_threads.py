@@ -71,7 +71,7 @@ def modules():
 
 def trusting(model):
     """With error bands and score, whose numbers do not matter here."""
-    n_out, width = model.observables.size, model.weights.shape[1]
+    n_out, width = model.observables.size, 1 + model.domain_features(np.ones((1, model.parameters.size))).shape[1]
     bands = Bands(LEVELS, np.ones((6, n_out)), np.ones(n_out), np.ones(6), 50, "calibration", 1.0)
     return replace(model, trust=Trust(bands, Domain(np.eye(width, dtype=np.float32), 1.0)))
 

@@ -49,7 +49,7 @@ def test_uniform_law_has_the_moments_of_the_box():
 @pytest.mark.parametrize(
     ("space", "seed", "index", "message"),
     [
-        (Space.vector(["a"]), 0, [0], "law 'unknown'; give the space one of uniform, normalised_uniform"),
+        (Space.vector(["a"]), 0, [0], "law 'unknown'; give the space one of uniform, log_uniform, normalised_uniform"),
         (Space.vector(["a"], law="uniform"), 0, [0], "needs finite bounds"),
         (BOX, -1, [0], "seed from 0"),
         (BOX, 0, [3, -1], "sample numbers >= 0"),

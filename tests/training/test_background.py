@@ -60,7 +60,7 @@ def test_polynomials_join_the_race_and_win_on_a_smooth_map(solver, tmp_path):
     trained = train(SHIFTED.split(0), settings)
     choice = trained.numbers()["choice"]
     assert {one["polynomial"] for one in choice["candidates"]} == {True, False}
-    assert choice["polynomial"]["n_terms"] == choice["polynomial_alone"]["n_terms"] > 20
+    assert choice["polynomial"]["n_terms"] >= choice["polynomial_alone"]["n_terms"] > 20
     without = train(SHIFTED.split(0), dataclasses.replace(settings, polynomial="off"))
     assert trained.errors_anomalous["test"] < 0.5 * without.errors_anomalous["test"]
     trained.save(tmp_path / "model")

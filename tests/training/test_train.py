@@ -144,7 +144,7 @@ def test_defaults_learn_a_smooth_map(solver):
     seen: list[Progress] = []
     trained = train(SPLIT, TrainSettings(polynomial="off", solver=solver, budget=1200), seen.append)
     summary = trained.numbers()
-    assert summary["error"]["test"] < (2e-4 if solver == "lbfgs" else 2e-3)
+    assert summary["error"]["test"] < (3e-4 if solver == "lbfgs" else 3e-3)
     assert summary["method"] == f"varpro-kf-{solver}"
     assert summary["choice"]["reason"].startswith("lowest validation error")
     assert len(summary["choice"]["candidates"]) >= 3

@@ -50,8 +50,17 @@ class Problem:
 
     def error(self, residuals: Array) -> float:
         """Root mean square of the norms of weighted residuals (n, k), of the samples that are left out."""
+        return float(np.sqrt(self._squares(residuals).mean()))
+
+    def standard_error(self, residuals: Array) -> float:
+        """Of that error, from how much samples differ."""
+        squares = self._squares(residuals)
+        error = np.sqrt(squares.mean())
+        return float(squares.std() / np.sqrt(len(squares)) / (2 * error)) if error else 0.0
+
+    def _squares(self, residuals: Array) -> Array:
         judged = self.folds >= 0
-        return float(np.sqrt(((residuals[judged] * self.weights[judged, None]) ** 2).sum(1).mean()))
+        return ((residuals[judged] * self.weights[judged, None]) ** 2).sum(1)
 
 
 class Member(NamedTuple):

@@ -22,11 +22,12 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.concatenated import weighted_sum
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.choice.closed_forms import closed_forms
 from gnvpro.training.choice.contenders import MARGIN, Contender, Problem, Stack, best_stack
 from gnvpro.training.choice.network_contest import NetworkContest
 from gnvpro.training.fitting.fit import Fit
-from gnvpro.training.fitting.preparation import Formulation, Preparation
+from gnvpro.training.fitting.preparation import Preparation
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.settings import TrainSettings
 
@@ -37,6 +38,10 @@ FEWEST_FOR_NETWORKS = 40
 # Of the least error so far: below the first a network is so much better that further kernels are not tried, above the
 # second it is left alone.
 _DECIDED, _HOPELESS = 0.15, 1.3
+# The same factor after the heats of the race, from which on the best network is not trained to the end.
+_LOST = 10.0
+# Closed forms with `quick`: the polynomial and the first kernel.
+_QUICK_FORMS = 2
 # Up to this number, outputs have shares of their own in a stack and are not rotated.
 _FEW_OUTPUTS = 12
 # Directions of the targets below this fraction of the largest do not enter, nor more than so many.
@@ -53,8 +58,6 @@ class Decision:
         Observables of the samples by fits that did not see them; NaN for samples that were never left out.
     fit
         Of the network in it, where there is one.
-    formulation
-        Of that network, where it is all of the model.
     choice
         What competed, what won and why, JSON-able.
     """
@@ -62,7 +65,6 @@ class Decision:
     surrogate: Surrogate
     predictions: Array
     fit: Fit | None
-    formulation: Formulation | None
     choice: dict[str, Any]
 
 
@@ -96,17 +98,31 @@ class Contest:
         self._formulation = self._prepared.standardised(1.0)
         self._problem = self._scaled_problem()
         self._contenders: list[Contender] = []
+        self._seconds: dict[int, float] = {}  # of CPU, by place among the contenders
         self._raced: NetworkContest | None = None
 
     def decide(self) -> Decision:
         """Let everything compete that may win, and fit the winner to all samples."""
         wanted = self._settings.contender
         few = wanted == "auto" and len(self._samples) < FEWEST_FOR_POLYNOMIALS
-        closed = closed_forms(self._problem, "kernel" if few else wanted) if wanted != "network" else iter(())
-        if wanted in ("auto", "network") and len(self._samples) >= FEWEST_FOR_NETWORKS:
+        closed: Iterator[Contender] = iter(())
+        if wanted != "network":
+            closed = closed_forms(self._problem, "kernel" if few else wanted)
+        if self._settings.quick:
+            closed = itertools.islice(closed, _QUICK_FORMS)
+        enough = len(self._samples) >= FEWEST_FOR_NETWORKS
+        if wanted == "auto" and enough:
             self._take(itertools.islice(closed, 2))  # tell what a network has to beat
-            self._raced = NetworkContest(self._run, self._settings, self._samples, self._folds, self._budget)
-            error = self._error_of_race(self._raced)
+        if wanted in ("auto", "network") and enough and not self._run.interrupted:
+            self._raced = NetworkContest(
+                self._run,
+                self._settings,
+                self._samples,
+                self._folds,
+                self._budget,
+                lambda predictions, rows: self._error_at(predictions, rows) > _LOST * self._least(),
+            )
+            error = self._error_at(self._raced.first_predictions(), self._raced.first)
             if error < _DECIDED * self._least():
                 closed = iter(())
             self._take(closed)
@@ -121,21 +137,28 @@ class Contest:
         return self._fitted(self._winner())
 
     def _take(self, closed: Iterator[Contender]) -> None:
-        while True:
-            with self._run.outside:
-                contender = next(closed, None)
+        while not self._run.interrupted:
+            stopwatch = Stopwatch()
+            try:
+                with self._run.outside, stopwatch:
+                    contender = next(closed, None)
+            except KeyboardInterrupt:
+                if not self._contenders:
+                    raise
+                self._run.stop()
+                return
             if contender is None:
                 return
+            self._seconds[len(self._contenders)] = stopwatch.cpu_seconds
             self._contenders.append(contender)
             self._on_contender(f"{contender.described['kind']}: {self._problem.error(contender.left_out):.2g}")
 
     def _least(self) -> float:
         return min((self._problem.error(one.left_out) for one in self._contenders), default=math.inf)
 
-    def _error_of_race(self, raced: NetworkContest) -> float:
-        """Of the best network, on the fold on which it was chosen."""
-        rows = raced.first
-        residuals = self._problem.targets[rows] - self._targets(raced.first_predictions(), rows)
+    def _error_at(self, predictions: Array, rows: NDArray[np.bool_]) -> float:
+        """Of predictions (m, n_out) of these samples."""
+        residuals = self._problem.targets[rows] - self._targets(predictions, rows)
         return replace(
             self._problem, folds=np.zeros(len(residuals), np.intp), weights=self._problem.weights[rows]
         ).error(residuals)
@@ -144,6 +167,9 @@ class Contest:
         """The best network as a contender."""
         everything = np.ones(len(self._samples), bool)
         left_out = self._problem.targets - self._targets(raced.left_out_predictions(), everything)
+        self._seconds[len(self._contenders)] = sum(fit.cpu_seconds for fit in self._run.fits)
+        if self._run.interrupted:
+            self._problem = replace(self._problem, folds=np.where(raced.first, 0, -1))
         return Contender(raced.described(), left_out)
 
     def _winner(self) -> Stack:
@@ -170,8 +196,9 @@ class Contest:
             assert self._raced is not None
             fit, formulation = self._raced.on_all(self._prepared)
             if len(members) == 1:
+                choice |= self._raced.described()
                 surrogate = self._prepared.surrogate(fit.network, fit.best.theta, fit.best.weights, formulation)
-                return Decision(surrogate, predictions, fit, formulation, choice)
+                return Decision(surrogate, predictions, fit, choice)
             members[members.index(None)] = self._raced.member(fit, formulation, self._formulation)
         shares = [
             float(share[0]) if share.min() == share.max() else torch.as_tensor(share).unsqueeze(1)
@@ -179,7 +206,7 @@ class Contest:
         ]
         network, theta, weights = weighted_sum([one for one in members if one is not None], shares)
         surrogate = self._prepared.surrogate(network, theta, weights, self._formulation)
-        return Decision(surrogate, predictions, fit, None, choice)
+        return Decision(surrogate, predictions, fit, choice)
 
     def _record(self, winner: Stack) -> dict[str, Any]:
         problem = self._problem
@@ -188,9 +215,12 @@ class Contest:
         contenders = [
             {
                 **one.described,
+                "name": _name(one),
                 "error": problem.error(one.left_out),
+                "standard_error": problem.standard_error(one.left_out),
                 "error_one_by_one": None if one.close is None else problem.error(one.close),
                 "share": float(np.mean(shares[id(one)])) if id(one) in shares else 0.0,
+                "cpu_seconds": self._seconds[self._contenders.index(one)],
             }
             for one in ranked
         ]

@@ -75,4 +75,4 @@ def decide_many(run: Run, settings: TrainSettings, samples: Samples, folds: NDAr
         "refitted": "outer layer solved again on all samples",
     }
     surrogate = everything.surrogate(network, best.theta, outer.weights, formulation)
-    return Decision(surrogate, predictions, fit, formulation, choice)
+    return Decision(surrogate, predictions, fit, choice)

@@ -7,6 +7,8 @@ others are predicted by networks that start anew and take as much work as the wi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +25,7 @@ from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.contenders import Member
 from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
-from gnvpro.training.choice.race import described_entry, race
+from gnvpro.training.choice.race import Entry, described_entry, race
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.preparation import Formulation, Preparation
@@ -48,10 +50,18 @@ class NetworkContest:
         The fold in which each is left out, or -1.
     budget
         Work units of the race.
+    is_hopeless
+        Of predictions (n_0, n_out) of the samples of fold zero, by the best network after the heats: whether to end there.
     """
 
     def __init__(
-        self, run: Run, settings: TrainSettings, samples: Samples, folds: NDArray[np.intp], budget: float
+        self,
+        run: Run,
+        settings: TrainSettings,
+        samples: Samples,
+        folds: NDArray[np.intp],
+        budget: float,
+        is_hopeless: Callable[[Array, NDArray[np.bool_]], bool],
     ) -> None:
         self._run, self._settings, self._samples = run, settings, samples
         self._folds = np.where(folds < 0, folds, folds % MOST_FOLDS)
@@ -61,9 +71,16 @@ class NetworkContest:
         smooth = settings.polynomial != "off" and self._polynomials is not None
         raced = candidates_for(settings, n_train, n_inputs, smooth)
         self._formulations: dict[Candidate, Formulation] = {}
-        self._winner, self.entries = race(raced, self._start, budget, run.after_step)
+        self._winner, self.entries = race(
+            raced,
+            self._start,
+            budget,
+            run.after_step,
+            lambda entry: is_hopeless(self._predicted_first(entry), self.first),
+        )
         self._fit, self._formulation = self._winner.fit, self._formulations[self._winner.candidate]
         self.alone: Fit | None = None
+        self._final: PolynomialFeatures | None = None
         if any(candidate.polynomial for candidate in raced):
             self._judge_polynomial_alone()
 
@@ -89,15 +106,24 @@ class NetworkContest:
         """The samples on which the race was judged."""
         return self._folds == 0
 
+    def _predicted_first(self, entry: Entry) -> Array:
+        return self._predict(self._prepared, entry.fit, self._formulations[entry.candidate], self.first)
+
     def first_predictions(self) -> Array:
         """What the best of the race predicts of them, (n_0, n_out)."""
         return self._predict(self._prepared, self._fit, self._formulation, self.first)
 
     def left_out_predictions(self) -> Array:
-        """What networks like the best predict of samples that they have not seen, (n, n_out); NaN where none is left out."""
+        """What networks like the best predict of samples that they have not seen, (n, n_out); NaN where none is left out.
+
+        After Ctrl-C that is the first fold alone.
+        """
         predictions = np.full(self._samples.observables.shape, np.nan)
         predictions[self.first] = self.first_predictions()
         for fold in range(1, int(self._folds.max()) + 1):
+            if self._run.interrupted:
+                predictions[~self.first] = np.nan
+                break
             prepared, rows = self._preparation(fold), self._folds == fold
             formulation = self._formulation_of(prepared)
             work = self._fit.best.work_units
@@ -107,9 +133,16 @@ class NetworkContest:
         return predictions
 
     def on_all(self, everything: Preparation) -> tuple[Fit, Formulation]:
-        """The best network, trained on from where the race left it, on every sample."""
-        # Its weights belong to the scaling of the inputs that it was trained with.
+        """The best network, trained on from where the race left it, on every sample; as it is after Ctrl-C."""
+        if self._run.interrupted:
+            return self._fit, self._formulation
         formulation, best = self._formulation, self._fit.best
+        if not self.is_plain and (chosen := self._choose(everything, self._samples)) is not None:
+            # More samples carry more terms, which do most of the work; the network has little to follow.
+            scaling, own = everything.standardised(1.0, chosen.basis, chosen.amplitude).scaling, formulation.scaling
+            # The weights belong to the scaling of the inputs that they were trained with.
+            scaling = replace(scaling, input_shift=own.input_shift, input_scale=own.input_scale)
+            formulation, self._final = Formulation(scaling, chosen.basis), chosen
         fit = self._begin(
             everything, self._fit.network, formulation, self._metric, "all samples", chosen=False, theta=best.theta
         )
@@ -151,7 +184,7 @@ class NetworkContest:
             "widths": [] if alone else list(self._winner.candidate.widths),
             "gain": self._winner.candidate.gain,
             "metric": self._winner.candidate.metric,
-            "polynomial": None if self.is_plain else self._described_polynomials(),
+            "polynomial": None if self.is_plain else (self._final or self._polynomials_beside).described(),
         }
 
     def record(self) -> dict[str, Any]:
@@ -159,19 +192,22 @@ class NetworkContest:
         record: dict[str, Any] = {"candidates": [described_entry(entry) for entry in self.entries]}
         if self.alone is not None:
             error = self.alone.best.validation_error
-            record["polynomial_alone"] = {**self._described_polynomials(), "validation_error": error}
+            record["polynomial_alone"] = {**self._polynomials_beside.described(), "validation_error": error}
         return record
 
-    def _described_polynomials(self) -> dict[str, Any]:
+    @property
+    def _polynomials_beside(self) -> PolynomialFeatures:
         assert self._polynomials is not None
-        return self._polynomials.described()
+        return self._polynomials
 
     @cached_property
     def _polynomials(self) -> PolynomialFeatures | None:
         # Of those that are fitted in a fold: a basis that suits more samples would be too large there.
-        samples = self._prepared.split.train
+        return self._choose(self._prepared, self._prepared.split.train)
+
+    def _choose(self, prepared: Preparation, samples: Samples) -> PolynomialFeatures | None:
         with self._run.outside:
-            anomalous, weights = self._prepared.scaled(samples.anomalous), self._prepared.row_weights(samples)
+            anomalous, weights = prepared.scaled(samples.anomalous), prepared.row_weights(samples)
             return choose_polynomials(samples.parameters, anomalous, weights)
 
     @property
@@ -189,8 +225,7 @@ class NetworkContest:
         return self._begin(self._prepared, network, formulation, candidate.metric, str(candidate))
 
     def _with_polynomials(self, prepared: Preparation) -> Formulation:
-        chosen = self._polynomials
-        assert chosen is not None
+        chosen = self._polynomials_beside
         return prepared.standardised(1.0, chosen.basis, chosen.amplitude)
 
     def _formulation_of(self, prepared: Preparation) -> Formulation:

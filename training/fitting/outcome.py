@@ -144,7 +144,7 @@ def _few_row(samples: dict[str, int]) -> list[tuple[str, str]]:
 def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:
     """How much of the model is a polynomial, wherever one was tried."""
     alone = choice.get("polynomial_alone")
-    if alone is None:
+    if alone is None or ("contenders" in choice and not choice.get("polynomial")):
         return []
     networks = [entry["validation_error"] for entry in choice["candidates"] if not entry["polynomial"]]
     without = min(networks, default=math.inf)

@@ -44,6 +44,7 @@ class Run:
         self.budget, self._seed = budget, seed
         self._on_progress, self._checkpoint = on_progress, checkpoint
         self.fits: list[Fit] = []
+        self._stopped = False
         self.outside, self.outside_work = Stopwatch(), 0.0
 
     def begin(
@@ -62,6 +63,15 @@ class Run:
         fit = fit_by(method, task, budget, setting, self._seed, outer=outer, stage=stage, **options)
         self.fits.append(fit)
         return fit if self._checkpoint is None else self._checkpoint.enrol(fit)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C has ended a fit, or `stop` was called."""
+        return self._stopped or any(fit.status is Status.interrupted for fit in self.fits)
+
+    def stop(self) -> None:
+        """Take note of Ctrl-C outside of a fit."""
+        self._stopped = True
 
     def after_step(self, fit: Fit) -> None:
         """Save in the checkpoint and report; what `Fit.advance` calls after every step."""
@@ -94,10 +104,11 @@ class Run:
         `best` is the fit that gave the model, None for a closed form, `choice` what was chosen and why, `bounds` the `lower`
         and `upper` ones of the training samples' parameters.
         """
-        interrupted = any(fit.status is Status.interrupted for fit in self.fits)
         return {
             "method": method,
-            "status": (Status.interrupted if interrupted else Status.converged if best is None else best.status).value,
+            "status": (
+                Status.interrupted if self.interrupted else Status.converged if best is None else best.status
+            ).value,
             "work_units": sum(fit.objective.meter.total for fit in self.fits) + self.outside_work,
             "cpu_seconds": sum(fit.cpu_seconds for fit in self.fits) + self.outside.cpu_seconds,
             "wall_seconds": sum(fit.wall_seconds for fit in self.fits) + self.outside.wall_seconds,

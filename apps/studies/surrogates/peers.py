@@ -23,7 +23,8 @@ Peer = Callable[[Array, Array, int], Predict]
 MANY_OUTPUTS, COMPONENTS = 12, 40
 # Of the samples, those that a Gaussian process takes its first length scales from, where there are more.
 FIRST_SCALES = 300
-POLYNOMIALS = 2000
+# Most polynomials: of up to 300 samples, and of more, where each selection takes minutes otherwise.
+POLYNOMIALS, POLYNOMIALS_OF_MANY = 2000, 700
 # From here on trees and networks are fitted once, with one setting.
 LARGE_TABLE = 20_000
 
@@ -115,7 +116,7 @@ def _sparse_polynomial(y: Array, c: Array, seed: int) -> Predict:
         family = ot.OrthogonalProductPolynomialFactory([ot.LegendreFactory()] * d, order)
         worse, least = 0, np.inf
         for size in dict.fromkeys(_count(d, degree, norm) for degree in range(1, 15)):
-            if size > POLYNOMIALS or worse >= 3:
+            if size > (POLYNOMIALS if n <= FIRST_SCALES else POLYNOMIALS_OF_MANY) or worse >= 3:
                 break
             selection = ot.LeastSquaresMetaModelSelectionFactory(ot.LARS(), ot.CorrectedLeaveOneOut())
             basis, projection = ot.FixedStrategy(family, size), ot.LeastSquaresStrategy(selection)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from rich.table import Table
 
 from gnvpro.apps.reports.figure_style import COLOURS, GREY, styled
@@ -84,6 +85,8 @@ def errors(comparisons: Sequence[Comparison]) -> Figure:
         axes.plot([comparison.ratio for comparison in here], places, "o", color=colour, label=label, alpha=0.85)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("our error over that of the best peer (left of the line: ours is smaller)")

@@ -32,7 +32,7 @@ def test_it_leaves_a_report_and_a_summary_and_reuses_what_is_finished(gnvpro, sm
     )
     assert all(summary[name] > 0 for name in fixed)
     assert summary["speedup_plain"] is None
-    assert [run["method"] for run in summary["runs"].values()] == ["varpro-kf-lbfgs", "varpro-kf-krylov"]
+    assert [run["method"] for run in summary["runs"].values()] == ["closed form", "varpro-kf-krylov"]
 
     assert first.stderr.count("trained in") == 2
 

@@ -1,5 +1,7 @@
 """Figures of observables that are images, and of sweeps: what is drawn is what was computed."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ BACKGROUND = np.linspace(1.0, 2.0, GRID.size)
 class Bumps:
     """Two parameters, two images; linear in the first."""
 
+    training: ClassVar = {}
     parameters = Space.vector(["height", "where"], units=("m", "1"), lower=(0.5, -1.0), upper=(2.0, 1.0), law="uniform")
     observables = GRID
 

@@ -71,13 +71,13 @@ def test_errors_of_a_variant_are_mean_relative_errors_of_the_samples():
     """By hand, from the features and the last layer; the targets that compression drops weigh next to nothing."""
     task = small_problem(0, (5,))
     point = task.reduced.at(task.theta)
-    prepared = Preparation(SPLIT, TrainSettings(seed=0))
+    prepared = Preparation(SPLIT, TrainSettings(seed=0, goal="relative"))
     formulation = prepared.standardised(DEFAULT.gain)
     model = prepared.surrogate(task.reduced.network, point.theta, point.outer_weights, formulation)
     for name in ("train", "validation", "test"):
         samples = getattr(SPLIT, name)
         misfit = model.evaluate(samples.parameters) - samples.observables
-        error = (np.linalg.norm(misfit, axis=1) / np.linalg.norm(samples.observables, axis=1)).mean()
+        error = prepared.measure.errors(misfit, samples.observables).mean()
         assert task.measures(name).measure(point)[1] == pytest.approx(error, rel=1e-9)
 
 
