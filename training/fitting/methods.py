@@ -281,7 +281,7 @@ METHODS: dict[str, Method] = {
         lambda setting, budget, seed: BatchProjection(
             Rule("adam", setting["rate"], budget), setting["batch"], seed=seed
         ),
-        dict(rate=4e-2, batch=1024),
+        dict(rate=2e-2, batch=1024),
         "closed form",
     ),
     "gauss-newton": _krylov("full", metric=False),
