@@ -26,7 +26,7 @@ Effort = Literal["quick", "full"]
 # samples: on tables it is the better one, but takes more iterations.
 QUICK_FOLDS, _SMOOTH = 5, 300
 # Up to so many samples for each input, noise alone gives hyperparameters that look good in every fold.
-_FEW = 10
+_FEW = 15
 # More samples than this have ridge regression alone: the others cost their number times a thousand squared.
 MOST_FOR_FORMS = 20_000
 # Regularisations that are tried, of the largest squared singular value.
