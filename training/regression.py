@@ -92,7 +92,7 @@ class SurrogateTraining:
         else:
             self._run.budget = settings.budget or (QUICK_BUDGET if settings.quick else CONTEST_BUDGET)
             decision = Contest(self._run, settings, samples, folds, self._run.budget, self._run.report).decide()
-        left_out = np.flatnonzero(folds >= 0)
+        left_out = np.flatnonzero(~np.isnan(decision.predictions).any(axis=1))
         unseen, predictions = samples.subset(left_out), decision.predictions[left_out]
         surrogate, fit = decision.surrogate, decision.fit
         measure = ErrorMeasure.of(surrogate.training)
