@@ -38,6 +38,8 @@ FEWEST_FOR_NETWORKS = 40
 # Of the least error so far: below the first a network is so much better that further kernels are not tried, above the
 # second it is left alone.
 _DECIDED, _HOPELESS = 0.15, 1.3
+# The same factor after the heats of the race, from which on the best network is not trained to the end.
+_LOST = 10.0
 # Closed forms with `quick`: the polynomial and the first kernel.
 _QUICK_FORMS = 2
 # Up to this number, outputs have shares of their own in a stack and are not rotated.
@@ -112,8 +114,15 @@ class Contest:
         if wanted == "auto" and enough:
             self._take(itertools.islice(closed, 2))  # tell what a network has to beat
         if wanted in ("auto", "network") and enough and not self._run.interrupted:
-            self._raced = NetworkContest(self._run, self._settings, self._samples, self._folds, self._budget)
-            error = self._error_of_race(self._raced)
+            self._raced = NetworkContest(
+                self._run,
+                self._settings,
+                self._samples,
+                self._folds,
+                self._budget,
+                lambda predictions, rows: self._error_at(predictions, rows) > _LOST * self._least(),
+            )
+            error = self._error_at(self._raced.first_predictions(), self._raced.first)
             if error < _DECIDED * self._least():
                 closed = iter(())
             self._take(closed)
@@ -147,10 +156,9 @@ class Contest:
     def _least(self) -> float:
         return min((self._problem.error(one.left_out) for one in self._contenders), default=math.inf)
 
-    def _error_of_race(self, raced: NetworkContest) -> float:
-        """Of the best network, on the fold on which it was chosen."""
-        rows = raced.first
-        residuals = self._problem.targets[rows] - self._targets(raced.first_predictions(), rows)
+    def _error_at(self, predictions: Array, rows: NDArray[np.bool_]) -> float:
+        """Of predictions (m, n_out) of these samples."""
+        residuals = self._problem.targets[rows] - self._targets(predictions, rows)
         return replace(
             self._problem, folds=np.zeros(len(residuals), np.intp), weights=self._problem.weights[rows]
         ).error(residuals)

@@ -7,6 +7,7 @@ others are predicted by networks that start anew and take as much work as the wi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -24,7 +25,7 @@ from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.contenders import Member
 from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
-from gnvpro.training.choice.race import described_entry, race
+from gnvpro.training.choice.race import Entry, described_entry, race
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.preparation import Formulation, Preparation
@@ -49,10 +50,18 @@ class NetworkContest:
         The fold in which each is left out, or -1.
     budget
         Work units of the race.
+    is_hopeless
+        Of predictions (n_0, n_out) of the samples of fold zero, by the best network after the heats: whether to end there.
     """
 
     def __init__(
-        self, run: Run, settings: TrainSettings, samples: Samples, folds: NDArray[np.intp], budget: float
+        self,
+        run: Run,
+        settings: TrainSettings,
+        samples: Samples,
+        folds: NDArray[np.intp],
+        budget: float,
+        is_hopeless: Callable[[Array, NDArray[np.bool_]], bool],
     ) -> None:
         self._run, self._settings, self._samples = run, settings, samples
         self._folds = np.where(folds < 0, folds, folds % MOST_FOLDS)
@@ -62,7 +71,13 @@ class NetworkContest:
         smooth = settings.polynomial != "off" and self._polynomials is not None
         raced = candidates_for(settings, n_train, n_inputs, smooth)
         self._formulations: dict[Candidate, Formulation] = {}
-        self._winner, self.entries = race(raced, self._start, budget, run.after_step)
+        self._winner, self.entries = race(
+            raced,
+            self._start,
+            budget,
+            run.after_step,
+            lambda entry: is_hopeless(self._predicted_first(entry), self.first),
+        )
         self._fit, self._formulation = self._winner.fit, self._formulations[self._winner.candidate]
         self.alone: Fit | None = None
         self._final: PolynomialFeatures | None = None
@@ -90,6 +105,9 @@ class NetworkContest:
     def first(self) -> NDArray[np.bool_]:
         """The samples on which the race was judged."""
         return self._folds == 0
+
+    def _predicted_first(self, entry: Entry) -> Array:
+        return self._predict(self._prepared, entry.fit, self._formulations[entry.candidate], self.first)
 
     def first_predictions(self) -> Array:
         """What the best of the race predicts of them, (n_0, n_out)."""

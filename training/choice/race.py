@@ -32,10 +32,12 @@ def race(
     start: Callable[[Candidate], Fit],
     budget: float,
     on_step: Callable[[Fit], None] | None = None,
+    is_hopeless: Callable[[Entry], bool] = lambda _: False,
 ) -> tuple[Entry, list[Entry]]:
     """The best candidate, trained to the end of the budget, and all entries, best first.
 
-    `start` begins the fit of a candidate at its initial weights; `budget` is in work units, for all fits together.
+    `start` begins the fit of a candidate at its initial weights; `budget` is in work units, for all fits together. Where the
+    best after the heats `is_hopeless`, it is left as it is.
     """
     entries = [Entry(candidate, start(candidate)) for candidate in contenders]
     if len(entries) > 1:
@@ -45,6 +47,8 @@ def race(
                 if status is Status.interrupted:
                     return _sorted(entries)[0], _sorted(entries)
             entries = _sorted(entries)
+    if is_hopeless(entries[0]):
+        return entries[0], entries
     # What was really spent: every heat overshoots by up to one iteration of each fit.
     spent = sum(entry.fit.objective.meter.total for entry in entries)
     entries[0].fit.advance(budget - spent, on_step)
