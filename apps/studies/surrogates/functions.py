@@ -19,7 +19,7 @@ TEST_SEED = 99
 DESIGN_SEED = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Function:
     """Observables of parameters that are uniform in a box, or in the box of their logarithms.
 
