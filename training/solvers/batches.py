@@ -23,7 +23,7 @@ from gnvpro.training.solvers.protocol import Status, Step
 
 # Share of the features' mean square by which W is pulled to the last one.
 PULL = 1e-2
-# A short memory of second moments: 0.001 of it, as usual, left three times the error on fifty thousand samples.
+# A short memory of second moments: with the usual 0.001 the error was twice as large on smooth data (docs/method.md).
 MEAN, SQUARE, TINY = 0.1, 0.01, 1e-8
 # Batches between two estimates of the bases, those at the beginning besides, and the weight of the newest factors.
 REFRESH, FIRST, NEWEST = 50, (0, 1, 3, 6, 10), 0.3

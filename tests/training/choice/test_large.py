@@ -36,9 +36,8 @@ def test_the_last_layer_is_that_of_all_samples_at_the_features_of_the_fit():
     folds = folds_of(len(SAMPLES), 0)
     decision = decide_many(Run(1.0), SETTINGS, SAMPLES, folds)
     fit, network = decision.fit, DenseNetwork(4, (12, 8))
-    fitted = Preparation.of_all(SAMPLES.subset(np.flatnonzero(folds < 0)), SETTINGS)
-    formulation = fitted.standardised(2.0)  # a spread of one: the root of four inputs
-    everything = Preparation.of_all(SAMPLES, SETTINGS)
+    everything, fitted = Preparation.of_all(SAMPLES, SETTINGS), SAMPLES.subset(np.flatnonzero(folds < 0))
+    formulation = Preparation.of_all(fitted, SETTINGS).standardised(2.0)  # gain sqrt(4)
     weights = everything.task(network, formulation).reduced.at(fit.best.theta).outer_weights
     expected = everything.surrogate(network, fit.best.theta, weights, formulation)
     torch.testing.assert_close(decision.surrogate.weights, expected.weights, rtol=1e-7, atol=1e-9)
