@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import shortened
@@ -35,8 +36,9 @@ def torch_threads(count: int) -> Iterator[None]:
     if not 1 <= count <= _MOST_THREADS:
         raise UsageError(f"expected 1 to {_MOST_THREADS} threads, got {shortened(count)}")
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with threadpool_limits(limits=count):  # of the linear algebra under numpy
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -44,6 +44,7 @@ from gnvpro.training.settings import (
     PAPER_STEPS,
     PAPER_WIDTH,
     QUICK_BUDGET,
+    QUICK_CONTEST_BUDGET,
     RESIDUAL_LEVELS,
     RESIDUAL_STEPS,
     RESIDUAL_WIDTH,
@@ -90,7 +91,7 @@ class SurrogateTraining:
         if len(samples) > MANY_SAMPLES and settings.contender in ("auto", "network"):
             decision = decide_many(self._run, settings, samples, folds)
         else:
-            self._run.budget = settings.budget or (QUICK_BUDGET if settings.quick else CONTEST_BUDGET)
+            self._run.budget = settings.budget or (QUICK_CONTEST_BUDGET if settings.quick else CONTEST_BUDGET)
             decision = Contest(self._run, settings, samples, folds, self._run.budget, self._run.report).decide()
         left_out = np.flatnonzero(~np.isnan(decision.predictions).any(axis=1))
         unseen, predictions = samples.subset(left_out), decision.predictions[left_out]

@@ -18,7 +18,7 @@ from gnvpro.training.fit_settings import FitSettings
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
 DEFAULT_BUDGET = 3200.0
 # Of the race of networks among other contenders: beyond it errors fall by less than training on all samples brings.
-CONTEST_BUDGET = 1200.0
+CONTEST_BUDGET, QUICK_CONTEST_BUDGET = 1200.0, 300.0
 QUICK_BUDGET = 500.0
 QUICK_WIDTHS, QUICK_GAIN = (9, 24, 24, 48), 0.1
 PATIENCE = 2000.0

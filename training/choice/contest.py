@@ -112,7 +112,8 @@ class Contest:
             closed = itertools.islice(closed, _QUICK_FORMS)
         enough = len(self._samples) >= FEWEST_FOR_NETWORKS
         if wanted == "auto" and enough:
-            self._take(itertools.islice(closed, 2))  # tell what a network has to beat
+            # These tell what a network has to beat.
+            self._take(itertools.islice(closed, 1 if self._settings.quick else 2))
         if wanted in ("auto", "network") and enough and not self._run.interrupted:
             self._raced = NetworkContest(
                 self._run,

@@ -47,8 +47,8 @@ def race(
                 if status is Status.interrupted:
                     return _sorted(entries)[0], _sorted(entries)
             entries = _sorted(entries)
-    if is_hopeless(entries[0]):
-        return entries[0], entries
+        if is_hopeless(entries[0]):
+            return entries[0], entries
     # What was really spent: every heat overshoots by up to one iteration of each fit.
     spent = sum(entry.fit.objective.meter.total for entry in entries)
     entries[0].fit.advance(budget - spent, on_step)
