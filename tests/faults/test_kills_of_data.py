@@ -106,6 +106,11 @@ def kill_until_done(rng, longest, out, target, *arguments):
     return kills
 
 
+def left_beside(out):
+    """Names in the folder of a data set. A run killed when all was solved leaves the file of its lock, which is free."""
+    return [left.name for left in out.parent.iterdir() if left.name != f".{out.name}.lock"]
+
+
 def begin_to_end(problem, out, more=None):
     generate(problem, out, N, 5, **(more or {}))
 
@@ -123,7 +128,7 @@ def test_generate_and_extend(problem, begun_with, repeats, fault_rng, fault_figu
         kills += kill_until_done(fault_rng, longest, out, begin_to_end, problem, out)
         assert_same_bits(out, undisturbed)
         assert not list(out.rglob("*.partial"))
-        assert [left.name for left in out.parent.iterdir()] == ["d.zarr"]
+        assert left_beside(out) == ["d.zarr"]
         if kills >= repeats(2, 25):
             break
     name = "extend" if begun_with else "generate"
@@ -245,7 +250,7 @@ def test_three_runs_at_once_without_locks(problem, repeats, fault_figures, tmp_p
             run.join()
             assert run.exitcode == 0
         assert_same_bits(out, tmp_path / "undisturbed.zarr")
-        assert [left.name for left in out.parent.iterdir()] == ["d.zarr"]
+        assert left_beside(out) == ["d.zarr"]
     fault_figures(f"3 runs at once without locks, {type(problem).__name__}", tried=i + 1, same_bits=i + 1)
 
 
