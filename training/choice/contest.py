@@ -38,6 +38,8 @@ FEWEST_FOR_NETWORKS = 40
 # Of the least error so far: below the first a network is so much better that further kernels are not tried, above the
 # second it is left alone.
 _DECIDED, _HOPELESS = 0.15, 1.3
+# Up to this factor, more regularisation may bring a network back: noise spoils what is trained to the end.
+_NEAR = 3.0
 # The same factor after the heats of the race, from which on the best network is not trained to the end.
 _LOST = 10.0
 # Closed forms with `quick`: the polynomial and the first kernel.
@@ -126,6 +128,9 @@ class Contest:
             error = self._error_at(self._raced.first_predictions(), self._raced.first)
             if error < _DECIDED * self._least():
                 closed = iter(())
+            elif error < _NEAR * self._least() and not self._settings.quick:
+                self._raced.try_regularisation()
+                error = self._error_at(self._raced.first_predictions(), self._raced.first)
             self._take(closed)
             if error < _HOPELESS * self._least():
                 self._contenders.append(self._judged(self._raced))

@@ -6,6 +6,7 @@ others are predicted by networks that start anew and take as much work as the wi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,18 +24,21 @@ from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.candidates import Candidate, candidates_for
-from gnvpro.training.choice.contenders import Member
+from gnvpro.training.choice.contenders import MARGIN, Member
 from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
 from gnvpro.training.choice.race import Entry, described_entry, race
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.preparation import Formulation, Preparation
+from gnvpro.training.fitting.regularisation import best_regularisation, with_alphas
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.fitting.validation import ObjectiveValue
 from gnvpro.training.settings import TrainSettings
 
 # Whole networks are trained anew for so many folds at most.
 MOST_FOLDS = 5
+# Work units of each trial of another regularisation.
+_TRIAL = 150.0
 # Work units on all samples after those of the race, relative to what the best iterate took, and at most.
 _FURTHER, _MOST_FURTHER = 0.4, 300.0
 
@@ -65,7 +69,7 @@ class NetworkContest:
     ) -> None:
         self._run, self._settings, self._samples = run, settings, samples
         self._folds = np.where(folds < 0, folds, folds % MOST_FOLDS)
-        self._prepared = self._preparation(0)
+        self._prepared, self._alphas = self._preparation(0), dict[str, float]()
         n_train = int((self._folds != 0).sum())
         n_inputs = samples.parameters.shape[1]
         smooth = settings.polynomial != "off" and self._polynomials is not None
@@ -79,10 +83,28 @@ class NetworkContest:
             lambda entry: is_hopeless(self._predicted_first(entry), self.first),
         )
         self._fit, self._formulation = self._winner.fit, self._formulations[self._winner.candidate]
+        self._work = self._fit.best.work_units
         self.alone: Fit | None = None
         self._final: PolynomialFeatures | None = None
         if any(candidate.polynomial for candidate in raced):
             self._judge_polynomial_alone()
+
+    def try_regularisation(self) -> None:
+        """More regularisation takes the place of the winner where it is better on the first fold: under noise it is."""
+        settings, candidate, numbers = self._settings, self._winner.candidate, itertools.count(1)
+        if not self.is_plain or settings.alpha_theta is not None or settings.alpha_w is not None:
+            return
+        method = "varpro-kf-lbfgs" if candidate.metric else "varpro-lbfgs"
+
+        def begin(task: TrainingTask) -> Fit:
+            stage = f"{candidate}, regularisation {next(numbers)}"
+            return self._run.begin(method, task, stage, patience=settings.patience)
+
+        task = self._prepared.task(DenseNetwork(self._n_inputs, candidate.widths), self._formulation)
+        found = best_regularisation(task, begin, _TRIAL, on_step=self._run.after_step)
+        if found.fit.best.validation_error < MARGIN * self._fit.best.validation_error:
+            self._fit, self._work = found.fit, found.work_units
+            self._alphas = {"alpha_w": found.alpha_w, "alpha_theta": found.alpha_theta}
 
     def _judge_polynomial_alone(self) -> None:
         """The polynomial without a network takes the place of the winner where it is as good: it has nothing to iterate."""
@@ -91,6 +113,7 @@ class NetworkContest:
         self.alone.advance(1.0)
         if self.alone.best.validation_error <= self._fit.best.validation_error:
             self._fit, self._formulation = self.alone, formulation
+            self._work = self.alone.best.work_units
 
     @property
     def _n_inputs(self) -> int:
@@ -126,9 +149,8 @@ class NetworkContest:
                 break
             prepared, rows = self._preparation(fold), self._folds == fold
             formulation = self._formulation_of(prepared)
-            work = self._fit.best.work_units
             fit = self._begin(prepared, self._fit.network, formulation, self._metric, f"fold {fold + 1}", chosen=False)
-            fit.advance(max(work - fit.objective.meter.total, 1.0), self._run.after_step)
+            fit.advance(max(self._work - fit.objective.meter.total, 1.0), self._run.after_step)
             predictions[rows] = self._predict(prepared, fit, formulation, rows)
         return predictions
 
@@ -146,7 +168,7 @@ class NetworkContest:
         fit = self._begin(
             everything, self._fit.network, formulation, self._metric, "all samples", chosen=False, theta=best.theta
         )
-        fit.advance(min(_FURTHER * best.work_units, _MOST_FURTHER), self._run.after_step)
+        fit.advance(min(_FURTHER * self._work, _MOST_FURTHER), self._run.after_step)
         return fit, formulation
 
     def member(self, fit: Fit, formulation: Formulation, common: Formulation) -> Member:
@@ -184,6 +206,7 @@ class NetworkContest:
             "widths": [] if alone else list(self._winner.candidate.widths),
             "gain": self._winner.candidate.gain,
             "metric": self._winner.candidate.metric,
+            **self._alphas,
             "polynomial": None if self.is_plain else (self._final or self._polynomials_beside).described(),
         }
 
@@ -243,7 +266,7 @@ class NetworkContest:
         **origin: Any,
     ) -> Fit:
         """A fit whose iterate is `chosen` on samples that are left out, or else the last."""
-        task = prepared.task(network, formulation, **origin)
+        task = with_alphas(prepared.task(network, formulation, **origin), **self._alphas)
         patience = self._settings.patience
         if not chosen:
             task, patience = TrainingTask(task.reduced, task.theta, lambda _: ObjectiveValue()), math.inf

@@ -8,7 +8,7 @@ from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
 from gnvpro.training.fitting.methods import fit_by
 from gnvpro.training.fitting.preparation import Preparation
-from gnvpro.training.fitting.regularisation import advance_adapting, best_alpha_theta, with_alphas
+from gnvpro.training.fitting.regularisation import advance_adapting, best_regularisation, with_alphas
 from gnvpro.training.settings import TrainSettings
 
 BUDGET = 120.0
@@ -40,12 +40,13 @@ def test_alpha_of_w_follows_the_noise_within_the_budget(noise):
         assert min(fit.best.validation_error for fit in fits) < fixed.best.validation_error
 
 
-def test_alpha_of_theta_is_that_of_least_validation_error():
+def test_the_best_regularisation_is_that_of_least_validation_error():
     task = task_of(0.5)
-    alpha, fit = best_alpha_theta(task, begin, 40.0, (1e-9, 1e-3))
+    found = best_regularisation(task, begin, 40.0, (1e-9, 1e-3))
     errors = {}
-    for other in (1e-9, 1e-3):
-        trial = begin(with_alphas(task, alpha_theta=other))
-        trial.advance(40.0)
-        errors[other] = trial.best.validation_error
-    assert errors[alpha] == fit.best.validation_error == min(errors.values())
+    for alpha in (1e-9, 1e-3):
+        fits = advance_adapting(with_alphas(task, alpha_theta=alpha), begin, 40.0)
+        errors[alpha] = min(fit.best.validation_error for fit in fits)
+    assert errors[found.alpha_theta] == found.fit.best.validation_error == min(errors.values())
+    assert found.fit.objective.elimination.alpha_w == found.alpha_w
+    assert found.fit.best.work_units <= found.work_units < 80
