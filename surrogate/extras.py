@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 EXTRAS = {
-    "data": ("h5netcdf", "h5py", "threadpoolctl", "xarray", "zarr"),
+    "data": ("h5netcdf", "h5py", "xarray", "zarr"),
     "parallel": ("dask", "distributed"),
     "pde": ("basix", "dolfinx", "dolfinx_solver", "ffcx", "mpi4py", "numba", "petsc4py", "ufl"),
     "learn": ("sklearn",),

@@ -21,7 +21,7 @@ class DemoOptions:
     """Settings of `gnvpro demo`."""
 
     out: Annotated[Path, Doc("Folder for data, models and report.")] = Path("runs/demo")
-    samples: Annotated[int, Doc("PDE solves; half of them train."), Ge(40)] = 800
+    samples: Annotated[int, Doc("PDE solves, all of which train."), Ge(40)] = 800
     fresh: Annotated[int, Doc("Fresh PDE solves the surrogate is checked against."), Ge(1)] = 64
     seed: Annotated[int, Doc("Seed of data, split and weights."), Ge(0)] = 0
     quick: Annotated[bool, Doc("Train in a fifth of the time.")] = False
@@ -29,7 +29,7 @@ class DemoOptions:
 
 def run(options: DemoOptions) -> Outcome:
     """Run the whole line: PDE data, training, comparison with fresh solves, report."""
-    require("threadpoolctl", "the demo solves a PDE", "pde")
+    require("zarr", "the demo solves a PDE", "pde")
     from gnvpro.apps.demo import demo
 
     with progress("demo") as report:

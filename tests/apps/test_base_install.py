@@ -108,7 +108,6 @@ def test_a_base_install_trains_informs_and_predicts(bare):
         (("generate", "tests.pde_data.toy:DecayProblem", "-n", "4", "--out", "d.zarr"), "data"),
         (("info", "."), "data"),
         (("export", "model", "--out", "m.onnx"), "onnx"),
-        (("compare", "model"), "data"),
         (("invert", "model", "--observations", "y.csv", "--noise", "1%"), "invert"),
         (("invert", "model", "--observations", "y.csv", "--noise", "1%", "--draws", "0"), "invert"),
         (("segment", "--out", "s"), "segmentation"),

@@ -96,7 +96,7 @@ def test_a_base_install_predicts(tmp_path):
         "from gnvpro.apps.cli import app\n"
         f"app(['predict', {str(MODELS / 'schema-4')!r}, '-p', *sys.argv[1:2], '-o', sys.argv[2]], standalone_mode=False)"
     )
-    extras = {"xarray", "zarr", "h5py", "h5netcdf", "threadpoolctl", "distributed", "sklearn", "numba", "fcntl"}
+    extras = {"xarray", "zarr", "h5py", "h5netcdf", "distributed", "sklearn", "numba", "fcntl"}
     ran = python(code, FENICSX | extras, tmp_path / "p.csv", tmp_path / "out.csv")
     assert ran.returncode == 0, ran.stderr
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
