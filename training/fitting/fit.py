@@ -16,7 +16,7 @@ from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import Objective, OuterLayer, Point
 from gnvpro.surrogate.objectives.work import WorkMeter
 from gnvpro.surrogate.stopwatch import Stopwatch
-from gnvpro.training.fitting.validation import Validation
+from gnvpro.training.fitting.validation import ObjectiveValue, Validation
 from gnvpro.training.solvers.protocol import Resumable, Solver, Status, Step
 
 
@@ -145,6 +145,11 @@ class Fit:
     def network(self) -> FeatureNetwork:
         """The network being fitted."""
         return self.objective.network
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether samples that are held out choose the iterate; else it is the objective, which is no error."""
+        return not isinstance(self._validation, ObjectiveValue)
 
     @property
     def cpu_seconds(self) -> float:

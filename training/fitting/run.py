@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -121,5 +121,10 @@ class Run:
         }
 
     def history(self, *, without: Fit | None = None) -> list[Record]:
-        """The records of all fits, one after the other."""
-        return [record for fit in self.fits if fit is not without for record in fit.history]
+        """The records of all fits, one after the other; without validation errors where no samples were held out."""
+        return [
+            record if fit.has_held_out else replace(record, validation_loss=None, validation_error=None)
+            for fit in self.fits
+            if fit is not without
+            for record in fit.history
+        ]
