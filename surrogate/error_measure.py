@@ -21,7 +21,7 @@ FEW_OUTPUTS = 20
 _NO_UNIT = ("unknown", "1")
 # Relative errors mean something where no sample is so much smaller than the median of all, and, of a few outputs, where
 # samples differ by more than this factor (5 % to 95 % quantile): below it one error in true units is what is asked for.
-_SMALL, _SPREAD = 1e-3, 30.0
+_SMALL, _SPREAD = 1e-3, 100.0
 
 
 @dataclass(frozen=True, eq=False)

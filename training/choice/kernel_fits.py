@@ -25,10 +25,11 @@ from scipy.optimize import minimize
 from gnvpro.surrogate.networks.kernels import KERNELS
 from gnvpro.surrogate.spaces import Array
 
-# Of the logarithms of length scales, in standard deviations of the inputs: where the search starts, and how far it is
-# drawn from there. Without it a length scale that the data do not determine runs away.
-_TYPICAL, _SPREAD = 3.0, 3.0
-_FIRST_NOISE, _LEAST_NOISE = 1e-4, 1e-10
+# Length scales over the root of the number of inputs, in their standard deviations, and noise: where searches start.
+_STARTS = ((3.0, 1e-4), (1.0, 1e-2))
+# How far the logarithm of a length scale is drawn to the first start: where the data do not determine it, it runs away.
+_SPREAD = 3.0
+_LEAST_NOISE = 1e-10
 _LENGTH_BOUNDS, _NOISE_BOUNDS = (-3.0, 6.0), (-22.0, 2.0)
 _MEMORY = 20
 # Of what the process has to explain, of the squares of the targets.
@@ -102,14 +103,19 @@ class KernelFit:
 
 
 def fit_hyperparameters(columns: Columns, kernel: str, iterations: int, start: Array | None = None) -> Array:
-    """Logarithms of length scales and noise (d + 1,) by at most so many iterations on the restricted likelihood."""
-    logarithms = _start(columns) if start is None else start
+    """Logarithms of length scales and noise (d + 1,) by at most so many iterations on the restricted likelihood.
+
+    Without a start from two of them, long length scales with little noise and shorter ones with more: the likelihood may
+    have several maxima.
+    """
+    starts = [_start(columns, *of) for of in _STARTS] if start is None else [start]
     if not iterations:
-        return logarithms
+        return starts[0]
     bounds = [_LENGTH_BOUNDS] * columns.inputs.shape[1] + [_NOISE_BOUNDS]
     options = dict(maxiter=iterations, maxcor=_MEMORY)
     likelihood = _Likelihood(columns, kernel)
-    return cast(Array, minimize(likelihood, logarithms, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x)
+    found = [minimize(likelihood, at, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for at in starts]
+    return cast(Array, min(found, key=lambda one: one.fun).x)
 
 
 def solve_kernel(columns: Columns, kernel: str, logarithms: Array) -> KernelFit:
@@ -196,7 +202,7 @@ class _Likelihood:
     """Minus the logarithm of the restricted likelihood, with the prior of the length scales, and its gradient."""
 
     def __init__(self, columns: Columns, kernel: str) -> None:
-        self._columns, self._kernel, self._centre = columns, kernel, _start(columns)[0]
+        self._columns, self._kernel, self._centre = columns, kernel, _start(columns, *_STARTS[0])[0]
 
     def __call__(self, logarithms: Array) -> tuple[float, Array]:
         columns, at = self._columns, _factorised(self._columns, self._kernel, logarithms)
@@ -222,9 +228,9 @@ class _Likelihood:
         return float(value), np.append(by_lengths + pulls / _SPREAD, by_noise)
 
 
-def _start(columns: Columns) -> Array:
+def _start(columns: Columns, length: float, noise: float) -> Array:
     d = columns.inputs.shape[1]
-    return np.append(np.full(d, math.log(_TYPICAL * math.sqrt(d))), math.log(_FIRST_NOISE))
+    return np.append(np.full(d, math.log(length * math.sqrt(d))), math.log(noise))
 
 
 def _solve(lower: Array, right: Array) -> Array:
