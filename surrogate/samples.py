@@ -100,8 +100,7 @@ class Samples(ComparedByValue):
         if (left := len(self) - calibration - test) < 1:
             raise UsageError(f"expected less than the {len(self)} samples there are, got sets of {calibration + test}")
         if not calibration + test:
-            everything, none = self, self.subset(np.arange(0))
-            return Split(everything, none, none, none)
+            return Split.of(self)
         order = np.random.default_rng(seed).permutation(len(self))
         train, held, tested = np.split(order, [left, left + calibration])
         return Split(self.subset(np.sort(train)), self.subset(train[:0]), self.subset(held), self.subset(tested))
@@ -139,6 +138,12 @@ class Split:
     validation: Samples
     calibration: Samples
     test: Samples
+
+    @classmethod
+    def of(cls, train: Samples, validation: Samples | None = None) -> Split:
+        """Without samples for calibration and test, and for validation where none are given."""
+        none = train.subset(np.arange(0))
+        return cls(train, none if validation is None else validation, none, none)
 
 
 def _sizes(n: int, given: dict[str, int | None]) -> dict[str, int]:

@@ -22,15 +22,13 @@ from torch import Tensor
 
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
 from gnvpro.surrogate.elimination.protocol import GramTerm
-from gnvpro.surrogate.elimination.ridge_path import SMALLEST, Choice, alphas, choose_alpha
+from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE, SMALLEST, Choice, alphas, choose_alpha
 from gnvpro.surrogate.errors import UsageError
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
 # One over the condition number from which columns count as dependent, and the SVD takes over; all is in float64 here.
 _RANK_TOLERANCE = 1e-13
-# A sample that fixes a direction alone predicts nothing when it is left out.
-_FULL_LEVERAGE = 1 - 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +111,7 @@ class LeastSquaresSolution:
 
         At this theta, which has seen the sample: of features that were trained they are too small.
         """
-        return self.residual / (1 - self.leverages().clamp(max=_FULL_LEVERAGE)).unsqueeze(1)
+        return self.residual / (1 - self.leverages().clamp(max=FULL_LEVERAGE)).unsqueeze(1)
 
     def training_error(self) -> float:
         """Mean relative L2 error, dropped directions of the targets included."""

@@ -22,7 +22,8 @@ Score = Literal["leave-one-out", "gcv"]
 SMALLEST, LARGEST = 1e-10, 1e-2
 # Smaller ones are preferred until a larger one is better by more than this factor: noise-free data lose nothing.
 _MARGIN = 0.99
-_FULL_LEVERAGE = 1 - 1e-9
+# A sample that fixes a direction alone predicts nothing when it is left out.
+FULL_LEVERAGE = 1 - 1e-9
 
 
 class Choice(NamedTuple):
@@ -78,7 +79,7 @@ def choose_alpha(
             shares = torch.full_like(omega, (float(kept.sum()) + theta_weights) / len(omega))
         else:
             shares = energies @ kept
-        shares = shares.clamp(max=_FULL_LEVERAGE)
+        shares = shares.clamp(max=FULL_LEVERAGE)
         scores[alpha] = float(((residual**2).sum(1) / (1 - shares) ** 2).sum().sqrt())
     least = min(scores.values())
     alpha = next(alpha for alpha in sorted(scores) if scores[alpha] * _MARGIN <= least)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
+from gnvpro.surrogate.elimination.losses import random_signs
 from gnvpro.surrogate.elimination.streamed import StreamedSolution, solve_streamed
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Linearization
@@ -114,7 +115,7 @@ class Batch(NamedTuple):
     def probe(self, generator: torch.Generator) -> Tensor:
         """A random seed with the covariance of the Gauss-Newton matrix at fixed W, (m, width)."""
         features, n_targets = self.linearization.features, self.outer.shape[1]
-        signs = torch.randint(0, 2, (len(features), n_targets), generator=generator).to(features).mul_(2).sub_(1)
+        signs = random_signs(features.new_empty(len(features), n_targets), generator)
         return (signs @ self.outer[: features.shape[1]].t().to(features)) * self.scale
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.none import NoFeatures
@@ -85,29 +86,28 @@ class _Fits:
         chosen = choose_terms(design, len(active), problem.targets, problem.weights, problem.folds)
         candidates = _widened(chosen.candidates, active, problem.inputs.shape[1])
         self.choice = TermChoice(candidates, chosen.in_folds, chosen.in_all, chosen.degree, chosen.norm)
-        everything = np.ones(len(problem.targets), bool)
-        self._path = self._order(everything, self.choice.in_all)
-        self._paths = [self._order(problem.folds != fold, self.choice.in_folds) for fold in self._folds]
+        columns, everything = self._terms(candidates), np.ones(len(problem.targets), bool)
+        self._path = self._order(columns, everything, self.choice.in_all)
+        self._paths = [self._order(columns, problem.folds != fold, self.choice.in_folds) for fold in self._folds]
 
     @property
     def _folds(self) -> range:
         return range(self._problem.n_folds)
 
-    def _order(self, rows: NDArray[np.bool_], n_terms: int) -> Exponents:
+    def _order(self, columns: Array, rows: NDArray[np.bool_], n_terms: int) -> Exponents:
         problem = self._problem
-        return self.choice.path(
-            lambda exponents: self._terms(exponents)[rows], problem.targets[rows], problem.weights[rows], n_terms
-        )
+        return self.choice.path(columns[rows], problem.targets[rows], problem.weights[rows], n_terms)
 
     def polynomial(self) -> Contender:
         """Least squares on the terms of the path."""
         problem = replace(self._problem, targets=self._exact)
         weighted = problem.targets * problem.weights[:, None]
-        columns = self._terms(self._path) * problem.weights[:, None]
+        every = self._terms(self._path)
+        columns = every * problem.weights[:, None]
         orthonormal, _ = np.linalg.qr(columns)
         coefficients = np.linalg.lstsq(columns, weighted, rcond=None)[0]
-        leverage = np.minimum((orthonormal**2).sum(1), 1 - 1e-9)
-        close = (problem.targets - self._terms(self._path) @ coefficients) / (1 - leverage)[:, None]
+        leverage = np.minimum((orthonormal**2).sum(1), FULL_LEVERAGE)
+        close = (problem.targets - every @ coefficients) / (1 - leverage)[:, None]
         left_out = np.full_like(problem.targets, np.nan)
         for fold, path in zip(self._folds, self._paths, strict=True):
             out = problem.folds == fold
@@ -135,13 +135,13 @@ class _Fits:
         """Kernels at the samples beside the first terms of the path."""
         problem = self._problem
         path = self._beside(self._path, share, len(problem.targets))
-        fit = self._fitted(kernel, path, slice(None))
+        fit = self._fitted(kernel, self._terms(path), slice(None))
         left_out = np.full_like(problem.targets, np.nan)
         for fold, in_fold in zip(self._folds, self._paths, strict=True):
             out = problem.folds == fold
-            terms = self._beside(in_fold, share, int((~out).sum()))
+            terms = self._terms(self._beside(in_fold, share, int((~out).sum())))
             fitted = self._fitted(kernel, terms, ~out, None if self._anew else fit.logarithms)
-            left_out[out] = problem.targets[out] - fitted.predict(self._inputs[out], self._terms(terms)[out])
+            left_out[out] = problem.targets[out] - fitted.predict(self._inputs[out], terms[out])
         lengths = np.log(fit.length_scales) - 0.5 * math.log(problem.inputs.shape[1])
         centres = fit.centres / math.sqrt(problem.inputs.shape[1])
         kernels = KernelFeatures(problem.inputs.shape[1], len(centres), kernel)
@@ -153,11 +153,11 @@ class _Fits:
         described: dict[str, Any] = {"kind": kernel, "centres": len(centres), "terms": len(path) - 1}
         return Contender(described, left_out, fit.left_out, Member(network, theta, self._outer(outer)))
 
-    def _fitted(self, kernel: str, path: Exponents, rows: Any, start: Array | None = None) -> KernelFit:
-        """On these samples; from where another fit ended only a few iterations further."""
+    def _fitted(self, kernel: str, fixed: Array, rows: Any, start: Array | None = None) -> KernelFit:
+        """On these samples, beside the columns (n, m) of all; from where another fit ended only a few iterations further."""
         problem = self._problem
         noise = 1 / problem.weights**2
-        columns = Columns(self._inputs, problem.targets, self._terms(path), noise, self._importance).rows(rows)
+        columns = Columns(self._inputs, problem.targets, fixed, noise, self._importance).rows(rows)
         n = len(columns.inputs)
         if start is None:
             logarithms = fit_hyperparameters(columns.rows(slice(0, FIRST_SAMPLES)), kernel, FIRST_ITERATIONS)

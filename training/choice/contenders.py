@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor
 
+from gnvpro.surrogate.networks.concatenated import weighted_sum
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.spaces import Array
 
@@ -50,15 +53,20 @@ class Problem:
 
     def error(self, residuals: Array) -> float:
         """Root mean square of the norms of weighted residuals (n, k), of the samples that are left out."""
-        return float(np.sqrt(self._squares(residuals).mean()))
+        return float(np.sqrt(self.squares(residuals).mean()))
+
+    def error_at(self, rows: NDArray[np.bool_], residuals: Array) -> float:
+        """The same of residuals (m, k) of these samples alone."""
+        return replace(self, weights=self.weights[rows], folds=np.zeros(len(residuals), np.intp)).error(residuals)
 
     def standard_error(self, residuals: Array) -> float:
         """Of that error, from how much samples differ."""
-        squares = self._squares(residuals)
+        squares = self.squares(residuals)
         error = np.sqrt(squares.mean())
         return float(squares.std() / np.sqrt(len(squares)) / (2 * error)) if error else 0.0
 
-    def _squares(self, residuals: Array) -> Array:
+    def squares(self, residuals: Array) -> Array:
+        """Squared norms of these, one for every sample that is left out."""
         judged = self.folds >= 0
         return ((residuals[judged] * self.weights[judged, None]) ** 2).sum(1)
 
@@ -86,12 +94,15 @@ class Contender:
         there is no closed form.
     model
         None for a network, which is trained on all samples only when it has won.
+    cpu_seconds
+        What it took.
     """
 
     described: dict[str, Any]
     left_out: Array
     close: Array | None = None
     model: Member | None = None
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +122,14 @@ class Stack:
         for j in kept:
             left_out += shares[j] * contenders[j].left_out
         return cls([contenders[j] for j in kept], shares[kept], left_out, problem.error(left_out))
+
+    def model(self, members: Sequence[Member]) -> Member:
+        """One separable model of those of the contenders, in their order."""
+        shares = [
+            float(share[0]) if share.min() == share.max() else torch.as_tensor(share).unsqueeze(1)
+            for share in self.shares
+        ]
+        return Member(*weighted_sum(members, shares))
 
 
 def best_stack(contenders: list[Contender], problem: Problem, by_target: bool) -> Stack:

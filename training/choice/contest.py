@@ -14,12 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.surrogate.networks.concatenated import weighted_sum
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.stopwatch import Stopwatch
@@ -100,7 +98,6 @@ class Contest:
         self._formulation = self._prepared.standardised(1.0)
         self._problem = self._scaled_problem()
         self._contenders: list[Contender] = []
-        self._seconds: dict[int, float] = {}  # of CPU, by place among the contenders
         self._raced: NetworkContest | None = None
 
     def decide(self) -> Decision:
@@ -155,8 +152,7 @@ class Contest:
                 return
             if contender is None:
                 return
-            self._seconds[len(self._contenders)] = stopwatch.cpu_seconds
-            self._contenders.append(contender)
+            self._contenders.append(replace(contender, cpu_seconds=stopwatch.cpu_seconds))
             self._on_contender(f"{contender.described['kind']}: {self._problem.error(contender.left_out):.2g}")
 
     def _least(self) -> float:
@@ -164,19 +160,16 @@ class Contest:
 
     def _error_at(self, predictions: Array, rows: NDArray[np.bool_]) -> float:
         """Of predictions (m, n_out) of these samples."""
-        residuals = self._problem.targets[rows] - self._targets(predictions, rows)
-        return replace(
-            self._problem, folds=np.zeros(len(residuals), np.intp), weights=self._problem.weights[rows]
-        ).error(residuals)
+        return self._problem.error_at(rows, self._problem.targets[rows] - self._targets(predictions, rows))
 
     def _judged(self, raced: NetworkContest) -> Contender:
         """The best network as a contender."""
         everything = np.ones(len(self._samples), bool)
         left_out = self._problem.targets - self._targets(raced.left_out_predictions(), everything)
-        self._seconds[len(self._contenders)] = sum(fit.cpu_seconds for fit in self._run.fits)
+        spent = sum(fit.cpu_seconds for fit in self._run.fits)
         if self._run.interrupted:
             self._problem = replace(self._problem, folds=np.where(raced.first, 0, -1))
-        return Contender(raced.described(), left_out)
+        return Contender(raced.described(), left_out, cpu_seconds=spent)
 
     def _winner(self) -> Stack:
         """A network with polynomials beside it and an amplitude over it cannot stand in a stack: it wins alone or not."""
@@ -206,11 +199,7 @@ class Contest:
                 surrogate = self._prepared.surrogate(fit.network, fit.best.theta, fit.best.weights, formulation)
                 return Decision(surrogate, predictions, fit, choice)
             members[members.index(None)] = self._raced.member(fit, formulation, self._formulation)
-        shares = [
-            float(share[0]) if share.min() == share.max() else torch.as_tensor(share).unsqueeze(1)
-            for share in winner.shares
-        ]
-        network, theta, weights = weighted_sum([one for one in members if one is not None], shares)
+        network, theta, weights = winner.model([one for one in members if one is not None])
         surrogate = self._prepared.surrogate(network, theta, weights, self._formulation)
         return Decision(surrogate, predictions, fit, choice)
 
@@ -226,7 +215,7 @@ class Contest:
                 "standard_error": problem.standard_error(one.left_out),
                 "error_one_by_one": None if one.close is None else problem.error(one.close),
                 "share": float(np.mean(shares[id(one)])) if id(one) in shares else 0.0,
-                "cpu_seconds": self._seconds[self._contenders.index(one)],
+                "cpu_seconds": one.cpu_seconds,
             }
             for one in ranked
         ]

@@ -18,3 +18,8 @@ def folds_of(n: int, seed: int) -> NDArray[np.intp]:
     if number is not None:
         return order % min(n, number)
     return np.where(order < min(_SHARE * n, _MOST_HELD_OUT), 0, -1)
+
+
+def coarser(folds: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """The same with at most so many folds, several left out together; samples that never are stay so."""
+    return np.where(folds < 0, folds, folds % most)

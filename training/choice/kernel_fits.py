@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.linalg import get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 
+from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE
 from gnvpro.surrogate.networks.kernels import KERNELS
 from gnvpro.surrogate.spaces import Array
 
@@ -151,7 +152,7 @@ def solve_at_centres(columns: Columns, kernel: str, logarithms: Array, centres: 
     orthonormal = orthonormal[: len(targets)]
     projections = orthonormal.T @ targets
     solution = solve_triangular(triangle, projections)
-    leverage = np.minimum((orthonormal**2).sum(1), 1 - 1e-9)
+    leverage = np.minimum((orthonormal**2).sum(1), FULL_LEVERAGE)
     left_out = (targets - orthonormal @ projections) / (weights * (1 - leverage)[:, None])
     return KernelFit(kernel, logarithms, centres, solution[:c], solution[c:], left_out)
 

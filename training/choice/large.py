@@ -43,12 +43,8 @@ def decide_many(run: Run, settings: TrainSettings, samples: Samples, folds: NDAr
     `run` gets the budget of `settings`, or `budget_of` the samples.
     """
     held_out = np.flatnonzero(folds >= 0)
-    train, judged, none = (
-        samples.subset(np.flatnonzero(folds < 0)),
-        samples.subset(held_out),
-        samples.subset(held_out[:0]),
-    )
-    prepared = Preparation(Split(train, judged, none, none), settings)
+    train, judged = samples.subset(np.flatnonzero(folds < 0)), samples.subset(held_out)
+    prepared = Preparation(Split.of(train, judged), settings)
     n_inputs = samples.parameters.shape[1]
     # Inputs of unit spread: Adam's steps are as large in every weight, so that small inputs would be learned slowly.
     gain = math.sqrt(n_inputs)

@@ -25,6 +25,7 @@ from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.contenders import MARGIN, Member
+from gnvpro.training.choice.folds import coarser
 from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
 from gnvpro.training.choice.race import Entry, described_entry, race
 from gnvpro.training.fitting.fit import Fit
@@ -68,7 +69,7 @@ class NetworkContest:
         is_hopeless: Callable[[Array, NDArray[np.bool_]], bool],
     ) -> None:
         self._run, self._settings, self._samples = run, settings, samples
-        self._folds = np.where(folds < 0, folds, folds % MOST_FOLDS)
+        self._folds = coarser(folds, MOST_FOLDS)
         self._prepared, self._alphas = self._preparation(0), dict[str, float]()
         n_train = int((self._folds != 0).sum())
         n_inputs = samples.parameters.shape[1]
@@ -118,11 +119,6 @@ class NetworkContest:
     @property
     def _n_inputs(self) -> int:
         return self._samples.parameters.shape[1]
-
-    @property
-    def fit(self) -> Fit:
-        """The best, as it was trained in the race."""
-        return self._fit
 
     @property
     def first(self) -> NDArray[np.bool_]:
@@ -275,7 +271,7 @@ class NetworkContest:
 
     def _preparation(self, fold: int) -> Preparation:
         out = self._folds == fold
-        split = _split(self._samples.subset(np.flatnonzero(~out)), self._samples.subset(np.flatnonzero(out)))
+        split = Split.of(self._samples.subset(np.flatnonzero(~out)), self._samples.subset(np.flatnonzero(out)))
         return Preparation(split, self._settings)
 
     def _predict(self, prepared: Preparation, fit: Fit, formulation: Formulation, rows: NDArray[np.bool_]) -> Array:
@@ -284,8 +280,3 @@ class NetworkContest:
     @staticmethod
     def _surrogate(prepared: Preparation, fit: Fit, formulation: Formulation) -> Surrogate:
         return prepared.surrogate(fit.network, fit.best.theta, fit.best.weights, formulation)
-
-
-def _split(train: Samples, validation: Samples) -> Split:
-    none = train.subset(np.arange(0))
-    return Split(train, validation, none, none)

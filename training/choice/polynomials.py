@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.rounding import varies
 from gnvpro.surrogate.spaces import Array
@@ -35,8 +36,6 @@ ANISOTROPIES = (1.5, 2.0)
 POWERS = (1.0, 0.5, -0.5, -1.0)
 _AWAY_FROM_ZERO = 0.02
 AMPLITUDE_DEGREE = 3
-# A sample that fixes a coefficient alone predicts nothing when left out.
-_FULL_LEVERAGE = 1 - 1e-9
 # Directions of the targets below this fraction of the largest do not enter the choice.
 _COMPRESSION = 1e-8
 # Leave-one-out errors below this are all the same.
@@ -170,8 +169,8 @@ def leave_one_out_errors(
         block = orthonormal[:, done:end]
         residual = residual - block @ (block.T @ residual)
         leverage, done = leverage + (block**2).sum(1), end
-        squares = (residual**2).sum(1) / (1 - np.minimum(leverage, _FULL_LEVERAGE)) ** 2
-        errors[float(level)] = math.inf if leverage.max() >= _FULL_LEVERAGE else math.sqrt(float(squares.mean()))
+        squares = (residual**2).sum(1) / (1 - np.minimum(leverage, FULL_LEVERAGE)) ** 2
+        errors[float(level)] = math.inf if leverage.max() >= FULL_LEVERAGE else math.sqrt(float(squares.mean()))
     return errors
 
 

@@ -52,9 +52,12 @@ class TermChoice:
     degree: int
     norm: float
 
-    def path(self, design: Callable[[Exponents], Array], targets: Array, weights: Array, n_terms: int) -> Exponents:
-        """Exponents of the terms in the order in which they enter on these samples; the constant is the first."""
-        columns = design(self.candidates) * weights[:, None]
+    def path(self, columns: Array, targets: Array, weights: Array, n_terms: int) -> Exponents:
+        """Exponents of the terms in the order in which they enter on samples with these columns (n, P) of the candidates.
+
+        The constant is the first.
+        """
+        columns = columns * weights[:, None]
         n_terms = max(1, min(n_terms, len(columns) - 2))
         order, _ = matching_pursuit(columns.T @ columns, columns.T @ (targets * weights[:, None]), n_terms)
         return self.candidates[order]

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.networks.concatenated import weighted_sum
+from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.closed_forms import KERNELS, closed_forms
 from gnvpro.training.choice.contenders import Contender, Member, Problem, Stack, best_stack
-from gnvpro.training.choice.folds import folds_of
+from gnvpro.training.choice.folds import coarser, folds_of
 
 Effort = Literal["quick", "full"]
 # Quick: so many folds, and of the closed forms the polynomial and one kernel without terms beside it, Matérn's above so many
@@ -56,7 +56,7 @@ def table_model(inputs: Array, targets: Array, weights: Array, seed: int, effort
     n = len(inputs)
     folds = folds_of(n, seed)
     if effort == "quick":
-        folds = np.where(folds < 0, -1, folds % QUICK_FOLDS)
+        folds = coarser(folds, QUICK_FOLDS)
     problem = Problem(inputs, targets, np.eye(targets.shape[1]), weights, folds)
     contenders = [ridge(problem)]
     if n <= MOST_FOR_FORMS and inputs.any() and targets.any():
@@ -64,12 +64,11 @@ def table_model(inputs: Array, targets: Array, weights: Array, seed: int, effort
         forms = closed_forms(problem, "auto", kernels=kernels, anew=n <= _FEW * inputs.shape[1])
         contenders += itertools.islice(forms, most)
     stack = _with_caution(best_stack(contenders, problem, by_target=True), contenders, problem)
-    members = [one.model for one in stack.contenders if one.model is not None]
-    network, theta, outer = weighted_sum(members, [torch.as_tensor(share).unsqueeze(1) for share in stack.shares])
+    network, theta, outer = stack.model([one.model for one in stack.contenders if one.model is not None])
     kinds = [one.described["kind"] for one in stack.contenders]
     described = [{**one.described, "error": problem.error(one.left_out)} for one in contenders]
     choice = {
-        "kind": "stack" if len(members) > 1 else kinds[0],
+        "kind": "stack" if len(kinds) > 1 else kinds[0],
         "reason": f"{' + '.join(kinds)}: least error on samples left out of {len(contenders)} contenders",
         "error_left_out": stack.error,
         "folds": problem.n_folds,
@@ -83,9 +82,7 @@ def _with_caution(best: Stack, contenders: list[Contender], problem: Problem) ->
 
     The more there is to choose from, the luckier is the best, and that by more the fewer the samples are.
     """
-    judged = problem.folds >= 0
-    squares = [((one.left_out[judged] * problem.weights[judged, None]) ** 2).sum(1) for one in (contenders[0], best)]
-    gains = squares[0] - squares[1]
+    gains = problem.squares(contenders[0].left_out) - problem.squares(best.left_out)
     deviation = gains.std() / math.sqrt(len(gains))
     trust = np.clip((gains.mean() / deviation - 1) / 2, 0, 1) if deviation else 0.0
     shares = np.zeros((len(contenders), problem.targets.shape[1]))
@@ -121,7 +118,7 @@ def _ridge(inputs: Array, targets: Array, weights: Array) -> tuple[Array, Array,
     weighted = (targets - mean) * weights[:, None]
     squares = sizes[:, None] ** 2
     kept = squares / (squares + _RIDGES * max(squares.max(), np.finfo(float).tiny))
-    left = 1 - np.minimum(shares[:, None] + u**2 @ kept, 1 - 1e-9)
+    left = 1 - np.minimum(shares[:, None] + u**2 @ kept, FULL_LEVERAGE)
     slopes, close = np.zeros((inputs.shape[1], targets.shape[1])), np.zeros_like(targets)
     for j, along in enumerate((u.T @ weighted).T):
         residuals = (weighted[:, [j]] - u @ (kept * along[:, None])) / left

@@ -68,8 +68,7 @@ class Preparation:
     @classmethod
     def of_all(cls, samples: Samples, settings: TrainSettings) -> Preparation:
         """Of samples none of which is held out."""
-        none = samples.subset(np.arange(0))
-        return cls(Split(samples, none, none, none), settings)
+        return cls(Split.of(samples), settings)
 
     def standardised(
         self, gain: float, polynomials: PolynomialBasis | None = None, amplitude: Amplitude | None = None

@@ -62,7 +62,7 @@ def test_terms_of_a_sparse_polynomial_are_chosen_and_nothing_is_left():
     assert families.families == ("legendre",) * 8
     terms = Terms(families, inputs)
     choice = choose_terms(terms, 8, targets, np.ones(60), folds_of(60, 0))
-    path = choice.path(terms, targets, np.ones(60), choice.in_all)
+    path = choice.path(terms(choice.candidates), targets, np.ones(60), choice.in_all)
     residual = targets - terms(path) @ np.linalg.lstsq(terms(path), targets, rcond=None)[0]
     assert np.abs(residual).max() < 1e-10
     assert len(path) < 30
