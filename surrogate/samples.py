@@ -27,6 +27,9 @@ class Samples(ComparedByValue):
     background : (n_out,)
         Observables without what the parameters describe, such as the potentials of the ground without the body;
         None where the problem names none. Errors are then stated relative to the difference from it too.
+    directions, derivatives : (n, r, n_in), (n, r, n_out)
+        Derivatives of the observables at every sample along r directions of the parameters; None where there are none.
+        A direction of zeros stands for a derivative that is not known: it says nothing.
     """
 
     parameters: Array
@@ -36,6 +39,8 @@ class Samples(ComparedByValue):
     provenance: dict[str, Any] = field(default_factory=dict)
     n_failed: int = 0
     background: Array | None = None
+    directions: Array | None = None
+    derivatives: Array | None = None
 
     def __post_init__(self) -> None:
         y, c = self.parameter_space.rows(self.parameters), self.observable_space.rows(self.observables)
@@ -51,6 +56,28 @@ class Samples(ComparedByValue):
             object.__setattr__(self, what, contiguous(values))
         if self.background is not None:
             self.observable_space.require(np.asarray(self.background)[None])
+        self._require_derivatives()
+
+    def _require_derivatives(self) -> None:
+        """UsageError for directions without derivatives, or either of another shape or not finite."""
+        if self.directions is None and self.derivatives is None:
+            return
+        if self.directions is None or self.derivatives is None:
+            raise UsageError("expected derivatives with the directions they are taken along, got one without the other")
+        n, n_in, n_out = len(self), self.parameter_space.size, self.observable_space.size
+        n_directions = np.shape(self.directions)[1] if np.ndim(self.directions) == 3 else 1
+        for what, size in (("directions", n_in), ("derivatives", n_out)):
+            values, expected = np.asarray(getattr(self, what), dtype=np.float64), (n, n_directions, size)
+            if values.shape != expected:
+                raise UsageError(f"expected {what} {expected} (samples, directions, components), got {values.shape}")
+            if not np.isfinite(values).all():
+                raise UsageError(f"{what} are not finite; set direction and derivative to zero where one is not known")
+            object.__setattr__(self, what, contiguous(values))
+
+    @property
+    def n_directions(self) -> int:
+        """Derivatives at every sample."""
+        return 0 if self.directions is None else self.directions.shape[1]
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -62,7 +89,17 @@ class Samples(ComparedByValue):
 
     def subset(self, index: NDArray[np.intp]) -> Samples:
         """The samples at `index`, in that order."""
-        return replace(self, parameters=self.parameters[index], observables=self.observables[index])
+        return replace(self, **{name: values[index] for name, values in self._by_sample().items()})
+
+    def _by_sample(self) -> dict[str, Array]:
+        """What has a row for every sample, by name."""
+        names = ("parameters", "observables", "directions", "derivatives")
+        return {name: values for name in names if (values := getattr(self, name)) is not None}
+
+    @property
+    def without_derivatives(self) -> Samples:
+        """The same values alone."""
+        return replace(self, directions=None, derivatives=None)
 
     def in_order_of(self, parameters: Space, observables: Space) -> Samples:
         """These samples with their columns in the order of these spaces, by name; UsageError for other columns."""
@@ -77,14 +114,14 @@ class Samples(ComparedByValue):
             parameter_space=parameters,
             observable_space=observables,
             background=None if self.background is None else self.background[c],
+            directions=None if self.directions is None else self.directions[:, :, y],
+            derivatives=None if self.derivatives is None else self.derivatives[:, :, c],
         )
 
     def joined(self, other: Samples) -> Samples:
         """These samples, then those of `other`, a set of the same source."""
-        parameters, observables = (
-            np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("parameters", "observables")
-        )
-        return replace(self, parameters=parameters, observables=observables)
+        of_both = self._by_sample(), other._by_sample()
+        return replace(self, **{name: np.concatenate([of[name] for of in of_both]) for name in of_both[0]})
 
     def split_off(self, seed: int, *, calibration: int, test: int) -> Split:
         """All samples for training but so many, drawn at random; none for validation.
