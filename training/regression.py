@@ -68,15 +68,18 @@ class SurrogateTraining:
         on_progress: Callable[[Progress], None] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
+        split = split.without_derivatives if settings.derivatives == "off" else split
         self._split, self._settings = split, settings
+        # A default budget is one of passes, which count more with derivatives.
+        rows = 1 + split.train.n_directions
         self._n_inputs = split.train.parameters.shape[1]
         if settings.polynomial == "on" and self._n_inputs > MAX_PARAMETERS:
             raise UsageError(
                 f"polynomial features are for at most {MAX_PARAMETERS} parameters, got {self._n_inputs}; leave them off"
             )
-        budget = settings.budget or (QUICK_BUDGET if settings.quick else DEFAULT_BUDGET)
+        budget = settings.budget or rows * (QUICK_BUDGET if settings.quick else DEFAULT_BUDGET)
         if settings.network == "paper":
-            budget = PAPER_LEVELS * (settings.budget or PAPER_BUDGET)
+            budget = PAPER_LEVELS * (settings.budget or rows * PAPER_BUDGET)
         self._run = Run(budget, settings.seed, on_progress, checkpoint)
         # Predictions (n, n_out) of samples left out, after `contest` or `beside`; NaN where none was.
         self.left_out = np.full(split.train.observables.shape, np.nan)
@@ -94,7 +97,8 @@ class SurrogateTraining:
         if len(samples) > MANY_SAMPLES and settings.contender in ("auto", "network"):
             decision = decide_many(self._run, settings, samples, folds)
         else:
-            self._run.budget = settings.budget or (QUICK_CONTEST_BUDGET if settings.quick else CONTEST_BUDGET)
+            rows = 1 + samples.n_directions
+            self._run.budget = settings.budget or rows * (QUICK_CONTEST_BUDGET if settings.quick else CONTEST_BUDGET)
             decision = Contest(self._run, settings, samples, folds, self._run.budget, self._run.report).decide()
         return self._decided(decision, samples.parameters)
 
@@ -128,6 +132,8 @@ class SurrogateTraining:
         errors = self._errors(surrogate, ("train", "test"))
         for kind, of_sets in errors.items():
             of_sets[judged] = relative_error(predictions, unseen, measure, anomalous=kind == "errors_anomalous")
+        if decision.derivative_error is not None:
+            errors["errors"]["derivatives"] = decision.derivative_error
         choice = decision.choice
         if judged == "validation":
             choice = {**choice, "refitted": "fitted to train and validation samples together"}
@@ -152,7 +158,8 @@ class SurrogateTraining:
             return self._begin(network, formulations[candidate], candidate.metric, stage, seed=seed)
 
         fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
-        candidates = candidates_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
+        rows = len(self._split.train) * (1 + self._split.train.n_directions)
+        candidates = candidates_for(settings, rows, self._n_inputs, fits_polynomials)
         winner, entries = race(candidates, start, self._run.budget, self._run.after_step)
         self._run.fits[:] = [entry.fit for entry in entries]  # best first, as the record lists them
         chosen: dict[str, Any] = {

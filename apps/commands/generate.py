@@ -20,7 +20,10 @@ EXAMPLE = "generate cdr --samples 800 --seed 0 --out runs/cdr.zarr"
 class GenerateOptions:
     """Settings of `gnvpro generate`."""
 
-    problem: Annotated[str, Argument(help="A registered problem (cdr, dcr) or package.module:factory of your own.")]
+    problem: Annotated[
+        str,
+        Argument(help="A registered problem (cdr, dcr, nonlinear-diffusion) or package.module:factory of your own."),
+    ]
     samples: Annotated[int, Doc("Number of samples; more than before extend."), Ge(1)]
     out: Annotated[Path, Doc("Data set to write, a zarr folder; an unfinished one is resumed.")]
     seed: Annotated[int, Doc("Seed of the parameters."), Ge(0)] = 0
