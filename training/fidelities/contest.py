@@ -130,18 +130,26 @@ class FidelityContest:
 
     def decide(self) -> Decision:
         """The model, what its like predict of samples left out, and in `choice` what competed and why it is that."""
-        few_outputs = self._problem.rotation.shape[1] <= _FEW_OUTPUTS
+        problem = self._problem
         with self._run.outside:
             judged = list(self._judged())
-            stack = best_stack([one.contender for one in judged], self._problem, few_outputs)
+            contenders = [one.contender for one in judged]
+            stack = best_stack(contenders, problem, problem.rotation.shape[1] <= _FEW_OUTPUTS)
             left_out = stack.left_out + self._scale(stack) * self._shift
-            error = self._problem.error(left_out)
-        alone = self._alone(error)
-        choice = self._record(stack, judged, error, alone)
-        if alone is not None and self._error_of(alone) < error:
-            return replace(alone, choice={**alone.choice, **choice})
-        predictions = self._observables(self._fine - left_out)
-        return Decision(self._model(stack, judged), predictions, None, choice)
+        if (alone := self._alone(problem.error(left_out))) is not None:
+            of_alone = self._contender_of(alone)
+            if self._is_better(of_alone.left_out, left_out):
+                why = (
+                    f"coarse samples do not help: corrections of their model have the error {problem.error(left_out):.3g} on "
+                    f"fine samples left out, fine ones alone {problem.error(of_alone.left_out):.3g}; {alone.choice['reason']}"
+                )
+                winner = Stack.of([of_alone], np.ones((1, problem.targets.shape[1])), problem)
+                return replace(alone, choice={**alone.choice, **self._record(winner, [*contenders, of_alone], why)})
+            contenders.append(of_alone)
+        names = " + ".join(dict.fromkeys(one.described["name"] for one in stack.contenders))
+        why = f"{names}: least error on fine samples left out ({problem.error(left_out):.3g}) of {len(contenders)} contenders"
+        choice = self._record(replace(stack, error=problem.error(left_out)), contenders, why)
+        return Decision(self._model(stack, judged), self._observables(self._fine - left_out), None, choice)
 
     def _judged(self) -> Iterator[_Judged]:
         """All contenders, from the simplest."""
@@ -205,10 +213,16 @@ class FidelityContest:
                 return None
         return Contest(self._run, settings, samples, self._folds, self._run.budget, self._run.report).decide()
 
-    def _error_of(self, decision: Decision) -> float:
-        """Of what it predicts of samples left out."""
-        predictions = self._targets(decision.predictions) @ self._problem.rotation.T
-        return self._problem.error(self._fine - predictions)
+    def _contender_of(self, alone: Decision) -> Contender:
+        predictions = self._targets(alone.predictions) @ self._problem.rotation.T
+        spent = sum(one["cpu_seconds"] for one in alone.choice["contenders"])
+        name = "fine samples alone"
+        return Contender({"kind": name, "name": name}, self._fine - predictions, cpu_seconds=spent)
+
+    def _is_better(self, left_out: Array, than: Array) -> bool:
+        """By more than a standard error of the difference: of few samples the least error is mostly the luckiest."""
+        gains = self._problem.squares(than) - self._problem.squares(left_out)
+        return bool(gains.mean() > gains.std() / math.sqrt(len(gains)))
 
     def _observables(self, targets: Array) -> Array:
         anomalous = (targets @ self._problem.rotation) * self._coarse.amplitudes[:, None] * self._unit
@@ -251,45 +265,23 @@ class FidelityContest:
             trust=None,
         )
 
-    def _record(self, stack: Stack, judged: list[_Judged], error: float, alone: Decision | None) -> dict[str, Any]:
-        """What competed and why the model is what it is, JSON-able."""
-        problem, shares = self._problem, {id(c): s for c, s in zip(stack.contenders, stack.shares, strict=True)}
-        stands_alone = alone is not None and self._error_of(alone) < error
-        contenders = [
-            {
-                **one.described,
-                "error": problem.error(one.left_out),
-                "standard_error": problem.standard_error(one.left_out),
-                "error_one_by_one": None,
-                "share": float(np.mean(shares[id(one)])) if id(one) in shares and not stands_alone else 0.0,
-                "cpu_seconds": one.cpu_seconds,
-            }
-            for one in (judgement.contender for judgement in judged)
-        ]
-        if alone is not None:
-            of_alone = self._targets(alone.predictions) @ problem.rotation.T - self._fine
-            contenders.append(
-                {
-                    "kind": "fine samples alone",
-                    "name": "fine samples alone",
-                    "error": problem.error(of_alone),
-                    "standard_error": problem.standard_error(of_alone),
-                    "error_one_by_one": None,
-                    "share": float(stands_alone),
-                    "cpu_seconds": alone.choice.get("cpu_seconds", 0.0),
-                }
-            )
-        names = " + ".join(dict.fromkeys(one.described["name"] for one in stack.contenders))
-        reason = f"{names}: least error on fine samples left out ({error:.3g}) of {len(contenders)} contenders"
-        if stands_alone and alone is not None:
-            reason = (
-                f"coarse samples do not help: fine ones alone have the error {self._error_of(alone):.3g} on samples left "
-                f"out, corrections of the coarse model {error:.3g}; {alone.choice['reason']}"
-            )
+    def _record(self, winner: Stack, contenders: list[Contender], reason: str) -> dict[str, Any]:
+        """What competed, the best first, and why the model is what it is; JSON-able."""
+        problem, shares = self._problem, {id(c): s for c, s in zip(winner.contenders, winner.shares, strict=True)}
         return {
-            "kind": "fine samples alone" if stands_alone else "fidelities",
+            "kind": winner.contenders[0].described["kind"] if len(winner.contenders) == 1 else "stack",
             "reason": reason,
-            "error_left_out": self._error_of(alone) if stands_alone and alone is not None else error,
+            "error_left_out": winner.error,
             "folds": problem.n_folds,
-            "contenders": sorted(contenders, key=lambda one: one["error"]),
+            "contenders": [
+                {
+                    **one.described,
+                    "error": problem.error(one.left_out),
+                    "standard_error": problem.standard_error(one.left_out),
+                    "error_one_by_one": None,
+                    "share": float(np.mean(shares[id(one)])) if id(one) in shares else 0.0,
+                    "cpu_seconds": one.cpu_seconds,
+                }
+                for one in sorted(contenders, key=lambda one: problem.error(one.left_out))
+            ],
         }

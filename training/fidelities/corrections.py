@@ -21,20 +21,17 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from gnvpro.surrogate.model.inputs import bound_inputs
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
-from gnvpro.surrogate.networks.kernels import KernelFeatures
+from gnvpro.surrogate.networks.kernels import KernelFeatures, own_norm
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.contenders import Member, Problem
 from gnvpro.training.choice.kernel_fits import Columns, fit_hyperparameters
 from gnvpro.training.fidelities.components import fit_components
 
-# Added to the diagonal of kernels among their centres.
-_JITTER = 1e-10
 _OWN_KERNEL, _OWN_ITERATIONS = "gaussian", 60
 # Samples that length scales are fitted to.
 _FIRST = 300
@@ -109,7 +106,7 @@ class CoarseModel:
             theta = surrogate.theta[of_theta : of_theta + member.n_theta]
             start, of_theta = start + member.width, of_theta + member.n_theta
             if isinstance(member, KernelFeatures):
-                factor = _kernel_factor(member, theta)
+                factor = own_norm(member, theta)
                 blocks.append(Block("kernels", columns[:, where] @ factor, factor, where))
                 is_feature[where] = False
         where, everything = np.flatnonzero(is_feature), np.arange(last + 1)
@@ -139,7 +136,7 @@ class CoarseModel:
         network = KernelFeatures(inputs.shape[1], len(centres), _OWN_KERNEL)
         lengths = logarithms[:-1] + math.log(self.gain / unit)
         theta = torch.from_numpy(np.concatenate([lengths, centres.ravel()]))
-        factor = _kernel_factor(network, theta)
+        factor = own_norm(network, theta)
         features = network.bind(theta)(torch.from_numpy(self._inputs)).numpy()
         return Block("own kernels", features @ factor, factor, Member(network, theta, torch.empty(0)))
 
@@ -189,12 +186,3 @@ def rescaled(member: Member, gain: float) -> Member:
         thetas.append(theta)
     network = networks[0] if len(networks) == 1 else ConcatenatedNetwork(tuple(networks))
     return Member(network, torch.cat(thetas), member.weights)
-
-
-def _kernel_factor(network: KernelFeatures, theta: torch.Tensor) -> Array:
-    """L^-T with L L' the kernels among their centres: coefficients with the covariance K^-1."""
-    centres = network.unpack(theta)[1]
-    among = network.bind(theta)(centres).numpy()
-    among.flat[:: len(among) + 1] += _JITTER
-    lower = np.linalg.cholesky((among + among.T) / 2)
-    return solve_triangular(lower, np.eye(len(lower)), lower=True).T
