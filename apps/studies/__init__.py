@@ -26,6 +26,7 @@ STUDIES = {
     "invert-cdr": "gnvpro.apps.studies.inversion.invert_cdr",
     "surrogates": "gnvpro.apps.studies.surrogates.surrogates",
     "derivatives": "gnvpro.apps.studies.few_solves.derivatives",
+    "fidelities": "gnvpro.apps.studies.few_solves.fidelities",
 }
 
 
