@@ -34,8 +34,15 @@ class Problem(ForwardModel, Protocol):
 
     May offer besides: `references()`, a dict of named functions y (n, n_in) -> (n, n_out) that give the same
     observables more accurately, the one its error is stated against first; `background` (n_out,), the
-    observables without what the parameters describe; and `block_size`, the number of samples it prefers to
-    solve at once.
+    observables without what the parameters describe; `block_size`, the number of samples it prefers to
+    solve at once;
+
+    - `coarser()`, the next cheaper version of itself: another problem with the same parameters and observables and
+      a definition of its own, such as one on a coarser mesh; None where there is none. Called on what it returns, it gives
+      a chain.
+    - `tangents(y, directions)`, the observables (n, n_out) and their derivatives (n, r, n_out) along directions
+      (n, r, n_in) of each sample, at the cost of one solve and r linear ones: the numbers of `solve` and `jvp`, to
+      rounding. Rows of samples that fail are NaN.
     """
 
     @property
@@ -79,3 +86,23 @@ def background_of(problem: Problem) -> Array | None:
         got = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
         raise UsageError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {got}")
     return background
+
+
+def coarser_version(problem: Problem, times: int = 1) -> Problem:
+    """What `coarser` gives when it is applied so many times.
+
+    Raises UsageError: the problem has not so many coarser versions, one has other parameters or observables, or does not
+    define itself as another problem.
+    """
+    for level in range(times):
+        coarse = getattr(problem, "coarser", lambda: None)()
+        if coarse is None:
+            versions = f"{level or 'no'} coarser version{'s' * (level != 1)} (`coarser`)"
+            raise UsageError(f"problem {problem.name!r}: expected {times} and got {versions}")
+        for what in ("parameters", "observables"):
+            if getattr(coarse, what) != getattr(problem, what):
+                raise UsageError(f"the coarser version of problem {problem.name!r} has other {what} than itself")
+        if coarse.definition == problem.definition:
+            raise UsageError(f"the coarser version of problem {problem.name!r} has the same definition as itself")
+        problem = coarse
+    return problem

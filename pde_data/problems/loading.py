@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus, coarser_version
 from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
@@ -28,6 +28,7 @@ from gnvpro.surrogate.spaces import Array, Space
 REGISTERED = {
     "cdr": "gnvpro.pde_data.problems.convection.problem:ConvectionDiffusionReaction",
     "dcr": "gnvpro.pde_data.problems.resistivity.problem:Resistivity",
+    "nonlinear-diffusion": "gnvpro.pde_data.problems.nonlinear_diffusion.problem:NonlinearDiffusion",
 }
 _CDR_REFERENCE = "gnvpro.pde_data.problems.convection.reference_solver:PlainConvectionDiffusionReaction"
 _DCR_REFERENCE = "gnvpro.pde_data.problems.resistivity.reference_solver:PlainResistivity"
@@ -105,28 +106,47 @@ class CompletedProblem:
         `package.module:factory` or the class; names the problem, and defines it with the source of that module.
     options
         What the factory was called with; None where the model was not made by it, but handed over.
+    level
+        How many times coarser the model is than what the factory makes.
     """
 
     model: Any
     made_by: str
     options: dict[str, Any] | None = None
+    level: int = 0
 
     def __reduce__(self) -> Any:
         # A model may hold what cannot be pickled; its factory makes it again. Only an object can but be copied.
         if self.options is None:
-            return CompletedProblem, (self.model, self.made_by)
-        return load_problem, (self.made_by, self.options)
+            return CompletedProblem, (self.model, self.made_by, None, self.level)
+        return _made_again, (self.made_by, self.options, self.level)
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute == "model" or attribute.startswith("__"):  # not yet there while unpickling
             raise AttributeError(attribute)
         value = attribute_on_copies(self.model, attribute)
+        if attribute == "coarser":
+            return lambda: self._coarser(value())
+        if attribute == "tangents":
+            return lambda y, directions: self._tangents(value(y, directions), directions)
         if attribute in ("jvp", "vjp"):
             if not offers(self.model, attribute):  # the empty one of a protocol that the model's class says it keeps
                 raise AttributeError(attribute)
             size = (self.model.observables if attribute == "jvp" else self.model.parameters).size
             return lambda y, along: checked(value(y, along), f"derivatives of {self.made_by}", (len(y), size))
         return value
+
+    def _coarser(self, model: Any) -> CompletedProblem | None:
+        return None if model is None else CompletedProblem(model, self.made_by, self.options, self.level + 1)
+
+    def _tangents(self, result: Any, directions: Array) -> tuple[Array, Array]:
+        n, r, _ = directions.shape
+        n_out = self.model.observables.size
+        observables, derivatives = result
+        return (
+            checked(observables, f"observables of {self.made_by}", (n, n_out)),
+            checked(derivatives, f"derivatives of {self.made_by}", (n, r, n_out)),
+        )
 
     @property
     def name(self) -> str:
@@ -135,11 +155,12 @@ class CompletedProblem:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The model's own definition, or the factory, a hash of its module's source, and any options."""
+        """The model's own definition, or the factory, a hash of its module's source, any options and the level."""
         definition = getattr(self.model, "definition", None)
         if definition is not None:
             return definition
-        return _source_definition(self.made_by) | ({"options": self.options} if self.options else {})
+        options = {"options": self.options} if self.options else {}
+        return _source_definition(self.made_by) | options | ({"coarser": self.level} if self.level else {})
 
     def evaluate(self, y: Array) -> Array:
         """The model's own.
@@ -154,6 +175,10 @@ class CompletedProblem:
         if hasattr(self.model, "solve"):
             return attribute_on_copies(self.model, "solve")(y)
         return self.evaluate(y), np.full(len(y), SolveStatus.OK, dtype=np.int8)
+
+
+def _made_again(name: str, options: dict[str, Any], level: int) -> Problem:
+    return coarser_version(load_problem(name, options), level)
 
 
 def _factory(path: str) -> Callable[..., Any]:

@@ -76,7 +76,8 @@ def attribute_on_copies(model: Any, attribute: str) -> Any:
 
 # What a model may offer that is called with arrays, or returns what is.
 _CALLED = (
-    "evaluate", "solve", "jvp", "vjp", "jacobian", "linearize", "pullback", "hessian", "references", "plain_route",
+    "evaluate", "solve", "jvp", "vjp", "tangents", "jacobian", "linearize", "pullback", "hessian",
+    "references", "plain_route",
 )  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def _copied(value: Any) -> Any:
     return on_copies(value) if callable(value) else value
 
 
-def checked(values: Any, what: str, shape: tuple[int, int]) -> Array:
+def checked(values: Any, what: str, shape: tuple[int, ...]) -> Array:
     """What a model returned, as float64 of the shape expected; a copy.
 
     Raises UsageError: another shape, or what is no real number.

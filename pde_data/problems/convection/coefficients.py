@@ -89,8 +89,8 @@ class ConvectionCoefficients:
         """
         if steps < 1:
             raise UsageError(f"expected at least one time step, got {steps}")
-        if not self._divides(steps):
-            fitting = next((n for n in range(steps + 1, 100 * steps + 1000) if self._divides(n)), None)
+        if not self.divides(steps):
+            fitting = next((n for n in range(steps + 1, 100 * steps + 1000) if self.divides(n)), None)
             advice = f"use steps = {fitting}" if fitting else "choose times that are multiples of a common step"
             raise UsageError(
                 f"{steps} steps of {self.final_time / steps:.6g} do not meet all observation times "
@@ -98,7 +98,8 @@ class ConvectionCoefficients:
             )
         return tuple(round(time / self.final_time * steps) for time in self.times)
 
-    def _divides(self, steps: int) -> bool:
+    def divides(self, steps: int) -> bool:
+        """Whether so many steps of `final_time` meet all observation times."""
         count = np.array(self.times) / self.final_time * steps
         return bool(np.abs(count - np.rint(count)).max() < 1e-8 * steps and np.rint(count).min() >= 1)
 

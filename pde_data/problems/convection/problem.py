@@ -44,6 +44,11 @@ class ConvectionDiffusionReaction(FastSolver):
         """The same problem by the full route, on half the mesh width and half the time step."""
         return ConvectionDiffusionReaction(self.coefficients, self.settings.refined())
 
+    def coarser(self) -> ConvectionDiffusionReaction | None:
+        """By the full route, with fewer nodes a side and a quarter of the steps; None where 8 nodes a side are left."""
+        coarse = self.settings.coarser(self.coefficients)
+        return coarse and replace(self, settings=coarse, tier="full")
+
     def plain_route(self) -> PlainConvectionDiffusionReaction:
         """The same equation as one would write it in FEniCSx and trust: what speed-ups are measured from."""
         return PlainConvectionDiffusionReaction(self.coefficients)

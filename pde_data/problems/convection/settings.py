@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
 from gnvpro.pde_data.problems.convection.reactions import Reactions, ReactionTable
 from gnvpro.surrogate.errors import UsageError
 
 # Samples of which a narrow block has room: one sample should not pay for a whole batch.
 FEW = 8
+# Degree and least number of steps of a coarser version, and from how many intervals a side on there is one.
+_COARSE_DEGREE, _FEWEST_STEPS, _FINE_INTERVALS = 4, 20, 16
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,20 @@ class ImexSettings:
     def refined(self) -> ImexSettings:
         """Half the mesh width, half the time step and half the table's, for a few samples."""
         return replace(self, cells=2 * self.cells, steps=2 * self.steps, table_step=self.table_step / 2, width=FEW)
+
+    def coarser(self, coefficients: ConvectionCoefficients) -> ImexSettings | None:
+        """Degree 4 where it is higher, else half the cells, and a quarter of the steps; None below 16 intervals a side.
+
+        At equal cost, degree 4 is five times as accurate as degree 1 and four times as degree 2. Not fewer than 20
+        steps, since the reactions are explicit.
+        """
+        if self.cells * self.degree < _FINE_INTERVALS:
+            return None
+        higher = self.degree > _COARSE_DEGREE
+        cells, degree = (max(2, self.cells), _COARSE_DEGREE) if higher else (self.cells // 2, self.degree)
+        fewest = min(self.steps, max(_FEWEST_STEPS, self.steps // 4))
+        steps = next(n for n in range(fewest, self.steps + 1) if coefficients.divides(n))
+        return replace(self, cells=cells, degree=degree, steps=steps)
 
 
 @dataclass(frozen=True)

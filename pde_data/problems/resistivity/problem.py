@@ -9,9 +9,10 @@ buried_body.py, the numerics in solver.py; this is what a user sees.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from itertools import product
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
+# From the coarsest on.
+Mesh = Literal["coarsest", "coarse", "fine"]
 # Depth of a mean body in units of the reference mesh.
 _MEAN_DEPTH = 0.6
 
@@ -42,28 +45,35 @@ class Resistivity(BuriedBody):
     Attributes
     ----------
     mesh
-        `coarse`: 6,140 nodes, error of the anomaly below 3e-3. `fine`: 16,084 nodes, below 1e-3. Both are a quarter
-        of the ground, solved once for every parity of the source that is present.
+        `coarsest`: 1,223 nodes, error of the anomaly below 2e-2. `coarse`: 6,140, below 3e-3. `fine`: 16,084, below
+        1e-3. All are a quarter of the ground, solved once for every parity of the source that is present.
     linear_solver
         `mumps`, `cg` (with algebraic multigrid), or `auto`: by size.
 
     Raises UsageError: what `BuriedBody` refuses, or a body to which the mesh cannot be stretched.
     """
 
-    mesh: Literal["coarse", "fine"] = "coarse"
+    mesh: Mesh = "coarse"
     linear_solver: Literal["auto", "mumps", "cg"] = "auto"
     name: str = field(default="dcr", init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for depth in self.depth:
-            for volume in self.volume:
-                semi_axes = self.size(volume) * np.array(self.semi_axis_ratio)
-                if not ReferenceMesh.named(self.mesh).admits(depth / self.length, semi_axes / self.length):
-                    raise UsageError(
-                        f"the mesh cannot be stretched to a body with semi-axes {semi_axes.round(4).tolist()} m at a depth "
-                        f"of {depth:g} m together with the others; give narrower ranges or a rounder body"
-                    )
+        refused = self._refused_by(self.mesh)
+        if refused is not None:
+            depth, semi_axes = refused
+            raise UsageError(
+                f"the mesh cannot be stretched to a body with semi-axes {semi_axes.round(4).tolist()} m at a depth "
+                f"of {depth:g} m together with the others; give narrower ranges or a rounder body"
+            )
+
+    def _refused_by(self, mesh: str) -> tuple[float, Array] | None:
+        """Depth and semi-axes of an extreme body that a mesh cannot follow; None if it follows them all."""
+        for depth, volume in product(self.depth, self.volume):
+            semi_axes = self.size(volume) * np.array(self.semi_axis_ratio)
+            if not ReferenceMesh.named(mesh).admits(depth / self.length, semi_axes / self.length):
+                return depth, semi_axes
+        return None
 
     @property
     def length(self) -> float:
@@ -152,6 +162,14 @@ class Resistivity(BuriedBody):
         if len(y) != len(dc):
             raise UsageError(f"expected one row of weights per sample, got {len(dc)} rows for {len(y)} samples")
         return np.einsum("noi,no->ni", self.jacobian(y), dc)
+
+    def coarser(self) -> Resistivity | None:
+        """On the next coarser mesh; None where there is none, or where that mesh cannot follow the bodies."""
+        meshes = get_args(Mesh)
+        level = meshes.index(self.mesh) - 1
+        if level < 0 or self._refused_by(meshes[level]) is not None:
+            return None
+        return replace(self, mesh=meshes[level])
 
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """The same observables by boundary elements, which share nothing with this solver but the equation."""

@@ -11,7 +11,7 @@ from tests.calculus import assert_taylor
 MIDPOINTS = np.array([[0.5, 0.0], [0.5, 0.5], [0.0, 0.5]]), np.full(3, 1 / 6)
 
 
-@pytest.fixture(scope="module", params=["coarse", "fine"])
+@pytest.fixture(scope="module", params=["coarsest", "coarse", "fine"])
 def mesh(request):
     return ReferenceMesh.named(request.param)
 
@@ -88,7 +88,7 @@ def test_saved_mesh_is_read_back(mesh, tmp_path):
 
 
 def test_unknown_mesh():
-    with pytest.raises(ValueError, match="expected one of coarse, fine"):
+    with pytest.raises(ValueError, match="expected one of coarse, coarsest, fine"):
         ReferenceMesh.named("finest")
 
 
