@@ -72,7 +72,7 @@ class NetworkContest:
         is_hopeless: Callable[[Array, NDArray[np.bool_]], bool],
     ) -> None:
         self._run, self._settings, self._samples = run, settings, samples
-        self._folds = coarser(folds, MOST_FOLDS)
+        self._folds, self._has_derivatives = coarser(folds, MOST_FOLDS), samples.n_directions > 0
         self._prepared, self._alphas = self._preparation(0), dict[str, float]()
         n_train, rows = int((self._folds != 0).sum()), 1 + samples.n_directions
         n_inputs = samples.parameters.shape[1]
@@ -225,6 +225,7 @@ class NetworkContest:
             "gain": self._winner.candidate.gain,
             "metric": self._winner.candidate.metric,
             **self._alphas,
+            **({"directions": self._samples.n_directions} if self._has_derivatives else {}),
             "polynomial": None if self.is_plain else (self._final or self._polynomials_beside).described(),
         }
 
