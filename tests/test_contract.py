@@ -69,12 +69,21 @@ def resistivity():
     return Resistivity()
 
 
-SOLVED = (convection, reduced_convection, resistivity)
+def nonlinear_diffusion():
+    from gnvpro.pde_data.problems.nonlinear_diffusion.problem import NonlinearDiffusion
+
+    return NonlinearDiffusion(cells=6, grid=8)
+
+
+SOLVED = (convection, reduced_convection, resistivity, nonlinear_diffusion)
 
 
 @pytest.fixture(
     params=[AnalyticModel, trained, stack, classifier, *SOLVED],
-    ids=["analytic", "surrogate", "stack", "classifier", "convection", "reduced convection", "resistivity"],
+    ids=[
+        *("analytic", "surrogate", "stack", "classifier"),
+        *("convection", "reduced convection", "resistivity", "nonlinear diffusion"),
+    ],
     scope="module",
 )
 def model(request):
