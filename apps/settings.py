@@ -101,6 +101,10 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             raise UsageError(f"{option.name} is missing; give it on the command line or in a file with --config")
         if option.is_comma_list and isinstance(value := given.get(option.name), str):
             given[option.name] = value.split(",")
+        if option.is_paths and isinstance(value := given.get(option.name), str | Path):
+            given[option.name] = value = [value]
+        if option.is_paths and isinstance(value := given.get(option.name), list | tuple):
+            given[option.name] = [path_of(path) for path in value]
         if option.is_path and isinstance(value := given.get(option.name), str | Path):
             given[option.name] = path_of(value)  # no shell expands ~ in --out=~/x, or in a file
     for name, value in given.items():
@@ -150,6 +154,8 @@ def command_line(command: str, settings: Any) -> str:
         flag = [] if option.is_argument else [f"--{option.name.replace('_', '-')}"]
         if value is True:
             words += flag
+        elif option.is_paths:
+            words += [word for path in value for word in (*flag, path)]
         elif isinstance(value, dict):
             words += [word for key, one in value.items() for word in (*flag, f"{key}={json.dumps(one)}")]
         else:
@@ -177,7 +183,13 @@ class _Option:
     @property
     def is_comma_list(self) -> bool:
         """On the command line it is one word, `9,24,24`; in a file it may also be a TOML array."""
-        return tuple in self._origins and not self.is_argument
+        return tuple in self._origins and not self.is_argument and not self.is_paths
+
+    @property
+    def is_paths(self) -> bool:
+        """On the command line the option may be repeated; in a file it is an array of texts."""
+        kinds = (self.kind, *typing.get_args(self.kind))
+        return any(typing.get_origin(kind) is tuple and Path in typing.get_args(kind) for kind in kinds)
 
     @property
     def is_path(self) -> bool:
@@ -201,7 +213,7 @@ class _Option:
 
     @property
     def _command_line_type(self) -> Any:
-        if dict in self._origins or (tuple in self._origins and self.is_argument):
+        if dict in self._origins or (tuple in self._origins and self.is_argument) or self.is_paths:
             return list[str] | None
         if tuple in self._origins:
             return str | None

@@ -25,6 +25,7 @@ def train(
     data: Data | Split,
     settings: TrainSettings | None = None,
     *,
+    coarse: Data | list[Data] | None = None,
     train: int | None = None,
     validation: int | None = None,
     calibration: int | None = None,
@@ -48,6 +49,9 @@ def train(
         Samples, see `gnvpro.apps.arguments.samples_of`, or a `Split` of them.
     settings, options
         A `TrainSettings`, or its fields as keywords, such as `seed=1, budget=500`.
+    coarse
+        Samples of the same parameters and observables from cheaper solves, as `data`; a list of several sets, cheapest first.
+        See `gnvpro.training.train.train`.
     train, validation, calibration, test
         Numbers of samples to fit on, to choose on, to calibrate error bands on, and to state the error on: half, a
         quarter, none, and a quarter of all. A `Split` has its own.
@@ -71,6 +75,7 @@ def train(
         settings,
         lambda now: progress(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
         module,
+        coarse=None if coarse is None else [samples_of(level) for level in _levels(coarse)],
         train=train,
         validation=validation,
         calibration=calibration,
@@ -82,3 +87,8 @@ def train(
     if out is not None:
         trained.save(out, overwrite=overwrite, extra={} if record is None else {SETTINGS: record})
     return trained
+
+
+def _levels(coarse: Data | list[Data]) -> list[Data]:
+    """One data set or several; a tuple is one, a pair of arrays."""
+    return coarse if isinstance(coarse, list) else [coarse]

@@ -1,7 +1,8 @@
 """Parameters drawn from the law of their space, or placed by a design; every sample reproducible alone.
 
 A draw: see `gnvpro.surrogate.draws`. A design: sample i is point i of its sequence. Neither depends on how many samples
-there are nor on how they are divided into blocks, so that a data set can be cut and extended anywhere.
+there are nor on how they are divided into blocks, so that a data set can be cut and extended anywhere. Nor do the
+directions that derivatives of a sample are taken along.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ DESIGNS: tuple[Design, ...] = get_args(Design)
 FEW_PARAMETERS = 5
 # scipy's Sobol generator works with 30 bits.
 _SOBOL_POINTS = 2**30
+# Second word of the key of Philox: draws of parameters have zero there.
+_OF_DIRECTIONS = 1
 
 
 def default_design(space: Space) -> Design:
@@ -83,3 +86,72 @@ def _scrambled_sobol(size: int, seed: int, index: NDArray[np.int64]) -> Array:
                 sequence.fast_forward(gap)
             points[rows] = sequence.random(len(rows))
     return points[back]
+
+
+def directions(space: Space, seed: int, index: ArrayLike, r: int) -> Array:
+    """Directions that derivatives of samples number `index` are taken along: (n, r, space.size).
+
+    Each is a random unit vector of the parameters that vary, in units of their standard deviations, times these. On a
+    simplex it is drawn among those that sum to zero. The first directions of a sample are the same for every r.
+
+    Raises UsageError: what `draw` refuses, or a space in which nothing varies.
+    """
+    numbers = sample_numbers(seed, index)
+    drawn = np.empty((len(numbers), r, space.size))
+    if not r:
+        return drawn
+    spread = standard_deviations(space)
+    along = spread > 0
+    normal = spread / np.linalg.norm(spread) if _on_simplex(space) and along.any() else np.zeros(space.size)
+    if along.sum() <= normal.any():
+        raise UsageError("expected parameters that vary, to take derivatives along; every one of them is fixed")
+    for row, i in zip(drawn, numbers, strict=True):
+        stream = np.random.Generator(np.random.Philox(key=[seed, _OF_DIRECTIONS], counter=[0, 0, 0, int(i)]))
+        stream.standard_normal(out=row)
+    drawn = np.where(along, drawn, 0.0)
+    drawn -= (drawn * normal).sum(axis=-1, keepdims=True) * normal  # no BLAS, whose bits depend on the other samples
+    return spread * drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
+
+
+def standard_deviations(space: Space) -> Array:
+    """Of every parameter by the law of its space (size,); zero of those that are fixed.
+
+    Raises UsageError: a law that says nothing, or bounds that are not finite.
+    """
+    if space.law == "normalised_uniform":
+        spread = np.full(space.size, _normalised_deviation(space.size))
+    elif space.law == "unknown":
+        raise UsageError("parameters of the law 'unknown' have no spread; give the space a law that they are drawn by")
+    else:
+        lower, upper = finite_bounds(space)
+        spread = (upper - lower) / np.sqrt(12)
+        if space.law == "log_uniform":
+            if lower.min() <= 0:
+                raise UsageError(f"the law 'log_uniform' needs positive bounds, got {lower.min():g}")
+            # y = m exp(s) with s uniform in [-a, a]: E y = m sinh(a) / a, E y² = m² sinh(2a) / 2a.
+            a, middle = np.log(upper / lower) / 2, np.sqrt(lower * upper)
+            wide = np.maximum(a, 1e-3)  # of a narrow interval the law is uniform to rounding
+            by_logarithm = middle * np.sqrt(np.sinh(2 * wide) / (2 * wide) - (np.sinh(wide) / wide) ** 2)
+            spread = np.where(a > 1e-3, by_logarithm, spread)
+    return np.where(space.fixed, 0.0, spread)
+
+
+def _on_simplex(space: Space) -> bool:
+    return space.constraint == "simplex" or space.law == "normalised_uniform"
+
+
+def _normalised_deviation(size: int) -> float:
+    """Standard deviation of u_1 / (u_1 + … + u_size), all uniform in [0, 1].
+
+    With 1/s² = ∫ t exp(-ts) dt the mean square is ∫ t E[u² exp(-tu)] E[exp(-tu)]^(size - 1) dt.
+    """
+    if size == 1:
+        return 0.0
+    from scipy.integrate import quad
+    from scipy.special import gammainc
+
+    def integrand(t: float) -> float:
+        return 2 * gammainc(3, t) / t**2 * (-np.expm1(-t) / t) ** (size - 1)
+
+    mean_square = quad(integrand, 0, 1)[0] + quad(integrand, 1, np.inf)[0]
+    return float(np.sqrt(mean_square - size**-2.0))

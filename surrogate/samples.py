@@ -176,6 +176,12 @@ class Split:
     calibration: Samples
     test: Samples
 
+    @property
+    def without_derivatives(self) -> Split:
+        """The same values alone."""
+        sets = self.train, self.validation, self.calibration, self.test
+        return Split(*(samples.without_derivatives for samples in sets))
+
     @classmethod
     def of(cls, train: Samples, validation: Samples | None = None) -> Split:
         """Without samples for calibration and test, and for validation where none are given."""

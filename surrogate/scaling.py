@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gnvpro.surrogate.derivatives import directional
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.networks.polynomials import Amplitude
 from gnvpro.surrogate.rounding import spread_or_size
@@ -105,6 +106,23 @@ class Scaling(ComparedByValue):
         if self.centre is not None:
             anomalous = anomalous - self.centre
         return anomalous / self.output_unit(parameters)
+
+    def tangents(
+        self, parameters: Array, observables: Array, directions: Array, derivatives: Array
+    ) -> tuple[Array, Array]:
+        """Directions (n, r, n_in) as those of network inputs, derivatives (n, r, n_out) along them as those of targets."""
+        inputs = directions * self.input_scale
+        if self.logarithmic is not None:
+            inputs = inputs / np.where(self.logarithmic, parameters, 1.0)[:, None]
+        if self.amplitude is None:
+            return inputs, derivatives / self.output_scale
+        # The quotient rule, with the logarithm of the amplitude: (c / a)' = c' / a - (c / a) (log a)'.
+        along, r = torch.from_numpy(directions.reshape(-1, directions.shape[2])), directions.shape[1]
+        bound = self.amplitude.bind()
+        at = torch.from_numpy(np.repeat(parameters, r, axis=0))
+        relative = directional(lambda y: torch.log(bound(y)), at, along).numpy().reshape(len(parameters), r, 1)
+        unit = (self.amplitudes(parameters) * self.output_scale)[:, None]
+        return inputs, derivatives / unit - self.targets(parameters, observables)[:, None] * relative
 
     def observables(self, parameters: Array, targets: Array) -> Array:
         """Inverse of `targets`: observables (n, n_out) from network targets at parameters (n, n_in)."""

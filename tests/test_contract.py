@@ -72,7 +72,7 @@ def resistivity():
 def nonlinear_diffusion():
     from gnvpro.pde_data.problems.nonlinear_diffusion.problem import NonlinearDiffusion
 
-    return NonlinearDiffusion(cells=6, grid=8)
+    return NonlinearDiffusion(cells=8, grid=8)
 
 
 SOLVED = (convection, reduced_convection, resistivity, nonlinear_diffusion)
@@ -81,8 +81,14 @@ SOLVED = (convection, reduced_convection, resistivity, nonlinear_diffusion)
 @pytest.fixture(
     params=[AnalyticModel, trained, stack, classifier, *SOLVED],
     ids=[
-        *("analytic", "surrogate", "stack", "classifier"),
-        *("convection", "reduced convection", "resistivity", "nonlinear diffusion"),
+        "analytic",
+        "surrogate",
+        "stack",
+        "classifier",
+        "convection",
+        "reduced convection",
+        "resistivity",
+        "nonlinear diffusion",
     ],
     scope="module",
 )

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gnvpro.surrogate.error_measure import ErrorMeasure
@@ -23,14 +24,16 @@ from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.seeds import member_seed
+from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.candidates import Candidate, candidates_for
-from gnvpro.training.choice.contest import Contest
+from gnvpro.training.choice.contest import Contest, Decision
 from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.folds import folds_of
 from gnvpro.training.choice.large import MANY_SAMPLES, decide_many
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
 from gnvpro.training.choice.race import Entry, described_entry, race
+from gnvpro.training.fidelities.contest import CoarseLevel, FidelityContest, fidelity_folds
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.outcome import CLOSED_FORM, Training, mean_relative_error, relative_error
@@ -53,7 +56,10 @@ from gnvpro.training.settings import (
 
 
 class SurrogateTraining:
-    """One training of a surrogate by one of several strategies: `contest`, `networks`, `paper`, `residual` or `single`."""
+    """One training of a surrogate by one of several strategies: `contest`, `networks`, `paper`, `residual` or `single`.
+
+    `beside` a coarse model, fine samples correct it.
+    """
 
     def __init__(
         self,
@@ -62,16 +68,21 @@ class SurrogateTraining:
         on_progress: Callable[[Progress], None] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
+        split = split.without_derivatives if settings.derivatives == "off" else split
         self._split, self._settings = split, settings
+        # A default budget is one of passes, which count more with derivatives.
+        rows = 1 + split.train.n_directions
         self._n_inputs = split.train.parameters.shape[1]
         if settings.polynomial == "on" and self._n_inputs > MAX_PARAMETERS:
             raise UsageError(
                 f"polynomial features are for at most {MAX_PARAMETERS} parameters, got {self._n_inputs}; leave them off"
             )
-        budget = settings.budget or (QUICK_BUDGET if settings.quick else DEFAULT_BUDGET)
+        budget = settings.budget or rows * (QUICK_BUDGET if settings.quick else DEFAULT_BUDGET)
         if settings.network == "paper":
-            budget = PAPER_LEVELS * (settings.budget or PAPER_BUDGET)
+            budget = PAPER_LEVELS * (settings.budget or rows * PAPER_BUDGET)
         self._run = Run(budget, settings.seed, on_progress, checkpoint)
+        # Predictions (n, n_out) of samples left out, after `contest` or `beside`; NaN where none was.
+        self.left_out = np.full(split.train.observables.shape, np.nan)
         self._prepared = Preparation(split, settings)
         if settings.polynomial == "on" and self._polynomials is None:
             raise UsageError(
@@ -81,18 +92,39 @@ class SurrogateTraining:
 
     def contest(self) -> Training:
         """Let networks, kernels and polynomials compete, on validation samples where there are any, else by folds."""
-        split, settings = self._split, self._settings
-        judged = "validation" if len(split.validation) else "cross-validated"
-        samples = split.train.joined(split.validation)
-        if judged == "validation":
-            folds = np.where(np.arange(len(samples)) < len(split.train), -1, 0)
-        else:
-            folds = folds_of(len(samples), settings.seed)
+        samples, settings = self._judged_samples, self._settings
+        folds = self._folds(folds_of)
         if len(samples) > MANY_SAMPLES and settings.contender in ("auto", "network"):
             decision = decide_many(self._run, settings, samples, folds)
         else:
-            self._run.budget = settings.budget or (QUICK_CONTEST_BUDGET if settings.quick else CONTEST_BUDGET)
+            rows = 1 + samples.n_directions
+            self._run.budget = settings.budget or rows * (QUICK_CONTEST_BUDGET if settings.quick else CONTEST_BUDGET)
             decision = Contest(self._run, settings, samples, folds, self._run.budget, self._run.report).decide()
+        return self._decided(decision, samples.parameters)
+
+    def beside(self, coarse: CoarseLevel) -> Training:
+        """Let corrections of the coarse model compete with each other and with these samples alone."""
+        samples, settings = self._judged_samples, self._settings
+        self._run.budget = settings.budget or (QUICK_CONTEST_BUDGET if settings.quick else CONTEST_BUDGET)
+        folds = self._folds(fidelity_folds)
+        decision = FidelityContest(self._run, settings, samples, folds, coarse).decide()
+        return self._decided(decision, np.concatenate([samples.parameters, coarse.parameters]))
+
+    @property
+    def _judged_samples(self) -> Samples:
+        return self._split.train.joined(self._split.validation)
+
+    def _folds(self, usual: Callable[[int, int], NDArray[np.intp]]) -> NDArray[np.intp]:
+        n_train, n_validation = len(self._split.train), len(self._split.validation)
+        if n_validation:
+            return np.where(np.arange(n_train + n_validation) < n_train, -1, 0)
+        return usual(n_train, self._settings.seed)
+
+    def _decided(self, decision: Decision, parameters: Array) -> Training:
+        """The model with errors, bands and record; `parameters` (m, n_in) are those of all samples it was made of."""
+        split, samples = self._split, self._judged_samples
+        judged = "validation" if len(split.validation) else "cross-validated"
+        self.left_out = decision.predictions
         left_out = np.flatnonzero(~np.isnan(decision.predictions).any(axis=1))
         unseen, predictions = samples.subset(left_out), decision.predictions[left_out]
         surrogate, fit = decision.surrogate, decision.fit
@@ -100,17 +132,19 @@ class SurrogateTraining:
         errors = self._errors(surrogate, ("train", "test"))
         for kind, of_sets in errors.items():
             of_sets[judged] = relative_error(predictions, unseen, measure, anomalous=kind == "errors_anomalous")
+        if decision.derivative_error is not None:
+            errors["errors"]["derivatives"] = decision.derivative_error
         choice = decision.choice
         if judged == "validation":
             choice = {**choice, "refitted": "fitted to train and validation samples together"}
-        record = self._record(fit, fit.method if fit else CLOSED_FORM, choice, samples)
+        record = self._record(fit, fit.method if fit else CLOSED_FORM, choice, parameters)
         record["errors_by_output"] = errors_by_output(
             predictions, unseen.observables, unseen.observable_space, unseen.background, measure
         )
         record |= surrogate.training
         surrogate = replace(surrogate, **errors, training=record)
         source = "validation" if judged == "validation" else "cross-validation"
-        surrogate = calibrated_by_left_out(surrogate, split, samples.parameters, unseen, predictions, source)
+        surrogate = calibrated_by_left_out(surrogate, split, parameters, unseen, predictions, source)
         return Training(surrogate, self._run.history())
 
     def networks(self) -> Training:
@@ -124,7 +158,8 @@ class SurrogateTraining:
             return self._begin(network, formulations[candidate], candidate.metric, stage, seed=seed)
 
         fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
-        candidates = candidates_for(settings, len(self._split.train), self._n_inputs, fits_polynomials)
+        rows = len(self._split.train) * (1 + self._split.train.n_directions)
+        candidates = candidates_for(settings, rows, self._n_inputs, fits_polynomials)
         winner, entries = race(candidates, start, self._run.budget, self._run.after_step)
         self._run.fits[:] = [entry.fit for entry in entries]  # best first, as the record lists them
         chosen: dict[str, Any] = {
@@ -270,7 +305,7 @@ class SurrogateTraining:
             refitted = self._errors(surrogate, ("train", "test"))
             errors = {name: {**errors[name], **refitted[name]} for name in errors}
             choice = {**choice, "refitted": "outer layer solved again on train and validation samples together"}
-        record = self._record(best, best.method, choice, train)
+        record = self._record(best, best.method, choice, train.parameters)
         # As above: what validation samples say of weights that were not fitted to them.
         record |= surrogate.training
         record["errors_by_output"] = self._errors_by_output(before_refit or surrogate)
@@ -278,17 +313,18 @@ class SurrogateTraining:
         polynomial_alone = next((fit for fit in self._run.fits if not fit.network.width and fit is not best), None)
         return Training(surrogate, self._run.history(without=polynomial_alone))
 
-    def _record(self, best: Fit | None, method: str, choice: dict[str, Any], fitted: Samples) -> dict[str, Any]:
-        """What the saved model says of its training on these samples."""
-        return self._run.record(
+    def _record(self, best: Fit | None, method: str, choice: dict[str, Any], fitted: Array) -> dict[str, Any]:
+        """What the saved model says of its training on samples of these parameters."""
+        record = self._run.record(
             best,
             method,
             choice=choice,
             settings=asdict(self._settings),
             samples={name: len(getattr(self._split, name)) for name in ("train", "validation", "calibration", "test")},
             device=self._prepared.device,
-            bounds={"lower": fitted.parameters.min(0).tolist(), "upper": fitted.parameters.max(0).tolist()},
+            bounds={"lower": fitted.min(0).tolist(), "upper": fitted.max(0).tolist()},
         )
+        return {**record, "directions": self._split.train.n_directions}
 
     def _errors(self, surrogate: Surrogate, sets: Sequence[str]) -> dict[str, dict[str, float]]:
         """`errors` of a surrogate on the sets that have samples, and with a background `errors_anomalous`."""

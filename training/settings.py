@@ -94,6 +94,9 @@ class TrainSettings(FitSettings):
         Literal["auto", "relative", "absolute"],
         Doc("Error of a sample to make small; auto: relative where samples are not near zero and vary in size."),
     ] = "auto"
+    derivatives: Annotated[
+        Literal["auto", "off"], Doc("Train on the derivatives of the samples too, where they have any and they help.")
+    ] = "auto"
     patience: Annotated[float, Doc("Work units without a better validation error before it stops."), Gt(0)] = PATIENCE
 
     @property

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.device import torch_threads
+from gnvpro.training.fidelities.contest import CoarseLevel
+from gnvpro.training.fidelities.levels import coarse_levels, fidelities_record
 from gnvpro.training.fit_settings import settings_of
 from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
 from gnvpro.training.fitting.outcome import Training, mean_relative_error
@@ -21,6 +26,8 @@ from gnvpro.training.settings import TrainSettings
 
 __all__ = ["CheckpointError", "Progress", "TrainSettings", "Training", "mean_relative_error", "train"]
 
+_NO_SIZES: dict[str, int | None] = dict(train=None, validation=None, calibration=None, test=None)
+
 
 def train(
     samples: Samples | Split,
@@ -28,6 +35,7 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     module: nn.Module | None = None,
     *,
+    coarse: Samples | Sequence[Samples] | None = None,
     train: int | None = None,
     validation: int | None = None,
     calibration: int | None = None,
@@ -50,6 +58,11 @@ def train(
         How to train; instead, its fields may be given one by one, as in `train(samples, seed=1, quick=True)`.
     module
         Feature network as a torch module with `n_in` inputs, in place of the built-in ones.
+    coarse
+        Samples of the same parameters and observables from cheaper solves, or several such sets, cheapest first. Features
+        are learned from the cheapest, and each further set corrects the model of the one before; the samples themselves
+        last, and errors are of their observables. Points need not be shared. Where coarse samples do not help, the record
+        says so, and the model stands on the fine ones alone.
     train, validation, calibration, test
         Sizes of the sets. Without those of `train` and `validation`, all samples but those for calibration and test train,
         and cross-validation chooses and states the error. With one of them, and where the settings ask for networks, as
@@ -63,20 +76,71 @@ def train(
     CheckpointError
         The folder's checkpoint is damaged or of another training.
     UsageError
-        A device or setting that does not exist or fit, sizes of sets that do not fit, or an objective that is not finite at
-        the start.
+        A device or setting that does not exist or fit, sizes of sets that do not fit, an objective that is not finite at
+        the start, or coarse samples of other parameters or observables.
     """
     settings = _settings(settings, fields)
     sizes = dict(train=train, validation=validation, calibration=calibration, test=test)
-    split = _split(samples, settings, sizes, cross_validated=module is None and not settings.asks_for_networks)
+    levels = coarse_levels(coarse, samples.train if isinstance(samples, Split) else samples)
+    if levels and module is not None:
+        raise UsageError(
+            "a module cannot be trained on coarse samples and corrected by fine ones; leave one of both out"
+        )
+    cross_validated = module is None and (bool(levels) or not settings.asks_for_networks)
+    split = _split(samples, settings, sizes, cross_validated)
     with torch_threads(settings.threads):
-        kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
-        training_run = SurrogateTraining(split, settings, on_progress, kept)
-        if module is not None:
-            return training_run.single(ModuleNetwork(module, split.train.parameters.shape[1]))
-        if settings.network == "auto":
-            return training_run.networks() if settings.asks_for_networks else training_run.contest()
-        return training_run.paper() if settings.network == "paper" else training_run.residual()
+        if levels:
+            return _train_levels(levels, split, settings, on_progress, checkpoint, every)
+        return _strategy(
+            _one_training(split, settings, on_progress, checkpoint, every, module), split, settings, module
+        )
+
+
+def _one_training(
+    split: Split,
+    settings: TrainSettings,
+    on_progress: Callable[[Progress], None] | None,
+    checkpoint: str | Path | None,
+    every: float,
+    module: nn.Module | None = None,
+) -> SurrogateTraining:
+    kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
+    return SurrogateTraining(split, settings, on_progress, kept)
+
+
+def _strategy(training: SurrogateTraining, split: Split, settings: TrainSettings, module: nn.Module | None) -> Training:
+    """By the way that the settings ask for."""
+    if module is not None:
+        return training.single(ModuleNetwork(module, split.train.parameters.shape[1]))
+    if settings.network == "auto":
+        return training.networks() if settings.asks_for_networks else training.contest()
+    return training.paper() if settings.network == "paper" else training.residual()
+
+
+def _train_levels(
+    levels: Sequence[Samples],
+    split: Split,
+    settings: TrainSettings,
+    on_progress: Callable[[Progress], None] | None,
+    checkpoint: str | Path | None,
+    every: float,
+) -> Training:
+    """A model of the cheapest level, corrected by one level after the other; each has a folder in the checkpoint."""
+    below: CoarseLevel | None = None
+    trained = list[Training]()
+    for number, samples in enumerate([*levels, None], 1):
+        name = "fine" if samples is None else f"level-{number}"
+        by_folds = number > 1 or not settings.asks_for_networks
+        of_level = split if samples is None else _split(samples, settings, _NO_SIZES, by_folds)
+        place = None if checkpoint is None else path_of(checkpoint) / name
+        training = _one_training(of_level, settings, _naming(name, on_progress), place, every)
+        trained.append(_strategy(training, of_level, settings, None) if below is None else training.beside(below))
+        seen, others = of_level.train.joined(of_level.validation), [] if below is None else [below.parameters]
+        parameters = np.concatenate([seen.parameters, *others])
+        below = CoarseLevel(trained[-1].surrogate, seen, training.left_out, parameters)
+    models = [of_level.surrogate for of_level in trained]
+    fine = split.train.joined(split.validation)
+    return trained[-1].with_fidelities(fidelities_record([*levels, fine], models), models[:-1])
 
 
 def _settings(settings: TrainSettings | None, fields: dict[str, Any]) -> TrainSettings:
@@ -101,3 +165,10 @@ def _split(
             f"the samples are split already; leave the size of {' and '.join(sizes_set)} out, or give Samples"
         )
     return samples
+
+
+def _naming(level: str, on_progress: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
+    """Progress whose stage names the level."""
+    if on_progress is None:
+        return None
+    return lambda now: on_progress(replace(now, stage=f"{level}: {now.stage}"))

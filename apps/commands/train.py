@@ -22,6 +22,12 @@ class TrainOptions(TrainSettings):
     """Settings of `gnvpro train`: where from, where to, which samples; how is inherited."""
 
     data: Annotated[Path, Argument(help="Data set: zarr, .nc, .mat (Y, C; columns are samples), .npz or .csv.")]
+    coarse: Annotated[
+        tuple[Path, ...] | None,
+        Doc(
+            "Data set of cheaper solves to learn features from; repeatable, cheapest first, such as --coarse coarse.zarr."
+        ),
+    ] = None
     out: Annotated[Path | None, Doc("Folder to save the surrogate in; numbers only without.")] = None
     overwrite: Annotated[bool, Doc("Replace a surrogate that stands at --out.")] = False
     parameters: Annotated[
@@ -45,8 +51,10 @@ def run(options: TrainOptions) -> Outcome:
     from gnvpro.apps.reports.training import text
     from gnvpro.apps.train import train
 
+    arguments = dict(vars(options))
+    arguments["coarse"] = None if options.coarse is None else list(options.coarse)
     with progress("training") as report:
-        training = train(**vars(options), record=to_dict(options), progress=report)
+        training = train(**arguments, record=to_dict(options), progress=report)
     trust = training.surrogate.trust
     numbers = {
         **training.numbers(),

@@ -15,8 +15,26 @@ from gnvpro.training.train import Training
 def text(training: Training, title: str, saved: str) -> Group:
     """Errors, method, cost, what competed; `saved` says where it is."""
     choice = training.surrogate.training["choice"]
-    tables = [*_contender_table(choice.get("contenders", [])), *_candidate_table(choice.get("candidates", []))]
+    levels = training.surrogate.training.get("fidelities", {}).get("levels", [])
+    tables = [
+        *_level_table(levels),
+        *_contender_table(choice.get("contenders", [])),
+        *_candidate_table(choice.get("candidates", [])),
+    ]
     return Group(table(title, [*training.rows(), ("saved", saved)]), *tables)
+
+
+def _level_table(levels: list[dict[str, Any]]) -> list[Table]:
+    """Of a training from several fidelities."""
+    if not levels:
+        return []
+    columns = ("samples", "cost of one", "its own error", "off the fine ones")
+    made_of = Table(*columns, title="made of, cheapest first", title_justify="left", box=None)
+    for level in levels:
+        cost = "unknown" if level["seconds"] is None else seconds(level["seconds"])
+        error, off = ("" if level[name] is None else percent(level[name]) for name in ("error", "off"))
+        made_of.add_row(f"{level['samples']}", cost, error, off)
+    return [made_of]
 
 
 def _contender_table(contenders: list[dict[str, Any]]) -> list[Table]:

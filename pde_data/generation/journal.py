@@ -9,13 +9,12 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.generation.pieces import Piece
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.surrogate.spaces import Array
 
@@ -23,19 +22,12 @@ from gnvpro.surrogate.spaces import Array
 _UNWRITTEN_SECONDS = 0.05
 
 
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """Samples that were solved together, and how long that took."""
-
-    solved: SolvedBlock
-    seconds: float
-
-
 class Journal:
     """The file of one block in the folder `.NAME.journal` beside the data set: a line for every piece that was solved.
 
-    A line carries its checksum and a hash of definition and parameters: it is found again by what was solved, and one
-    that a kill has torn is none. Within `with`, pieces are written once they have cost some time, and when it is left.
+    A line carries its checksum and a hash of definition, parameters and directions: it is found again by what was solved,
+    and one that a kill has torn is none. Within `with`, pieces are written once they have cost some time, and when it is
+    left.
     """
 
     def __init__(self, out: Path, block: int, definition_hash: str) -> None:
@@ -52,23 +44,25 @@ class Journal:
         if kind is not None:  # else the block is about to be committed
             self._write()
 
-    def get(self, y: Array, solved_only: bool) -> Piece | None:
-        """The piece with parameters y (n, n_in), where there is one; with `solved_only` none that holds failures."""
-        piece = self._pieces.get(self._key(y))
-        if piece is None or len(piece.solved.status) != len(y):
+    def get(self, y: Array, directions: Array, solved_only: bool) -> Piece | None:
+        """The piece with parameters y (n, n_in) and directions (n, r, n_in); with `solved_only` none that holds failures."""
+        piece = self._pieces.get(self._key(y, directions))
+        if piece is None or piece.derivatives.shape[:2] != directions.shape[:2]:
             return None
-        return None if solved_only and (piece.solved.status != SolveStatus.OK).any() else piece
+        return None if solved_only and not piece.is_whole else piece
 
-    def add(self, y: Array, piece: Piece) -> None:
+    def add(self, y: Array, directions: Array, piece: Piece) -> None:
         """Keep a piece."""
         solved = piece.solved
         record = {
-            "key": self._key(y),
+            "key": self._key(y, directions),
             "shape": solved.observables.shape,
             "observables": base64.b64encode(solved.observables.tobytes()).decode(),
+            "derivatives": base64.b64encode(piece.derivatives.tobytes()).decode(),
             "status": solved.status.tolist(),
             "messages": solved.messages,
             "seconds": piece.seconds,
+            "derivative_seconds": piece.derivative_seconds,
         }
         text = json.dumps(record)
         self._unwritten.append(f"{zlib.crc32(text.encode()):08x} {text}\n")
@@ -80,8 +74,8 @@ class Journal:
         """Forget the block, which is committed."""
         self._file.unlink(missing_ok=True)
 
-    def _key(self, y: Array) -> str:
-        return hashlib.sha256(self._definition_hash.encode() + np.ascontiguousarray(y).tobytes()).hexdigest()
+    def _key(self, y: Array, directions: Array) -> str:
+        return hashlib.sha256(self._definition_hash.encode() + y.tobytes() + directions.tobytes()).hexdigest()
 
     def _write(self) -> None:
         lines, self._unwritten, self._seconds = "".join(self._unwritten), [], 0.0
@@ -120,6 +114,8 @@ def _pieces_in(file: Path) -> Iterator[tuple[str, Piece]]:
         if checksum == f"{zlib.crc32(text):08x}".encode():
             record = json.loads(text)
             observables = np.frombuffer(base64.b64decode(record["observables"])).reshape(record["shape"])
+            n, n_out = record["shape"]
+            derivatives = np.frombuffer(base64.b64decode(record.get("derivatives", ""))).reshape(n, -1, n_out)
             status = np.array(record["status"], dtype=np.int8)
             solved = SolvedBlock(observables.copy(), status, tuple(record["messages"]))
-            yield record["key"], Piece(solved, record["seconds"])
+            yield record["key"], Piece(solved, record["seconds"], derivatives, record.get("derivative_seconds", np.nan))

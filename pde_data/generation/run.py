@@ -22,12 +22,11 @@ from threadpoolctl import threadpool_limits
 from gnvpro.pde_data.generation.blocks import BlockTask
 from gnvpro.pde_data.generation.engines import Engine, engine_of
 from gnvpro.pde_data.generation.journal import journaled_samples, remove_journals
+from gnvpro.pde_data.generation.request import is_data_set, problem_asked, recipe_asked
 from gnvpro.pde_data.generation.result import Generation
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
-from gnvpro.pde_data.problems.loading import as_problem, load_problem
 from gnvpro.pde_data.problems.solving import message_of
-from gnvpro.pde_data.sampling import default_design, place
 from gnvpro.pde_data.storage import layout, store
 from gnvpro.pde_data.storage.integrity import Damage, find_damage, give_up, require_metadata, require_sound
 from gnvpro.pde_data.storage.lock import sole_writer
@@ -37,8 +36,6 @@ from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.progress import Report, silent
 
-# What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
-DEFAULT_BLOCK_SIZE = 32
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -53,6 +50,9 @@ def generate(
     options: dict[str, Any] | None = None,
     block_size: int | None = None,
     design: str | None = None,
+    derivatives: int | None = None,
+    differences: bool = False,
+    coarser: int = 0,
     retry_failed: bool = False,
     repair: bool = False,
     progress: Report = silent,
@@ -77,8 +77,15 @@ def generate(
     design
         How the parameters are placed (`sampling.DESIGNS`); else that of the data set in place, else what
         `sampling.default_design` says.
+    derivatives
+        Directions along which the observables of every sample are differentiated, drawn with the sample
+        (`sampling.directions`); else as many as in the data set in place, or none.
+    differences
+        By finite differences, two solves a direction, whatever else the problem offers.
+    coarser
+        Solve the version of the problem that is so many times coarser, by its `coarser()`.
     retry_failed
-        Solve failed samples again; all others keep their bits.
+        Solve samples again that failed, or whose derivatives did; all others keep their bits.
     repair
         Look for damaged chunks first, and make their blocks again.
     progress
@@ -89,8 +96,8 @@ def generate(
     Raises
     ------
     UsageError
-        Sizes that are not positive; `path` holds something else, other settings or more samples (the difference
-        is named), is damaged, or is being written by another process.
+        Sizes that are not positive; a problem without derivatives or coarser versions; `path` holds something else, other
+        settings or more samples (the difference is named), is damaged, or is being written by another process.
     ImportError
         Workers without Dask; says what to install.
     OSError
@@ -103,9 +110,9 @@ def generate(
     if workers is not None:
         integer("workers", workers)
     engine = engine or engine_of(workers, scheduler)
-    problem, path = _problem(problem, options), path_of(path, "the folder of a data set").absolute()
+    problem, path = problem_asked(problem, options, coarser), path_of(path, "the folder of a data set").absolute()
     wall, cpu = time.perf_counter(), time.process_time()
-    recipe = _recipe(problem, path, n_samples, seed, block_size, design)
+    recipe = recipe_asked(problem, path, n_samples, seed, block_size, design, derivatives, differences)
     done, damage, solve_seconds = _Solved(), [], 0.0
     if repair or not _is_complete(path, recipe, retry_failed):
         _make_last_folder(path)
@@ -129,55 +136,15 @@ def generate(
     )
 
 
-def _problem(problem: Any, options: dict[str, Any] | None) -> Problem:
-    if isinstance(problem, str):
-        return load_problem(problem, options)
-    if options:
-        raise UsageError("options are those of a problem that is named; give them to the object when it is made")
-    return as_problem(problem)
-
-
-def _recipe(
-    problem: Problem, out: Path, n_samples: int, seed: int, block_size: int | None, design: str | None
-) -> Recipe:
-    """What is asked for, once it is known to fit what is in place."""
-    for what, size in (("samples", n_samples), ("samples per block", block_size)):
-        if size is not None and size < 1:
-            raise UsageError(f"expected at least 1 {what}, got {size}")
-    there = store.recipe_in(out) if _is_data_set(out) else None
-    usual_size = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
-    usual_design = there.design if there else default_design(problem.parameters)
-    recipe = Recipe.of(problem, n_samples, seed, block_size or usual_size, design or usual_design)
-    if not there or recipe.design != GIVEN:
-        # A design, law or seed that gives no points: before anything is written.
-        place(problem.parameters, recipe.design, seed, [n_samples - 1])
-    if there and (difference := there.difference(recipe)):
-        raise UsageError(
-            f"{out} was made with other settings: {difference}; repeat them to resume, or choose another place"
-        )
-    if there and n_samples < there.n_samples:
-        raise UsageError(
-            f"{out} has {there.n_samples} samples there, {n_samples} asked; none are thrown away: ask for "
-            f"{there.n_samples} or more, or choose another place"
-        )
-    if there and there.design == GIVEN and n_samples > there.n_samples:
-        raise UsageError(
-            f"{out} has {there.n_samples} samples there whose parameters were given, {n_samples} asked: no design places "
-            f"more; ask for {there.n_samples} to repair it or to retry failed ones"
-        )
-    return recipe
-
-
 def _is_complete(out: Path, recipe: Recipe, retry_failed: bool) -> bool:
     """Whether nothing is left to solve, nor to say of the whole."""
-    if not _is_data_set(out):
+    if not is_data_set(out):
         return False
     require_metadata(out)
     if not store.has_size(out, recipe.n_samples):
         return False
-    status = _status_in(out)
-    unfinished = (status != SolveStatus.OK) if retry_failed else (status == SolveStatus.PENDING)
-    return not unfinished.any() and not _lacks_estimate(out)
+    status, again = _status_in(out, retry_failed)
+    return not (again | (status == SolveStatus.PENDING)).any() and not _lacks_estimate(out)
 
 
 def _lacks_estimate(out: Path) -> bool:
@@ -186,10 +153,11 @@ def _lacks_estimate(out: Path) -> bool:
     return attributes["design"] != GIVEN and "estimated_error" not in attributes
 
 
-def _status_in(out: Path) -> NDArray[np.int8]:
-    """Status of every sample; where it cannot be read, the error names the damage."""
+def _status_in(out: Path, retry_failed: bool) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Status of every sample, and which are to be tried again; where that cannot be read, the error names the damage."""
     try:
-        return store.read_status(out)
+        status = store.read_status(out)
+        return status, store.read_failures(out) if retry_failed else np.zeros(len(status), dtype=bool)
     except ValueError:
         require_sound(out)
         raise
@@ -211,7 +179,7 @@ def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool, alone: b
 
     `alone`: no other process writes it; unknown where the file system has no locks.
     """
-    if not _is_data_set(out):
+    if not is_data_set(out):
         try:
             layout.create(out, recipe, background_of(problem), alone=alone)
             remove_journals(out)
@@ -232,14 +200,6 @@ def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool, alone: b
     if recipe.design == GIVEN and not repair:
         require_sound(out)  # samples that were given are never pending
     return damage
-
-
-def _is_data_set(out: Path) -> bool:
-    """Whether `out` is a data set; False for nothing or an empty folder, an error for anything else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    read_attributes(out)
-    return True
 
 
 @dataclass
@@ -274,12 +234,12 @@ def _progress_in(out: Path) -> str:
 
 def _solve_pending(task: BlockTask, progress: Report, engine: Engine) -> _Solved:
     """Solve what is pending, and what failed if it is to be tried again."""
-    status, size = _status_in(task.out), task.recipe.block_size
-    work = _samples_to_solve(status, size, task.retry_failed)
-    again = np.concatenate([status[b * size : (b + 1) * size] for b in work]) if work else status[:0]
+    (status, again), size = _status_in(task.out, task.retry_failed), task.recipe.block_size
+    work = _samples_to_solve(status, again, size)
+    in_work = np.concatenate([status[b * size : (b + 1) * size] for b in work]) if work else status[:0]
     done, failed = (
         len(status) - sum(work.values()),
-        int((status > SolveStatus.OK).sum() - (again > SolveStatus.OK).sum()),
+        int((status > SolveStatus.OK).sum() - (in_work > SolveStatus.OK).sum()),
     )
     if work:  # an estimate would be of samples that are about to change
         store.forget_estimate(task.out)
@@ -297,15 +257,15 @@ def _solve_pending(task: BlockTask, progress: Report, engine: Engine) -> _Solved
     return solved
 
 
-def _samples_to_solve(status: np.ndarray, block_size: int, retry_failed: bool) -> dict[int, int]:
+def _samples_to_solve(status: NDArray[np.int8], again: NDArray[np.bool_], block_size: int) -> dict[int, int]:
     """Blocks with something to solve, and how many samples that is: all of a block with a pending one."""
     work = {}
     for block, first in enumerate(range(0, len(status), block_size)):
-        of_block = status[first : first + block_size]
-        if (of_block == SolveStatus.PENDING).any():
-            work[block] = len(of_block)
-        elif retry_failed and (of_block > SolveStatus.OK).any():
-            work[block] = int((of_block > SolveStatus.OK).sum())
+        of_block = slice(first, first + block_size)
+        if (status[of_block] == SolveStatus.PENDING).any():
+            work[block] = len(status[of_block])
+        elif again[of_block].any():
+            work[block] = int(again[of_block].sum())
     return work
 
 

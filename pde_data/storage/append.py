@@ -49,7 +49,9 @@ def append(
         for begin in _cut(first, n):
             rows = slice(begin, min(begin + BLOCK_SIZE - (first + begin) % BLOCK_SIZE, n))
             part = SolvedBlock(solved.observables[rows], solved.status[rows], solved.messages[rows])
-            store.write_block(place, first + begin, first + n, store.Block(parameters[rows], part, each[rows]))
+            store.write_block(
+                place, first + begin, first + n, store.Block.of_values(parameters[rows], part, each[rows])
+            )
 
     with sole_writer(path, wait=_WAIT_SECONDS, required=True):
         if not path.exists():

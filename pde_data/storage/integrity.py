@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import layout, metadata, store
-from gnvpro.pde_data.storage.provenance import GIVEN
+from gnvpro.pde_data.storage.provenance import GIVEN, OF_DERIVATIVES
 from gnvpro.pde_data.storage.schema import reading_metadata
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -114,7 +114,8 @@ def require_metadata(path: Path) -> None:
 
 def _group(path: Path) -> zarr.Group:
     """The data set, with all the variables it needs."""
-    metadata.require_variables(path, _NEEDED)
+    of_derivatives = OF_DERIVATIVES if store.recipe_in(path).n_directions else ()
+    metadata.require_variables(path, (*_NEEDED, *of_derivatives))
     return store.open_group(path, "r")
 
 

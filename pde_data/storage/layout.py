@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.provenance import Recipe, definition_hash, git_revision, library_versions
-from gnvpro.pde_data.storage.schema import SCHEMA_VERSION
+from gnvpro.pde_data.storage.schema import SCHEMA_VERSION, WITHOUT_DERIVATIVES
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # The checksum last, over the bytes as they lie on the disk.
@@ -109,6 +109,14 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
     for name, space in spaces.items():
         beside = " ".join(_beside("parameter" if name == "parameters" else "observable", space))
         variable(name, "f8", np.nan, space.axes, **_one_unit(space), **({"coordinates": beside} if beside else {}))
+    if recipe.n_directions:
+        along = Axis("along", tuple(map(str, range(recipe.n_directions))))
+        about = "changes of the parameters that derivatives are taken along"
+        variable("direction", "f8", np.nan, (along, *parameters.axes), **_one_unit(parameters), long_name=about)
+        about = "derivatives of the observables along each direction"
+        variable("derivative", "f8", np.nan, (along, *observables.axes), **_one_unit(observables), long_name=about)
+        about = "wall time of all derivatives of a sample; not a number where it is in wall_time"
+        variable("derivative_wall_time", "f8", np.nan, units="s", long_name=about)
     meanings = {int(s): s.name.lower() for s in SolveStatus}
     variable(
         "status",
@@ -134,8 +142,8 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
         fill_constant(array, constant)
     attributes = {
         "Conventions": "CF-1.11",
-        "schema_version": SCHEMA_VERSION,
-        **asdict(recipe),
+        "schema_version": SCHEMA_VERSION if recipe.n_directions else WITHOUT_DERIVATIVES,
+        **recipe.attributes,
         "definition_hash": definition_hash(recipe.definition),
         "law": recipe.parameter_space["law"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

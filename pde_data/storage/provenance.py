@@ -18,6 +18,13 @@ from gnvpro.surrogate.spaces import Space, shortened
 # In place of a design: the parameters were given, no law or sequence makes them again.
 GIVEN = "given"
 
+# Names in a data set that no axis may have, and those of one with derivatives.
+VARIABLES = (
+    "sample", "parameters", "observables", "background", "anomalous", "status", "failure", "wall_time",
+    "parameter_units", "observable_units",
+)  # fmt: skip
+OF_DERIVATIVES = ("direction", "derivative", "derivative_wall_time")
+
 # Distributions whose version can change the numbers; FEniCSx goes by different names on PyPI and conda-forge.
 _LIBRARIES = {
     "gnvpro": ("gnvpro",),
@@ -48,7 +55,10 @@ def definition_hash(definition: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that fixes parameters, observables and status of a data set; JSON-able as attributes."""
+    """Everything that fixes parameters, observables, derivatives and status of a data set; JSON-able as attributes.
+
+    `n_directions`: derivatives of every sample; `derivative_method`: how they are made, None where there are none.
+    """
 
     problem: str
     definition: dict[str, Any]
@@ -58,9 +68,26 @@ class Recipe:
     n_samples: int
     block_size: int
     design: str
+    n_directions: int = 0
+    derivative_method: str | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """As a data set holds it: one without derivatives says nothing of them."""
+        of_derivatives = () if self.n_directions else ("n_directions", "derivative_method")
+        return {name: value for name, value in asdict(self).items() if name not in of_derivatives}
 
     @classmethod
-    def of(cls, problem: Problem, n_samples: int, seed: int, block_size: int, design: str) -> Recipe:
+    def of(
+        cls,
+        problem: Problem,
+        n_samples: int,
+        seed: int,
+        block_size: int,
+        design: str,
+        n_directions: int = 0,
+        derivative_method: str | None = None,
+    ) -> Recipe:
         """What `problem` gives with these settings.
 
         Raises UsageError: a definition that is not JSON-able, or spaces that cannot share one data set.
@@ -69,11 +96,13 @@ class Recipe:
             definition = json.loads(canonical_json(problem.definition))
         except UsageError as error:
             raise UsageError(f"definition of problem {problem.name!r}: {error}") from error
-        _require_distinct_names(problem.parameters, problem.observables)
+        taken = {*VARIABLES, *(("along", *OF_DERIVATIVES) if n_directions else ())}
+        _require_distinct_names(problem.parameters, problem.observables, taken)
         parameters, observables = (
             json.loads(json.dumps(space.to_dict())) for space in (problem.parameters, problem.observables)
         )
-        return cls(problem.name, definition, parameters, observables, seed, n_samples, block_size, design)
+        placed = seed, n_samples, block_size, design
+        return cls(problem.name, definition, parameters, observables, *placed, n_directions, derivative_method)
 
     def difference(self, asked: Recipe) -> str | None:
         """The first thing in which `asked` differs, both values named; None if they are the same.
@@ -92,9 +121,7 @@ class Recipe:
         return _first_difference(mine, theirs)
 
 
-def _require_distinct_names(parameters: Space, observables: Space) -> None:
-    taken = {"sample", "parameters", "observables", "background", "anomalous", "status", "failure", "wall_time"}
-    taken |= {"parameter_units", "observable_units"}
+def _require_distinct_names(parameters: Space, observables: Space, taken: set[str]) -> None:
     for what, space in (("parameters", parameters), ("observables", observables)):
         for name in (n for axis in space.axes for n in (axis.name, *(c.name for c in axis.coordinates))):
             if name in taken or "/" in name or " " in name:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from gnvpro.pde_data.problems.contract import SolveStatus
@@ -20,7 +20,9 @@ from gnvpro.surrogate.spaces import Space, shortened
 # 1: the first. 2: every chunk ends with its checksum and is written even if it is empty, so that a lost one is
 # noticed; `design` says how the parameters were placed; `background` and `anomalous` where the problem names one.
 # 3: a checksum of the metadata; `n_samples` of samples that were given counts those that are there, and no others.
-SCHEMA_VERSION = 3
+# 4: derivatives along directions; a data set without them is of schema 3.
+SCHEMA_VERSION = 4
+WITHOUT_DERIVATIVES = 3
 CHECKSUM = "metadata_sha256"
 
 # NetCDF has no nested attributes; these are held as JSON text, so that a data set survives `to_netcdf`.
@@ -31,7 +33,8 @@ OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
 
 OWN_ATTRIBUTES = (
     "Conventions", "schema_version", "problem", "definition", "definition_hash", "parameter_space", "observable_space",
-    "seed", "law", "design", "n_samples", "block_size", "created", "versions", "git", *OF_THE_WHOLE,
+    "seed", "law", "design", "n_samples", "block_size", "created", "versions", "git",
+    "n_directions", "derivative_method", *OF_THE_WHOLE,
 )  # fmt: skip
 
 # What zarr, xarray and numpy raise for metadata that mean nothing: values of another type, sizes beyond any memory.
@@ -72,6 +75,8 @@ class _Attributes(_Strict):
     versions: dict[str, Any] | None = None
     git: dict[str, Any] | None = None
     estimated_error: _ErrorEstimate | None = None
+    n_directions: Annotated[int, Ge(0)] = 0
+    derivative_method: str | None = None
 
 
 @contextmanager
@@ -131,6 +136,11 @@ def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, 
 
 def _damaged(path: object, what: object) -> UsageError:
     return UsageError(f"{path}: the attributes are damaged ({what}); generate the data set again")
+
+
+def lacks_derivatives(status: NDArray[np.int8], messages: ArrayLike) -> NDArray[np.bool_]:
+    """Which samples are solved, but not all of their derivatives: these alone have a message."""
+    return (status == SolveStatus.OK) & (np.asarray(messages, dtype=object) != "")
 
 
 def count_by_status(status: NDArray[np.int8]) -> dict[str, int]:

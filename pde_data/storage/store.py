@@ -8,7 +8,7 @@ pending.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage import metadata
-from gnvpro.pde_data.storage.provenance import Recipe
-from gnvpro.pde_data.storage.schema import OF_THE_WHOLE
+from gnvpro.pde_data.storage.provenance import OF_DERIVATIVES, Recipe
+from gnvpro.pde_data.storage.schema import OF_THE_WHOLE, lacks_derivatives
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -28,12 +29,28 @@ from gnvpro.surrogate.spaces import Array
 class Block:
     """Everything a data set holds of the samples of one block.
 
-    `wall_time` (n,): seconds per sample.
+    Attributes
+    ----------
+    wall_time : (n,)
+        Seconds per sample.
+    directions, derivatives : (n, r, n_in), (n, r, n_out)
+        Derivatives, NaN where one could not be made, and what they are taken along.
+    derivative_wall_time : (n,)
+        Seconds per sample of all its derivatives; NaN where `wall_time` has them.
     """
 
     parameters: Array
     solved: SolvedBlock
     wall_time: Array
+    directions: Array
+    derivatives: Array
+    derivative_wall_time: Array
+
+    @classmethod
+    def of_values(cls, parameters: Array, solved: SolvedBlock, wall_time: Array) -> Block:
+        """Without derivatives."""
+        n, n_in, n_out = *parameters.shape, solved.observables.shape[1]
+        return cls(parameters, solved, wall_time, np.empty((n, 0, n_in)), np.empty((n, 0, n_out)), np.full(n, np.nan))
 
 
 def recipe_in(path: Path) -> Recipe:
@@ -42,12 +59,18 @@ def recipe_in(path: Path) -> Recipe:
     Raises UsageError: not a data set, or one with a newer schema.
     """
     attributes = metadata.read_attributes(path)
-    return Recipe(**{field.name: attributes[field.name] for field in fields(Recipe)})
+    return Recipe(**{field.name: attributes[field.name] for field in fields(Recipe) if field.name in attributes})
 
 
 def read_status(path: Path, rows: slice = slice(None)) -> NDArray[np.int8]:
     """Status (n_samples,) of every sample, or of some rows."""
     return np.asarray(variable(open_group(path, "r"), "status")[rows], dtype=np.int8)
+
+
+def read_failures(path: Path) -> NDArray[np.bool_]:
+    """Which samples (n_samples,) have failed, or a derivative of theirs has."""
+    status = read_status(path)
+    return (status > SolveStatus.OK) | lacks_derivatives(status, variable(open_group(path, "r"), "failure")[:])
 
 
 def read_rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:
@@ -70,7 +93,17 @@ def read_block(path: Path, first: int, n: int) -> Block:
         for name in ("parameters", "observables", "status", "failure", "wall_time")
     )
     solved = SolvedBlock(observables.reshape(n, -1), status.astype(np.int8), tuple(map(str, messages)))
-    return Block(parameters.reshape(n, -1), solved, wall_time)
+    block = Block.of_values(parameters.reshape(n, -1), solved, wall_time)
+    if "derivative" not in group:
+        return block
+    directions, derivatives, seconds = (np.asarray(variable(group, name)[rows]) for name in OF_DERIVATIVES)
+    r = directions.shape[1]
+    return replace(
+        block,
+        directions=directions.reshape(n, r, -1),
+        derivatives=derivatives.reshape(n, r, -1),
+        derivative_wall_time=seconds,
+    )
 
 
 def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
@@ -88,6 +121,9 @@ def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
         values = {"parameters": block.parameters, "observables": block.solved.observables}
         if background is not None:
             values["anomalous"] = block.solved.observables - background
+        if "derivative" in group:
+            of_derivatives = block.directions, block.derivatives, block.derivative_wall_time
+            values |= dict(zip(OF_DERIVATIVES, of_derivatives, strict=True))
         for name, value in values.items():
             array = variable(group, name)
             array[rows] = value.reshape(-1, *array.shape[1:])

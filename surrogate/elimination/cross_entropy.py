@@ -158,6 +158,7 @@ class CrossEntropyLayer:
 
     rotation: Tensor | None = None
     is_iterative = True
+    group = 1
 
     def __init__(
         self,

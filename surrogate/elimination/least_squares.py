@@ -5,6 +5,9 @@ With Z: features (n, width), P: fixed columns (n, q; the bias is a column of one
     A = [omega Z / sqrt(n), omega P / sqrt(n); sqrt(alpha_w) I],   B = [omega C / sqrt(n); 0],
     W = argmin ||A W - B||²    (Golub & Pereyra 1973; Newman et al. 2021, Sec. 3).
 
+Derivatives along directions v_1 … v_r of the inputs are further rows of a sample, Ż W = Ċ with the same W: they follow the
+row of its value and have no bias, and n stays the number of samples.
+
 The fixed columns do not move during training, so their orthonormal basis is made once and projected out of the
 moving ones. A is never squared: cond(Z) passes 1e8 late in training, which Z'Z would turn into 1e16.
 """
@@ -109,12 +112,15 @@ class LeastSquaresSolution:
     def leave_one_out(self) -> Tensor:
         """Weighted residuals (n, k) of each sample by the W of all others: r_i / (1 - h_i), in closed form.
 
-        At this theta, which has seen the sample: of features that were trained they are too small.
+        At this theta, which has seen the sample: of features that were trained they are too small. A sample with derivatives
+        is left out with all of its rows.
         """
+        if (group := self.layer.group) > 1:
+            return left_out_together(self._range, self.residual, group)
         return self.residual / (1 - self.leverages().clamp(max=FULL_LEVERAGE)).unsqueeze(1)
 
     def training_error(self) -> float:
-        """Mean relative L2 error, dropped directions of the targets included."""
+        """Mean relative L2 error of the values, dropped directions of the targets included."""
         norms = torch.linalg.vector_norm(self.residual, dim=1) / self.layer.row_scale[:, 0]
         return self.layer.mean_error(norms**2)
 
@@ -138,7 +144,7 @@ class LeastSquaresLayer:
     ----------
     targets : (n, n_out)
     row_weights : (n,)
-        omega, one per sample, positive; ones where not given.
+        omega, one per row, positive; ones where not given.
     alpha_w
         Regularisation of W, >= 0; zero asks for the minimum-norm W where features are dependent.
     fixed : (n, q)
@@ -151,6 +157,9 @@ class LeastSquaresLayer:
         What products are of: the full derivative of the reduced residual, or Kaufman's approximation.
     norms : (n,)
         What errors of samples are relative to; the norms of the targets where not given.
+    group
+        Rows of every sample, one after the other: its value, then its derivatives, on which the bias does not act. What is
+        called n above is the number of samples times this, but for `norms`.
 
     Raises
     ------
@@ -170,6 +179,7 @@ class LeastSquaresLayer:
         compression: float | None = None,
         curvature: GaussNewtonKind = "golub-pereyra",
         norms: Tensor | None = None,
+        group: int = 1,
     ) -> None:
         if min(alpha_w, compression or 0.0) < 0:
             raise UsageError(f"expected regularisation and compression >= 0, got {alpha_w} and {compression}")
@@ -177,7 +187,11 @@ class LeastSquaresLayer:
             raise UsageError(f"expected curvature {' or '.join(get_args(GaussNewtonKind))}, got {curvature!r}")
         targets, n = targets.double(), len(targets)
         weights = targets.new_ones(n) if row_weights is None else row_weights.double()
-        ones = targets.new_ones(n, 1)
+        if n % group:
+            raise UsageError(f"expected {group} rows of every sample, got {n} rows")
+        self.group, self._values = group, slice(None, None, group)
+        ones = targets.new_zeros(n, 1)
+        ones[self._values] = 1.0
         self.columns = ones if fixed is None else torch.cat([fixed.double(), ones], 1)
         for what, values in (("targets", targets), ("row weights", weights), ("fixed columns", self.columns)):
             if not bool(torch.isfinite(values).all()):
@@ -189,12 +203,12 @@ class LeastSquaresLayer:
             )
         self.loss: Loss = LeastSquares()
         self.row_weights, self.curvature = weights, curvature
-        self.target_norms = torch.linalg.vector_norm(targets, dim=1) if norms is None else norms
+        self.target_norms = torch.linalg.vector_norm(targets[self._values], dim=1) if norms is None else norms
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
         if compression is not None:
             self.rotation, self.targets, self.dropped = _compress(targets, weights, compression)
-        self.row_scale = (weights / math.sqrt(n)).unsqueeze(1)
+        self.row_scale = (weights / math.sqrt(n // group)).unsqueeze(1)
         self.sample_weights = self.row_scale**2
         self._regularise(alpha_w)
 
@@ -231,8 +245,8 @@ class LeastSquaresLayer:
         return self.mean_error(((predictions - self.targets) ** 2).sum(1))
 
     def mean_error(self, squares: Tensor) -> float:
-        """Mean relative L2 error from the squared misfit of every sample in the targets that were kept, (n,)."""
-        return float(((squares + self.dropped**2).sqrt() / self.target_norms).mean())
+        """Mean relative L2 error of the values from the squared misfit of every row in the targets that were kept, (n,)."""
+        return float(((squares + self.dropped**2)[self._values].sqrt() / self.target_norms).mean())
 
     def fresh(self) -> Self:
         """Itself: nothing is remembered."""
@@ -246,7 +260,8 @@ class LeastSquaresLayer:
 
     def best_alpha(self, features: Tensor, smallest: float = SMALLEST) -> Choice:
         """The regularisation of W by generalised cross-validation at these features (n, width), none below the smallest."""
-        return choose_alpha(features, self.targets, self.row_weights, self.columns, path=alphas(smallest))
+        weights = self.row_weights * math.sqrt(self.group)  # of as many samples as there are rows
+        return choose_alpha(features, self.targets, weights, self.columns, path=alphas(smallest))
 
     def of_rows(self, rows: slice) -> LeastSquaresLayer:
         """The problem of some of the samples alone, in the same coordinates of the targets."""
@@ -286,6 +301,16 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
     keep = singular > _RANK_TOLERANCE * singular[0]
     basis, inverse = left[:, keep], right[keep].t() / singular[keep]
     return basis, inverse @ (basis.t() @ targets), inverse
+
+
+def left_out_together(basis: Tensor, residual: Tensor, group: int) -> Tensor:
+    """Residuals (n, k) of each sample's rows by a least-squares fit to all others: (I - H_s)^-1 r_s, H the projector on the
+    range of the columns, of which `basis` (n, q) holds the data rows."""
+    rows = basis.unflatten(0, (-1, group))
+    hats = rows @ rows.mT
+    values, vectors = torch.linalg.eigh(hats)
+    shrunk = vectors / (1 - values.clamp(max=FULL_LEVERAGE)).unsqueeze(1) @ vectors.mT
+    return (shrunk @ residual.unflatten(0, (-1, group))).flatten(0, 1)
 
 
 def solve_dense(columns: Tensor, targets: Tensor) -> Tensor:

@@ -83,6 +83,8 @@ class Elimination(Protocol):
     targets : (n, k)
     columns : (n, q)
         Beside the features.
+    group
+        Rows of every sample, one after the other: its value, then its derivatives.
     rotation : (k, n_out)
         From the targets to what was given, where they were rotated.
     matrix_curvature
@@ -97,6 +99,7 @@ class Elimination(Protocol):
     sample_weights: Tensor
     targets: Tensor
     columns: Tensor
+    group: int
     rotation: Tensor | None
     matrix_curvature: str
     is_iterative: bool

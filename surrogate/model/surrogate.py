@@ -23,6 +23,7 @@ from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import SavedModelError, UsageError
 from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
+from gnvpro.surrogate.model.fidelities import fidelity_rows
 from gnvpro.surrogate.model.inputs import bound_inputs, training_range
 from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
 from gnvpro.surrogate.model.output_errors import output_error_rows
@@ -144,6 +145,7 @@ class Surrogate(ComparedByValue, Model):
         return [
             *((what, listed(values, percent)) for what, values in errors.items() if values),
             *output_error_rows(self.training),
+            *fidelity_rows(self.training),
             ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
             *([("by logarithm", ", ".join(self._logarithmic_names))] if self.logarithmic else []),
         ]
@@ -436,7 +438,8 @@ class Surrogate(ComparedByValue, Model):
         for name in ("errors", "errors_anomalous", "provenance", "training"):
             if not isinstance(getattr(self, name), dict):
                 raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
-        output_error_rows(self.training)  # can be shown
+        for rows in (output_error_rows, fidelity_rows):
+            rows(self.training)  # can be shown
         bounds = self.training.get("bounds")
         if bounds and not np.isfinite(self.parameters.rows([bounds["lower"], bounds["upper"]])).all():
             raise SavedModelError("the bounds of the model's training samples are not finite")

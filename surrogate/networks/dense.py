@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.networks.protocol import Evaluation, Layer, require_weights, with_ones
+from gnvpro.surrogate.networks.protocol import Evaluation, Layer, require_weights
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class _DenseLinearization:
         return gradient
 
     def layers(self, seed: Tensor) -> list[Layer]:
-        return [Layer(where, with_ones(h), g) for where, h, g in reversed(self.evaluations(seed))]
+        return [Layer(e.where, e.with_bias, e.sensitivities) for e in reversed(self.evaluations(seed))]
 
     def evaluations(self, seeds: Tensor) -> list[Evaluation]:
         slices, inputs = self._network.slices, self._activations

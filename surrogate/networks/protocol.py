@@ -36,11 +36,19 @@ class Evaluation(NamedTuple):
     inputs : (n, fan_in)
     sensitivities : (..., n, fan_out)
         Gradients by the layer's pre-activation, one for every seed.
+    bias : (n, 1)
+        What the bias is multiplied with: ones where None, zeros in rows of derivatives.
     """
 
     where: slice
     inputs: Tensor
     sensitivities: Tensor
+    bias: Tensor | None = None
+
+    @property
+    def with_bias(self) -> Tensor:
+        """Inputs (n, fan_in + 1) as the whole matrix sees them."""
+        return with_ones(self.inputs) if self.bias is None else torch.cat([self.inputs, self.bias], 1)
 
 
 class Linearization(Protocol):

@@ -43,12 +43,14 @@ class BatchObjective(ReducedObjective):
     Raises
     ------
     UsageError
-        A loss that has no closed form for W.
+        A loss that has no closed form for W, or samples with derivatives.
     """
 
     def __init__(self, reduced: ReducedObjective) -> None:
         if not isinstance(reduced.elimination, LeastSquaresLayer):
             raise UsageError("variable projection on batches works on least squares; take another method for classes")
+        if reduced.directions is not None:
+            raise UsageError("expected samples without derivatives for variable projection on batches; leave them out")
         some = slice(WATCHED)
         super().__init__(reduced.network, reduced.inputs[some], reduced.elimination.of_rows(some), reduced.regulariser)
         self.whole, self._layer = reduced.sibling(), reduced.elimination

@@ -20,6 +20,7 @@ from gnvpro.surrogate.elimination.losses import random_signs
 from gnvpro.surrogate.elimination.protocol import Elimination
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Layer, LayeredLinearization, Linearization
+from gnvpro.surrogate.networks.tangents import of_samples
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.objectives.regularisation import Regulariser
@@ -92,11 +93,11 @@ class FullObjective:
         """What stands in theta before W."""
         return theta[: self.network.n_theta]
 
-    def linearize(self, theta: Tensor, rows: slice | Tensor = slice(None)) -> _Predictions:
+    def linearize(self, theta: Tensor, samples: slice | Tensor = slice(None)) -> _Predictions:
         """The predictions at (theta, W)."""
         weights, outer = self.split(theta)
-        at = self.network.linearize(weights, self.inputs[rows])
-        columns = torch.cat([at.features.double(), self.elimination.columns[rows]], 1)
+        at, inner = self.reduced.linearize(weights, samples), self.elimination
+        columns = torch.cat([at.features.double(), of_samples(inner.columns, inner.group, samples)], 1)
         return _Predictions(self, at, columns, outer, columns @ outer)
 
     def solve(self, theta: Tensor, features: Tensor, start: Tensor | None, accuracy: float) -> _Kept:
@@ -109,7 +110,8 @@ class FullObjective:
         self.meter.forward += size / n
         self.meter.backward += size / n
         at = self.linearize(theta, index)
-        seed = inner.loss.gradient(at.features, inner.targets[index]) * inner.sample_weights[index]
+        targets, weights = (of_samples(rows, inner.group, index) for rows in (inner.targets, inner.sample_weights))
+        seed = inner.loss.gradient(at.features, targets) * weights
         seed *= n / size
         return at.vjp(seed).add_(self.regulariser.apply(theta))
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.protocol import GramTerm
-from gnvpro.surrogate.networks.protocol import Evaluation, with_ones
+from gnvpro.surrogate.networks.protocol import Evaluation
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 
 # Products of two layers are (chunk, width²) matrices: at width 48 this is 20 MB.
@@ -44,18 +44,18 @@ class LayerSum(Protocol):
         ...
 
 
-def structured_gram(linearize: Callable[[slice], LayerSum], term: GramTerm) -> Tensor:
-    """A term as a matrix (n_theta, n_theta); `linearize` gives the network at a slice of the samples."""
+def structured_gram(linearize: Callable[[slice], LayerSum], term: GramTerm, group: int = 1) -> Tensor:
+    """A term as a matrix (n_theta, n_theta); `linearize` gives the `group` rows of every sample in a slice of them."""
     seeds, along, row_scale, _ = term
-    n, sums, fold = len(along), None, None
-    for start in range(0, n, CHUNK):
-        rows = slice(start, min(start + CHUNK, n))
-        at = linearize(rows)
+    n, sums, fold, together = len(along) // group, None, None, max(1, CHUNK // group)
+    for start in range(0, n, together):
+        samples = slice(start, min(start + together, n))
+        rows = slice(samples.start * group, samples.stop * group)
+        at = linearize(samples)
         fold, scale = at.fold, row_scale[rows]
         everywhere = (seeds.unsqueeze(1) * scale).to(at.features)
         layers = [
-            Evaluation(where, with_ones(inputs.double()), sensitivities.double())
-            for where, inputs, sensitivities in at.evaluations(everywhere)
+            Evaluation(e.where, e.with_bias.double(), e.sensitivities.double()) for e in at.evaluations(everywhere)
         ]
         if sums is None:
             size = max(layer.where.stop for layer in layers)

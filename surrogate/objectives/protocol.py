@@ -68,8 +68,8 @@ class Objective(Protocol):
         """The part of theta that belongs to the feature network."""
         ...
 
-    def linearize(self, theta: Tensor, rows: slice = slice(None)) -> Linearization:
-        """What depends on theta before anything is solved for, at some of the samples."""
+    def linearize(self, theta: Tensor, samples: slice = slice(None)) -> Linearization:
+        """What depends on theta before anything is solved for, at some of the samples: `elimination.group` rows of each."""
         ...
 
     def solve(self, theta: Tensor, features: Tensor, start: Tensor | None, accuracy: float) -> Solution:
@@ -151,12 +151,12 @@ class Point:
         if terms is None:
             return gram_by_products(lambda v: self.gauss_newton(v, kind), len(self.theta), self.theta).double()
 
-        def linearize(rows: slice) -> LayerSum:
-            linearization = objective.linearize(self.theta, rows)
+        def linearize(samples: slice) -> LayerSum:
+            linearization = objective.linearize(self.theta, samples)
             assert isinstance(linearization, LayerSum)
             return linearization
 
-        matrix = sum(structured_gram(linearize, term) for term in terms)
+        matrix = sum(structured_gram(linearize, term, objective.elimination.group) for term in terms)
         assert isinstance(matrix, Tensor)
         self._meter.forward += len(terms)
         self._meter.backward += sum(len(term.seeds) for term in terms)

@@ -18,6 +18,7 @@ from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind, LeastSqu
 from gnvpro.surrogate.elimination.protocol import Elimination, Solution
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork, Linearization
+from gnvpro.surrogate.networks.tangents import linearize_tangents
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.surrogate.objectives.regularisation import Regulariser, as_regulariser
 from gnvpro.surrogate.objectives.work import WorkMeter
@@ -30,6 +31,9 @@ class ReducedObjective:
     ----------
     inputs : (n, n_inputs)
         Scaled parameters; their dtype and device are those of the network passes.
+    directions : (n, r, n_inputs)
+        Along which the elimination's targets hold derivatives too, rows of a sample after each other
+        (`gnvpro.surrogate.networks.tangents`); None for values alone.
     elimination
         The inner problem of the same samples. It is solved in float64 whatever the dtype of the network: float32 features
         carry 7 digits, and their QR would lose half.
@@ -49,16 +53,22 @@ class ReducedObjective:
         elimination: Elimination,
         alpha_theta: float | Regulariser,
         meter: WorkMeter | None = None,
+        directions: Tensor | None = None,
     ) -> None:
-        if len(inputs) != len(elimination.targets):
+        n_targets, group = len(elimination.targets), elimination.group
+        if len(inputs) * group != n_targets:
             raise UsageError(
-                f"inputs and targets disagree on samples: {len(inputs)} and {len(elimination.targets)}; check the split"
+                f"inputs and targets disagree on samples: {len(inputs)} and {n_targets // group}; check the split"
+            )
+        if (0 if directions is None else directions.shape[1]) != group - 1:
+            raise UsageError(
+                f"expected {group - 1} directions at every sample, as many as the targets have derivatives"
             )
         if not bool(torch.isfinite(inputs).all()):
             raise UsageError("inputs hold values that are not finite; remove these samples first")
-        self.network, self.inputs, self.elimination = network, inputs, elimination
+        self.network, self.inputs, self.directions, self.elimination = network, inputs, directions, elimination
         self.regulariser = as_regulariser(alpha_theta)
-        self.meter = WorkMeter() if meter is None else meter
+        self.meter = WorkMeter(rows=group) if meter is None else meter
 
     @property
     def rotation(self) -> Tensor:
@@ -71,6 +81,7 @@ class ReducedObjective:
         network: FeatureNetwork | None = None,
         inputs: Tensor | None = None,
         alpha_theta: float | Regulariser | None = None,
+        directions: Tensor | None = None,
         alpha_w: float | None = None,
     ) -> ReducedObjective:
         """The same problem, for another network maybe, with a meter of its own and no memory of earlier solves.
@@ -88,6 +99,7 @@ class ReducedObjective:
             self.inputs if inputs is None else inputs,
             elimination,
             self.regulariser if alpha_theta is None else alpha_theta,
+            directions=self.directions if directions is None else directions,
         )
 
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> Point:
@@ -100,9 +112,12 @@ class ReducedObjective:
         """All of theta: W is not in it."""
         return theta
 
-    def linearize(self, theta: Tensor, rows: slice = slice(None)) -> Linearization:
+    def linearize(self, theta: Tensor, samples: slice | Tensor = slice(None)) -> Linearization:
         """The network at theta."""
-        return self.network.linearize(theta, self.inputs[rows])
+        inputs = self.inputs[samples]
+        if self.directions is None:
+            return self.network.linearize(theta, inputs)
+        return linearize_tangents(self.network, theta, inputs, self.directions[samples])
 
     def solve(self, theta: Tensor, features: Tensor, start: Tensor | None, accuracy: float) -> Solution:
         """W(theta)."""
@@ -125,10 +140,12 @@ def reduced_least_squares(
     compression: float = 0.0,
     curvature: GaussNewtonKind = "golub-pereyra",
     norms: Tensor | None = None,
+    directions: Tensor | None = None,
 ) -> ReducedObjective:
     """The reduced least-squares problem; see `LeastSquaresLayer` and `ReducedObjective` for the parameters."""
-    layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms)
-    return ReducedObjective(network, inputs, layer, alpha_theta)
+    group = 1 if directions is None else 1 + directions.shape[1]
+    layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms, group)
+    return ReducedObjective(network, inputs, layer, alpha_theta, directions=directions)
 
 
 def reduced_cross_entropy(

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.scaling import Scaling, logarithmic_parameters
 from gnvpro.surrogate.spaces import Space
+from tests.calculus import assert_taylor
 
 RNG = np.random.default_rng(0)
 Y, C = RNG.uniform(1, 2, (60, 3)), RNG.normal(size=(60, 2)) * [1e-6, 3.0] + [1e-6, 300.0]
@@ -50,3 +52,25 @@ DECADES = np.stack([10 ** RNG.uniform(-3, 0, 200), RNG.uniform(1e-4, 1, 200), RN
 def test_parameters_over_decades_enter_by_their_logarithm(given, flags, unit):
     found = logarithmic_parameters(DECADES * unit, Space.vector(NAMES, **given))
     assert found is None if flags is None else found is not None and found.tolist() == flags
+
+
+@pytest.mark.parametrize("with_amplitude", [False, True])
+def test_tangents_are_the_derivatives_of_inputs_and_targets(with_amplitude):
+    """Logarithms, several output scales, a background; over an amplitude by the quotient rule."""
+    rng = np.random.default_rng(4)
+    y, dy = rng.uniform(1.0, 3.0, (6, 3)), rng.normal(size=(6, 2, 3))
+    basis = PolynomialBasis((0.5,) * 3, (3.5,) * 3, (1.0,) * 3, 2.0, (1.0,) * 3)
+    amplitude = Amplitude(basis, tuple(rng.normal(size=basis.n_terms + 1) / 10)) if with_amplitude else None
+    scaling = Scaling(
+        rng.normal(size=3),
+        rng.uniform(0.5, 2.0, 3),
+        rng.uniform(0.5, 2.0, 4),
+        background=rng.normal(size=4),
+        amplitude=amplitude,
+        logarithmic=np.array([True, False, True]),
+    )
+    matrix = rng.normal(size=(3, 4))
+    inputs, targets = scaling.tangents(y, np.sin(y @ matrix), dy, np.cos(y @ matrix)[:, None] * (dy @ matrix))
+    for k in range(2):
+        assert_taylor(scaling.inputs, inputs[:, k] / 5, y, dy[:, k] / 5)
+        assert_taylor(lambda at: scaling.targets(at, np.sin(at @ matrix)), targets[:, k] / 5, y, dy[:, k] / 5)

@@ -29,3 +29,23 @@ def objective_and_validation(network, samples=None, dtype=torch.float64, **optio
     objective = reduced_least_squares(network, inputs[:cut], targets[:cut], **options)
     weights = torch.ones(len(inputs) - cut, dtype=torch.float64)
     return objective, ValidationSet(objective, inputs[cut:], targets[cut:], weights)
+
+
+def samples_with_derivatives(n=40, n_in=3, n_out=5, r=2, seed=0, unit=1.0):
+    """Smooth observables with their derivatives along random directions; the last parameter in a unit of its own."""
+    rng = np.random.default_rng(seed)
+    y, dy = rng.uniform(-1, 1, (n, n_in)), rng.normal(size=(n, r, n_in))
+    mixing, units = np.random.default_rng(99).standard_normal((n_in, n_out)), np.append(np.ones(n_in - 1), unit)
+    at, along = y @ mixing, dy @ mixing
+    derivatives = (np.cos(at) + 0.2 * at)[:, None] * along
+    lower, upper = (tuple((side * units).tolist()) for side in (-1, 1))
+    space = Space.vector([f"y{j}" for j in range(n_in)], lower=lower, upper=upper, law="uniform")
+    observed = Space.vector([f"c{j}" for j in range(n_out)], axis="observable")
+    return Samples(
+        y * units,
+        2 + np.sin(at) + 0.1 * at**2,
+        space,
+        observed,
+        directions=dy * units,
+        derivatives=derivatives,
+    )

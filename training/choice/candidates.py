@@ -11,16 +11,18 @@ from gnvpro.training.settings import QUICK_GAIN, QUICK_WIDTHS, TrainSettings
 class Candidate:
     """What the race chooses: widths of dense layers, gain of the inputs, L-BFGS in the Kronecker metric or without.
 
-    With `polynomial` W also acts on polynomials of the parameters.
+    With `polynomial` W also acts on polynomials of the parameters; without `derivatives` those of the samples are left out.
     """
 
     widths: tuple[int, ...]
     gain: float
     metric: bool = True
     polynomial: bool = False
+    derivatives: bool = True
 
     def __str__(self) -> str:
         extras = f"{' and polynomials' if self.polynomial else ''}{'' if self.metric else ', plain L-BFGS'}"
+        extras += "" if self.derivatives else ", values alone"
         return f"widths {','.join(map(str, self.widths))}, gain {self.gain:g}{extras}"
 
 

@@ -37,7 +37,10 @@ class Problem:
     weights : (n,)
         Of the residuals, of mean square one.
     folds : (n,)
-        The fold in which a sample is left out; -1 for samples that never are.
+        The fold in which a sample is left out, with its derivatives; -1 for samples that never are.
+    slopes, directions, slope_weights : (n, r, k), (n, r, d), (n, r)
+        Derivatives of the targets along directions of the inputs, as training takes them
+        (`gnvpro.training.fitting.preparation.Tangents`), and their weights over those of the values; without any, r is 0.
     """
 
     inputs: Array
@@ -45,6 +48,14 @@ class Problem:
     rotation: Array
     weights: Array
     folds: NDArray[np.intp]
+    slopes: Array | None = None
+    directions: Array | None = None
+    slope_weights: Array | None = None
+
+    @property
+    def n_directions(self) -> int:
+        """Derivatives of every sample."""
+        return 0 if self.slopes is None else self.slopes.shape[1]
 
     @property
     def n_folds(self) -> int:
@@ -70,6 +81,14 @@ class Problem:
         judged = self.folds >= 0
         return ((residuals[judged] * self.weights[judged, None]) ** 2).sum(1)
 
+    def derivative_error(self, residuals: Array | None) -> float | None:
+        """Mean relative error of the derivatives (n, r, k) of a sample together, of the samples that are left out."""
+        if residuals is None or self.slopes is None:
+            return None
+        sizes = np.linalg.norm(self.slopes, axis=(1, 2))
+        judged = (self.folds >= 0) & (sizes > 0)
+        return float((np.linalg.norm(residuals[judged], axis=(1, 2)) / sizes[judged]).mean()) if judged.any() else None
+
 
 class Member(NamedTuple):
     """A separable model of network inputs of gain one: its W (n_out, width + 1) is that of scaled observables."""
@@ -92,6 +111,8 @@ class Contender:
     close : (n, k)
         Residuals left out one by one in closed form, which knows nothing of what was chosen on all samples; None where
         there is no closed form.
+    slopes_left_out : (n, r, k)
+        Residuals of the derivatives like `left_out`; None where samples have none.
     model
         None for a network, which is trained on all samples only when it has won.
     cpu_seconds
@@ -103,6 +124,7 @@ class Contender:
     close: Array | None = None
     model: Member | None = None
     cpu_seconds: float = 0.0
+    slopes_left_out: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,15 +135,18 @@ class Stack:
     shares: Array
     left_out: Array
     error: float
+    slopes_left_out: Array | None = None
 
     @classmethod
     def of(cls, contenders: list[Contender], shares: Array, problem: Problem) -> Stack:
         """Those that have a share at all."""
         kept = [j for j, share in enumerate(shares) if share.any()]
-        left_out = np.zeros_like(problem.targets)
+        left_out, slopes = np.zeros_like(problem.targets), None
         for j in kept:
             left_out += shares[j] * contenders[j].left_out
-        return cls([contenders[j] for j in kept], shares[kept], left_out, problem.error(left_out))
+            if (of_slopes := contenders[j].slopes_left_out) is not None:
+                slopes = shares[j] * of_slopes + (0.0 if slopes is None else slopes)
+        return cls([contenders[j] for j in kept], shares[kept], left_out, problem.error(left_out), slopes)
 
     def model(self, members: Sequence[Member]) -> Member:
         """One separable model of those of the contenders, in their order."""

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from gnvpro.training.choice.closed_forms import closed_forms
 from gnvpro.training.choice.contenders import MARGIN, Contender, Problem, Stack, best_stack
 from gnvpro.training.choice.network_contest import NetworkContest
 from gnvpro.training.fitting.fit import Fit
-from gnvpro.training.fitting.preparation import Preparation
+from gnvpro.training.fitting.preparation import Preparation, Tangents
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.settings import TrainSettings
 
@@ -33,6 +34,8 @@ from gnvpro.training.settings import TrainSettings
 # third train no network.
 FEWEST, FEWEST_FOR_POLYNOMIALS = 3, 20
 FEWEST_FOR_NETWORKS = 40
+# Derivatives count as samples there, down to this number of samples.
+FEWEST_WITH_DERIVATIVES = 10
 # Of the least error so far: below the first a network is so much better that further kernels are not tried, above the
 # second it is left alone.
 _DECIDED, _HOPELESS = 0.15, 1.3
@@ -60,12 +63,15 @@ class Decision:
         Of the network in it, where there is one.
     choice
         What competed, what won and why, JSON-able.
+    derivative_error
+        Of the derivatives of samples that were left out; None where there are none.
     """
 
     surrogate: Surrogate
     predictions: Array
     fit: Fit | None
     choice: dict[str, Any]
+    derivative_error: float | None = None
 
 
 class Contest:
@@ -109,7 +115,8 @@ class Contest:
             closed = closed_forms(self._problem, "kernel" if few else wanted)
         if self._settings.quick:
             closed = itertools.islice(closed, _QUICK_FORMS)
-        enough = len(self._samples) >= FEWEST_FOR_NETWORKS
+        rows = len(self._samples) * (1 + self._samples.n_directions)
+        enough = rows >= FEWEST_FOR_NETWORKS and len(self._samples) >= FEWEST_WITH_DERIVATIVES
         if wanted == "auto" and enough:
             # These tell what a network has to beat.
             self._take(itertools.islice(closed, 1 if self._settings.quick else 2))
@@ -164,12 +171,16 @@ class Contest:
 
     def _judged(self, raced: NetworkContest) -> Contender:
         """The best network as a contender."""
-        everything = np.ones(len(self._samples), bool)
-        left_out = self._problem.targets - self._targets(raced.left_out_predictions(), everything)
+        everything, problem, tangents = np.ones(len(self._samples), bool), self._problem, self._tangents
+        predictions, derivatives = raced.left_out_predictions(None if tangents is None else self._samples.directions)
+        left_out, slopes_left_out = problem.targets - self._targets(predictions, everything), None
+        if problem.slopes is not None and tangents is not None and derivatives is not None:
+            scaled = derivatives * tangents.factors[..., None] / self._formulation.scaling.output_scale
+            slopes_left_out = problem.slopes - scaled @ problem.rotation.T
         spent = sum(fit.cpu_seconds for fit in self._run.fits)
         if self._run.interrupted:
-            self._problem = replace(self._problem, folds=np.where(raced.first, 0, -1))
-        return Contender(raced.described(), left_out, cpu_seconds=spent)
+            self._problem = replace(problem, folds=np.where(raced.first, 0, -1))
+        return Contender(raced.described(), left_out, cpu_seconds=spent, slopes_left_out=slopes_left_out)
 
     def _winner(self) -> Stack:
         """A network with polynomials beside it and an amplitude over it cannot stand in a stack: it wins alone or not."""
@@ -190,6 +201,7 @@ class Contest:
     def _fitted(self, winner: Stack) -> Decision:
         predictions = self._observables(self._problem.targets - winner.left_out)
         choice, fit, formulation = self._record(winner), None, None
+        derivative_error = self._problem.derivative_error(winner.slopes_left_out)
         members = [one.model for one in winner.contenders]
         if None in members:
             assert self._raced is not None
@@ -197,11 +209,11 @@ class Contest:
             if len(members) == 1:
                 choice |= self._raced.described()
                 surrogate = self._prepared.surrogate(fit.network, fit.best.theta, fit.best.weights, formulation)
-                return Decision(surrogate, predictions, fit, choice)
+                return Decision(surrogate, predictions, fit, choice, derivative_error)
             members[members.index(None)] = self._raced.member(fit, formulation, self._formulation)
         network, theta, weights = winner.model([one for one in members if one is not None])
         surrogate = self._prepared.surrogate(network, theta, weights, self._formulation)
-        return Decision(surrogate, predictions, fit, choice)
+        return Decision(surrogate, predictions, fit, choice, derivative_error)
 
     def _record(self, winner: Stack) -> dict[str, Any]:
         problem = self._problem
@@ -229,8 +241,21 @@ class Contest:
             "error_left_out": winner.error,
             "folds": problem.n_folds,
             "contenders": contenders,
+            **({} if problem.slopes is None else {"derivatives": self._on_derivatives(winner)}),
             **({} if self._raced is None else self._raced.record()),
         }
+
+    def _on_derivatives(self, winner: Stack) -> str:
+        """Whether the winner was trained on derivatives, in a sentence."""
+        used = [one for one in self._contenders if one.described.get("directions")]
+        shares = [
+            float(share.mean()) for one, share in zip(winner.contenders, winner.shares, strict=True) if one in used
+        ]
+        if sum(shares) > 0.5:
+            return f"trained on, {self._problem.n_directions} directions a sample"
+        errors = [self._problem.error(one.left_out) for one in used]
+        least = f"{min(errors):.3g}" if errors else "larger"
+        return f"left out: values alone predict samples left out better ({winner.error:.3g}, with derivatives {least})"
 
     def _targets(self, observables: Array, rows: NDArray[np.bool_]) -> Array:
         """Observables (m, n_out) of these samples as targets (m, k)."""
@@ -248,11 +273,22 @@ class Contest:
         if len(rotation) > _FEW_OUTPUTS:
             _, sizes, right = np.linalg.svd(targets * weights[:, None], full_matrices=False)
             rotation = right[: max(1, min(_MOST_TARGETS, int((sizes > _COMPRESSION * sizes[0]).sum())))]
-        return Problem(scaling.inputs(samples.parameters), targets @ rotation.T, rotation, weights, self._folds)
+        problem = Problem(scaling.inputs(samples.parameters), targets @ rotation.T, rotation, weights, self._folds)
+        if (tangents := self._tangents) is None:
+            return problem
+        slopes, directions = tangents.slopes @ rotation.T, tangents.directions
+        return replace(problem, slopes=slopes, directions=directions, slope_weights=tangents.weights)
+
+    @cached_property
+    def _tangents(self) -> Tangents | None:
+        return self._prepared.tangents(self._formulation, self._samples)
 
 
 def _name(contender: Contender) -> str:
     described = contender.described
+    if described.get("directions") == 0:
+        alone = replace(contender, described={**described, "directions": None})
+        return f"{_name(alone)} of values alone"
     terms = described.get("terms")
     if described["kind"] == "polynomial":
         return f"polynomial of {terms} terms"

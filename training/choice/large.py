@@ -43,6 +43,7 @@ def decide_many(run: Run, settings: TrainSettings, samples: Samples, folds: NDAr
     `run` gets the budget of `settings`, or `budget_of` the samples.
     """
     held_out = np.flatnonzero(folds >= 0)
+    has_derivatives, samples = samples.n_directions > 0, samples.without_derivatives
     train, judged = samples.subset(np.flatnonzero(folds < 0)), samples.subset(held_out)
     prepared = Preparation(Split.of(train, judged), settings)
     n_inputs = samples.parameters.shape[1]
@@ -69,6 +70,7 @@ def decide_many(run: Run, settings: TrainSettings, samples: Samples, folds: NDAr
         "polynomial": None,
         "reason": f"more than {MANY_SAMPLES:,} samples: one wide network, trained on batches",
         "refitted": "outer layer solved again on all samples",
+        **({"derivatives": "left out: batches take values alone"} if has_derivatives else {}),
     }
     surrogate = everything.surrogate(network, best.theta, outer.weights, formulation)
     return Decision(surrogate, predictions, fit, choice)

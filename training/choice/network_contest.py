@@ -38,9 +38,12 @@ from gnvpro.training.settings import TrainSettings
 
 # Whole networks are trained anew for so many folds at most.
 MOST_FOLDS = 5
+# Of the networks that are raced, so many once more without derivatives.
+WITHOUT_DERIVATIVES = 2
 # Work units of each trial of another regularisation.
 _TRIAL = 150.0
-# Work units on all samples after those of the race, relative to what the best iterate took, and at most.
+# Work units on all samples after those of the race, relative to what the best iterate took, and at most (both for one row
+# of a sample).
 _FURTHER, _MOST_FURTHER = 0.4, 300.0
 
 
@@ -69,12 +72,16 @@ class NetworkContest:
         is_hopeless: Callable[[Array, NDArray[np.bool_]], bool],
     ) -> None:
         self._run, self._settings, self._samples = run, settings, samples
-        self._folds = coarser(folds, MOST_FOLDS)
+        self._folds, self._has_derivatives = coarser(folds, MOST_FOLDS), samples.n_directions > 0
         self._prepared, self._alphas = self._preparation(0), dict[str, float]()
-        n_train = int((self._folds != 0).sum())
+        n_train, rows = int((self._folds != 0).sum()), 1 + samples.n_directions
         n_inputs = samples.parameters.shape[1]
         smooth = settings.polynomial != "off" and self._polynomials is not None
-        raced = candidates_for(settings, n_train, n_inputs, smooth)
+        # Derivatives determine the last layer as further samples would; wrong ones are told by networks without them.
+        raced = candidates_for(settings, rows * n_train, n_inputs, smooth)
+        if rows > 1:
+            alone = candidates_for(settings, n_train, n_inputs, False)[:WITHOUT_DERIVATIVES]
+            raced += [replace(candidate, derivatives=False) for candidate in alone]
         self._formulations: dict[Candidate, Formulation] = {}
         self._winner, self.entries = race(
             raced,
@@ -84,6 +91,8 @@ class NetworkContest:
             lambda entry: is_hopeless(self._predicted_first(entry), self.first),
         )
         self._fit, self._formulation = self._winner.fit, self._formulations[self._winner.candidate]
+        if rows > 1 and not self._winner.candidate.derivatives:
+            self._samples, self._prepared = samples.without_derivatives, self._values_alone
         self._work = self._fit.best.work_units
         self.alone: Fit | None = None
         self._final: PolynomialFeatures | None = None
@@ -102,7 +111,8 @@ class NetworkContest:
             return self._run.begin(method, task, stage, patience=settings.patience)
 
         task = self._prepared.task(DenseNetwork(self._n_inputs, candidate.widths), self._formulation)
-        found = best_regularisation(task, begin, _TRIAL, on_step=self._run.after_step)
+        work = _TRIAL * task.reduced.meter.rows
+        found = best_regularisation(task, begin, work, on_step=self._run.after_step)
         if found.fit.best.validation_error < MARGIN * self._fit.best.validation_error:
             self._fit, self._work = found.fit, found.work_units
             self._alphas = {"alpha_w": found.alpha_w, "alpha_theta": found.alpha_theta}
@@ -132,13 +142,22 @@ class NetworkContest:
         """What the best of the race predicts of them, (n_0, n_out)."""
         return self._predict(self._prepared, self._fit, self._formulation, self.first)
 
-    def left_out_predictions(self) -> Array:
+    def left_out_predictions(self, directions: Array | None = None) -> tuple[Array, Array | None]:
         """What networks like the best predict of samples that they have not seen, (n, n_out); NaN where none is left out.
 
-        After Ctrl-C that is the first fold alone.
+        And derivatives (n, r, n_out) along directions (n, r, n_in) where given. After Ctrl-C that is the first fold alone.
         """
         predictions = np.full(self._samples.observables.shape, np.nan)
-        predictions[self.first] = self.first_predictions()
+        slopes = None if directions is None else np.full((*directions.shape[:2], predictions.shape[1]), np.nan)
+
+        def predict(prepared: Preparation, fit: Fit, formulation: Formulation, rows: NDArray[np.bool_]) -> None:
+            surrogate, y = self._surrogate(prepared, fit, formulation), self._samples.parameters[rows]
+            predictions[rows] = surrogate.evaluate(y)
+            if directions is not None and slopes is not None:
+                for k in range(directions.shape[1]):
+                    slopes[rows, k] = surrogate.jvp(y, directions[rows, k])
+
+        predict(self._prepared, self._fit, self._formulation, self.first)
         for fold in range(1, int(self._folds.max()) + 1):
             if self._run.interrupted:
                 predictions[~self.first] = np.nan
@@ -147,13 +166,15 @@ class NetworkContest:
             formulation = self._formulation_of(prepared)
             fit = self._begin(prepared, self._fit.network, formulation, self._metric, f"fold {fold + 1}", chosen=False)
             fit.advance(max(self._work - fit.objective.meter.total, 1.0), self._run.after_step)
-            predictions[rows] = self._predict(prepared, fit, formulation, rows)
-        return predictions
+            predict(prepared, fit, formulation, rows)
+        return predictions, slopes
 
     def on_all(self, everything: Preparation) -> tuple[Fit, Formulation]:
         """The best network, trained on from where the race left it, on every sample; as it is after Ctrl-C."""
         if self._run.interrupted:
             return self._fit, self._formulation
+        if self._samples.n_directions != everything.split.train.n_directions:
+            everything = Preparation.of_all(self._samples, self._settings)
         formulation, best = self._formulation, self._fit.best
         if not self.is_plain and (chosen := self._choose(everything, self._samples)) is not None:
             # More samples carry more terms, which do most of the work; the network has little to follow.
@@ -164,7 +185,8 @@ class NetworkContest:
         fit = self._begin(
             everything, self._fit.network, formulation, self._metric, "all samples", chosen=False, theta=best.theta
         )
-        fit.advance(min(_FURTHER * self._work, _MOST_FURTHER), self._run.after_step)
+        most = _MOST_FURTHER * fit.objective.meter.rows
+        fit.advance(min(_FURTHER * self._work, most), self._run.after_step)
         return fit, formulation
 
     def member(self, fit: Fit, formulation: Formulation, common: Formulation) -> Member:
@@ -203,6 +225,7 @@ class NetworkContest:
             "gain": self._winner.candidate.gain,
             "metric": self._winner.candidate.metric,
             **self._alphas,
+            **({"directions": self._samples.n_directions} if self._has_derivatives else {}),
             "polynomial": None if self.is_plain else (self._final or self._polynomials_beside).described(),
         }
 
@@ -241,7 +264,13 @@ class NetworkContest:
         )
         self._formulations[candidate] = formulation
         network = DenseNetwork(self._n_inputs, candidate.widths)
-        return self._begin(self._prepared, network, formulation, candidate.metric, str(candidate))
+        prepared = self._prepared if candidate.derivatives else self._values_alone
+        return self._begin(prepared, network, formulation, candidate.metric, str(candidate))
+
+    @cached_property
+    def _values_alone(self) -> Preparation:
+        """What the race is prepared with, without derivatives."""
+        return Preparation(self._prepared.split.without_derivatives, self._settings)
 
     def _with_polynomials(self, prepared: Preparation) -> Formulation:
         chosen = self._polynomials_beside

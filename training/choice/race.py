@@ -61,8 +61,11 @@ def _sorted(entries: list[Entry]) -> list[Entry]:
 
 def described_entry(entry: Entry) -> dict[str, Any]:
     """A candidate and how far it came, JSON-able."""
+    candidate = asdict(entry.candidate)
+    if candidate.pop("derivatives") is False:
+        candidate["derivatives"] = False
     return {
-        **asdict(entry.candidate),
+        **candidate,
         "validation_error": entry.fit.best.validation_error,
         "work_units": entry.fit.objective.meter.total,
         "status": entry.fit.status.value,

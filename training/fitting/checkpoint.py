@@ -52,7 +52,8 @@ def identity_of(split: Split, settings: TrainSettings, module: nn.Module | None)
     """
     data, network = hashlib.sha256(), hashlib.sha256()
     for samples in (split.train, split.validation):
-        for values in (samples.parameters, samples.observables, samples.background):
+        derivatives = () if samples.directions is None else (samples.directions, samples.derivatives)
+        for values in (samples.parameters, samples.observables, samples.background, *derivatives):
             data.update(
                 b"none" if values is None else repr(values.shape).encode() + np.ascontiguousarray(values).tobytes()
             )

@@ -99,7 +99,7 @@ class Fit:
     theta : (n_theta,)
         Start, dtype and device of the objective's inputs.
     patience
-        Work units without a better validation error after which the fit ends.
+        Work units without a better validation error after which the fit ends, for every row of a sample.
     stage
         Label in the history.
     time_validation
@@ -123,7 +123,7 @@ class Fit:
         choose_beyond_budget: bool = True,
     ) -> None:
         self.objective, self.solver, self.stage, self.method = objective, solver, stage, method
-        self._validation, self._patience = validation, patience
+        self._validation, self._patience = validation, patience * objective.meter.rows
         self._time_validation, self._choose_beyond_budget, self._limit = time_validation, choose_beyond_budget, math.inf
         self.history: list[Record] = []
         self.status = Status.running

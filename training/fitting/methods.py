@@ -102,7 +102,7 @@ class Method:
             # From the cheapest to the dearest: the last asks for a pass over all samples and an inner solve.
             return (
                 len(theta) <= MAX_WEIGHTS
-                and isinstance(reduced.network.linearize(theta, reduced.inputs[:1]), LayerSum)
+                and isinstance(reduced.linearize(theta, slice(1)), LayerSum)
                 and reduced.sibling().at(theta).inner.gram_terms("kaufman") is not None
             )
         return True

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.fidelities import fidelity_rows
 from gnvpro.surrogate.model.folder import HISTORY
 from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -18,6 +20,7 @@ from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.trust import trust_rows
 from gnvpro.training.fitting.fit import Record
+from gnvpro.training.solvers.protocol import Status
 
 # Fewer samples than this estimate an error to a factor of two at best.
 _FEW = 40
@@ -66,6 +69,15 @@ class Training(_TrainedModel):
         """The surrogate."""
         return self.surrogate
 
+    def with_fidelities(self, fidelities: dict[str, Any], coarse: Sequence[Surrogate]) -> Training:
+        """The same with a record of its levels, and with the cost of the coarse models that it was made of."""
+        record = dict(self.surrogate.training)
+        for name in ("work_units", "cpu_seconds", "wall_seconds"):
+            record[name] += sum(model.training[name] for model in coarse)
+        if any(model.training["status"] == Status.interrupted.value for model in coarse):
+            record["status"] = Status.interrupted.value
+        return replace(self, surrogate=replace(self.surrogate, training={**record, "fidelities": fidelities}))
+
     @property
     def errors(self) -> dict[str, float]:
         """Mean per-sample relative L2 error on train, validation and test."""
@@ -84,6 +96,7 @@ class Training(_TrainedModel):
             ("error", listed(self.errors, percent)),
             *_few_row(self.surrogate.training["samples"]),
             *output_error_rows(self.surrogate.training),
+            *fidelity_rows(self.surrogate.training),
             *self._cost_rows(),
             *_polynomial_row(self.surrogate.training["choice"]),
             *trust_rows(self.surrogate.trust, self.surrogate.observables),

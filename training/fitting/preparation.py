@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
+from gnvpro.surrogate.networks.tangents import interleaved, tangents_of
 from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_least_squares
+from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling, logarithmic_parameters
 from gnvpro.surrogate.spaces import Array
@@ -23,6 +25,20 @@ from gnvpro.training.device import device_named
 from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.settings import COMPRESSION, POLYNOMIAL_ALPHA_W, POLYNOMIAL_COMPRESSION, TrainSettings
+
+
+class Tangents(NamedTuple):
+    """Derivatives of the targets, `slopes` (n, r, n_out), along `directions` (n, r, n_in) of the network inputs.
+
+    All directions have one length, the root of the number of inputs in standard deviations of these: a derivative then has
+    the size of a value's change over the data, and the length of what was given means nothing. `factors` (n, r) are what
+    that was multiplied with, `weights` (n, r) those of the rows over those of the values, sqrt(1 / derivatives known).
+    """
+
+    directions: Array
+    slopes: Array
+    factors: Array
+    weights: Array
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,9 @@ class Preparation:
         key = formulation.polynomials is not None, np.asarray(formulation.scaling.output_scale).tobytes(), curvature
         if key not in self._objectives:
             self._objectives[key] = self._objective(network, formulation, self.split.train, alpha_theta, curvature)
-        objective = self._objectives[key].sibling(network, self._inputs(formulation, self.split.train), alpha_theta)
+        train, tangents = self.split.train, self.tangents(formulation, self.split.train)
+        directions = None if tangents is None else self._tensor(tangents.directions).to(self._dtype)
+        objective = self._objectives[key].sibling(network, self._inputs(formulation, train), alpha_theta, directions)
         unit = _rms(self._scaled_weights(formulation, self.split.train))
 
         def measures(name: str) -> ValidationSet:
@@ -162,6 +180,19 @@ class Preparation:
         """Observables less the background (n, n_out) in the unit of `row_weights`."""
         return anomalous if self.measure.output_scale is None else anomalous / self.measure.output_scale
 
+    def tangents(self, formulation: Formulation, samples: Samples) -> Tangents | None:
+        """The derivatives of samples in a formulation; None where they have none."""
+        if samples.directions is None or samples.derivatives is None:
+            return None
+        scaling, train = formulation.scaling, formulation.scaling.inputs(self.split.train.parameters)
+        along = samples.directions, samples.derivatives
+        directions, slopes = scaling.tangents(samples.parameters, samples.observables, *along)
+        lengths = np.linalg.norm(directions / spread_or_size(train, train.std(0)), axis=2)
+        known = lengths > 0
+        factors = np.divide(math.sqrt(train.shape[1]), lengths, out=np.zeros_like(lengths), where=known)
+        weights = np.repeat(1 / np.sqrt(np.maximum(known.sum(1), 1))[:, None], known.shape[1], 1)
+        return Tangents(directions * factors[..., None], slopes * factors[..., None], factors, weights)
+
     def _objective(
         self,
         network: FeatureNetwork,
@@ -173,17 +204,28 @@ class Preparation:
         weights, alpha_w = self._scaled_weights(formulation, samples), self._settings.alpha_w
         if alpha_w is None:
             alpha_w = 1e-10 if formulation.polynomials is None else POLYNOMIAL_ALPHA_W
+        row_weights, fixed = self._tensor(weights / _rms(weights)), self._fixed(formulation, samples)
+        targets, directions = self._targets(formulation, samples), None
+        if (tangents := self.tangents(formulation, samples)) is not None:
+            directions = self._tensor(tangents.directions).to(self._dtype)
+            row_weights = interleaved(row_weights, row_weights[:, None] * self._tensor(tangents.weights))
+            targets = interleaved(targets, self._tensor(tangents.slopes))
+            if fixed is not None and formulation.polynomials is not None:
+                along = self._tensor(np.asarray(samples.directions) * tangents.factors[..., None])
+                terms, parameters = formulation.polynomials.bind(self.device), self._tensor(samples.parameters)
+                fixed = interleaved(fixed, tangents_of(terms, parameters, along))
         return reduced_least_squares(
             network,
             self._inputs(formulation, samples),
-            self._targets(formulation, samples),
-            row_weights=self._tensor(weights / _rms(weights)),
-            fixed=self._fixed(formulation, samples),
+            targets,
+            row_weights=row_weights,
+            fixed=fixed,
             alpha_w=alpha_w,
             alpha_theta=alpha_theta,
             compression=COMPRESSION if formulation.polynomials is None else POLYNOMIAL_COMPRESSION,
             curvature=curvature,
             norms=self._norms(formulation, samples),
+            directions=directions,
         )
 
     def _norms(self, formulation: Formulation, samples: Samples) -> Tensor | None:

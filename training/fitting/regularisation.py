@@ -44,7 +44,7 @@ def advance_adapting(
         layer = fit.objective.elimination
         if end == 1.0 or fit.status is Status.interrupted or not isinstance(layer, LeastSquaresLayer):
             continue
-        features = fit.network.bind(fit.best.theta)(fit.objective.inputs).detach()
+        features = task.reduced.linearize(fit.best.theta).features
         alpha_w = layer.best_alpha(features, smallest).alpha
         if alpha_w != layer.alpha_w:
             task = replace(with_alphas(task, alpha_w), theta=fit.best.theta)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gnvpro.apps.studies.kept_runs import Row
 from gnvpro.apps.studies.surrogates.data import DATA
-from gnvpro.apps.studies.surrogates.runs import OURS, Row
+from gnvpro.apps.studies.surrogates.runs import OURS
 
 # The error that our training states, and the factor within which it should be true.
 STATED, FACTOR = "cross-validated", 1.5

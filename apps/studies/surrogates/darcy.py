@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from scipy.interpolate import RegularGridInterpolator
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 
@@ -49,9 +50,25 @@ def modes() -> Array:
 
 def pressure(y: Array) -> Array:
     """Observables (2500,) of one sample (12,)."""
-    a = np.exp(y @ modes()).reshape(CELLS, CELLS)
-    index = np.arange(CELLS**2).reshape(CELLS, CELLS)
-    diagonal = np.zeros((CELLS, CELLS))
+    return _pressure((y @ modes()).reshape(CELLS, CELLS))
+
+
+def coarse_pressure(y: Array, cells: int = 10) -> Array:
+    """The same observables by fewer cells, whose log a is the mean over theirs; linear between their centres."""
+    size = CELLS // cells
+    logarithm = (y @ modes()).reshape(cells, size, cells, size).mean(axis=(1, 3))
+    inner = _pressure(logarithm).reshape(cells, cells)
+    centres = np.concatenate([[0.0], (np.arange(cells) + 0.5) / cells, [1.0]])  # u = 0 on the boundary
+    at = (np.arange(CELLS) + 0.5) / CELLS
+    interpolate = RegularGridInterpolator((centres, centres), np.pad(inner, 1))
+    return interpolate(np.stack(np.meshgrid(at, at, indexing="ij"), -1)).ravel()
+
+
+def _pressure(logarithm: Array) -> Array:
+    """At the centres (cells²,), of log a there (cells, cells)."""
+    a, cells = np.exp(logarithm), len(logarithm)
+    index = np.arange(cells**2).reshape(cells, cells)
+    diagonal = np.zeros((cells, cells))
     rows, columns, entries = [], [], []
     for axis in (0, 1):
         inner = np.moveaxis(a, axis, 0)
@@ -69,7 +86,7 @@ def pressure(y: Array) -> Array:
     columns.append(index.ravel())
     entries.append(diagonal.ravel())
     placed = (np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns)))
-    return splu(coo_array(placed, shape=(CELLS**2, CELLS**2)).tocsc()).solve(np.full(CELLS**2, 1 / CELLS**2))
+    return splu(coo_array(placed, shape=(cells**2, cells**2)).tocsc()).solve(np.full(cells**2, 1 / cells**2))
 
 
 def solved(folder: Path, report: Report = silent) -> tuple[Array, Array]:

@@ -1,26 +1,22 @@
-"""One method on one case, in a process of its own, and the file that keeps what was measured."""
+"""One method on one case, in a process of its own."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import sys
 import time
 import warnings
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gnvpro.apps.studies.kept_runs import Row
 from gnvpro.apps.studies.surrogates.data import DATA, Case, Folders
 from gnvpro.apps.studies.surrogates.peers import PEERS
-from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 OURS = "gnvpro"
-# What was measured: a row of the file.
-Row = dict[str, Any]
 # Imported by the server that processes are forked from, so that no run pays for it.
 PRELOADED = [
     "gnvpro.training.train", "openturns", "sklearn.ensemble", "sklearn.gaussian_process", "sklearn.linear_model",
@@ -35,31 +31,6 @@ class Run(NamedTuple):
     n: int
     seed: int
     method: str
-
-
-class Runs:
-    """Rows by run: those of a JSON-lines file, where one is named, to which every new one is appended."""
-
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-        self.rows: dict[Run, Row] = {}
-        if file is not None and file.exists():
-            for i, line in enumerate(file.read_text().splitlines(), 1):
-                try:
-                    row = json.loads(line)
-                    self.rows[Run(*(row[name] for name in Run._fields))] = row
-                except (json.JSONDecodeError, KeyError, TypeError) as error:
-                    raise UsageError(
-                        f"line {i} of {file} is not a run of this study; remove it or name another file"
-                    ) from error
-
-    def add(self, run: Run, row: Row) -> None:
-        """Keep what a run has measured."""
-        self.rows[run] = row
-        if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a") as lines:
-                lines.write(json.dumps(row) + "\n")
 
 
 def measured(run: Run, folders: Folders, threads: int, limit: float) -> Row:
@@ -82,7 +53,7 @@ def measured(run: Run, folders: Folders, threads: int, limit: float) -> Row:
     finally:
         process.kill()
         process.join()
-    return {**run._asdict(), **row}
+    return row
 
 
 def _in_process(sender: Connection, run: Run, folders: Folders, threads: int) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gnvpro.apps.studies.kept_runs import KeptRuns, Row
 from gnvpro.apps.studies.result import StudyResult
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.studies.surrogates.analysis import compared, summary
 from gnvpro.apps.studies.surrogates.data import GROUPS, Data, Folders, named
 from gnvpro.apps.studies.surrogates.peers import PEERS, REQUIRED
 from gnvpro.apps.studies.surrogates.presentation import figures, tables
-from gnvpro.apps.studies.surrogates.runs import OURS, Run, Runs, measured
+from gnvpro.apps.studies.surrogates.runs import OURS, Run, measured
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.progress import Report
@@ -74,7 +75,7 @@ def run(options: StudySettings, report: Report) -> StudyResult:
     for method in settings.methods:
         for module in REQUIRED.get(method, ()):
             require(module, f"the method {method} needs it; leave it out of methods or", "peers")
-    folders, kept = Folders(settings.tables, settings.cache), Runs(settings.runs)
+    folders = Folders(settings.tables, settings.cache)
     plan = [
         Run(data.name, n, seed, method)
         for data in named(settings.cases)
@@ -83,15 +84,19 @@ def run(options: StudySettings, report: Report) -> StudyResult:
         for method in settings.methods
         if n <= MOST.get(method, n)
     ]
-    for i, planned in enumerate(plan):
-        if planned not in kept.rows:
-            size = f" from {planned.n:,} samples" if planned.n else ""
-            report(i, len(plan), f"{planned.method}: {planned.data}{size}, seed {planned.seed}")
-            kept.add(planned, measured(planned, folders, options.threads, settings.limit))
-    rows = [kept.rows[planned] for planned in plan]
+
+    def measure(run: Run) -> Row:
+        return measured(run, folders, options.threads, settings.limit)
+
+    rows = KeptRuns(Run, settings.runs).measured(plan, measure, _in_words, report)
     comparisons = compared(rows)
     numbers = dict(runs=rows, cases=[comparison.numbers() for comparison in comparisons], summary=summary(comparisons))
     return StudyResult(numbers, tables(comparisons), figures(comparisons))
+
+
+def _in_words(run: Run) -> str:
+    size = f" from {run.n:,} samples" if run.n else ""
+    return f"{run.method}: {run.data}{size}, seed {run.seed}"
 
 
 def _sizes(data: Data, settings: Settings) -> tuple[int, ...]:

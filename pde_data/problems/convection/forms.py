@@ -1,4 +1,4 @@
-"""Finite elements for the convection–diffusion–reaction problem: weak forms, assembly, point evaluation."""
+"""Finite elements for the convection–diffusion–reaction problem: weak forms and assembly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from gnvpro.pde_data.problems.convection.coefficients import ConvectionCoefficients
-from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
+from gnvpro.pde_data.problems.fenicsx import fenicsx
+from gnvpro.pde_data.problems.point_values import point_values
 from gnvpro.surrogate.spaces import Array
 
 
@@ -98,19 +99,3 @@ def _matrix(form: Any) -> sp.csr_array:
 def _vector(form: Any) -> Array:
     fx = fenicsx()
     return fx.fem_petsc.assemble_vector(fx.fem.form(form)).array.copy()
-
-
-def point_values(space: Any, points: Array) -> Array:
-    """Matrix from nodal values to values at points (k, 2): the basis functions of the cell around each point."""
-    fx = fenicsx()
-    mesh = space.mesh
-    points = np.column_stack([points, np.zeros(len(points))])
-    boxes = fx.geometry.bb_tree(mesh, mesh.topology.dim)
-    cells = fx.geometry.compute_colliding_cells(mesh, fx.geometry.compute_collisions_points(boxes, points), points)
-    values = np.zeros((len(points), space.dofmap.index_map.size_local))
-    for row, point in enumerate(points):
-        cell = cells.links(row)[0]
-        corners = mesh.geometry.x[geometry_part(mesh, "dofmap")[cell]]
-        local = geometry_part(mesh, "cmap").pull_back(point[None], corners)
-        values[row, space.dofmap.cell_dofs(cell)] = space.element.basix_element.tabulate(0, local)[0, 0, :, 0]
-    return values

@@ -1,1 +1,1 @@
-"""Stationary diffusion whose conductivity grows with the solution, solved by Newton's method."""
+"""Stationary diffusion whose conductivity grows with the solution."""

@@ -131,7 +131,7 @@ class _HamiltonianLinearization(TimeLinearization):
 
     def vjp(self, seed: Tensor) -> Tensor:
         parts = []
-        for _, inputs, sensitivities in self.evaluations(seed):
+        for _, inputs, sensitivities, _ in self.evaluations(seed):
             parts += [(inputs.t() @ sensitivities).reshape(-1), sensitivities.sum(0)]
         return self._network.fold(torch.cat(parts).unsqueeze(0))[0]
 
@@ -154,7 +154,7 @@ class _HamiltonianLinearization(TimeLinearization):
     def layers(self, seed: Tensor) -> list[Layer]:
         """One dense layer at every time."""
         layers: list[Layer] = []
-        for time, (where, inputs, sensitivities) in enumerate(self.evaluations(seed), start=-1):
+        for time, (where, inputs, sensitivities, _) in enumerate(self.evaluations(seed), start=-1):
             places: slice | Tensor = where
             if time >= 0 and time % 2 == 0:  # the layer applied is K'
                 matrix = torch.arange(where.start, where.stop, device=inputs.device).view(-1, self._network.half)

@@ -42,7 +42,7 @@ def test_damage_is_told_and_repaired(gnvpro, tmp_path):
 def test_failed_samples_are_retried_when_asked(gnvpro, tmp_path, monkeypatch):
     trouble, failed = tmp_path / "trouble", tmp_path / "d.zarr"
     trouble.touch()
-    monkeypatch.setattr("gnvpro.pde_data.generation.run.load_problem", lambda name, options: Flaky(trouble))
+    monkeypatch.setattr("gnvpro.pde_data.generation.request.load_problem", lambda name, options: Flaky(trouble))
     arguments = ("generate", "flaky", "--samples", 42, "--seed", 5, "--out", failed, "--json")
     assert gnvpro(*arguments).exit_code == 0
     trouble.unlink()

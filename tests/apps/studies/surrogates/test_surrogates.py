@@ -6,12 +6,13 @@ import math
 import numpy as np
 import pytest
 
+from gnvpro.apps.studies.kept_runs import KeptRuns
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.studies.surrogates import runs, surrogates
 from gnvpro.apps.studies.surrogates.analysis import compared, geometric_mean, summary
 from gnvpro.apps.studies.surrogates.data import Case, Folders
 from gnvpro.apps.studies.surrogates.presentation import figures, tables
-from gnvpro.apps.studies.surrogates.runs import OURS, Run, Runs
+from gnvpro.apps.studies.surrogates.runs import OURS, Run
 from gnvpro.surrogate.extras import MissingLibrary
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
@@ -103,7 +104,7 @@ def test_methods_are_left_out_where_they_would_take_too_long(monkeypatch):
 def test_a_file_of_runs_that_is_damaged_is_refused(tmp_path):
     (tmp_path / "runs.jsonl").write_text('{"data": "otl"}\n')
     with pytest.raises(ValueError, match="line 1 of .*runs.jsonl is not a run of this study"):
-        Runs(tmp_path / "runs.jsonl")
+        KeptRuns(Run, tmp_path / "runs.jsonl")
 
 
 @pytest.mark.long

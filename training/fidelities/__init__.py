@@ -1,0 +1,1 @@
+"""Several fidelities: features from coarse solves, the last layer from fine ones."""
