@@ -27,8 +27,8 @@ from gnvpro.surrogate.spaces import Array, Space
 
 REGISTERED = {
     "cdr": "gnvpro.pde_data.problems.convection.problem:ConvectionDiffusionReaction",
-    "nonlinear-diffusion": "gnvpro.pde_data.problems.nonlinear_diffusion.problem:NonlinearDiffusion",
     "dcr": "gnvpro.pde_data.problems.resistivity.problem:Resistivity",
+    "nonlinear-diffusion": "gnvpro.pde_data.problems.nonlinear_diffusion.problem:NonlinearDiffusion",
 }
 _CDR_REFERENCE = "gnvpro.pde_data.problems.convection.reference_solver:PlainConvectionDiffusionReaction"
 _DCR_REFERENCE = "gnvpro.pde_data.problems.resistivity.reference_solver:PlainResistivity"

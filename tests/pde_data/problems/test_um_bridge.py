@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import SolveStatus, coarser_version
 from gnvpro.pde_data.problems.loading import as_problem, load_problem
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.problems.um_bridge import UMBridge
+from gnvpro.pde_data.storage.dataset import read_samples
 from tests.calculus import assert_taylor
 
 umbridge = pytest.importorskip("umbridge")
@@ -69,6 +71,14 @@ def test_tangents_by_apply_jacobian(url):
     for k in range(3):
         np.testing.assert_array_equal(derivatives[:, k], problem.jvp(BLOCK, directions[:, k]))
     assert_taylor(problem.evaluate, derivatives[:1, 0], BLOCK[:1], 0.1 * directions[:1, 0] / 0.1)
+
+
+def test_data_of_a_coarser_level_with_derivatives(url, tmp_path):
+    generate(FACTORY, tmp_path / "coarse.zarr", 6, options=options(url, upper=[1.5, 2.0]), coarser=1, derivatives=2)
+    samples = read_samples(tmp_path / "coarse.zarr")
+    a, b = samples.parameters.T
+    np.testing.assert_allclose(samples.observables, 1.5 * np.stack([a * b, np.sin(a)], axis=1))
+    np.testing.assert_allclose(samples.derivatives[:, :, 1], 1.5 * np.cos(a)[:, None] * samples.directions[:, :, 0])
 
 
 def test_derivatives_are_not_there_where_the_model_has_none(url):
