@@ -26,7 +26,7 @@ from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.contenders import MARGIN, Member
 from gnvpro.training.choice.folds import coarser
-from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
+from gnvpro.training.choice.polynomials import PolynomialFeatures, polynomials_for
 from gnvpro.training.choice.race import Entry, described_entry, race
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
@@ -249,8 +249,7 @@ class NetworkContest:
 
     def _choose(self, prepared: Preparation, samples: Samples) -> PolynomialFeatures | None:
         with self._run.outside:
-            anomalous, weights = prepared.scaled(samples.anomalous), prepared.row_weights(samples)
-            return choose_polynomials(samples.parameters, anomalous, weights)
+            return polynomials_for(prepared, samples)
 
     @property
     def _metric(self) -> bool:

@@ -11,12 +11,12 @@ from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
 from gnvpro.surrogate.rounding import varies
 from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.polynomials import STEP
 from gnvpro.training.choice.sparse_fits import Exponents
 
 # Of the fourth moment over the square of the second: 1.8 of a uniform law, 3 of a normal one.
 _NORMAL_KURTOSIS = 2.5
 _FEWEST_FOR_LAW = 30
-_STEP = 2.0**-100
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +72,8 @@ class Terms:
         columns[::group, moving] = network.bind(theta)(self._inputs).numpy()
         if self._directions is not None:
             # By a complex step, which for polynomials is exact to rounding and a tenth of the time of autodiff.
-            stepped = torch.complex(self._inputs[:, None].expand_as(self._directions), _STEP * self._directions)
+            stepped = torch.complex(self._inputs[:, None].expand_as(self._directions), STEP * self._directions)
             terms = network.bind(theta.to(stepped.dtype))(stepped.flatten(0, 1))
             rows = columns.reshape(len(self._inputs), group, -1)
-            rows[:, 1:, moving] = (terms.imag / _STEP).unflatten(0, (-1, group - 1)).numpy()
+            rows[:, 1:, moving] = (terms.imag / STEP).unflatten(0, (-1, group - 1)).numpy()
         return columns
