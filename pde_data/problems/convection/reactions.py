@@ -142,7 +142,8 @@ class ReactionTable:
 
         In the precision of y.
         """
-        return np.stack([y @ knots.astype(y.dtype) for knots in self._knots], axis=1)
+        knots = np.stack(self._knots, axis=1).astype(y.dtype)
+        return (y @ knots.reshape(len(knots), -1)).reshape(len(y), *knots.shape[1:])
 
     @cached_property
     def _knots(self) -> tuple[Array, Array]:

@@ -56,11 +56,12 @@ class _March:
         sensors, size = equations.sensors.shape
         kinds = list(zip(block.rows, (np.float64, block.knots.dtype), strict=False))
         self.combined = [np.zeros((rows, size), kind) for rows, kind in kinds]
+        self.history, self.stages = self._stacks(2 * K), self._stacks(STAGE_SLOTS)
         self.observed = [np.full((rows, len(equations.observed), sensors), np.nan) for rows, _ in kinds]
 
     def run(self) -> Marched:
         equations, tau, last = self.equations, self.equations.tau, self.equations.last
-        history = self._stacks(2 * K)
+        history = self.history
         for step in range(1, min(K, last + 1)):
             self._start(history, step)
             self._observe(step, [stack[step] for stack in history])
@@ -81,7 +82,7 @@ class _March:
     def _start(self, history: list[Array], step: int) -> None:
         """One Runge–Kutta step from state `step` − 1 to state `step`; stores the reaction of the former."""
         equations, tau = self.equations, self.equations.tau
-        stages = self._stacks(STAGE_SLOTS)
+        stages = self.stages
         for stack, before in zip(stages, history, strict=True):
             stack[0] = before[step - 1]
         for i in range(4):
