@@ -317,7 +317,7 @@ class SurrogateTraining:
 
     def _record(self, best: Fit | None, method: str, choice: dict[str, Any], fitted: Array) -> dict[str, Any]:
         """What the saved model says of its training on samples of these parameters."""
-        return self._run.record(
+        record = self._run.record(
             best,
             method,
             choice=choice,
@@ -326,6 +326,7 @@ class SurrogateTraining:
             device=self._prepared.device,
             bounds={"lower": fitted.min(0).tolist(), "upper": fitted.max(0).tolist()},
         )
+        return {**record, "directions": self._split.train.n_directions}
 
     def _errors(self, surrogate: Surrogate, sets: Sequence[str]) -> dict[str, dict[str, float]]:
         """`errors` of a surrogate on the sets that have samples, and with a background `errors_anomalous`."""
