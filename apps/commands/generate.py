@@ -37,6 +37,9 @@ class GenerateOptions:
         Literal["random", "sobol-arcsine"] | None,
         Doc("How parameters are placed: sobol-arcsine in boxes of up to 5, else random draws."),
     ] = None
+    at_points_for: Annotated[
+        Path | None, Doc("Place samples where they tell most about this model, such as one of coarse samples.")
+    ] = None
     workers: Annotated[int | None, Doc("Processes to solve in; in this one without."), Ge(1)] = None
     scheduler: Annotated[str | None, Doc("Solve on the workers of a running Dask scheduler.")] = None
     retry_failed: Annotated[bool, Doc("Solve failed samples again.")] = False
@@ -47,7 +50,7 @@ class GenerateOptions:
 
 def run(options: GenerateOptions) -> Outcome:
     """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
-    from gnvpro.pde_data.generation.run import generate
+    from gnvpro.apps.generate import generate
 
     pace, arguments = Pace(), dict(vars(options))
     for option, name in (("out", "path"), ("samples", "n_samples"), ("set", "options")):
