@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gnvpro.pde_data.problems.accuracy import error_in_words
+from gnvpro.pde_data.storage.derivatives import derivatives_in_words
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.formatting import listed
 from gnvpro.surrogate.result import Result
@@ -67,6 +68,10 @@ def _data_rows(content: dict[str, Any]) -> Rows:
     for failure in content["failures"][:5]:
         reason = ": ".join(text for text in (failure["reason"], failure["message"]) if text)
         rows.append((f"failed, sample {failure['sample']}", reason))
+    if r := content.get("n_directions", 0):
+        lacking, cost = content.get("derivative_failures", []), content.get("cost", {})
+        rows += derivatives_in_words(r, content.get("derivative_method"), len(lacking), cost)
+        rows += [(f"derivatives, sample {failure['sample']}", failure["message"]) for failure in lacking[:5]]
     damaged = content.get("damaged", [])
     for damage in damaged[:5]:
         where = "" if damage["block"] is None else f", samples {damage['first']} to {damage['last']}"

@@ -13,7 +13,7 @@ from typer import Argument
 from gnvpro.apps.console import Outcome, Pace, progress, table
 from gnvpro.apps.settings import Assignments
 
-EXAMPLE = "generate cdr --samples 800 --seed 0 --out runs/cdr.zarr"
+EXAMPLE = "generate cdr --samples 100 --derivatives 3 --out runs/cdr.zarr"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,16 @@ class GenerateOptions:
     at_points_for: Annotated[
         Path | None, Doc("Place samples where they tell most about this model, such as one of coarse samples.")
     ] = None
+    derivatives: Annotated[
+        int | None, Doc("Differentiate every sample along so many random directions; none without."), Ge(0)
+    ] = None
+    differences: Annotated[
+        bool, Doc("Derivatives by finite differences, two solves a direction, where the problem has none.")
+    ] = False
+    coarser: Annotated[int, Doc("Solve the problem so many times coarser, as it offers it."), Ge(0)] = 0
     workers: Annotated[int | None, Doc("Processes to solve in; in this one without."), Ge(1)] = None
     scheduler: Annotated[str | None, Doc("Solve on the workers of a running Dask scheduler.")] = None
-    retry_failed: Annotated[bool, Doc("Solve failed samples again.")] = False
+    retry_failed: Annotated[bool, Doc("Solve failed samples again, also those whose derivatives failed.")] = False
     repair: Annotated[bool, Doc("Look for damaged blocks and make them again.")] = False
 
     METAVARS: ClassVar = {"set": "KEY=VALUE", "scheduler": "ADDRESS"}

@@ -25,7 +25,8 @@ class StudyOptions(StudySettings):
     name: Annotated[
         str,
         Argument(
-            help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr, invert-cdr or surrogates."
+            help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr, invert-cdr, surrogates, "
+            "derivatives or fidelities."
         ),
     ]
     out: Annotated[Path | None, Doc("New folder for numbers and figures.")] = None

@@ -25,6 +25,8 @@ STUDIES = {
     "invert-dcr": "gnvpro.apps.studies.inversion.invert_dcr",
     "invert-cdr": "gnvpro.apps.studies.inversion.invert_cdr",
     "surrogates": "gnvpro.apps.studies.surrogates.surrogates",
+    "derivatives": "gnvpro.apps.studies.few_solves.derivatives",
+    "fidelities": "gnvpro.apps.studies.few_solves.fidelities",
 }
 
 

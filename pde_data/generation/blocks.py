@@ -26,7 +26,8 @@ from gnvpro.pde_data.sampling import directions, place
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.integrity import damage_of_block, raise_damage, read_sound
 from gnvpro.pde_data.storage.provenance import GIVEN, Recipe, definition_hash
-from gnvpro.pde_data.storage.store import Block, lacks_derivatives
+from gnvpro.pde_data.storage.schema import lacks_derivatives
+from gnvpro.pde_data.storage.store import Block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 

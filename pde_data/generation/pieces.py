@@ -174,7 +174,7 @@ def _by_differences(problem: Problem, y: Array, values: Array, v: Array, failed:
 
 def steps(space: Space, y: Array, v: Array) -> tuple[Array, Array]:
     """Two steps (n,) for each row, as shares of v, that stay in the space: to both sides, or to one, or shorter ones."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         up, down = (space.upper_bounds - y) / v, (space.lower_bounds - y) / v
     ahead = np.where(v > 0, up, np.where(v < 0, down, np.inf)).min(axis=1)
     behind = np.where(v > 0, -down, np.where(v < 0, -up, np.inf)).min(axis=1)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.storage.derivatives import TIMES, derivatives_in_words, mean_cost
 from gnvpro.pde_data.storage.integrity import read_sound
-from gnvpro.pde_data.storage.schema import count_by_status
+from gnvpro.pde_data.storage.schema import count_by_status, lacks_derivatives
 from gnvpro.surrogate.formatting import seconds
 from gnvpro.surrogate.result import Result
 
@@ -80,6 +81,23 @@ class Generation(Result):
         return next(said, "").partition("\n")[0]
 
     @property
+    def n_directions(self) -> int:
+        """Derivatives of every sample."""
+        return self.attributes.get("n_directions", 0)
+
+    @property
+    def n_derivatives_failed(self) -> int:
+        """Solved samples that lack derivatives; the reason is in `failure`."""
+        messages = read_sound(self.path, "failure", "") if self.n_directions else ""
+        return int(lacks_derivatives(self.status, messages).sum())
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Mean `seconds` of a solve and `derivative_seconds` of a derivative, as far as they are known."""
+        names = TIMES if self.n_directions else TIMES[:1]
+        return mean_cost(self.status, {n: read_sound(self.path, n, np.nan) for n in names}, self.n_directions)
+
+    @property
     def estimated_error(self) -> dict[str, Any] | None:
         """As `problems.accuracy.estimated_error` gives it."""
         return self.attributes.get("estimated_error")
@@ -98,12 +116,20 @@ class Generation(Result):
             ("solved now", f"{self.n_solved_now} in {cost}" if not self.already_complete else "none, it was complete"),
             ("placed", self.attributes["design"]),
         ]
+        if self.n_directions:
+            method = self.attributes["derivative_method"]
+            rows += derivatives_in_words(self.n_directions, method, self.n_derivatives_failed, self.cost)
         if self.repaired is not None:
             rows.append(("damaged chunks", f"{len(self.repaired)}, made again" if self.repaired else "none"))
         failure = self.attributes.get("estimated_error_failure")
         if self.estimated_error or failure:
             rows.append(("the PDE's own error", error_in_words(self.estimated_error, failure)))
         return rows
+
+    @property
+    def _of_derivatives(self) -> dict[str, Any]:
+        names = "n_directions", "derivative_method"
+        return {**{n: self.attributes[n] for n in names}, "n_derivatives_failed": self.n_derivatives_failed}
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able."""
@@ -121,6 +147,8 @@ class Generation(Result):
             "wall_seconds": self.wall_seconds,
             "cpu_seconds": self.cpu_seconds,
             "samples_per_second": self.samples_per_second,
+            "cost": self.cost,
+            **(self._of_derivatives if self.n_directions else {}),
             "estimated_error": self.estimated_error,
             **({"estimated_error_failure": failure} if failure else {}),
             "repaired": self.repaired or [],

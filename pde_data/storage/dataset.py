@@ -18,9 +18,16 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import metadata
+from gnvpro.pde_data.storage.derivatives import TIMES, Derivatives, in_arrays, in_dataset, mean_cost, with_derivatives
 from gnvpro.pde_data.storage.files import read_pairs, read_table, require_plausible
 from gnvpro.pde_data.storage.provenance import GIVEN
-from gnvpro.pde_data.storage.schema import MALFORMED, count_by_status, decode_attributes, reading_metadata
+from gnvpro.pde_data.storage.schema import (
+    MALFORMED,
+    count_by_status,
+    decode_attributes,
+    lacks_derivatives,
+    reading_metadata,
+)
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import import_h5py
@@ -122,7 +129,9 @@ def read_samples(
     if isinstance(source, str | os.PathLike):
         where, file = _existing(source), {"file": Path(source).name}
         if where.suffix.lower() in _BARE and where.is_file():
-            return _without_metadata(*read_pairs(where, transpose), _origin(where))
+            y, c, others = read_pairs(where, transpose)
+            derivatives = in_arrays(others, where) if where.suffix.lower() == ".npz" else {}
+            return with_derivatives(_without_metadata(y, c, _origin(where)), derivatives, where)
         if where.suffix.lower() == ".csv":
             return _table_samples(where, parameters)
         if transpose:
@@ -149,26 +158,29 @@ def read_samples(
     if not ok.any():
         raise UsageError(f"{where}: none of its {len(status)} samples is solved; `describe` lists the reasons")
     y, c = contents.parameters[ok], contents.observables[ok]
+    derivatives = {name: values[ok] for name, values in contents.derivatives.items()}
     finite = np.isfinite(y).all() and np.isfinite(c).all()
     if isinstance(where, Path) and _is_own(where, attributes):
         from gnvpro.pde_data.storage import integrity  # zarr: not needed for .mat and .npz
 
-        if not finite:
-            integrity.require_sound(where)  # a chunk that is gone reads as NaN
+        # A chunk that is gone reads as NaN; so do derivatives that failed, of which the data set says so.
+        if not finite or (derivatives and _some_are_gone(derivatives, contents.messages[ok])):
+            integrity.require_sound(where)
         if contents.background is not None:
             integrity.raise_damage(where, integrity.damaged_constants(where))
     n_failed = int((status > SolveStatus.OK).sum())
     if "parameter_space" not in attributes:
-        return _without_metadata(y, c, file, n_failed, contents.axes)
+        return with_derivatives(_without_metadata(y, c, file, n_failed, contents.axes), derivatives, where)
     spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
-    return Samples(
-        y,
-        c,
-        *spaces,
-        provenance={**file, **attributes},
-        n_failed=n_failed,
-        background=contents.background,
-    )
+    provenance = {**file, **attributes, **({"cost": contents.cost} if contents.cost else {})}
+    samples = Samples(y, c, *spaces, provenance=provenance, n_failed=n_failed, background=contents.background)
+    return with_derivatives(samples, derivatives, where)
+
+
+def _some_are_gone(derivatives: Derivatives, messages: NDArray[Any]) -> bool:
+    """Whether a derivative is missing of which there is no message, or a direction, which never fails."""
+    unknown = {name: ~np.isfinite(values).all(axis=(1, 2)) for name, values in derivatives.items()}
+    return bool((unknown["directions"] | (unknown["derivatives"] & (messages == ""))).any())
 
 
 def _table_samples(path: Path, parameters: Sequence[str] | None) -> Samples:
@@ -197,8 +209,9 @@ def _origin(path: Path) -> dict[str, Any]:
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a data set says of itself; JSON-able.
 
-    Counts by status, every failure with its reason, the spaces, the size on disk, and what the data set says
-    of its origin (definition, seed, versions, estimated error); for files without metadata the last is absent.
+    Counts by status, every failure with its reason, also those of derivatives, the mean cost of a solve and a derivative,
+    the spaces, the size on disk, and what the data set says of its origin (definition, seed, versions, estimated error);
+    for files without metadata the last is absent.
     A zarr data set is read through and compared with its checksums: `damaged` lists the chunks that are not what
     was written, and samples whose status is among them count as pending.
     """
@@ -208,7 +221,9 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     if path.suffix.lower() in _BARE and path.is_file():
         samples = read_samples(path)
         spaces = {name: getattr(samples, name).to_dict() for name in ("parameter_space", "observable_space")}
-        return {**about, "n_samples": len(samples), "counts": {"ok": len(samples)}, "failures": [], **spaces}
+        directions = {"n_directions": samples.n_directions} if samples.n_directions else {}
+        counts = {"ok": len(samples)}
+        return {**about, "n_samples": len(samples), "counts": counts, "failures": [], **directions, **spaces}
     with open_dataset(path) as dataset, reading_metadata(path):
         attributes = _attributes(dataset, path)
         if _is_own(path, attributes):
@@ -216,16 +231,23 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
             status = integrity.read_sound(path, "status", SolveStatus.PENDING).astype(np.int8)
             messages = integrity.read_sound(path, "failure", "")
+            seconds = {name: integrity.read_sound(path, name, np.nan) for name in TIMES if name in dataset}
             attributes = {"damaged": [asdict(chunk) for chunk in integrity.find_damage(path)], **attributes}
         else:
             status = _status(dataset, len(_samples_first(dataset, "parameters"))).astype(np.int8)
-            messages = dataset["failure"].values if "failure" in dataset else np.full(len(status), "")
+            messages = _messages(dataset, len(status))
+            seconds = _wall_times(dataset) if attributes else {}
     failures = [
         {"sample": int(i), "reason": SolveStatus(int(status[i])).name.lower(), "message": str(messages[i])}
         for i in np.flatnonzero(status > SolveStatus.OK)
     ]
-    counts = count_by_status(status)
-    return {**about, "n_samples": len(status), "counts": counts, "failures": failures, **attributes}
+    about |= {"n_samples": len(status), "counts": count_by_status(status), "failures": failures}
+    if n_directions := attributes.get("n_directions", 0):
+        lacking = np.flatnonzero(lacks_derivatives(status, messages))
+        about["derivative_failures"] = [{"sample": int(i), "message": str(messages[i])} for i in lacking]
+    if cost := mean_cost(status, seconds, n_directions):
+        about["cost"] = cost
+    return {**about, **attributes}
 
 
 def _is_own(path: Path, attributes: dict[str, Any]) -> bool:
@@ -266,17 +288,33 @@ class _Contents:
     attributes: dict[str, Any]
     background: Array | None
     axes: tuple[dict[str, Any], dict[str, Any]]
+    derivatives: Derivatives
+    messages: NDArray[Any]
+    cost: dict[str, float]
 
 
 def _contents(dataset: xr.Dataset, where: object) -> _Contents:
-    variables = [_samples_first(dataset, name) for name in ("parameters", "observables")]
-    parameters, observables = (_rows(variable) for variable in variables)
+    of_parameters, of_observables = (_samples_first(dataset, name) for name in ("parameters", "observables"))
+    parameters, observables = _rows(of_parameters), _rows(of_observables)
     status, attributes = _status(dataset, len(parameters)), _attributes(dataset, where)
-    axes = _axes(variables[0]), _axes(variables[1])
+    cost = mean_cost(status, _wall_times(dataset), attributes.get("n_directions", 0)) if attributes else {}
+    axes = _axes(of_parameters), _axes(of_observables)
+    derivatives = in_dataset(dataset, of_parameters, of_observables, where)
+    messages = _messages(dataset, len(status)) if attributes and derivatives else np.full(len(status), "")
     kept = np.isfinite(status)  # samples that `data.where(...)` masks are none
     if len(parameters) == len(observables) == len(status) and not kept.all():
         parameters, observables, status = parameters[kept], observables[kept], status[kept]
-    return _Contents(parameters, observables, status.astype(np.int8), attributes, _background(dataset), axes)
+        messages, derivatives = messages[kept], {name: values[kept] for name, values in derivatives.items()}
+    status, background = status.astype(np.int8), _background(dataset)
+    return _Contents(parameters, observables, status, attributes, background, axes, derivatives, messages, cost)
+
+
+def _messages(dataset: xr.Dataset, n_samples: int) -> NDArray[Any]:
+    return np.asarray(dataset["failure"].values if "failure" in dataset else np.full(n_samples, ""), dtype=object)
+
+
+def _wall_times(dataset: xr.Dataset) -> dict[str, Array]:
+    return {name: numbers(dataset[name].values, name, 1, where="the data set") for name in TIMES if name in dataset}
 
 
 def _samples_first(dataset: xr.Dataset, name: str) -> xr.DataArray:

@@ -153,8 +153,8 @@ def pick(path: object, arrays: Mapping[str, Any], names: Sequence[str]) -> str:
     raise UsageError(f"{path}: expected an array named {' or '.join(names)}, got {listed(arrays)}")
 
 
-def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array]:
-    """Parameters (n, n_in) and observables (n, n_out) of a .npz or .mat file, samples as rows.
+def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array, dict[str, NDArray[Any]]]:
+    """Parameters (n, n_in) and observables (n, n_out) of a .npz or .mat file, samples as rows, and its other arrays.
 
     `transpose`: the file holds samples the other way round than usual: as rows in a `.mat`, as columns in an `.npz`.
 
@@ -182,7 +182,10 @@ def read_pairs(path: Path, transpose: bool = False) -> tuple[Array, Array]:
             f"{path}: expected as many {'columns' if axis else 'rows'} (samples) of parameters and observables, "
             f"got shapes {parameters.shape} and {observables.shape}; {remedy}"
         )
-    return (parameters.T.copy(), observables.T.copy()) if samples_are_columns else (parameters, observables)
+    others = {name: array for name, array in arrays.items() if there.index(name) not in places}
+    if samples_are_columns:
+        return parameters.T.copy(), observables.T.copy(), others
+    return parameters, observables, others
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from gnvpro.pde_data.problems.contract import SolveStatus
@@ -150,6 +150,11 @@ def decode_attributes(attributes: Mapping[str, Any], path: object) -> dict[str, 
 
 def _damaged(path: object, what: object) -> UsageError:
     return UsageError(f"{path}: the attributes are damaged ({what}); generate the data set again")
+
+
+def lacks_derivatives(status: NDArray[np.int8], messages: ArrayLike) -> NDArray[np.bool_]:
+    """Which samples are solved, but not all of their derivatives: these alone have a message."""
+    return (status == SolveStatus.OK) & (np.asarray(messages, dtype=object) != "")
 
 
 def count_by_status(status: NDArray[np.int8]) -> dict[str, int]:

@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 import zarr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.provenance import OF_DERIVATIVES, Recipe
-from gnvpro.pde_data.storage.schema import OF_THE_WHOLE, SCHEMA_VERSION
+from gnvpro.pde_data.storage.schema import OF_THE_WHOLE, SCHEMA_VERSION, lacks_derivatives
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -71,11 +71,6 @@ def read_failures(path: Path) -> NDArray[np.bool_]:
     """Which samples (n_samples,) have failed, or a derivative of theirs has."""
     status = read_status(path)
     return (status > SolveStatus.OK) | lacks_derivatives(status, variable(open_group(path, "r"), "failure")[:])
-
-
-def lacks_derivatives(status: NDArray[np.int8], messages: ArrayLike) -> NDArray[np.bool_]:
-    """Which samples are solved, but not all of their derivatives: these alone have a message."""
-    return (status == SolveStatus.OK) & (np.asarray(messages, dtype=object) != "")
 
 
 def read_rows(path: Path, name: str, index: NDArray[np.intp]) -> Array:

@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.networks.protocol import FeatureNetwork, require_weights
+from gnvpro.surrogate.networks.protocol import FeatureNetwork, Linearization, require_weights
 
 # Added to the diagonal of kernels among their centres, which may be dependent to rounding.
 _JITTER = 1e-10
@@ -90,6 +90,20 @@ KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
     "gaussian": (_gaussian, _gaussian_slope),
     "matern52": (_matern, _matern_slope),
 }
+# Of r² too, the first and the second derivative, which autograd differentiates; at r = 0 once.
+_TINY = 1e-30
+DERIVATIVES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "gaussian": (lambda squares: -0.5 * _gaussian(squares), lambda squares: 0.25 * _gaussian(squares)),
+    "matern52": (
+        lambda squares: _MaternSlope.apply(squares),
+        lambda squares: torch.exp(-torch.sqrt(5 * squares.clamp_min(_TINY))) * (25 / 12),
+    ),
+}
+
+
+def scaled_squares(x: Tensor, centres: Tensor) -> Tensor:
+    """Squared distances (n, m) of points (n, d) and centres (m, d), both divided by the length scales, by one product."""
+    return torch.addmm(centres.square().sum(1), x, centres.t(), alpha=-2) + x.square().sum(1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -139,7 +153,7 @@ class KernelFeatures:
         squares, value = _Squares(self, theta), KERNELS[self.kernel][0]
         return lambda inputs: value(squares(squares.scaled(inputs)))
 
-    def linearize(self, theta: Tensor, inputs: Tensor) -> _KernelLinearization:
+    def linearize(self, theta: Tensor, inputs: Tensor) -> Linearization:
         """The same with what derivative products need kept."""
         return _KernelLinearization(self, theta, inputs)
 

@@ -13,6 +13,7 @@ from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernel_tangents import KernelTangents
 from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
@@ -64,6 +65,9 @@ def _built_in(described: dict[str, Any], n_inputs: int) -> FeatureNetwork:
 _BUILT_IN: dict[str, Callable[[dict[str, Any]], FeatureNetwork]] = {
     "dense": lambda described: DenseNetwork(described["n_inputs"], tuple(described["widths"])),
     "kernel": lambda described: KernelFeatures(described["n_inputs"], described["n_centres"], described["kernel"]),
+    "kernel_tangents": lambda described: KernelTangents(
+        *(described[name] for name in ("n_inputs", "n_centres", "kernel", "n_directions"))
+    ),
     "sparse_polynomials": SparsePolynomials.from_dict,
     # Models from before there was a choice of matrices are antisymmetric.
     "residual": lambda described: ResidualNetwork(
@@ -82,7 +86,11 @@ def _require_sizes(description: dict[str, Any], n_inputs: int) -> None:
     widths = description.get("widths", [])
     sizes = [
         *widths,
-        *(description[name] for name in ("n_inputs", "width", "steps", "n_centres") if name in description),
+        *(
+            description[name]
+            for name in ("n_inputs", "width", "steps", "n_centres", "n_directions")
+            if name in description
+        ),
     ]
     if not all(type(size) is int for size in sizes):
         raise SavedModelError(f"expected integers as sizes of the model's network, got {shortened(sizes)}")

@@ -7,6 +7,7 @@ from typing import Any
 from gnvpro.surrogate.formatting import listed
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.kernel_tangents import KernelTangents
 from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
@@ -42,6 +43,9 @@ def _column_block(network: FeatureNetwork) -> str:
     match network:
         case SparsePolynomials():
             return _several(network.width, "polynomial term")
+        case KernelTangents():
+            kernels = _several(network.n_centres, f"{_KERNELS[network.kernel]} kernel")
+            return f"{kernels} with {_several(network.n_directions, 'derivative')} each"
         case KernelFeatures():
             return _several(network.n_centres, f"{_KERNELS[network.kernel]} kernel")
         case DenseNetwork():

@@ -210,6 +210,42 @@ class OnBackground(Fragile):
         return observables + self.background, status
 
 
+class WithJvp(Fragile):
+    """`Fragile` with its derivative, which cannot be had for rates below 0.2, and is NaN up to 0.3."""
+
+    def jvp(self, y, dy):
+        if (y[:, 1] < 0.2).any():
+            raise ArithmeticError("the tangent is singular")
+        return np.where(y[:, 1:] < 0.3, np.nan, decay_tangent(y, dy))
+
+
+class WithTangents(WithJvp):
+    """The same, values and derivatives in one call."""
+
+    def tangents(self, y, directions):
+        values, status = self.solve(y)
+        values[status > 0] = np.nan
+        return values, np.stack([self.jvp(y, v) for v in directions.swapaxes(0, 1)], axis=1)
+
+
+def decay_tangent(y, dy):
+    """Derivative of `Decay` along dy."""
+    decay = np.exp(-y[:, 1:] * np.array(TIMES))
+    change = dy[:, :1] * decay - y[:, :1] * dy[:, 1:] * np.array(TIMES) * decay
+    return (change[:, :, None] * np.cos([0.25, 0.75])).reshape(len(y), 6)
+
+
+class Graded(DecayProblem):
+    """On `level` grids: every one coarser is ten per cent off, and the coarsest has level 0."""
+
+    def __init__(self, level=2):
+        super().__init__(1.1 ** (level - 2))
+        self.level = level
+
+    def coarser(self):
+        return Graded(self.level - 1) if self.level else None
+
+
 class WithoutEvaluate:
     parameters = observables = Decay.parameters
 

@@ -8,11 +8,14 @@ Kriging: Schöbi, Sudret & Wiart 2015). With
 
 the coefficients of the kernels are P C, the residual at a sample left out is (P C)_i / P_ii (Dubrule 1983), and the
 restricted likelihood, with the variance of every output at its maximum, needs no more than P and two determinants.
+Derivatives along directions are further rows of every sample, with the joint covariance of values and derivatives as K; P_ii
+is then the block of a sample.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -23,6 +26,7 @@ from scipy.linalg import get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE
+from gnvpro.surrogate.networks.kernel_tangents import covariances
 from gnvpro.surrogate.networks.kernels import KERNELS
 from gnvpro.surrogate.spaces import Array
 
@@ -56,6 +60,8 @@ class Columns(NamedTuple):
         Variance of the noise of every sample, relative to that of the others.
     importance : (k,)
         Of every target in the likelihood; they sum to one.
+    directions : (n, r, d)
+        Along which targets, fixed columns and noise have rows of derivatives too, 1 + r rows a sample; None for none.
     """
 
     inputs: Array
@@ -63,11 +69,20 @@ class Columns(NamedTuple):
     fixed: Array
     noise: Array
     importance: Array
+    directions: Array | None = None
 
     def rows(self, index: slice | NDArray[np.bool_]) -> Columns:
         """These samples alone."""
-        inputs, targets, fixed, noise, importance = self
-        return Columns(inputs[index], targets[index], fixed[index], noise[index], importance)
+        inputs, directions = self.inputs, self.directions
+
+        def of_rows(values: Array) -> Array:
+            if directions is None:
+                return values[index]
+            return values.reshape(len(inputs), -1, *values.shape[1:])[index].reshape(-1, *values.shape[1:])
+
+        targets, fixed, noise = (of_rows(values) for values in (self.targets, self.fixed, self.noise))
+        along = None if directions is None else directions[index]
+        return Columns(inputs[index], targets, fixed, noise, self.importance, along)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +95,7 @@ class KernelFit:
         Of the length scales and of the noise, relative to the variance of the process.
     centres : (c, d)
     coefficients, fixed_coefficients : (c, k), (m, k)
+        With directions (c, r, d) at the centres there are 1 + r coefficients of each.
     left_out : (n, k)
         Residuals at every sample when it is left out, hyperparameters and fixed columns as they are.
     """
@@ -90,15 +106,19 @@ class KernelFit:
     coefficients: Array
     fixed_coefficients: Array
     left_out: Array
+    directions: Array | None = None
 
     @property
     def length_scales(self) -> Array:
         """One for every input, (d,)."""
         return np.exp(self.logarithms[:-1])
 
-    def predict(self, inputs: Array, fixed: Array) -> Array:
-        """Targets (n, k) at inputs (n, d), with the fixed columns (n, m) there."""
+    def predict(self, inputs: Array, fixed: Array, directions: Array | None = None) -> Array:
+        """Targets (n, k) at inputs (n, d), with the fixed columns (n, m) there; rows of derivatives too along directions."""
         lengths = self.length_scales
+        if directions is not None or self.directions is not None:
+            scaled = _scaled(lengths, inputs, directions, self.centres, self.directions)
+            return covariances(self.kernel, *scaled).numpy() @ self.coefficients + fixed @ self.fixed_coefficients
         kernels, _ = _kernel(squared_distances(inputs / lengths, self.centres / lengths), self.kernel)
         return kernels @ self.coefficients + fixed @ self.fixed_coefficients
 
@@ -128,8 +148,13 @@ def solve_kernel(columns: Columns, kernel: str, logarithms: Array) -> KernelFit:
     fixed = solve_triangular(
         at.schur.T, solve_triangular(at.schur, columns.fixed.T @ _solve(at.lower, columns.targets), lower=True)
     )
-    left_out = coefficients / np.diag(at.projected)[:, None]
-    return KernelFit(kernel, logarithms, columns.inputs, coefficients, fixed, left_out)
+    if columns.directions is None:
+        left_out = coefficients / np.diag(at.projected)[:, None]
+        return KernelFit(kernel, logarithms, columns.inputs, coefficients, fixed, left_out)
+    n, group = len(columns.inputs), 1 + columns.directions.shape[1]
+    blocks = at.projected.reshape(n, group, n, group)[np.arange(n), :, np.arange(n)]
+    left_out = np.linalg.solve(blocks, coefficients.reshape(n, group, -1)).reshape(coefficients.shape)
+    return KernelFit(kernel, logarithms, columns.inputs, coefficients, fixed, left_out, columns.directions)
 
 
 def solve_at_centres(columns: Columns, kernel: str, logarithms: Array, centres: Array) -> KernelFit:
@@ -170,20 +195,20 @@ def _kernel(squares: Array, kernel: str) -> tuple[Array, Array]:
 
 
 class _Factorised(NamedTuple):
-    """Everything that depends on the hyperparameters: scaled inputs, slopes of K, its factor, that of H'K^-1 H, and P."""
+    """Everything that depends on the hyperparameters: the factor of K, that of H'K^-1 H, and P.
 
-    scaled: Array
-    slopes: Array
+    `by_lengths` is the derivative by the logarithms of the length scales of a function with this derivative by K.
+    """
+
     lower: Array
     schur: Array
     projected: Array
+    by_lengths: Callable[[Array], Array]
 
 
 def _factorised(columns: Columns, kernel: str, logarithms: Array) -> _Factorised | None:
     """None where a matrix is not positive definite to rounding."""
-    n, scaled = len(columns.inputs), columns.inputs / np.exp(logarithms[:-1])
-    matrix, slopes = _kernel(squared_distances(scaled, scaled), kernel)
-    matrix.flat[:: n + 1] = 1 + (math.exp(logarithms[-1]) + _LEAST_NOISE) * columns.noise
+    matrix, by_lengths = _covariance(columns, kernel, logarithms)
     lower, fails = _potrf(matrix, lower=1, clean=1)
     if fails:
         return None
@@ -196,7 +221,46 @@ def _factorised(columns: Columns, kernel: str, logarithms: Array) -> _Factorised
     if fails:
         return None
     half = solve_triangular(schur, solved.T, lower=True)
-    return _Factorised(scaled, slopes, lower, schur, inverse - half.T @ half)
+    return _Factorised(lower, schur, inverse - half.T @ half, by_lengths)
+
+
+def _covariance(columns: Columns, kernel: str, logarithms: Array) -> tuple[Array, Callable[[Array], Array]]:
+    """K with the noise, and `_Factorised.by_lengths`."""
+    noise = (math.exp(logarithms[-1]) + _LEAST_NOISE) * columns.noise
+    if columns.directions is None:
+        n, scaled = len(columns.inputs), columns.inputs / np.exp(logarithms[:-1])
+        matrix, slopes = _kernel(squared_distances(scaled, scaled), kernel)
+        matrix.flat[:: n + 1] = 1 + noise
+
+        def by_lengths(by_matrix: Array) -> Array:
+            # The derivative of K by a length scale is `slopes` times squared differences of one input.
+            seeds = by_matrix * slopes
+            return 2 * (seeds.sum(1) @ scaled**2 - (scaled * (seeds @ scaled)).sum(0))
+
+        return matrix, by_lengths
+    at = torch.tensor(logarithms[:-1], requires_grad=True)
+    with torch.enable_grad():
+        points = _scaled(torch.exp(at), columns.inputs, columns.directions)
+        joint = covariances(kernel, *points, *points)
+    matrix = joint.detach().numpy().copy()
+    # A direction of zeros knows nothing: its row is independent of all others.
+    known = np.append(np.ones((len(columns.inputs), 1), bool), columns.directions.any(2), axis=1).ravel()
+    matrix.flat[:: len(matrix) + 1] += noise + ~known
+
+    def pulled_back(by_matrix: Array) -> Array:
+        return torch.autograd.grad(joint, at, torch.from_numpy(by_matrix))[0].numpy()
+
+    return matrix, pulled_back
+
+
+def _scaled(lengths: Array | torch.Tensor, *parts: Array | None) -> list[torch.Tensor]:
+    """Points (n, d) and their directions (n, r, d), in turns, over the length scales; no directions where they are None."""
+    lengths, scaled = torch.as_tensor(lengths), list[torch.Tensor]()
+    for points, directions in zip(parts[::2], parts[1::2], strict=True):
+        assert points is not None
+        along = np.zeros((len(points), 0, points.shape[1])) if directions is None else directions
+        scaled += [torch.from_numpy(points) / lengths, torch.from_numpy(along) / lengths]
+    return scaled
 
 
 class _Likelihood:
@@ -209,7 +273,7 @@ class _Likelihood:
         columns, at = self._columns, _factorised(self._columns, self._kernel, logarithms)
         if at is None:
             return _REJECTED, np.zeros_like(logarithms)
-        n_free = len(columns.inputs) - columns.fixed.shape[1]
+        n_free = len(columns.targets) - columns.fixed.shape[1]
         coefficients = at.projected @ columns.targets
         # Of targets that the fixed columns give to rounding nothing is left: a floor far below what matters.
         least = _LEAST_MISFIT * (columns.targets**2).sum(0) + np.finfo(float).tiny
@@ -221,12 +285,9 @@ class _Likelihood:
             + np.log(np.diag(at.schur)).sum()
             + 0.5 * (pulls**2).sum()
         )
-        # The derivative by K is M; that of K by a length scale is `slopes` times squared differences of one input.
         by_matrix = 0.5 * (at.projected - n_free * (coefficients * (columns.importance / misfits)) @ coefficients.T)
         by_noise = math.exp(logarithms[-1]) * (np.diag(by_matrix) @ columns.noise)
-        seeds, scaled = by_matrix * at.slopes, at.scaled
-        by_lengths = 2 * (seeds.sum(1) @ scaled**2 - (scaled * (seeds @ scaled)).sum(0))
-        return float(value), np.append(by_lengths + pulls / _SPREAD, by_noise)
+        return float(value), np.append(at.by_lengths(by_matrix) + pulls / _SPREAD, by_noise)
 
 
 def _start(columns: Columns, length: float, noise: float) -> Array:

@@ -9,6 +9,7 @@ import torch
 
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
+from gnvpro.surrogate.networks.tangents import features_and_tangents
 from gnvpro.surrogate.rounding import varies
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.sparse_fits import Exponents
@@ -52,16 +53,24 @@ class TermFamilies:
 
 
 class Terms:
-    """Columns of terms at samples (n, d) of the network inputs."""
+    """Columns of terms at samples (n, d) of the network inputs, with directions (n, r, d) 1 + r rows of each sample."""
 
-    def __init__(self, families: TermFamilies, inputs: Array) -> None:
+    def __init__(self, families: TermFamilies, inputs: Array, directions: Array | None = None) -> None:
         self._families, self._inputs = families, torch.from_numpy(inputs)
+        self._directions = None if directions is None else torch.from_numpy(directions)
 
     def __call__(self, exponents: Exponents) -> Array:
         """(n, n_terms) of exponents (n_terms, d); the constant may be among them."""
-        columns = np.ones((len(self._inputs), len(exponents)))
+        group = 1 if self._directions is None else 1 + self._directions.shape[1]
+        columns = np.zeros((len(self._inputs) * group, len(exponents)))
+        columns[::group] = 1.0
         moving = exponents.any(1)
-        if moving.any():
-            network = self._families.network(exponents)
-            columns[:, moving] = network.bind(network.initial(0))(self._inputs).numpy()
+        if not moving.any():
+            return columns
+        network = self._families.network(exponents)
+        theta = network.initial(0)
+        if self._directions is None:
+            columns[:, moving] = network.bind(theta)(self._inputs).numpy()
+        else:
+            columns[:, moving] = features_and_tangents(network, theta, self._inputs, self._directions).numpy()
         return columns

@@ -20,6 +20,7 @@ from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernel_tangents import KernelTangents
 from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
@@ -110,6 +111,8 @@ def add_network(graph: Graph, network: FeatureNetwork, theta: torch.Tensor, open
             parts = theta.split([member.n_theta for member in network.members])
             members = zip(network.members, parts, strict=True)
             return graph.concatenated([add_network(graph, member, part, opening) for member, part in members])
+        case KernelTangents():
+            return _add_kernel_tangents(graph, network, theta, opening)
         case KernelFeatures():
             return _add_kernels(graph, network, theta, opening)
         case SparsePolynomials():
@@ -141,17 +144,43 @@ def _add_dense(graph: Graph, network: DenseNetwork, theta: torch.Tensor, opening
 def _add_kernels(graph: Graph, network: KernelFeatures, theta: torch.Tensor, opening: Opening) -> str:
     lengths, centres = (part.numpy() for part in network.unpack(theta))
     scale, middle = np.exp(-lengths), centres.mean(axis=0)
-    centres = (centres - middle) * scale
     x = opening(np.vstack([np.diag(scale), -middle * scale]))
+    return _of_squares(graph, network.kernel, _squares(graph, x, (centres - middle) * scale))
+
+
+def _add_kernel_tangents(graph: Graph, network: KernelTangents, theta: torch.Tensor, opening: Opening) -> str:
+    lengths, centres, directions = (part.numpy() for part in network.unpack_directions(theta))
+    scale, middle = np.exp(-lengths), centres.mean(axis=0)
+    centres, directions = (centres - middle) * scale, directions * scale
+    x = opening(np.vstack([np.diag(scale), -middle * scale]))
+    squares = _squares(graph, x, centres)
+    value, slope = (_of_squares(graph, network.kernel, squares, derivative) for derivative in (False, True))
+    size = graph.integers([-1, network.n_centres, 1])
+    parts = [graph.add("Reshape", value, size)]
+    for k in range(network.n_directions):
+        along = graph.affine(x, directions[:, k].T, -(centres * directions[:, k]).sum(axis=1))
+        parts.append(graph.add("Reshape", graph.add("Mul", along, slope), size))
+    together = graph.add("Concat", *parts, axis=2)
+    return graph.add("Reshape", together, graph.integers([-1, network.width]))
+
+
+def _squares(graph: Graph, x: str, centres: np.ndarray) -> str:
     crossed = graph.affine(x, -2 * centres.T, (centres**2).sum(axis=1))
-    squares = graph.add("Add", crossed, _sum_of_squares(graph, x))
-    if network.kernel == "gaussian":
+    return graph.add("Add", crossed, _sum_of_squares(graph, x))
+
+
+def _of_squares(graph: Graph, kernel: str, squares: str, derivative: bool = False) -> str:
+    """The kernel, or -2 times its derivative by the square."""
+    if kernel == "gaussian":
         return graph.add("Exp", graph.add("Mul", squares, graph.constant(-0.5)))
     # Rounding may make a square negative; NaN stays, which Max would not promise.
     positive = graph.add("Mul", graph.add("Add", squares, graph.add("Abs", squares)), graph.constant(2.5))
     root = graph.add("Sqrt", positive)
-    polynomial = graph.add("Add", graph.add("Div", root, graph.constant(3)), graph.constant(1))
-    polynomial = graph.add("Add", graph.add("Mul", polynomial, root), graph.constant(1))
+    if derivative:
+        polynomial = graph.add("Mul", graph.add("Add", root, graph.constant(1)), graph.constant(5 / 3))
+    else:
+        polynomial = graph.add("Add", graph.add("Div", root, graph.constant(3)), graph.constant(1))
+        polynomial = graph.add("Add", graph.add("Mul", polynomial, root), graph.constant(1))
     return graph.add("Mul", polynomial, graph.add("Exp", graph.add("Neg", root)))
 
 

@@ -18,6 +18,7 @@ from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernel_tangents import KernelTangents
 from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
@@ -39,6 +40,8 @@ NETWORKS = {
     "concatenated": ConcatenatedNetwork((DenseNetwork(3, (4,)), DenseNetwork(3, (5, 3)))),
     "gaussian": KernelFeatures(3, 8, "gaussian"),
     "matern52": KernelFeatures(3, 8, "matern52"),
+    "gaussian with derivatives": KernelTangents(3, 8, "gaussian", 2),
+    "matern52 with derivatives": KernelTangents(3, 8, "matern52", 2),
     "sparse polynomials": POLYNOMIALS,
     "sparse polynomials of one input": SparsePolynomials(
         np.array([[0, 3, 0], [0, 1, 0]]), ("legendre",) * 3, (0.0,) * 3, (1.0,) * 3

@@ -12,6 +12,7 @@ from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork, weighted
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.networks.kernel_tangents import KernelTangents
 from gnvpro.surrogate.networks.kernels import KernelFeatures
 from gnvpro.surrogate.networks.module import ModuleLinearization, ModuleNetwork
 from gnvpro.surrogate.networks.protocol import LayeredLinearization
@@ -41,6 +42,8 @@ NETWORKS = {
     "module": ModuleNetwork(module(), 5),
     "gaussian": KernelFeatures(5, 6, "gaussian"),
     "matern52": KernelFeatures(5, 6, "matern52"),
+    "gaussian with derivatives": KernelTangents(5, 3, "gaussian", 2),
+    "matern52 with derivatives": KernelTangents(5, 3, "matern52", 2),
     "stack": ConcatenatedNetwork((POLYNOMIALS, KernelFeatures(5, 3, "matern52"), DenseNetwork(5, (4, 2)))),
 }
 
