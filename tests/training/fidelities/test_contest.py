@@ -161,6 +161,33 @@ def test_a_checkpoint_has_a_folder_for_every_level(tmp_path):
     assert np.array_equal(one.surrogate.weights, again.surrogate.weights)
 
 
+def with_derivatives(samples, mixing):
+    """Along three random directions; the last of the first sample is not known."""
+    inner = np.random.default_rng(99).standard_normal((3, 4))  # as in `smooth_samples`
+    directions = np.random.default_rng(2).standard_normal((len(samples), 3, 3))
+    at = samples.parameters @ inner
+    derivatives = (directions @ inner) * (np.cos(at) + 0.2 * at)[:, None] @ mixing
+    directions[0, 2], derivatives[0, 2] = 0, 0
+    return replace(samples, directions=directions, derivatives=derivatives)
+
+
+def test_derivatives_of_fine_samples_count():
+    errors = [
+        error(train(samples, KERNELS, coarse=COARSE).surrogate, fine(300, seed=9))
+        for samples in (with_derivatives(fine(4), MIXING), fine(4))
+    ]
+    assert errors[0] < 0.3 * errors[1]
+
+
+def test_the_length_of_a_direction_means_nothing():
+    samples = with_derivatives(fine(6), MIXING)
+    assert samples.directions is not None
+    assert samples.derivatives is not None
+    longer = replace(samples, directions=100 * samples.directions, derivatives=100 * samples.derivatives)
+    one, other = (train(of, KERNELS, coarse=COARSE).surrogate.evaluate(FRESH.parameters) for of in (samples, longer))
+    np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
 def without_last(samples, what):
     name = f"{what}_space"
     space = Space.vector(getattr(samples, name).names[:-1], axis=what)
