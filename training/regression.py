@@ -31,7 +31,7 @@ from gnvpro.training.choice.ensemble import average, further_members
 from gnvpro.training.choice.folds import folds_of
 from gnvpro.training.choice.large import MANY_SAMPLES, decide_many
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
-from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, choose_polynomials
+from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, polynomials_for
 from gnvpro.training.choice.race import Entry, described_entry, race
 from gnvpro.training.fidelities.contest import CoarseLevel, FidelityContest, fidelity_folds
 from gnvpro.training.fitting.checkpoint import Checkpoint
@@ -42,6 +42,7 @@ from gnvpro.training.fitting.run import Progress, Run
 from gnvpro.training.settings import (
     CONTEST_BUDGET,
     DEFAULT_BUDGET,
+    MORE_WITH_DERIVATIVES,
     PAPER_BUDGET,
     PAPER_LEVELS,
     PAPER_STEPS,
@@ -97,18 +98,21 @@ class SurrogateTraining:
         if len(samples) > MANY_SAMPLES and settings.contender in ("auto", "network"):
             decision = decide_many(self._run, settings, samples, folds)
         else:
-            rows = 1 + samples.n_directions
-            self._run.budget = settings.budget or rows * (QUICK_CONTEST_BUDGET if settings.quick else CONTEST_BUDGET)
+            self._run.budget = settings.budget or self._contest_budget(samples)
             decision = Contest(self._run, settings, samples, folds, self._run.budget, self._run.report).decide()
         return self._decided(decision, samples.parameters)
 
     def beside(self, coarse: CoarseLevel) -> Training:
         """Let corrections of the coarse model compete with each other and with these samples alone."""
         samples, settings = self._judged_samples, self._settings
-        self._run.budget = settings.budget or (QUICK_CONTEST_BUDGET if settings.quick else CONTEST_BUDGET)
+        self._run.budget = settings.budget or self._contest_budget(samples)
         folds = self._folds(fidelity_folds)
         decision = FidelityContest(self._run, settings, samples, folds, coarse).decide()
         return self._decided(decision, np.concatenate([samples.parameters, coarse.parameters]))
+
+    def _contest_budget(self, samples: Samples) -> float:
+        passes = QUICK_CONTEST_BUDGET if self._settings.quick else CONTEST_BUDGET
+        return passes * (MORE_WITH_DERIVATIVES * (1 + samples.n_directions) if samples.n_directions else 1.0)
 
     @property
     def _judged_samples(self) -> Samples:
@@ -262,9 +266,7 @@ class SurrogateTraining:
         """Chosen on the training samples by leave-one-out; None where none fit."""
         train = self._split.train
         with self._run.outside:
-            return choose_polynomials(
-                train.parameters, self._prepared.scaled(train.anomalous), self._prepared.row_weights(train)
-            )
+            return polynomials_for(self._prepared, train)
 
     def _formulation(self, gain: float, with_polynomials: bool) -> Formulation:
         """Inputs scaled to the gain; with the chosen polynomials and their amplitude where asked for."""
@@ -315,7 +317,7 @@ class SurrogateTraining:
 
     def _record(self, best: Fit | None, method: str, choice: dict[str, Any], fitted: Array) -> dict[str, Any]:
         """What the saved model says of its training on samples of these parameters."""
-        return self._run.record(
+        record = self._run.record(
             best,
             method,
             choice=choice,
@@ -324,6 +326,7 @@ class SurrogateTraining:
             device=self._prepared.device,
             bounds={"lower": fitted.min(0).tolist(), "upper": fitted.max(0).tolist()},
         )
+        return {**record, "directions": self._split.train.n_directions}
 
     def _errors(self, surrogate: Surrogate, sets: Sequence[str]) -> dict[str, dict[str, float]]:
         """`errors` of a surrogate on the sets that have samples, and with a background `errors_anomalous`."""

@@ -19,6 +19,8 @@ from gnvpro.training.fit_settings import FitSettings
 DEFAULT_BUDGET = 3200.0
 # Of the race of networks among other contenders: beyond it errors fall by less than training on all samples brings.
 CONTEST_BUDGET, QUICK_CONTEST_BUDGET = 1200.0, 300.0
+# Of passes with derivatives: errors go on falling where those of as few values alone have stopped.
+MORE_WITH_DERIVATIVES = 2.0
 QUICK_BUDGET = 500.0
 QUICK_WIDTHS, QUICK_GAIN = (9, 24, 24, 48), 0.1
 PATIENCE = 2000.0

@@ -11,6 +11,7 @@ import numpy as np
 
 from gnvpro.apps.comparison.costs import SURROGATE_BATCH, Costs
 from gnvpro.apps.comparison.jacobian import JacobianCheck
+from gnvpro.apps.comparison.spent import Spent
 from gnvpro.apps.comparison.sweeps import Sweep
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.surrogate.error_measure import ErrorMeasure
@@ -52,6 +53,8 @@ class Comparison(Result):
         Tensor Chebyshev interpolation of the same PDE at the same parameters; None where it was not asked for.
     no_estimate
         Why the PDE's own error could not be measured.
+    spent
+        What the samples cost that the surrogate was made of, where more than solves of this PDE went into it.
     """
 
     problem: str
@@ -72,6 +75,7 @@ class Comparison(Result):
     bands: Bands | None = None
     jacobian: JacobianCheck | None = None
     measure: ErrorMeasure = field(default_factory=ErrorMeasure)
+    spent: Spent | None = None
 
     @property
     def anomalous(self) -> Array:
@@ -115,7 +119,8 @@ class Comparison(Result):
     @property
     def payoff(self) -> float:
         """Evaluations after which generating and training have paid off against the fast solver."""
-        return self.costs.payoff(self.n_generated, self.training_seconds)
+        solves = None if self.spent is None else self.spent.solves
+        return self.costs.payoff(self.n_generated if solves is None else solves, self.training_seconds)
 
     @property
     def title(self) -> str:
@@ -144,6 +149,12 @@ class Comparison(Result):
             rows.append(("reference solver", f"{seconds(costs.plain)} of CPU a sample"))
         if costs.no_plain is not None:
             rows.append(("reference solver", f"none, {costs.no_plain}"))
+        if self.spent is not None:
+            rows.append(("made of", self.spent.in_words()))
+            rows += [
+                (f"  {one.name}", f"{one.solves:.3g} solves, error {percent(one.error)} in training")
+                for one in self.spent.alternatives
+            ]
         return [
             *rows,
             ("fast solver", f"{seconds(costs.production_single)}, {batched}"),
@@ -184,6 +195,7 @@ class Comparison(Result):
             **{name: getattr(self.costs, name) for name in ("speedup_single", "speedup_batched", "speedup_plain")},
             "payoff_evaluations": self.payoff,
             "n_generated": self.n_generated,
+            **({} if self.spent is None else {"spent": self.spent.numbers()}),
             "train_cpu_seconds": self.training_seconds,
         }
 

@@ -67,7 +67,7 @@ class Costs:
         """Surrogate against reference solver, both one sample at a time."""
         return None if self.plain is None else self.plain / self.surrogate_single
 
-    def payoff(self, n_generated: int, training: float) -> float:
+    def payoff(self, n_generated: float, training: float) -> float:
         """Evaluations after which the surrogate has cost less than the fast solver in batches.
 
         (n_generated · production + training) / (production − surrogate), in CPU seconds; infinite where the

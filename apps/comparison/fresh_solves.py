@@ -8,6 +8,7 @@ from gnvpro.apps.comparison.comparison import Comparison, Interpolation
 from gnvpro.apps.comparison.costs import measure_costs, one_thread
 from gnvpro.apps.comparison.interpolation import chebyshev_nodes, interpolate
 from gnvpro.apps.comparison.jacobian import check_jacobian
+from gnvpro.apps.comparison.spent import Spent
 from gnvpro.apps.comparison.sweeps import sweeps
 from gnvpro.apps.trust.calibrate import own_parameters
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
@@ -105,4 +106,5 @@ def compare_with_solves(
         bands=None if surrogate.trust is None else surrogate.trust.bands,
         jacobian=jacobian,
         measure=ErrorMeasure.of(surrogate.training),
+        spent=Spent.of(surrogate),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import betabinom
 
 from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREY, PERCENT, RED, in_units, labelled, styled
@@ -17,6 +17,7 @@ from gnvpro.surrogate.trust.bands import Bands
 
 if TYPE_CHECKING:
     from gnvpro.apps.comparison.comparison import Comparison
+    from gnvpro.apps.comparison.spent import Spent
 
 # Points of a scatter beyond which more are not seen, and dots beyond which a curve is cluttered.
 _MOST_POINTS, _MOST_CURVES = 4000, 6
@@ -118,6 +119,28 @@ def draw_histogram(axes: Axes, comparison: Comparison) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(top=1.35 * axes.get_ylim()[1])  # room for the legend
     axes.legend(loc="upper right")
+
+
+@styled
+def cost_of_samples(comparison: Comparison, spent: Spent) -> Figure:
+    """Errors against the cost of the samples: of kinds of samples alone, of all together, and at the fresh samples."""
+    figure, (axes,) = _figure(4.8, 3.4, 1)
+    for one, colour in zip(spent.alternatives, COLOURS, strict=False):
+        axes.plot(one.solves, one.error, "o", color=colour, label=f"{one.name}, as training states it")
+    if spent.solves is not None:
+        fresh = float(comparison.anomalous_errors.mean())
+        axes.plot(spent.solves, fresh, "*", color="black", markersize=9, label="the surrogate at the fresh samples")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(PERCENT)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+    axes.margins(0.25)
+    axes.set_xlabel("cost of the samples, solves of this PDE")
+    axes.set_ylabel("mean error")
+    axes.legend(fontsize=8)
+    return figure
 
 
 @styled

@@ -39,6 +39,7 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
             figures.error_histogram(comparison),
             "Relative L2 error of the observables, sample by sample.",
         ),
+        *_cost_pictures(comparison),
         *_coverage_pictures(comparison, numbers["coverage"]),
         ("Parity", figures.parity(comparison), "Every dot is one observable of one fresh sample."),
     ]
@@ -114,6 +115,14 @@ def _sweep_pictures(comparison: Comparison) -> Pictures:
         "Above each: the largest difference between the two, relative to the largest anomaly on the line."
     )
     return [("Sweeps", images.sweep_curves(comparison), caption)]
+
+
+def _cost_pictures(comparison: Comparison) -> Pictures:
+    spent = comparison.spent
+    if spent is None or not spent.alternatives:
+        return []
+    caption = f"The surrogate is made of {spent.in_words()}. Dots are errors on samples that were left out in training."
+    return [("Error against cost", figures.cost_of_samples(comparison, spent), caption)]
 
 
 def _coverage_pictures(comparison: Comparison, coverage: list[dict[str, Any]] | None) -> Pictures:

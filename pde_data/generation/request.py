@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 from gnvpro.pde_data.generation.pieces import derivative_method
-from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.contract import Problem, coarser_version
 from gnvpro.pde_data.problems.loading import as_problem, load_problem
 from gnvpro.pde_data.sampling import default_design, directions, place
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.metadata import read_attributes
-from gnvpro.pde_data.storage.provenance import GIVEN, Recipe, definition_hash
+from gnvpro.pde_data.storage.provenance import GIVEN, Recipe
 from gnvpro.surrogate.checks import integer
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.forward_model import offers
 
 # What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
 DEFAULT_BLOCK_SIZE = 32
@@ -34,39 +33,6 @@ def problem_asked(problem: Any, options: dict[str, Any] | None, coarser: int = 0
     else:
         asked = as_problem(problem)
     return coarser_version(asked, integer("coarser", coarser, least=0))
-
-
-def coarser_version(problem: Problem, times: int) -> Problem:
-    """The version of a problem that its `coarser()` gives, so many times over.
-
-    Raises UsageError: there is none, or it is not of the same parameters and observables, or has the same definition.
-    """
-    versions = [problem]
-    for _ in range(times):
-        coarser = versions[-1].coarser() if offers(versions[-1], "coarser") else None  # pyright: ignore[reportAttributeAccessIssue]
-        if coarser is None:
-            there = f"{len(versions) - 1} there are" if len(versions) > 1 else "none is there"
-            raise UsageError(
-                f"problem {problem.name!r}: expected {times} coarser versions of it (coarser()), {there}; ask for fewer, or "
-                "set its options"
-            )
-        versions.append(as_problem(coarser))
-        _require_version(versions[-1], versions[-2])
-    return versions[-1]
-
-
-def _require_version(coarser: Problem, finer: Problem) -> None:
-    for mine, theirs in ((coarser.parameters, finer.parameters), (coarser.observables, finer.observables)):
-        if mine.names != theirs.names:
-            raise UsageError(
-                f"the coarser version of {finer.name!r} has {mine.in_words()}, and the problem {theirs.in_words()}; "
-                "expected the same names"
-            )
-    if definition_hash(coarser.definition) == definition_hash(finer.definition):
-        raise UsageError(
-            f"the coarser version of {finer.name!r} has the same definition; give it one (`definition`) that says how it "
-            "is solved"
-        )
 
 
 def recipe_asked(

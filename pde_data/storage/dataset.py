@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import metadata
-from gnvpro.pde_data.storage.derivatives import TIMES, Derivatives, in_arrays, in_dataset, mean_cost, with_derivatives
+from gnvpro.pde_data.storage.derivatives import (
+    TIMES,
+    Derivatives,
+    count_directions,
+    in_arrays,
+    in_dataset,
+    mean_cost,
+    with_derivatives,
+)
 from gnvpro.pde_data.storage.files import read_pairs, read_table, require_plausible
 from gnvpro.pde_data.storage.provenance import GIVEN
 from gnvpro.pde_data.storage.schema import (
@@ -234,15 +242,19 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             seconds = {name: integrity.read_sound(path, name, np.nan) for name in TIMES if name in dataset}
             attributes = {"damaged": [asdict(chunk) for chunk in integrity.find_damage(path)], **attributes}
         else:
-            status = _status(dataset, len(_samples_first(dataset, "parameters"))).astype(np.int8)
+            of_parameters, of_observables = (_samples_first(dataset, name) for name in ("parameters", "observables"))
+            status = _status(dataset, len(of_parameters)).astype(np.int8)
+            if not attributes and (derivatives := in_dataset(dataset, of_parameters, of_observables, path)):
+                attributes = {"n_directions": count_directions(derivatives)}
             messages = _messages(dataset, len(status))
-            seconds = _wall_times(dataset) if attributes else {}
+            seconds = _wall_times(dataset) if "schema_version" in attributes else {}
     failures = [
         {"sample": int(i), "reason": SolveStatus(int(status[i])).name.lower(), "message": str(messages[i])}
         for i in np.flatnonzero(status > SolveStatus.OK)
     ]
     about |= {"n_samples": len(status), "counts": count_by_status(status), "failures": failures}
-    if n_directions := attributes.get("n_directions", 0):
+    n_directions = attributes.get("n_directions", 0)
+    if "derivative_method" in attributes:
         lacking = np.flatnonzero(lacks_derivatives(status, messages))
         about["derivative_failures"] = [{"sample": int(i), "message": str(messages[i])} for i in lacking]
     if cost := mean_cost(status, seconds, n_directions):

@@ -85,6 +85,11 @@ def _of_one_kind(read: Derivatives, where: object) -> Derivatives:
     return read
 
 
+def count_directions(read: Derivatives) -> int:
+    """Derivatives of every sample: along as many directions, or every parameter of a Jacobian."""
+    return read[_JACOBIAN].shape[2] if _JACOBIAN in read else read[_PAIR[0]].shape[1]
+
+
 def with_derivatives(samples: Samples, read: Derivatives, where: object) -> Samples:
     """Samples with the derivatives that were read; what is not finite is not known, which zeros say.
 

@@ -75,7 +75,9 @@ class PolynomialBasis:
         """Number of terms, the constant not counted."""
         return len(self.exponents)
 
-    def bind(self, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+    def bind(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+    ) -> Callable[[Tensor], Tensor]:
         """The map parameters (n, n_parameters) -> terms (n, n_terms) in float64, its constants on the device.
 
         Differentiable by autograd and by `torch.func`, also at and beyond the bounds.
@@ -85,7 +87,8 @@ class PolynomialBasis:
         )
         lower, upper, plain = lower**powers, upper**powers, all(power == 1 for power in self.powers)
         scale = 2 / (upper - lower)
-        offset = -1 - lower * scale
+        offset = (-1 - lower * scale).to(dtype)
+        scale, powers = scale.to(dtype), powers.to(dtype)
         n, exponents = len(self.weights), self.exponents
         highest = int(exponents.max(initial=0))
         # A parameter without a degree anywhere needs no factor.
@@ -176,9 +179,11 @@ class Amplitude:
                 f"expected {self.basis.n_terms + 1} finite coefficients of the amplitude, got {len(self.coefficients)}"
             )
 
-    def bind(self, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+    def bind(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+    ) -> Callable[[Tensor], Tensor]:
         """The map parameters (n, n_parameters) -> amplitudes (n, 1), differentiable like the basis."""
-        terms, values = self.basis.bind(device), torch.tensor(self.coefficients, dtype=torch.float64, device=device)
+        terms, values = self.basis.bind(device, dtype), torch.tensor(self.coefficients, dtype=dtype, device=device)
         constant, slopes = values[:1], values[1:].unsqueeze(1)
         return lambda y: torch.exp(torch.addmm(constant, terms(y), slopes))
 

@@ -50,6 +50,27 @@ def test_generate_reports_what_it_made(gnvpro, tmp_path):
     assert again["already_complete"]
 
 
+def test_derivatives_are_made_and_told(gnvpro, tmp_path):
+    out = tmp_path / "d.zarr"
+    arguments = ("generate", "tests.pde_data.toy:WithJvp", "--samples", 10, "--derivatives", 2, "--out", out)
+    made = gnvpro(*arguments, "--json").numbers
+    assert (made["n_directions"], made["derivative_method"]) == (2, "jvp")
+    assert made["cost"].keys() == {"seconds", "derivative_seconds"}
+    assert "2 a sample by jvp" in gnvpro("info", out).stdout
+    assert "derivative_method jvp there, differences asked" in gnvpro(*arguments, "--differences").stderr
+    refused = gnvpro("generate", TOY, "--samples", 4, "--derivatives", 2, "--out", tmp_path / "e.zarr")
+    assert refused.exit_code == 2
+    assert "ask for --differences" in refused.stderr
+
+
+def test_a_coarser_version_is_solved_and_named(gnvpro, tmp_path):
+    arguments = ("generate", "tests.pde_data.toy:Graded", "--samples", 4, "--out", tmp_path / "d.zarr")
+    assert gnvpro(*arguments, "--coarser", 1).exit_code == 0
+    factor = gnvpro("info", tmp_path / "d.zarr", "--json").numbers["definition"]["coefficients"]["factor"]
+    assert factor == pytest.approx(1 / 1.1)
+    assert "expected 3 and got 2 coarser versions" in gnvpro(*arguments, "--coarser", 3).stderr
+
+
 def test_options_of_the_problem_are_set_and_kept(gnvpro, tmp_path):
     out = tmp_path / "d.zarr"
     arguments = ("generate", TOY, "--samples", 4, "--out", out, "--json")

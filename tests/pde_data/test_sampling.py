@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from gnvpro.pde_data.sampling import default_design, draw, place
+from gnvpro.pde_data.sampling import default_design, directions, draw, place, standard_deviations
 from gnvpro.surrogate.spaces import Space
 
 BOX = Space.vector(["depth", "volume", "azimuth"], lower=(0.45, -1.0, 0.0), upper=(0.75, 3.0, 1.5), law="uniform")
@@ -125,3 +125,70 @@ def test_the_default_design_is_by_the_space():
 def test_designs_that_give_no_points_are_said(space, design, index, message):
     with pytest.raises(ValueError, match=message):
         place(space, design, 0, index)
+
+
+LOGARITHMIC = Space.vector(["k", "fixed", "narrow"], lower=(1.0, 2.0, 5.0), upper=(30.0, 2.0, 5.01), law="log_uniform")
+TRIANGLE = Space.vector(list("abc"), lower=(0.0,) * 3, upper=(1.0,) * 3, constraint="simplex", law="normalised_uniform")
+ALL = pytest.mark.parametrize("space", [BOX, LOGARITHMIC, SIMPLEX, TRIANGLE], ids=["box", "log", "simplex", "triangle"])
+
+
+@ALL
+def test_standard_deviations_are_those_of_the_draws(space):
+    drawn = draw(space, 2, np.arange(20_000)).std(axis=0)
+    np.testing.assert_allclose(standard_deviations(space), drawn, rtol=0.04, atol=1e-12)
+
+
+@ALL
+def test_directions_are_unit_vectors_in_standard_deviations(space):
+    spread = standard_deviations(space)
+    drawn = directions(space, 2, np.arange(500), 3)
+    varies = spread > 0
+    np.testing.assert_array_equal(drawn[..., ~varies], 0)
+    standardised = drawn[..., varies] / spread[varies]
+    np.testing.assert_allclose(np.linalg.norm(standardised, axis=-1), 1, rtol=1e-12)
+    # Uniform on the sphere: mean zero, and the second moment of a projection onto the directions there are.
+    normal = spread[varies] / np.linalg.norm(spread) if space.constraint == "simplex" else np.zeros(varies.sum())
+    there = np.eye(varies.sum()) - np.outer(normal, normal)
+    flat = standardised.reshape(-1, varies.sum())
+    assert np.abs(flat.mean(axis=0)).max() < 5 / np.sqrt(len(flat) * varies.sum())
+    np.testing.assert_allclose(flat.T @ flat / len(flat), there / np.trace(there), atol=5 / np.sqrt(len(flat)))
+
+
+def test_on_the_simplex_directions_sum_to_zero():
+    for space in (SIMPLEX, TRIANGLE):
+        assert np.abs(directions(space, 2, np.arange(200), 4).sum(axis=-1)).max() < 1e-13
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**64 - 1), index=st.lists(st.integers(0, 2**40), min_size=1, max_size=6), r=st.integers(1, 4)
+)
+def test_directions_of_a_sample_are_the_same_alone_in_company_and_with_more(seed, index, r):
+    for space in (LOGARITHMIC, SIMPLEX):
+        together = directions(space, seed, index, r)
+        for i, rows in zip(index, together, strict=True):
+            np.testing.assert_array_equal(directions(space, seed, [i], r + 2)[0, :r], rows)
+
+
+def test_directions_are_of_another_stream_than_the_parameters():
+    index = np.arange(2000)
+    y, v = draw(BOX, 3, index), directions(BOX, 3, index, 1)[:, 0]
+    assert np.abs(np.corrcoef(np.hstack([y, v]).T)[:3, 3:]).max() < 5 / np.sqrt(2000)
+    stream = np.random.Generator(np.random.Philox(key=[3, 1], counter=[0, 0, 0, 7])).standard_normal(3)
+    np.testing.assert_allclose(v[7], standard_deviations(BOX) * stream / np.linalg.norm(stream), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (Space.vector(["a"], lower=(1.0,), upper=(1.0,), law="uniform"), "every one of them is fixed"),
+        (Space.vector(["a"], constraint="simplex", law="normalised_uniform"), "every one of them is fixed"),
+        (Space.vector(["a"], lower=(0.0,), upper=(1.0,)), "law 'unknown' have no spread"),
+        (Space.vector(["a"], law="uniform"), "needs finite bounds"),
+        (Space.vector(["a"], lower=(0.0,), upper=(1.0,), law="log_uniform"), "needs positive bounds, got 0"),
+    ],
+)
+def test_spaces_without_directions_are_said(space, message):
+    with pytest.raises(ValueError, match=message):
+        directions(space, 0, [0], 1)
+    assert directions(space, 0, [0, 1], 0).shape == (2, 0, 1)

@@ -235,6 +235,17 @@ def decay_tangent(y, dy):
     return (change[:, :, None] * np.cos([0.25, 0.75])).reshape(len(y), 6)
 
 
+class OnBackgroundWithJvp(OnBackground):
+    """The same with its derivative, which the background does not change."""
+
+    def jvp(self, y, dy):
+        return decay_tangent(y, dy)
+
+
+class HeldWithTangents(WithTangents, Held):
+    """`WithTangents` that stands still, to be killed."""
+
+
 class Graded(DecayProblem):
     """On `level` grids: every one coarser is ten per cent off, and the coarsest has level 0."""
 

@@ -152,7 +152,7 @@ class _Fits:
         if not r:
             return Contender(described, left_out, close, member)
         grouped = left_out.reshape(n, 1 + r, -1)
-        described["derivatives"] = self._n_directions
+        described["directions"] = self._n_directions
         return Contender(described, grouped[:, 0], close, member, slopes_left_out=grouped[:, 1:])
 
     def polynomial(self) -> Contender:

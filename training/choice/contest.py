@@ -241,8 +241,21 @@ class Contest:
             "error_left_out": winner.error,
             "folds": problem.n_folds,
             "contenders": contenders,
+            **({} if problem.slopes is None else {"derivatives": self._on_derivatives(winner)}),
             **({} if self._raced is None else self._raced.record()),
         }
+
+    def _on_derivatives(self, winner: Stack) -> str:
+        """Whether the winner was trained on derivatives, in a sentence."""
+        used = [one for one in self._contenders if one.described.get("directions")]
+        shares = [
+            float(share.mean()) for one, share in zip(winner.contenders, winner.shares, strict=True) if one in used
+        ]
+        if sum(shares) > 0.5:
+            return f"trained on, {self._problem.n_directions} directions a sample"
+        errors = [self._problem.error(one.left_out) for one in used]
+        least = f"{min(errors):.3g}" if errors else "larger"
+        return f"left out: values alone predict samples left out better ({winner.error:.3g}, with derivatives {least})"
 
     def _targets(self, observables: Array, rows: NDArray[np.bool_]) -> Array:
         """Observables (m, n_out) of these samples as targets (m, k)."""
@@ -273,6 +286,9 @@ class Contest:
 
 def _name(contender: Contender) -> str:
     described = contender.described
+    if described.get("directions") == 0:
+        alone = replace(contender, described={**described, "directions": None})
+        return f"{_name(alone)} of values alone"
     terms = described.get("terms")
     if described["kind"] == "polynomial":
         return f"polynomial of {terms} terms"

@@ -26,7 +26,7 @@ from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.candidates import Candidate, candidates_for
 from gnvpro.training.choice.contenders import MARGIN, Member
 from gnvpro.training.choice.folds import coarser
-from gnvpro.training.choice.polynomials import PolynomialFeatures, choose_polynomials
+from gnvpro.training.choice.polynomials import PolynomialFeatures, polynomials_for
 from gnvpro.training.choice.race import Entry, described_entry, race
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
@@ -72,7 +72,7 @@ class NetworkContest:
         is_hopeless: Callable[[Array, NDArray[np.bool_]], bool],
     ) -> None:
         self._run, self._settings, self._samples = run, settings, samples
-        self._folds = coarser(folds, MOST_FOLDS)
+        self._folds, self._has_derivatives = coarser(folds, MOST_FOLDS), samples.n_directions > 0
         self._prepared, self._alphas = self._preparation(0), dict[str, float]()
         n_train, rows = int((self._folds != 0).sum()), 1 + samples.n_directions
         n_inputs = samples.parameters.shape[1]
@@ -225,6 +225,7 @@ class NetworkContest:
             "gain": self._winner.candidate.gain,
             "metric": self._winner.candidate.metric,
             **self._alphas,
+            **({"directions": self._samples.n_directions} if self._has_derivatives else {}),
             "polynomial": None if self.is_plain else (self._final or self._polynomials_beside).described(),
         }
 
@@ -248,8 +249,7 @@ class NetworkContest:
 
     def _choose(self, prepared: Preparation, samples: Samples) -> PolynomialFeatures | None:
         with self._run.outside:
-            anomalous, weights = prepared.scaled(samples.anomalous), prepared.row_weights(samples)
-            return choose_polynomials(samples.parameters, anomalous, weights)
+            return polynomials_for(prepared, samples)
 
     @property
     def _metric(self) -> bool:

@@ -2,25 +2,31 @@
 
 For weighted least squares with orthonormal Q of the columns, leaving sample i out changes its residual from r_i to
 r_i / (1 - h_i), h_i = ||row i of Q||² (the PRESS residual): every basis is judged by one factorisation and without
-validation data. Bases of one anisotropy are nested, so a single QR serves all of their degrees.
+validation data. Bases of one anisotropy are nested, so a single QR serves all of their degrees. A sample with derivatives is
+left out with all of its rows, (I - H_s)^-1 r_s with the block H_s of Q Q', and determines as many more terms.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from gnvpro.surrogate.elimination.least_squares import left_out_together
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
-from gnvpro.surrogate.rounding import varies
+from gnvpro.surrogate.rounding import spread_or_size, varies
+from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
+from gnvpro.training.fitting.preparation import Preparation
 
 # Polynomials of more parameters need more terms than there are samples.
 MAX_PARAMETERS = 5
@@ -36,6 +42,8 @@ ANISOTROPIES = (1.5, 2.0)
 POWERS = (1.0, 0.5, -0.5, -1.0)
 _AWAY_FROM_ZERO = 0.02
 AMPLITUDE_DEGREE = 3
+# Of derivatives of polynomials: far below rounding of what is stepped from.
+STEP = 2.0**-100
 # Directions of the targets below this fraction of the largest do not enter the choice.
 _COMPRESSION = 1e-8
 # Leave-one-out errors below this are all the same.
@@ -62,7 +70,30 @@ class PolynomialFeatures:
         }
 
 
-def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) -> PolynomialFeatures | None:
+class Slopes(NamedTuple):
+    """Derivatives (n, r, n_out) of observables along directions (n, r, n_parameters), none of them unknown.
+
+    Directions are of the length at which a derivative counts like a value.
+    """
+
+    directions: Array
+    derivatives: Array
+
+    @classmethod
+    def of(cls, parameters: Array, directions: Array | None, derivatives: Array | None) -> Slopes | None:
+        """From directions of any length; None where there are none, or where one is not known."""
+        if directions is None or derivatives is None:
+            return None
+        lengths = np.linalg.norm(directions / spread_or_size(parameters, parameters.std(0)), axis=2, keepdims=True)
+        if not (lengths > 0).all():
+            return None
+        factors = math.sqrt(parameters.shape[1]) / lengths
+        return cls(directions * factors, derivatives * factors)
+
+
+def choose_polynomials(
+    parameters: Array, anomalous: Array, row_weights: Array, slopes: Slopes | None = None
+) -> PolynomialFeatures | None:
     """The basis of least leave-one-out error, with an amplitude where that lowers it.
 
     Anisotropy and degree are searched in full, powers of the parameters one after the other before. None where no basis
@@ -74,6 +105,8 @@ def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) 
         Observables less the background.
     row_weights : (n,)
         Of the samples in the error, in the unit of the observables: 1 / ||anomalous|| when the error is relative.
+    slopes
+        Derivatives of the observables.
     """
     n_parameters = parameters.shape[1]
     if (
@@ -83,9 +116,17 @@ def choose_polynomials(parameters: Array, anomalous: Array, row_weights: Array) 
         or not anomalous.any()
     ):
         return None
-    powers = _choose_powers(_Search(parameters, anomalous, row_weights, SAMPLES_FOR_POWERS))
-    search = _Search(parameters, anomalous, row_weights, SAMPLES_LIMIT)
+    powers = _choose_powers(_Search(parameters, anomalous, row_weights, SAMPLES_FOR_POWERS, slopes))
+    search = _Search(parameters, anomalous, row_weights, SAMPLES_LIMIT, slopes)
     return search.best(powers, search.prefers_amplitude(powers))
+
+
+def polynomials_for(prepared: Preparation, samples: Samples) -> PolynomialFeatures | None:
+    """`choose_polynomials` for samples as their training is prepared, with their derivatives."""
+    derivatives = None if samples.derivatives is None else prepared.scaled(samples.derivatives)
+    slopes = Slopes.of(samples.parameters, samples.directions, derivatives)
+    anomalous, weights = prepared.scaled(samples.anomalous), prepared.row_weights(samples)
+    return choose_polynomials(samples.parameters, anomalous, weights, slopes)
 
 
 def _choose_powers(search: _Search) -> tuple[float, ...]:
@@ -108,12 +149,18 @@ def _choose_powers(search: _Search) -> tuple[float, ...]:
 class _Search:
     """Samples, and their targets compressed to what can be told apart."""
 
-    def __init__(self, parameters: Array, anomalous: Array, row_weights: Array, limit: int) -> None:
+    def __init__(
+        self, parameters: Array, anomalous: Array, row_weights: Array, limit: int, slopes: Slopes | None = None
+    ) -> None:
+        if slopes is not None:
+            limit //= 1 + slopes.directions.shape[1]
         self.parameters, anomalous, row_weights = (x[:limit] for x in (parameters, anomalous, row_weights))
         self._norms = np.linalg.norm(anomalous, axis=1)
-        left, singular, _ = np.linalg.svd(anomalous, full_matrices=False)
+        left, singular, right = np.linalg.svd(anomalous, full_matrices=False)
         keep = singular > _COMPRESSION * singular[0]
-        self._targets = left[:, keep] * singular[keep]
+        self._targets, self._slopes = left[:, keep] * singular[keep], None
+        if slopes is not None:
+            self._slopes = Slopes(slopes.directions[:limit], slopes.derivatives[:limit] @ right[keep].T)
         # So that the error is one when nothing is predicted.
         self._row_weights = row_weights / math.sqrt(float((row_weights**2 * self._norms**2).mean()))
 
@@ -131,11 +178,15 @@ class _Search:
         """The best degree and anisotropy; without an amplitude also where none can be fitted."""
         amplitude = fit_amplitude(self.parameters, self._norms, powers) if with_amplitude else None
         size = np.ones(1) if amplitude is None else amplitude(torch.from_numpy(self.parameters)).numpy()[:, 0]
-        targets, weights = self._targets / size[:, None], self._row_weights * size
+        targets, weights, slopes = self._targets / size[:, None], self._row_weights * size, self._slopes
+        if slopes is not None and amplitude is not None:
+            relative = _along(amplitude.bind, self.parameters, slopes.directions) / size[:, None, None]
+            derivatives = slopes.derivatives / size[:, None, None] - targets[:, None] * relative
+            slopes = Slopes(slopes.directions, derivatives)
         bases = [
             basis_and_error
             for anisotropy in _anisotropies(len(powers))
-            for basis_and_error in fitting_bases(self.parameters, targets, weights, anisotropy, powers)
+            for basis_and_error in fitting_bases(self.parameters, targets, weights, anisotropy, powers, slopes)
         ]
         if not bases:
             return None
@@ -143,32 +194,63 @@ class _Search:
         return PolynomialFeatures(basis, amplitude, error)
 
 
+def _along(bind: Callable[..., Callable[[Tensor], Tensor]], parameters: Array, directions: Array) -> Array:
+    """Derivatives (n, r, m) of what is bound, along directions (n, r, d), by a complex step: exact to rounding."""
+    at = torch.from_numpy(np.repeat(parameters[:, None], directions.shape[1], 1).reshape(-1, parameters.shape[1]))
+    stepped = torch.complex(at, torch.from_numpy(directions.reshape(at.shape)) * STEP)
+    values = bind(dtype=stepped.dtype)(stepped).imag.numpy() / STEP
+    return values.reshape(*directions.shape[:2], -1)
+
+
 def fitting_bases(
-    parameters: Array, targets: Array, row_weights: Array, anisotropy: tuple[float, ...], powers: tuple[float, ...]
+    parameters: Array,
+    targets: Array,
+    row_weights: Array,
+    anisotropy: tuple[float, ...],
+    powers: tuple[float, ...],
+    slopes: Slopes | None = None,
 ) -> list[tuple[PolynomialBasis, float]]:
     """The bases of all degrees whose number of terms fits the samples, with their leave-one-out errors."""
-    n = len(parameters)
+    n = len(parameters) * (1 if slopes is None else 1 + slopes.directions.shape[1])
     fewest, most = FEWEST * min(n, TERMS_LIMIT / MOST), min(MOST * n, TERMS_LIMIT)
     largest = _largest_basis(parameters, anisotropy, powers, most)
-    errors = leave_one_out_errors(largest, parameters, targets, row_weights)
+    errors = leave_one_out_errors(largest, parameters, targets, row_weights, slopes)
     bases = [(replace(largest, degree=degree), error) for degree, error in errors.items()]
     return [(basis, error) for basis, error in bases if basis.n_terms > 0 and basis.n_terms + 1 >= fewest]
 
 
 def leave_one_out_errors(
-    basis: PolynomialBasis, parameters: Array, targets: Array, row_weights: Array
+    basis: PolynomialBasis, parameters: Array, targets: Array, row_weights: Array, slopes: Slopes | None = None
 ) -> dict[float, float]:
-    """Root-mean-square weighted leave-one-out error for every degree up to that of the basis, the constant included."""
+    """Root-mean-square weighted leave-one-out error for every degree up to that of the basis, the constant included.
+
+    It is that of the values, with derivatives too.
+    """
     terms = basis(torch.from_numpy(parameters)).numpy()
-    scale = row_weights[:, None]
-    orthonormal, _ = np.linalg.qr(np.concatenate([np.ones((len(terms), 1)), terms], 1) * scale)
+    scale, columns = row_weights[:, None], np.concatenate([np.ones((len(terms), 1)), terms], 1)
+    if slopes is not None:
+        n, r, _ = slopes.directions.shape
+        tangents = _along(basis.bind, parameters, slopes.directions)
+        tangents = np.concatenate([np.zeros((n, r, 1)), tangents], 2)
+        columns = np.concatenate([columns[:, None], tangents], 1).reshape(n * (1 + r), -1)
+        targets = np.concatenate([targets[:, None], slopes.derivatives], 1).reshape(n * (1 + r), -1)
+        relative = np.append(1.0, np.full(r, 1 / math.sqrt(r)))
+        scale = (row_weights[:, None] * relative).reshape(-1, 1)
+    orthonormal, _ = np.linalg.qr(columns * scale)
     levels = np.round(basis.exponents @ np.array(basis.weights), 6)
-    residual, leverage, errors, done = targets * scale, np.zeros(len(terms)), {}, 0
+    residual, leverage, errors, done = targets * scale, np.zeros(len(columns)), {}, 0
     for level in [0.0, *np.unique(levels)]:
         end = 1 + int((levels <= level).sum())
         block = orthonormal[:, done:end]
         residual = residual - block @ (block.T @ residual)
-        leverage, done = leverage + (block**2).sum(1), end
+        done = end
+        if slopes is not None:
+            group = 1 + slopes.directions.shape[1]
+            basis_so_far, rows = torch.from_numpy(orthonormal[:, :end]), torch.from_numpy(residual)
+            out = left_out_together(basis_so_far, rows, group)[::group]
+            errors[float(level)] = math.sqrt(float((out**2).sum(1).mean()))
+            continue
+        leverage = leverage + (block**2).sum(1)
         squares = (residual**2).sum(1) / (1 - np.minimum(leverage, FULL_LEVERAGE)) ** 2
         errors[float(level)] = math.inf if leverage.max() >= FULL_LEVERAGE else math.sqrt(float(squares.mean()))
     return errors

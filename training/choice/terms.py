@@ -9,9 +9,9 @@ import torch
 
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
-from gnvpro.surrogate.networks.tangents import features_and_tangents
 from gnvpro.surrogate.rounding import varies
 from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.polynomials import STEP
 from gnvpro.training.choice.sparse_fits import Exponents
 
 # Of the fourth moment over the square of the second: 1.8 of a uniform law, 3 of a normal one.
@@ -69,8 +69,11 @@ class Terms:
             return columns
         network = self._families.network(exponents)
         theta = network.initial(0)
-        if self._directions is None:
-            columns[:, moving] = network.bind(theta)(self._inputs).numpy()
-        else:
-            columns[:, moving] = features_and_tangents(network, theta, self._inputs, self._directions).numpy()
+        columns[::group, moving] = network.bind(theta)(self._inputs).numpy()
+        if self._directions is not None:
+            # By a complex step, which for polynomials is exact to rounding and a tenth of the time of autodiff.
+            stepped = torch.complex(self._inputs[:, None].expand_as(self._directions), STEP * self._directions)
+            terms = network.bind(theta.to(stepped.dtype))(stepped.flatten(0, 1))
+            rows = columns.reshape(len(self._inputs), group, -1)
+            rows[:, 1:, moving] = (terms.imag / STEP).unflatten(0, (-1, group - 1)).numpy()
         return columns

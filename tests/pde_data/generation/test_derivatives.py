@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,22 +17,26 @@ from hypothesis import strategies as st
 from gnvpro.pde_data.generation.pieces import solved_piece, steps
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.loading import load_problem
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.sampling import directions, draw
 from gnvpro.pde_data.storage.append import append
 from gnvpro.pde_data.storage.dataset import describe, read_samples
 from gnvpro.pde_data.storage.integrity import find_damage
 from gnvpro.surrogate.spaces import Space
+from tests import PROJECT
 from tests.pde_data.generation.test_run import assert_same_bits, backwards, stop_after
 from tests.pde_data.toy import (
     Decay,
     DecayProblem,
     Fragile,
     Graded,
-    OnBackground,
+    OnBackgroundWithJvp,
     WithJvp,
     WithTangents,
     decay_tangent,
+    finished_blocks,
+    held_at,
 )
 
 SETTINGS = dict(n_samples=42, seed=5, block_size=4)
@@ -109,10 +117,40 @@ def test_an_interrupted_run_ends_with_the_same_bits(problem, undisturbed, tmp_pa
     assert_same(out, undisturbed)
 
 
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+    problem = WithTangents()
+    out = tmp_path / "killed.zarr"
+    held_at(out).write_text("2")
+    imports = "from gnvpro.pde_data.generation.run import generate; from tests.pde_data.toy import HeldWithTangents; "
+    run = f"{imports} generate(HeldWithTangents({str(out)!r}), {str(out)!r}, 42, 5, derivatives=3)"
+    process = subprocess.Popen([sys.executable, "-c", run], cwd=PROJECT)
+    while process.poll() is None and finished_blocks(out) < 2:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    assert generate(problem, out, 42, 5).n_solved_now == 42 - 2 * 4
+    generate(problem, tmp_path / "undisturbed.zarr", **SETTINGS, derivatives=3)
+    assert_same(out, tmp_path / "undisturbed.zarr")
+
+
 def test_an_extended_data_set_has_the_bits_of_one_made_at_once(problem, undisturbed, tmp_path):
     for n in (3, 22, 42):
         generate(problem, tmp_path / "d.zarr", n, 5, block_size=4, derivatives=3)
     assert_same(tmp_path / "d.zarr", undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("fenicsx")
+def test_of_convection_they_are_along_the_simplex_and_those_of_the_equations(tmp_path):
+    problem = load_problem("cdr", {"settings": {"cells": 2, "degree": 4, "steps": 20}})
+    generate(problem, tmp_path / "d.zarr", 4, 2, derivatives=2)
+    samples = read_samples(tmp_path / "d.zarr")
+    assert np.abs(samples.directions.sum(axis=2)).max() < 1e-15
+    for k in range(2):
+        y, step = samples.parameters, 1e-3 * samples.directions[:, k]
+        difference = (problem.evaluate(y + step) - problem.evaluate(y - step)) / 2e-3
+        error = np.linalg.norm(samples.derivatives[:, k] - difference) / np.linalg.norm(difference)
+        assert error < 1e-4
 
 
 class OneByOne(Decay):
@@ -371,11 +409,7 @@ def test_samples_are_not_appended_to_a_data_set_of_a_design_with_derivatives(und
 
 
 def test_a_background_does_not_change_derivatives(tmp_path):
-    class Raised(OnBackground):
-        def jvp(self, y, dy):
-            return decay_tangent(y, dy)
-
-    generate(Raised(), tmp_path / "d.zarr", 12, 5, derivatives=2)
+    generate(OnBackgroundWithJvp(), tmp_path / "d.zarr", 12, 5, derivatives=2)
     samples = read_samples(tmp_path / "d.zarr")
     np.testing.assert_allclose(samples.derivatives[:, 1], decay_tangent(samples.parameters, samples.directions[:, 1]))
 
@@ -393,27 +427,11 @@ class TestCoarser:
     @pytest.mark.parametrize(
         ("problem", "coarser", "message"),
         [
-            (Graded(), 3, "expected 3 coarser versions of it .*, 2 there are; ask for fewer"),
-            (DecayProblem(), 1, "expected 1 coarser versions of it .*, none is there"),
+            (Graded(), 3, "expected 3 and got 2 coarser versions"),
+            (DecayProblem(), 1, "expected 1 and got no coarser versions"),
             (Graded(), -1, "coarser >= 0, got -1"),
         ],
     )
     def test_no_such_version_is_said(self, tmp_path, problem, coarser, message):
         with pytest.raises(ValueError, match=message):
             generate(problem, tmp_path / "d.zarr", 8, coarser=coarser)
-
-    def test_a_version_has_to_say_that_it_is_another_and_of_the_same(self, tmp_path):
-        class Nameless(DecayProblem):
-            def coarser(self):
-                return DecayProblem()
-
-        class OfOthers(DecayProblem):
-            def coarser(self):
-                other = DecayProblem(2.0)
-                other.parameters = Space.vector(["a", "b"], lower=(1, 0.1), upper=(2, 0.9), law="uniform")
-                return other
-
-        with pytest.raises(ValueError, match="has the same definition; give it one"):
-            generate(Nameless(), tmp_path / "d.zarr", 8, coarser=1)
-        with pytest.raises(ValueError, match="expected the same names"):
-            generate(OfOthers(), tmp_path / "d.zarr", 8, coarser=1)

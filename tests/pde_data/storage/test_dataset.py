@@ -16,7 +16,7 @@ from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage.dataset import describe, open_dataset, read_samples
 from gnvpro.pde_data.storage.provenance import definition_hash
 from tests import DATA_SETS, PROJECT
-from tests.pde_data.toy import Decay, DecayProblem, Fragile
+from tests.pde_data.toy import Decay, DecayProblem, Fragile, decay_tangent
 
 N = 42
 
@@ -109,6 +109,18 @@ def test_a_data_set_with_designs_checksums_and_backgrounds_is_read(schema):
     np.testing.assert_allclose(samples.anomalous, Fragile().evaluate(samples.parameters), atol=1e-13)
     assert describe(path)["damaged"] == []
     assert describe(path)["schema_version"] == schema
+
+
+def test_a_data_set_of_schema_4_is_read():
+    """The first with derivatives."""
+    path = DATA_SETS / "schema-4.zarr"
+    samples, about = read_samples(path), describe(path)
+    assert samples.directions.any(axis=2).all()
+    for k in range(samples.n_directions):
+        exact = decay_tangent(samples.parameters, samples.directions[:, k])
+        np.testing.assert_allclose(samples.derivatives[:, k], exact, rtol=1e-12)
+    assert (about["schema_version"], about["n_directions"], about["derivative_method"]) == (4, 2, "jvp")
+    assert about["damaged"] == []
 
 
 def test_netcdf_holds_the_same(stored, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnvpro.surrogate.networks.polynomials import PolynomialBasis
-from gnvpro.training.choice.polynomials import choose_polynomials, fit_amplitude, leave_one_out_errors
+from gnvpro.training.choice.polynomials import Slopes, choose_polynomials, fit_amplitude, leave_one_out_errors
 
 RNG = np.random.default_rng(4)
 Y = RNG.uniform([1.0, 0.2], [2.0, 1.6], (60, 2))
@@ -82,3 +82,39 @@ def test_no_basis_for_many_parameters_few_samples_or_a_constant_one():
     for y in (many, constant, Y[:3]):
         c = np.ones((len(y), 2))
         assert choose_polynomials(y, c, relative(c)) is None
+
+
+@pytest.mark.parametrize("powers", [(1.0, 1.0), (0.5, -1.0)])
+def test_leave_one_out_with_derivatives_leaves_out_the_derivatives_too(powers):
+    rng = np.random.default_rng(2)
+    y, dy = rng.uniform(1, 2, (20, 2)), rng.normal(size=(20, 2, 2))
+    c, dc = np.exp(y @ np.ones((2, 1))), np.exp(y @ np.ones((2, 1)))[:, None] * (dy @ np.ones((2, 1)))
+    weights, slopes = rng.uniform(0.5, 2, 20), Slopes(dy, dc)
+    basis = PolynomialBasis((1.0, 1.0), (2.0, 2.0), (1.0, 1.0), 2.0, powers)
+    error = leave_one_out_errors(basis, y, c, weights, slopes)[2.0]
+    terms, step = (lambda at: np.append(np.ones((len(at), 1)), basis(torch.from_numpy(at)).numpy(), axis=1)), 1e-6
+    tangents = np.stack([(terms(y + step * dy[:, k]) - terms(y - step * dy[:, k])) / (2 * step) for k in range(2)], 1)
+    rows, scale = np.append(terms(y)[:, None], tangents, axis=1), weights[:, None] * np.array([1, 0.5**0.5, 0.5**0.5])
+    targets = np.append(c[:, None], dc, axis=1)
+    residuals = []
+    for i in range(20):
+        others = np.arange(20) != i
+        columns, right = rows[others] * scale[others, :, None], targets[others] * scale[others, :, None]
+        solution = np.linalg.lstsq(columns.reshape(-1, rows.shape[2]), right.reshape(-1, 1), rcond=None)[0]
+        residuals.append(weights[i] * (c[i] - rows[i, 0] @ solution))
+    assert error == pytest.approx(np.sqrt(np.mean(np.square(residuals))), rel=1e-6)
+
+
+def test_derivatives_carry_more_terms_and_their_length_says_nothing():
+    rng = np.random.default_rng(3)
+    y, dy = rng.uniform(-1, 1, (40, 3)), rng.normal(size=(40, 3, 3))
+    direction = np.array([[1.0], [0.6], [-0.8]])
+    c, dc = np.exp(y @ direction), np.exp(y @ direction)[:, None] * (dy @ direction)
+    alone = choose_polynomials(y, c, relative(c))
+    lengths = 10 ** rng.uniform(-2, 2, (40, 3, 1))
+    slopes, longer = Slopes.of(y, dy, dc), Slopes.of(y, lengths * dy, lengths * dc)
+    chosen = choose_polynomials(y, c, relative(c), slopes)
+    assert chosen.basis.n_terms > alone.basis.n_terms
+    assert chosen.leave_one_out < 0.1 * alone.leave_one_out
+    assert choose_polynomials(y, c, relative(c), longer).leave_one_out == pytest.approx(chosen.leave_one_out, rel=1e-6)
+    assert Slopes.of(y, dy * np.array([1.0, 1.0, 0.0])[None, :, None], dc) is None
