@@ -93,7 +93,9 @@ def _origin_rows(origin: dict[str, Any]) -> Rows:
     if "problem" in origin:
         rows.append(("problem", f"{origin['problem']}, definition {origin['definition_hash'][:12]}"))
         design = f", {origin['design']}" if "design" in origin else ""
-        rows.append(("placed", f"{origin['n_samples']} samples of seed {origin['seed']}{design}"))
+        placed = sorted(map(int, (origin.get("placement") or {"models": {}})["models"]))
+        for_model = f", those from number {placed[0]} on where they tell most about a model" if placed else ""
+        rows.append(("placed", f"{origin['n_samples']} samples of seed {origin['seed']}{design}{for_model}"))
     elif "file" in origin:
         rows.append(("data", f"{origin['file']}, which names no PDE"))
     failure = origin.get("estimated_error_failure")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gnvpro.apps.compare import compare
     from gnvpro.apps.export import export
+    from gnvpro.apps.generate import generate
     from gnvpro.apps.inversion.invert import invert
     from gnvpro.apps.segmentation.segment import segment
     from gnvpro.apps.serving.serve import serve
     from gnvpro.apps.train import train
     from gnvpro.apps.trust.calibrate import calibrate
     from gnvpro.apps.trust.predict import predict
-    from gnvpro.pde_data.generation.run import generate
     from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
     from gnvpro.pde_data.problems.resistivity.problem import Resistivity
     from gnvpro.pde_data.storage.dataset import read_samples
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Where each name is defined: module, or module:name where it has another name there.
 _HOMES = {
-    "generate": "pde_data.generation.run",
+    "generate": "apps.generate",
     "read_samples": "pde_data.storage.dataset",
     "train": "apps.train",
     "load": "surrogate.model.load:load_model",

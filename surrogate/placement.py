@@ -55,18 +55,21 @@ def place_for(
     if candidates is None:
         candidates = draw(model.parameters, seed, np.arange(CANDIDATES))
     candidates = model.parameters.rows(candidates)
-    if n > len(candidates):
-        raise UsageError(f"expected at most {len(candidates)} points, as many as there are candidates, got {n}")
-    taken = candidates[:0] if existing is None else model.parameters.rows(existing)
-    return candidates[_order(_covariance(model, np.concatenate([candidates, taken])), n, len(candidates))]
+    return candidates[chosen_candidates(model, n, candidates, candidates[:0] if existing is None else existing)]
 
 
-def _order(covariance: Array, n: int, n_candidates: int) -> NDArray[np.intp]:
-    """Numbers of n candidates; rows beyond the candidates are of points that are there already."""
-    for j in range(n_candidates, len(covariance)):
+def chosen_candidates(model: Surrogate, n: int, candidates: Array, existing: Array) -> NDArray[np.intp]:
+    """Numbers (n,) of the candidates (N, n_in) that `place_for` takes, none of them an existing point (m, n_in)."""
+    existing = model.parameters.rows(existing)
+    taken = {row.tobytes() for row in existing}
+    free = np.array([row.tobytes() not in taken for row in candidates])
+    if n > free.sum():
+        raise UsageError(f"expected at most {free.sum()} further points, as many as there are candidates, got {n}")
+    covariance = _covariance(model, np.concatenate([candidates, existing]))
+    for j in range(len(candidates), len(covariance)):
         _condition(covariance, j)
-    covariance, chosen, free = covariance[:n_candidates, :n_candidates], list[int](), np.ones(n_candidates, bool)
-    for k in range(n):
+    covariance, chosen = covariance[: len(candidates), : len(candidates)], list[int]()
+    for k in range(len(existing), len(existing) + n):
         if k % RANDOM_EVERY == 0:
             gains = np.where(free, (covariance**2).sum(0) / (1 + np.diag(covariance)), -1.0)
             j = int(gains.argmax())

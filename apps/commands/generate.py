@@ -37,6 +37,9 @@ class GenerateOptions:
         Literal["random", "sobol-arcsine"] | None,
         Doc("How parameters are placed: sobol-arcsine in boxes of up to 5, else random draws."),
     ] = None
+    at_points_for: Annotated[
+        Path | None, Doc("Place samples where they tell most about this model, such as one of coarse samples.")
+    ] = None
     derivatives: Annotated[
         int | None, Doc("Differentiate every sample along so many random directions; none without."), Ge(0)
     ] = None
@@ -54,7 +57,7 @@ class GenerateOptions:
 
 def run(options: GenerateOptions) -> Outcome:
     """Solve a PDE at many parameters and write the data set; a killed run is resumed, a finished one extended."""
-    from gnvpro.pde_data.generation.run import generate
+    from gnvpro.apps.generate import generate
 
     pace, arguments = Pace(), dict(vars(options))
     for option, name in (("out", "path"), ("samples", "n_samples"), ("set", "options")):

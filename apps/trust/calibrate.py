@@ -169,7 +169,9 @@ def own_parameters(surrogate: Surrogate) -> Array | None:
     design = origin.get("design", "random")
     with _reading_record():
         seed, n = integer("seed", origin["seed"]), integer("n_samples", origin["n_samples"], least=0)
-    return place(space, design, seed, np.arange(n)) if design in DESIGNS else None
+        placed = origin.get("placement")
+        numbers = np.arange(n) if placed is None else np.array(placed["numbers"], dtype=np.intp)
+    return place(space, design, seed, numbers) if design in DESIGNS else None
 
 
 @contextmanager

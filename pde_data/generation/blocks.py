@@ -230,7 +230,7 @@ class BlockTask:
         if self.recipe.design == GIVEN:  # NaN where they are lost
             block = first // self.recipe.block_size
             return read_sound(self.out, "parameters", np.nan, block).reshape(len(index), -1)
-        return place(self._space, self.recipe.design, self.recipe.seed, index)
+        return place(self._space, self.recipe.design, self.recipe.seed, self.recipe.points(index))
 
     def _there(self, block: int, parameters: Array, along: Array) -> Block:
         """The block as it is stored; all of it pending where it is damaged and to be written anew in any case.

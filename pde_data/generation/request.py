@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gnvpro.pde_data.generation.pieces import derivative_method
 from gnvpro.pde_data.problems.contract import Problem, coarser_version
 from gnvpro.pde_data.problems.loading import as_problem, load_problem
@@ -42,6 +44,7 @@ def recipe_asked(
     design: str | None,
     derivatives: int | None,
     differences: bool,
+    placement: dict[str, Any] | None = None,
 ) -> Recipe:
     """What is asked for, once it is known to fit what is in place; what is left out is as there, or as usual.
 
@@ -59,10 +62,16 @@ def recipe_asked(
         raise UsageError("differences are a way to derivatives; say how many of each sample (derivatives=3)")
     method = derivative_method(problem, differences, there and there.derivative_method) if n_directions else None
     placed = n_samples, seed, block_size or usual_size, design or usual_design
-    recipe = Recipe.of(problem, *placed, n_directions, method)
+    placement = placement or (there.placement if there else None)
+    if placement and (n_placed := len(placement["numbers"])) < n_samples:
+        raise UsageError(
+            f"{out}: {n_samples} samples asked, {n_placed} are placed for a model; name the model that further ones are "
+            "to be placed for (--at-points-for, at_points_for), or choose another place"
+        )
+    recipe = Recipe.of(problem, *placed, n_directions, method, placement)
     if not there or recipe.design != GIVEN:
         # A design, law or seed that gives no points: before anything is written.
-        place(problem.parameters, recipe.design, seed, [n_samples - 1])
+        place(problem.parameters, recipe.design, seed, recipe.points(np.array([n_samples - 1])))
     directions(problem.parameters, seed, [n_samples - 1], n_directions)
     if there and (difference := there.difference(recipe)):
         raise UsageError(

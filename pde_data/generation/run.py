@@ -53,6 +53,7 @@ def generate(
     derivatives: int | None = None,
     differences: bool = False,
     coarser: int = 0,
+    placement: dict[str, Any] | None = None,
     retry_failed: bool = False,
     repair: bool = False,
     progress: Report = silent,
@@ -84,6 +85,9 @@ def generate(
         By finite differences, two solves a direction, whatever else the problem offers.
     coarser
         Solve the version of the problem that is so many times coarser, by its `coarser()`.
+    placement
+        Which points of the design to solve at, in place of the first: `numbers`, one a sample, and `models`, whom they were
+        placed for (see `Recipe`); else that of the data set in place.
     retry_failed
         Solve samples again that failed, or whose derivatives did; all others keep their bits.
     repair
@@ -112,7 +116,7 @@ def generate(
     engine = engine or engine_of(workers, scheduler)
     problem, path = problem_asked(problem, options, coarser), path_of(path, "the folder of a data set").absolute()
     wall, cpu = time.perf_counter(), time.process_time()
-    recipe = recipe_asked(problem, path, n_samples, seed, block_size, design, derivatives, differences)
+    recipe = recipe_asked(problem, path, n_samples, seed, block_size, design, derivatives, differences, placement)
     done, damage, solve_seconds = _Solved(), [], 0.0
     if repair or not _is_complete(path, recipe, retry_failed):
         _make_last_folder(path)
@@ -196,7 +200,7 @@ def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool, alone: b
         give_up(out, damage, background_of(problem))
     require_metadata(out)
     if not store.has_size(out, recipe.n_samples):
-        store.resize(out, recipe.n_samples)
+        store.resize(out, recipe.n_samples, placement=recipe.placement)
     if recipe.design == GIVEN and not repair:
         require_sound(out)  # samples that were given are never pending
     return damage

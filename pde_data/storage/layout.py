@@ -20,7 +20,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.provenance import Recipe, definition_hash, git_revision, library_versions
-from gnvpro.pde_data.storage.schema import SCHEMA_VERSION, WITHOUT_DERIVATIVES
+from gnvpro.pde_data.storage.schema import PLAIN_VERSION, SCHEMA_VERSION
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # The checksum last, over the bytes as they lie on the disk.
@@ -142,7 +142,7 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
         fill_constant(array, constant)
     attributes = {
         "Conventions": "CF-1.11",
-        "schema_version": SCHEMA_VERSION if recipe.n_directions else WITHOUT_DERIVATIVES,
+        "schema_version": SCHEMA_VERSION if recipe.n_directions or recipe.placement else PLAIN_VERSION,
         **recipe.attributes,
         "definition_hash": definition_hash(recipe.definition),
         "law": recipe.parameter_space["law"],

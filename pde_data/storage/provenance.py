@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Space, shortened
@@ -57,7 +60,13 @@ def definition_hash(definition: dict[str, Any]) -> str:
 class Recipe:
     """Everything that fixes parameters, observables, derivatives and status of a data set; JSON-able as attributes.
 
-    `n_directions`: derivatives of every sample; `derivative_method`: how they are made, None where there are none.
+    Attributes
+    ----------
+    n_directions, derivative_method
+        Derivatives of every sample, and how they are made; None where there are none.
+    placement
+        Where samples were placed for a model: `numbers` of the points of the design, one a sample, and `models`, a hash by
+        the first sample placed for it. None where sample i is point i.
     """
 
     problem: str
@@ -70,12 +79,18 @@ class Recipe:
     design: str
     n_directions: int = 0
     derivative_method: str | None = None
+    placement: dict[str, Any] | None = None
+
+    def points(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Numbers (n,) of the points of the design at which samples number `index` are."""
+        return index if self.placement is None else np.array(self.placement["numbers"], dtype=np.intp)[index]
 
     @property
     def attributes(self) -> dict[str, Any]:
         """As a data set holds it: one without derivatives says nothing of them."""
         of_derivatives = () if self.n_directions else ("n_directions", "derivative_method")
-        return {name: value for name, value in asdict(self).items() if name not in of_derivatives}
+        left_out = (*of_derivatives, *(() if self.placement else ("placement",)))
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @classmethod
     def of(
@@ -87,6 +102,7 @@ class Recipe:
         design: str,
         n_directions: int = 0,
         derivative_method: str | None = None,
+        placement: dict[str, Any] | None = None,
     ) -> Recipe:
         """What `problem` gives with these settings.
 
@@ -102,19 +118,26 @@ class Recipe:
             json.loads(json.dumps(space.to_dict())) for space in (problem.parameters, problem.observables)
         )
         placed = seed, n_samples, block_size, design
-        return cls(problem.name, definition, parameters, observables, *placed, n_directions, derivative_method)
+        return cls(
+            problem.name, definition, parameters, observables, *placed, n_directions, derivative_method, placement
+        )
 
     def difference(self, asked: Recipe) -> str | None:
         """The first thing in which `asked` differs, both values named; None if they are the same.
 
         The number of samples may differ: fewer samples are the beginning of the same data set.
         """
+        index = np.arange(min(self.n_samples, asked.n_samples))
+        own, others = self.points(index), asked.points(index)
+        if (differ := np.flatnonzero(own != others)).size:
+            i = int(differ[0])
+            return f"sample {i} at point {own[i]} of the design there, {others[i]} asked"
         # A law that differs is told as such, before the bounds that differ with it.
         mine, theirs = (
             {
                 "problem": recipe.problem,
                 "law": recipe.parameter_space["law"],
-                **asdict(replace(recipe, n_samples=self.n_samples)),
+                **asdict(replace(recipe, n_samples=self.n_samples, placement=None)),
             }
             for recipe in (self, asked)
         )

@@ -20,13 +20,21 @@ from gnvpro.surrogate.spaces import Space, shortened
 # 1: the first. 2: every chunk ends with its checksum and is written even if it is empty, so that a lost one is
 # noticed; `design` says how the parameters were placed; `background` and `anomalous` where the problem names one.
 # 3: a checksum of the metadata; `n_samples` of samples that were given counts those that are there, and no others.
-# 4: derivatives along directions; a data set without them is of schema 3.
+# 4: derivatives along directions, and samples placed for a model; a data set without both is of schema 3.
 SCHEMA_VERSION = 4
-WITHOUT_DERIVATIVES = 3
+PLAIN_VERSION = 3
 CHECKSUM = "metadata_sha256"
 
 # NetCDF has no nested attributes; these are held as JSON text, so that a data set survives `to_netcdf`.
-JSON_ATTRIBUTES = ("definition", "parameter_space", "observable_space", "versions", "git", "estimated_error")
+JSON_ATTRIBUTES = (
+    "definition",
+    "parameter_space",
+    "observable_space",
+    "versions",
+    "git",
+    "estimated_error",
+    "placement",
+)
 
 # What is told of the data set as a whole, and holds no longer when it has grown.
 OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
@@ -34,7 +42,7 @@ OF_THE_WHOLE = ("estimated_error", "estimated_error_failure")
 OWN_ATTRIBUTES = (
     "Conventions", "schema_version", "problem", "definition", "definition_hash", "parameter_space", "observable_space",
     "seed", "law", "design", "n_samples", "block_size", "created", "versions", "git",
-    "n_directions", "derivative_method", *OF_THE_WHOLE,
+    "n_directions", "derivative_method", "placement", *OF_THE_WHOLE,
 )  # fmt: skip
 
 # What zarr, xarray and numpy raise for metadata that mean nothing: values of another type, sizes beyond any memory.
@@ -60,6 +68,11 @@ class _ErrorEstimate(_Strict):
     relative_l2: float
 
 
+class _Placement(_Strict):
+    numbers: list[Annotated[int, Ge(0)]]
+    models: dict[str, str]
+
+
 class _Attributes(_Strict):
     """What every data set says of itself: its recipe, what that hashes to, where it comes from and how accurate it is."""
 
@@ -77,6 +90,7 @@ class _Attributes(_Strict):
     estimated_error: _ErrorEstimate | None = None
     n_directions: Annotated[int, Ge(0)] = 0
     derivative_method: str | None = None
+    placement: _Placement | None = None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.provenance import OF_DERIVATIVES, Recipe
-from gnvpro.pde_data.storage.schema import OF_THE_WHOLE, lacks_derivatives
+from gnvpro.pde_data.storage.schema import OF_THE_WHOLE, SCHEMA_VERSION, lacks_derivatives
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -149,7 +149,9 @@ def has_size(path: Path, n_samples: int) -> bool:
     return metadata.sizes(path) == {n_samples}
 
 
-def resize(path: Path, n_samples: int, fill: Callable[[], None] = lambda: None) -> None:
+def resize(
+    path: Path, n_samples: int, fill: Callable[[], None] = lambda: None, placement: dict[str, Any] | None = None
+) -> None:
     """Grow the data set, or take back a growth that was killed; new samples are pending.
 
     What readers go by changes last, in one step, after `fill` has written new samples: a run that is killed before
@@ -158,6 +160,8 @@ def resize(path: Path, n_samples: int, fill: Callable[[], None] = lambda: None) 
     variables = metadata.resize(path, n_samples)
     fill()
     attributes = _of_every_sample(metadata.read_attributes(path))
+    if placement is not None:
+        attributes |= {"placement": placement, "schema_version": SCHEMA_VERSION}
     metadata.write(path, {**attributes, "n_samples": n_samples}, variables)
 
 

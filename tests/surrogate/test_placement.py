@@ -82,5 +82,7 @@ def test_candidates_stand_in_for_a_law():
 
 
 def test_more_points_than_candidates_are_refused():
-    with pytest.raises(UsageError, match="expected at most 2000 points, as many as there are candidates, got 2001"):
+    with pytest.raises(
+        UsageError, match="expected at most 2000 further points, as many as there are candidates, got 2001"
+    ):
         place_for(linear_model(), 2001)

@@ -85,7 +85,7 @@ class FidelityContest:
         self._run, self._settings, self._samples, self._folds = run, settings, samples, folds
         self._prepared = Preparation.of_all(samples, settings)
         self._surrogate = replace(coarse.surrogate, theta=coarse.surrogate.theta.double())
-        self._coarse = CoarseModel(self._surrogate, samples.parameters)
+        self._coarse = CoarseModel(self._surrogate, samples)
         scale = self._prepared.standardised(1.0).scaling.output_scale
         self._unit = np.broadcast_to(np.asarray(scale, float), samples.observables.shape[1:])
         background = self._surrogate.background
@@ -93,7 +93,7 @@ class FidelityContest:
             background = torch.from_numpy(samples.background)
         self._background = background
         outer = self._surrogate.weights.numpy().T / self._unit
-        targets, predicted = self._targets(samples.observables), self._coarse.columns @ outer
+        targets, predicted = self._targets(samples.observables), self._coarse.columns[:, 0] @ outer
         weights = self._prepared.row_weights(samples) * self._coarse.amplitudes
         weights = weights / math.sqrt(float((weights**2).mean()))
         rotation = np.eye(len(self._unit))
@@ -103,9 +103,24 @@ class FidelityContest:
             rotation = right[: max(1, int((sizes > _COMPRESSION * sizes[0]).sum()))]
         self._fine, self._predicted, self._outer = targets @ rotation.T, predicted @ rotation.T, outer @ rotation.T
         differences = self._fine - self._predicted
-        self._problem = Problem(self._coarse.inputs, differences, rotation, weights, folds)
+        self._problem = self._with_slopes(Problem(self._coarse.inputs, differences, rotation, weights, folds))
         self._blocks = self._coarse.blocks(self._outer)
         self._shift = self._coarse_left_out(coarse)
+
+    def _with_slopes(self, problem: Problem) -> Problem:
+        """With the derivatives of the differences, where the fine samples have derivatives."""
+        factors, derivatives = self._coarse.factors, self._samples.derivatives
+        if not factors.size or derivatives is None:
+            return problem
+        fine = derivatives * (factors[..., None] / self._unit) @ problem.rotation.T
+        known = factors > 0
+        weights = known / np.sqrt(np.maximum(known.sum(1), 1))[:, None]
+        return replace(
+            problem,
+            slopes=fine - self._coarse.columns[:, 1:] @ self._outer,
+            directions=self._coarse.directions,
+            slope_weights=weights,
+        )
 
     def _targets(self, observables: Array) -> Array:
         anomalous = observables if self._background is None else observables - self._background.numpy()
@@ -207,7 +222,7 @@ class FidelityContest:
         if settings.contender == "network" and len(samples) < FEWEST_FOR_NETWORKS:
             return None
         with self._run.outside:
-            problem = replace(self._problem, targets=self._fine)
+            problem = replace(self._problem, targets=self._fine, slopes=None, directions=None, slope_weights=None)
             first = next(closed_forms(problem, "kernel"))
             if problem.error(first.left_out) > _LOST * error:
                 return None

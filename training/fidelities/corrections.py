@@ -16,17 +16,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gnvpro.surrogate.model.inputs import bound_inputs
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
 from gnvpro.surrogate.networks.kernels import KernelFeatures, own_norm
+from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
+from gnvpro.surrogate.networks.tangents import tangents_of
+from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.contenders import Member, Problem
 from gnvpro.training.choice.kernel_fits import Columns, fit_hyperparameters
@@ -43,9 +46,9 @@ class Block:
 
     Attributes
     ----------
-    design : (n, r)
-        At the fine samples, in coordinates in which coefficients have equal deviations.
-    factor : (m, r)
+    design : (n, 1 + r, p)
+        Values and derivatives at the fine samples, in coordinates in which coefficients have equal deviations.
+    factor : (m, p)
         From these coefficients to those of the columns.
     place
         Of the columns among the features of the coarse model, or features of their own.
@@ -73,33 +76,58 @@ class CoarseModel:
     ----------
     surrogate
         In float64.
-    parameters : (n, n_in)
-        Of the fine samples.
+    samples
+        The fine ones. Their derivatives count where the model has no amplitude.
+
+    Attributes
+    ----------
+    columns : (n, 1 + r, m)
+        Features and the constant at every sample, then their derivatives along its r directions.
+    factors : (n, r)
+        What derivatives are multiplied with, so that all directions have one length, the root of the number of inputs in
+        standard deviations of these; zero for derivatives that are not known.
     """
 
-    def __init__(self, surrogate: Surrogate, parameters: Array) -> None:
-        self.surrogate = surrogate
-        self.amplitudes = np.ones(len(parameters))
+    def __init__(self, surrogate: Surrogate, samples: Samples) -> None:
+        self.surrogate, parameters = surrogate, torch.from_numpy(samples.parameters)
+        self.amplitudes, along = np.ones(len(parameters)), samples.directions
         if surrogate.amplitude is not None:
-            self.amplitudes = surrogate.amplitude(torch.from_numpy(parameters)).numpy()[:, 0]
-        features = surrogate.features(parameters)
-        self.columns = np.concatenate([features, np.ones((len(parameters), 1))], 1)
+            self.amplitudes, along = surrogate.amplitude(parameters).numpy()[:, 0], None
         inputs = bound_inputs(surrogate.input_shift, surrogate.input_scale, surrogate.logarithmic)
-        self._inputs = inputs(torch.from_numpy(parameters)).numpy()
+        self._inputs, given = inputs(parameters), np.zeros((len(parameters), 0, parameters.shape[1]))
+        given = torch.from_numpy(given if along is None else along)
+        directions = tangents_of(inputs, parameters, given)
+        self.gain = float((self._inputs**2).sum(1).mean().sqrt()) or 1.0
+        lengths = torch.linalg.vector_norm(directions, dim=2)
+        factors = torch.where(lengths > 0, self.gain / lengths.clamp(min=torch.finfo(lengths.dtype).tiny), 0.0)
+        self.factors, self._directions = factors.numpy(), directions * factors[..., None]
+        columns = [self._rows(surrogate.network, surrogate.theta)]
+        if (polynomials := surrogate.polynomials) is not None:
+            slopes = tangents_of(polynomials.bind(), parameters, given * factors[..., None])
+            columns.append(torch.cat([polynomials(parameters)[:, None], slopes], 1).numpy())
+        constant = np.zeros((len(parameters), 1 + self.factors.shape[1], 1))
+        constant[:, 0] = 1
+        self.columns = np.concatenate([*columns, constant], 2)
 
-    @cached_property
-    def gain(self) -> float:
-        """Of the inputs of its network: their norms over the samples."""
-        return math.sqrt(float((self._inputs**2).sum(1).mean())) or 1.0
+    def _rows(self, network: FeatureNetwork, theta: Tensor) -> Array:
+        """Features and their derivatives, (n, 1 + r, width)."""
+        features = network.bind(theta)
+        values = features(self._inputs)
+        return torch.cat([values[:, None], tangents_of(features, self._inputs, self._directions)], 1).numpy()
 
-    @cached_property
+    @property
     def inputs(self) -> Array:
-        """Those of gain one, (n, n_in)."""
-        return self._inputs / self.gain
+        """Of gain one, (n, n_in)."""
+        return self._inputs.numpy() / self.gain
+
+    @property
+    def directions(self) -> Array:
+        """Those of gain one, (n, r, n_in)."""
+        return self._directions.numpy() / self.gain
 
     def blocks(self, outer: Array) -> list[Block]:
         """Of features, kernels, outputs, the constant and the linear terms; outer: W' (m, k) of the scaled problem."""
-        surrogate, columns, last = self.surrogate, self.columns, self.columns.shape[1] - 1
+        surrogate, columns, last = self.surrogate, self.columns, self.columns.shape[2] - 1
         blocks, is_feature, start, of_theta = list[Block](), np.ones(last, bool), 0, 0
         for member in getattr(surrogate.network, "members", (surrogate.network,)):
             where = np.arange(start, start + member.width)
@@ -107,21 +135,22 @@ class CoarseModel:
             start, of_theta = start + member.width, of_theta + member.n_theta
             if isinstance(member, KernelFeatures):
                 factor = own_norm(member, theta)
-                blocks.append(Block("kernels", columns[:, where] @ factor, factor, where))
+                blocks.append(Block("kernels", columns[..., where] @ factor, factor, where))
                 is_feature[where] = False
         where, everything = np.flatnonzero(is_feature), np.arange(last + 1)
         if len(where):
             factor = np.diag(np.linalg.norm(outer[where], axis=1))
-            blocks.append(Block("features", columns[:, where] @ factor, factor, where))
+            blocks.append(Block("features", columns[..., where] @ factor, factor, where))
         blocks.append(Block("outputs", columns @ outer, outer, everything))
-        blocks.append(Block("constant", columns[:, last:], np.ones((1, 1)), everything[last:]))
+        blocks.append(Block("constant", columns[..., last:], np.ones((1, 1)), everything[last:]))
         return [*blocks, self._linear()]
 
     def _linear(self) -> Block:
         n_in = self._inputs.shape[1]
         exponents = np.eye(n_in, dtype=np.int64)
         network = SparsePolynomials(exponents, ("hermite",) * n_in, (0.0,) * n_in, (self.gain,) * n_in)
-        return Block("linear", self.inputs, np.eye(n_in), Member(network, network.initial(0), torch.empty(0)))
+        theta = network.initial(0)
+        return Block("linear", self._rows(network, theta), np.eye(n_in), Member(network, theta, torch.empty(0)))
 
     def own_kernels(self, problem: Problem, rows: NDArray[np.bool_]) -> Block:
         """Kernels at these samples, their length scales by the likelihood of the differences there."""
@@ -137,8 +166,7 @@ class CoarseModel:
         lengths = logarithms[:-1] + math.log(self.gain / unit)
         theta = torch.from_numpy(np.concatenate([lengths, centres.ravel()]))
         factor = own_norm(network, theta)
-        features = network.bind(theta)(torch.from_numpy(self._inputs)).numpy()
-        return Block("own kernels", features @ factor, factor, Member(network, theta, torch.empty(0)))
+        return Block("own kernels", self._rows(network, theta) @ factor, factor, Member(network, theta, torch.empty(0)))
 
 
 def correct(
@@ -154,12 +182,20 @@ def correct(
         Of the coarse model.
     """
     weights, differences = problem.weights, problem.targets
-    designs = [(block.design * weights[:, None])[rows] for block in blocks]
-    coefficients = fit_components(designs, (differences * weights[:, None])[rows])
+    slopes, slope_weights = np.zeros((len(weights), 0, differences.shape[1])), np.zeros((len(weights), 0))
+    if problem.slopes is not None and problem.slope_weights is not None:
+        slopes, slope_weights = problem.slopes, problem.slope_weights
+    weights = np.concatenate([np.ones((len(weights), 1)), slope_weights], 1)[..., None] * weights[:, None, None]
+
+    def weighted(values: Array) -> Array:
+        return (values * weights)[rows].reshape(-1, values.shape[-1])
+
+    residuals = np.concatenate([differences[:, None], slopes], 1)
+    coefficients = fit_components([weighted(block.design) for block in blocks], weighted(residuals))
     added, lifted, own = np.zeros_like(differences), np.zeros((n_columns, differences.shape[1])), list[Member]()
     for j, of_block in coefficients.items():
         block = blocks[j]
-        added += block.design @ of_block
+        added += block.design[:, 0] @ of_block
         outer = block.factor @ of_block
         if isinstance(block.place, Member):
             rotated = problem.rotation.T @ outer.T

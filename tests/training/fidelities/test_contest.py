@@ -35,8 +35,8 @@ def coarse_error():
 
 def test_a_linear_map_of_the_coarse_observables_is_found_from_few_samples():
     trained = train(fine(8), KERNELS, coarse=COARSE)
-    assert error(trained.surrogate, fine(300, seed=9)) < 3 * coarse_error()
-    assert error(train(fine(8), KERNELS).surrogate, fine(300, seed=9)) > 10 * coarse_error()
+    assert error(trained.surrogate, fine(300, seed=9)) < 8 * coarse_error()
+    assert error(train(fine(8), KERNELS).surrogate, fine(300, seed=9)) > 100 * coarse_error()
 
 
 def test_the_record_says_what_the_model_was_made_of():
@@ -65,7 +65,7 @@ def test_costs_are_counted_in_fine_solves():
 def test_coarse_samples_that_are_nonsense_are_left_aside():
     rng = np.random.default_rng(0)
     nonsense = replace(COARSE, observables=rng.standard_normal(COARSE.observables.shape))
-    with_them, alone = train(fine(60), KERNELS, coarse=nonsense), train(fine(60), KERNELS)
+    with_them, alone = train(fine(30), KERNELS, coarse=nonsense), train(fine(30), KERNELS)
     choice = with_them.surrogate.training["choice"]
     assert choice["reason"].startswith("coarse samples do not help: ")
     assert choice["kind"] == "fine samples alone"
@@ -85,7 +85,7 @@ def test_three_levels_are_a_chain():
     trained = train(fine(8), KERNELS, coarse=[COARSE, middle])
     levels = trained.surrogate.training["fidelities"]["levels"]
     assert [level["samples"] for level in levels] == [80, 20, 8]
-    assert error(trained.surrogate, fine(300, seed=9)) < 3 * coarse_error()
+    assert error(trained.surrogate, fine(300, seed=9)) < 8 * coarse_error()
 
 
 def test_columns_are_found_by_their_names():
@@ -96,7 +96,8 @@ def test_columns_are_found_by_their_names():
         parameter_space=Space.vector([f"y{j}" for j in order], lower=(-1.0,) * 3, upper=(1.0,) * 3, law="uniform"),
     )
     one, other = (train(fine(8), KERNELS, coarse=coarse).surrogate for coarse in (COARSE, shuffled))
-    assert one == other
+    assert np.array_equal(one.weights, other.weights)
+    assert one.parameters == other.parameters
 
 
 @pytest.mark.parametrize("settings", [KERNELS, TrainSettings(budget=60.0), TrainSettings(contender="polynomial")])
@@ -124,7 +125,7 @@ def test_a_background_is_that_of_the_fine_samples():
     surrogate = train(samples, KERNELS, coarse=coarse).surrogate
     fresh = fine(300, seed=9)
     fresh = replace(fresh, observables=fresh.observables + fine_background)
-    assert error(surrogate, fresh) < 3 * coarse_error()
+    assert error(surrogate, fresh) < 8 * coarse_error()
     assert "cross-validated" in surrogate.errors_anomalous
 
 
@@ -158,6 +159,33 @@ def test_a_checkpoint_has_a_folder_for_every_level(tmp_path):
     assert (tmp_path / "kept" / "level-1" / "checkpoint.json").is_file()
     again = train(fine(8), settings, coarse=COARSE, checkpoint=tmp_path / "kept", every=20.0)
     assert np.array_equal(one.surrogate.weights, again.surrogate.weights)
+
+
+def with_derivatives(samples, mixing):
+    """Along three random directions; the last of the first sample is not known."""
+    inner = np.random.default_rng(99).standard_normal((3, 4))  # as in `smooth_samples`
+    directions = np.random.default_rng(2).standard_normal((len(samples), 3, 3))
+    at = samples.parameters @ inner
+    derivatives = (directions @ inner) * (np.cos(at) + 0.2 * at)[:, None] @ mixing
+    directions[0, 2], derivatives[0, 2] = 0, 0
+    return replace(samples, directions=directions, derivatives=derivatives)
+
+
+def test_derivatives_of_fine_samples_count():
+    errors = [
+        error(train(samples, KERNELS, coarse=COARSE).surrogate, fine(300, seed=9))
+        for samples in (with_derivatives(fine(4), MIXING), fine(4))
+    ]
+    assert errors[0] < 0.3 * errors[1]
+
+
+def test_the_length_of_a_direction_means_nothing():
+    samples = with_derivatives(fine(6), MIXING)
+    assert samples.directions is not None
+    assert samples.derivatives is not None
+    longer = replace(samples, directions=100 * samples.directions, derivatives=100 * samples.derivatives)
+    one, other = (train(of, KERNELS, coarse=COARSE).surrogate.evaluate(FRESH.parameters) for of in (samples, longer))
+    np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
 def without_last(samples, what):
