@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gnvpro.apps.reports.figure_style import COLOURS, PERCENT, styled
 
@@ -63,8 +63,9 @@ def drawn(curves: Sequence[Curve], error: str, target: float | None = None, unit
         axes.axhline(target, color="black", linewidth=0.8, linestyle=":", label=f"{100 * target:.3g} %")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        ticks(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel(f"cost of the samples, {unit}")
     axes.set_ylabel(error)
