@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.contract import Problem, coarser_version
 from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_problem, registered_problem
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.provenance import definition_hash
@@ -161,7 +161,8 @@ def _remade(origin: dict[str, Any], factory: str | None) -> Problem:
             "problem='package.module:factory'"
         )
     try:
-        return load_problem(factory, options) if factory else registered_problem(name, options)
+        problem = load_problem(factory, options) if factory else registered_problem(name, options)
+        return coarser_version(problem, _level(origin))
     except UsageError as error:
         with_options = f", with the options its data were made with ({', '.join(options)})" if options else ""
         raise UsageError(f"problem {factory or name!r} cannot be made again{with_options}: {error}") from None
@@ -178,6 +179,15 @@ def _saved_options(origin: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise UsageError(f"expected options by name in the definition of the data, got a {type(options).__name__}")
     return options
+
+
+def _level(origin: dict[str, Any]) -> int:
+    """How many times coarser the problem was than the one that its factory makes."""
+    definition = origin.get("definition")
+    level = definition.get("coarser", 0) if isinstance(definition, dict) and "factory" in definition else 0
+    if not isinstance(level, int):
+        raise UsageError(f"expected a number of times coarser in the definition of the data, got {level!r}")
+    return level
 
 
 def _hashes(problem: Problem, origin: dict[str, Any]) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import sys
@@ -33,7 +32,9 @@ from gnvpro.surrogate.spaces import Array, Space
 
 # A running scheduler may have workers of several threads; solvers are made for one.
 _ONE_AT_A_TIME = threading.Lock()
-# One in so many pieces.
+# Problems that have solved something in this process.
+_SET_UP: set[int] = set()
+# One in so many pieces tells what values and derivatives cost, where they come out of one call.
 _TOLD_APART = 32
 # Of a sample that was given and whose parameters are damaged: nothing makes them again.
 _LOST = "its parameters are lost: the data set was damaged where they stood"
@@ -145,12 +146,17 @@ class BlockTask:
             cpu = time.process_time()
             problem = self.problem.unpack() if isinstance(self.problem, PickledProblem) else self.problem
             size = at_once(problem, self.recipe.block_size)
-            if self.recipe.n_directions and size > 1:
-                # Else set-up would count as the cost of values, and derivatives look cheap beside them.
-                with contextlib.suppress(Exception):
-                    problem.evaluate(self._parameters(block * self.recipe.block_size)[:1])
+            if self.recipe.n_directions and size > 1 and id(problem) not in _SET_UP:
+                self._set_up(problem, block * self.recipe.block_size)
             finished = self._finish(block, partial(self._solved, problem, size), size)
             return replace(finished, cpu_seconds=time.process_time() - cpu, process=os.getpid())
+
+    def _set_up(self, problem: Problem, first: int) -> None:
+        """Solve a sample for nothing: else the first piece, often the only one, tells what set-up costs."""
+        y, v = self._parameters(first)[:1], self._directions(first, 1)
+        if np.isfinite(y).all():
+            solved_piece(problem, y, v, self.recipe.derivative_method)
+            _SET_UP.add(id(problem))
 
     def record_failure(self, block: int, reason: str) -> FinishedBlock:
         """Commit a block that cannot be solved: what no journal holds of it has failed for this reason."""

@@ -88,6 +88,14 @@ def background_of(problem: Problem) -> Array | None:
     return background
 
 
+def checked_directions(directions: Array, n: int, n_in: int) -> Array:
+    """Directions (n, r, n_in) of `tangents`, as they are; raises UsageError: another shape."""
+    directions = numbers(directions, "the directions")
+    if directions.ndim != 3 or (len(directions), directions.shape[2]) != (n, n_in):
+        raise UsageError(f"expected directions ({n}, r, {n_in}), got {directions.shape}")
+    return directions
+
+
 def coarser_version(problem: Problem, times: int = 1) -> Problem:
     """What `coarser` gives when it is applied so many times.
 

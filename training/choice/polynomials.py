@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.elimination.least_squares import left_out_together
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.rounding import spread_or_size, varies
@@ -239,15 +238,20 @@ def leave_one_out_errors(
     orthonormal, _ = np.linalg.qr(columns * scale)
     levels = np.round(basis.exponents @ np.array(basis.weights), 6)
     residual, leverage, errors, done = targets * scale, np.zeros(len(columns)), {}, 0
+    group = len(columns) // len(parameters)
+    # I - H of every sample's rows; what is just above zero stands for full leverage.
+    free = np.repeat((2 - FULL_LEVERAGE) * np.eye(group)[None], len(parameters), axis=0)
     for level in [0.0, *np.unique(levels)]:
         end = 1 + int((levels <= level).sum())
         block = orthonormal[:, done:end]
         residual = residual - block @ (block.T @ residual)
         done = end
         if slopes is not None:
-            group = 1 + slopes.directions.shape[1]
-            basis_so_far, rows = torch.from_numpy(orthonormal[:, :end]), torch.from_numpy(residual)
-            out = left_out_together(basis_so_far, rows, group)[::group]
+            by_sample = block.reshape(len(free), free.shape[1], -1)
+            free -= by_sample @ by_sample.transpose(0, 2, 1)
+            # Of the inverse the value's row alone.
+            first = np.linalg.solve(free, np.eye(free.shape[1])[:, :1])
+            out = (first * residual.reshape(*first.shape[:2], -1)).sum(1)
             errors[float(level)] = math.sqrt(float((out**2).sum(1).mean()))
             continue
         leverage = leverage + (block**2).sum(1)

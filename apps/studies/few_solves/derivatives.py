@@ -38,8 +38,9 @@ from gnvpro.pde_data.problems.loading import load_problem
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.progress import Report
+from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.stopwatch import Stopwatch
-from gnvpro.training.train import Training, train
+from gnvpro.training.train import train
 
 # Numbers of samples and errors to reach, by problem.
 SIZES = {
@@ -114,18 +115,18 @@ class _Bench:
     n_test: int
     report: Report
 
-    def trained(self, run: Run) -> Training:
+    def samples(self, run: Run) -> Samples:
         file = self.folder / f"{file_name(self.problem)}-{run.seed}.zarr"
         samples = solved(self.problem, file, self.n_most, run.seed, self.most, self.report)
-        return train(with_directions(samples.subset(np.arange(run.n)), run.directions), seed=run.seed)
+        return with_directions(samples.subset(np.arange(run.n)), run.directions)
 
     def cost_in_solves(self, run: Run) -> float:
         return self.cost.of(run.n, run.directions) / self.cost.solve
 
     def measured(self, run: Run) -> Row:
-        stopwatch = Stopwatch()
+        samples, stopwatch = self.samples(run), Stopwatch()
         with stopwatch:
-            training = self.trained(run)
+            training = train(samples, seed=run.seed)
         surrogate = training.surrogate
         test = tested(self.problem, self.folder, self.n_test, self.report)
         return {
@@ -138,7 +139,7 @@ class _Bench:
         }
 
     def inverted(self, run: Run) -> Row:
-        surrogate = self.trained(run).surrogate
+        surrogate = train(self.samples(run), seed=run.seed).surrogate
         at = truths(self.problem, run.truth + 1, run.seed)[run.truth :]
         case = observed(self.problem.evaluate, at, "2%", run.seed + run.truth)[0]
         inversion = invert(

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
 from gnvpro.surrogate.errors import UsageError
@@ -135,6 +136,14 @@ class ReactionTable:
     def cells(self) -> int:
         """Number of table cells; the last may reach beyond `upper`."""
         return int(np.ceil((self.upper - self.lower) / self.step - 1e-9))
+
+    def knots(self, y: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Values, and slopes times `step`, of each sample's reaction term at the knots: (n, count) -> (n, 2, cells + 1).
+
+        In the precision of y.
+        """
+        knots = np.stack(self._knots, axis=1).astype(y.dtype)
+        return (y @ knots.reshape(len(knots), -1)).reshape(len(y), *knots.shape[1:])
 
     @cached_property
     def _knots(self) -> tuple[Array, Array]:

@@ -14,7 +14,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import PickledWithoutCaches, Problem, SolveStatus
+from gnvpro.pde_data.problems.contract import PickledWithoutCaches, Problem, SolveStatus, checked_directions
+from gnvpro.pde_data.problems.linear_systems import SolverFailure
 from gnvpro.pde_data.problems.nonlinear_diffusion.newton import FREQUENCIES, NewtonSolver
 from gnvpro.pde_data.problems.options import options_of
 from gnvpro.pde_data.problems.solving import solve_block
@@ -97,14 +98,18 @@ class NonlinearDiffusion(PickledWithoutCaches):
     def tangents(self, y: Array, directions: Array) -> tuple[Array, Array]:
         """Observables (n, n_out) and derivatives (n, r, n_out) along directions (n, r, n_in), from one solve a sample.
 
-        NaN in rows outside the parameter space. Raises SolverFailure as `solve`.
+        The observables are those of `solve`, to the bit. NaN in rows that fail.
         """
         y = self.parameters.rows(y)
+        directions = checked_directions(directions, *y.shape)
         observables = np.full((len(y), self.observables.size), np.nan)
-        derivatives = np.full((*np.shape(directions)[:2], self.observables.size), np.nan)
+        derivatives = np.full((*directions.shape[:2], self.observables.size), np.nan)
         for i in np.flatnonzero(self.parameters.contains(y)):
-            observables[i] = self._solver.solve(y[i])
-            derivatives[i] = self._solver.tangents(directions[i])
+            try:
+                observables[i] = self._solver.solve(y[i])
+                derivatives[i] = self._solver.tangents(directions[i])
+            except SolverFailure:
+                continue
         return observables, derivatives
 
     def jvp(self, y: Array, dy: Array) -> Array:

@@ -17,7 +17,8 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus, checked_directions
+from gnvpro.pde_data.problems.linear_systems import SolverFailure
 from gnvpro.pde_data.problems.options import options_of
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
@@ -145,6 +146,24 @@ class Resistivity(BuriedBody):
             data[:] = self.background + self.survey.data(potentials)
             out[:] = self.survey.data(derivatives) * np.array([1.0, size / (3 * volume), 1.0])
         return observables, jacobian
+
+    def tangents(self, y: Array, directions: Array) -> tuple[Array, Array]:
+        """Observables (n, n_out) and derivatives (n, r, n_out) along `directions` (n, r, n_in), from one solve each.
+
+        By all three columns of the Jacobian, however many directions there are. The observables are those of `solve` to
+        rounding. NaN in rows that fail.
+        """
+        y = self.parameters.rows(y)
+        directions = checked_directions(directions, *y.shape)
+        observables = np.full((len(y), self.observables.size), np.nan)
+        derivatives = np.full((*directions.shape[:2], self.observables.size), np.nan)
+        for i in np.flatnonzero(self.parameters.contains(y)):
+            try:
+                (observables[i],), (jacobian,) = self.linearize(y[i : i + 1])
+            except SolverFailure:
+                continue
+            derivatives[i] = directions[i] @ jacobian.T
+        return observables, derivatives
 
     def jvp(self, y: Array, dy: Array) -> Array:
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+# Indices are unsigned where they are not those of a loop: signed ones might count from the end, which is not vectorised.
 # Contraction to fused multiply-adds only: "fast" would assume away the NaN that a failed sample consists of.
 _compiled = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"}, boundscheck=False)
 
@@ -35,7 +36,7 @@ def _cubic(c, cell, t, out):
     # A loop of its own over stored cells: fused with `_locate` it is not vectorised (2.5 times slower).
     c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
     for i in range(t.shape[0]):
-        k = np.int64(cell[i])
+        k = np.uint64(cell[i])
         out[i] = c0[k] + t[i] * (c1[k] + t[i] * (c2[k] + t[i] * c3[k]))
 
 
@@ -43,63 +44,86 @@ def _cubic(c, cell, t, out):
 def _slope(c, cell, t, out):
     c1, c2, c3 = c[1], c[2], c[3]
     for i in range(t.shape[0]):
-        k = np.int64(cell[i])
+        k = np.uint64(cell[i])
         out[i] = c1[k] + t[i] * (2.0 * c2[k] + t[i] * 3.0 * c3[k])
 
 
 @_compiled
+def _hermite(t, h):
+    # Of the values and slopes at both ends of a cell, in turn.
+    for i in range(t.shape[0]):
+        square, cube = t[i] * t[i], t[i] * t[i] * t[i]
+        h[0, i] = 1.0 - 3.0 * square + 2.0 * cube
+        h[1, i] = t[i] - 2.0 * square + cube
+        h[2, i] = 3.0 * square - 2.0 * cube
+        h[3, i] = cube - square
+
+
+@_compiled
+def _interpolate(knots, cell, h, out):
+    values, slopes = knots[0], knots[1]
+    next_values, next_slopes = values[1:], slopes[1:]
+    h0, h1, h2, h3 = h[0], h[1], h[2], h[3]
+    for i in range(out.shape[0]):
+        k = np.uint64(cell[i])
+        out[i] = h0[i] * values[k] + h1[i] * slopes[k] + h2[i] * next_values[k] + h3[i] * next_slopes[k]
+
+
+@_compiled
 def _nodal(row, pairs, out):
-    n = row.shape[0]
-    odd = n - pairs
+    odd = row.shape[0] - pairs
     for i in range(pairs):
-        out[i] = row[i] + row[odd + i]
-        out[odd + i] = row[i] - row[odd + i]
+        j = np.uint64(odd + i)
+        out[i] = row[i] + row[j]
+        out[j] = row[i] - row[j]
     for i in range(pairs, odd):
         out[i] = row[i]
 
 
 @_compiled
 def _parity(values, pairs, out):
-    n = values.shape[0]
-    odd = n - pairs
+    odd, half = values.shape[0] - pairs, values.dtype.type(0.5)
     for i in range(pairs):
-        out[i] = 0.5 * (values[i] + values[odd + i])
-        out[odd + i] = 0.5 * (values[i] - values[odd + i])
+        j = np.uint64(odd + i)
+        out[i] = half * (values[i] + values[j])
+        out[j] = half * (values[i] - values[j])
     for i in range(pairs, odd):
         out[i] = values[i]
 
 
 @_compiled
-def _combine(stack, weights, row, out):
+def _combine(stack, slots, weights, row, out):
+    # Four slots at a time: `out` is read and written a quarter as often.
+    n = out.shape[1]
+    full = slots.shape[0] // 4 * 4
     out[row, :] = 0.0
-    for slot in range(weights.shape[0]):
-        weight = weights[slot]
-        if weight != 0.0:
-            for i in range(out.shape[1]):
-                out[row, i] += weight * stack[slot, row, i]
+    for j in range(0, full, 4):
+        a, b, c, d = stack[slots[j], row], stack[slots[j + 1], row], stack[slots[j + 2], row], stack[slots[j + 3], row]
+        wa, wb, wc, wd = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
+        for i in range(n):
+            out[row, i] = (((out[row, i] + wa * a[i]) + wb * b[i]) + wc * c[i]) + wd * d[i]
+    for j in range(full, slots.shape[0]):
+        a, wa = stack[slots[j], row], weights[j]
+        for i in range(n):
+            out[row, i] += wa * a[i]
 
 
 @_compiled
-def advance(stack, state, reaction, weights, out, pairs, table, table_tangent, lower, step, forcing, outside):
+def advance(stack, state, reaction, weights, out, pairs, table, lower, step, forcing, outside):
     """Evaluate the reaction at one state of the history, then combine the history.
-
-    The first `table.shape[0]` rows are samples; the remaining ones are tangents, `table_tangent.shape[1]` to a
-    sample, with the derivative of the reaction term along (tangent, direction of the parameters).
 
     Parameters
     ----------
-    stack : (slots, rows, n)
+    stack : (slots, samples, n)
         States and reactions, in parity coordinates.
     state, reaction : int
         Slots to read the state from and to write its reaction term to.
     weights : (slots,)
         Of the combination; none where nothing is to be combined.
-    out : (rows, n)
-        Receives the combination; (rows, 0) where there is none.
+    out : (samples, n)
+        Receives the combination; (samples, 0) where there is none.
     table : (samples, 4, cells)
         Coefficients of each sample's reaction.
-    table_tangent : (samples, directions, 4, cells)
-        Coefficients of the reaction with the direction in place of the parameters.
     lower, step : float
         Start and cell width of the table.
     forcing : (n,)
@@ -107,27 +131,61 @@ def advance(stack, state, reaction, weights, out, pairs, table, table_tangent, l
     outside : (samples,) int64
         Increased by the number of nodal values outside the table.
     """
-    samples, directions = table.shape[0], table_tangent.shape[1]
-    n, cells, scale = stack.shape[2], table.shape[2], 1.0 / step
-    u, r, slope, du = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    samples, n, cells, scale = table.shape[0], stack.shape[2], table.shape[2], 1.0 / step
+    u, r = np.empty(n), np.empty(n)
     cell, t = np.empty(n, dtype=np.int32), np.empty(n)
+    slots = np.flatnonzero(weights)
+    weights = weights[slots]
     for s in range(samples):
         _nodal(stack[state, s], pairs, u)
         outside[s] += _locate(u, lower, scale, cells, cell, t)
         _cubic(table[s], cell, t, r)
         r += forcing
         _parity(r, pairs, stack[reaction, s])
-        _combine(stack, weights, s, out)
-        if directions:
-            _slope(table[s], cell, t, slope)
+        _combine(stack, slots, weights, s, out)
+
+
+@_compiled
+def advance_tangents(states, stack, state, reaction, weights, out, pairs, table, knots, lower, step):
+    """`advance` of tangents: the derivative of the reaction along (tangent, direction of the parameters).
+
+    Parameters
+    ----------
+    states : (samples or more, n)
+        The state of each sample that its tangents belong to.
+    stack : (slots, tangents or more, n)
+        Row s · directions + d belongs to direction d of sample s.
+    table : (samples or more, 4, cells)
+        Coefficients of each sample's reaction.
+    knots : (samples, directions, 2, cells + 1)
+        Values and slopes of the reaction with the direction in place of the parameters.
+    """
+    samples, directions = knots.shape[:2]
+    n, cells, scale = stack.shape[2], table.shape[2], 1.0 / step
+    u, slope, t, cell = np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=np.int32)
+    slopes, du, r, h = (
+        np.empty(n, stack.dtype),
+        np.empty(n, stack.dtype),
+        np.empty(n, stack.dtype),
+        np.empty((4, n), stack.dtype),
+    )
+    slots = np.flatnonzero(weights)
+    weights = weights[slots].astype(stack.dtype)
+    for s in range(samples):
+        _nodal(states[s], pairs, u)
+        _locate(u, lower, scale, cells, cell, t)
+        _slope(table[s], cell, t, slope)
+        for i in range(n):
+            slopes[i] = scale * slope[i]
+        _hermite(t, h)
         for d in range(directions):
-            row = samples + s * directions + d
+            row = s * directions + d
             _nodal(stack[state, row], pairs, du)
-            _cubic(table_tangent[s, d], cell, t, r)
+            _interpolate(knots[s, d], cell, h, r)
             for i in range(n):
-                r[i] += scale * slope[i] * du[i]
+                r[i] += slopes[i] * du[i]
             _parity(r, pairs, stack[reaction, row])
-            _combine(stack, weights, row, out)
+            _combine(stack, slots, weights, row, out)
 
 
 @_compiled
@@ -162,7 +220,7 @@ def retreat(bars, state, reaction, weights, bar, trajectory, pairs, table, lower
         _parity(bars[reaction, s], pairs, r)  # the matrices of `_parity` and `_nodal` are symmetric
         bars[reaction, s, :] = 0.0
         for i in range(n):
-            k = np.int64(cell[i])
+            k = np.uint64(cell[i])
             power = r[i]
             for c in range(4):
                 gradient[s, c, k] += power

@@ -12,10 +12,13 @@ linear in the parameters, so one sweep costs the same for any number of them. Al
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations
 from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block
+from gnvpro.pde_data.problems.convection.imex.propagator import Propagator
 from gnvpro.pde_data.problems.convection.imex.scheme import (
     STAGE_SLOTS,
     STAGE_TIMES,
@@ -27,8 +30,16 @@ from gnvpro.pde_data.problems.convection.imex.scheme import (
 from gnvpro.surrogate.spaces import Array
 
 
-def march(equations: DiscreteEquations, block: Block, visited: list[Array] | None = None) -> tuple[Array, Array]:
-    """Observables (samples, 1 + directions, n_out), and the last state (samples, size).
+class Marched(NamedTuple):
+    """Observables (samples, n_out), tangents (samples that have them, directions, n_out), last state (samples, size)."""
+
+    observables: Array
+    tangents: Array
+    state: Array
+
+
+def march(equations: DiscreteEquations, block: Block, visited: list[Array] | None = None) -> Marched:
+    """Take a block to its last observation.
 
     `visited`: receives every state (samples, size) that a reaction is evaluated at, stages included, in this order.
     """
@@ -38,53 +49,67 @@ def march(equations: DiscreteEquations, block: Block, visited: list[Array] | Non
 
 
 class _March:
-    """One block of samples, with their tangents below them, on its way through time."""
+    """One block of samples on its way through time. Lists have an array for the samples and one for their tangents."""
 
     def __init__(self, equations: DiscreteEquations, block: Block, visited: list[Array] | None) -> None:
         self.equations, self.block, self.visited = equations, block, visited
         sensors, size = equations.sensors.shape
-        self.combined = np.empty((block.rows, size))
-        self.observed = np.full((block.rows, len(equations.observed), sensors), np.nan)
+        kinds = list(zip(block.rows, (np.float64, block.knots.dtype), strict=False))
+        self.combined = [np.zeros((rows, size), kind) for rows, kind in kinds]
+        self.history, self.stages = self._stacks(2 * K), self._stacks(STAGE_SLOTS)
+        self.observed = [np.full((rows, len(equations.observed), sensors), np.nan) for rows, _ in kinds]
 
-    def run(self) -> tuple[Array, Array]:
+    def run(self) -> Marched:
         equations, tau, last = self.equations, self.equations.tau, self.equations.last
-        samples, directions = self.block.table_tangent.shape[:2]
-        history = np.zeros((2 * K, *self.combined.shape))
+        history = self.history
         for step in range(1, min(K, last + 1)):
             self._start(history, step)
-            self._observe(step, history[step])
+            self._observe(step, [stack[step] for stack in history])
         for step in range(K, last + 1):
             self._advance(history, multistep_slots(step, tau), self.combined, (step - 1) * tau)
-            state = history[step % K]
-            equations.multistep.apply(self.combined, state)
-            state[:samples] += equations.multistep_load
-            self._observe(step, state)
-        observed = self.observed.reshape(len(self.observed), -1)
-        tangents = observed[samples:].reshape(samples, directions, observed.shape[1])
-        values = np.concatenate([observed[:samples, None], tangents], axis=1)
-        return values, history[last % K][:samples]
+            states = [stack[step % K] for stack in history]
+            self._propagate(equations.multistep, self.combined, states)
+            states[0] += equations.multistep_load
+            self._observe(step, states)
+        values, *tangents = (observed.reshape(len(observed), -1) for observed in self.observed)
+        samples, directions = self.block.knots.shape[:2]
+        rows = tangents[0][: samples * directions] if tangents else np.empty(0)
+        return Marched(values, rows.reshape(samples, directions, values.shape[1]), history[0][last % K])
 
-    def _start(self, history: Array, step: int) -> None:
+    def _stacks(self, slots: int) -> list[Array]:
+        return [np.zeros((slots, *rows.shape), rows.dtype) for rows in self.combined]
+
+    def _start(self, history: list[Array], step: int) -> None:
         """One Runge–Kutta step from state `step` − 1 to state `step`; stores the reaction of the former."""
-        equations, tau, samples = self.equations, self.equations.tau, len(self.block.table)
-        stages = np.zeros((STAGE_SLOTS, *self.combined.shape))
-        stages[0] = history[step - 1]
+        equations, tau = self.equations, self.equations.tau
+        stages = self.stages
+        for stack, before in zip(stages, history, strict=True):
+            stack[0] = before[step - 1]
         for i in range(4):
-            right = stages[9 + i] if i < 3 else self.combined
-            self._advance(stages, stage_slots(i, tau), right, (step - 1 + STAGE_TIMES[i]) * tau)
-            equations.stage.apply(right, stages[1 + i])
-            stages[1 + i, :samples] += equations.stage_load
-        history[step] = stages[4]
-        history[K + step - 1] = stages[5]
+            rights = [stack[9 + i] for stack in stages] if i < 3 else self.combined
+            self._advance(stages, stage_slots(i, tau), rights, (step - 1 + STAGE_TIMES[i]) * tau)
+            self._propagate(equations.stage, rights, [stack[1 + i] for stack in stages])
+            stages[0][1 + i] += equations.stage_load
+        for stack, after in zip(stages, history, strict=True):
+            after[step], after[K + step - 1] = stack[4], stack[5]
 
-    def _advance(self, stack: Array, slots: Slots, out: Array, time: float) -> None:
+    def _advance(self, stacks: list[Array], slots: Slots, outs: list[Array], time: float) -> None:
+        reaction, states = self.equations.reaction, stacks[0][slots.state]
         if self.visited is not None:
-            self.visited.append(stack[slots.state, : len(self.block.table)].copy())
-        self.equations.reaction.advance(self.block, stack, slots, out, time)
+            self.visited.append(states.copy())
+        reaction.advance(self.block, stacks[0], slots, outs[0], time)
+        for stack, out in zip(stacks[1:], outs[1:], strict=True):
+            reaction.advance_tangents(self.block, states, stack, slots, out)
 
-    def _observe(self, step: int, state: Array) -> None:
+    def _propagate(self, propagator: Propagator, rights: list[Array], states: list[Array]) -> None:
+        for right, state, together in zip(rights, states, (len(rights[0]), self.block.together), strict=False):
+            for first in range(0, len(right), together):
+                propagator.apply(right[first : first + together], state[first : first + together])
+
+    def _observe(self, step: int, states: list[Array]) -> None:
         if step in self.equations.observed:
-            self.observed[:, self.equations.observed[step]] = state @ self.equations.sensors.T
+            for observed, state in zip(self.observed, states, strict=True):
+                observed[:, self.equations.observed[step]] = state @ self.equations.sensors.T
 
 
 def sweep_back(equations: DiscreteEquations, y: Array, weights: Array) -> Array:
@@ -95,7 +120,7 @@ def sweep_back(equations: DiscreteEquations, y: Array, weights: Array) -> Array:
     table = equations.reaction.table
     visited: list[Array] = []
     block = Block.of(table, y)
-    observables = march(equations, block, visited)[0][:, 0]
+    observables = march(equations, block, visited).observables
     with np.errstate(over="ignore", invalid="ignore"):
         sweep = _Sweep(equations, block, visited, weights)
         sweep.run()

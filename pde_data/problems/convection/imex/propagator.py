@@ -88,28 +88,37 @@ class Parity:
         return sp.csr_array((values, (self.order[rows], columns)), shape=(n, n))
 
 
-class DensePropagator:
-    """The inverse itself, one dense block for even and one for odd functions."""
+class BlockProduct:
+    """Rows times a matrix that is zero outside some blocks, in the precision of the rows.
 
-    def __init__(self, mass: sp.csr_array, matrix: sp.csr_array, pairs: int) -> None:
-        # mass, matrix: in parity coordinates, where they have no entries between the blocks but rounding.
-        n = mass.indptr.size - 1
-        even, odd = slice(0, n - pairs), slice(n - pairs, n)
-        self._blocks = [
-            (part, np.ascontiguousarray(la.solve(matrix[part, part].toarray(), mass[part, part].toarray()).T))
-            for part in (even, odd)
-            if part.stop > part.start
-        ]
+    `blocks`: columns of the argument, columns of the result, matrix between them.
+    """
+
+    def __init__(self, blocks: list[tuple[slice, slice, Array]]) -> None:
+        self._blocks = {np.float64: blocks, np.float32: [(a, b, block.astype(np.float32)) for a, b, block in blocks]}
 
     def apply(self, W: Array, out: Array) -> None:
-        """Two matrix products."""
-        for part, block in self._blocks:
-            np.matmul(W[:, part], block, out=out[:, part])
+        """Write the product into `out`."""
+        for source, to, block in self._blocks[W.dtype.type]:
+            np.matmul(W[:, source], block, out=out[:, to])
 
     def apply_transposed(self, W: Array, out: Array) -> None:
-        """Two matrix products."""
-        for part, block in self._blocks:
-            np.matmul(W[:, part], block.T, out=out[:, part])
+        """Write the product with the transpose into `out`."""
+        for source, to, block in self._blocks[W.dtype.type]:
+            np.matmul(W[:, to], block.T, out=out[:, source])
+
+
+def dense_propagator(mass: sp.csr_array, matrix: sp.csr_array, pairs: int) -> BlockProduct:
+    """The inverse itself, one dense block for even and one for odd functions."""
+    # mass, matrix: in parity coordinates, where they have no entries between the blocks but rounding.
+    n = mass.indptr.size - 1
+    even, odd = slice(0, n - pairs), slice(n - pairs, n)
+    blocks = [
+        (part, part, np.ascontiguousarray(la.solve(matrix[part, part].toarray(), mass[part, part].toarray()).T))
+        for part in (even, odd)
+        if part.stop > part.start
+    ]
+    return BlockProduct(blocks)
 
 
 class SparsePropagator:
@@ -139,4 +148,4 @@ def propagator(mass: sp.csr_array, matrix: sp.csr_array, load: Array, parity: Pa
     shift = splu(sp.csc_matrix(matrix)).solve(load)
     if len(load) > DENSE_LIMIT:
         return SparsePropagator(mass, matrix), shift
-    return DensePropagator(mass, matrix, parity.pairs), shift
+    return dense_propagator(mass, matrix, parity.pairs), shift

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from gnvpro.pde_data.problems.convection.imex.equations import DiscreteEquations
 from gnvpro.pde_data.problems.convection.imex.march import march
 from gnvpro.pde_data.problems.convection.imex.nodal_reaction import Block, NodalReaction
-from gnvpro.pde_data.problems.convection.imex.propagator import Parity
+from gnvpro.pde_data.problems.convection.imex.propagator import BlockProduct, Parity
 from gnvpro.pde_data.problems.convection.imex.scheme import Slots
 from gnvpro.pde_data.problems.convection.imex.solver import ImexSolver
 from gnvpro.surrogate.errors import UsageError
@@ -69,7 +69,7 @@ def reduced_solver(full: ImexSolver, y: Array, count: int) -> ImexSolver:
 class Modes:
     """Φ in parity coordinates, where even and odd modes have entries in their own half only.
 
-    `matrix` (n, count): Φ itself, with Φᵀ M Φ = 1.
+    `matrix` (n, count): Φ itself, with Φᵀ M Φ = 1. `expand`, `project`: rows times Φᵀ and times M Φ.
     """
 
     def __init__(self, mass: sp.csr_array, pairs: int, states: Array, count: int) -> None:
@@ -87,35 +87,15 @@ class Modes:
         rank = int((ranked > 1e-12 * ranked[0]).sum())
         if count > rank:
             raise UsageError(f"expected at most {rank} modes, as many as the solutions have; got {count}")
-        self._expand, self._project, first = [], [], 0
+        expand, project, first = [], [], 0
         self.matrix = np.zeros((n, count))
         for part, (vectors, sizes) in zip(halves, vectors_and_sizes, strict=True):
             kept = vectors[:, : int((sizes >= ranked[count - 1]).sum())]
             columns = slice(first, first + kept.shape[1])
             self.matrix[part, columns], first = kept, columns.stop
-            self._expand.append((columns, part, np.ascontiguousarray(kept.T)))
-            self._project.append((part, columns, np.ascontiguousarray(mass[part, part] @ kept)))
-
-    def expand(self, a: Array, out: Array) -> None:
-        """Φ a: (rows, modes) to (rows, n)."""
-        _multiply(a, self._expand, out)
-
-    def project(self, r: Array, out: Array) -> None:
-        """Φᵀ M r: (rows, n) to (rows, modes)."""
-        _multiply(r, self._project, out)
-
-    def expand_transposed(self, bar: Array, out: Array) -> None:
-        """The transpose of `expand`."""
-        _multiply(bar, [(to, source, block.T) for source, to, block in self._expand], out)
-
-    def project_transposed(self, bar: Array, out: Array) -> None:
-        """The transpose of `project`."""
-        _multiply(bar, [(to, source, block.T) for source, to, block in self._project], out)
-
-
-def _multiply(rows: Array, blocks: list[tuple[slice, slice, Array]], out: Array) -> None:
-    for source, to, block in blocks:
-        np.matmul(rows[:, source], block, out=out[:, to])
+            expand.append((columns, part, np.ascontiguousarray(kept.T)))
+            project.append((part, columns, np.ascontiguousarray(mass[part, part] @ kept)))
+        self.expand, self.project = BlockProduct(expand), BlockProduct(project)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,38 +106,48 @@ class ModalReaction(NodalReaction):
 
     def advance(self, block: Block, stack: Array, slots: Slots, out: Array, time: float) -> None:
         """The stack is combined in the coordinates of the modes."""
-        nodal = self._scratch(block, block.rows)
-        self.modes.expand(stack[slots.state], nodal[0])
+        nodal = self._scratch(block, "samples", stack)
+        self.modes.expand.apply(stack[slots.state], nodal[0])
         super().advance(block, nodal, _SLOTS, nodal[0, :, :0], time)
-        self.modes.project(nodal[1], stack[slots.reaction])
-        np.dot(slots.weights, stack.reshape(len(stack), -1), out=out.reshape(-1))
+        self._combine(nodal, stack, slots, out)
+
+    def advance_tangents(self, block: Block, states: Array, stack: Array, slots: Slots, out: Array) -> None:
+        """Likewise; `advance` has left the states of the samples at the nodes."""
+        nodal = self._scratch(block, "tangents", stack)
+        self.modes.expand.apply(stack[slots.state], nodal[0])
+        super().advance_tangents(block, block.scratch["samples"][0], nodal, _SLOTS, nodal[0, :, :0])
+        self._combine(nodal, stack, slots, out)
 
     def retreat(self, block: Block, bars: Array, slots: Slots, bar: Array, visited: Array, gradient: Array) -> None:
         """The transpose of `advance`."""
         bars += slots.weights[:, None, None] * bar
-        nodal = self._scratch(block, len(visited))
+        nodal = self._scratch(block, "samples", bars)
         at = block.scratch.setdefault("at", np.empty(nodal.shape[1:]))
-        self.modes.expand(visited, at)
+        self.modes.expand.apply(visited, at)
         nodal[0] = 0.0
-        self.modes.project_transposed(bars[slots.reaction], nodal[1])
+        self.modes.project.apply_transposed(bars[slots.reaction], nodal[1])
         bars[slots.reaction] = 0.0
         super().retreat(block, nodal, _SLOTS, nodal[0, :, :0], at, gradient)
         passed = np.empty_like(visited)
-        self.modes.expand_transposed(nodal[0], passed)
+        self.modes.expand.apply_transposed(nodal[0], passed)
         bars[slots.state] += passed
 
-    def _scratch(self, block: Block, rows: int) -> Array:
-        """A state and a reaction at the nodes, in parity coordinates."""
-        if "nodal" not in block.scratch:
-            block.scratch["nodal"] = np.empty((2, rows, len(self.modes.matrix)))
-        return block.scratch["nodal"]
+    def _combine(self, nodal: Array, stack: Array, slots: Slots, out: Array) -> None:
+        self.modes.project.apply(nodal[1], stack[slots.reaction])
+        np.dot(slots.weights.astype(stack.dtype), stack.reshape(len(stack), -1), out=out.reshape(-1))
+
+    def _scratch(self, block: Block, of: str, stack: Array) -> Array:
+        """States and reactions at the nodes, in parity coordinates, for the rows of a stack."""
+        if of not in block.scratch:
+            block.scratch[of] = np.zeros((2, stack.shape[1], len(self.modes.matrix)), stack.dtype)
+        return block.scratch[of]
 
 
 def _states(full: ImexSolver, y: Array) -> Array:
     """States at all reactions that are evaluated on the way, each of norm one: (evaluations · n, n_nodes)."""
     visited: list[Array] = []
     block = full.block(y)
-    _, last = march(full.equations, block, visited)
+    last = march(full.equations, block, visited).state
     states = np.concatenate([*visited, last])
     if block.outside.any() or not np.isfinite(states).all():
         raise UsageError("a solution that the modes are to be taken from fails; widen the reaction table")

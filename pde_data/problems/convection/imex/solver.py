@@ -75,24 +75,26 @@ class ImexSolver:
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
         """Observables (n, n_out) of admissible parameters (n, n_in), and the `SolveStatus` of each."""
-        block = self.block(y)
-        observables, _ = march(self.equations, block)
-        status = np.where(block.outside > 0, SolveStatus.RANGE_EXCEEDED, SolveStatus.OK).astype(np.int8)
-        status[~np.isfinite(observables[:, 0]).all(axis=1)] = SolveStatus.NOT_FINITE
-        return observables[:, 0], status
+        return self.with_tangents(y)[:2]
 
-    def tangent(self, y: Array, directions: Array) -> Array:
-        """Derivative of the discrete observables: (n, n_in), (n, k, n_in) -> (n, k, n_out).
+    def with_tangents(
+        self, y: Array, directions: NDArray[np.floating] | None = None, together: int = 0
+    ) -> tuple[Array, NDArray[np.int8], Array]:
+        """`solve`, and derivatives of the discrete observables along directions (n or fewer, k, n_in): (…, k, n_out).
 
-        NaN for samples that `solve` cannot solve.
+        Derivatives have the precision of the directions, and are NaN for samples that cannot be solved. With `together`,
+        so many tangents are multiplied at once, and their bits depend on no others.
         """
-        block = self.block(y, directions)
-        observables, _ = march(self.equations, block)
-        return np.where((block.outside > 0)[:, None, None], np.nan, observables[:, 1:])
+        block = Block.of(self.equations.reaction.table, y, directions, together)
+        observables, tangents, _ = march(self.equations, block)
+        status = np.where(block.outside > 0, SolveStatus.RANGE_EXCEEDED, SolveStatus.OK).astype(np.int8)
+        status[~np.isfinite(observables).all(axis=1)] = SolveStatus.NOT_FINITE
+        tangents[status[: len(tangents)] != SolveStatus.OK] = np.nan
+        return observables, status, tangents
 
     def final_state(self, y: Array) -> Array:
         """Nodal values at the last observation time: (n, n_in) -> (n, n_nodes)."""
-        return march(self.equations, self.block(y))[1] @ self.to_nodes.T
+        return march(self.equations, self.block(y)).state @ self.to_nodes.T
 
     def gradient(self, y: Array, weights: Array) -> Array:
         """Derivative of <weights, observables> by one backward sweep: (n, n_in), (n, n_out) -> (n, n_in).
@@ -108,6 +110,6 @@ class ImexSolver:
             out[block] = sweep_back(self.equations, y[block], weights[block])
         return out
 
-    def block(self, y: Array, directions: Array | None = None) -> Block:
-        """The reactions at parameters (n, n_in) and along directions (n, k, n_in), none by default."""
-        return Block.of(self.equations.reaction.table, y, directions)
+    def block(self, y: Array) -> Block:
+        """The reactions at parameters (n, n_in)."""
+        return Block.of(self.equations.reaction.table, y)

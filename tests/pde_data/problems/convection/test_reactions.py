@@ -79,7 +79,6 @@ def test_compiled_table_agrees_and_counts_what_lies_outside():
         np.empty((1, 6)),
         0,
         table.coefficients(y[None]),
-        np.empty((1, 0, 4, table.cells)),
         table.lower,
         table.step,
         np.zeros(6),

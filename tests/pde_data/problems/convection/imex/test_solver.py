@@ -101,7 +101,7 @@ class TestParity:
         assert Parity.of(tilted).pairs == 0
 
     def test_all_propagators_solve_the_system(self, system):
-        from gnvpro.pde_data.problems.convection.imex.propagator import DensePropagator, Parity, SparsePropagator
+        from gnvpro.pde_data.problems.convection.imex.propagator import Parity, SparsePropagator, dense_propagator
 
         W = np.random.default_rng(8).standard_normal((5, 100))
         expected = np.linalg.solve(shifted(system).toarray(), system.mass @ W.T).T
@@ -110,8 +110,8 @@ class TestParity:
         M, B = sp.csr_array(T.T @ system.mass @ T), sp.csr_array(T.T @ shifted(system) @ T)
         in_parity = np.linalg.solve(T.toarray(), W.T).T
         for propagator, right, back in (
-            (DensePropagator(M, B, parity.pairs), in_parity, T.toarray()),
-            (DensePropagator(system.mass, shifted(system), 0), W, np.eye(100)),
+            (dense_propagator(M, B, parity.pairs), in_parity, T.toarray()),
+            (dense_propagator(system.mass, shifted(system), 0), W, np.eye(100)),
             (SparsePropagator(system.mass, shifted(system)), W, np.eye(100)),
         ):
             out = np.empty_like(W)
