@@ -33,7 +33,7 @@ from gnvpro.training.choice.large import MANY_SAMPLES, decide_many
 from gnvpro.training.choice.multilevel import Level, coarse_to_fine
 from gnvpro.training.choice.polynomials import MAX_PARAMETERS, PolynomialFeatures, polynomials_for
 from gnvpro.training.choice.race import Entry, described_entry, race
-from gnvpro.training.fidelities.contest import CoarseLevel, FidelityContest, fidelity_folds
+from gnvpro.training.fidelities.contest import ALONE, CoarseLevel, FidelityContest, fidelity_folds
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.outcome import CLOSED_FORM, Training, mean_relative_error, relative_error
@@ -108,7 +108,8 @@ class SurrogateTraining:
         self._run.budget = settings.budget or self._contest_budget(samples)
         folds = self._folds(fidelity_folds)
         decision = FidelityContest(self._run, settings, samples, folds, coarse).decide()
-        return self._decided(decision, np.concatenate([samples.parameters, coarse.parameters]))
+        seen = [samples.parameters] if decision.choice["kind"] == ALONE else [samples.parameters, coarse.parameters]
+        return self._decided(decision, np.concatenate(seen))
 
     def _contest_budget(self, samples: Samples) -> float:
         passes = QUICK_CONTEST_BUDGET if self._settings.quick else CONTEST_BUDGET

@@ -29,6 +29,8 @@ from gnvpro.training.fitting.preparation import Preparation
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.settings import TrainSettings
 
+# The kind of what stands on no coarse samples.
+ALONE = "fine samples alone"
 # Up to so many samples each is left out alone; of more there are so many folds.
 _ONE_BY_ONE, _FOLDS = 12, 10
 # Up to this number, outputs are not rotated and have shares of their own in a stack.
@@ -231,8 +233,7 @@ class FidelityContest:
     def _contender_of(self, alone: Decision) -> Contender:
         predictions = self._targets(alone.predictions) @ self._problem.rotation.T
         spent = sum(one["cpu_seconds"] for one in alone.choice["contenders"])
-        name = "fine samples alone"
-        return Contender({"kind": name, "name": name}, self._fine - predictions, cpu_seconds=spent)
+        return Contender({"kind": ALONE, "name": ALONE}, self._fine - predictions, cpu_seconds=spent)
 
     def _is_better(self, left_out: Array, than: Array) -> bool:
         """By more than a standard error of the difference: of few samples the least error is mostly the luckiest."""

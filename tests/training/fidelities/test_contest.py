@@ -69,6 +69,7 @@ def test_coarse_samples_that_are_nonsense_are_left_aside():
     choice = with_them.surrogate.training["choice"]
     assert choice["reason"].startswith("coarse samples do not help: ")
     assert choice["kind"] == "fine samples alone"
+    assert with_them.surrogate.training["bounds"] == alone.surrogate.training["bounds"]
     assert error(with_them.surrogate, fine(300, seed=9)) == pytest.approx(
         error(alone.surrogate, fine(300, seed=9)), rel=0.2
     )
