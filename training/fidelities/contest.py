@@ -152,7 +152,7 @@ class FidelityContest:
             judged = list(self._judged())
             contenders = [one.contender for one in judged]
             stack = best_stack(contenders, problem, problem.rotation.shape[1] <= _FEW_OUTPUTS)
-            left_out = stack.left_out + self._scale(stack) * self._shift
+            left_out = self._unseen(stack.left_out)
         if (alone := self._alone(problem.error(left_out))) is not None:
             of_alone = self._contender_of(alone)
             if self._is_better(of_alone.left_out, left_out):
@@ -211,12 +211,16 @@ class FidelityContest:
             yield _Judged(contender, Correction(np.zeros_like(self._outer), own, ("difference",)))
             stopwatch = Stopwatch()
 
-    def _scale(self, stack: Stack) -> float:
-        """Of the coarse observables in the fine ones, by what is predicted of samples left out."""
+    def _unseen(self, left_out: Array) -> Array:
+        """Residuals (n, k) as they are where the coarse model has not seen the points either.
+
+        What it is better by at its own samples counts as far as the coarse observables are in the fine ones.
+        """
         judged = self._folds >= 0
         weighted = (self._predicted * self._problem.weights[:, None])[judged]
-        predicted = ((self._fine - stack.left_out) * self._problem.weights[:, None])[judged]
-        return float((weighted * predicted).sum() / ((weighted**2).sum() or 1.0))
+        predicted = ((self._fine - left_out) * self._problem.weights[:, None])[judged]
+        scale = float((weighted * predicted).sum() / ((weighted**2).sum() or 1.0))
+        return left_out + scale * self._shift
 
     def _alone(self, error: float) -> Decision | None:
         """The contest of the fine samples alone; None where a kernel shows that they are hopeless beside that error."""
@@ -284,20 +288,24 @@ class FidelityContest:
     def _record(self, winner: Stack, contenders: list[Contender], reason: str) -> dict[str, Any]:
         """What competed, the best first, and why the model is what it is; JSON-able."""
         problem, shares = self._problem, {id(c): s for c, s in zip(winner.contenders, winner.shares, strict=True)}
+        residuals = [
+            one.left_out if one.described["kind"] == ALONE else self._unseen(one.left_out) for one in contenders
+        ]
+        described = [
+            {
+                **one.described,
+                "error": problem.error(left_out),
+                "standard_error": problem.standard_error(left_out),
+                "error_one_by_one": None,
+                "share": float(np.mean(shares[id(one)])) if id(one) in shares else 0.0,
+                "cpu_seconds": one.cpu_seconds,
+            }
+            for one, left_out in zip(contenders, residuals, strict=True)
+        ]
         return {
             "kind": winner.contenders[0].described["kind"] if len(winner.contenders) == 1 else "stack",
             "reason": reason,
             "error_left_out": winner.error,
             "folds": problem.n_folds,
-            "contenders": [
-                {
-                    **one.described,
-                    "error": problem.error(one.left_out),
-                    "standard_error": problem.standard_error(one.left_out),
-                    "error_one_by_one": None,
-                    "share": float(np.mean(shares[id(one)])) if id(one) in shares else 0.0,
-                    "cpu_seconds": one.cpu_seconds,
-                }
-                for one in sorted(contenders, key=lambda one: problem.error(one.left_out))
-            ],
+            "contenders": sorted(described, key=lambda one: one["error"]),
         }
