@@ -63,6 +63,17 @@ class KernelTangents(KernelFeatures):
         return lengths, centres.view(self.n_centres, -1), directions.view(self.n_centres, self.n_directions, -1)
 
     @override
+    def unpack(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        return self.unpack_directions(theta)[:2]
+
+    @override
+    def covariance(self, theta: Tensor) -> Tensor:
+        lengths, centres, directions = self.unpack_directions(theta)
+        scale = torch.exp(-lengths)
+        x, v = centres * scale, directions * scale
+        return covariances(self.kernel, x, v, x, v)
+
+    @override
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         lengths, centres, directions = self.unpack_directions(theta)
         scale, middle = torch.exp(-lengths), centres.mean(0)

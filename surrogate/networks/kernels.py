@@ -148,6 +148,10 @@ class KernelFeatures:
         """Views of theta: logarithms of the length scales (n_inputs,), centres (n_centres, n_inputs)."""
         return theta[: self.n_inputs], theta[self.n_inputs :].view(self.n_centres, self.n_inputs)
 
+    def covariance(self, theta: Tensor) -> Tensor:
+        """Of a process of this kernel at what the features stand for, (width, width): the kernels among their centres."""
+        return self.bind(theta)(self.unpack(theta)[1])
+
     def bind(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """The map inputs -> features at this theta."""
         squares, value = _Squares(self, theta), KERNELS[self.kernel][0]
@@ -212,13 +216,12 @@ class _KernelLinearization:
 
 
 def own_norm(network: KernelFeatures, theta: Tensor) -> NDArray[np.float64]:
-    """L^-T (n_centres, n_centres) with L L' = K, the kernels among their centres.
+    """L^-T (width, width) with L L' = K, the covariance among what the features stand for.
 
     Features times it have the inner product of the kernels' own norm: coefficients with the covariance K^-1 are then
     independent and of equal variance.
     """
-    centres = network.unpack(theta.double())[1]
-    among = network.bind(theta.double())(centres).numpy()
+    among = network.covariance(theta.double()).numpy()
     among = (among + among.T) / 2
     among.flat[:: len(among) + 1] += _JITTER
     lower = np.linalg.cholesky(among)

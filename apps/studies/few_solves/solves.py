@@ -24,7 +24,8 @@ from gnvpro.training.train import mean_relative_error
 
 # Of the samples that measure; no other seed of a study is as large.
 _TEST_SEED = 1_000_003
-_TIMED, _REPEATS = 32, 3
+# Samples of a problem that names no block.
+_TIMED, _REPEATS = 32, 5
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,17 @@ class Cost:
 
 
 def cost_of(problem: Problem, n_directions: int) -> Cost:
-    """Measured on a block of samples, the derivatives along so many directions together."""
-    y = draw(problem.parameters, _TEST_SEED, np.arange(_TIMED))
-    along = directions(problem.parameters, _TEST_SEED, np.arange(_TIMED), n_directions)
+    """Measured on a whole block of samples, the derivatives along so many directions together."""
+    n = getattr(problem, "block_size", _TIMED)
+    y = draw(problem.parameters, _TEST_SEED, np.arange(n))
+    along = directions(problem.parameters, _TEST_SEED, np.arange(n), n_directions)
     with one_thread():
-        solve = median_cpu_seconds(lambda: solve_block(problem, y), _REPEATS) / _TIMED
+        solve = median_cpu_seconds(lambda: solve_block(problem, y), _REPEATS) / n
         tangents = getattr(problem, "tangents", None)
         if tangents is not None:
-            both = median_cpu_seconds(lambda: tangents(y, along), _REPEATS) / _TIMED
+            both = median_cpu_seconds(lambda: tangents(y, along), _REPEATS) / n
             return Cost(solve, max(both - solve, 0.0) / n_directions)
-        return Cost(solve, median_cpu_seconds(lambda: problem.jvp(y, along[:, 0]), _REPEATS) / _TIMED)
+        return Cost(solve, median_cpu_seconds(lambda: problem.jvp(y, along[:, 0]), _REPEATS) / n)
 
 
 def solved(problem: Problem, file: Path, n: int, seed: int, n_directions: int, report: Report) -> Samples:

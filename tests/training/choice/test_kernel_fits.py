@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gnvpro.surrogate.networks.kernel_tangents import KernelTangents, covariances
+from gnvpro.surrogate.networks.kernels import own_norm
 from gnvpro.surrogate.networks.tangents import features_and_tangents
 from gnvpro.training.choice.kernel_fits import (
     Columns,
@@ -99,7 +100,7 @@ def with_derivatives(n=14, d=3, r=2, noise=0.0):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_joint_covariances_are_the_derivatives_of_kernels_along_directions(kernel):
     """Of the features about the centres, of which those of derivatives are features themselves."""
-    given, lengths = with_derivatives(), torch.tensor([0.7, 1.1, 0.9])
+    given, lengths = with_derivatives(), torch.tensor([0.7, 1.1, 0.9], dtype=torch.float64)
     x, v = torch.from_numpy(given.inputs), torch.from_numpy(given.directions)
     network = KernelTangents(3, len(x), kernel, 2)
     theta = torch.cat([lengths.log(), x.reshape(-1), v.reshape(-1)]).double()
@@ -161,3 +162,20 @@ def test_directions_of_zeros_say_nothing_to_a_kernel():
     points = np.random.default_rng(3).standard_normal((5, 3))
     fixed = np.append(np.ones((5, 1)), points, axis=1)
     np.testing.assert_allclose(one.predict(points, fixed), other.predict(points, fixed), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_covariance_of_kernels_is_that_of_values_and_derivatives_at_their_centres(kernel):
+    network = KernelTangents(3, 5, kernel, 2)
+    theta = network.initial(1)
+    _, centres, directions = network.unpack_directions(theta)
+    covariance = network.covariance(theta).view(5, 3, 15)
+    torch.testing.assert_close(covariance[:, 0], network.bind(theta)(centres))
+    step = 1e-5
+    for j in range(2):
+        ahead, behind = (network.bind(theta)(centres + sign * step * directions[:, j]) for sign in (1, -1))
+        torch.testing.assert_close(covariance[:, 1 + j], (ahead - behind) / (2 * step), rtol=1e-4, atol=1e-6)
+    square = covariance.reshape(15, 15)
+    torch.testing.assert_close(square, square.t())
+    norm = own_norm(network, theta)
+    np.testing.assert_allclose(norm.T @ square.numpy() @ norm, np.eye(15), atol=1e-4)

@@ -180,6 +180,16 @@ def test_derivatives_of_fine_samples_count():
     assert errors[0] < 0.3 * errors[1]
 
 
+def test_kernels_with_derivatives_are_corrected_in_their_own_norm():
+    coarse = with_derivatives(smooth_samples(30, n_in=3, n_out=4), np.eye(4))
+    trained = train(fine(8), KERNELS, coarse=coarse)
+    assert {"kernels"} & {
+        block for one in trained.surrogate.training["choice"]["contenders"] for block in one.get("blocks", [])
+    }
+    alone = train(coarse.without_derivatives, KERNELS).surrogate
+    assert error(trained.surrogate, fine(300, seed=9)) < error(alone, FRESH)
+
+
 def test_the_length_of_a_direction_means_nothing():
     samples = with_derivatives(fine(6), MIXING)
     assert samples.directions is not None
