@@ -138,13 +138,15 @@ def mean_cost(status: Array | NDArray[np.int8], wall_times: Mapping[str, Array],
     """Mean `seconds` of a solved sample and `derivative_seconds` of one of its derivatives; absent where not known.
 
     `wall_times`: those of `TIMES` that there are. Where values and derivatives come out of one call, the samples count of
-    which it is known what each of them cost.
+    which it is known what each of them cost; on a busy machine the values alone may have taken as long, which says nothing.
     """
     if "wall_time" not in wall_times:
         return {}
     counted, cost = (status == SolveStatus.OK) & np.isfinite(wall_times["wall_time"]), {}
     of_derivatives = wall_times.get("derivative_wall_time")
-    if of_derivatives is not None and (apart := counted & np.isfinite(of_derivatives)).any():
-        counted = apart
+    if of_derivatives is not None:
+        counted = apart = counted & (of_derivatives > 0)
+        if not apart.any():
+            return {}
         cost["derivative_seconds"] = float(of_derivatives[apart].mean()) / n_directions
     return {"seconds": float(wall_times["wall_time"][counted].mean()), **cost} if counted.any() else {}

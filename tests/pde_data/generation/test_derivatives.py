@@ -22,6 +22,7 @@ from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.sampling import directions, draw
 from gnvpro.pde_data.storage.append import append
 from gnvpro.pde_data.storage.dataset import describe, read_samples
+from gnvpro.pde_data.storage.derivatives import mean_cost
 from gnvpro.pde_data.storage.integrity import find_damage
 from gnvpro.surrogate.spaces import Space
 from tests import PROJECT
@@ -323,7 +324,12 @@ def test_tangents_of_another_shape_cost_the_derivatives(tmp_path, wrong):
 
 class TestCost:
     def test_of_tangents_one_piece_in_many_tells_values_and_derivatives_apart(self, tmp_path):
-        generate(WithTangents(), tmp_path / "d.zarr", 42, 5, block_size=4, derivatives=3)
+        class Slow(WithTangents):
+            def tangents(self, y, directions):
+                time.sleep(0.05)  # else a busy machine may take as long for the values alone
+                return super().tangents(y, directions)
+
+        generate(Slow(), tmp_path / "d.zarr", 42, 5, block_size=4, derivatives=3)
         dataset = xr.open_zarr(tmp_path / "d.zarr").load()
         apart = np.isfinite(dataset.derivative_wall_time.values)
         np.testing.assert_array_equal(np.flatnonzero(apart), [40, 41])
@@ -332,6 +338,15 @@ class TestCost:
         assert cost["seconds"] == pytest.approx(dataset.wall_time.values[told].mean())
         assert cost["derivative_seconds"] == pytest.approx(dataset.derivative_wall_time.values[told].mean() / 3)
         assert describe(tmp_path / "d.zarr")["cost"] == cost
+
+    def test_derivatives_that_seem_to_cost_nothing_tell_nothing(self):
+        status, wall_time = np.zeros(3), np.array([2.0, 2.0, 3.0])
+        for of_derivatives in ([0.0, np.nan, np.nan], [np.nan] * 3):
+            assert (
+                mean_cost(status, {"wall_time": wall_time, "derivative_wall_time": np.array(of_derivatives)}, 2) == {}
+            )
+        told = {"wall_time": wall_time, "derivative_wall_time": np.array([1.0, np.nan, 0.0])}
+        assert mean_cost(status, told, 2) == {"seconds": 2.0, "derivative_seconds": 0.5}
 
     def test_of_jvp_it_is_known_of_all(self, tmp_path):
         generation = generate(WithJvp(), tmp_path / "d.zarr", 42, 5, derivatives=3)
