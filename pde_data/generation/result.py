@@ -114,7 +114,7 @@ class Generation(Result):
         rows = [
             ("samples", f"{self.n_ok} of {self.n_samples}{failed}"),
             ("solved now", f"{self.n_solved_now} in {cost}" if not self.already_complete else "none, it was complete"),
-            ("placed", self.attributes["design"]),
+            ("placed", self.attributes["design"] + (", for a model" if self.attributes.get("placement") else "")),
         ]
         if self.n_directions:
             method = self.attributes["derivative_method"]

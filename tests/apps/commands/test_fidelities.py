@@ -34,6 +34,10 @@ def test_samples_are_points_of_the_design_and_the_data_set_says_which(placed, mo
     assert not np.array_equal(parameters(placed), parameters_of_the_first(placed))
 
 
+def test_what_is_printed_says_where_the_points_come_from(gnvpro, placed):
+    assert ", for a model" in gnvpro("generate", TOY, "-n", 6, "--seed", 4, "--out", placed).stdout
+
+
 def parameters_of_the_first(placed):
     from gnvpro.pde_data.sampling import place
     from gnvpro.surrogate.spaces import Space
