@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import betabinom
 
 from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREY, PERCENT, RED, in_units, labelled, styled
@@ -132,6 +132,7 @@ def cost_of_samples(comparison: Comparison, spent: Spent) -> Figure:
         axes.plot(spent.solves, fresh, "*", color="black", markersize=9, label="the surrogate at the fresh samples")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_formatter(PERCENT)
     for axis in (axes.xaxis, axes.yaxis):
