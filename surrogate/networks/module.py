@@ -104,16 +104,13 @@ class ModuleNetwork:
         return {"kind": "module", "n_inputs": self.n_inputs, "class": type(self.module).__qualname__}
 
 
-class ModuleLinearization:
-    """Products by `torch.func`; correct for every network whose bound map is differentiable."""
+class MapLinearization:
+    """Products of a map theta -> features by `torch.func`; correct where it is differentiable."""
 
-    layer_forwards = 1  # the module is run again to see what enters its layers
-
-    def __init__(self, network: Any, theta: Tensor, inputs: Tensor) -> None:
-        self._theta, self._network, self._inputs = theta, network, inputs
-        self._map = lambda at: network.bind(at)(inputs)
-        features, self._pull_back, *_ = vjp(self._map, theta)
-        self.features = features.detach()
+    def __init__(self, features: Callable[[Tensor], Tensor], theta: Tensor) -> None:
+        self._theta, self._map = theta, features
+        at_theta, self._pull_back, *_ = vjp(features, theta)
+        self.features = at_theta.detach()
 
     def jvp(self, direction: Tensor) -> Tensor:
         """Change of the features along a direction."""
@@ -122,6 +119,16 @@ class ModuleLinearization:
     def vjp(self, seed: Tensor) -> Tensor:
         """Gradient of <seed, features> by theta."""
         return self._pull_back(seed)[0]
+
+
+class ModuleLinearization(MapLinearization):
+    """That of a network's bound map."""
+
+    layer_forwards = 1  # the module is run again to see what enters its layers
+
+    def __init__(self, network: Any, theta: Tensor, inputs: Tensor) -> None:
+        super().__init__(lambda at: network.bind(at)(inputs), theta)
+        self._network, self._inputs = network, inputs
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """What enters the layers and comes back to them; None where the module has none."""

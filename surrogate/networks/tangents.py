@@ -16,10 +16,10 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.func import vjp
 
 from gnvpro.surrogate.derivatives import directional
 from gnvpro.surrogate.networks.dense import DenseNetwork
+from gnvpro.surrogate.networks.module import MapLinearization
 from gnvpro.surrogate.networks.protocol import Evaluation, FeatureNetwork, FixedFeatures, Layer, Linearization
 
 
@@ -32,7 +32,7 @@ def linearize_tangents(network: FeatureNetwork, theta: Tensor, inputs: Tensor, d
         return _DenseTangents(network, theta, inputs, directions)
     if not network.n_theta:
         return FixedFeatures(features_and_tangents(network, theta, inputs, directions))
-    return _GeneralTangents(network, theta, inputs, directions)
+    return MapLinearization(lambda at: features_and_tangents(network, at, inputs, directions), theta)
 
 
 def features_and_tangents(network: FeatureNetwork, theta: Tensor, inputs: Tensor, directions: Tensor) -> Tensor:
@@ -57,22 +57,6 @@ def interleaved(values: Tensor, tangents: Tensor) -> Tensor:
 def of_samples(rows: Tensor, group: int, samples: slice | Tensor) -> Tensor:
     """Of rows (n group, …) those of these samples."""
     return rows[samples] if group == 1 else rows.unflatten(0, (-1, group))[samples].flatten(0, 1)
-
-
-class _GeneralTangents:
-    """Products by `torch.func`; correct for every network whose bound map is differentiable twice."""
-
-    def __init__(self, network: FeatureNetwork, theta: Tensor, inputs: Tensor, directions: Tensor) -> None:
-        self._theta = theta
-        self._map = lambda at: features_and_tangents(network, at, inputs, directions)
-        features, self._pull_back, *_ = vjp(self._map, theta)
-        self.features = features.detach()
-
-    def jvp(self, direction: Tensor) -> Tensor:
-        return directional(self._map, self._theta, direction)
-
-    def vjp(self, seed: Tensor) -> Tensor:
-        return self._pull_back(seed)[0]
 
 
 class _DenseTangents:
