@@ -150,7 +150,7 @@ class SurrogateTraining:
         surrogate = replace(surrogate, **errors, training=record)
         source = "validation" if judged == "validation" else "cross-validation"
         surrogate = calibrated_by_left_out(surrogate, split, parameters, unseen, predictions, source)
-        return Training(surrogate, self._run.history())
+        return Training(surrogate, self._run.history(), self.left_out)
 
     def networks(self) -> Training:
         """Race shapes and gains, train the winner to the end of the budget."""

@@ -59,10 +59,18 @@ class _TrainedModel(Result):
 
 @dataclass(frozen=True, repr=False)
 class Training(_TrainedModel):
-    """The trained surrogate and how it came about."""
+    """The trained surrogate and how it came about.
+
+    Attributes
+    ----------
+    left_out : (n, n_out)
+        Predictions of the training samples, then those of validation, by models like it that did not see them; NaN where
+        there was none. None where nothing was left out, such as where networks alone were raced on validation samples.
+    """
 
     surrogate: Surrogate
     history: list[Record]
+    left_out: Array | None = None
 
     @property
     def model(self) -> Surrogate:
