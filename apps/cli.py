@@ -21,7 +21,7 @@ from gnvpro.apps.console import Outcome, present
 
 # In the order of `gnvpro --help`.
 COMMANDS = (
-    "generate", "train", "predict", "export", "calibrate", "compare",
+    "build", "generate", "train", "predict", "export", "calibrate", "compare",
     "invert", "serve", "segment", "study", "info", "demo",
 )  # fmt: skip
 

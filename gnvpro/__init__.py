@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gnvpro.apps.build.build import build
     from gnvpro.apps.compare import compare
     from gnvpro.apps.export import export
     from gnvpro.apps.generate import generate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 # Where each name is defined: module, or module:name where it has another name there.
 _HOMES = {
+    "build": "apps.build.build",
     "generate": "apps.generate",
     "read_samples": "pde_data.storage.dataset",
     "train": "apps.train",
@@ -64,8 +66,8 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022  in the order of use
-    "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "segment", "export", "serve",
-    "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier", "TrainSettings",
+    "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "segment", "export",
+    "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier", "TrainSettings",
     "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction", "Resistivity",
     "UsageError",
 ]  # fmt: skip

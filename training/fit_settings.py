@@ -43,21 +43,14 @@ Precision = Annotated[Literal["float64", "float32"], Doc("Of the network; the in
 
 
 @dataclass(frozen=True)
-class FitSettings:
-    """What the trainings of surrogates and of classifiers have in common.
+class CheckedSettings:
+    """Settings whose fields carry their bounds and choices.
 
     Raises
     ------
     UsageError
         A number out of the bounds of its field, or a word that is none of its choices; the message says which.
     """
-
-    alpha_w: Annotated[float | None, Doc("Regularisation of the outer layer W."), Ge(0)] = None
-    budget: Annotated[float | None, Doc("Work units to spend."), Gt(0)] = None
-    seed: Annotated[int, Doc("Seed of the split and of the initial weights."), Ge(0)] = 0
-    device: Annotated[str, Doc("Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
-    dtype: Precision = "float64"
-    threads: Annotated[int, Doc("Threads of torch; small networks want one."), Ge(1)] = 1
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
@@ -67,6 +60,18 @@ class FitSettings:
             require_in_bounds(field.name, value, hints[field.name])
 
 
+@dataclass(frozen=True)
+class FitSettings(CheckedSettings):
+    """What the trainings of surrogates and of classifiers have in common."""
+
+    alpha_w: Annotated[float | None, Doc("Regularisation of the outer layer W."), Ge(0)] = None
+    budget: Annotated[float | None, Doc("Work units to spend."), Gt(0)] = None
+    seed: Annotated[int, Doc("Seed of the split and of the initial weights."), Ge(0)] = 0
+    device: Annotated[str, Doc("Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
+    dtype: Precision = "float64"
+    threads: Annotated[int, Doc("Threads of torch; small networks want one."), Ge(1)] = 1
+
+
 def plain(value: Any) -> Any:
     """A setting without numpy: its numbers as those of Python, which JSON knows; arrays and lists as tuples."""
     if hasattr(value, "tolist"):
@@ -74,7 +79,7 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, list | tuple | range) else value
 
 
-def settings_of[T: FitSettings](kind: type[T], fields: dict[str, Any]) -> T:
+def settings_of[T: CheckedSettings](kind: type[T], fields: dict[str, Any]) -> T:
     """Settings of the fields that are given by name; UsageError for a name that is none of theirs."""
     known = kind.__dataclass_fields__
     if unknown := [name for name in fields if name not in known]:

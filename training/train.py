@@ -35,7 +35,7 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     module: nn.Module | None = None,
     *,
-    coarse: Samples | Sequence[Samples] | None = None,
+    coarse: Samples | Sequence[Samples] | CoarseLevel | None = None,
     train: int | None = None,
     validation: int | None = None,
     calibration: int | None = None,
@@ -62,7 +62,8 @@ def train(
         Samples of the same parameters and observables from cheaper solves, or several such sets, cheapest first. Features
         are learned from the cheapest, and each further set corrects the model of the one before; the samples themselves
         last, and errors are of their observables. Points need not be shared. Where coarse samples do not help, the record
-        says so, and the model stands on the fine ones alone.
+        says so, and the model stands on the fine ones alone. What `coarse_level` made of the coarse samples may stand for
+        them, where fine samples are added one by one.
     train, validation, calibration, test
         Sizes of the sets. Without those of `train` and `validation`, all samples but those for calibration and test train,
         and cross-validation chooses and states the error. With one of them, and where the settings ask for networks, as
@@ -81,7 +82,9 @@ def train(
     """
     settings = _settings(settings, fields)
     sizes = dict(train=train, validation=validation, calibration=calibration, test=test)
-    levels = coarse_levels(coarse, samples.train if isinstance(samples, Split) else samples)
+    below = coarse if isinstance(coarse, CoarseLevel) else None
+    fine = samples.train if isinstance(samples, Split) else samples
+    levels = coarse_levels(coarse.samples if isinstance(coarse, CoarseLevel) else coarse, fine)
     if levels and module is not None:
         raise UsageError(
             "a module cannot be trained on coarse samples and corrected by fine ones; leave one of both out"
@@ -90,7 +93,7 @@ def train(
     split = _split(samples, settings, sizes, cross_validated)
     with torch_threads(settings.threads):
         if levels:
-            return _train_levels(levels, split, settings, on_progress, checkpoint, every)
+            return _train_levels(levels, split, settings, on_progress, checkpoint, every, below)
         return _strategy(
             _one_training(split, settings, on_progress, checkpoint, every, module), split, settings, module
         )
@@ -117,6 +120,18 @@ def _strategy(training: SurrogateTraining, split: Split, settings: TrainSettings
     return training.paper() if settings.network == "paper" else training.residual()
 
 
+def coarse_level(
+    samples: Samples, settings: TrainSettings | None = None, on_progress: Callable[[Progress], None] | None = None
+) -> CoarseLevel:
+    """A model of samples from cheaper solves, for `coarse` of `train`: trained once for several sets of fine samples.
+
+    Raises UsageError: settings that `train` refuses.
+    """
+    settings = settings or TrainSettings()
+    with torch_threads(settings.threads):
+        return _level(samples, None, settings, _naming("level-1", on_progress), None, EVERY)[1]
+
+
 def _train_levels(
     levels: Sequence[Samples],
     split: Split,
@@ -124,23 +139,40 @@ def _train_levels(
     on_progress: Callable[[Progress], None] | None,
     checkpoint: str | Path | None,
     every: float,
+    below: CoarseLevel | None,
 ) -> Training:
-    """A model of the cheapest level, corrected by one level after the other; each has a folder in the checkpoint."""
-    below: CoarseLevel | None = None
-    trained = list[Training]()
-    for number, samples in enumerate([*levels, None], 1):
-        name = "fine" if samples is None else f"level-{number}"
-        by_folds = number > 1 or not settings.asks_for_networks
-        of_level = split if samples is None else _split(samples, settings, _NO_SIZES, by_folds)
+    """A model of the cheapest level, corrected by one level after the other; each has a folder in the checkpoint.
+
+    `below`: the model of the only coarse level, where there is one already.
+    """
+    models = [] if below is None else [below.surrogate]
+    for number, samples in enumerate(levels[len(models) :], len(models) + 1):
+        name = f"level-{number}"
         place = None if checkpoint is None else path_of(checkpoint) / name
-        training = _one_training(of_level, settings, _naming(name, on_progress), place, every)
-        trained.append(_strategy(training, of_level, settings, None) if below is None else training.beside(below))
-        seen, others = of_level.train.joined(of_level.validation), [] if below is None else [below.parameters]
-        parameters = np.concatenate([seen.parameters, *others])
-        below = CoarseLevel(trained[-1].surrogate, seen, training.left_out, parameters)
-    models = [of_level.surrogate for of_level in trained]
+        trained, below = _level(samples, below, settings, _naming(name, on_progress), place, every)
+        models.append(trained.surrogate)
+    assert below is not None
+    place = None if checkpoint is None else path_of(checkpoint) / "fine"
+    trained = _one_training(split, settings, _naming("fine", on_progress), place, every).beside(below)
     fine = split.train.joined(split.validation)
-    return trained[-1].with_fidelities(fidelities_record([*levels, fine], models), models[:-1])
+    return trained.with_fidelities(fidelities_record([*levels, fine], [*models, trained.surrogate]), models)
+
+
+def _level(
+    samples: Samples,
+    below: CoarseLevel | None,
+    settings: TrainSettings,
+    on_progress: Callable[[Progress], None] | None,
+    place: Path | None,
+    every: float,
+) -> tuple[Training, CoarseLevel]:
+    """One coarse level, by itself or as the correction of the one below."""
+    of_level = _split(samples, settings, _NO_SIZES, below is not None or not settings.asks_for_networks)
+    training = _one_training(of_level, settings, on_progress, place, every)
+    trained = _strategy(training, of_level, settings, None) if below is None else training.beside(below)
+    seen, others = of_level.train.joined(of_level.validation), [] if below is None else [below.parameters]
+    parameters = np.concatenate([seen.parameters, *others])
+    return trained, CoarseLevel(trained.surrogate, seen, training.left_out, parameters)
 
 
 def _settings(settings: TrainSettings | None, fields: dict[str, Any]) -> TrainSettings:

@@ -77,8 +77,7 @@ class Generation(Result):
     @property
     def first_failure(self) -> str:
         """What was said of the first failed sample of which anything was said, in one line."""
-        said = (str(message) for message in read_sound(self.path, "failure", "") if message)
-        return next(said, "").partition("\n")[0]
+        return first_failure(self.path)
 
     @property
     def n_directions(self) -> int:
@@ -153,3 +152,9 @@ class Generation(Result):
             **({"estimated_error_failure": failure} if failure else {}),
             "repaired": self.repaired or [],
         }
+
+
+def first_failure(path: Path) -> str:
+    """What was said of the first failed sample of a data set of which anything was said, in one line; empty for none."""
+    said = (str(message) for message in read_sound(path, "failure", "") if message)
+    return next(said, "").partition("\n")[0]

@@ -56,6 +56,7 @@ def generate(
     placement: dict[str, Any] | None = None,
     retry_failed: bool = False,
     repair: bool = False,
+    estimates_error: bool = True,
     progress: Report = silent,
     engine: Engine | None = None,
 ) -> Generation:
@@ -92,6 +93,9 @@ def generate(
         Solve samples again that failed, or whose derivatives did; all others keep their bits.
     repair
         Look for damaged chunks first, and make their blocks again.
+    estimates_error
+        Estimate the error of the solves once all are there, by the problem's reference; a data set that is to grow in many
+        steps has its estimate when the last of them asks for it.
     progress
         Called at the start and after every block with the samples done, all, and a note such as `8/10, 1 failed`.
     engine
@@ -118,7 +122,7 @@ def generate(
     wall, cpu = time.perf_counter(), time.process_time()
     recipe = recipe_asked(problem, path, n_samples, seed, block_size, design, derivatives, differences, placement)
     done, damage, solve_seconds = _Solved(), [], 0.0
-    if repair or not _is_complete(path, recipe, retry_failed):
+    if repair or not _is_complete(path, recipe, retry_failed, estimates_error):
         _make_last_folder(path)
         with sole_writer(path) as alone, _saying_what_is_kept(path):
             damage = _prepare(problem, path, recipe, repair, alone)
@@ -126,7 +130,7 @@ def generate(
             done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), progress, engine)
             solve_seconds = time.perf_counter() - began
             remove_journals(path)
-            if _lacks_estimate(path):
+            if estimates_error and _lacks_estimate(path):
                 _record_error_estimate(problem, path, recipe.seed)
     return Generation(
         path,
@@ -140,7 +144,7 @@ def generate(
     )
 
 
-def _is_complete(out: Path, recipe: Recipe, retry_failed: bool) -> bool:
+def _is_complete(out: Path, recipe: Recipe, retry_failed: bool, estimates_error: bool) -> bool:
     """Whether nothing is left to solve, nor to say of the whole."""
     if not is_data_set(out):
         return False
@@ -148,7 +152,8 @@ def _is_complete(out: Path, recipe: Recipe, retry_failed: bool) -> bool:
     if not store.has_size(out, recipe.n_samples):
         return False
     status, again = _status_in(out, retry_failed)
-    return not (again | (status == SolveStatus.PENDING)).any() and not _lacks_estimate(out)
+    estimated = not estimates_error or not _lacks_estimate(out)
+    return estimated and not (again | (status == SolveStatus.PENDING)).any()
 
 
 def _lacks_estimate(out: Path) -> bool:

@@ -25,9 +25,9 @@ SCHEMA_VERSION = 6
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
-HISTORY, SETTINGS = "history.json", "settings.json"
+HISTORY, SETTINGS, BUILD = "history.json", "settings.json", "build.json"
 # Everything that stands in a model folder: what is replaced when asked to, and nothing else ever.
-_OURS = {DESCRIPTION, WEIGHTS, HISTORY, SETTINGS}
+_OURS = {DESCRIPTION, WEIGHTS, HISTORY, SETTINGS, BUILD}
 # A description is not believed beyond these, whatever it is said to describe: bytes, and those a byte of the weights;
 # brackets in brackets.
 _MOST_BYTES, _BYTES_A_BYTE, _MOST_NESTED = 1 << 24, 16, 100

@@ -17,11 +17,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from gnvpro.apps.build.costs import SolveCost, solve_cost
 from gnvpro.apps.inversion.invert import invert
 from gnvpro.apps.studies.few_solves.curves import Curve, drawn, geometric_mean
 from gnvpro.apps.studies.few_solves.solves import (
-    Cost,
-    cost_of,
     derivative_error,
     file_name,
     solved,
@@ -109,7 +108,7 @@ class _Bench:
 
     problem: Problem
     folder: Path
-    cost: Cost
+    cost: SolveCost
     most: int
     n_most: int
     n_test: int
@@ -167,7 +166,7 @@ def run(options: StudySettings, report: Report) -> StudyResult:
         tables, figures = [], {}
         for number, name in enumerate(settings.problems):
             problem, sizes = load_problem(name), settings.sizes or SIZES.get(name, _SIZES)
-            bench = _Bench(problem, folder, cost_of(problem, most), most, max(sizes), settings.test, report)
+            bench = _Bench(problem, folder, solve_cost(problem, most), most, max(sizes), settings.test, report)
             plan = [
                 Run(name, n, r, seed)
                 for n in sizes
@@ -213,7 +212,7 @@ def _curves(rows: Sequence[Row], error: str, by: str = "cost") -> list[Curve]:
     return curves
 
 
-def _numbers(rows: Sequence[Row], name: str, cost: Cost) -> dict[str, Any]:
+def _numbers(rows: Sequence[Row], name: str, cost: SolveCost) -> dict[str, Any]:
     target = TARGETS.get(name, _TARGET)
 
     def reached(by: str) -> dict[str, float | None]:

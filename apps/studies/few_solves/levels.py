@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gnvpro.apps.build.costs import solve_cost
 from gnvpro.apps.studies.few_solves.functions import PAIRS, Pair
-from gnvpro.apps.studies.few_solves.solves import cost_of
 from gnvpro.apps.studies.surrogates import darcy
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import registered_problem
@@ -94,7 +94,7 @@ def of_problems(
 
     @cache
     def costs() -> LevelCosts:
-        fine, cheap = (cost_of(problem, _TIMED_DIRECTIONS) for problem in both())
+        fine, cheap = (solve_cost(problem, _TIMED_DIRECTIONS) for problem in both())
         return LevelCosts(cheap.solve / fine.solve, cheap.derivative / fine.solve)
 
     return Levels(

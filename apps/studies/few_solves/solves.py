@@ -1,20 +1,17 @@
-"""Solves of a problem with derivatives along directions, and what they cost in solves of it.
+"""Solves of a problem with derivatives along directions.
 
 They are data sets in a folder, made once: samples to train on, a set of them for every seed, and others that only measure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from gnvpro.apps.comparison.costs import median_cpu_seconds, one_thread
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.pde_data.problems.solving import solve_block
-from gnvpro.pde_data.sampling import directions, draw
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -24,34 +21,6 @@ from gnvpro.training.train import mean_relative_error
 
 # Of the samples that measure; no other seed of a study is as large.
 _TEST_SEED = 1_000_003
-# Samples of a problem that names no block.
-_TIMED, _REPEATS = 32, 5
-
-
-@dataclass(frozen=True)
-class Cost:
-    """CPU seconds of a solve, and of one derivative beside it; one thread, in blocks."""
-
-    solve: float
-    derivative: float
-
-    def of(self, samples: int, directions: int) -> float:
-        """CPU seconds of so many samples, each with derivatives along so many directions."""
-        return samples * (self.solve + directions * self.derivative)
-
-
-def cost_of(problem: Problem, n_directions: int) -> Cost:
-    """Measured on a whole block of samples, the derivatives along so many directions together."""
-    n = getattr(problem, "block_size", _TIMED)
-    y = draw(problem.parameters, _TEST_SEED, np.arange(n))
-    along = directions(problem.parameters, _TEST_SEED, np.arange(n), n_directions)
-    with one_thread():
-        solve = median_cpu_seconds(lambda: solve_block(problem, y), _REPEATS) / n
-        tangents = getattr(problem, "tangents", None)
-        if tangents is not None:
-            both = median_cpu_seconds(lambda: tangents(y, along), _REPEATS) / n
-            return Cost(solve, max(both - solve, 0.0) / n_directions)
-        return Cost(solve, median_cpu_seconds(lambda: problem.jvp(y, along[:, 0]), _REPEATS) / n)
 
 
 def solved(problem: Problem, file: Path, n: int, seed: int, n_directions: int, report: Report) -> Samples:

@@ -10,7 +10,7 @@ from gnvpro.apps.studies.few_solves.curves import Curve, drawn
 from gnvpro.apps.studies.few_solves.derivatives import Run, _of_equal_cost
 from gnvpro.apps.studies.few_solves.functions import PAIRS, co_kriging
 from gnvpro.apps.studies.few_solves.levels import LEVELS, LevelCosts
-from gnvpro.apps.studies.few_solves.solves import Cost, derivative_error, with_directions
+from gnvpro.apps.studies.few_solves.solves import derivative_error, with_directions
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.studies.surrogates import darcy
 from gnvpro.surrogate.errors import UsageError
@@ -35,7 +35,6 @@ def test_a_figure_shows_every_curve_and_the_target():
 
 
 def test_costs_count_derivatives():
-    assert Cost(2.0, 0.5).of(10, 3) == pytest.approx(35)
     assert LevelCosts(0.1, 0.05).of(20, 2, 5) == pytest.approx(9)
 
 

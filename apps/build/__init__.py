@@ -1,0 +1,1 @@
+"""The loop from a problem and an error to a model whose error is confirmed."""

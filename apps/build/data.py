@@ -1,0 +1,128 @@
+"""The solves of a build: data sets in the folder beside the model, which grow as the build asks for more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnvpro.pde_data.generation.result import first_failure
+from gnvpro.pde_data.generation.run import generate
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.storage import store
+from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.surrogate.errors import NumericalFailure
+from gnvpro.surrogate.progress import Report, noted, silent
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Array
+
+SAMPLES, FRESH, PLACED, COARSE = "samples.zarr", "fresh.zarr", "placed.zarr", "coarse.zarr"
+# Seeds of a build's data sets, from its own: none is that of a data set that somebody makes by hand.
+_SEEDS = {name: 2**62 + k * 2**32 for k, name in enumerate((SAMPLES, FRESH, PLACED, COARSE))}
+# How the data of a build, which are drawn and placed in several ways, name their design.
+SEVERAL_DESIGNS = "several"
+
+
+@dataclass
+class BuildData:
+    """The data sets of a build.
+
+    Attributes
+    ----------
+    coarse_problem
+        What cheap solves are made of; None where there are none.
+    options
+        How solves are run, as `generate` takes them: workers, scheduler.
+    cpu_seconds
+        Of the solves of this process and its workers so far.
+    """
+
+    problem: Problem
+    folder: Path
+    seed: int
+    coarse_problem: Problem | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    progress: Report = silent
+    cpu_seconds: float = 0.0
+
+    def samples(self, n: int, n_directions: int) -> Samples:
+        """The first n samples of the default design with their derivatives; they only train."""
+        return self._solved(SAMPLES, self.problem, n, derivatives=n_directions)[0]
+
+    def fresh(self, n: int) -> tuple[Samples, NDArray[np.intp]]:
+        """The first n samples drawn by the law, values alone, and the number of each: failed ones are missing."""
+        return self._solved(FRESH, self.problem, n, design="random")
+
+    def placed(self, points: list[int], n_directions: int) -> Samples:
+        """Samples at points of the sequence of draws that were chosen for a model."""
+        placement = {"numbers": points, "models": {}}
+        asked = dict(design="random", derivatives=n_directions, placement=placement)
+        return self._solved(PLACED, self.problem, len(points), **asked)[0]
+
+    def coarse(self, n: int, n_directions: int) -> Samples:
+        """The first n samples of the cheap version, drawn by the law."""
+        assert self.coarse_problem is not None
+        return self._solved(COARSE, self.coarse_problem, n, design="random", derivatives=n_directions)[0]
+
+    def seed_of(self, name: str) -> int:
+        """That of one of the data sets."""
+        return _SEEDS[name] + self.seed
+
+    def estimated_error(self) -> dict[str, Any] | None:
+        """Of the solves against the problem's reference, where it has one."""
+        for name in (FRESH, SAMPLES):
+            if (path := self.folder / name).exists():
+                n = len(store.read_status(path))
+                generate(self.problem, path, n, self.seed_of(name), **self.options, progress=self._noted(name))
+                return read_samples(path).provenance.get("estimated_error")
+        return None
+
+    def _solved(self, name: str, problem: Problem, n: int, **asked: Any) -> tuple[Samples, NDArray[np.intp]]:
+        path = self.folder / name
+        if n > (len(store.read_status(path)) if path.exists() else 0):
+            generation = generate(
+                problem, path, n, self.seed_of(name), **self.options, **asked,
+                estimates_error=False, progress=self._noted(name),
+            )  # fmt: skip
+            self.cpu_seconds += generation.cpu_seconds
+        status = store.read_status(path)[:n]
+        numbers = np.flatnonzero(status == SolveStatus.OK)
+        if not len(numbers):
+            why = first_failure(path) or "no numbers came out that are finite"
+            raise NumericalFailure(f"none of {n} samples of {problem.name} could be solved ({why})")
+        samples = read_samples(path)
+        return samples.subset(np.arange(len(numbers))), numbers
+
+    def _noted(self, name: str) -> Report:
+        return noted(self.progress, f"solving {self.problem.name}, {name}")
+
+
+def together(parts: list[Samples]) -> Samples:
+    """Samples of one problem as one set; where some have fewer derivatives, what is missing is not known."""
+    parts = [part for part in parts if len(part)]
+    most = max(part.n_directions for part in parts)
+    joined = _with_directions(parts[0], most)
+    for part in parts[1:]:
+        joined = joined.joined(_with_directions(part, most))
+    if len(parts) == 1:
+        return joined
+    first = parts[0].provenance
+    provenance = {**first, "design": SEVERAL_DESIGNS, "n_samples": len(joined)}
+    return replace(joined, provenance=provenance, n_failed=sum(part.n_failed for part in parts))
+
+
+def _with_directions(samples: Samples, n: int) -> Samples:
+    if samples.n_directions == n:
+        return samples
+
+    def padded(values: Array | None, size: int) -> Array:
+        there = np.empty((len(samples), 0, size)) if values is None else values
+        return np.pad(there, ((0, 0), (0, n - there.shape[1]), (0, 0)))
+
+    directions = padded(samples.directions, samples.parameter_space.size)
+    return replace(
+        samples, directions=directions, derivatives=padded(samples.derivatives, samples.observable_space.size)
+    )
