@@ -26,6 +26,7 @@ from gnvpro.surrogate.model.folder import BUILD, require_place
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report, silent
 from gnvpro.training.fit_settings import settings_of
+from gnvpro.training.fitting.outcome import Training
 from gnvpro.training.settings import TrainSettings
 
 
@@ -101,11 +102,11 @@ def build(
         costs = _costs(data, settings, journal)
         models = Models(data, TrainSettings(seed=settings.seed), costs, progress)
         end = Rounds(data, models, journal, settings, costs, tell).run()
-        surrogate = _with_judgement(end, data.estimated_error())
+        training = _with_judgement(end, data.estimated_error())
         journal.document |= {"status": end.status, "reason": end.reason}
-        surrogate.save(out, overwrite=True, extra={BUILD: journal.document})
+        training.save(out, overwrite=True, extra={BUILD: journal.document})
         journal.write()
-    result = Build(surrogate, out, folder, journal.document)
+    result = Build(training.surrogate, out, folder, journal.document)
     where = error_map(problem.parameters, end.parameters, end.errors)
     write_report(folder / REPORT, result, where, end.parameters, end.errors, command)
     return result
@@ -141,13 +142,14 @@ def _costs(data: BuildData, settings: BuildSettings, journal: Journal) -> Costs:
     return Costs(**there)
 
 
-def _with_judgement(end: End, estimated_error: dict[str, Any] | None) -> Surrogate:
+def _with_judgement(end: End, estimated_error: dict[str, Any] | None) -> Training:
     """The model, which says how it does at the fresh solves that judged it, and how accurate the solves are."""
-    surrogate = end.surrogate
-    provenance = {**surrogate.provenance, "estimated_error": estimated_error}
+    surrogate = end.training.surrogate
+    surrogate = replace(surrogate, provenance={**surrogate.provenance, "estimated_error": estimated_error})
     if end.judgement is None:
-        return replace(surrogate, provenance=provenance)
+        return replace(end.training, surrogate=surrogate)
     kind = "errors" if surrogate.background is None else "errors_anomalous"
     errors = {kind: {**getattr(surrogate, kind), "test": end.judgement.mean}}
     samples = {**surrogate.training["samples"], "test": end.judgement.n}
-    return replace(surrogate, provenance=provenance, training={**surrogate.training, "samples": samples}, **errors)
+    surrogate = replace(surrogate, training={**surrogate.training, "samples": samples}, **errors)
+    return replace(end.training, surrogate=surrogate)

@@ -78,7 +78,8 @@ class Journal:
         return there
 
     def _require_same(self, there: dict[str, Any], asked: dict[str, Any]) -> None:
-        pairs = [(name, there.get(name), asked[name]) for name in ("problem", "definition_hash")]
+        hashes = (str(one.get("definition_hash"))[:12] for one in (there, asked))
+        pairs = [("problem", there.get("problem"), asked["problem"]), ("definition of the problem", *hashes)]
         own, others = there["settings"], asked["settings"]
         pairs += [(name, own.get(name), value) for name, value in others.items() if name not in _MAY_CHANGE]
         for name, before, now in pairs:

@@ -20,6 +20,7 @@ from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.surrogate.trust.bands import law_weights
 from gnvpro.training.fidelities.contest import ALONE, CoarseLevel
+from gnvpro.training.fitting.outcome import Training
 from gnvpro.training.fitting.run import Progress
 from gnvpro.training.settings import TrainSettings
 from gnvpro.training.train import coarse_level, train
@@ -39,10 +40,15 @@ class Candidate:
         Of the samples under the law of the parameters; zero of those that were placed for a model.
     """
 
-    surrogate: Surrogate
+    training: Training
     samples: Samples
     errors: Array
     weights: Array
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The model itself."""
+        return self.training.surrogate
 
     @property
     def estimate(self) -> float:
@@ -90,7 +96,7 @@ class Models:
             training = train(samples, self._settings, self._on_progress, coarse=level)
         assert training.left_out is not None
         errors = errors_of(training.left_out, samples, training.surrogate)
-        return Candidate(training.surrogate, samples, errors, weights)
+        return Candidate(training, samples, errors, weights)
 
     def coarse_error(self, n: int, n_directions: int) -> float:
         """Mean error of the model of so many coarse samples at coarse samples left out."""

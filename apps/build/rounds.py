@@ -25,8 +25,8 @@ from gnvpro.apps.build.settings import BuildSettings
 from gnvpro.apps.build.spending import AIM, Kind
 from gnvpro.apps.build.start import first_holding
 from gnvpro.surrogate.formatting import percent
-from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
+from gnvpro.training.fitting.outcome import Training
 
 # Samples that judge without a chance to confirm, to learn how far off the model's own estimate is; and how far above the
 # target the error may be for that.
@@ -62,7 +62,7 @@ class End:
         Of the fresh solves that judged the model, and of its own samples when they are left out.
     """
 
-    surrogate: Surrogate
+    training: Training
     judgement: Judgement | None
     status: str
     reason: str
@@ -138,7 +138,7 @@ class Rounds:
             record["judged"] = {**judges.judgement.to_dict(), **tested}
         end = self._end(model, judges, spent, record)
         if end is None:
-            in_words = f"{more} more {kind.name}"
+            in_words = f"{more} more {kind.name if more > 1 else kind.name.replace('solves', 'solve')}"
             if kind.name == FRESH and judges is not None:
                 more = max(more - judges.n_drawn, 0)
             then = bought(then, kind, more)
@@ -169,7 +169,7 @@ class Rounds:
             judgement = judges.judgement
             parameters.append(judges.parameters)
             errors.append(judges.errors)
-        return End(model.surrogate, judgement, status, reason, np.concatenate(parameters), np.concatenate(errors))
+        return End(model.training, judgement, status, reason, np.concatenate(parameters), np.concatenate(errors))
 
     # Judging.
 

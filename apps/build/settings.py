@@ -8,20 +8,20 @@ from typing import Annotated, Any
 
 from annotated_doc import Doc
 from annotated_types import Ge, Gt, Lt
-from pydantic import BeforeValidator
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.training.fit_settings import CheckedSettings
 
 
-def _share(value: Any) -> Any:
-    """`0.1%` as .001; anything else as it is."""
-    if not isinstance(value, str) or not value.strip().endswith("%"):
+def share(value: Any) -> Any:
+    """A text such as `0.1%` or `1e-3` as a number; anything else as it is."""
+    if not isinstance(value, str):
         return value
+    text = value.strip()
     try:
-        return float(value.strip()[:-1]) / 100
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise UsageError(f"a share such as 0.1% or 0.001 ({value!r} is none)") from None
+        raise UsageError(f"expected an error such as 0.1% or 0.001, got {value!r}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,6 @@ class BuildSettings(CheckedSettings):
         float,
         Doc("Error to confirm, such as 0.1%: the mean over the law of the parameters of the error of a sample."),
         Gt(0),
-        BeforeValidator(_share),
     ]
     confidence: Annotated[float, Doc("Of the statement that the error is below that."), Gt(0.5), Lt(1)] = 0.95
     max_solves: Annotated[int, Doc("Solves of the problem itself at most."), Ge(1)] = 1000
@@ -54,7 +53,7 @@ class BuildSettings(CheckedSettings):
     coarse_cost: Annotated[float | None, Doc("Of a coarse solve, in solves; measured without."), Gt(0)] = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "error", _share(self.error))
+        object.__setattr__(self, "error", share(self.error))
         super().__post_init__()
         if not math.isfinite(self.error):
             raise UsageError(f"expected error a number such as 0.001 or '0.1%', got {self.error}")

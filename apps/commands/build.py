@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from annotated_doc import Doc
-from annotated_types import Ge
-from typer import Argument
+from annotated_types import Ge, Gt
+from pydantic import BeforeValidator
+from typer import Argument, Option
 
-from gnvpro.apps.build.settings import BuildSettings
+from gnvpro.apps.build.settings import BuildSettings, share
 from gnvpro.apps.console import Outcome, progress, say
 from gnvpro.apps.settings import Assignments, command_line
 
@@ -28,6 +29,17 @@ class BuildOptions(BuildSettings):
     out: Annotated[
         Path, Doc("Folder of the model; its data, the journal and a report are in OUT-data. The same command resumes.")
     ]
+    error: Annotated[
+        float,
+        Option(
+            "--error",
+            parser=share,
+            metavar="ERROR",
+            help="Error to confirm, such as 0.1%: the mean over the law of the parameters of the error of a sample.",
+        ),
+        Gt(0),
+        BeforeValidator(share),
+    ]
     overwrite: Annotated[bool, Doc("Replace a model of something else that stands at --out.")] = False
     workers: Annotated[int | None, Doc("Processes to solve in; in this one without."), Ge(1)] = None
     scheduler: Annotated[str | None, Doc("Solve on the workers of a running Dask scheduler.")] = None
@@ -35,7 +47,7 @@ class BuildOptions(BuildSettings):
         dict[str, Any] | None, Doc("Option of the problem, such as settings.steps=160; repeatable."), Assignments
     ] = None
 
-    METAVARS: ClassVar = {"set": "KEY=VALUE", "scheduler": "ADDRESS", "error": "ERROR"}
+    METAVARS: ClassVar = {"set": "KEY=VALUE", "scheduler": "ADDRESS"}
 
 
 def run(options: BuildOptions) -> Outcome:
