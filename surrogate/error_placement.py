@@ -2,8 +2,8 @@
 
 Each point is the candidate with the largest product of the error expected there, the geometric mean of those of the nearest
 samples, and the distance to the nearest sample, that may have been chosen just before. Distances are in ranks of the
-parameters under their law, each weighted by how much the model changes when that parameter alone is drawn anew (the total
-index of Sobol, by Jansen's estimator), so that what does not matter is not filled.
+parameters under their law, each weighted by the root of how much the model changes when that parameter alone is another one's
+(the total index of Sobol, by Jansen's estimator), so that what does not matter is filled less.
 
 docs/build.md compares it with points drawn by the law. In many parameters all points are as far from each other, and it says
 nothing.
@@ -23,7 +23,7 @@ MOST_PARAMETERS = 20
 # Samples near by whose errors count, and the fewest that say something.
 _NEAREST, _FEWEST = 6, 12
 # Of the largest weight of a parameter: no parameter is left out.
-_LEAST_WEIGHT = 0.05
+_LEAST_WEIGHT = 0.1
 # Candidates at which the model tells what a parameter does.
 _PROBED = 200
 
@@ -47,8 +47,7 @@ def placed_by_errors(
     weights = _sensitivities(model, candidates[:_PROBED])[varies]
     if not weights.max():
         return None
-    import os
-    weights = np.maximum((weights / weights.max())**float(os.environ.get('PEXP','1')), float(os.environ.get('PLEAST','.05')))
+    weights = np.maximum(np.sqrt(weights / weights.max()), _LEAST_WEIGHT)
     order = np.sort(candidates[:, varies], axis=0)
     points, samples = (_ranks(order, y[:, varies]) * weights for y in (candidates, existing))
     to_samples = _distances(points, samples)

@@ -1,5 +1,7 @@
 """A confirmation holds its level, sees tails that judges do not, and asks for no more judges than it needs."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,7 @@ def false_confirmations(draw, n_judges, n_left_out, level, scale=1.0, repeats=40
 def test_all_tests_together_hold_the_confidence():
     spent = [1 - level_of(test, 0.95) for test in range(1, 40)]
     assert sum(spent) <= 0.05 + 1e-12
-    assert all(later < earlier for earlier, later in zip(spent, spent[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(spent))
 
 
 @pytest.mark.parametrize("law", LAWS)
