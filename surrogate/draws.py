@@ -33,9 +33,9 @@ def draw(space: Space, seed: int, index: ArrayLike) -> Array:
     UsageError
         A law that cannot be drawn from, missing bounds, a negative seed or a negative index.
     """
-    if space.law not in _LAWS:
-        raise UsageError(f"cannot draw from the law {space.law!r}; give the space one of {', '.join(_LAWS)}")
-    return _LAWS[space.law](space, seed, sample_numbers(seed, index))
+    if space.law not in LAWS:
+        raise UsageError(f"cannot draw from the law {space.law!r}; give the space one of {', '.join(LAWS)}")
+    return LAWS[space.law](space, seed, sample_numbers(seed, index))
 
 
 def sample_numbers(seed: int, index: ArrayLike) -> NDArray[np.int64]:
@@ -80,7 +80,7 @@ def _unit_cube(size: int, seed: int, index: NDArray[np.int64]) -> Array:
     return points
 
 
-_LAWS: dict[str, Callable[[Space, int, NDArray[np.int64]], Array]] = {
+LAWS: dict[str, Callable[[Space, int, NDArray[np.int64]], Array]] = {
     "uniform": _uniform,
     "log_uniform": _log_uniform,
     "normalised_uniform": _normalised_uniform,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.surrogate.draws import draw
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.progress import Report, noted, silent
 from gnvpro.surrogate.samples import Samples
@@ -22,6 +24,8 @@ from gnvpro.surrogate.spaces import Array
 SAMPLES, FRESH, PLACED, COARSE = "samples.zarr", "fresh.zarr", "placed.zarr", "coarse.zarr"
 # Seeds of a build's data sets, from its own: none is that of a data set that somebody makes by hand.
 _SEEDS = {name: 2**62 + k * 2**32 for k, name in enumerate((SAMPLES, FRESH, PLACED, COARSE))}
+# Points of the law among which samples are placed.
+CANDIDATES = 2000
 # How the data of a build, which are drawn and placed in several ways, name their design.
 SEVERAL_DESIGNS = "several"
 
@@ -61,6 +65,11 @@ class BuildData:
         placement = {"numbers": points, "models": {}}
         asked = dict(design="random", derivatives=n_directions, placement=placement)
         return self._solved(PLACED, self.problem, len(points), **asked)[0]
+
+    def candidates(self, taken: Sequence[int]) -> tuple[NDArray[np.intp], Array]:
+        """Numbers and points (N, n_in) of the sequence of draws, after those that `placed` has taken."""
+        numbers = (max(taken) + 1 if taken else 0) + np.arange(CANDIDATES)
+        return numbers, draw(self.problem.parameters, self.seed_of(PLACED), numbers)
 
     def coarse(self, n: int, n_directions: int) -> Samples:
         """The first n samples of the cheap version, drawn by the law."""

@@ -24,6 +24,8 @@ from gnvpro.apps.build.result import CONFIRMED
 from gnvpro.apps.build.settings import BuildSettings
 from gnvpro.apps.build.spending import AIM, Kind
 from gnvpro.apps.build.start import first_holding
+from gnvpro.surrogate.draws import LAWS
+from gnvpro.surrogate.error_placement import MOST_PARAMETERS, placed_by_errors
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.fitting.outcome import Training
@@ -31,6 +33,8 @@ from gnvpro.training.fitting.outcome import Training
 # Samples that judge without a chance to confirm, to learn how far off the model's own estimate is; and how far above the
 # target the error may be for that.
 _SCOUTS, _IN_REACH = 4, 10.0
+# Of samples that are bought, the share that is drawn by the law where the others are placed.
+_BY_THE_LAW = 0.5
 # A judgement may take so much of what was spent before.
 _JUDGING = 0.3
 # Looks at one model, with more judges each time.
@@ -141,8 +145,9 @@ class Rounds:
             in_words = f"{more} more {kind.name if more > 1 else kind.name.replace('solves', 'solve')}"
             if kind.name == FRESH and judges is not None:
                 more = max(more - judges.n_drawn, 0)
-            then = bought(then, kind, more)
-            record["next"] = in_words
+            placed = self._placed(then, kind, more, model, judges)
+            then = bought(then, kind, more) if placed is None else replace(then, placed=then.placed + placed)
+            record["next"] = in_words + (f", {more} where errors are large" if placed else "")
         else:
             record["next"] = end.reason
         record["then"] = then.to_dict()
@@ -170,6 +175,26 @@ class Rounds:
             parameters.append(judges.parameters)
             errors.append(judges.errors)
         return End(model.training, judgement, status, reason, np.concatenate(parameters), np.concatenate(errors))
+
+    def _places(self, has: Holding) -> bool:
+        """Whether samples may be placed where errors are large."""
+        space = self._data.problem.parameters
+        few = int((~space.fixed).sum()) <= MOST_PARAMETERS and space.law in LAWS
+        return self._settings.placement != "plain" and few and not has.uses_coarse
+
+    def _placed(
+        self, then: Holding, kind: Kind, n: int, model: Candidate, judges: _Judges | None
+    ) -> tuple[int, ...] | None:
+        """Points at which n samples are solved next; None where the design says."""
+        if not n or not self._places(then) or (kind.name == FRESH and then.directions):
+            return None
+        points, errors = [model.samples.parameters], [model.errors]
+        if judges is not None:
+            points.append(judges.parameters)
+            errors.append(judges.errors)
+        numbers, candidates = self._data.candidates(then.placed)
+        chosen = placed_by_errors(model.surrogate, n, candidates, np.concatenate(points), np.concatenate(errors))
+        return None if chosen is None else tuple(numbers[chosen].tolist())
 
     # Judging.
 
@@ -201,8 +226,9 @@ class Rounds:
         if (needed := judges_needed(*asked, _POWER)) is not None:
             return self._judged(has, model, needed, tests=True)
         if kind.name == FRESH:
-            chance = judges_needed(*asked[:-1], more, _POWER_ANYHOW) is not None
-            return self._judged(has, model, more, tests=chance)
+            anyhow = math.ceil(_BY_THE_LAW * more) if self._places(has) else more
+            chance = judges_needed(*asked[:-1], anyhow, _POWER_ANYHOW) is not None
+            return self._judged(has, model, anyhow, tests=chance)
         if expected < _IN_REACH * self._target:
             return self._judged(has, model, min(_SCOUTS, left), tests=False)
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_doc import Doc
 from annotated_types import Ge, Gt, Lt
@@ -49,6 +49,12 @@ class BuildSettings(CheckedSettings):
         Doc("Version of the problem for cheap solves, so many times coarser; without: the cheapest, 0: none."),
         Ge(0),
     ] = None
+    placement: Annotated[
+        Literal["auto", "plain", "adaptive"],
+        Doc(
+            "Of samples that only train: plain by the design, adaptive where errors are large; auto: as measured best."
+        ),
+    ] = "auto"
     derivative_cost: Annotated[float | None, Doc("Of one, in solves; measured without."), Gt(0)] = None
     coarse_cost: Annotated[float | None, Doc("Of a coarse solve, in solves; measured without."), Gt(0)] = None
 

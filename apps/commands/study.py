@@ -26,7 +26,7 @@ class StudyOptions(StudySettings):
         str,
         Argument(
             help="cdr, dcr, indian-pines, ellipse, scaling, ablation, coverage, invert-dcr, invert-cdr, surrogates, "
-            "derivatives or fidelities."
+            "derivatives, fidelities or build."
         ),
     ]
     out: Annotated[Path | None, Doc("New folder for numbers and figures.")] = None

@@ -27,6 +27,7 @@ STUDIES = {
     "surrogates": "gnvpro.apps.studies.surrogates.surrogates",
     "derivatives": "gnvpro.apps.studies.few_solves.derivatives",
     "fidelities": "gnvpro.apps.studies.few_solves.fidelities",
+    "build": "gnvpro.apps.studies.build.build",
 }
 
 
