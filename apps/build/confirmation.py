@@ -9,8 +9,8 @@ mean of every such law. Assumed is that the errors of fresh samples follow a gen
 Judges, fresh solves by the law, tell the scale λ; what the model predicts of its own samples when they are left out helps to
 tell the shape (p, k), in a scale of its own, as those predictions come from fewer samples. Given the shape and a flat prior
 on log λ, λ Σx^p is gamma distributed with the shape n k, and limits of the mean hold their level exactly. The shape is
-averaged out by its posterior on a grid. docs/build.md has the levels that the upper limit then holds, for these laws and for
-others.
+averaged out by its posterior on a grid, and Student's limit of the judges is the least. docs/build.md has the levels that
+the upper limit then holds, for these laws and for others.
 
 A few samples near a jump or a kink are beyond all that. So a model whose left-out errors reach farther than its judges, in
 units of their medians, is not confirmed where what lies beyond the largest judge would bring the mean above the target.
@@ -23,13 +23,14 @@ many, is decided before its judges are drawn.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import root_scalar
 from scipy.special import gammainc, gammaincc, gammaln, logsumexp, polygamma
-from scipy.stats import gamma
+from scipy.stats import gamma, t
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent
@@ -171,7 +172,8 @@ def _limits(errors: Array, level: float, left_out: Array, weights: Array) -> tup
         return float(chances @ np.where(p > 0, gammaincc(n * k, rate), gammainc(n * k, rate))) - level
 
     lower, upper = (root_scalar(below, args=(at,), bracket=(-50, 100)).root for at in (1 - level, level))
-    return mean * float(np.exp(lower)), mean * float(np.exp(upper))
+    student = mean + float(t.ppf(level, n - 1) * errors.std(ddof=1)) / math.sqrt(n)
+    return min(mean * math.exp(lower), mean), max(mean * math.exp(upper), student)
 
 
 def _evidence(errors: Array, weights: Array) -> tuple[Array, Array]:

@@ -73,6 +73,13 @@ def test_given_the_shape_the_limit_is_that_of_the_law(monkeypatch):
     np.testing.assert_allclose([found.lower, found.upper], [lower, upper], rtol=1e-3)
 
 
+def test_a_judge_that_is_like_no_other_is_not_outvoted_by_the_law():
+    errors = np.append(np.random.default_rng(7).lognormal(-9, 0.3, 50), 1.0)
+    found = judge(errors, 0.03, 0.9999, errors[:40], equal(40))
+    assert found.lower <= found.mean < found.upper
+    assert not found.confirmed
+
+
 def test_limits_have_the_unit_of_the_errors_and_do_not_see_that_of_left_out_ones():
     rng = np.random.default_rng(6)
     errors, left_out = rng.lognormal(0, 0.7, 10), rng.lognormal(0, 0.7, 40)
