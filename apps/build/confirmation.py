@@ -13,7 +13,7 @@ averaged out by its posterior on a grid, and Student's limit of the judges is th
 the upper limit then holds, for these laws and for others.
 
 A few samples near a jump or a kink are beyond all that. So a model whose left-out errors reach farther than its judges, in
-units of their medians, is not confirmed where what lies beyond the largest judge would bring the mean above the target.
+units of their medians, is not confirmed where what lies beyond the largest judge may bring the mean above the target.
 Errors that neither the judges nor the left-out samples show remain unseen.
 
 The level is shared over tests: the first has `_FIRST` of 1 - confidence, every further one that share of what is left, so
@@ -44,6 +44,8 @@ _FIRST = 0.3
 _FLOOR = 1e-3
 # Left-out samples count for so many judges at most: their law is similar to that of fresh ones and not the same.
 _MOST_LEFT_OUT = 80.0
+# Of the limit for how many errors are beyond the largest judge.
+_TAIL_LEVEL = 0.95
 
 
 def _shapes() -> tuple[Array, Array, Array]:
@@ -113,7 +115,7 @@ def judge(errors: Array, target: float, level: float, left_out: Array, weights: 
     tail = None
     if upper < target <= with_tail:
         tail = (
-            "errors of samples left out reach farther than those of the fresh solves, and would bring the mean to "
+            "errors of samples left out reach farther than those of the fresh solves, and may bring the mean to "
             f"{percent(with_tail)}"
         )
     return Judgement(len(errors), mean, lower, upper, level, upper < target and tail is None, tail)
@@ -156,11 +158,9 @@ def _limits(errors: Array, level: float, left_out: Array, weights: Array) -> tup
     evidence, log_sums = _evidence(errors / mean, np.ones(n))
     evidence = evidence + _PRIOR
     if left_out.any():
-        effective = min(float(weights.sum() ** 2 / (weights**2).sum()), _MOST_LEFT_OUT)
-        evidence = (
-            evidence
-            + _evidence(left_out / np.average(left_out, weights=weights), weights * (effective / weights.sum()))[0]
-        )
+        effective = min(_effective(weights), _MOST_LEFT_OUT)
+        scaled = left_out / np.average(left_out, weights=weights)
+        evidence = evidence + _evidence(scaled, weights * (effective / weights.sum()))[0]
     chances = np.exp(evidence - evidence.max())
     chances /= chances.sum()
     p, k = _P, _K
@@ -186,9 +186,10 @@ def _evidence(errors: Array, weights: Array) -> tuple[Array, Array]:
 
 
 def _beyond(errors: Array, left_out: Array, weights: Array) -> float:
-    """What left-out errors beyond the largest judge add to the mean, both in units of their medians.
+    """What errors beyond the largest judge may add to the mean, by left-out ones in units of their median.
 
-    Left-out errors count as they are where one of the medians is zero.
+    As many as the left-out ones that are, by an upper limit of a Poisson count, among these and the judges together. Left-out
+    errors count as they are where a median is zero.
     """
     if not left_out.any():
         return 0.0
@@ -196,4 +197,14 @@ def _beyond(errors: Array, left_out: Array, weights: Array) -> float:
     middle = left_out[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)]
     ratio = float(np.median(errors) / middle) if middle > 0 else 0.0
     scaled = left_out * (ratio or 1.0)
-    return float(weights @ np.where(scaled > errors.max(), scaled, 0.0) / weights.sum())
+    far = scaled > errors.max()
+    if not far.any():
+        return 0.0
+    effective = _effective(weights)
+    most = gamma.ppf(_TAIL_LEVEL, effective * weights[far].sum() / weights.sum() + 1)
+    return float(most / (effective + len(errors)) * np.average(scaled[far], weights=weights[far]))
+
+
+def _effective(weights: Array) -> float:
+    """How many samples of equal weight say as much (Kish)."""
+    return float(weights.sum() ** 2 / (weights**2).sum())

@@ -17,7 +17,7 @@ from gnvpro.surrogate.spaces import Space
 HAS = {
     "samples": 20, "fresh": 0, "directions": 0, "coarse": 0, "coarse_directions": 0, "placed": [], "alone": False,
 }  # fmt: skip
-TAIL = "errors of samples left out reach farther than those of the fresh solves, and would bring the mean to 2 %"
+TAIL = "errors of samples left out reach farther than those of the fresh solves, and may bring the mean to 2 %"
 
 
 def a_round(number, judged):
