@@ -18,7 +18,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from tests import PROJECT
 from tests.apps.conftest import TOY
 
-COMMANDS = ("generate", "train", "predict", "calibrate", "compare", "segment", "info", "demo")
+COMMANDS = ("build", "generate", "train", "predict", "calibrate", "compare", "segment", "info", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
