@@ -101,7 +101,11 @@ def build(
         data = BuildData(problem, folder, settings.seed, coarse, {"workers": workers, "scheduler": scheduler}, progress)
         costs = _costs(data, settings, journal)
         models = Models(data, TrainSettings(seed=settings.seed), costs, progress)
-        end = Rounds(data, models, journal, settings, costs, tell).run()
+        try:
+            end = Rounds(data, models, journal, settings, costs, tell).run()
+        except KeyboardInterrupt:
+            said = f"{len(journal.rounds)} rounds are over, and what is solved is in {folder}; the same build goes on there"
+            raise KeyboardInterrupt(said) from None
         training = _with_judgement(end, data.estimated_error())
         journal.document |= {"status": end.status, "reason": end.reason}
         training.save(out, overwrite=True, extra={BUILD: journal.document})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,15 +52,15 @@ class BuildData:
     progress: Report = silent
     cpu_seconds: float = 0.0
 
-    def samples(self, n: int, n_directions: int) -> Samples:
-        """The first n samples of the default design with their derivatives; they only train."""
+    def samples(self, n: int, n_directions: int) -> Samples | None:
+        """The first n samples of the default design with their derivatives; they only train. None where all failed."""
         return self._solved(SAMPLES, self.problem, n, derivatives=n_directions)[0]
 
-    def fresh(self, n: int) -> tuple[Samples, NDArray[np.intp]]:
+    def fresh(self, n: int) -> tuple[Samples | None, NDArray[np.intp]]:
         """The first n samples drawn by the law, values alone, and the number of each: failed ones are missing."""
         return self._solved(FRESH, self.problem, n, design="random")
 
-    def placed(self, points: list[int], n_directions: int) -> Samples:
+    def placed(self, points: list[int], n_directions: int) -> Samples | None:
         """Samples at points of the sequence of draws that were chosen for a model."""
         placement = {"numbers": points, "models": {}}
         asked = dict(design="random", derivatives=n_directions, placement=placement)
@@ -72,9 +72,13 @@ class BuildData:
         return numbers, draw(self.problem.parameters, self.seed_of(PLACED), numbers)
 
     def coarse(self, n: int, n_directions: int) -> Samples:
-        """The first n samples of the cheap version, drawn by the law."""
+        """The first n samples of the cheap version, drawn by the law.
+
+        Raises NumericalFailure: none of them could be solved.
+        """
         assert self.coarse_problem is not None
-        return self._solved(COARSE, self.coarse_problem, n, design="random", derivatives=n_directions)[0]
+        samples = self._solved(COARSE, self.coarse_problem, n, design="random", derivatives=n_directions)[0]
+        return samples if samples is not None else self.fail()
 
     def seed_of(self, name: str) -> int:
         """That of one of the data sets."""
@@ -89,19 +93,30 @@ class BuildData:
                 return read_samples(path).provenance.get("estimated_error")
         return None
 
-    def _solved(self, name: str, problem: Problem, n: int, **asked: Any) -> tuple[Samples, NDArray[np.intp]]:
+    def fail(self) -> NoReturn:
+        """Say that nothing could be solved, and why.
+
+        Raises NumericalFailure.
+        """
+        reasons = [first_failure(path) for name in _SEEDS if (path := self.folder / name).exists()]
+        why = next(filter(None, reasons), "no numbers came out that are finite")
+        raise NumericalFailure(f"no sample of {self.problem.name} could be solved ({why})")
+
+    def _solved(self, name: str, problem: Problem, n: int, **asked: Any) -> tuple[Samples | None, NDArray[np.intp]]:
         path = self.folder / name
-        if n > (len(store.read_status(path)) if path.exists() else 0):
+        there = store.read_status(path) if path.exists() else np.empty(0, np.int8)
+        if not path.exists() and any(self.options.values()) and not hasattr(problem, "block_size"):
+            asked["block_size"] = 1  # whatever few are asked for, every worker has some
+        if n > len(there) or (there[:n] == SolveStatus.PENDING).any():  # the latter of a build that was stopped
             generation = generate(
-                problem, path, n, self.seed_of(name), **self.options, **asked,
+                problem, path, max(n, len(there)), self.seed_of(name), **self.options, **asked,
                 estimates_error=False, progress=self._noted(name),
             )  # fmt: skip
             self.cpu_seconds += generation.cpu_seconds
         status = store.read_status(path)[:n]
         numbers = np.flatnonzero(status == SolveStatus.OK)
         if not len(numbers):
-            why = first_failure(path) or "no numbers came out that are finite"
-            raise NumericalFailure(f"none of {n} samples of {problem.name} could be solved ({why})")
+            return None, numbers
         samples = read_samples(path)
         return samples.subset(np.arange(len(numbers))), numbers
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gnvpro.apps.build.costs import Costs
 from gnvpro.apps.build.holding import Holding
@@ -38,11 +38,11 @@ def error_against_cost(record: dict[str, Any]) -> Figure:
         )  # fmt: skip
         errors.extend(mean)
     axes.set(xscale="log", yscale="log", xlabel="cost of the samples (solves)", ylabel="mean error")
-    axes.yaxis.set_major_formatter(PERCENT)
     axes.set_ylim(top=3 * max(errors))  # upper limits of a few solves may be far above
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
+    for axis, formatter in ((axes.xaxis, FuncFormatter(lambda value, _: f"{value:g}")), (axes.yaxis, PERCENT)):
+        axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if axis is axes.xaxis else (1, 2, 5)))
+        axis.set_major_formatter(formatter)
+        axis.set_minor_formatter(NullFormatter())
     axes.legend()
     return figure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +22,7 @@ from gnvpro.training.fidelities.contest import ALONE, CoarseLevel
 from gnvpro.training.fitting.outcome import Training
 from gnvpro.training.fitting.run import Progress
 from gnvpro.training.settings import TrainSettings
+from gnvpro.training.solvers.protocol import Status
 from gnvpro.training.train import coarse_level, train
 
 
@@ -94,6 +94,7 @@ class Models:
         level = self._level(n_coarse or holding.coarse, holding.coarse_directions) if holding.uses_coarse else None
         with self.stopwatch:
             training = train(samples, self._settings, self._on_progress, coarse=level)
+        _require_whole(training.surrogate)
         assert training.left_out is not None
         errors = errors_of(training.left_out, samples, training.surrogate)
         return Candidate(training, samples, errors, weights)
@@ -110,37 +111,46 @@ class Models:
             if self._costs.coarse is not None:
                 samples = _costing(samples, self._costs.coarse, self._costs.coarse_derivative)
             with self.stopwatch:
-                self._levels[n] = coarse_level(samples, self._settings, self._on_progress)
+                level = coarse_level(samples, self._settings, self._on_progress)
+            _require_whole(level.surrogate)
+            self._levels[n] = level
         return self._levels[n]
 
     def _fine(self, holding: Holding) -> tuple[Samples, Array]:
         """All fine samples of a holding, and their weights under the law."""
-        parts, weights = list[Samples](), list[Array]()
-        space = self._data.problem.parameters
+        space, data = self._data.problem.parameters, self._data
+        parts: list[tuple[Samples | None, float | None]] = []
         if holding.samples:
-            parts.append(self._data.samples(holding.samples, holding.directions))
-            weighting = law_weights(space, default_design(space), parts[-1].parameters)
-            weights.append(np.ones(len(parts[-1])) if weighting is None else weighting[0])
+            parts.append((data.samples(holding.samples, holding.directions), None))
         if holding.fresh:
-            parts.append(self._data.fresh(holding.fresh)[0])
-            weights.append(np.ones(len(parts[-1])))
+            parts.append((data.fresh(holding.fresh)[0], 1.0))
         if holding.placed:
-            parts.append(self._data.placed(list(holding.placed), holding.directions))
-            weights.append(np.zeros(len(parts[-1])))
-        samples = _costing(together(parts), 1.0, self._costs.derivative)
+            parts.append((data.placed(list(holding.placed), holding.directions), 0.0))
+        solved = [(samples, weight) for samples, weight in parts if samples is not None]
+        if not solved:
+            data.fail()
+        weights = list[Array]()
+        for samples, weight in solved:
+            weighting = law_weights(space, default_design(space), samples.parameters) if weight is None else None
+            equal = np.full(len(samples), 1.0 if weight is None else weight)
+            weights.append(equal if weighting is None else weighting[0])
+        samples = _costing(together([samples for samples, _ in solved]), 1.0, self._costs.derivative)
         return samples, np.concatenate(weights)
 
     def _on_progress(self, now: Progress) -> None:
-        error = (
-            "" if now.validation_error is None or math.isnan(now.validation_error) else f" {now.validation_error:.2g}"
-        )
-        self._report(now.work_units, now.budget, f"training: {now.stage}{error}")
+        self._report(now.work_units, now.budget, f"training: {now.stage}")
 
 
 def errors_of(predictions: Array, samples: Samples, surrogate: Surrogate) -> Array:
     """Errors (n,) of predictions (n, n_out), as the model states them; of the anomalous part where there is a background."""
     measure = ErrorMeasure.of(surrogate.training)
     return measure.errors(predictions - samples.observables, samples.anomalous)
+
+
+def _require_whole(surrogate: Surrogate) -> None:
+    """A training that Ctrl-C ended early has a model, but not the one that decides what comes next."""
+    if surrogate.training["status"] == Status.interrupted.value:
+        raise KeyboardInterrupt
 
 
 def _costing(samples: Samples, seconds: float, derivative_seconds: float | None) -> Samples:

@@ -240,7 +240,7 @@ class Rounds:
         looks, (shape, weights) = 0, model.by_the_law
         while True:
             parameters, errors = self._fresh_errors(has, model, n)
-            if not len(errors):
+            if len(errors) < 2:
                 return None
             looks += tests
             judgement = judge(errors, self._target, self._level(max(looks, 1)), shape, weights)
@@ -256,6 +256,8 @@ class Rounds:
     def _fresh_errors(self, has: Holding, model: Candidate, n: int) -> tuple[Array, Array]:
         """Parameters and errors of the next n fresh samples, without those that could not be solved."""
         samples, numbers = self._data.fresh(has.fresh + n)
+        if samples is None:
+            return np.empty((0, self._data.problem.parameters.size)), np.empty(0)
         new = samples.subset(np.flatnonzero(numbers >= has.fresh))
         predicted = model.surrogate.evaluate(new.parameters) if len(new) else new.observables
         return new.parameters, errors_of(predicted, new, model.surrogate)

@@ -135,6 +135,20 @@ def test_a_cost_ends_it_too(tmp_path):
     assert built.cost <= 40
 
 
+@pytest.mark.parametrize("while_it_is", ["training", "solving"])
+def test_an_interrupted_build_says_that_it_goes_on_and_does(while_it_is, plain, tmp_path):
+    def interrupting(done, total, note):
+        journal = tmp_path / "model-data" / "build.json"
+        if note.startswith(while_it_is) and len(json.loads(journal.read_text())["rounds"]) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"2 rounds are over, .*; the same build goes on there"):
+        build(Bumps(), tmp_path / "model", 0.01, progress=interrupting)
+    assert not (tmp_path / "model").exists()
+    built = build(Bumps(), tmp_path / "model", 0.01)
+    assert np.array_equal(built.surrogate.weights.numpy(), plain[0].surrogate.weights.numpy())
+
+
 def test_noise_ends_it_with_the_reason(tmp_path):
     built = build(Noisy(), tmp_path / "model", 1e-3, max_solves=400)
     assert built.record["status"] in ("not_falling", "max_solves")
