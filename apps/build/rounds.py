@@ -234,8 +234,8 @@ class Rounds:
         return None
 
     def _judged(self, has: Holding, model: Candidate, n: int, *, tests: bool) -> _Judges | None:
-        """By n fresh solves, and some more where they would decide it."""
-        if n < 1:
+        """By n fresh solves, and some more where they would decide it; None where fewer than two can judge."""
+        if n < 2:
             return None
         looks, (shape, weights) = 0, model.by_the_law
         while True:
