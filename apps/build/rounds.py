@@ -48,8 +48,10 @@ _DOUBT, _FADING = 4.0, 0.7
 _POWER, _POWER_ANYHOW = 0.75, 0.35
 # Of a budget: kept for the last judgement, within limits.
 _RESERVE, _LEAST_RESERVE, _MOST_RESERVE = 0.15, 4, 12
-# An error that has not fallen by a fifth since a quarter of all was there will not.
+# An error that has not fallen by a fifth since a quarter of all was there will not; nothing is told by fewer samples than so
+# many a parameter, or than the number: some problems give nothing away before that.
 _MORE, _FALLEN = 4.0, 0.8
+_TELLING, _MOST_TELLING = 12, 120
 
 MAX_SOLVES, MAX_COST, NOT_FALLING = "max_solves", "max_cost", "not_falling"
 
@@ -297,7 +299,13 @@ class Rounds:
         return f"the budget, {limit}, is spent"
 
     def _not_falling(self, record: dict[str, Any]) -> str | None:
-        before = [one for one in self._journal.rounds if _MORE * one["cost"] <= record["cost"]]
+        space = self._data.problem.parameters
+        telling = min(_TELLING * int((~space.fixed).sum()), _MOST_TELLING)
+        before = [
+            one
+            for one in self._journal.rounds
+            if _MORE * one["cost"] <= record["cost"] and Holding.of(one["has"]).solves >= telling
+        ]
         if not before or record["estimate"] <= _FALLEN * before[-1]["estimate"]:
             return None
         then = before[-1]
