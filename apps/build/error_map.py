@@ -46,7 +46,7 @@ class ErrorMap:
         if self.parameter is None:
             return "nowhere in particular: no single parameter tells"
         return (
-            f"largest where {self.parameter} is {self.where}: {self.ratio:.2g} times the error elsewhere in that third"
+            f"largest where {self.parameter} is {self.where}: in that third {self.ratio:.2g} times the error elsewhere"
         )
 
     def to_dict(self) -> dict[str, Any]:

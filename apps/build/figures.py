@@ -28,19 +28,17 @@ def error_against_cost(record: dict[str, Any]) -> Figure:
         "o-", color=BLUE, markersize=4, label="samples left out",
     )  # fmt: skip
     judged = [one for one in rounds if one["judged"] is not None and one["judged"]["mean"] > 0]
+    errors = [record["settings"]["error"], *(one["estimate"] for one in rounds)]
     if judged:
-        cost, mean, lower, upper = (
-            np.array(values, float)
-            for values in zip(
-                *((o["cost"], *(o["judged"][k] for k in ("mean", "lower", "upper"))) for o in judged), strict=True
-            )
-        )
-        upper = np.where(np.isfinite(upper), upper, mean * 10)
+        cost = [one["cost"] for one in judged]
+        mean, lower, upper = (np.array([one["judged"][k] for one in judged]) for k in ("mean", "lower", "upper"))
         axes.errorbar(
-            cost, mean, yerr=[np.maximum(mean - lower, 0), np.maximum(upper - mean, 0)],
+            cost, mean, yerr=np.maximum([mean - lower, upper - mean], 0),
             fmt="s", color=ORANGE, markersize=4, capsize=3, linewidth=1, label="fresh solves, with their limits",
         )  # fmt: skip
+        errors.extend(mean)
     axes.set(xscale="log", yscale="log", xlabel="cost of the samples (solves)", ylabel="mean error")
+    axes.set_ylim(top=3 * max(errors))  # upper limits of a few solves may be far above
     for axis, formatter in ((axes.xaxis, FuncFormatter(lambda value, _: f"{value:g}")), (axes.yaxis, PERCENT)):
         axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if axis is axes.xaxis else (1, 2, 5)))
         axis.set_major_formatter(formatter)

@@ -61,7 +61,8 @@ def _round(one: dict[str, Any]) -> dict[str, str]:
     of_fresh = ""
     if judged is not None:
         tested = "" if judged["tests"] else ", not tested"
-        of_fresh = f"{percent(judged['mean'])} (at most {percent(judged['upper'])}) of {judged['n']}{tested}"
+        tail = f"; {judged['tail']}" if judged.get("tail") else ""
+        of_fresh = f"{percent(judged['mean'])} (at most {percent(judged['upper'])}) of {judged['n']}{tested}{tail}"
     return {
         "number": str(one["number"]),
         "cost": f"{one['cost']:.3g}",

@@ -98,9 +98,10 @@ class Build(Result):
         if judged is None:
             return f"about {percent(rounds[-1]['estimate'])} by samples left out; no fresh solves were left to judge it"
         of_what = " of the observables less background" if self.surrogate.background is not None else ""
-        upper = f"below {percent(judged['upper'])}" if math.isfinite(judged["upper"]) else "without an upper limit"
-        state = f"confirmed at {self.record['settings']['confidence']:.0%}" if self.confirmed else "not confirmed"
-        return f"{percent(judged['mean'])} at {judged['n']} fresh solves{of_what}, {upper}: {state}"
+        state = f"confirmed at {percent(self.record['settings']['confidence'])}" if self.confirmed else "not confirmed"
+        tail = f"; {judged['tail']}" if judged.get("tail") else ""
+        mean, upper = percent(judged["mean"]), percent(judged["upper"])
+        return f"{mean} at {judged['n']} fresh solves{of_what}, below {upper}: {state}{tail}"
 
     def _cost_in_words(self) -> str:
         has = Holding.of(self.record["rounds"][-1]["then"])

@@ -82,7 +82,7 @@ def test_the_model_is_one_like_any_other(plain):
     assert read_document(built.path, BUILD)["status"] == "confirmed"
     comparison = gnvpro.compare(built.path, Bumps(), samples=16)
     assert comparison.numbers()["surrogate_error"]["mean"] < 0.02
-    assert "confirmed at 95%" in repr(built)
+    assert "confirmed at 95 %" in repr(built)
     assert json.loads(json.dumps(built.numbers()))["confirmed"]
     report = (built.data / "report.html").read_text()
     assert report.count("<img") >= 2

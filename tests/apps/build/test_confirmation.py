@@ -4,13 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import chi2, t
 
+from gnvpro.apps.build import confirmation
 from gnvpro.apps.build.confirmation import LEAST_JUDGES, judge, judges_needed, level_of
 from gnvpro.surrogate.errors import UsageError
 
+# All have the mean one.
 LAWS = {
     "lognormal": lambda rng, n: rng.lognormal(-0.32, 0.8, n),
+    "wide lognormal": lambda rng, n: rng.lognormal(-0.845, 1.3, n),
     "gamma": lambda rng, n: rng.gamma(1.0, 1.0, n),
+    "half-normal": lambda rng, n: np.abs(rng.normal(0.0, np.sqrt(np.pi / 2), n)),
     "Weibull": lambda rng, n: rng.weibull(0.8, n) / 1.133,
 }
 
@@ -42,18 +47,44 @@ def test_a_confirmation_holds_its_level_whatever_the_scale_of_left_out_errors(la
     assert false_confirmations(LAWS[law], 8, 40, 0.975, scale) < 0.05
 
 
-def test_student_alone_would_not_hold_it():
-    def student(draw):
-        # Left-out errors that are all alike say nothing of the shape.
-        return sum(
-            judge(draw(np.random.default_rng(seed), 8), 1.0, 0.975, np.ones(0), np.ones(0)).confirmed
-            for seed in range(400)
-        )
+def test_student_would_not_hold_it():
+    draws = [LAWS["wide lognormal"](np.random.default_rng(seed), 8) for seed in range(400)]
+    wrong = [e.mean() + t.ppf(0.975, 7) * e.std(ddof=1) / np.sqrt(8) < 1 for e in draws]
+    assert np.mean(wrong) > 0.15
 
-    def heavy(rng, n):
-        return rng.lognormal(-0.98, 1.4, n)
 
-    assert student(heavy) / 400 > 2 * false_confirmations(heavy, 8, 60, 0.975)
+def test_judges_alone_hold_it_with_wider_limits():
+    judges = [LAWS["lognormal"](np.random.default_rng(seed), 12) for seed in range(400)]
+    left_out = LAWS["lognormal"](np.random.default_rng(400), 60)
+    alone = [judge(e, 1.0, 0.975, np.zeros(0), np.zeros(0)) for e in judges]
+    helped = [judge(e, 1.0, 0.975, left_out, equal(60)) for e in judges]
+    assert np.mean([one.confirmed for one in alone]) < 0.06
+    assert np.median([one.upper for one in helped]) < np.median([one.upper for one in alone])
+
+
+def test_given_the_shape_the_limit_is_that_of_the_law(monkeypatch):
+    # Errors of an exponential law: 2 n mean / E[X] follows a chi-square law of 2 n degrees of freedom.
+    monkeypatch.setattr(confirmation, "_P", np.ones(1))
+    monkeypatch.setattr(confirmation, "_K", np.ones(1))
+    monkeypatch.setattr(confirmation, "_PRIOR", np.zeros(1))
+    errors = np.random.default_rng(5).exponential(size=9)
+    found = judge(errors, 1.0, 0.98, np.zeros(0), np.zeros(0))
+    lower, upper = 18 * errors.mean() / chi2.ppf([0.98, 0.02], 18)
+    np.testing.assert_allclose([found.lower, found.upper], [lower, upper], rtol=1e-3)
+
+
+def test_a_judge_that_is_like_no_other_is_not_outvoted_by_the_law():
+    errors = np.append(np.random.default_rng(7).lognormal(-9, 0.3, 50), 1.0)
+    found = judge(errors, 0.03, 0.9999, errors[:40], equal(40))
+    assert found.lower <= found.mean < found.upper
+    assert not found.confirmed
+
+
+def test_limits_have_the_unit_of_the_errors_and_do_not_see_that_of_left_out_ones():
+    rng = np.random.default_rng(6)
+    errors, left_out = rng.lognormal(0, 0.7, 10), rng.lognormal(0, 0.7, 40)
+    found, scaled = (judge(unit * errors, 1.0, 0.98, left_out / unit, equal(40)) for unit in (1.0, 1e-6))
+    np.testing.assert_allclose([scaled.lower, scaled.upper], [1e-6 * found.lower, 1e-6 * found.upper], rtol=1e-6)
 
 
 def test_a_tail_that_no_judge_has_seen_but_left_out_errors_have_is_no_confirmation():
@@ -62,7 +93,25 @@ def test_a_tail_that_no_judge_has_seen_but_left_out_errors_have_is_no_confirmati
     with_jump = np.where(np.arange(100) < 3, 1.0, bulk)  # three in a hundred are near a jump: their mean error is .03
     judges = rng.lognormal(-7, 0.4, 10)
     assert judge(judges, 0.01, 0.975, bulk, equal(100)).confirmed
-    assert not judge(judges, 0.01, 0.975, with_jump, equal(100)).confirmed
+    found = judge(judges, 0.02, 0.975, with_jump, equal(100))
+    assert not found.confirmed
+
+
+def test_a_tail_alone_that_speaks_against_it_is_named():
+    rng = np.random.default_rng(0)
+    left_out = np.append(np.abs(rng.normal(0, 1, 99)), 300.0)
+    found = judge(1e-3 * np.abs(rng.normal(0, 1, 60)), 2.5e-3, 0.975, left_out, equal(100))
+    assert found.upper < 2.5e-3
+    assert not found.confirmed
+    assert found.tail is not None
+    assert found.tail.startswith("errors of samples left out reach farther than those of the fresh solves")
+    assert found.to_dict()["tail"] == found.tail
+
+
+def test_judges_that_are_exact_do_not_outweigh_left_out_errors_that_are_not():
+    left_out = np.where(np.arange(40) < 4, 1.0, 0.0)
+    assert not judge(np.zeros(8), 0.01, 0.975, left_out, equal(40)).confirmed
+    assert judge(np.zeros(8), 0.2, 0.975, left_out, equal(40)).confirmed
 
 
 def test_limits_lie_about_the_mean_and_the_upper_one_falls_with_judges():

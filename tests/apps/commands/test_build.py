@@ -34,7 +34,7 @@ def test_it_is_told_again_without_a_solve(gnvpro, built):
     out, _ = built
     again = gnvpro("build", BUMPS, "--error", "0.01", "--out", out)
     assert again.exit_code == 0
-    assert "confirmed at 95%" in again.stdout
+    assert "confirmed at 95 %" in again.stdout
     assert "round" not in again.stderr
 
 
