@@ -113,7 +113,7 @@ class Judging:
 
     def judged(self, has: Holding, model: Candidate, n: int, left: int, *, tests: bool) -> Judged | None:
         """A model by the next n fresh solves, and some more where they would decide it; None for fewer than two errors."""
-        if n < 1:
+        if n < 2:
             return None
         looks, (shape, weights) = 0, model.by_the_law
         while True:

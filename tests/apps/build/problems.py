@@ -66,3 +66,28 @@ class Constant(Bumps):
 
     def evaluate(self, y):
         return np.ones((len(y), 3))
+
+
+class Fixed(Bumps):
+    """One of the parameters has one value."""
+
+    parameters = Space.vector(
+        ["a", "b", "c", "d"], lower=(0.0, 0.5, 0.0, 0.0), upper=(1.0, 0.5, 1.0, 1.0), law="uniform"
+    )
+
+
+class Diverging(Bumps):
+    """One sample in twenty raises."""
+
+    def evaluate(self, y):
+        if (y[:, 0] > 0.95).any():
+            raise FloatingPointError("diverged")
+        return super().evaluate(y)
+
+
+class OneConstant(Bumps):
+    """One of the outputs does not change."""
+
+    def evaluate(self, y):
+        u, _, w = super().evaluate(y).T
+        return np.stack([u, np.full(len(y), 2.0), w], axis=1)

@@ -14,7 +14,18 @@ from gnvpro.surrogate.draws import draw
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.model.folder import BUILD, read_document
 from gnvpro.surrogate.samples import Samples
-from tests.apps.build.problems import Bumps, Constant, Failing, Levels, Never, Noisy, Slopes
+from tests.apps.build.problems import (
+    Bumps,
+    Constant,
+    Diverging,
+    Failing,
+    Fixed,
+    Levels,
+    Never,
+    Noisy,
+    OneConstant,
+    Slopes,
+)
 
 # Costs that are given are not measured: what is decided does not depend on a clock.
 COSTS = dict(derivative_cost=0.5, coarse_cost=0.05)
@@ -162,6 +173,28 @@ def test_failed_solves_cost_samples_alone(tmp_path):
     assert built.confirmed
     assert true_error(built, Failing()) < 0.01
     assert built.surrogate.provenance["n_samples"] < built.solves
+
+
+@pytest.mark.parametrize("problem", [Fixed(), OneConstant(), Diverging()], ids=lambda one: type(one).__name__)
+def test_what_does_not_vary_or_raises_is_no_obstacle(problem, tmp_path):
+    built = build(problem, tmp_path / "model", 0.01, max_solves=200)
+    assert built.confirmed
+    y = draw(problem.parameters, 12345, np.arange(2000))
+    y = y[y[:, 0] < 0.95]
+    samples = Samples(y, problem.evaluate(y), problem.parameters, problem.observables)
+    assert errors_of(built.surrogate.evaluate(y), samples, built.surrogate).mean() < 0.01
+
+
+@pytest.mark.parametrize("max_solves", [3, 9, 13])
+def test_the_smallest_budgets_end_with_a_model(max_solves, tmp_path):
+    built = build(Fixed(), tmp_path / "model", 1e-6, max_solves=max_solves)
+    assert built.record["status"] == "max_solves"
+    assert built.solves <= max_solves
+
+
+def test_a_budget_that_trains_nothing_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="at least 3 samples, got 2"):
+        build(Fixed(), tmp_path / "model", 1e-6, max_solves=2)
 
 
 def test_a_problem_that_is_never_solved_says_so(tmp_path):
