@@ -19,6 +19,8 @@ from gnvpro.surrogate.spaces import Array, Space
 
 Design = Literal["random", "sobol-arcsine"]
 DESIGNS: tuple[Design, ...] = get_args(Design)
+# The design that draws from the law of the space.
+LAW: Design = "random"
 
 # Up to so many parameters a design that fills the corners is affordable: a box of d parameters has 2^d of them.
 FEW_PARAMETERS = 5

@@ -26,13 +26,14 @@ from gnvpro.apps.build.result import CONFIRMED
 from gnvpro.apps.build.settings import BuildSettings
 from gnvpro.apps.build.spending import AIM, Kind
 from gnvpro.apps.build.start import first_holding
+from gnvpro.pde_data.sampling import LAW, default_design
 from gnvpro.surrogate.draws import LAWS
 from gnvpro.surrogate.error_placement import MOST_PARAMETERS, placed_by_errors
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.fitting.outcome import Training
 
-# Of samples that are bought, the share that is drawn by the law where the others are placed.
+# Of samples that are bought, the share that is drawn by the law where the others are placed, or follow a design.
 _BY_THE_LAW = 0.5
 # An error that has not fallen by a fifth since a quarter of all was there will not; nothing is told by fewer samples than so
 # many a parameter, or than the number: some problems give nothing away before that.
@@ -123,7 +124,12 @@ class Rounds:
             if kind.name == FRESH and judges is not None:
                 more = max(more - judges.n_drawn, 0)
             placed = self._placed(then, kind, more, model, judges)
-            then = bought(then, kind, more) if placed is None else replace(then, placed=then.placed + placed)
+            if placed is not None:
+                then = replace(then, placed=then.placed + placed)
+            elif kind.name == FRESH and self._has_design(then):
+                then = replace(then, samples=then.samples + more)
+            else:
+                then = bought(then, kind, more)
             record["next"] = in_words + (f", {more} where errors are large" if placed else "")
         else:
             record["next"] = end.reason
@@ -162,15 +168,21 @@ class Rounds:
             return self._judging.judged(has, model, min(left, max(MOST_RESERVE, more)), left, tests=True)
         anyhow = None
         if kind.name == FRESH:
-            anyhow = math.ceil(_BY_THE_LAW * more) if self._places(has) else more
+            anyhow = math.ceil(_BY_THE_LAW * more) if self._places(has) or self._has_design(has) else more
         n, tests = self._judging.planned(model, has.cost(self._costs), expected, anyhow, left)
         return self._judging.judged(has, model, n, left, tests=tests)
 
-    def _places(self, has: Holding) -> bool:
-        """Whether samples may be placed where errors are large."""
+    def _has_design(self, has: Holding) -> bool:
+        """Whether there is a better plain design than draws by the law, for samples that only train."""
         space = self._data.problem.parameters
+        return default_design(space) != LAW and not has.uses_coarse and not has.directions
+
+    def _places(self, has: Holding) -> bool:
+        """Whether samples may be placed where errors are large: not where a design fills the space better."""
+        space, asked = self._data.problem.parameters, self._settings.placement
         few = int((~space.fixed).sum()) <= MOST_PARAMETERS and space.law in LAWS
-        return self._settings.placement != "plain" and few and not has.uses_coarse
+        wanted = asked == "adaptive" or (asked == "auto" and default_design(space) == LAW)
+        return wanted and few and not has.uses_coarse
 
     def _placed(
         self, then: Holding, kind: Kind, n: int, model: Candidate, judges: Judged | None

@@ -51,9 +51,7 @@ class BuildSettings(CheckedSettings):
     ] = None
     placement: Annotated[
         Literal["auto", "plain", "adaptive"],
-        Doc(
-            "Of samples that only train: plain by the design, adaptive where errors are large; auto: as measured best."
-        ),
+        Doc("Of samples that only train; adaptive: where errors are large; auto: that for 6 to 20 parameters."),
     ] = "auto"
     derivative_cost: Annotated[float | None, Doc("Of one, in solves; measured without."), Gt(0)] = None
     coarse_cost: Annotated[float | None, Doc("Of a coarse solve, in solves; measured without."), Gt(0)] = None
