@@ -10,7 +10,7 @@ from gnvpro.apps.build.figures import cost_by_kind, error_against_cost, errors_a
 from gnvpro.apps.build.holding import Holding
 from gnvpro.apps.build.result import Build
 from gnvpro.apps.reports.page import origin_rows, pictures, render
-from gnvpro.surrogate.formatting import percent, seconds
+from gnvpro.surrogate.formatting import in_unit, percent, seconds
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.writing import whole_file
 
@@ -36,8 +36,11 @@ def write_report(path: Path, build: Build, where: ErrorMap, points: Array, error
         ("What the cost went into", cost_by_kind(record), "Of the samples that every round's model is made of."),
     ]
     if where.parameter is not None:
-        column = build.surrogate.parameters.names.index(where.parameter)
-        figure = errors_along(where.parameter, points[:, column], errors, record["settings"]["error"])
+        space = build.surrogate.parameters
+        column = space.names.index(where.parameter)
+        figure = errors_along(
+            in_unit(where.parameter, space.unit(column)), points[:, column], errors, record["settings"]["error"]
+        )
         shown.append(
             ("Where the error sits", figure, f"Samples left out and fresh ones. The error is {where.in_words()}.")
         )

@@ -226,5 +226,6 @@ def _figure(rows: Sequence[Row], summaries: Sequence[dict[str, Any]], error: flo
         yscale="log", xlabel="solves of the build over the fewest that would have done",
         ylabel="true error over the one asked for",
     )  # fmt: skip
-    axes.legend()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.legend(loc="lower right", ncols=2)
     return figure
