@@ -8,6 +8,7 @@ from typing import Any
 
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.pde_data.storage.derivatives import derivatives_in_words
+from gnvpro.pde_data.storage.provenance import SEVERAL
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.formatting import listed
 from gnvpro.surrogate.result import Result
@@ -95,7 +96,10 @@ def _origin_rows(origin: dict[str, Any]) -> Rows:
         design = f", {origin['design']}" if "design" in origin else ""
         placed = sorted(map(int, (origin.get("placement") or {"models": {}})["models"]))
         for_model = f", those from number {placed[0]} on where they tell most about a model" if placed else ""
-        rows.append(("placed", f"{origin['n_samples']} samples of seed {origin['seed']}{design}{for_model}"))
+        if origin.get("design") == SEVERAL:
+            rows.append(("placed", f"{origin['n_samples']} samples of a build, drawn and placed in several ways"))
+        else:
+            rows.append(("placed", f"{origin['n_samples']} samples of seed {origin['seed']}{design}{for_model}"))
     elif "file" in origin:
         rows.append(("data", f"{origin['file']}, which names no PDE"))
     failure = origin.get("estimated_error_failure")

@@ -98,7 +98,7 @@ def measured_costs(problem: Problem, coarse: Problem | None, settings: BuildSett
         measured = solve_cost if in_blocks else _cost_alone
         fine = measured(problem, r)
         derivative = derivative or fine.derivative / fine.solve
-        measuring = 0.0 if in_blocks else _TIMED_ALONE + (1 + r * derivative if r else 0.0)
+        measuring = 0.0 if in_blocks else _spent_alone(problem, r, derivative)
         if coarse is not None and of_coarse is None:
             of_coarse = measured(coarse, 0).solve / fine.solve
     if coarse is None:
@@ -108,6 +108,14 @@ def measured_costs(problem: Problem, coarse: Problem | None, settings: BuildSett
     if r and derivative is not None and (offers(coarse, "tangents") or offers(coarse, "jvp")):
         coarse_derivative = of_coarse * derivative
     return Costs(derivative if r else None, of_coarse, coarse_derivative, measuring)
+
+
+def _spent_alone(problem: Any, n_directions: int, derivative: float) -> float:
+    """What `_cost_alone` takes, in solves."""
+    if not n_directions:
+        return float(_TIMED_ALONE)
+    beside = 1 + n_directions * derivative if offers(problem, "tangents") else derivative
+    return _TIMED_ALONE * (1 + beside)
 
 
 def _cost_alone(problem: Any, n_directions: int) -> SolveCost:
@@ -125,6 +133,6 @@ def _cost_alone(problem: Any, n_directions: int) -> SolveCost:
         if not n_directions:
             return SolveCost(solve, 0.0)
         if offers(problem, "tangents"):
-            both = seconds_of(lambda: problem.tangents(y[-1:], along))
+            both = [seconds_of(lambda row=row: problem.tangents(row[None], along)) for row in y][-1]
             return SolveCost(solve, max(both - solve, 0.0) / n_directions)
-        return SolveCost(solve, seconds_of(lambda: problem.jvp(y[-1:], along[:, 0])))
+        return SolveCost(solve, [seconds_of(lambda row=row: problem.jvp(row[None], along[:, 0])) for row in y][-1])

@@ -15,6 +15,7 @@ from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.pde_data.storage.provenance import SEVERAL
 from gnvpro.surrogate.draws import draw
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.progress import Report, noted, silent
@@ -26,8 +27,6 @@ SAMPLES, FRESH, PLACED, COARSE = "samples.zarr", "fresh.zarr", "placed.zarr", "c
 _SEEDS = {name: 2**62 + k * 2**32 for k, name in enumerate((SAMPLES, FRESH, PLACED, COARSE))}
 # Points of the law among which samples are placed.
 CANDIDATES = 2000
-# How the data of a build, which are drawn and placed in several ways, name their design.
-SEVERAL_DESIGNS = "several"
 
 
 @dataclass
@@ -134,7 +133,7 @@ def together(parts: list[Samples]) -> Samples:
     if len(parts) == 1:
         return joined
     first = parts[0].provenance
-    provenance = {**first, "design": SEVERAL_DESIGNS, "n_samples": len(joined)}
+    provenance = {**first, "design": SEVERAL, "n_samples": len(joined)}
     return replace(joined, provenance=provenance, n_failed=sum(part.n_failed for part in parts))
 
 

@@ -111,6 +111,8 @@ class Build(Result):
         if has.coarse:
             beside = f" with {has.coarse_directions} derivatives each" if has.coarse_directions else ""
             kinds.append(f"{has.coarse} coarse ones{beside}")
+        if measuring := self.record["costs"].get("measuring"):
+            kinds.append(f"{measuring:.2g} to measure what they cost")
         total = f": as much as {self.cost:.3g} solves" if len(kinds) > 1 else ""
         return (
             f"{', '.join(kinds)}{total}; {self.judged['n_drawn'] if self.judged else 0} of them judged the model last"

@@ -20,6 +20,8 @@ from gnvpro.surrogate.spaces import Space, shortened
 
 # In place of a design: the parameters were given, no law or sequence makes them again.
 GIVEN = "given"
+# Of samples out of several data sets, each with a design of its own.
+SEVERAL = "several"
 
 # Names in a data set that no axis may have, and those of one with derivatives.
 VARIABLES = (

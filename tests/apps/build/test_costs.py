@@ -54,7 +54,7 @@ def test_what_is_not_given_is_measured_and_the_rest_is_kept(block, monkeypatch):
         monkeypatch.setattr(Work, "block_size", block, raising=False)
     problem = as_problem(problem)
     measured = measured_costs(problem, problem.coarser(), BuildSettings(error=0.1))
-    assert measured == Costs(0.5, 0.25, 0.125, 0.0 if block else 2 + 1 + 3 * 0.5)
+    assert measured == Costs(0.5, 0.25, 0.125, 0.0 if block else 2 * (1 + 0.5))
     given = BuildSettings(error=0.1, derivative_cost=0.3, coarse_cost=0.1)
     assert measured_costs(problem, problem.coarser(), given) == Costs(0.3, 0.1, pytest.approx(0.03), 0.0)
     assert measured_costs(as_problem(Bumps()), None, BuildSettings(error=0.1)) == Costs()
