@@ -13,8 +13,10 @@ from gnvpro.surrogate.writing import whole_file
 
 NAME = "build.json"
 SCHEMA_VERSION = 1
-# May differ when a build goes on: they say when it ends, not what comes next.
-_MAY_CHANGE = ("max_solves", "max_cost")
+# The status of a build whose error is confirmed.
+CONFIRMED = "confirmed"
+# May differ when a build goes on: they say when it ends, not what there is.
+_MAY_CHANGE = ("error", "max_solves", "max_cost")
 
 
 class Journal:
@@ -39,11 +41,9 @@ class Journal:
         there = self._read()
         if there is not None:
             self._require_same(there, new)
-            # A build that had ended for its budget goes on with a larger one.
-            if (
-                any(there["settings"][name] != settings[name] for name in _MAY_CHANGE)
-                and there["status"] != "confirmed"
-            ):
+            changed = {name for name in _MAY_CHANGE if there["settings"][name] != settings[name]}
+            # A build that ended goes on to another error, or with another budget where that was too small.
+            if "error" in changed or (changed and there["status"] != CONFIRMED):
                 there["status"] = None
             there["settings"] = settings
         self.document: dict[str, Any] = there or new

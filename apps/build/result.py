@@ -9,11 +9,11 @@ from typing import Any
 
 from gnvpro.apps.build.costs import Costs
 from gnvpro.apps.build.holding import Holding
+from gnvpro.apps.build.journal import CONFIRMED
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 
-CONFIRMED = "confirmed"
 REPORT = "report.html"
 
 

@@ -18,11 +18,10 @@ from gnvpro.apps.build.confirmation import Judgement
 from gnvpro.apps.build.costs import Costs
 from gnvpro.apps.build.data import BuildData
 from gnvpro.apps.build.holding import Holding
-from gnvpro.apps.build.journal import Journal
+from gnvpro.apps.build.journal import CONFIRMED, Journal
 from gnvpro.apps.build.judging import Judged, Judging
 from gnvpro.apps.build.kinds import FRESH, bought, kinds_of
 from gnvpro.apps.build.models import Candidate, Models
-from gnvpro.apps.build.result import CONFIRMED
 from gnvpro.apps.build.settings import BuildSettings
 from gnvpro.apps.build.spending import AIM, Kind
 from gnvpro.apps.build.start import first_holding

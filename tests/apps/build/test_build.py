@@ -99,12 +99,23 @@ def test_a_finished_build_is_returned_and_nothing_is_solved(plain):
 
 def test_other_settings_or_problems_are_refused_by_name(plain):
     built, _ = plain
-    with pytest.raises(UsageError, match=r"another build: error 0\.01 there, 0\.02 asked"):
-        build(Bumps(), built.path, 0.02)
+    with pytest.raises(UsageError, match=r"another build: confidence 0\.95 there, 0\.9 asked"):
+        build(Bumps(), built.path, 0.01, confidence=0.9)
     with pytest.raises(UsageError, match=r"seed 0 there, 1 asked"):
         build(Bumps(), built.path, 0.01, seed=1)
     with pytest.raises(UsageError, match="another build: .*problem"):
         build(Slopes(), built.path, 0.01)
+
+
+def test_a_smaller_error_goes_on_from_there(tmp_path):
+    first = build(Bumps(), tmp_path / "model", 0.05)
+    second = build(Bumps(), tmp_path / "model", 0.005)
+    assert second.confirmed
+    assert true_error(second, Bumps()) < 0.005
+    rounds = second.record["rounds"]
+    assert rounds[: len(first.record["rounds"])] == first.record["rounds"]
+    assert rounds[len(first.record["rounds"])]["has"] == first.record["rounds"][-1]["then"]  # its judges train
+    assert "to 0.5 %" in second.title
 
 
 def test_the_same_seed_gives_the_same_model_and_another_one_another(plain, tmp_path):
