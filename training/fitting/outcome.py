@@ -57,7 +57,7 @@ class _TrainedModel(Result):
         ]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Training(_TrainedModel):
     """The trained surrogate and how it came about.
 
