@@ -18,7 +18,7 @@ from tests.apps.build.problems import Bumps, Levels
 PROCESSES = multiprocessing.get_context("forkserver")
 # Costs are given: measured ones would be others in every run, and with them what is bought.
 OPTIONS = dict(derivative_cost=0.5, coarse_cost=0.05)
-CASES = {"coarse solves": (Levels, 0.002), "placed samples": (Bumps, 0.004)}
+CASES = {"coarse solves": (Levels, 0.002, "auto"), "placed samples": (Bumps, 0.004, "adaptive")}
 
 
 def build_once(case, out, kill_at=None, count_to=None):
@@ -31,8 +31,8 @@ def build_once(case, out, kill_at=None, count_to=None):
         if events == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    kind, error = CASES[case]
-    build(kind(), out, error, progress=progress, tell=lambda _: progress(0, None, ""), **OPTIONS)
+    kind, error, placement = CASES[case]
+    build(kind(), out, error, placement=placement, progress=progress, tell=lambda _: progress(0, None, ""), **OPTIONS)
     if count_to is not None:
         count_to.write_text(str(events))
 
