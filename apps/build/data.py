@@ -116,7 +116,7 @@ class BuildData:
         numbers = np.flatnonzero(status == SolveStatus.OK)
         if not len(numbers):
             return None, numbers
-        samples = read_samples(path)
+        samples = read_samples(path, allow_partial=True)  # beyond these a build that was stopped may have left some
         return samples.subset(np.arange(len(numbers))), numbers
 
     def _noted(self, name: str) -> Report:
