@@ -23,7 +23,7 @@ _TIMED_SEED = 1_000_003
 _TIMED, _REPEATS = 32, 5
 # Samples that tell what one costs where a problem solves one at a time: the first one sets up its solver.
 _TIMED_ALONE = 2
-# Derivatives of a sample.
+# Derivatives of a sample, where they are bought.
 DIRECTIONS = 3
 
 

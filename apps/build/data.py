@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.generation.result import first_failure
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.sampling import LAW
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.provenance import SEVERAL
@@ -57,12 +58,12 @@ class BuildData:
 
     def fresh(self, n: int) -> tuple[Samples | None, NDArray[np.intp]]:
         """The first n samples drawn by the law, values alone, and the number of each: failed ones are missing."""
-        return self._solved(FRESH, self.problem, n, design="random")
+        return self._solved(FRESH, self.problem, n, design=LAW)
 
     def placed(self, points: list[int], n_directions: int) -> Samples | None:
         """Samples at points of the sequence of draws that were chosen for a model."""
         placement = {"numbers": points, "models": {}}
-        asked = dict(design="random", derivatives=n_directions, placement=placement)
+        asked = dict(design=LAW, derivatives=n_directions, placement=placement)
         return self._solved(PLACED, self.problem, len(points), **asked)[0]
 
     def candidates(self, taken: Sequence[int]) -> tuple[NDArray[np.intp], Array]:
@@ -76,7 +77,7 @@ class BuildData:
         Raises NumericalFailure: none of them could be solved.
         """
         assert self.coarse_problem is not None
-        samples = self._solved(COARSE, self.coarse_problem, n, design="random", derivatives=n_directions)[0]
+        samples = self._solved(COARSE, self.coarse_problem, n, design=LAW, derivatives=n_directions)[0]
         return samples if samples is not None else self.fail()
 
     def seed_of(self, name: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gnvpro.apps.build.costs import Costs
+from gnvpro.apps.build.costs import DIRECTIONS, Costs
 from gnvpro.apps.build.holding import Holding
 from gnvpro.apps.build.journal import Journal
 from gnvpro.apps.build.models import Models
@@ -12,8 +12,8 @@ from gnvpro.apps.build.settings import BuildSettings
 from gnvpro.apps.build.spending import slope_of
 from gnvpro.surrogate.spaces import Space
 
-# Derivatives are bought where one costs at most a solve, and then so many a sample.
-DEAREST_DERIVATIVE, DIRECTIONS = 1.0, 3
+# Derivatives are bought where one costs at most a solve.
+DEAREST_DERIVATIVE = 1.0
 # Coarse solves are, where one costs at most so much of a solve.
 DEAREST_COARSE = 0.25
 # Fine samples a parameter, within limits; half of them where they have derivatives, and few beside coarse ones.
