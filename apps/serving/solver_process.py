@@ -147,4 +147,4 @@ def _compute(operation: str, *arguments: Array) -> Computed:
 def _reason(status: int, message: str) -> str:
     if status == SolveStatus.OK:
         return ""
-    return f"the PDE was not solved at this point ({message or SolveStatus(status).name.lower().replace('_', ' ')})"
+    return f"the PDE was not solved at this point ({message or SolveStatus(status).in_words})"

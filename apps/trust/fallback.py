@@ -130,7 +130,7 @@ def _log(problem: str, rows: NDArray[np.intp], predictions: Predictions, solved:
     for row, status, message in list(zip(rows, solved.status, solved.messages, strict=True))[:_SHOWN]:
         beyond = "" if predictions.inside[row] else "outside the training range, "
         why = "band too wide" if known.trusted[row] else f"{beyond}score {known.score[row]:.3g}"
-        reason = message or SolveStatus(status).name.lower().replace("_", " ")
+        reason = message or SolveStatus(status).in_words
         became = "solved" if status == SolveStatus.OK else f"could not be solved: {reason}"
         log.append(f"row {row} ({why}): {problem} {became}")
     if len(rows) > _SHOWN:

@@ -165,7 +165,7 @@ def _by_differences(problem: Problem, y: Array, values: Array, v: Array, failed:
     solved = solve_block(problem, np.clip(points, space.lower_bounds, space.upper_bounds))
     for row, (status, message) in enumerate(zip(solved.status, solved.messages, strict=True)):
         if status != SolveStatus.OK:
-            failed(int(inside[row % len(inside)]), message or SolveStatus(status).name.lower())
+            failed(int(inside[row % len(inside)]), message or SolveStatus(status).in_words)
     g, h = np.split(solved.observables, 2)
     # The derivative at 0 of the parabola through (0, f), (s, g) and (t, h).
     derivatives[inside] = (g - f) * t / (s * (t - s)) - (h - f) * s / (t * (t - s))

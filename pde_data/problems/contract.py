@@ -24,6 +24,22 @@ class SolveStatus(IntEnum):
     NOT_FINITE = 2
     EXCEPTION = 3
     OUTSIDE_PARAMETER_SPACE = 4
+    TIMED_OUT = 5
+    EXIT_CODE = 6
+    SIGNAL = 7
+
+    @property
+    def in_words(self) -> str:
+        """As a sentence says it, such as `timed out`."""
+        return self.name.lower().replace("_", " ")
+
+
+class SolveFailed(RuntimeError):
+    """Raised by a model whose solve failed at one sample, in a way that has a status of its own."""
+
+    def __init__(self, message: str, status: SolveStatus = SolveStatus.EXCEPTION) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @runtime_checkable
@@ -59,7 +75,10 @@ class Problem(ForwardModel, Protocol):
         ...
 
     def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
-        """Observables (n, n_out), NaN where a sample failed, and the `SolveStatus` (n,) of every sample."""
+        """Observables (n, n_out), NaN where a sample failed, and the `SolveStatus` (n,) of every sample.
+
+        May give a list of messages (n,) besides, empty where there is nothing to say.
+        """
         ...
 
 

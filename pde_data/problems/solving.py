@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.contract import Problem, SolveFailed, SolveStatus
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -35,10 +35,9 @@ class SolvedBlock:
         return cls(observables, status, messages)
 
     @classmethod
-    def failed(cls, n: int, n_out: int, message: str) -> SolvedBlock:
+    def failed(cls, n: int, n_out: int, message: str, status: SolveStatus = SolveStatus.EXCEPTION) -> SolvedBlock:
         """So many samples that could not be solved, for one reason."""
-        status = np.full(n, SolveStatus.EXCEPTION, dtype=np.int8)
-        return cls(np.full((n, n_out), np.nan), status, (message,) * n)
+        return cls(np.full((n, n_out), np.nan), np.full(n, status, dtype=np.int8), (message,) * n)
 
 
 def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,19 +134,25 @@ def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
         if len(y) == 0:
             raise
         if len(y) == 1:
-            return SolvedBlock.failed(1, problem.observables.size, message_of(error))
+            status = error.status if isinstance(error, SolveFailed) else SolveStatus.EXCEPTION
+            return SolvedBlock.failed(1, problem.observables.size, message_of(error), status)
     return SolvedBlock.joined([solve_piece(problem, y[i : i + 1]) for i in range(len(y))])
 
 
 def message_of(error: BaseException) -> str:
-    """Type and text of an exception, as they can be stored; of a UsageError, which is a sentence, the text."""
+    """Type and text of an exception, as they can be stored; of one that is a sentence (UsageError, SolveFailed), the text."""
     try:
         text = str(error)
     except Exception:  # an exception of the user's, whose text cannot be made
         text = "its text cannot be made"
-    kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-    message = f"{kind}{text}".encode(errors="replace").decode()
-    return message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + " …"
+    kind = "" if isinstance(error, UsageError | SolveFailed) else f"{type(error).__name__}: "
+    return _stored(f"{kind}{text}")
+
+
+def _stored(message: Any) -> str:
+    """As it can be stored, and not too long."""
+    text = str(message).encode(errors="replace").decode()
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " …"
 
 
 def derivative_block(
@@ -178,14 +183,19 @@ def derivative_block(
 
 def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
     result = on_copies(problem.solve)(y)
-    if not isinstance(result, tuple) or len(result) != 2:
+    if not isinstance(result, tuple) or len(result) not in (2, 3):
         raise UsageError(f"expected observables and status of solve, got a {type(result).__name__}")
     observables, codes = checked(result[0], "observables", (len(y), problem.observables.size)), np.array(result[1])
     if codes.shape != (len(y),):
         raise UsageError(f"expected status {(len(y),)}, got {codes.shape}")
     if not np.isin(codes, [code for code in SolveStatus if code != SolveStatus.PENDING]).all():
         raise UsageError(f"expected status 0 to {max(SolveStatus)}, got {codes.tolist()}")
+    messages = tuple(map(_stored, result[2])) if len(result) == 3 else ("",) * len(y)
+    if len(messages) != len(y):
+        raise UsageError(f"expected {len(y)} messages, got {len(messages)}")
     status = codes.astype(np.int8)
     status[(status == SolveStatus.OK) & ~np.isfinite(observables).all(axis=1)] = SolveStatus.NOT_FINITE
-    observables[status != SolveStatus.OK] = np.nan
-    return SolvedBlock(observables, status, ("",) * len(y))
+    failed = status != SolveStatus.OK
+    observables[failed] = np.nan
+    # A sample that is solved has no message: there it would say that its derivatives failed.
+    return SolvedBlock(observables, status, tuple(m if f else "" for m, f in zip(messages, failed, strict=True)))

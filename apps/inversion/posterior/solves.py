@@ -130,7 +130,7 @@ class Solves:
         block = solve_block(self._problem, y)
         for status, message in zip(block.status, block.messages, strict=True):
             if status != SolveStatus.OK:
-                self.failures.add(message or SolveStatus(status).name.lower().replace("_", " "))
+                self.failures.add(message or SolveStatus(status).in_words)
         return block.observables
 
     def _derived(self, method: str, arguments: tuple[Array, ...], size: int) -> Array:

@@ -407,7 +407,7 @@ class TestDifferences:
         y, v = np.array([[1.4999, 0.5], [1.3, 0.5]]), np.array([[[0.3, 0.0], [0.0, 0.2]]] * 2)
         piece = solved_piece(Fragile(), y, v, "differences")
         assert piece.solved.status.tolist() == [0, 0]
-        assert piece.solved.messages == ("derivatives: range_exceeded", "")
+        assert piece.solved.messages == ("derivatives: range exceeded", "")
         np.testing.assert_array_equal(np.isnan(piece.derivatives).all(axis=2), [[True, False], [False, False]])
 
 

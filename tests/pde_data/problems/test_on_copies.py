@@ -7,7 +7,7 @@ import xarray as xr
 from gnvpro.apps.comparison.costs import measure_costs
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.accuracy import estimated_error
-from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.contract import SolveFailed, SolveStatus
 from gnvpro.pde_data.problems.loading import as_problem, load_problem
 from gnvpro.pde_data.problems.solving import derivative_block, on_copies, solve_block
 from gnvpro.pde_data.storage.dataset import describe
@@ -156,9 +156,10 @@ def test_what_a_model_does_wrong_is_the_message_of_the_sample(answer, said, tmp_
     ("result", "said"),
     [
         (lambda y: np.ones((len(y), 6)), "expected observables and status of solve, got a ndarray"),
-        (lambda y: (np.ones((len(y), 6)), [7] * len(y)), "expected status 0 to 4, got"),
-        (lambda y: (np.ones((len(y), 6)), [-1] * len(y)), "expected status 0 to 4, got"),
+        (lambda y: (np.ones((len(y), 6)), [8] * len(y)), "expected status 0 to 7, got"),
+        (lambda y: (np.ones((len(y), 6)), [-1] * len(y)), "expected status 0 to 7, got"),
         (lambda y: (np.ones((len(y), 6)), 0), r"expected status \(1,\), got \(\)"),
+        (lambda y: (np.ones((len(y), 6)), [0] * len(y), []), "expected 1 messages, got 0"),
     ],
 )
 def test_a_solve_of_one_s_own_that_returns_something_else(result, said):
@@ -168,6 +169,23 @@ def test_a_solve_of_one_s_own_that_returns_something_else(result, said):
 
     with pytest.raises(AssertionError, match=said):
         raise AssertionError(solve_block(as_problem(Own()), Y).messages[0])
+
+
+def test_a_solve_of_one_s_own_gives_messages_of_samples_that_failed():
+    class Own(DecayProblem):
+        block_size = 4
+
+        def solve(self, y):
+            return np.ones((len(y), 6)), [SolveStatus.OK, SolveStatus.SIGNAL], ["all is well", "segmentation fault"]
+
+    solved = solve_block(as_problem(Own()), Y[:2])
+    assert solved.status.tolist() == [SolveStatus.OK, SolveStatus.SIGNAL]
+    assert solved.messages == ("", "segmentation fault")
+
+
+def test_a_failure_with_a_status_of_its_own():
+    solved = solve_block(as_problem(Answers(_raises(SolveFailed("took too long", SolveStatus.TIMED_OUT)))), Y[:1])
+    assert (solved.status.tolist(), solved.messages) == ([SolveStatus.TIMED_OUT], ("took too long",))
 
 
 def test_evaluate_itself_says_what_is_wrong_with_a_shape():
