@@ -11,7 +11,11 @@ from numpy.fft import irfftn, rfftn
 from scipy.fft import next_fast_len
 from scipy.special import gamma, kv
 
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
+
+# Beyond it the formula overflows, and hardly differs from that of infinity.
+_LARGEST = 100
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,19 @@ class Matern:
 
     smoothness: float
 
+    def __post_init__(self) -> None:
+        if _LARGEST < self.smoothness < np.inf:
+            raise UsageError(f"expected a smoothness of at most {_LARGEST}, or infinity, got {self.smoothness}")
+
     def __call__(self, distance: Array) -> Array:
         """Correlation at distances in units of the correlation length."""
         if np.isinf(self.smoothness):
             return np.exp(-(distance**2) / 2)
         nu = self.smoothness
-        scaled = np.sqrt(2 * nu) * np.maximum(distance, 1e-12)
-        values = 2 ** (1 - nu) / gamma(nu) * scaled**nu * kv(nu, scaled)
-        return np.where(distance > 1e-10, values, 1.0)
+        scaled = np.sqrt(2 * nu) * distance
+        with np.errstate(invalid="ignore"):
+            values = 2 ** (1 - nu) / gamma(nu) * scaled**nu * kv(nu, scaled)
+        return np.where(np.isnan(values), 1.0, values)  # zero times infinity, at (nearly) no distance
 
 
 class StationaryProduct:

@@ -72,22 +72,34 @@ class GaussianField:
             )
         _require_simple(space)
         dimension = space.mesh.geometry.dim
-        lengths = np.broadcast_to(numbers(correlation_length, "correlation lengths"), dimension)
-        for what, value in (
-            ("correlation length", lengths.min()), ("smoothness", smoothness), ("standard deviation", standard_deviation),
-            ("share of the variance", variance),
-        ):  # fmt: skip
+        points = space.tabulate_dof_coordinates()[:, :dimension]
+        lengths, means = numbers(correlation_length, "correlation lengths"), numbers(mean, "the mean of the field")
+        for what, values, n in (("correlation length", lengths, dimension), ("mean of the field", means, len(points))):
+            if values.shape not in ((), (n,)):
+                raise UsageError(f"expected one {what}, or {n}, got shape {values.shape}")
+        positive = {
+            "correlation length": lengths.min(),
+            "smoothness": smoothness,
+            "standard deviation": standard_deviation,
+        }
+        for what, value in positive.items():
             if not value > 0:
                 raise UsageError(f"expected a positive {what}, got {value}")
         if n_modes is not None:
             integer("n_modes", n_modes, least=1)
-        points = space.tabulate_dof_coordinates()[:, :dimension]
-        matrix, eigenvalues, captured = karhunen_loeve(points, _weights(space), lengths, smoothness, n_modes, variance)
+        elif not 0 < variance < 1:
+            raise UsageError(f"expected a share of the variance between 0 and 1, got {variance}")
+        matrix, eigenvalues, captured = karhunen_loeve(
+            points, _weights(space), np.broadcast_to(lengths, dimension), smoothness, n_modes, variance
+        )
         self.space = space
         self.modes = FieldModes(
-            standard_deviation * matrix, np.broadcast_to(numbers(mean, "the mean of the field"), len(points)).copy(),
-            standard_deviation**2 * eigenvalues, captured, *_mesh(space),
-        )  # fmt: skip
+            standard_deviation * matrix,
+            np.broadcast_to(means, len(points)).copy(),
+            standard_deviation**2 * eigenvalues,
+            captured,
+            *_mesh(space),
+        )
 
     @property
     def matrix(self) -> Array:

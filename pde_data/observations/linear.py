@@ -130,8 +130,8 @@ def points(
 
     Raises UsageError: a point outside the mesh; another number of names; an element whose functions are mapped.
     """
-    matrix = point_values(space, np.asarray(at, float))
-    at, components = np.asarray(at, float), space.dofmap.index_map_bs
+    at, components = numbers(at, "points", 2), space.dofmap.index_map_bs
+    matrix = point_values(space, at)
     names = [f"s{i + 1}" for i in range(len(at))] if names is None else list(names)
     if len(names) != len(at):
         raise UsageError(f"expected a name for each of {len(at)} points, got {len(names)}")
