@@ -16,6 +16,7 @@ from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
 from gnvpro.pde_data.problems.point_values import point_values
 from gnvpro.surrogate.checks import integer, numbers
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws import Normal
 from gnvpro.surrogate.spaces import Array, Space
 
 
@@ -138,10 +139,13 @@ class GaussianField:
         )
         return there
 
+    def laws(self, name: str = "k") -> dict[str, Normal]:
+        """The law of every coefficient, called k_1, k_2, …: to be put with those of other parameters into `Space.of_laws`."""
+        return {f"{name}_{j + 1}": Normal() for j in range(self.modes.n_modes)}
+
     def parameters(self, name: str = "k") -> Space:
-        """The space of the coefficients, called k_1, k_2, …"""
-        names, n = [f"{name}_{j + 1}" for j in range(self.modes.n_modes)], self.modes.n_modes
-        return Space.vector(names, lower=(-4.0,) * n, upper=(4.0,) * n, law="uniform")
+        """The space of the coefficients, called k_1, k_2, …, where there are no other parameters."""
+        return Space.of_laws(self.laws(name))
 
 
 def _require_simple(space: Any) -> None:
