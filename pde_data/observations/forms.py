@@ -43,13 +43,15 @@ class FormValues:
         return {}
 
     def __call__(self) -> Array:
-        """The values (n,) at the present values of the functions."""
-        return np.array([fenicsx().fem.assemble_scalar(form) for form in self._compiled])
+        """The values (n,) at the present values of the functions, those of ghosts included."""
+        assemble = fenicsx().fem.assemble_scalar
+        return np.array([form.mesh.comm.allreduce(assemble(form)) for form in self._compiled])
 
     def derivative(self, function: Any) -> Array:
         """Matrix (n, n_dofs) of the derivatives by the dofs of one of the functions, or (n, size) by those of a Constant.
 
-        Times a change it is a tangent; its transpose times weights is the load of an adjoint equation.
+        Times a change it is a tangent; its transpose times weights is the load of an adjoint equation. Of a mesh over several
+        processes, each has its part, and tangents and the loads of shared dofs are sums over them.
         """
         fx = fenicsx()
         if function not in self._derivatives:
@@ -106,6 +108,7 @@ def residual_fluxes(residual: Any, u: Any, facets: Mapping[str, Facets], *, unit
         where = _facets_of(space.mesh, name, part)
         weight = fx.fem.Function(space)
         weight.x.array[fx.fem.locate_dofs_topological(space, space.mesh.topology.dim - 1, where)] = 1.0
+        weight.x.scatter_forward()
         forms[name] = -fx.ufl.replace(residual, {arguments[0]: weight})
     return FormValues(forms, unit)
 
@@ -117,7 +120,7 @@ def _facets_of(mesh: Any, name: str, part: Facets) -> NDArray[np.int32]:
     else:
         tags, value = part
         found = tags.find(int(value))
-    if not len(found):
+    if not mesh.comm.allreduce(len(found)):
         raise UsageError(f"no facet of the boundary belongs to {name!r}; look at its tag, or at where it is true")
     mesh.topology.create_connectivity(dimension, mesh.topology.dim)
     return found

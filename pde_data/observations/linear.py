@@ -33,16 +33,21 @@ class LinearObservation:
         The sensors: names, positions.
     unit
         Of what is measured.
+    comm
+        The processes that share the mesh, where there are several: each has the columns of the dofs that it knows, and
+        what is measured is the sum over them.
     """
 
     matrix: sp.csr_array
     axis: Axis
     unit: str = "1"
+    comm: Any = None
 
     def __call__(self, function: Any) -> Array:
         """What is measured (n_sensors,) of a dolfinx function, or of rows of its dofs, (..., n_dofs) to (..., n_sensors)."""
         dofs = function.x.array if hasattr(function, "x") else np.asarray(function)
-        return (self.matrix @ dofs.T).T
+        values = (self.matrix @ dofs.T).T
+        return values if self.comm is None else self.comm.allreduce(values)
 
     @property
     def space(self) -> Space:
@@ -141,7 +146,7 @@ def points(
         Coordinate(f"{axis}_{letter}", tuple(column.tolist()), length_unit)
         for letter, column in zip("xyz", positions.T, strict=False)
     )
-    return LinearObservation(matrix, Axis(axis, tuple(labels), coordinates=coordinates), unit)
+    return LinearObservation(matrix, Axis(axis, tuple(labels), coordinates=coordinates), unit, _shared(space))
 
 
 def averages(
@@ -176,8 +181,13 @@ def averages(
         else:
             tags, value = region
             weight, measure = one, fx.ufl.Measure("dx", space.mesh, subdomain_data=tags)(int(value))
-        volume = fx.fem.assemble_scalar(fx.fem.form(weight * one * measure))
+        volume = space.mesh.comm.allreduce(fx.fem.assemble_scalar(fx.fem.form(weight * one * measure)))
         if not volume > 0:
             raise UsageError(f"region {name!r} has no volume; look at its tag or indicator")
         rows.append(fx.fem.assemble_vector(fx.fem.form(weight * test * measure)).array / volume)
-    return LinearObservation(sp.csr_array(np.array(rows)), Axis(axis, tuple(regions)), unit)
+    return LinearObservation(sp.csr_array(np.array(rows)), Axis(axis, tuple(regions)), unit, _shared(space))
+
+
+def _shared(space: Any) -> Any:
+    """The communicator, where several processes share the mesh."""
+    return space.mesh.comm if space.mesh.comm.size > 1 else None
