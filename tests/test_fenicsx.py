@@ -73,6 +73,18 @@ def test_too_late_is_said_and_does_not_crash(fenicsx):
     assert "before dolfinx.fem.petsc; move it to the top of the program" in ran.stderr
 
 
+def test_a_problem_that_forgets_it_is_told(fenicsx, tmp_path):
+    pytest.importorskip("dolfinx_solver")
+    (tmp_path / "forgetful.py").write_text("from dolfinx import fem\n")
+    code = f"import os; os.chdir({str(tmp_path)!r}); from gnvpro.apps.cli import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "generate", "forgetful:Problem", "--samples", "2", "--out", "x.zarr"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 2
+    assert "begin it with `import gnvpro.fenicsx`" in " ".join(ran.stderr.split())
+
+
 def test_without_fenicsx_it_says_what_to_install():
     refuse = "import sys; sys.modules.update(dict.fromkeys(['dolfinx', 'dolfinx_solver']))"
     ran = python(refuse, "import gnvpro.fenicsx")
