@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, coarser_version
 from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
+from gnvpro.pde_data.problems.program.program import Program
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
@@ -52,6 +53,8 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
     says what is missing.
     """
     name = _FORMERLY.get(name, name)
+    if name.endswith(".toml"):
+        return as_problem(Program.from_file(name, options))
     if ":" not in name:
         return registered_problem(name, options)
     return as_problem(make(_factory(name), options), name, options or {})
