@@ -134,7 +134,7 @@ def parameters(inversion: InversionResult) -> list[dict[str, Any]]:
     prior, best, chains = inversion.density.prior, inversion.map, inversion.best_chains
     ratios, credible, deviations = relative_spread(inversion), interval(inversion), figures.spread(inversion)
     before = figures.prior_interval(prior)
-    box = ~prior.normal & (not prior.simplex)
+    box = prior.bounded
     before[box] = np.stack([prior.lower, prior.upper], axis=1)[box]
     rows = []
     for j in np.argsort(ratios, kind="stable").tolist():
