@@ -21,6 +21,8 @@ from gnvpro.pde_data.problems.program.runs import Run
 from gnvpro.pde_data.problems.program.settings import NOT_DEFINING, OPTIONS, Settings
 from gnvpro.pde_data.problems.row_by_row import block_size_for, piece_size_for, solve_rows
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws import laws_of
+from gnvpro.surrogate.laws.discrete import DiscreteLaw
 from gnvpro.surrogate.names import listed
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -43,18 +45,20 @@ class Program(PickledWithoutCaches):
     settings: Settings
 
     def __post_init__(self) -> None:
-        levels = self.settings.levels
-        if self.settings.level >= len(levels):
-            raise UsageError(f"{self.path}: expected a level below {len(levels)}, got {self.settings.level}")
-        if any(level.keys() != levels[0].keys() for level in levels):
-            raise UsageError(f"{self.path}: expected the same entries in all levels")
-        taken = [name for name in (*levels[0], "folder") if name in self.parameters.names]
-        if taken:
-            raise UsageError(f"{self.path}: {taken[0]!r} is a parameter and something else; give one another name")
         try:
-            _ = self._inputs, self.observables
+            self._require_consistent()
         except UsageError as error:
             raise UsageError(f"{self.path}: {error}") from None
+
+    def _require_consistent(self) -> None:
+        levels = self.settings.levels
+        if self.settings.level >= len(levels):
+            raise UsageError(f"expected a level below {len(levels)}, got {self.settings.level}")
+        if any(level.keys() != levels[0].keys() for level in levels):
+            raise UsageError("expected the same entries in all levels")
+        if taken := [name for name in (*levels[0], "folder") if name in self.parameters.names]:
+            raise UsageError(f"{taken[0]!r} is a parameter and something else; give one another name")
+        _ = self._inputs, self.observables
 
     @classmethod
     def from_file(cls, path: str | Path, options: dict[str, Any] | None = None) -> Program:
@@ -87,7 +91,10 @@ class Program(PickledWithoutCaches):
     @cached_property
     def parameters(self) -> Space:
         """By the laws of the file."""
-        return parameter_space(self.settings.parameters, self.settings.units)
+        space, units = Space.of_laws(self.settings.parameters), self.settings.units
+        if unknown := [name for name in units if name not in space.names]:
+            raise UsageError(f"units: there is no parameter {unknown[0]!r}; there are {listed(space.names)}")
+        return replace(space, units=tuple(units.get(name, "1") for name in space.names))
 
     @cached_property
     def observables(self) -> Space:
@@ -156,7 +163,7 @@ class Program(PickledWithoutCaches):
 
     def _values(self, row: Array) -> dict[str, Any]:
         """What placeholders stand for: parameters as Python's numbers, whose text has all digits."""
-        whole = whole_numbers(self.settings.parameters)
+        whole = self._whole_numbers
         parameters = {
             name: round(value) if name in whole else value
             for name, value in zip(self.parameters.names, row.tolist(), strict=True)
@@ -164,29 +171,16 @@ class Program(PickledWithoutCaches):
         return parameters | self.settings.levels[self.settings.level] | {"folder": str(self.path.parent)}
 
     @cached_property
+    def _whole_numbers(self) -> set[str]:
+        """Parameters that are always integers: programs read `3`, and not all of them `3.0`."""
+        names, laws = laws_of(self.settings.parameters)
+        of_names = (law for law in laws for _ in range(law.size))
+        return {
+            name
+            for name, law in zip(names, of_names, strict=True)
+            if isinstance(law, DiscreteLaw) and (law.values_in_order % 1 == 0).all()
+        }
+
+    @cached_property
     def _inputs(self) -> Inputs:
         return Inputs.of(self.settings, self.path.parent, (*self.parameters.names, *self.settings.levels[0]))
-
-
-def parameter_space(laws: dict[str, Any], units: dict[str, str]) -> Space:
-    """The space of parameters by their laws."""
-    bounds = np.array(list(laws.values()), dtype=float)
-    return Space.vector(
-        list(laws),
-        units=tuple(units.get(name, "1") for name in laws),
-        lower=tuple(bounds[:, 0].tolist()),
-        upper=tuple(bounds[:, 1].tolist()),
-        law="uniform",
-    )
-
-
-def whole_numbers(laws: dict[str, Any]) -> set[str]:
-    """Parameters whose law gives integers: programs read `3`, and not always `3.0`."""
-
-    def is_whole(law: Any) -> bool:
-        values = law.get("values", ()) if isinstance(law, dict) else ()
-        return isinstance(law, dict) and (
-            law.get("law") == "integers" or (len(values) > 0 and all(type(value) is int for value in values))
-        )
-
-    return {name for name, law in laws.items() if is_whole(law)}
