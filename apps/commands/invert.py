@@ -56,7 +56,7 @@ class InvertOptions:
 
 def run(options: InvertOptions) -> Outcome:
     """Find parameters from observations: most probable point, posterior, and both confirmed by the PDE."""
-    require("nutpie" if options.draws else "umbridge", "it is needed to invert")
+    require("nutpie" if options.draws else "arviz", "it is needed to invert")
     from gnvpro.apps.comparison.costs import one_thread
     from gnvpro.apps.inversion.invert import invert
 

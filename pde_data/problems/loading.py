@@ -22,6 +22,7 @@ from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.program.program import Program
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
+from gnvpro.pde_data.problems.um_bridge import UMBridge
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
 from gnvpro.surrogate.spaces import Array, Space
@@ -55,6 +56,8 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
     name = _FORMERLY.get(name, name)
     if name.endswith(".toml"):
         return as_problem(Program.from_file(name, options))
+    if name.startswith(("http://", "https://")):
+        return as_problem(UMBridge.at(name, options))
     if ":" not in name:
         return registered_problem(name, options)
     return as_problem(make(_factory(name), options), name, options or {})

@@ -14,21 +14,24 @@ from gnvpro.pde_data.problems.solving import message_of
 from gnvpro.surrogate.spaces import Array
 
 # Samples of a block for each that is solved at a time: no thread and no worker waits long for the last ones.
-_BLOCK_SHARE = 4
+_BLOCK_SHARE = 8
 
 
 def block_size_for(at_once: int) -> int:
     """Samples of a block of a data set, such that workers have equally much to do."""
-    return _BLOCK_SHARE * max(at_once, 2)
+    return _BLOCK_SHARE * at_once
 
 
 def piece_size_for(at_once: int) -> int:
     """Samples that are handed over together, which an interrupt may cost: enough that none of the threads is idle."""
-    return 1 if at_once == 1 else _BLOCK_SHARE * at_once
+    return 1 if at_once == 1 else block_size_for(at_once)
 
 
 def each(
-    function: Callable[..., Any], rows: Iterable[tuple[Any, ...]], at_once: int, stop: Callable[[], object]
+    function: Callable[..., Any],
+    rows: Iterable[tuple[Any, ...]],
+    at_once: int,
+    stop: Callable[[], object] = lambda: None,
 ) -> list[Any]:
     """`function(*row)` of every row, so many of them at a time; `stop` ends those that run when this is interrupted."""
     if at_once == 1:
