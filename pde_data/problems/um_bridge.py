@@ -22,6 +22,8 @@ from gnvpro.pde_data.problems.um_bridge_client import Server, ServerModel
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
+# An answer may take no time at all, and a block takes some to be written.
+_LEAST_BLOCK = 32
 # What the numbers do not depend on: the same model may answer at another address tomorrow.
 _NOT_DEFINING = ("url", "time_limit", "at_once")
 
@@ -121,7 +123,7 @@ class UMBridge(PickledWithoutCaches):
     @property
     def block_size(self) -> int:
         """Samples of a block."""
-        return block_size_for(self.at_once)
+        return max(_LEAST_BLOCK, block_size_for(self.at_once))
 
     @property
     def piece_size(self) -> int:
