@@ -48,7 +48,9 @@ class InvertOptions:
     seed: Annotated[int, Doc("Of starts and chains."), Ge(0)] = 0
     checkpoint: Annotated[Path | None, Doc("File that keeps every PDE solve; the same command goes on with it.")] = None
     truth: Annotated[Path | None, Doc("Parameters that made the observations, where known: .csv, .npz or .npy.")] = None
-    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+    problem: Annotated[
+        str | None, Doc("The PDE, if it is not registered: module:factory, a program's .toml, a URL.")
+    ] = None
     force: Annotated[bool, Doc("Also with a surrogate whose error is above the noise.")] = False
 
     METAVARS: ClassVar = {"prior": "NAME=[MEAN,SD]"}
