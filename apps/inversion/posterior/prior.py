@@ -124,6 +124,11 @@ class Prior:
         """Which parameters (n_in,) are uniform between bounds, for which these say all of the law."""
         return np.array([isinstance(law, Uniform) for law in self.transport.laws for _ in range(law.size)])
 
+    @cached_property
+    def single(self) -> np.ndarray:
+        """Which normal variables (n_free,) are of parameters that have single values."""
+        return self.transport.discrete[self.free]
+
     def parameters(self, z: Array) -> Array:
         """Parameters (n, n_in) of normal variables (n, n_free)."""
         return np.clip(self.transport.of_normal(self._all(z)), self.lower, self.upper)  # rounding may leave them

@@ -62,8 +62,8 @@ def relative_spread(inversion: InversionResult) -> Array:
 
 
 def best_informed(inversion: InversionResult, most: int) -> list[int]:
-    """At most so many parameters, none of them fixed, those that the data inform best, in the order of the space."""
-    free = np.flatnonzero(inversion.density.prior.free)
+    """At most so many parameters that vary, those that the data inform best, in the order of the space."""
+    free = np.flatnonzero(inversion.density.prior.free & (spread(inversion) > 0))
     return sorted(free[np.argsort(relative_spread(inversion)[free], kind="stable")][:most].tolist())
 
 
