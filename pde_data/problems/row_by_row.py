@@ -13,18 +13,18 @@ from gnvpro.pde_data.problems.contract import SolveFailed, SolveStatus
 from gnvpro.pde_data.problems.solving import message_of
 from gnvpro.surrogate.spaces import Array
 
-# Samples of a block for each that is solved at a time: no thread and no worker waits long for the last ones.
-_BLOCK_SHARE = 8
+# For each thread, of the samples that are solved together and that an interrupt may cost: enough that none waits long.
+_SHARE = 4
 
 
 def block_size_for(at_once: int) -> int:
     """Samples of a block of a data set, such that workers have equally much to do."""
-    return _BLOCK_SHARE * at_once
+    return _SHARE * max(at_once, 2)
 
 
 def piece_size_for(at_once: int) -> int:
-    """Samples that are handed over together, which an interrupt may cost: enough that none of the threads is idle."""
-    return 1 if at_once == 1 else block_size_for(at_once)
+    """Samples that are handed over together; one where they are solved one after the other."""
+    return 1 if at_once == 1 else _SHARE * at_once
 
 
 def each(

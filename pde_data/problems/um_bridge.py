@@ -75,8 +75,8 @@ class UMBridge(PickledWithoutCaches):
             )
         if bool(n) == bool(self.laws):
             raise UsageError(
-                "a UM-Bridge server does not say where its parameters are: expected either lower and upper, "
-                f"or laws, got {'both' if n else 'neither'}; such as --set lower='[0, 0]' --set upper='[1, 2]'"
+                "a UM-Bridge server does not say where its parameters are: expected the options lower and upper, or "
+                f"laws, got {'both' if n else 'neither'}; docs/programs.md has examples"
             )
         if not self.levels:
             raise UsageError("expected the config of the model in levels, {} for none; got no level")

@@ -70,7 +70,9 @@ class Program(PickledWithoutCaches):
         """
         path, options = Path(path).expanduser().absolute(), options or {}
         if unknown := [name for name in options if name not in OPTIONS]:
-            raise UsageError(f"{path}: {unknown[0]} is changed in the file; options beside it are {listed(OPTIONS)}")
+            raise UsageError(
+                f"{path}: {unknown[0]!r} is no option; what may be set beside the file is {listed(OPTIONS)}"
+            )
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

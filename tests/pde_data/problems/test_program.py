@@ -177,7 +177,7 @@ def test_working_directories_of_failed_samples_are_kept_where_asked(tmp_path):
     assert kept.name.startswith("exit-code-")
     assert (kept / "standard-output.txt").read_text() == "said 2.0\n"
     assert '"a": 2.0' in (kept / "placeholders.json").read_text()
-    with pytest.raises(UsageError, match=r"keep_in is changed in the file; options beside it are level"):
+    with pytest.raises(UsageError, match="'keep_in' is no option; what may be set beside the file is level"):
         of_shell(tmp_path, "", keep_in="elsewhere")
 
 

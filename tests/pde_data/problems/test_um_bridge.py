@@ -171,7 +171,7 @@ def test_the_definition_is_not_where_the_server_is(url):
 def test_a_url_alone_needs_one_model_and_where_its_parameters_are(url):
     with pytest.raises(ValueError, match="has leveled, plain, blocks; choose one: http://.*/NAME"):
         _ = load_problem(url, {"laws": LAWS}).observables
-    with pytest.raises(ValueError, match="expected either lower and upper, or laws, got neither"):
+    with pytest.raises(ValueError, match="expected the options lower and upper, or laws, got neither"):
         load_problem(f"{url}/blocks")
     with pytest.raises(ValueError, match="got both"):
         load_problem(f"{url}/blocks", {"laws": LAWS, "lower": [0], "upper": [1]})
