@@ -12,11 +12,13 @@ from torch import nn
 
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.modes import Modes
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.device import torch_threads
 from gnvpro.training.fidelities.contest import CoarseLevel
 from gnvpro.training.fidelities.levels import coarse_levels, fidelities_record
+from gnvpro.training.fields import in_modes, of_fields
 from gnvpro.training.fit_settings import settings_of
 from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
 from gnvpro.training.fitting.outcome import Training, mean_relative_error
@@ -89,14 +91,30 @@ def train(
         raise UsageError(
             "a module cannot be trained on coarse samples and corrected by fine ones; leave one of both out"
         )
+    samples, levels, modes = _in_modes(samples, levels, below, settings)
     cross_validated = module is None and (bool(levels) or not settings.asks_for_networks)
     split = _split(samples, settings, sizes, cross_validated)
     with torch_threads(settings.threads):
         if levels:
-            return _train_levels(levels, split, settings, on_progress, checkpoint, every, below)
-        return _strategy(
-            _one_training(split, settings, on_progress, checkpoint, every, module), split, settings, module
+            trained = _train_levels(levels, split, settings, on_progress, checkpoint, every, below)
+        else:
+            training = _one_training(split, settings, on_progress, checkpoint, every, module)
+            trained = _strategy(training, split, settings, module)
+        return of_fields(trained, modes, split.train)
+
+
+def _in_modes(
+    samples: Samples | Split, levels: Sequence[Samples], below: CoarseLevel | None, settings: TrainSettings
+) -> tuple[Samples | Split, list[Samples], Modes | None]:
+    """Samples and coarse levels of a field as coefficients of modes that they share."""
+    sets = [samples] if isinstance(samples, Samples) else list(vars(samples).values())
+    reduced, modes = in_modes([*sets, *levels], settings.field_error)
+    if modes is not None and below is not None:
+        raise UsageError(
+            "a coarse model of a field has modes of its own; give the coarse samples themselves (coarse=...)"
         )
+    fine, coarse = reduced[: len(sets)], reduced[len(sets) :]
+    return fine[0] if isinstance(samples, Samples) else Split(*fine), coarse, modes
 
 
 def _one_training(

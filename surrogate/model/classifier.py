@@ -62,7 +62,7 @@ class Classifier(ComparedByValue, Model):
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the probabilities."""
-        return self.observables.names
+        return tuple(self.observables.names)
 
     kind: ClassVar = "classifier"
 

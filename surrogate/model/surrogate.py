@@ -46,7 +46,8 @@ class Surrogate(ComparedByValue, Model):
     observables = background + amplitude(y) W [F((t(y) - shift) * scale; theta), P(y), 1],
 
     where background, amplitude and the polynomials P may each be left out, and t is the logarithm for the parameters that
-    are `logarithmic`. Printed, it says how good it is.
+    are `logarithmic`. Of a field these are the coefficients of its modes, which are multiplied in the end.
+    Printed, it says how good it is.
 
     Examples
     --------
@@ -63,11 +64,13 @@ class Surrogate(ComparedByValue, Model):
     theta : (n_theta,)
         Weights of the feature network, in the dtype it was trained in.
     weights : (n_out, width + n_terms + 1)
-        Last layer in the unit of the observables: features, polynomial terms, bias; float64.
+        Last layer in the unit of the observables: features, polynomial terms, bias; float64. Of a field (r, …).
     polynomials, amplitude
         Of few parameters; always evaluated in float64.
     background : (n_out,)
-        Observables without what the parameters describe.
+        Observables without what the parameters describe; of a field (r,).
+    modes : (n_out, r)
+        Of a field, orthonormal; see `gnvpro.surrogate.modes`.
     logarithmic : (n_in,)
         Which parameters enter the network by their logarithm; None for none. Where one of them is not positive, the
         observables are NaN.
@@ -97,6 +100,7 @@ class Surrogate(ComparedByValue, Model):
     training: dict[str, Any] = field(default_factory=dict)
     trust: Trust | None = None
     logarithmic: tuple[bool, ...] | None = None
+    modes: Tensor | None = None
 
     @classmethod
     def assemble(
@@ -147,12 +151,22 @@ class Surrogate(ComparedByValue, Model):
             *output_error_rows(self.training),
             *fidelity_rows(self.training),
             ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
+            *self._mode_rows(),
             *([("by logarithm", ", ".join(self._logarithmic_names))] if self.logarithmic else []),
         ]
 
     @property
     def _logarithmic_names(self) -> list[str]:
         return list(itertools.compress(self.parameters.names, self.logarithmic or ()))
+
+    def _mode_rows(self) -> Rows:
+        if self.modes is None:
+            return []
+        n_out, r = self.modes.shape
+        error = self.training.get("modes", {}).get("error")
+        return [
+            ("modes", f"{r} of {n_out} values" + ("" if error is None else f", samples to {error:.1e} before training"))
+        ]
 
     def _further_rows(self) -> Rows:
         rows = trust_rows(self.trust, self.observables, all_levels=True)
@@ -309,6 +323,14 @@ class Surrogate(ComparedByValue, Model):
 
     def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """The map with everything that does not depend on y made once: one point costs a dozen small calls."""
+        coefficients = self._before_modes(device)
+        if self.modes is None:
+            return coefficients
+        modes = self.modes.to(device).t()
+        return lambda y: (coefficients(y).to(modes.dtype) @ modes).double()
+
+    def _before_modes(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Observables, or of a field the coefficients of its modes."""
         features = self._bound_features(device)
         weights, bias = self.weights[:, :-1].to(device).t(), self.weights[:, -1].to(device)
         background = None if self.background is None else self.background.to(device)
@@ -376,6 +398,10 @@ class Surrogate(ComparedByValue, Model):
             tensors |= self.trust.tensors()
         if self.background is not None:
             tensors["background"] = self.background.contiguous()
+        if self.modes is not None:
+            tensors["modes"] = self.modes.contiguous()
+        if (mesh := self.observables.mesh) is not None:
+            tensors |= dict(zip(_MESH, map(torch.from_numpy, (mesh.points, mesh.cells)), strict=True))
         model_folder.write(path_of(path), description, tensors, extra or {})
 
     @classmethod
@@ -397,11 +423,16 @@ class Surrogate(ComparedByValue, Model):
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
         with model_folder.complaining_of(path_of(path)):
-            n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"])
+            modes = tensors.get("modes")
+            n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"] if modes is None else modes)
+            observables = model_folder.space_of(description["observables"], n_out)
+            if (mesh := observables.mesh) is not None:
+                observables = observables.with_mesh(mesh.with_arrays(*(tensors[name].numpy() for name in _MESH)))
             model = cls(
                 network=network_of(description["network"], n_in, module),
                 parameters=model_folder.space_of(description["parameters"], n_in),
-                observables=model_folder.space_of(description["observables"], n_out),
+                observables=observables,
+                modes=modes,
                 polynomials=None if polynomials is None else PolynomialBasis.from_dict(polynomials),
                 amplitude=None if amplitude is None else Amplitude.from_dict(amplitude),
                 background=tensors["background"] if description["background"] else None,
@@ -425,12 +456,17 @@ class Surrogate(ComparedByValue, Model):
         if flags is not None and (len(flags) != n_in or not all(type(flag) is bool for flag in flags)):
             raise SavedModelError(f"expected {n_in} times true or false for the logarithms, got {flags!r}")
         n_terms = 0 if self.polynomials is None else self.polynomials.n_terms
+        n_last, of_modes = n_out, {}
+        if self.modes is not None:
+            n_last, precision = len(self.weights), str(self.modes.dtype).removeprefix("torch.")
+            of_modes = {"modes": ((n_out, n_last), precision if precision == "float64" else "float32")}
         expected = {
             "theta": ((self.network.n_theta,), dtype),
-            "weights": ((n_out, self.network.width + n_terms + 1), "float64"),
+            **of_modes,
+            "weights": ((n_last, self.network.width + n_terms + 1), "float64"),
             "input_shift": ((n_in,), "float64"),
             "input_scale": ((n_in,), "float64"),
-            **({} if self.background is None else {"background": ((n_out,), "float64")}),
+            **({} if self.background is None else {"background": ((n_last,), "float64")}),
         }
         model_folder.require_tensors({name: getattr(self, name) for name in expected}, expected)
         if dtype not in ("float32", "float64"):
@@ -446,6 +482,7 @@ class Surrogate(ComparedByValue, Model):
 
 
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")
+_MESH = ("mesh_points", "mesh_cells")
 
 
 def _chunks(y: Array) -> list[Array]:

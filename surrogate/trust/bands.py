@@ -9,6 +9,7 @@ ones are weighted by the ratio of the densities (Tibshirani et al. 2019).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.modes import Fields, column_blocks
 from gnvpro.surrogate.spaces import Array, Space
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
@@ -27,10 +29,10 @@ _ROUNDING = 1e-9
 _LEAST_SCALE = 1e-6
 
 
-def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None = None) -> Array:
-    """The smallest q with P(new score <= q) >= level, for each column of scores: (n, ...) -> (...).
+def quantiles(scores: Array, levels: Sequence[float], weighting: tuple[Array, float] | None = None) -> Array:
+    """The smallest q with P(new score <= q) >= level, for each level and column of scores: (n, ...) -> (n_levels, ...).
 
-    Infinite where n samples cannot vouch for the level: fewer than `samples_needed(level)` of equal weight.
+    Infinite where n samples cannot vouch for a level: fewer than `samples_needed(level)` of equal weight.
 
     Parameters
     ----------
@@ -40,13 +42,23 @@ def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None 
     """
     n = len(scores)
     if weighting is None:
-        rank = math.ceil((n + 1) * level - _ROUNDING)
-        return np.sort(scores, axis=0)[rank - 1] if rank <= n else np.full(scores.shape[1:], np.inf)
+        ordered = np.concatenate([np.sort(scores, axis=0), np.full((1, *scores.shape[1:]), np.inf)])
+        ranks = [math.ceil((n + 1) * level - _ROUNDING) for level in levels]
+        return ordered[[min(rank, n + 1) - 1 for rank in ranks]]
     weights, weight_ahead = weighting
     order = np.argsort(scores, axis=0)
-    reached = np.cumsum(weights[order], axis=0) >= level * (weights.sum() + weight_ahead) - _ROUNDING
-    found = np.take_along_axis(scores, np.take_along_axis(order, reached.argmax(axis=0)[None], 0), 0)[0]
-    return np.where(reached[-1], found, np.inf)
+    reached_by, total = np.cumsum(weights[order], axis=0), weights.sum() + weight_ahead
+    found = []
+    for level in levels:
+        reached = reached_by >= level * total - _ROUNDING
+        at = np.take_along_axis(order, reached.argmax(axis=0)[None], 0)
+        found.append(np.where(reached[-1], np.take_along_axis(scores, at, 0)[0], np.inf))
+    return np.stack(found)
+
+
+def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None = None) -> Array:
+    """`quantiles` of one level, (n, ...) -> (...)."""
+    return quantiles(scores, [level], weighting)[0]
 
 
 def samples_needed(level: float) -> int:
@@ -138,7 +150,7 @@ class Bands(ComparedByValue):
     @classmethod
     def calibrated(
         cls,
-        residuals: Array,
+        residuals: Array | Fields,
         scale: Array,
         source: str,
         weighting: tuple[Array, float] | None = None,
@@ -150,10 +162,12 @@ class Bands(ComparedByValue):
         weighting
             What `law_weights` gives for these samples.
         """
-        sizes = np.abs(residuals)
-        scores = (sizes / scale).max(axis=1)
-        marginal = np.stack([quantile(sizes, level, weighting) for level in LEVELS])
-        factors = np.array([float(quantile(scores, level, weighting)) for level in LEVELS])
+        marginal, scores = np.empty((len(LEVELS), len(scale))), np.zeros(len(residuals))
+        for columns, values in column_blocks(residuals):
+            sizes = np.abs(values)
+            scores = np.maximum(scores, (sizes / scale[columns]).max(axis=1))
+            marginal[:, columns] = quantiles(sizes, LEVELS, weighting)
+        factors = quantiles(scores, LEVELS, weighting)
         return cls(LEVELS, marginal, scale, factors, len(residuals), source, 1.0 if weighting is None else weighting[1])
 
     def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
@@ -210,14 +224,18 @@ class Bands(ComparedByValue):
         return f"infinite: {self.n_samples} samples calibrated, {level:.0%} needs at least {about}{least}"
 
 
-def spread(residuals: Array) -> Array:
+def spread(residuals: Array | Fields) -> Array:
     """Robust size of each observable's residuals: (n, n_out) -> (n_out,), positive.
 
     The median of the absolute values, in units of a standard deviation if they were normal; the largest of them where
     that is zero. Observables do not see each other's units.
     """
-    sizes = np.abs(residuals)
-    median, most = 1.4826 * np.median(sizes, axis=0), sizes.max(axis=0)
-    scale = np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most)
+    scale = np.concatenate([_spread(values) for _, values in column_blocks(residuals)])
     largest = float(scale.max())
     return np.where(scale > 0, scale, _LEAST_SCALE * largest if largest > 0 else 1.0)
+
+
+def _spread(residuals: Array) -> Array:
+    sizes = np.abs(residuals)
+    median, most = 1.4826 * np.median(sizes, axis=0), sizes.max(axis=0)
+    return np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most)

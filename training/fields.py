@@ -1,0 +1,113 @@
+"""Training on fields: on the coefficients of their modes, with the modes behind the last layer in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from gnvpro.surrogate.error_measure import ErrorMeasure, unit_groups
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.model.model import held_out
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.modes import Modes
+from gnvpro.surrogate.samples import Samples
+from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.training.fitting.outcome import Training
+
+# Observables without a mesh that are fields all the same: as many of one unit, and more than there are samples.
+FEWEST_VALUES = 10_000
+# Samples whose fields are worked on at a time.
+_ROWS = 32
+# Modes are left out in the end that would add less than this, squared, to the square of the error of a sample.
+_HARMLESS = 0.05
+
+
+def is_field(space: Space, n_samples: int) -> bool:
+    """Whether samples are trained on by modes: values on a mesh, or very many of one unit."""
+    if space.mesh is not None:
+        return True
+    return space.size >= max(FEWEST_VALUES, n_samples + 1) and unit_groups(space) is None
+
+
+def in_modes(sets: Sequence[Samples], error: float) -> tuple[list[Samples], Modes | None]:
+    """Sets of samples of one field as coefficients of the same modes, and these; as they are where they are no fields.
+
+    The modes are of all of them, left out or not: as a change of coordinates without a loss that matters, they tell a model
+    nothing of a sample. What only one sample has, no model trained on the others can have either.
+
+    Raises UsageError: some are coefficients already, and the others are not.
+    """
+    given = [samples.modes for samples in sets]
+    if any(modes is not None for modes in given):
+        if any(modes is not given[0] for modes in given):
+            raise UsageError("some of the samples are coefficients of modes and others are not; give all as fields")
+        return list(sets), given[0]
+    first = sets[0]
+    if not is_field(first.observable_space, sum(map(len, sets))):
+        return list(sets), None
+
+    def blocks() -> Iterator[Array]:
+        for samples in sets:
+            for begin in range(0, len(samples), _ROWS):
+                rows = samples.observables[begin : begin + _ROWS]
+                yield rows if samples.background is None else rows - samples.background
+                if samples.derivatives is not None:
+                    yield samples.derivatives[begin : begin + _ROWS].reshape(-1, first.observable_space.size)
+
+    modes = Modes.of(blocks, first.observable_space, error, first.background)
+    return [_coefficients(samples, modes) for samples in sets], modes
+
+
+def _coefficients(samples: Samples, modes: Modes) -> Samples:
+    derivatives = samples.derivatives
+    if derivatives is not None:
+        flat = modes.coefficients(derivatives.reshape(-1, derivatives.shape[2]))
+        derivatives = flat.reshape(*derivatives.shape[:2], -1)
+    return replace(
+        samples,
+        observables=modes.coefficients(samples.observables),
+        observable_space=modes.coefficient_space,
+        background=None if samples.background is None else modes.coefficients(samples.background[None])[0],
+        derivatives=derivatives,
+        modes=modes,
+    )
+
+
+def of_fields(training: Training, modes: Modes | None, samples: Samples) -> Training:
+    """The training of coefficients as that of fields; as it is where there are no modes.
+
+    Parameters
+    ----------
+    samples
+        Coefficients that the model was trained on.
+    """
+    if modes is None:
+        return training
+    surrogate = training.surrogate
+    r, background = _modes_that_matter(surrogate, samples), surrogate.background
+    surrogate = replace(
+        surrogate,
+        weights=surrogate.weights[:r].contiguous(),
+        background=None if background is None else background[:r].contiguous(),
+        observables=modes.space,
+        modes=torch.from_numpy(np.ascontiguousarray(modes.basis[:, :r])),
+        training={**surrogate.training, "modes": {**modes.to_dict(), "used": r}},
+    )
+    return replace(training, surrogate=surrogate, modes=modes)
+
+
+def _modes_that_matter(surrogate: Surrogate, samples: Samples) -> int:
+    """How many of the first modes the model needs for its error: fewer make every evaluation cheaper."""
+    stated = surrogate.errors_anomalous or surrogate.errors
+    kind, n_modes = held_out(stated), surrogate.observables.size
+    if kind is None or not np.isfinite(stated[kind]):
+        return n_modes
+    predicted = surrogate.evaluate(samples.parameters)
+    if surrogate.background is not None:
+        predicted -= surrogate.background.numpy()
+    shares = (predicted / ErrorMeasure.of(surrogate.training).norms(samples.anomalous)[:, None]) ** 2
+    beyond = np.append(np.cumsum(shares.mean(axis=0)[::-1])[::-1], 0.0)
+    return max(1, int(np.argmax(beyond <= (_HARMLESS * stated[kind]) ** 2)))
