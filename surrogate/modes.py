@@ -21,8 +21,8 @@ from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # Root mean square over the samples of ||c - a V'|| over the size of the sample: so far below the error of any surrogate.
 FIELD_ERROR = 1e-6
-# Modes found with one pass; a smooth problem needs no more.
-_MODES_A_PASS = 64
+# Modes found with the first pass; a smooth problem needs no more.
+_MODES_A_PASS = 96
 # Values of a field that are worked on at a time.
 _COLUMNS = 8192
 # Of the largest eigenvalue of a Gram matrix: what is below is rounding.
@@ -37,89 +37,84 @@ class Modes(ComparedByValue):
 
     Attributes
     ----------
-    basis : (n_out, r)
-        Orthonormal columns, by their share in the samples; in single precision where its rounding is below the error.
+    values : (r, n_out)
+        Orthonormal rows: background and mean first, then by their share in the samples; in single precision where its rounding is below the error.
     space
         Of the field.
     error
         What they leave of the samples they are of: the root mean square of the relative errors.
     """
 
-    basis: NDArray[np.floating]
+    values: NDArray[np.floating]
     space: Space
     error: float
 
     @classmethod
-    def of(cls, blocks: Blocks, space: Space, error: float = FIELD_ERROR, background: Array | None = None) -> Modes:
-        """Of fields less the background, in blocks (m, n_out) that are the same at every call; only one is in memory.
+    def of(
+        cls, blocks: Blocks, space: Space, error: float = FIELD_ERROR, background: Array | None = None
+    ) -> tuple[Modes, Array]:
+        """Modes, and the coefficients (n, r) of all samples in their order.
 
         Parameters
         ----------
+        blocks
+            Gives the fields less the background, (m, n_out) at a time and the same at every call; one is in memory.
         error
             To be reached.
         background : (n_out,)
-            Is exactly in the span, as the first mode.
+            Is exactly in the span of the modes, as the mean of the fields is.
         """
-        kept = np.zeros((space.size, 0))
-        if background is not None and background.any():
-            kept = (background / np.linalg.norm(background))[:, None]
-        basis, n_kept = kept, kept.shape[1]
-        random, spread = np.random.default_rng(0), math.inf
+        mean, norms, sketch = _first_pass(blocks, space.size)
+        n = len(norms)
+        square = float((norms**2).mean())
+        # Fields that differ little from their mean are wanted relative to how they differ, as far as rounding tells.
+        sizes = np.minimum(norms, math.sqrt(max(square - float(mean @ mean), _LOST * square)))
+        weights = np.divide(1.0, sizes, out=np.zeros(n), where=sizes > 0)
+        columns = [*([] if background is None else [background]), mean if mean.any() else np.ones(space.size)]
+        basis = _extended(np.zeros((space.size, 0)), np.stack(columns, axis=1))
+        n_kept, random = basis.shape[1], np.random.default_rng(1)
         while True:
-            sketch = np.zeros((space.size, max(_MODES_A_PASS, basis.shape[1])))
-            coefficients, squares, ratios = [], 0.0, 0.0
-            total, sum_of_squares = np.zeros(space.size), 0.0
-            for block in blocks():
-                rows = np.array(block, dtype=float)
-                norms = np.linalg.norm(rows, axis=1)
-                if math.isinf(spread):
-                    total, sum_of_squares = total + rows.sum(axis=0), sum_of_squares + float(norms @ norms)
-                sizes = np.minimum(norms, spread)
-                weights = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-                found = rows @ basis
-                rows -= found @ basis.T
-                squares += float(((np.linalg.norm(rows, axis=1) * weights) ** 2).sum())
-                ratios += float(((norms * weights) ** 2).sum())
-                coefficients.append(found[:, n_kept:] * weights[:, None])
-                combinations = weights[:, None] * random.standard_normal((len(rows), sketch.shape[1]))
+            basis, found, squares = _extended(basis, sketch), [], []
+            sketch = np.zeros((space.size, basis.shape[1]))
+            for at, block in _numbered(blocks):
+                rows = block - mean
+                found.append(rows @ basis)
+                squares.append((rows**2).sum(axis=1) - (found[-1] ** 2).sum(axis=1))
+                combinations = random.standard_normal((len(rows), sketch.shape[1])) * weights[at, None]
                 for part in _parts(space.size):
                     sketch[part] += rows[:, part].T @ combinations
-            weighted = np.concatenate(coefficients)
-            n = len(weighted)
-            if math.isinf(spread):
-                # Fields that differ little from their mean are wanted relative to how they differ.
-                spread = math.sqrt(max(sum_of_squares / n - float(total @ total) / n**2, 0.0)) or math.inf
-            left = math.sqrt(squares / n)
+            left = math.sqrt(max(float(np.concatenate(squares) @ weights**2), 0.0) / n)
             if left <= error / 2 or basis.shape[1] - n_kept >= min(n, space.size - n_kept):
                 break
-            basis = _extended(basis, sketch)
+        coefficients = np.concatenate(found)
         # Of the modes that were found, those that matter, the largest first.
-        _, sizes, right = np.linalg.svd(weighted, full_matrices=False)
-        beyond = np.sqrt(np.append(np.cumsum(sizes[::-1] ** 2)[::-1], 0.0) / n + left**2)
-        r = max(int(np.argmax(beyond <= max(error, beyond[-1]))), 1 - n_kept)
+        _, shares, right = np.linalg.svd(coefficients[:, n_kept:] * weights[:, None], full_matrices=False)
+        beyond = np.sqrt(np.append(np.cumsum(shares[::-1] ** 2)[::-1], 0.0) / n + left**2)
+        r = int(np.argmax(beyond <= max(error, beyond[-1])))
         turned = np.zeros((basis.shape[1], n_kept + r))
         turned[:n_kept, :n_kept], turned[n_kept:, n_kept:] = np.eye(n_kept), right[:r].T
         # A field that differs little from its mean has to be summed up more exactly than it differs.
-        rounding = float(np.finfo(np.float32).eps) / 2 * math.sqrt(ratios / n)
+        rounding = float(np.finfo(np.float32).eps) / 2 * math.sqrt(float(((norms * weights) ** 2).mean()))
         is_single = rounding <= error
-        result = np.empty((space.size, turned.shape[1]), np.float32 if is_single else np.float64)
+        values = np.empty((n_kept + r, space.size), np.float32 if is_single else np.float64)
         for part in _parts(space.size):
-            result[part] = basis[part] @ turned
-        return cls(result, space, math.hypot(float(beyond[r]), rounding if is_single else 0.0))
+            values[:, part] = (basis[part] @ turned).T
+        modes = cls(values, space, math.hypot(float(beyond[r]), rounding if is_single else 0.0))
+        return modes, (coefficients + mean @ basis) @ turned
 
     @property
     def coefficient_space(self) -> Space:
         """Of coefficients, which have the unit of the field; two axes, as they are one quantity and not several."""
-        modes = Axis("mode", tuple(map(float, range(self.basis.shape[1]))))
+        modes = Axis("mode", tuple(map(float, range(len(self.values)))))
         return Space((Axis("field", ("coefficients",)), modes), self.space.units)
 
     def coefficients(self, fields: Array) -> Array:
         """Of fields (n, n_out), (n, r)."""
-        return sum((fields[:, part] @ self.basis[part] for part in _parts(self.space.size)), np.zeros(()))
+        return sum((fields[:, part] @ self.values[:, part].T for part in _parts(self.space.size)), np.zeros(()))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: how many there are, and what they leave."""
-        return {"number": self.basis.shape[1], "values": self.space.size, "error": self.error}
+        return {"number": len(self.values), "values": self.space.size, "error": self.error}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +138,31 @@ def column_blocks(values: Array | Fields) -> Iterator[tuple[slice, Array]]:
     if not isinstance(values, Fields):
         yield slice(0, values.shape[1]), values
         return
+    modes = values.modes.values
     for part in _parts(values.n_out):
-        yield part, values.coefficients @ values.modes.basis[part].T.astype(float)
+        yield part, (modes[:, part].T @ values.coefficients.T.astype(modes.dtype)).T
+
+
+def _first_pass(blocks: Blocks, n_out: int) -> tuple[Array, Array, Array]:
+    """Mean (n_out,) of the fields, their norms (n,), and random combinations (n_out, k) of them, each over its norm."""
+    total, norms, random = np.zeros(n_out), [], np.random.default_rng(0)
+    sketch = np.zeros((n_out, _MODES_A_PASS))
+    for rows in blocks():
+        norms.append(np.linalg.norm(rows, axis=1))
+        total += rows.sum(axis=0)
+        combinations = random.standard_normal((len(rows), _MODES_A_PASS))
+        combinations /= np.where(norms[-1] > 0, norms[-1], 1.0)[:, None]
+        for part in _parts(n_out):
+            sketch[part] += rows[:, part].T @ combinations
+    return total / sum(map(len, norms)), np.concatenate(norms), sketch
+
+
+def _numbered(blocks: Blocks) -> Iterator[tuple[slice, Array]]:
+    """Blocks of samples, and which samples these are."""
+    first = 0
+    for rows in blocks():
+        yield slice(first, first + len(rows)), rows
+        first += len(rows)
 
 
 def _parts(size: int) -> list[slice]:
@@ -164,7 +182,7 @@ def _extended(basis: Array, sketch: Array) -> Array:
             sketch[part] -= basis[part] @ shared
         gram = sum((sketch[part].T @ sketch[part] for part in parts), np.zeros(()))
         squares, directions = np.linalg.eigh(gram)
-        kept = squares > _LOST * squares[-1]
+        kept = squares > max(_LOST * squares.max(initial=0.0), np.finfo(float).tiny)
         scaled = directions[:, kept] / np.sqrt(squares[kept])
         for part in parts:
             sketch[part, : scaled.shape[1]] = sketch[part] @ scaled

@@ -22,7 +22,7 @@ FEWEST_VALUES = 10_000
 # Samples whose fields are worked on at a time.
 _ROWS = 32
 # Modes are left out in the end that would add less than this, squared, to the square of the error of a sample.
-_HARMLESS = 0.05
+_HARMLESS = 0.1
 
 
 def is_field(space: Space, n_samples: int) -> bool:
@@ -49,29 +49,37 @@ def in_modes(sets: Sequence[Samples], error: float) -> tuple[list[Samples], Mode
     if not is_field(first.observable_space, sum(map(len, sets))):
         return list(sets), None
 
-    def blocks() -> Iterator[Array]:
-        for samples in sets:
-            for begin in range(0, len(samples), _ROWS):
-                rows = samples.observables[begin : begin + _ROWS]
-                yield rows if samples.background is None else rows - samples.background
-                if samples.derivatives is not None:
-                    yield samples.derivatives[begin : begin + _ROWS].reshape(-1, first.observable_space.size)
-
-    modes = Modes.of(blocks, first.observable_space, error, first.background)
-    return [_coefficients(samples, modes) for samples in sets], modes
+    modes, coefficients = Modes.of(lambda: _blocks(sets), first.observable_space, error, first.background)
+    reduced, begin = [], 0
+    for samples in sets:
+        end = begin + len(samples) * (1 + samples.n_directions)
+        reduced.append(_reduced(samples, modes, coefficients[begin:end]))
+        begin = end
+    return reduced, modes
 
 
-def _coefficients(samples: Samples, modes: Modes) -> Samples:
-    derivatives = samples.derivatives
-    if derivatives is not None:
-        flat = modes.coefficients(derivatives.reshape(-1, derivatives.shape[2]))
-        derivatives = flat.reshape(*derivatives.shape[:2], -1)
+def _blocks(sets: Sequence[Samples]) -> Iterator[Array]:
+    """Fields of all sets less the background, and after those of a set their derivatives."""
+    for samples in sets:
+        for begin in range(0, len(samples), _ROWS):
+            rows = samples.observables[begin : begin + _ROWS]
+            yield rows if samples.background is None else rows - samples.background
+        if samples.derivatives is not None:
+            for derivatives in samples.derivatives:
+                yield derivatives
+
+
+def _reduced(samples: Samples, modes: Modes, coefficients: Array) -> Samples:
+    """These samples as coefficients, those of the derivatives of each after those of all fields."""
+    n, derivatives, background = len(samples), samples.derivatives, samples.background
+    if background is not None:
+        background = modes.coefficients(background[None])[0]
     return replace(
         samples,
-        observables=modes.coefficients(samples.observables),
+        observables=coefficients[:n] if background is None else coefficients[:n] + background,
         observable_space=modes.coefficient_space,
-        background=None if samples.background is None else modes.coefficients(samples.background[None])[0],
-        derivatives=derivatives,
+        background=background,
+        derivatives=None if derivatives is None else coefficients[n:].reshape(*derivatives.shape[:2], -1),
         modes=modes,
     )
 
@@ -93,7 +101,7 @@ def of_fields(training: Training, modes: Modes | None, samples: Samples) -> Trai
         weights=surrogate.weights[:r].contiguous(),
         background=None if background is None else background[:r].contiguous(),
         observables=modes.space,
-        modes=torch.from_numpy(np.ascontiguousarray(modes.basis[:, :r])),
+        modes=torch.from_numpy(np.ascontiguousarray(modes.values[:r])),
         training={**surrogate.training, "modes": {**modes.to_dict(), "used": r}},
     )
     return replace(training, surrogate=surrogate, modes=modes)

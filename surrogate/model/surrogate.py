@@ -37,6 +37,7 @@ from gnvpro.surrogate.trust.trust import Trust, trust_rows
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
+_VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,8 +70,8 @@ class Surrogate(ComparedByValue, Model):
         Of few parameters; always evaluated in float64.
     background : (n_out,)
         Observables without what the parameters describe; of a field (r,).
-    modes : (n_out, r)
-        Of a field, orthonormal; see `gnvpro.surrogate.modes`.
+    modes : (r, n_out)
+        Of a field, orthonormal rows; see `gnvpro.surrogate.modes`.
     logarithmic : (n_in,)
         Which parameters enter the network by their logarithm; None for none. Where one of them is not positive, the
         observables are NaN.
@@ -162,7 +163,7 @@ class Surrogate(ComparedByValue, Model):
     def _mode_rows(self) -> Rows:
         if self.modes is None:
             return []
-        n_out, r = self.modes.shape
+        r, n_out = self.modes.shape
         error = self.training.get("modes", {}).get("error")
         return [
             ("modes", f"{r} of {n_out} values" + ("" if error is None else f", samples to {error:.1e} before training"))
@@ -192,9 +193,14 @@ class Surrogate(ComparedByValue, Model):
             return self._map(self._columns(y, self.parameters))
         y = self.parameters.rows(y)
         with torch.inference_mode():
-            if len(y) <= _CHUNK:
+            if self.modes is None and len(y) <= _CHUNK:
                 return self._map(tensor_of(y)).numpy()
-            return np.concatenate([self._map(tensor_of(part)).numpy() for part in _chunks(y)])
+            # A chunk of fields that stays in the cache costs half of one that does not.
+            rows = _CHUNK if self.modes is None else max(1, _VALUES_AT_ONCE // self.observables.size)
+            found = np.empty((len(y), self.observables.size))
+            for part in (slice(i, i + rows) for i in range(0, len(y), rows)):
+                found[part] = self._map(tensor_of(y[part])).numpy()
+            return found
 
     def inside(self, y: Array) -> NDArray[np.bool_]:
         """Which points lie in the parameter space and where training samples were: (n, n_in) -> (n,).
@@ -326,7 +332,7 @@ class Surrogate(ComparedByValue, Model):
         coefficients = self._before_modes(device)
         if self.modes is None:
             return coefficients
-        modes = self.modes.to(device).t()
+        modes = self.modes.to(device)
         return lambda y: (coefficients(y).to(modes.dtype) @ modes).double()
 
     def _before_modes(self, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -424,7 +430,7 @@ class Surrogate(ComparedByValue, Model):
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
         with model_folder.complaining_of(path_of(path)):
             modes = tensors.get("modes")
-            n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"] if modes is None else modes)
+            n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"]) if modes is None else modes.shape[1]
             observables = model_folder.space_of(description["observables"], n_out)
             if (mesh := observables.mesh) is not None:
                 observables = observables.with_mesh(mesh.with_arrays(*(tensors[name].numpy() for name in _MESH)))
@@ -459,7 +465,7 @@ class Surrogate(ComparedByValue, Model):
         n_last, of_modes = n_out, {}
         if self.modes is not None:
             n_last, precision = len(self.weights), str(self.modes.dtype).removeprefix("torch.")
-            of_modes = {"modes": ((n_out, n_last), precision if precision == "float64" else "float32")}
+            of_modes = {"modes": ((n_last, n_out), precision if precision == "float64" else "float32")}
         expected = {
             "theta": ((self.network.n_theta,), dtype),
             **of_modes,
