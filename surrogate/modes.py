@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.equality import ComparedByValue
+from gnvpro.surrogate.error_measure import unit_groups
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # Root mean square over the samples of ||c - a V'|| over the size of the sample: so far below the error of any surrogate.
@@ -28,7 +29,17 @@ _COLUMNS = 8192
 # Of the largest eigenvalue of a Gram matrix: what is below is rounding.
 _LOST = 1e-13
 
+# Observables without a mesh that are fields all the same: as many of one unit, and more than there are samples.
+FEWEST_VALUES = 10_000
+
 type Blocks = Callable[[], Iterable[Array]]
+
+
+def is_field(space: Space, n_samples: int) -> bool:
+    """Whether samples are trained on by modes: values on a mesh, or very many of one unit."""
+    if space.mesh is not None:
+        return True
+    return space.size >= max(FEWEST_VALUES, n_samples + 1) and unit_groups(space) is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +49,8 @@ class Modes(ComparedByValue):
     Attributes
     ----------
     values : (r, n_out)
-        Orthonormal rows: background and mean first, then by their share in the samples; in single precision where its rounding is below the error.
+        Orthonormal rows: background and mean first, then by their share in the samples; in single precision where its
+        rounding is below the error.
     space
         Of the field.
     error

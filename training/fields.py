@@ -8,28 +8,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from gnvpro.surrogate.error_measure import ErrorMeasure, unit_groups
+from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.model import held_out
 from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.surrogate.modes import Modes
+from gnvpro.surrogate.modes import Modes, is_field
 from gnvpro.surrogate.samples import Samples
-from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.surrogate.spaces import Array
 from gnvpro.training.fitting.outcome import Training
 
-# Observables without a mesh that are fields all the same: as many of one unit, and more than there are samples.
-FEWEST_VALUES = 10_000
 # Samples whose fields are worked on at a time.
 _ROWS = 32
 # Modes are left out in the end that would add less than this, squared, to the square of the error of a sample.
 _HARMLESS = 0.1
-
-
-def is_field(space: Space, n_samples: int) -> bool:
-    """Whether samples are trained on by modes: values on a mesh, or very many of one unit."""
-    if space.mesh is not None:
-        return True
-    return space.size >= max(FEWEST_VALUES, n_samples + 1) and unit_groups(space) is None
 
 
 def in_modes(sets: Sequence[Samples], error: float) -> tuple[list[Samples], Modes | None]:
@@ -65,8 +56,7 @@ def _blocks(sets: Sequence[Samples]) -> Iterator[Array]:
             rows = samples.observables[begin : begin + _ROWS]
             yield rows if samples.background is None else rows - samples.background
         if samples.derivatives is not None:
-            for derivatives in samples.derivatives:
-                yield derivatives
+            yield from samples.derivatives
 
 
 def _reduced(samples: Samples, modes: Modes, coefficients: Array) -> Samples:

@@ -238,4 +238,4 @@ def spread(residuals: Array | Fields) -> Array:
 def _spread(residuals: Array) -> Array:
     sizes = np.abs(residuals)
     median, most = 1.4826 * np.median(sizes, axis=0), sizes.max(axis=0)
-    return np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most)
+    return np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most).astype(float)
