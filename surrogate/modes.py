@@ -9,7 +9,7 @@ that is trained, measured or left out in coefficients is so in fields, up to the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,15 @@ from gnvpro.surrogate.error_measure import unit_groups
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # Root mean square over the samples of ||c - a V'|| over the size of the sample: so far below the error of any surrogate.
-FIELD_ERROR = 1e-6
+FIELD_ERROR = 1e-5
 # Modes found with the first pass; a smooth problem needs no more.
 _MODES_A_PASS = 96
 # Values of a field that are worked on at a time.
 _COLUMNS = 8192
 # Of the largest eigenvalue of a Gram matrix: what is below is rounding.
 _LOST = 1e-13
+# Of the error asked for: what the modes found may leave, before those that do not matter are left out.
+_LEFT = 0.8
 
 # Observables without a mesh that are fields all the same: as many of one unit, and more than there are samples.
 FEWEST_VALUES = 10_000
@@ -83,36 +85,37 @@ class Modes(ComparedByValue):
         sizes = np.minimum(norms, math.sqrt(max(square - float(mean @ mean), _LOST * square)))
         weights = np.divide(1.0, sizes, out=np.zeros(n), where=sizes > 0)
         columns = [*([] if background is None else [background]), mean if mean.any() else np.ones(space.size)]
-        basis = _extended(np.zeros((space.size, 0)), np.stack(columns, axis=1))
-        n_kept, random = basis.shape[1], np.random.default_rng(1)
+        kept = _orthonormal(np.stack(columns, axis=1), [])
+        basis, n_kept, random = [kept], kept.shape[1], np.random.default_rng(1)
         while True:
-            basis, found, squares = _extended(basis, sketch), [], []
-            sketch = np.zeros((space.size, basis.shape[1]))
+            basis.append(_orthonormal(sketch, basis))
+            width, found, squares = sum(block.shape[1] for block in basis), [], []
+            sketch = np.zeros((space.size, max(_MODES_A_PASS, width // 2)))
             for at, block in _numbered(blocks):
                 rows = block - mean
-                found.append(rows @ basis)
+                found.append(np.concatenate([rows @ block for block in basis], axis=1))
                 squares.append((rows**2).sum(axis=1) - (found[-1] ** 2).sum(axis=1))
                 combinations = random.standard_normal((len(rows), sketch.shape[1])) * weights[at, None]
                 for part in _parts(space.size):
                     sketch[part] += rows[:, part].T @ combinations
             left = math.sqrt(max(float(np.concatenate(squares) @ weights**2), 0.0) / n)
-            if left <= error / 2 or basis.shape[1] - n_kept >= min(n, space.size - n_kept):
+            if left <= _LEFT * error or width - n_kept >= min(n, space.size - n_kept):
                 break
         coefficients = np.concatenate(found)
         # Of the modes that were found, those that matter, the largest first.
         _, shares, right = np.linalg.svd(coefficients[:, n_kept:] * weights[:, None], full_matrices=False)
         beyond = np.sqrt(np.append(np.cumsum(shares[::-1] ** 2)[::-1], 0.0) / n + left**2)
         r = int(np.argmax(beyond <= max(error, beyond[-1])))
-        turned = np.zeros((basis.shape[1], n_kept + r))
+        turned = np.zeros((width, n_kept + r))
         turned[:n_kept, :n_kept], turned[n_kept:, n_kept:] = np.eye(n_kept), right[:r].T
         # A field that differs little from its mean has to be summed up more exactly than it differs.
         rounding = float(np.finfo(np.float32).eps) / 2 * math.sqrt(float(((norms * weights) ** 2).mean()))
         is_single = rounding <= error
         values = np.empty((n_kept + r, space.size), np.float32 if is_single else np.float64)
         for part in _parts(space.size):
-            values[:, part] = (basis[part] @ turned).T
+            values[:, part] = (np.concatenate([block[part] for block in basis], axis=1) @ turned).T
         modes = cls(values, space, math.hypot(float(beyond[r]), rounding if is_single else 0.0))
-        return modes, (coefficients + mean @ basis) @ turned
+        return modes, (coefficients + np.concatenate([mean @ block for block in basis])) @ turned
 
     @property
     def coefficient_space(self) -> Space:
@@ -181,17 +184,18 @@ def _parts(size: int) -> list[slice]:
     return [slice(first, min(first + _COLUMNS, size)) for first in range(0, size, _COLUMNS)]
 
 
-def _extended(basis: Array, sketch: Array) -> Array:
-    """The basis with what is new in a sketch (n_out, k), orthonormal; the sketch is overwritten.
+def _orthonormal(sketch: Array, basis: Sequence[Array]) -> Array:
+    """What is new in a sketch (n_out, k) beside a basis in blocks, as orthonormal columns; the sketch is overwritten.
 
     By Gram matrices, twice, as QR would need copies of the whole. What rounding hides of a direction comes again with the
-    residuals of the next pass.
+    next pass.
     """
     parts = _parts(len(sketch))
     for _ in range(2):
-        shared = sum((basis[part].T @ sketch[part] for part in parts), np.zeros(()))
-        for part in parts:
-            sketch[part] -= basis[part] @ shared
+        for block in basis:
+            shared = sum((block[part].T @ sketch[part] for part in parts), np.zeros(()))
+            for part in parts:
+                sketch[part] -= block[part] @ shared
         gram = sum((sketch[part].T @ sketch[part] for part in parts), np.zeros(()))
         squares, directions = np.linalg.eigh(gram)
         kept = squares > max(_LOST * squares.max(initial=0.0), np.finfo(float).tiny)
@@ -199,4 +203,4 @@ def _extended(basis: Array, sketch: Array) -> Array:
         for part in parts:
             sketch[part, : scaled.shape[1]] = sketch[part] @ scaled
         sketch = sketch[:, : scaled.shape[1]]
-    return sketch if not basis.shape[1] else np.concatenate([basis, sketch], axis=1)
+    return sketch

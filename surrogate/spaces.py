@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,10 +187,10 @@ class Space:
         return replace(self, axes=tuple(axis if axis.mesh is None else replace(axis, mesh=mesh) for axis in self.axes))
 
     @cached_property
-    def names(self) -> Sequence[str]:
-        """A name for every component, in order; those of a field are made when they are asked for."""
+    def names(self) -> tuple[str, ...]:
+        """A name for every component, in order; those of a field are made one by one when they are asked for."""
         if self.mesh is not None:
-            return _FieldNames(self.axes)
+            return cast("tuple[str, ...]", _FieldNames(self.axes))  # used as the tuple it stands for
         if len(self.axes) == 1 and isinstance(self.axes[0].labels[0], str):
             return tuple(str(label) for label in self.axes[0].labels)
         parts = np.indices(self.shape).reshape(len(self.axes), -1).T

@@ -101,7 +101,7 @@ class TrainSettings(FitSettings):
     ] = "auto"
     field_error: Annotated[
         float, Doc("Of the modes that a field is trained by, relative to each sample."), Gt(0), Lt(1)
-    ] = 1e-6
+    ] = 1e-5
     patience: Annotated[float, Doc("Work units without a better validation error before it stops."), Gt(0)] = PATIENCE
 
     @property

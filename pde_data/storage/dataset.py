@@ -191,8 +191,8 @@ def read_samples(
     elif contents.mesh is not None:
         spaces[1] = spaces[1].with_mesh(contents.mesh)
     provenance = {**file, **attributes, **({"cost": contents.cost} if contents.cost else {})}
-    about = dict(provenance=provenance, n_failed=n_failed, background=contents.background, modes=contents.modes)
-    samples = Samples(y, c, *spaces, **about)
+    about: dict[str, Any] = dict(provenance=provenance, n_failed=n_failed, modes=contents.modes)
+    samples = Samples(y, c, spaces[0], spaces[1], background=contents.background, **about)
     return with_derivatives(samples, derivatives, where)
 
 
@@ -365,12 +365,12 @@ def _in_modes(
             yield values if background is None else values - background
 
     modes, found = Modes.of(blocks, space, error, background)
-    if background is not None:
-        background = modes.coefficients(background[None])[0]
-        found = found + background
+    of_background = None if background is None else modes.coefficients(background[None])[0]
+    if of_background is not None:
+        found = found + of_background
     coefficients = np.full((len(status), found.shape[1]), np.nan)
     coefficients[solved] = found
-    return coefficients, background, modes
+    return coefficients, of_background, modes
 
 
 def _mesh_in(dataset: xr.Dataset, attributes: dict[str, Any], where: object) -> Mesh | None:

@@ -62,7 +62,7 @@ class Classifier(ComparedByValue, Model):
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the probabilities."""
-        return tuple(self.observables.names)
+        return self.observables.names
 
     kind: ClassVar = "classifier"
 

@@ -25,7 +25,7 @@ from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
 from gnvpro.surrogate.model.fidelities import fidelity_rows
 from gnvpro.surrogate.model.inputs import bound_inputs, training_range
-from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
+from gnvpro.surrogate.model.model import Model, Rows, differentiable, held_out, tensor_of
 from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.networks.kernels import has_kernels
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
@@ -38,6 +38,8 @@ from gnvpro.surrogate.trust.trust import Trust, trust_rows
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
 _VALUES_AT_ONCE = 1 << 20
+# Times the error of the modes: below it the error of a model is theirs too.
+_NEAR_MODES = 10.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,11 +165,13 @@ class Surrogate(ComparedByValue, Model):
     def _mode_rows(self) -> Rows:
         if self.modes is None:
             return []
-        r, n_out = self.modes.shape
-        error = self.training.get("modes", {}).get("error")
-        return [
-            ("modes", f"{r} of {n_out} values" + ("" if error is None else f", samples to {error:.1e} before training"))
-        ]
+        error, stated = self.training.get("modes", {}).get("error"), held_out(self.errors)
+        text = f"{self.modes.shape[0]} of {self.modes.shape[1]} values"
+        if error is not None:
+            text += f", which left {percent(error)} of the samples"
+            if stated is not None and self.errors[stated] < _NEAR_MODES * error:
+                text += ": no longer far below the error of the model, train with a smaller field_error"
+        return [("modes", text)]
 
     def _further_rows(self) -> Rows:
         rows = trust_rows(self.trust, self.observables, all_levels=True)

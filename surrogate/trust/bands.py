@@ -46,14 +46,12 @@ def quantiles(scores: Array, levels: Sequence[float], weighting: tuple[Array, fl
         ranks = [math.ceil((n + 1) * level - _ROUNDING) for level in levels]
         return ordered[[min(rank, n + 1) - 1 for rank in ranks]]
     weights, weight_ahead = weighting
-    order = np.argsort(scores, axis=0)
-    reached_by, total = np.cumsum(weights[order], axis=0), weights.sum() + weight_ahead
-    found = []
-    for level in levels:
-        reached = reached_by >= level * total - _ROUNDING
-        at = np.take_along_axis(order, reached.argmax(axis=0)[None], 0)
-        found.append(np.where(reached[-1], np.take_along_axis(scores, at, 0)[0], np.inf))
-    return np.stack(found)
+    lanes = np.ascontiguousarray(np.moveaxis(scores, 0, -1))
+    order = np.argsort(lanes, axis=-1)
+    reached, total = np.cumsum(weights[order], axis=-1), weights.sum() + weight_ahead
+    ordered = np.concatenate([np.take_along_axis(lanes, order, -1), np.full((*lanes.shape[:-1], 1), np.inf)], axis=-1)
+    places = [(reached < level * total - _ROUNDING).sum(axis=-1) for level in levels]
+    return np.stack([np.take_along_axis(ordered, place[..., None], -1)[..., 0] for place in places])
 
 
 def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None = None) -> Array:
