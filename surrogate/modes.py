@@ -28,6 +28,8 @@ _MODES_A_PASS = 96
 _COLUMNS = 8192
 # Of the largest eigenvalue of a Gram matrix: what is below is rounding.
 _LOST = 1e-13
+# Standard deviations of what modes leave of a value, within which it is taken to be.
+_DEVIATIONS = 3.0
 # Of the error asked for: what the modes found may leave, before those that do not matter are left out.
 _LEFT = 0.8
 
@@ -57,11 +59,14 @@ class Modes(ComparedByValue):
         Of the field.
     error
         What they leave of the samples they are of: the root mean square of the relative errors.
+    rest
+        The root mean square of what they leave of a value, in the unit of the field.
     """
 
     values: NDArray[np.floating]
     space: Space
     error: float
+    rest: float
 
     @classmethod
     def of(
@@ -89,33 +94,40 @@ class Modes(ComparedByValue):
         basis, n_kept, random = [kept], kept.shape[1], np.random.default_rng(1)
         while True:
             basis.append(_orthonormal(sketch, basis))
-            width, found, squares = sum(block.shape[1] for block in basis), [], []
+            width, found, squares, shifts = sum(block.shape[1] for block in basis), [], [], []
             sketch = np.zeros((space.size, max(_MODES_A_PASS, width // 2)))
             for at, block in _numbered(blocks):
-                rows = block - mean
+                # Without the mean where that makes them smaller: differences of squares are taken of them.
+                shifts.append(2 * block @ mean > mean @ mean)
+                rows = block - shifts[-1][:, None] * mean
                 found.append(np.concatenate([rows @ block for block in basis], axis=1))
                 squares.append((rows**2).sum(axis=1) - (found[-1] ** 2).sum(axis=1))
                 combinations = random.standard_normal((len(rows), sketch.shape[1])) * weights[at, None]
                 for part in _parts(space.size):
                     sketch[part] += rows[:, part].T @ combinations
-            left = math.sqrt(max(float(np.concatenate(squares) @ weights**2), 0.0) / n)
+            rest = np.maximum(np.concatenate(squares), 0.0)
+            left = math.sqrt(float(rest @ weights**2) / n)
             if left <= _LEFT * error or width - n_kept >= min(n, space.size - n_kept):
                 break
         coefficients = np.concatenate(found)
+        of_mean = np.outer(np.concatenate(shifts), np.concatenate([mean @ block for block in basis]))
         # Of the modes that were found, those that matter, the largest first.
         _, shares, right = np.linalg.svd(coefficients[:, n_kept:] * weights[:, None], full_matrices=False)
         beyond = np.sqrt(np.append(np.cumsum(shares[::-1] ** 2)[::-1], 0.0) / n + left**2)
         r = int(np.argmax(beyond <= max(error, beyond[-1])))
         turned = np.zeros((width, n_kept + r))
         turned[:n_kept, :n_kept], turned[n_kept:, n_kept:] = np.eye(n_kept), right[:r].T
-        # A field that differs little from its mean has to be summed up more exactly than it differs.
-        rounding = float(np.finfo(np.float32).eps) / 2 * math.sqrt(float(((norms * weights) ** 2).mean()))
+        # A field that differs little from its mean or background has to be summed up more exactly than it differs.
+        most = norms if background is None else norms + np.linalg.norm(background)
+        rounding = float(np.finfo(np.float32).eps) / 2 * math.sqrt(float(((most * weights) ** 2).mean()))
         is_single = rounding <= error
         values = np.empty((n_kept + r, space.size), np.float32 if is_single else np.float64)
         for part in _parts(space.size):
             values[:, part] = (np.concatenate([block[part] for block in basis], axis=1) @ turned).T
-        modes = cls(values, space, math.hypot(float(beyond[r]), rounding if is_single else 0.0))
-        return modes, (coefficients + np.concatenate([mean @ block for block in basis])) @ turned
+        rest = rest + ((coefficients[:, n_kept:] @ right[r:].T) ** 2).sum(axis=1)
+        of_value = math.sqrt(float(rest.mean()) / space.size)
+        modes = cls(values, space, math.hypot(float(beyond[r]), rounding if is_single else 0.0), of_value)
+        return modes, (coefficients + of_mean) @ turned
 
     @property
     def coefficient_space(self) -> Space:
@@ -134,7 +146,7 @@ class Modes(ComparedByValue):
 
 @dataclass(frozen=True, eq=False)
 class Fields:
-    """Fields (n, n_out) as coefficients (n, r) of modes: too many values to have them at once."""
+    """Misfits (n, n_out) of fields as coefficients (n, r) of modes: too many values to have them at once."""
 
     coefficients: Array
     modes: Modes
@@ -143,19 +155,19 @@ class Fields:
         return len(self.coefficients)
 
     @property
-    def n_out(self) -> int:
-        """Values of a field."""
-        return self.modes.space.size
+    def beside(self) -> float:
+        """What a value may be off besides, as it is in no mode."""
+        return _DEVIATIONS * self.modes.rest
 
 
-def column_blocks(values: Array | Fields) -> Iterator[tuple[slice, Array]]:
-    """Values (n, n_out) some columns at a time, and which these are; an array all at once."""
+def sizes_by_block(values: Array | Fields) -> Iterator[tuple[slice, Array]]:
+    """How large misfits (n, n_out) are, some columns at a time, and which these are; an array's all at once."""
     if not isinstance(values, Fields):
-        yield slice(0, values.shape[1]), values
+        yield slice(0, values.shape[1]), np.abs(values)
         return
     modes = values.modes.values
-    for part in _parts(values.n_out):
-        yield part, (modes[:, part].T @ values.coefficients.T.astype(modes.dtype)).T
+    for part in _parts(values.modes.space.size):
+        yield part, np.abs((modes[:, part].T @ values.coefficients.T.astype(modes.dtype)).T) + values.beside
 
 
 def _first_pass(blocks: Blocks, n_out: int) -> tuple[Array, Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -85,27 +86,34 @@ def of_fields(training: Training, modes: Modes | None, samples: Samples) -> Trai
     if modes is None:
         return training
     surrogate = training.surrogate
-    r, background = _modes_that_matter(surrogate, samples), surrogate.background
+    r, background = _modes_that_matter(surrogate, samples, modes.error), surrogate.background
     surrogate = replace(
         surrogate,
         weights=surrogate.weights[:r].contiguous(),
         background=None if background is None else background[:r].contiguous(),
         observables=modes.space,
+        errors=_with_modes(surrogate.errors, modes),
+        errors_anomalous=_with_modes(surrogate.errors_anomalous, modes),
         modes=torch.from_numpy(np.ascontiguousarray(modes.values[:r])),
         training={**surrogate.training, "modes": {**modes.to_dict(), "used": r}},
     )
     return replace(training, surrogate=surrogate, modes=modes)
 
 
-def _modes_that_matter(surrogate: Surrogate, samples: Samples) -> int:
+def _with_modes(errors: dict[str, float], modes: Modes) -> dict[str, float]:
+    """Errors of coefficients with what modes leave of a field, which is orthogonal to it."""
+    return {kind: error if kind == "derivatives" else math.hypot(error, modes.error) for kind, error in errors.items()}
+
+
+def _modes_that_matter(surrogate: Surrogate, samples: Samples, error: float) -> int:
     """How many of the first modes the model needs for its error: fewer make every evaluation cheaper."""
     stated = surrogate.errors_anomalous or surrogate.errors
-    kind, n_modes = held_out(stated), surrogate.observables.size
-    if kind is None or not np.isfinite(stated[kind]):
-        return n_modes
+    if (kind := held_out(stated)) is None or not np.isfinite(stated[kind]):
+        return surrogate.observables.size
     predicted = surrogate.evaluate(samples.parameters)
     if surrogate.background is not None:
         predicted -= surrogate.background.numpy()
     shares = (predicted / ErrorMeasure.of(surrogate.training).norms(samples.anomalous)[:, None]) ** 2
     beyond = np.append(np.cumsum(shares.mean(axis=0)[::-1])[::-1], 0.0)
-    return max(1, int(np.argmax(beyond <= (_HARMLESS * stated[kind]) ** 2)))
+    harmless = _HARMLESS * math.hypot(stated[kind], error)
+    return max(1, int(np.argmax(beyond <= harmless**2)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.comparison.costs import SURROGATE_BATCH, Costs
+from gnvpro.apps.comparison.costs import Costs
 from gnvpro.apps.comparison.jacobian import JacobianCheck
 from gnvpro.apps.comparison.spent import Spent
 from gnvpro.apps.comparison.sweeps import Sweep
@@ -162,7 +162,8 @@ class Comparison(Result):
             ("fast solver", f"{seconds(costs.production_single)}, {batched}"),
             (
                 "surrogate",
-                f"{seconds(costs.surrogate_single)}, {seconds(costs.surrogate_batched)} in batches of {SURROGATE_BATCH:,}",
+                f"{seconds(costs.surrogate_single)}, {seconds(costs.surrogate_batched)} in batches of "
+                f"{costs.surrogate_batch:,}",
             ),
             (
                 "faster than the fast solver",
@@ -196,7 +197,9 @@ class Comparison(Result):
             "pde_error": self.pde_error,
             "estimated_error": self.estimated_error,
             **({} if self.no_estimate is None else {"estimated_error_failure": self.no_estimate}),
-            "cpu_seconds_per_sample": {k: v for k, v in asdict(self.costs).items() if k != "no_plain"},
+            "cpu_seconds_per_sample": {
+                k: v for k, v in asdict(self.costs).items() if k not in ("no_plain", "surrogate_batch")
+            },
             **({} if self.costs.no_plain is None else {"no_plain_route": self.costs.no_plain}),
             **{name: getattr(self.costs, name) for name in ("speedup_single", "speedup_batched", "speedup_plain")},
             "payoff_evaluations": self.payoff,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gnvpro.apps.reports.figure_style import in_units, styled
+from gnvpro.apps.reports.images import image_names
 from gnvpro.apps.reports.raster import Raster
 from gnvpro.surrogate.spaces import Array
 
@@ -25,7 +26,7 @@ def fields(comparison: Comparison, sample: int) -> Figure:
     raster = Raster.of(comparison.observables, _POINTS)
     expected, predicted = comparison.expected[sample][None], comparison.predicted[sample][None]
     columns = {"PDE": raster(expected), "surrogate": raster(predicted), "surrogate − PDE": raster(predicted - expected)}
-    names = raster.pictures.axes[0].labels
+    names = image_names(raster.pictures)
     figure, grid = _grid(raster, len(names), len(columns))
     low, high = np.nanmin(columns["PDE"]), np.nanmax(columns["PDE"])
     most = np.nanmax(np.abs(columns["surrogate − PDE"])) or 1.0
@@ -55,8 +56,8 @@ def error_map(comparison: Comparison) -> Figure:
     drawn = [
         _draw(axes, raster, 100 * row, "viridis", 0.0, 100 * top) for axes, row in zip(grid[0], values, strict=True)
     ]
-    for axes, name in zip(grid[0], raster.pictures.axes[0].labels if len(values) > 1 else (), strict=False):
-        axes.set_title(str(name), fontsize=9)
+    for axes, name in zip(grid[0], image_names(raster.pictures) if len(values) > 1 else (), strict=False):
+        axes.set_title(name, fontsize=9)
     figure.colorbar(drawn[0], ax=grid[0].tolist(), label="relative error (%)")
     return figure
 
@@ -72,7 +73,7 @@ def _stacked(raster: Raster, pictures: Array) -> Array:
     return pictures.reshape(raster.pictures.shape)
 
 
-def _draw(axes: Axes, raster: Raster, values: Array, colours: str, low: float, high: float):
+def _draw(axes: Axes, raster: Raster, values: Array, colours: str, low: float, high: float) -> Any:
     x, y = (np.asarray(axis.labels) for axis in raster.pictures.axes[1:])
     picture = axes.pcolormesh(x, y, values.T, cmap=colours, vmin=low, vmax=high, rasterized=True)
     axes.set_aspect("equal")

@@ -63,9 +63,9 @@ class Raster:
         if weights is None:
             weights = _nearest(mesh, points[:, : mesh.dimension], 2 * step)
         others = tuple(axis for axis in field.axes if axis.mesh is None)
-        names = Space(others).names if others else ("field",)
-        chosen = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int))
-        first = Axis("picture", tuple(names[i] for i in chosen))
+        several = Space(others).names if len(others) > 1 else others[0].labels if others else ("values",)
+        chosen = np.unique(np.linspace(0, len(several) - 1, min(most, len(several))).round().astype(int))
+        first = Axis(others[0].name if len(others) == 1 else "field", tuple(str(several[i]) for i in chosen))
         positions = (Axis("xyz"[j], tuple(side.tolist())) for j, side in zip(seen, sides, strict=True))
         return cls(field, Space((first, *positions), field.units), chosen, weights)
 
@@ -106,7 +106,9 @@ def _nearest(mesh: Mesh, points: Array, reach: float) -> csr_array:
     """The nearest value; none beyond the length of a cell, or `reach` where that is more."""
     corners = mesh.points[mesh.cells]
     length = float(np.median(np.ptp(corners, axis=1).max(axis=1)))
-    distance, column = KDTree(mesh.points if mesh.at == "points" else corners.mean(axis=1)).query(points)
+    distance, column = map(
+        np.asarray, KDTree(mesh.points if mesh.at == "points" else corners.mean(axis=1)).query(points)
+    )
     inside = np.flatnonzero(distance <= max(length, reach))
     return _matrix(inside, column[inside, None], np.ones((len(inside), 1)), len(points), mesh.n_values)
 

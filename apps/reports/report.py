@@ -9,7 +9,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gnvpro.apps.comparison.comparison import Comparison
-from gnvpro.apps.comparison.costs import SURROGATE_BATCH
 from gnvpro.apps.reports import fields, figures, images
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.apps.reports.runs import Run
@@ -62,7 +61,7 @@ def _costs(comparison: Comparison) -> list[dict[str, Any]]:
     rows = [
         ("PDE, reference solver", costs.plain, None, None),
         ("PDE, fast solver", costs.production_single, costs.production_batched, costs.production_batch),
-        ("surrogate", costs.surrogate_single, costs.surrogate_batched, SURROGATE_BATCH),
+        ("surrogate", costs.surrogate_single, costs.surrogate_batched, costs.surrogate_batch),
     ]
     return [dict(zip(("route", "single", "batched", "batch"), row, strict=True)) for row in rows if row[1] is not None]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.modes import Fields, column_blocks
+from gnvpro.surrogate.modes import Fields, sizes_by_block
 from gnvpro.surrogate.spaces import Array, Space
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
@@ -161,8 +161,7 @@ class Bands(ComparedByValue):
             What `law_weights` gives for these samples.
         """
         marginal, scores = np.empty((len(LEVELS), len(scale))), np.zeros(len(residuals))
-        for columns, values in column_blocks(residuals):
-            sizes = np.abs(values)
+        for columns, sizes in sizes_by_block(residuals):
             scores = np.maximum(scores, (sizes / scale[columns]).max(axis=1))
             marginal[:, columns] = quantiles(sizes, LEVELS, weighting)
         factors = quantiles(scores, LEVELS, weighting)
@@ -228,12 +227,11 @@ def spread(residuals: Array | Fields) -> Array:
     The median of the absolute values, in units of a standard deviation if they were normal; the largest of them where
     that is zero. Observables do not see each other's units.
     """
-    scale = np.concatenate([_spread(values) for _, values in column_blocks(residuals)])
+    scale = np.concatenate([_spread(sizes) for _, sizes in sizes_by_block(residuals)])
     largest = float(scale.max())
     return np.where(scale > 0, scale, _LEAST_SCALE * largest if largest > 0 else 1.0)
 
 
-def _spread(residuals: Array) -> Array:
-    sizes = np.abs(residuals)
+def _spread(sizes: Array) -> Array:
     median, most = 1.4826 * np.median(sizes, axis=0), sizes.max(axis=0)
     return np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most).astype(float)
