@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 _BARE = (".mat", ".npz")
 _NETCDF = (".nc", ".nc4", ".netcdf")
+# Samples of a field that are read at once where the file has no chunks.
+_ROWS = 32
 
 
 def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -352,7 +354,7 @@ def _in_modes(
     variable: xr.DataArray, status: Array, background: Array | None, space: Space, error: float
 ) -> tuple[Array, Array | None, Modes | None]:
     """Coefficients (n, r) of the samples that are solved, NaN for the others, those of the background, and the modes."""
-    solved, rows = status == SolveStatus.OK, variable.encoding["chunks"][0]
+    solved, rows = status == SolveStatus.OK, variable.encoding.get("chunks", (_ROWS,))[0]
     if not solved.any():
         return np.full((len(status), 1), np.nan), background, None
 
