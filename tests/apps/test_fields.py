@@ -9,8 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-import gnvpro
-from gnvpro.apps.cli import main
+import gnvpro as library
 from gnvpro.apps.field_files import write_fields
 from gnvpro.apps.reports.raster import Raster
 from gnvpro.apps.serving.page.page import page_routes
@@ -25,22 +24,22 @@ PROBLEM = "tests.surrogate.fields:bump"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fields")
-    gnvpro.generate(PROBLEM, folder / "data.zarr", 120, options={"points": 9})
-    gnvpro.train(folder / "data.zarr", out=folder / "model", quick=True)
+    library.generate(PROBLEM, folder / "data.zarr", 120, options={"points": 9})
+    library.train(folder / "data.zarr", out=folder / "model", quick=True)
     return folder / "model"
 
 
-def test_from_data_set_to_paraview_on_the_command_line(model, tmp_path, capsys):
+def test_from_data_set_to_paraview_on_the_command_line(gnvpro, model, tmp_path):
     (tmp_path / "y.csv").write_text("place,size\n0.4,1.5\n0.6,1.2\n")
-    predicted = ["predict", str(model), "--parameters", str(tmp_path / "y.csv")]
-    assert main([*predicted, "--out", str(tmp_path / "p.vtu")]) == 0
+    predicted = ("predict", model, "--parameters", tmp_path / "y.csv", "--out")
+    assert gnvpro(*predicted, tmp_path / "p.vtu").exit_code == 0
     field = meshio.read(tmp_path / "p.vtu")
-    surrogate = gnvpro.load(model)
-    expected = surrogate.evaluate([[0.4, 1.5], [0.6, 1.2]])
+    expected = library.load(model).evaluate(np.array([[0.4, 1.5], [0.6, 1.2]]))
     np.testing.assert_array_equal(field.point_data["prediction, sample 1"], expected[1])
     np.testing.assert_array_equal(field.cells[0].data, Bump(9).mesh.cells)
-    compared = ["compare", str(model), "--problem", PROBLEM, "--samples", "8", "--out", str(tmp_path / "out")]
-    assert main([*compared, "--vtu", str(tmp_path / "c.vtu")]) == 0
+    compared = ("compare", model, "--problem", PROBLEM, "--samples", 8)
+    ran = gnvpro(*compared, "--out", tmp_path / "out", "--vtu", tmp_path / "c.vtu")
+    assert ran.exit_code == 0, ran.stderr
     data = meshio.read(tmp_path / "c.vtu").point_data
     error = data["surrogate, sample worst"] - data["pde, sample worst"]
     np.testing.assert_allclose(data["error, sample worst"], error, atol=1e-12)
@@ -49,9 +48,10 @@ def test_from_data_set_to_paraview_on_the_command_line(model, tmp_path, capsys):
     report = (tmp_path / "out/report.html").read_text()
     assert "Field of the worst sample" in report
     assert "Error by place" in report
-    assert main([*compared, "--vtu", str(tmp_path / "c.vtu")]) == 2  # it is there already
-    assert main([*predicted, "--out", str(tmp_path / "p.txt")]) == 2
-    assert ".vtu" in capsys.readouterr().err
+    for place, said in (("c.vtu", "is there already"), ("d.txt", "ends in .vtu or .xdmf")):
+        refused = gnvpro(*compared, "--vtu", tmp_path / place)
+        assert refused.exit_code == 2
+        assert said in " ".join(refused.stderr.split())
 
 
 def test_a_series_is_one_xdmf(tmp_path):
@@ -105,7 +105,7 @@ def test_pictures_of_solids_and_lines_are_of_the_nearest_values():
 
 
 def test_the_page_shows_pictures_and_stays_small(model):
-    surrogate, problem = gnvpro.load(model), Bump(9)
+    surrogate, problem = library.load(model), Bump(9)
 
     async def ask():
         app = web.Application()
@@ -128,5 +128,5 @@ def test_the_page_shows_pictures_and_stays_small(model):
 
 
 def test_an_onnx_file_has_the_modes_in_the_end(model, tmp_path):
-    exported = gnvpro.export(model, tmp_path / "f.onnx")
+    exported = library.export(model, tmp_path / "f.onnx")
     assert exported.exported.difference < 1e-8
