@@ -203,7 +203,9 @@ class Surrogate(ComparedByValue, Model):
             rows = _CHUNK if self.modes is None else max(1, _VALUES_AT_ONCE // self.observables.size)
             found = np.empty((len(y), self.observables.size))
             for part in (slice(i, i + rows) for i in range(0, len(y), rows)):
-                found[part] = self._map(tensor_of(y[part])).numpy()
+                at = tensor_of(y[part])
+                # Single precision becomes double where it is put, without another copy.
+                found[part] = (self._map(at) if self.modes is None else self._in_modes_on_cpu(at + 0 * at)).numpy()
             return found
 
     def inside(self, y: Array) -> NDArray[np.bool_]:
@@ -333,11 +335,21 @@ class Surrogate(ComparedByValue, Model):
 
     def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """The map with everything that does not depend on y made once: one point costs a dozen small calls."""
-        coefficients = self._before_modes(device)
         if self.modes is None:
-            return coefficients
-        modes = self.modes.to(device)
-        return lambda y: (coefficients(y).to(modes.dtype) @ modes).double()
+            return self._before_modes(device)
+        fields = self._in_modes(device)
+        return lambda y: fields(y).double()
+
+    @cached_property
+    def _in_modes_on_cpu(self) -> Callable[[Tensor], Tensor]:
+        with differentiable():
+            return self._in_modes(torch.device("cpu"))
+
+    def _in_modes(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Fields in the precision of the modes."""
+        assert self.modes is not None
+        coefficients, modes = self._before_modes(device), self.modes.to(device)
+        return lambda y: coefficients(y).to(modes.dtype) @ modes
 
     def _before_modes(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Observables, or of a field the coefficients of its modes."""
