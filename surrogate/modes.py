@@ -22,8 +22,8 @@ from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # Root mean square over the samples of ||c - a V'|| over the size of the sample: so far below the error of any surrogate.
 FIELD_ERROR = 1e-5
-# Modes found with the first pass; a smooth problem needs no more.
-_MODES_A_PASS = 96
+# Modes found with a pass, less where they would have more numbers than the second: 256 MiB.
+_MODES_A_PASS, _MOST_NUMBERS = 96, 1 << 25
 # Values of a field that are worked on at a time.
 _COLUMNS = 8192
 # Of the largest eigenvalue of a Gram matrix: what is below is rounding.
@@ -95,7 +95,7 @@ class Modes(ComparedByValue):
         while True:
             basis.append(_orthonormal(sketch, basis))
             width, found, squares, shifts = sum(block.shape[1] for block in basis), [], [], []
-            sketch = np.zeros((space.size, max(_MODES_A_PASS, width // 2)))
+            sketch = np.zeros((space.size, max(_modes_a_pass(space.size), width // 2)))
             for at, block in _numbered(blocks):
                 # Without the mean where that makes them smaller: differences of squares are taken of them.
                 shifts.append(2 * block @ mean > mean @ mean)
@@ -139,6 +139,10 @@ class Modes(ComparedByValue):
         """Of fields (n, n_out), (n, r)."""
         return sum((fields[:, part] @ self.values[:, part].T for part in _parts(self.space.size)), np.zeros(()))
 
+    def fields(self, coefficients: Array) -> Array:
+        """Of coefficients (n, r), (n, n_out)."""
+        return (coefficients.astype(self.values.dtype) @ self.values).astype(float)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: how many there are, and what they leave."""
         return {"number": len(self.values), "values": self.space.size, "error": self.error}
@@ -173,15 +177,19 @@ def sizes_by_block(values: Array | Fields) -> Iterator[tuple[slice, Array]]:
 def _first_pass(blocks: Blocks, n_out: int) -> tuple[Array, Array, Array]:
     """Mean (n_out,) of the fields, their norms (n,), and random combinations (n_out, k) of them, each over its norm."""
     total, norms, random = np.zeros(n_out), [], np.random.default_rng(0)
-    sketch = np.zeros((n_out, _MODES_A_PASS))
+    sketch = np.zeros((n_out, _modes_a_pass(n_out)))
     for rows in blocks():
         norms.append(np.linalg.norm(rows, axis=1))
         total += rows.sum(axis=0)
-        combinations = random.standard_normal((len(rows), _MODES_A_PASS))
+        combinations = random.standard_normal((len(rows), sketch.shape[1]))
         combinations /= np.where(norms[-1] > 0, norms[-1], 1.0)[:, None]
         for part in _parts(n_out):
             sketch[part] += rows[:, part].T @ combinations
     return total / sum(map(len, norms)), np.concatenate(norms), sketch
+
+
+def _modes_a_pass(n_out: int) -> int:
+    return min(_MODES_A_PASS, max(1, _MOST_NUMBERS // n_out))
 
 
 def _numbered(blocks: Blocks) -> Iterator[tuple[slice, Array]]:

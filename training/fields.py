@@ -75,6 +75,13 @@ def _reduced(samples: Samples, modes: Modes, coefficients: Array) -> Samples:
     )
 
 
+def as_fields(samples: Samples, modes: Modes) -> Samples:
+    """Inverse of `in_modes`, up to what is in no mode; without background and derivatives."""
+    observables = modes.fields(samples.observables)
+    plain = replace(samples.without_derivatives, background=None)
+    return replace(plain, observables=observables, observable_space=modes.space, modes=None)
+
+
 def of_fields(training: Training, modes: Modes | None, samples: Samples) -> Training:
     """The training of coefficients as that of fields; as it is where there are no modes.
 

@@ -11,9 +11,8 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.spaces import Axis, Space
 from gnvpro.surrogate.trust.bands import spread
-from gnvpro.training.fidelities.contest import CoarseLevel
 from gnvpro.training.fields import in_modes
-from gnvpro.training.train import train
+from gnvpro.training.train import TrainSettings, coarse_level, train
 from tests.surrogate.fields import Bump
 
 PROBLEM = Bump(9, times=(0.5, 1.0))
@@ -129,8 +128,11 @@ def test_coarse_fields_share_the_modes():
     coarse = replace(coarse, observables=1.1 * coarse.observables)
     model = train(PROBLEM.samples(30), coarse=coarse, quick=True).surrogate
     assert errors(model, PROBLEM.samples(50, seed=8)).mean() < 0.1
-    with pytest.raises(UsageError, match="modes of its own"):
-        train(PROBLEM.samples(30), coarse=CoarseLevel(model, coarse, None, coarse.parameters))
+    level = coarse_level(coarse, TrainSettings(quick=True))
+    assert level.surrogate.observables == PROBLEM.observables
+    assert level.left_out.shape == coarse.observables.shape
+    again = train(PROBLEM.samples(30), coarse=level, quick=True).surrogate
+    assert errors(again, PROBLEM.samples(50, seed=8)).mean() < 0.1
 
 
 def test_sets_of_a_split_share_the_modes():

@@ -82,6 +82,11 @@ class Training(_TrainedModel):
         """The surrogate."""
         return self.surrogate
 
+    @property
+    def left_out_observables(self) -> Array | None:
+        """`left_out` in observables, of a field (n, n_out) too."""
+        return self.left_out if self.modes is None or self.left_out is None else self.modes.fields(self.left_out)
+
     def with_fidelities(self, fidelities: dict[str, Any], coarse: Sequence[Surrogate]) -> Training:
         """The same with a record of its levels, and with the cost of the coarse models that it was made of."""
         record = dict(self.surrogate.training)
