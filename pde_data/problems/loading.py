@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, coarser_version
-from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
+from gnvpro.pde_data.problems.fenicsx import MissingFEniCSx, keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.program.program import Program
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
@@ -215,6 +215,12 @@ def _factory(path: str) -> Callable[..., Any]:
             raise  # the module is there, and something it imports is not
         raise UsageError(
             f"no module {error.name!r} (for {path!r}) in {os.getcwd()} or among the installed ones"
+        ) from error
+    except ImportError as error:
+        if "libmpi" not in str(error):
+            raise
+        raise MissingFEniCSx(
+            f"{module_name} imports FEniCSx before its libraries are loaded; begin it with `import gnvpro.fenicsx` ({error})"
         ) from error
     if not hasattr(module, attribute):
         raise UsageError(
