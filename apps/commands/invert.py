@@ -36,7 +36,9 @@ class InvertOptions:
         Doc("surrogate, delayed (accepted by the PDE) and pde; without, the first, and the second if there is a PDE."),
     ] = None
     prior: Annotated[
-        dict[str, Any] | None, Doc("Normal prior of a parameter, else uniform; repeatable."), Assignments
+        dict[str, Any] | None,
+        Doc("Prior of a parameter: normal, or any law as JSON; else the law of the data. Repeatable."),
+        Assignments,
     ] = None
     like: Annotated[Path | None, Doc("Saved model whose names and bounds those of a server's model are.")] = None
     chains: Annotated[int, Doc("Chains of every route."), Ge(2)] = 4
