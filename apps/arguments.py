@@ -58,17 +58,23 @@ def name_of(thing: Any, otherwise: str) -> str:
     return str(thing) if isinstance(thing, str | Path) else otherwise
 
 
-def samples_of(data: Data, transpose: bool = False, parameters: Sequence[str] | None = None) -> Samples:
+def samples_of(
+    data: Data,
+    transpose: bool = False,
+    parameters: Sequence[str] | None = None,
+    *,
+    field_error: float | None = None,
+) -> Samples:
     """Samples, however they are given; UsageError for anything else, and for what `read_samples` refuses.
 
     `Samples`; a pair of arrays or DataFrames, parameters (n, n_in) and observables (n, n_out); an xarray Dataset; or the
-    path of what `read_samples` reads, to which `transpose` belongs, and `parameters` to a `.csv`.
+    path of what `read_samples` reads, to which `transpose` and `field_error` belong, and `parameters` to a `.csv`.
     """
     if isinstance(data, Samples):
         return data
     if not isinstance(data, tuple | list):
         if isinstance(data, str | Path) or _is_dataset(data):
-            return read_samples(data, transpose, parameters=parameters)
+            return read_samples(data, transpose, parameters=parameters, field_error=field_error)
         expected = "samples, a pair of arrays, an xarray Dataset or the path of a data set"
         raise UsageError(f"expected {expected}, got a {type(data).__name__}")
     if len(data) != len(PAIR):
