@@ -34,6 +34,9 @@ for group, folder in folders.items():
     shutil.rmtree(folder, ignore_errors=True)
 """
 
+# A program begins when the guard knows it, and not at all where this process has died before.
+_BEGIN = 'read go || exit 1; exec "$@" < /dev/null'
+
 
 class Processes:
     """Processes that may be ended together, from another thread."""
@@ -47,16 +50,16 @@ class Processes:
         What it prints stands in two files there, so that nobody waits for a process of its own that keeps printing. All
         processes of its group are killed when it has ended, or when this is interrupted.
 
-        Raises OSError: it cannot be started.
+        As of a shell, 126 or 127 where it cannot be started.
         """
         with (folder / STDOUT).open("wb") as out, (folder / STDERR).open("wb") as err, self._lock:
             if self._stopped:
                 raise KeyboardInterrupt
             process = subprocess.Popen(
-                command,
+                ["/bin/sh", "-c", _BEGIN, "sh", *command],
                 cwd=folder,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
@@ -64,6 +67,9 @@ class Processes:
             self._groups.add(process.pid)
             _tell_guard("+", process.pid, folder)
         try:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError), process.stdin as begin:  # it may have been stopped
+                begin.write(b"go\n")
             ended = _ends(process, seconds)
             if not ended:
                 _signal(process.pid, signal.SIGTERM)

@@ -49,7 +49,7 @@ class Run:
     n_out: int
 
     def observables(self, values: dict[str, Any], processes: Processes) -> Array:
-        """Observables (n_out,) for values of the placeholders; raises SolveFailed, and OSError where it cannot be started."""
+        """Observables (n_out,) for values of the placeholders; raises SolveFailed."""
         kept = self.folder / self.settings.keep_in if self.settings.keep != "none" else None
         if kept:
             kept.mkdir(parents=True, exist_ok=True)
