@@ -5,13 +5,11 @@ A user's own class needs `parameters`, `observables` and `evaluate`; what is mis
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +19,7 @@ from gnvpro.pde_data.problems.contract import Problem, SolveStatus, coarser_vers
 from gnvpro.pde_data.problems.fenicsx import keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
+from gnvpro.pde_data.problems.source import former_source_definition, source_definition
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
 from gnvpro.surrogate.spaces import Array, Space
@@ -108,17 +107,24 @@ class CompletedProblem:
         What the factory was called with; None where the model was not made by it, but handed over.
     level
         How many times coarser the model is than what the factory makes.
+    made_of
+        What the model was made of when it was completed (`source_definition`); it goes with an object to other processes.
     """
 
     model: Any
     made_by: str
     options: dict[str, Any] | None = None
     level: int = 0
+    made_of: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.made_of and getattr(self.model, "definition", None) is None:
+            object.__setattr__(self, "made_of", source_definition(self.made_by))
 
     def __reduce__(self) -> Any:
         # A model may hold what cannot be pickled; its factory makes it again. Only an object can but be copied.
         if self.options is None:
-            return CompletedProblem, (self.model, self.made_by, None, self.level)
+            return CompletedProblem, (self.model, self.made_by, None, self.level, self.made_of)
         return _made_again, (self.made_by, self.options, self.level)
 
     def __getattr__(self, attribute: str) -> Any:
@@ -155,12 +161,18 @@ class CompletedProblem:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The model's own definition, or the factory, a hash of its module's source, any options and the level."""
+        """The model's own definition, or the factory, hashes of what its source imports, any options and the level."""
         definition = getattr(self.model, "definition", None)
-        if definition is not None:
-            return definition
+        return self._with_options(self.made_of) if definition is None else definition
+
+    @property
+    def former_definition(self) -> dict[str, Any] | None:
+        """As it was when the file of the factory alone counted; None where the model has a definition of its own."""
+        return self._with_options(former_source_definition(self.made_by)) if self.made_of else None
+
+    def _with_options(self, definition: dict[str, Any]) -> dict[str, Any]:
         options = {"options": self.options} if self.options else {}
-        return _source_definition(self.made_by) | options | ({"coarser": self.level} if self.level else {})
+        return definition | options | ({"coarser": self.level} if self.level else {})
 
     def evaluate(self, y: Array) -> Array:
         """The model's own.
@@ -204,12 +216,3 @@ def _factory(path: str) -> Callable[..., Any]:
     if not callable(factory):
         raise UsageError(f"{path}: expected something to call, got a {type(factory).__name__}")
     return factory
-
-
-def _source_definition(factory: str) -> dict[str, Any]:
-    module = sys.modules.get(factory.partition(":")[0])
-    try:
-        source = inspect.getsource(module) if module else None
-    except (OSError, TypeError):  # typed at a prompt, or compiled
-        source = None
-    return {"factory": factory, "source_sha256": hashlib.sha256(source.encode()).hexdigest() if source else None}
