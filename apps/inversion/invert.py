@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,6 +27,7 @@ from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.pde_data.problems.loading import as_problem
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.surrogate.checks import integer, path_of
@@ -88,6 +90,9 @@ def invert(
     keep_draws: str | Path | None = None,
     truth: object = None,
     force: bool = False,
+    time_limit: float | None = None,
+    ranks: int = 1,
+    threads_per_solve: int = 1,
     progress: Report | None = None,
 ) -> Inversion:
     """Find parameters from observations: maximum a posteriori point, posterior, and both confirmed by the PDE.
@@ -125,6 +130,8 @@ def invert(
         Parameters that made the observations, where known: an array, values by name, or a file.
     force
         Also with a surrogate whose error is above the noise.
+    time_limit, ranks, threads_per_solve
+        How the PDE is solved: see `gnvpro.pde_data.problems.limited.solved_within`.
     progress
         Is told how far the work is.
 
@@ -146,6 +153,9 @@ def invert(
     if prior is not None and not isinstance(prior, Mapping):
         raise UsageError(f"expected prior a mean and a standard deviation by name, got {prior!r}")
     model, pde, why_none = _models(surrogate, like, problem)
+    limits, settings = ExitStack(), (time_limit, ranks, threads_per_solve)
+    if not isinstance(model, Surrogate | RemoteModel):
+        model = limits.enter_context(solved_within(as_problem(model), *settings))
     cheap = Posterior.of(model, observations, noise, prior)
     true_parameters = None if truth is None else _true_parameters(truth, model.parameters)
     if pde is None and checkpoint is not None:
@@ -154,7 +164,8 @@ def invert(
     if pde is not None:
         memory = None if checkpoint is None else path_of(checkpoint)
         definition = "" if memory is None else definition_hash(pde.definition)
-        accurate = replace(cheap, solves=Solves(pde, memory, definition, cheap.prior.scale))
+        solved = limits.enter_context(solved_within(pde, *settings))
+        accurate = replace(cheap, solves=Solves(solved, memory, definition, cheap.prior.scale))
     if unknown := set(routes or ()) - set(get_args(Route)):
         raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
     by_pde_alone = [route for route in routes or () if route != "surrogate"]
@@ -217,6 +228,8 @@ def invert(
     except NumericalFailure as failure:
         reasons = [f"{name}: {why}" for name, why in _unsolved(cheap, accurate).items()]
         raise NumericalFailure("; ".join([str(failure), *reasons])) from failure
+    finally:
+        limits.close()
     remarks = _unsolved(cheap, accurate) | _other_remarks(cheap, accurate)
     if pde is None and problem is not False and "definition_hash" in getattr(model, "provenance", {}):
         remarks["PDE"] = f"none, {why_none}"

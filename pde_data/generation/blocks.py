@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +18,7 @@ from gnvpro.pde_data.generation.journal import Journal
 from gnvpro.pde_data.generation.pieces import Piece, solved_piece
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.pickled import PickledProblem
-from gnvpro.pde_data.problems.solving import SolvedBlock, at_once
+from gnvpro.pde_data.problems.solving import SolvedBlock, at_once, cpu_seconds
 from gnvpro.pde_data.sampling import directions, place
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.integrity import damage_of_block, raise_damage, read_sound
@@ -87,13 +86,13 @@ class BlockTask:
         One BLAS thread: faster for many small systems, and the same bits on every machine load.
         """
         with _ONE_AT_A_TIME, threadpool_limits(limits=1):
-            cpu = time.process_time()
+            cpu = cpu_seconds()
             problem = self.problem.unpack() if isinstance(self.problem, PickledProblem) else self.problem
             size = at_once(problem, self.recipe.block_size)
             if self.recipe.n_directions and size > 1 and id(problem) not in _SET_UP:
                 self._set_up(problem, block * self.recipe.block_size)
             finished = self._finish(block, partial(self._solved, problem, size), size)
-            return replace(finished, cpu_seconds=time.process_time() - cpu, process=os.getpid())
+            return replace(finished, cpu_seconds=cpu_seconds() - cpu, process=os.getpid())
 
     def _set_up(self, problem: Problem, first: int) -> None:
         """Solve a sample for nothing: else the first piece, often the only one, tells what set-up costs."""

@@ -6,10 +6,12 @@ A user's own class needs `parameters`, `observables` and `evaluate`; what is mis
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -42,10 +44,11 @@ _FORMERLY = {
 }
 
 
-def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
+def load_problem(name: str, options: dict[str, Any] | None = None, comm: Any = None) -> Problem:
     """The problem registered under `name`, or the one that `package.module:factory` makes, with these options.
 
-    The current directory is searched for the module as with `python -m`.
+    The current directory is searched for the module as with `python -m`. `comm`: the communicator of MPI ranks that solve
+    together, for a factory that takes one (`takes_communicator`); it is no option, and no part of the definition.
 
     Raises UsageError: nothing of that name, options it does not have, or what the factory returns is not a problem;
     says what is missing.
@@ -53,7 +56,22 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
     name = _FORMERLY.get(name, name)
     if ":" not in name:
         return registered_problem(name, options)
-    return as_problem(make(_factory(name), options), name, options or {})
+    factory = _factory(name)
+    if comm is None:
+        model = make(factory, options)
+    elif hasattr(factory, "__dataclass_fields__"):
+        model = replace(make(factory, options), comm=comm)
+    else:
+        model = make(partial(factory, comm=comm), options)
+    return as_problem(model, name, options or {})
+
+
+def takes_communicator(name: str) -> bool:
+    """Whether what `package.module:factory` names has an argument `comm`."""
+    try:
+        return ":" in name and "comm" in inspect.signature(_factory(name)).parameters
+    except ValueError:  # compiled, without a signature
+        return False
 
 
 def registered_problem(name: str, options: dict[str, Any] | None = None) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -137,6 +138,21 @@ def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
             status = error.status if isinstance(error, SolveFailed) else SolveStatus.EXCEPTION
             return SolvedBlock.failed(1, problem.observables.size, message_of(error), status)
     return SolvedBlock.joined([solve_piece(problem, y[i : i + 1]) for i in range(len(y))])
+
+
+# CPU seconds of the processes that problems are solved in (`limited`).
+_elsewhere = 0.0
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of those that it has solved problems in: differences tell what something cost."""
+    return time.process_time() + _elsewhere
+
+
+def count_cpu_seconds(seconds: float) -> None:
+    """Add what another process has spent on a call of this one."""
+    global _elsewhere
+    _elsewhere += seconds
 
 
 def message_of(error: BaseException) -> str:
