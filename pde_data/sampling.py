@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gnvpro.surrogate.draws import draw, finite_bounds, sample_numbers
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws.scalar import log_uniform_deviations
 from gnvpro.surrogate.spaces import Array, Space
 
-Design = Literal["random", "sobol-arcsine"]
+Design = Literal["random", "sobol-arcsine", "sobol"]
 DESIGNS: tuple[Design, ...] = get_args(Design)
 # The design that draws from the law of the space.
 LAW: Design = "random"
@@ -31,8 +32,10 @@ _OF_DIRECTIONS = 1
 
 
 def default_design(space: Space) -> Design:
-    """`sobol-arcsine` in a box of few parameters with the law `uniform`, `random` everywhere else."""
-    return "sobol-arcsine" if _is_uniform_box(space) and space.size <= FEW_PARAMETERS else "random"
+    """In few parameters `sobol-arcsine` where they are uniform, `sobol` where they have laws of their own; else `random`."""
+    if space.size > FEW_PARAMETERS:
+        return "random"
+    return "sobol-arcsine" if _is_uniform_box(space) else "sobol" if space.law == "independent" else "random"
 
 
 def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
@@ -43,7 +46,8 @@ def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
     design
         `random`: what `draw` gives. `sobol-arcsine`: y = lower + (upper - lower) (1 - cos(pi s)) / 2 with s the
         points of the Sobol sequence scrambled by `seed`. They are dense towards the faces, with the arcsine law
-        of Chebyshev's points: that bounds the largest error of a surrogate and not only its mean.
+        of Chebyshev's points: that bounds the largest error of a surrogate and not only its mean. `sobol`: the same
+        points s brought to the law of the space by its quantiles, so that they follow it more evenly than draws.
     index : (n,)
         Numbers of the samples, not negative, in any order.
 
@@ -53,10 +57,16 @@ def place(space: Space, design: str, seed: int, index: ArrayLike) -> Array:
         raise UsageError(f"unknown design {design!r}; expected one of {', '.join(DESIGNS)}")
     if design == "random":
         return draw(space, seed, index)
+    if design == "sobol":
+        if space.transport is None:
+            raise UsageError(
+                f"the design 'sobol' needs a law that can be drawn from, got {space.law!r} of {space.in_words()}"
+            )
+        return space.transport.of_uniform(_scrambled_sobol(space.size, seed, sample_numbers(seed, index)))
     if not _is_uniform_box(space):
         raise UsageError(
             f"the design {design!r} needs a box with the law 'uniform', got a {space.constraint} with the law "
-            f"{space.law!r}; choose the design 'random'"
+            f"{space.law!r}; choose the design 'sobol' or 'random'"
         )
     return _sobol_arcsine(space, seed, sample_numbers(seed, index))
 
@@ -77,7 +87,7 @@ def _scrambled_sobol(size: int, seed: int, index: NDArray[np.int64]) -> Array:
     from scipy.stats import qmc  # takes a second to import
 
     if len(index) and index.max() >= _SOBOL_POINTS:
-        raise UsageError(f"the design 'sobol-arcsine' has {_SOBOL_POINTS} samples; choose the design 'random'")
+        raise UsageError(f"a design of Sobol points has {_SOBOL_POINTS} samples; choose the design 'random'")
     numbers, back = np.unique(index, return_inverse=True)
     sequence, points = qmc.Sobol(size, scramble=True, rng=seed), np.empty((len(numbers), size))
     starts = np.flatnonzero(np.diff(numbers, prepend=-2) > 1)
@@ -104,14 +114,20 @@ def directions(space: Space, seed: int, index: ArrayLike, r: int) -> Array:
         return drawn
     spread = standard_deviations(space)
     along = spread > 0
-    normal = spread / np.linalg.norm(spread) if _on_simplex(space) and along.any() else np.zeros(space.size)
-    if along.sum() <= normal.any():
+    normals = []  # of the simplexes, which a direction must not leave
+    for of in space.simplexes:
+        on_simplex = np.zeros(space.size)
+        on_simplex[of] = spread[of]
+        if on_simplex.any():
+            normals.append(on_simplex / np.linalg.norm(on_simplex))
+    if along.sum() <= len(normals):
         raise UsageError("expected parameters that vary, to take derivatives along; every one of them is fixed")
     for row, i in zip(drawn, numbers, strict=True):
         stream = np.random.Generator(np.random.Philox(key=[seed, _OF_DIRECTIONS], counter=[0, 0, 0, int(i)]))
         stream.standard_normal(out=row)
     drawn = np.where(along, drawn, 0.0)
-    drawn -= (drawn * normal).sum(axis=-1, keepdims=True) * normal  # no BLAS, whose bits depend on the other samples
+    for normal in normals:  # no BLAS, whose bits depend on the other samples
+        drawn -= (drawn * normal).sum(axis=-1, keepdims=True) * normal
     return spread * drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
 
 
@@ -120,40 +136,14 @@ def standard_deviations(space: Space) -> Array:
 
     Raises UsageError: a law that says nothing, or bounds that are not finite.
     """
-    if space.law == "normalised_uniform":
-        spread = np.full(space.size, _normalised_deviation(space.size))
-    elif space.law == "unknown":
+    if space.law == "unknown":
         raise UsageError("parameters of the law 'unknown' have no spread; give the space a law that they are drawn by")
-    else:
+    if space.law in ("uniform", "log_uniform"):
         lower, upper = finite_bounds(space)
-        spread = (upper - lower) / np.sqrt(12)
-        if space.law == "log_uniform":
-            if lower.min() <= 0:
-                raise UsageError(f"the law 'log_uniform' needs positive bounds, got {lower.min():g}")
-            # y = m exp(s) with s uniform in [-a, a]: E y = m sinh(a) / a, E y² = m² sinh(2a) / 2a.
-            a, middle = np.log(upper / lower) / 2, np.sqrt(lower * upper)
-            wide = np.maximum(a, 1e-3)  # of a narrow interval the law is uniform to rounding
-            by_logarithm = middle * np.sqrt(np.sinh(2 * wide) / (2 * wide) - (np.sinh(wide) / wide) ** 2)
-            spread = np.where(a > 1e-3, by_logarithm, spread)
+        if space.law == "log_uniform" and lower.min() <= 0:
+            raise UsageError(f"the law 'log_uniform' needs positive bounds, got {lower.min():g}")
+        spread = (upper - lower) / np.sqrt(12) if space.law == "uniform" else log_uniform_deviations(lower, upper)
+    else:
+        assert space.transport is not None
+        spread = np.concatenate([law.standard_deviations for law in space.transport.laws])
     return np.where(space.fixed, 0.0, spread)
-
-
-def _on_simplex(space: Space) -> bool:
-    return space.constraint == "simplex" or space.law == "normalised_uniform"
-
-
-def _normalised_deviation(size: int) -> float:
-    """Standard deviation of u_1 / (u_1 + … + u_size), all uniform in [0, 1].
-
-    With 1/s² = ∫ t exp(-ts) dt the mean square is ∫ t E[u² exp(-tu)] E[exp(-tu)]^(size - 1) dt.
-    """
-    if size == 1:
-        return 0.0
-    from scipy.integrate import quad
-    from scipy.special import gammainc
-
-    def integrand(t: float) -> float:
-        return 2 * gammainc(3, t) / t**2 * (-np.expm1(-t) / t) ** (size - 1)
-
-    mean_square = quad(integrand, 0, 1)[0] + quad(integrand, 1, np.inf)[0]
-    return float(np.sqrt(mean_square - size**-2.0))

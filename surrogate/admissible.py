@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import ndtri
 
 from gnvpro.surrogate.draws import draw
+from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.spaces import Array, Space
+
+# Of a law without bounds, what is left out at each end.
+_TAIL = 1e-3
 
 
 def admissible_points(space: Space, n: int, seed: int) -> Array:
@@ -24,7 +29,11 @@ def admissible_points(space: Space, n: int, seed: int) -> Array:
 
 
 def box(space: Space) -> tuple[Array, Array]:
-    """Finite bounds (size,), (size,): those of the space, and unit distance where it has none."""
+    """Finite bounds (size,), (size,): those of the space; where it has none, nearly all of its law, or unit distance."""
+    if space.laws:
+        low, high = Transport(space.laws).of_normal(np.multiply.outer(ndtri([_TAIL, 1 - _TAIL]), np.ones(space.size)))
+        lower, upper = space.lower_bounds, space.upper_bounds
+        return np.where(np.isfinite(lower), lower, low), np.where(np.isfinite(upper), upper, high)
     lower = np.full(space.size, -np.inf) if space.lower is None else np.asarray(space.lower, float)
     upper = np.full(space.size, np.inf) if space.upper is None else np.asarray(space.upper, float)
     anchor = np.where(np.isfinite(lower), lower, np.where(np.isfinite(upper), upper - 1, -1.0))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.spaces import Array, Space
 
 
@@ -73,6 +74,10 @@ def _normalised_uniform(space: Space, seed: int, index: NDArray[np.int64]) -> Ar
     return points / points.sum(axis=1, keepdims=True)
 
 
+def _independent(space: Space, seed: int, index: NDArray[np.int64]) -> Array:
+    return Transport(space.laws).of_uniform(_unit_cube(space.size, seed, index))
+
+
 def _unit_cube(size: int, seed: int, index: NDArray[np.int64]) -> Array:
     points = np.empty((len(index), size))
     for row, i in zip(points, index, strict=True):
@@ -84,4 +89,5 @@ LAWS: dict[str, Callable[[Space, int, NDArray[np.int64]], Array]] = {
     "uniform": _uniform,
     "log_uniform": _log_uniform,
     "normalised_uniform": _normalised_uniform,
+    "independent": _independent,
 }

@@ -156,14 +156,16 @@ class Scaling(ComparedByValue):
 def logarithmic_parameters(parameters: Array, space: Space) -> NDArray[np.bool_] | None:
     """Which parameters enter by their logarithm, (n_in,); None for none.
 
-    Those of a space with the law `log_uniform`. Where the law is unknown, those that are positive and span two decades,
-    if the middle of the samples is nearer to the geometric mean of their ends than to the arithmetic one: uniform samples
-    near zero span decades too. On a simplex none does.
+    Those of a space with the law `log_uniform`, and those whose own law says so. Where the law is unknown, those that are
+    positive and span two decades, if the middle of the samples is nearer to the geometric mean of their ends than to the
+    arithmetic one: uniform samples near zero span decades too. On a simplex none does.
     """
     lowest, highest = parameters.min(axis=0), parameters.max(axis=0)
     positive = lowest > 0
-    if space.constraint == "simplex" or space.law not in ("log_uniform", "unknown"):
+    if space.constraint == "simplex" or space.law not in ("log_uniform", "independent", "unknown"):
         return None
+    if space.law == "independent":
+        positive &= np.array([law.logarithmic for law in space.laws for _ in range(law.size)])
     if space.law == "unknown":
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             span, middle = np.log(highest) - np.log(lowest), np.log(np.median(parameters, axis=0)) - np.log(lowest)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws.joint import SIMPLEX_TOLERANCE, Dirichlet, NormalisedUniform, Parts
+from gnvpro.surrogate.laws.law import Array, Law
+from gnvpro.surrogate.laws.plain import law_of, laws_of
+from gnvpro.surrogate.laws.scalar import LogUniform, Uniform
+from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.names import column_names, order_of, shortened
 from gnvpro.surrogate.rounding import varies
 
-Array = NDArray[np.float64]
+__all__ = ["SIMPLEX_TOLERANCE", "Array", "Axis", "Coordinate", "Space"]
 
-# The data of the original CDR study sum to one within 6e-7; nothing is renormalised silently.
-SIMPLEX_TOLERANCE = 1e-5
 # Integers in a file may be longer than any float; infinity is not meant: a bound may be that.
 _LARGEST = sys.float_info.max
 
@@ -30,7 +34,7 @@ _LARGEST = sys.float_info.max
 _MOST_AXES = 32
 
 Constraint = Literal["box", "simplex"]
-Law = Literal["uniform", "log_uniform", "normalised_uniform", "unknown"]
+LawName = Literal["uniform", "log_uniform", "normalised_uniform", "independent", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,11 @@ class Space:
         Derivatives on a simplex are given in ambient coordinates and mean something only along it.
     law
         How points are drawn: `uniform` in the bounds, `log_uniform` (their logarithms are uniform), `normalised_uniform`
-        (independent uniforms divided by their sum), or `unknown` for data that came without a description.
+        (independent uniforms divided by their sum), `independent`: as `laws` says, or `unknown` for data that came without
+        a description.
+    laws
+        With the law `independent`: one for every parameter, or for several that follow each other, in order. The bounds
+        are those of the laws. `of_laws` makes such a space.
     """
 
     axes: tuple[Axis, ...]
@@ -77,13 +85,15 @@ class Space:
     lower: tuple[float, ...] | None = None
     upper: tuple[float, ...] | None = None
     constraint: Constraint = "box"
-    law: Law = "unknown"
+    law: LawName = "unknown"
+    laws: tuple[Law, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.axes or self.size == 0:
             raise UsageError("a space needs at least one component; give it an axis with labels")
         if len(self.axes) > _MOST_AXES:
             raise UsageError(f"expected a space of at most {_MOST_AXES} axes, got {len(self.axes)}")
+        self._take_laws()
         for what, bounds in (("lower", self.lower), ("upper", self.upper)):
             if bounds is not None and numbers(bounds, f"{what} bounds").ndim != 1:
                 raise UsageError(f"expected one {what} bound for each component, got {bounds!r}")
@@ -102,10 +112,50 @@ class Space:
             )
         for what, given, known in (
             ("constraint", self.constraint, get_args(Constraint)),
-            ("law", self.law, get_args(Law)),
+            ("law", self.law, get_args(LawName)),
         ):
             if given not in known:
                 raise UsageError(f"space: expected the {what} {' or '.join(known)}, got {shortened(repr(given))}")
+
+    def _take_laws(self) -> None:
+        """Check them, and have their bounds."""
+        if bool(self.laws) != (self.law == "independent"):
+            raise UsageError("expected laws with the law 'independent', and with no other; Space.of_laws gives both")
+        if not self.laws:
+            return
+        if (n := sum(law.size for law in self.laws)) != self.size:
+            raise UsageError(f"space of {self.size} components: expected as many laws, got laws of {n}")
+        bounds = (tuple(side.tolist()) for side in Transport(self.laws).support)
+        for what, of_laws in zip(("lower", "upper"), bounds, strict=True):
+            if getattr(self, what) not in (None, of_laws):
+                raise UsageError(f"expected no {what} bounds beside laws, which have their own")
+            object.__setattr__(self, what, of_laws)
+
+    @classmethod
+    def of_laws(
+        cls, laws: Mapping[Any, Any], *, axis: str = "parameter", units: tuple[str, ...] | list[str] = ("1",)
+    ) -> Space:
+        """The space of parameters by name, or several names together, each with its law.
+
+        Parameters
+        ----------
+        laws
+            A law of `gnvpro.surrogate.laws`; a frozen distribution of scipy.stats; a dict such as {"law": "normal", "mean":
+            0, "standard_deviation": 1}; a pair of bounds, which means uniform; or a number, which is fixed.
+
+        Examples
+        --------
+        >>> Space.of_laws({"k": Lognormal(0, 1), "n": Integers(1, 5), ("sand", "silt", "clay"): Dirichlet((1, 1, 1))})
+
+        Raises UsageError: as `gnvpro.surrogate.laws.laws_of`.
+        """
+        names, found = laws_of(laws)
+        simplex: Constraint = "simplex" if len(found) == 1 and isinstance(found[0], Parts) else "box"
+        space = cls((Axis(axis, tuple(names)),), tuple(units), None, None, simplex, "independent", found)
+        for law, kind in (("uniform", Uniform), ("log_uniform", LogUniform)):
+            if all(isinstance(each, kind) for each in found):
+                return replace(space, law=law, laws=())
+        return space
 
     @classmethod
     def vector(
@@ -117,7 +167,7 @@ class Space:
         lower: tuple[float, ...] | None = None,
         upper: tuple[float, ...] | None = None,
         constraint: Constraint = "box",
-        law: Law = "unknown",
+        law: LawName = "unknown",
     ) -> Space:
         """A space without structure: one axis of named components."""
         return cls((Axis(axis, tuple(names)),), tuple(units), lower, upper, constraint, law)
@@ -180,6 +230,28 @@ class Space:
         size = np.maximum(np.abs(lower), np.abs(upper))
         return np.isfinite(size) & ~varies(np.stack([lower, upper]))
 
+    @cached_property
+    def transport(self) -> Transport | None:
+        """Its laws as maps from normal variables; None where it has none, or they lack bounds."""
+        if self.laws:
+            return Transport(self.laws)
+        if self.law == "normalised_uniform":
+            return Transport((NormalisedUniform(self.size),))
+        if self.constraint == "simplex":
+            return Transport((Dirichlet((1.0,) * self.size),)) if self.law == "uniform" and self.size > 1 else None
+        kind = {"uniform": Uniform, "log_uniform": LogUniform}.get(self.law)
+        lower, upper = self.lower_bounds, self.upper_bounds
+        if kind is None or not np.isfinite([lower, upper]).all() or (kind is LogUniform and lower.min() <= 0):
+            return None
+        return Transport(tuple(kind(*bounds) for bounds in zip(lower.tolist(), upper.tolist(), strict=True)))
+
+    @cached_property
+    def simplexes(self) -> tuple[slice, ...]:
+        """Which components sum to one: all of them, or some by their law."""
+        if self.constraint == "simplex" or self.law == "normalised_uniform":
+            return (slice(0, self.size),)
+        return tuple(of for of, law in Transport(self.laws).columns if isinstance(law, Parts))
+
     def in_words(self) -> str:
         """Its axes, as in `31 times × 4 sensors`."""
         shape = " × ".join(f"{len(axis.labels)} {axis.name}{'s' * (len(axis.labels) > 1)}" for axis in self.axes)
@@ -192,10 +264,19 @@ class Space:
     def contains(self, points: Array) -> NDArray[np.bool_]:
         """Which rows are finite, within the bounds and on the constraint: (n, size) -> (n,)."""
         points = self.rows(points)
-        inside = ((points >= self.lower_bounds) & (points <= self.upper_bounds)).all(axis=1)
+        inside = ((points >= self.lower_bounds) & (points <= self.upper_bounds) & np.isfinite(points)).all(axis=1)
         if self.constraint == "simplex":
             inside &= np.abs(points.sum(axis=1) - 1) <= SIMPLEX_TOLERANCE
+        for columns, law in self._beyond_bounds:
+            inside &= law.contains(points[:, columns])
         return inside
+
+    @cached_property
+    def _beyond_bounds(self) -> list[tuple[slice, Law]]:
+        """Laws that allow less than their bounds do, and their columns."""
+        if not self.laws or self.constraint == "simplex":
+            return []
+        return [(of, law) for of, law in Transport(self.laws).columns if law.discrete or of in self.simplexes]
 
     def rows(self, points: Any) -> Array:
         """Check that `points` is an (n, size) array of numbers and return it as float64.
@@ -241,6 +322,13 @@ class Space:
         if len(off):
             j = int(off[0])
             return f"{self.names[j]} = {point[j]:g}, expected {self.lower_bounds[j]:g} to {self.upper_bounds[j]:g}"
+        for columns, law in self._beyond_bounds:
+            if law.contains(point[None, columns])[0]:
+                continue
+            if law.discrete:
+                return f"{self.names[columns.start]} = {point[columns.start]:g}, expected one of {law.in_words()}"
+            of = ", ".join(self.names[columns])
+            return f"{of} sum to {point[columns].sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
         return f"components sum to {point.sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
 
     def order_of(self, names: tuple[str, ...], where: str) -> list[int]:
@@ -265,7 +353,9 @@ class Space:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description, read back by `from_dict`."""
-        return asdict(self)
+        described = asdict(replace(self, law="unknown", laws=())) | {"law": self.law}
+        del described["laws"]
+        return described | ({"laws": [law.to_dict() for law in self.laws]} if self.laws else {})
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> Space:
@@ -283,7 +373,8 @@ class Space:
             for side in ("lower", "upper")
         )
         units = _of_kind(given["units"], (str,), "texts as units")
-        return cls(tuple(map(_axis, given["axes"])), units, lower, upper, given["constraint"], given["law"])
+        laws = tuple(map(law_of, given.get("laws", ())))
+        return cls(tuple(map(_axis, given["axes"])), units, lower, upper, given["constraint"], given["law"], laws)
 
 
 def _axis(given: dict[str, Any]) -> Axis:

@@ -34,8 +34,8 @@ class GenerateOptions(SolvingOptions):
         dict[str, Any] | None, Doc("Option of the problem, such as settings.steps=160; repeatable."), Assignments
     ] = None
     design: Annotated[
-        Literal["random", "sobol-arcsine"] | None,
-        Doc("How parameters are placed: sobol-arcsine in boxes of up to 5, else random draws."),
+        Literal["random", "sobol-arcsine", "sobol"] | None,
+        Doc("How parameters are placed: sobol-arcsine in boxes of up to 5, sobol for up to 5 other laws, else random."),
     ] = None
     at_points_for: Annotated[
         Path | None, Doc("Place samples where they tell most about this model, such as one of coarse samples.")

@@ -42,6 +42,8 @@ from gnvpro.surrogate.writing import require_new_folder, whole_folder
 
 # PDE solves that the error of the surrogate is measured by.
 _ADEQUACY_SOLVES = 8
+# Of a random walk on the surrogate from draw to draw, per parameter.
+_STEPS_PER_PARAMETER = 3
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -200,6 +202,9 @@ def invert(
         # Where all parameters are fixed, the posterior is the point.
         sampling = set(routes or ("surrogate", "delayed")) if draws and cheap.prior.n_free else set()
         start = whitening.draw(np.random.default_rng(seed), chains)
+        # Where a parameter has single values, the density has jumps, which gradients do not tell.
+        single = cheap.prior.single
+        start[:, single], smooth = whitening.centre[single], not single.any()
         nuts: dict[str, Any] = dict(chains=chains, seed=seed, whitening=whitening)
 
         def keep(route: Route, drawn: Chains) -> None:
@@ -211,7 +216,12 @@ def invert(
 
         if "surrogate" in sampling:
             report = stage("sampling on the surrogate")
-            keep("surrogate", sample_nuts(cheap, draws=draws, tune=tune, report=report, **nuts))
+            if smooth:
+                keep("surrogate", sample_nuts(cheap, draws=draws, tune=tune, report=report, **nuts))
+            else:
+                steps = _STEPS_PER_PARAMETER * cheap.prior.n_free
+                walking: dict[str, Any] = dict(draws=draws, tune=tune, steps=steps, report=report)
+                keep("surrogate", sample_metropolis(cheap, start=start, factor=whitening.factor, seed=seed, **walking))
             start = sampled["surrogate"].latent[:, -1]
         by_pde: dict[str, Any] = dict(draws=pde_draws, tune=pde_tune)
         walk: dict[str, Any] = dict(seed=seed, start=start, factor=whitening.factor, **by_pde)
@@ -219,7 +229,7 @@ def invert(
             keep("delayed", sample_delayed(cheap, accurate, report=stage("sampling accepted by the PDE"), **walk))
         if accurate is not None and "pde" in sampling:
             by_pde |= dict(accurate=True, report=stage("sampling on the PDE"))
-            if accurate.solves.differentiable:
+            if accurate.solves.differentiable and smooth:
                 keep("pde", sample_nuts(accurate, **nuts, **by_pde))
             else:
                 keep("pde", sample_metropolis(accurate, **(walk | by_pde)))

@@ -1,8 +1,10 @@
 """Maximum a posteriori points by Gauss-Newton from several starts, within bounds or on the simplex.
 
-Minimised is half the squared residuals in units of the noise plus that of the prior, over the parameters: a uniform
-prior adds nothing, a normal one its residual, and the law of parameters on a simplex counts as the normal one of the same
-mean and covariance. Every step is a linear least-squares problem with bounds, damped as Levenberg and Marquardt do.
+Minimised is half the squared residuals in units of the noise plus that of the prior, over coordinates in which the prior is
+uniform, which adds nothing, or normal, which adds its residual: the parameter itself, its logarithm, or else the normal
+variable behind it (`gnvpro.surrogate.laws.transport`). The law of parameters on a simplex counts as the normal one of the
+same mean and covariance. A parameter that has single values stays at that of its start. Every step is a linear
+least-squares problem with bounds, damped as Levenberg and Marquardt do.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior
-from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -99,7 +100,15 @@ def _distinct(minima: list[Minimum]) -> list[Minimum]:
 
 
 class _Equations:
-    """Residuals of observations and prior, stacked, and their derivative by the parameters that are free."""
+    """Residuals of observations and prior, stacked, and their derivative by the coordinates that are searched.
+
+    Attributes
+    ----------
+    lower, upper, unit : (n_in,)
+        Bounds of the coordinates, and units of steps.
+    searched : (n_in,)
+        Which coordinates are neither fixed nor those of single values.
+    """
 
     def __init__(self, posterior: Posterior) -> None:
         self._posterior, self.prior = posterior, posterior.prior
@@ -110,79 +119,110 @@ class _Equations:
             values, vectors = np.linalg.eigh(covariance)
             kept = values > 1e-10 * values.max()
             self._centre, self._rows = mean, (vectors[:, kept] / np.sqrt(values[kept])).T
+            self.lower, self.upper, self.unit = prior.lower, prior.upper, np.full(prior.size, 1.0 / prior.size)
         else:
-            self._centre = np.where(prior.normal, prior.mean, 0.0)
-            self._rows = np.diag(np.where(prior.normal, 1 / prior.standard_deviation, 0))[prior.normal]
+            c = prior.coordinates
+            width = c.upper - c.lower
+            self.lower, self.upper = c.lower, c.upper
+            self.unit = np.where(np.isfinite(width), width, c.standard_deviation)
+            normal = prior.coordinates.normal & ~prior.transport.discrete
+            self._centre = np.where(normal, prior.coordinates.mean, 0.0)
+            self._rows = np.diag(np.where(normal, 1 / prior.coordinates.standard_deviation, 0))[normal]
 
-    def at(self, y: Array) -> tuple[Array, Array, float] | None:
-        """Residuals (m,), derivative (m, n_free), and the misfit; None where the model could not be solved."""
-        observables, jacobian = self._posterior.solves.linearize(y[None])
+        self.searched = prior.free & ~prior.transport.discrete
+
+    def coordinates(self, y: Array) -> Array:
+        """Of parameters, both (n_in,)."""
+        x = y if self.prior.simplex else self.prior.transport.to_coordinates(y[None])[0]
+        return np.clip(x, self.lower, self.upper)
+
+    def parameters(self, x: Array) -> Array:
+        """Inverse of `coordinates`."""
+        return x if self.prior.simplex else self.prior.transport.of_coordinates(x[None])[0]
+
+    def by_coordinates(self, x: Array, derivative: Array) -> Array:
+        """Derivatives (m, n_in) by the coordinates, of those by the parameters."""
+        if self.prior.simplex:
+            return derivative
+        return self.prior.transport.by_coordinates(np.tile(x, (len(derivative), 1)), derivative)
+
+    def at(self, x: Array) -> tuple[Array, Array, float] | None:
+        """Residuals (m,), derivative (m, n_searched), and the misfit; None where the model could not be solved."""
+        observables, jacobian = self._posterior.solves.linearize(self.parameters(x)[None])
         if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
             return None
         data = self._posterior.residuals(observables)[0]
-        residuals = np.concatenate([data, self._rows @ (y - self._centre)])
-        derivative = np.concatenate([self._posterior.sensitivity(jacobian[0]), self._rows])
-        return residuals, derivative[:, self.prior.free], float(0.5 * data @ data)
+        residuals = np.concatenate([data, self._rows @ (x - self._centre)])
+        sensitivity = self.by_coordinates(x, self._posterior.sensitivity(jacobian[0]))
+        derivative = np.concatenate([sensitivity, self._rows])
+        return residuals, derivative[:, self.searched], float(0.5 * data @ data)
 
-    def value(self, y: Array) -> float:
-        misfit = float(self._posterior.misfit(self._posterior.solves.evaluate(y[None]))[0])
-        deviation = self._rows @ (y - self._centre)
-        return misfit + 0.5 * float(deviation @ deviation)
+    def value(self, x: Array) -> float:
+        """Half the squared residuals at coordinates (n_in,)."""
+        observables = self._posterior.solves.evaluate(self.parameters(x)[None])
+        deviation = self._rows @ (x - self._centre)
+        return float(self._posterior.misfit(observables)[0]) + 0.5 * float(deviation @ deviation)
+
+    def of_single_values(self, y: Array) -> float:
+        """What parameters with single values add: minus the logarithms of their probabilities."""
+        prior = self.prior
+        values = np.flatnonzero(prior.transport.discrete & prior.free)
+        shares = [prior.density(int(j), y[j : j + 1]) for j in values]
+        return -float(sum(np.log(np.maximum(share[0], 1e-300)) for share in shares if share is not None))
 
 
 def _descend(posterior: Posterior, start: Array) -> Minimum | None:
     """Gauss-Newton from one start; None where the forward model cannot be solved on the way."""
     equations, prior = _Equations(posterior), posterior.prior
-    y = np.clip(start, prior.lower, prior.upper)
-    if (linearized := equations.at(y)) is None:
+    x, searched = equations.coordinates(start), equations.searched
+    if (linearized := equations.at(x)) is None:
         return None
     residuals, derivative, misfit = linearized
-    size, damping, converged, iterations = _units(prior), _FIRST_DAMPING, False, 0
-    while prior.n_free and iterations < _MAX_ITERATIONS:
+    size, damping, converged, iterations = equations.unit[searched], _FIRST_DAMPING, False, 0
+    while searched.any() and iterations < _MAX_ITERATIONS:
         iterations += 1
         # The equations brought to n_in rows: the observations are many.
         q, r = np.linalg.qr(derivative * size)
-        step = _accepted_step(equations, r, q.T @ residuals, y, 0.5 * float(residuals @ residuals), damping, size)
-        if step.y is None:
+        step = _accepted_step(equations, r, q.T @ residuals, x, 0.5 * float(residuals @ residuals), damping, size)
+        if step.x is None:
             converged = step.converged
             break
-        y, damping = step.y, step.damping
-        if (linearized := equations.at(y)) is None:
+        x, damping = step.x, step.damping
+        if (linearized := equations.at(x)) is None:
             return None
         residuals, derivative, misfit = linearized
     covariance = np.zeros((prior.size, prior.size))
-    covariance[np.ix_(prior.free, prior.free)] = _covariance(derivative, size, prior.simplex)
-    value, converged = 0.5 * float(residuals @ residuals), converged or not prior.n_free
-    return Minimum(y, value, misfit, covariance, _held(y, prior), 1, iterations, converged)
-
-
-def _units(prior: Prior) -> Array:
-    """Units of the steps (n_free,)."""
-    return np.full(prior.size, 1.0 / prior.size) if prior.simplex else prior.scale[prior.free]
+    covariance[np.ix_(searched, searched)] = _covariance(derivative, size, prior.simplex)
+    slopes = equations.by_coordinates(x, np.eye(prior.size))
+    y = equations.parameters(x)
+    value = 0.5 * float(residuals @ residuals) + equations.of_single_values(y)
+    converged = converged or not searched.any()
+    return Minimum(y, value, misfit, slopes @ covariance @ slopes.T, _held(x, equations), 1, iterations, converged)
 
 
 class _Step(NamedTuple):
     """A point where the objective is lower, and the next damping; or None, and whether the search has converged."""
 
-    y: Array | None
+    x: Array | None
     damping: float
     converged: bool = False
 
 
 def _accepted_step(
-    equations: _Equations, triangle: Array, reduced: Array, y: Array, value: float, damping: float, size: Array
+    equations: _Equations, triangle: Array, reduced: Array, x: Array, value: float, damping: float, size: Array
 ) -> _Step:
     """Damp the step until the objective falls about as the linear equations predict."""
-    prior, predicted, free = equations.prior, np.inf, equations.prior.free
+    prior, predicted, searched = equations.prior, np.inf, equations.searched
+    lower, upper = equations.lower[searched], equations.upper[searched]
     while damping <= _LARGEST_DAMPING:
-        low, high = (prior.lower - y)[free] / size, (prior.upper - y)[free] / size
+        low, high = (lower - x[searched]) / size, (upper - x[searched]) / size
         step = _bounded_step(triangle, reduced, damping, low, high, prior.simplex)
         change = triangle @ step
         predicted = -float(reduced @ change) - 0.5 * float(change @ change)
         if predicted <= _TOLERANCE * max(1.0, 1e-6 * value):
             return _Step(None, damping, True)
-        trial = y.copy()
-        trial[free] = np.clip(y[free] + size * step, prior.lower[free], prior.upper[free])
+        trial = x.copy()
+        trial[searched] = np.clip(x[searched] + size * step, lower, upper)
         if prior.simplex:
             trial /= trial.sum()
         reduction = value - equations.value(trial)
@@ -205,10 +245,9 @@ def _bounded_step(triangle: Array, reduced: Array, damping: float, low: Array, h
     return lsq_linear(np.concatenate(rows), np.concatenate(right), (low, high), method="bvls", tol=1e-14).x
 
 
-def _held(y: Array, prior: Prior) -> np.ndarray:
-    room = np.zeros(prior.size)
-    room[prior.free] = 1e-9 * _units(prior)
-    return (y <= prior.lower + room) | (y >= prior.upper - room)
+def _held(x: Array, equations: _Equations) -> np.ndarray:
+    room = np.where(equations.prior.free, 1e-9 * equations.unit, 0.0)
+    return ((x <= equations.lower + room) | (x >= equations.upper - room)) & ~equations.prior.transport.discrete
 
 
 def _covariance(derivative: Array, size: Array, simplex: bool) -> Array:

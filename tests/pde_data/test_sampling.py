@@ -115,7 +115,13 @@ def test_the_default_design_is_by_the_space():
 @pytest.mark.parametrize(
     ("space", "design", "index", "message"),
     [
-        (BOX, "sobol", [0], "unknown design 'sobol'; expected one of random, sobol-arcsine"),
+        (BOX, "halton", [0], "unknown design 'halton'; expected one of random, sobol-arcsine, sobol"),
+        (
+            Space.vector(["a"], lower=(0.0,), upper=(1.0,)),
+            "sobol",
+            [0],
+            "needs a law that can be drawn from, got 'unknown'",
+        ),
         (SIMPLEX, "sobol-arcsine", [0], "needs a box with the law 'uniform', got a simplex"),
         (BOX, "sobol-arcsine", [-1], "sample numbers >= 0"),
         (BOX, "sobol-arcsine", [2**30], "has 1073741824 samples"),

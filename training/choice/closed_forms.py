@@ -65,7 +65,7 @@ def closed_forms(
 
     With `anew`, hyperparameters are fitted from nothing in every fold: noise in few samples misleads those of all.
     """
-    families = TermFamilies.of(problem.inputs)
+    families = TermFamilies.of(problem.inputs, problem.normal)
     fits = [_Fits(problem, families, anew, r) for r in sorted({0, problem.n_directions}, reverse=True)]
     if wanted != "kernel":
         for fit in fits:

@@ -41,6 +41,8 @@ class Problem:
     slopes, directions, slope_weights : (n, r, k), (n, r, d), (n, r)
         Derivatives of the targets along directions of the inputs, as training takes them
         (`gnvpro.training.fitting.preparation.Tangents`), and their weights over those of the values; without any, r is 0.
+    normal : (d,)
+        Whether the law of each input is normal; None where the samples are to tell.
     """
 
     inputs: Array
@@ -51,6 +53,7 @@ class Problem:
     slopes: Array | None = None
     directions: Array | None = None
     slope_weights: Array | None = None
+    normal: NDArray[np.bool_] | None = None
 
     @property
     def n_directions(self) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
@@ -273,7 +274,10 @@ class Contest:
         if len(rotation) > _FEW_OUTPUTS:
             _, sizes, right = np.linalg.svd(targets * weights[:, None], full_matrices=False)
             rotation = right[: max(1, min(_MOST_TARGETS, int((sizes > _COMPRESSION * sizes[0]).sum())))]
-        problem = Problem(scaling.inputs(samples.parameters), targets @ rotation.T, rotation, weights, self._folds)
+        laws = samples.parameter_space.laws
+        normal = Transport(laws).straight if laws else None
+        inputs = scaling.inputs(samples.parameters)
+        problem = Problem(inputs, targets @ rotation.T, rotation, weights, self._folds, normal=normal)
         if (tangents := self._tangents) is None:
             return problem
         slopes, directions = tangents.slopes @ rotation.T, tangents.directions

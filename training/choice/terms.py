@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.sparse_polynomials import SparsePolynomials
@@ -32,13 +33,15 @@ class TermFamilies:
     varies: tuple[bool, ...]
 
     @classmethod
-    def of(cls, inputs: Array) -> TermFamilies:
-        """What suits samples (n, d) of the inputs."""
+    def of(cls, inputs: Array, normal: NDArray[np.bool_] | None = None) -> TermFamilies:
+        """What suits samples (n, d) of the inputs; `normal` (d,) says whose law is normal, else their kurtosis does."""
         mean, spread = inputs.mean(0), inputs.std(0)
         moving = varies(inputs)
         safe = np.where(moving, spread, 1.0)
-        kurtosis = (((inputs - mean) / safe) ** 4).mean(0)
-        normal = (kurtosis > _NORMAL_KURTOSIS) & (len(inputs) >= _FEWEST_FOR_LAW) & moving
+        if normal is None:
+            kurtosis = (((inputs - mean) / safe) ** 4).mean(0)
+            normal = (kurtosis > _NORMAL_KURTOSIS) & (len(inputs) >= _FEWEST_FOR_LAW)
+        normal = normal & moving
         lower, upper = inputs.min(0), inputs.max(0)
         centre = np.where(normal, mean, (lower + upper) / 2)
         radius = np.where(normal, safe, np.where(moving, (upper - lower) / 2, 1.0))

@@ -187,11 +187,12 @@ class Whitening:
             slopes = prior.pull_back(np.tile(z, (prior.size, 1)), np.eye(prior.size))
             derivative = posterior.sensitivity(jacobian[0]) @ slopes
             residuals = posterior.residuals(observables)[0]
-            return np.concatenate([residuals, z]), np.concatenate([derivative, np.eye(n)])
+            return np.concatenate([residuals, z - held]), np.concatenate([derivative, np.eye(n)])
 
         # least_squares wants residuals and derivative at the same point one after the other.
         at = functools.lru_cache(1)(lambda z: linearized(np.frombuffer(z)))
         first = np.clip(prior.latent(start[None])[0], -_NEAR, _NEAR)
+        held = np.where(prior.single, first, 0.0)  # single values stay as they are
         mode = least_squares(
             lambda z: at(z.tobytes())[0], first,
             lambda z: at(z.tobytes())[1],  # pyright: ignore[reportArgumentType]

@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr, ndtri
+from scipy.special import ndtri
 from scipy.stats import qmc
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws.joint import Dirichlet
+from gnvpro.surrogate.laws.law import Law
+from gnvpro.surrogate.laws.plain import law_of
+from gnvpro.surrogate.laws.scalar import TruncatedNormal, Uniform
+from gnvpro.surrogate.laws.transport import Coordinates, Transport
 from gnvpro.surrogate.names import find_names
 from gnvpro.surrogate.spaces import Array, Space
 
-# Normal variables beyond this are on the bound in double precision.
-_FAR = 8.0
 # Points of the quadrature for moments.
 _QUADRATURE = 1 << 14
 
@@ -30,58 +34,49 @@ _QUADRATURE = 1 << 14
 class Prior:
     """The law of the parameters of a space before anything was measured.
 
-    Uniform between bounds, or normal and cut off there; on a simplex, independent uniforms over their sum where the
-    space says so, else uniform on it. Mean and standard deviation (n_in,) of a normal law are NaN where it is uniform.
+    Attributes
+    ----------
+    transport
+        That of the space, but for parameters that were given laws of their own here; uniform between bounds where the
+        space has no law, and on a simplex without one uniform on it.
+    changed
+        Names of parameters that were given laws here.
     """
 
     space: Space
-    mean: Array
-    standard_deviation: Array
-
-    def __post_init__(self) -> None:
-        space, normal = self.space, self.normal
-        if space.constraint == "simplex":
-            if normal.any():
-                raise UsageError("parameters that sum to one have the prior of their space; leave out `prior`")
-            if not (np.all(self.lower <= 0) and np.all(self.upper > 0)):
-                raise UsageError("parameters that sum to one need lower bounds of at most 0 and upper ones above")
-            return
-        if (space.fixed & normal).any():
-            j = int(np.argmax(space.fixed & normal))
-            raise UsageError(
-                f"{space.names[j]} is fixed at {self.lower[j]:g}, so it has no other prior; leave that out"
-            )
-        bounded = np.isfinite(self.lower) & np.isfinite(self.upper)
-        if not (bounded | normal).all():
-            name = space.names[int(np.argmin(bounded | normal))]
-            raise UsageError(f"{name} has no bounds, so it needs a prior: give its mean and standard deviation")
-        if not (possible := self._truncated[-1] > 0).all():
-            name = np.array(space.names)[normal][int(np.argmin(possible))]
-            raise UsageError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
+    transport: Transport
+    changed: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, space: Space, normal: Mapping[str, Sequence[float]] | None = None) -> Prior:
-        """The law of a space, with normal laws (mean, standard deviation) for some of its parameters by name.
+    def of(cls, space: Space, laws: Mapping[str, Any] | None = None) -> Prior:
+        """The law of a space, with other laws for some of its parameters by name.
 
-        Refuses an unknown name, no positive standard deviation, and a parameter with neither bounds nor a normal law.
+        A pair is the mean and standard deviation of a normal law, which is cut off at the bounds of the space; else what
+        `gnvpro.surrogate.laws.law_of` takes, a law within these bounds.
+
+        Refuses an unknown name, no positive standard deviation, a parameter with neither bounds nor a law, other laws for
+        parameters that have one together, and a law that leaves the space.
         """
-        mean, deviation = np.full(space.size, np.nan), np.full(space.size, np.nan)
-        normal = normal or {}
-        places = find_names(list(map(str, normal)), space.names, "the prior")
-        for (name, law), j in zip(normal.items(), places, strict=True):
+        places = find_names(list(map(str, laws or {})), space.names, "the prior")
+        given: dict[int, Law] = {}
+        for (name, law), j in zip((laws or {}).items(), places, strict=True):
             if j is None:
                 raise UsageError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
-            try:
-                centre, spread = map(float, law)
-            except (TypeError, ValueError):
-                raise UsageError(
-                    f"expected a prior such as {name}=[0.5, 0.1], mean and standard deviation; got {law!r}"
-                ) from None
-            if not (np.isfinite(centre) and 0 < spread < np.inf):
-                expected = f"expected a mean and a positive standard deviation for the prior of {name}"
-                raise UsageError(f"{expected}, got {centre:g} and {spread:g}")
-            mean[j], deviation[j] = centre, spread
-        return cls(space, mean, deviation)
+            given[j] = _law_within(space, j, name, law)
+        if space.constraint == "simplex":
+            return cls(space, _on_simplex(space))
+        found: list[Law] = []
+        for columns, law in _laws_of_space(space):
+            here = [given.get(j) for j in range(columns.start, columns.stop)]
+            if law is not None and law.size > 1 and any(here):
+                name = space.names[columns.start + next(i for i, one in enumerate(here) if one)]
+                raise UsageError(f"{name} has its law together with others; leave out its prior")
+            chosen = here[0] or law
+            if chosen is None:
+                name = space.names[columns.start]
+                raise UsageError(f"{name} has no bounds, so it needs a prior: give its mean and standard deviation")
+            found.append(chosen)
+        return cls(space, Transport(tuple(found)), tuple(space.names[j] for j in given))
 
     @property
     def size(self) -> int:
@@ -110,9 +105,14 @@ class Prior:
 
     @property
     def scale(self) -> Array:
-        """Ranges between the bounds (n_in,), or standard deviations of parameters without bounds."""
-        width = self.upper - self.lower
-        return np.where(np.isfinite(width), width, self.standard_deviation)
+        """Ranges between the bounds (n_in,), or what stands for them where there are none, in the unit of the parameters."""
+        width, usual = self.upper - self.lower, np.concatenate([law.usual_changes for law in self.transport.laws])
+        return np.where(np.isfinite(width), width, usual)
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """In which every law is flat or normal (see `Transport`): those of the maximum a posteriori point."""
+        return self.transport.coordinates
 
     @property
     def simplex(self) -> bool:
@@ -120,52 +120,38 @@ class Prior:
         return self.space.constraint == "simplex"
 
     @cached_property
-    def normal(self) -> np.ndarray:
-        """Which parameters (n_in,) have a normal law."""
-        return ~np.isnan(self.standard_deviation)
+    def bounded(self) -> np.ndarray:
+        """Which parameters (n_in,) are uniform between bounds, for which these say all of the law."""
+        return np.array([isinstance(law, Uniform) for law in self.transport.laws for _ in range(law.size)])
+
+    @cached_property
+    def single(self) -> np.ndarray:
+        """Which normal variables (n_free,) are of parameters that have single values."""
+        return self.transport.discrete[self.free]
 
     def parameters(self, z: Array) -> Array:
         """Parameters (n, n_in) of normal variables (n, n_free)."""
-        if self.simplex:
-            parts, _ = self._parts(z)
-            return parts / parts.sum(axis=1, keepdims=True)
-        y = np.tile(self.lower, (len(z), 1))
-        flat, cut = self._flat, self.normal
-        y[:, flat] = self.lower[flat] + (self.upper - self.lower)[flat] * ndtr(z[:, flat[self.free]])
-        if cut.any():
-            y[:, cut] = self._cut(z[:, cut[self.free]])[0]
-        return np.clip(y, self.lower, self.upper)  # rounding may leave them
+        return np.clip(self.transport.of_normal(self._all(z)), self.lower, self.upper)  # rounding may leave them
 
     def pull_back(self, z: Array, gradient: Array) -> Array:
         """Gradient by the normal variables, (n, n_free), of a function from its gradient by the parameters (n, n_in)."""
-        if self.simplex:
-            parts, slopes = self._parts(z)
-            total = parts.sum(axis=1, keepdims=True)
-            along = (gradient * parts).sum(axis=1, keepdims=True) / total
-            return slopes * (gradient - along) / total
-        slopes = np.empty_like(z)
-        flat, cut = self._flat[self.free], self.normal[self.free]
-        slopes[:, flat] = (self.upper - self.lower)[self._flat] * _density(z[:, flat])
-        if cut.any():
-            slopes[:, cut] = self._cut(z[:, cut])[1]
-        return gradient[:, self.free] * slopes
+        return self.transport.pull_back(self._all(z), gradient)[:, self.free]
 
     def latent(self, y: Array) -> Array:
         """Normal variables (n, n_free) behind parameters (n, n_in); on a simplex one of many."""
-        if self.simplex:
-            # Of uniforms, the most likely total that makes none exceed one.
-            total = np.minimum(self.size / 2, 0.98 / y.max(axis=1, keepdims=True))
-            u = y * total if self.space.law == "normalised_uniform" else -np.expm1(-y * self.size)
-            return np.clip(ndtri(u), -_FAR, _FAR)
-        z = np.empty((len(y), self.n_free))
-        flat, cut = self._flat, self.normal
-        u = (y - self.lower)[:, flat] / (self.upper - self.lower)[flat]
-        z[:, flat[self.free]] = ndtri(np.clip(u, 0, 1))
-        if cut.any():
-            mean, deviation, below, above, between = self._truncated
-            x = (y[:, cut] - mean) / deviation
-            z[:, cut[self.free]] = _quantile((ndtr(x) - below) / between, (ndtr(-x) - above) / between)
-        return np.clip(z, -_FAR, _FAR)
+        return self.transport.to_normal(y)[:, self.free]
+
+    def density(self, parameter: int, at: Array) -> Array | None:
+        """Of one parameter alone, at values (n,); None where it has its law together with others."""
+        of_one = next(law for columns, law in self.transport.columns if columns.start <= parameter < columns.stop)
+        return of_one.density(at) if of_one.size == 1 else None
+
+    def _all(self, z: Array) -> Array:
+        if self.n_free == self.size:
+            return z
+        of_all = np.zeros((len(z), self.size))
+        of_all[:, self.free] = z
+        return of_all
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """Parameters (n, n_in) by the law."""
@@ -196,52 +182,66 @@ class Prior:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, in words: the law of every parameter that is not uniform, and the values of those that are fixed."""
-        names = [name for name, cut in zip(self.space.names, self.normal, strict=True) if cut]
-        laws = zip(names, self.mean[self.normal].tolist(), self.standard_deviation[self.normal].tolist(), strict=True)
+        names, normal, laws = self.space.names, {}, {}
+        for columns, law in self.transport.columns:
+            of = names[columns.start] if law.size == 1 else ", ".join(names[columns])
+            if isinstance(law, TruncatedNormal):
+                normal[of] = {"mean": law.mean, "standard_deviation": law.standard_deviation}
+            elif not (isinstance(law, Uniform) or self.simplex):
+                laws[of] = law.to_dict()
         flat = "uniform on the simplex" if self.simplex else "uniform between the bounds"
         law = "independent uniforms over their sum" if self.space.law == "normalised_uniform" else flat
-        fixed = {
-            name: value for name, value, f in zip(self.space.names, self.lower.tolist(), ~self.free, strict=True) if f
-        }
-        normal = {name: {"mean": m, "standard_deviation": s} for name, m, s in laws}
-        return {"law": law, "normal": normal, **({"fixed": fixed} if fixed else {})}
-
-    @cached_property
-    def _flat(self) -> np.ndarray:
-        """Which parameters (n_in,) have a uniform law."""
-        return self.free & ~self.normal
-
-    @cached_property
-    def _truncated(self) -> tuple[Array, Array, Array, Array, Array]:
-        """Mean and deviation of the normal laws, and their probabilities below, above and between the bounds.
-
-        The last without cancellation where both bounds are on one side of the mean.
-        """
-        mean, deviation = self.mean[self.normal], self.standard_deviation[self.normal]
-        low, high = ((bound[self.normal] - mean) / deviation for bound in (self.lower, self.upper))
-        between = np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
-        return mean, deviation, ndtr(low), ndtr(-high), between
-
-    def _cut(self, z: Array) -> tuple[Array, Array]:
-        """Values of normal laws cut off at the bounds, and their slopes by z."""
-        mean, deviation, below, above, between = self._truncated
-        x = _quantile(below + between * ndtr(z), above + between * ndtr(-z))
-        return mean + deviation * x, deviation * (between * np.exp(0.5 * (x**2 - z**2)))
-
-    def _parts(self, z: Array) -> tuple[Array, Array]:
-        """Positive parts that are divided by their sum, and their slopes by z."""
-        if self.space.law == "normalised_uniform":
-            return ndtr(z), _density(z)
-        # Standard exponential variables make the uniform law on the simplex.
-        survival = log_ndtr(-z)
-        return -survival, np.exp(-0.5 * z**2 - survival) / np.sqrt(2 * np.pi)
+        if self.simplex and self.space.laws:
+            law = self.transport.laws[0].in_words()
+        fixed = {name: value for name, value, f in zip(names, self.lower.tolist(), ~self.free, strict=True) if f}
+        return {"law": law, "normal": normal, **({"laws": laws} if laws else {}), **({"fixed": fixed} if fixed else {})}
 
 
-def _quantile(below: Array, above: Array) -> Array:
-    """Standard normal quantile of a probability `below`, by `above` = 1 - below where that is the smaller one."""
-    least = np.clip(np.minimum(below, above), 1e-300, 0.5)
-    return np.where(below < above, 1, -1) * ndtri(least)
+def _law_within(space: Space, j: int, name: str, law: Any) -> Law:
+    """A law of parameter j, within the bounds of the space."""
+    lower, upper = float(space.lower_bounds[j]), float(space.upper_bounds[j])
+    if space.constraint == "simplex":
+        raise UsageError("parameters that sum to one have the prior of their space; leave out `prior`")
+    if space.fixed[j]:
+        raise UsageError(f"{space.names[j]} is fixed at {lower:g}, so it has no other prior; leave that out")
+    if isinstance(law, Mapping) or not isinstance(law, Sequence | np.ndarray):
+        found = law_of(law) if not isinstance(law, Real | str) else None
+        if found is None or found.size != 1:
+            raise UsageError(_expected(name, law))
+        low, high = found.support
+        if low[0] < lower or high[0] > upper:
+            raise UsageError(
+                f"the prior of {name} reaches from {low[0]:g} to {high[0]:g}, expected one within {lower:g} to {upper:g}"
+            )
+        return found
+    try:
+        centre, spread = map(float, law)
+    except (TypeError, ValueError):
+        raise UsageError(_expected(name, law)) from None
+    if not (np.isfinite(centre) and 0 < spread < np.inf):
+        expected = f"expected a mean and a positive standard deviation for the prior of {name}"
+        raise UsageError(f"{expected}, got {centre:g} and {spread:g}")
+    if not Coordinates.one(lower, upper, (centre, spread), False).possible[0]:
+        raise UsageError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
+    return TruncatedNormal(centre, spread, lower, upper)
 
 
-def _density(z: Array) -> Array:
-    return np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+def _expected(name: str, law: Any) -> str:
+    return f"expected a prior such as {name}=[0.5, 0.1], mean and standard deviation, or a law; got {law!r}"
+
+
+def _on_simplex(space: Space) -> Transport:
+    if not (np.all(space.lower_bounds <= 0) and np.all(space.upper_bounds > 0)):
+        raise UsageError("parameters that sum to one need lower bounds of at most 0 and upper ones above")
+    return space.transport or Transport((Dirichlet((1.0,) * space.size),))
+
+
+def _laws_of_space(space: Space) -> list[tuple[slice, Law | None]]:
+    """Columns and their law; uniform where there are bounds alone, None where there are none."""
+    if space.transport is not None:
+        return list(space.transport.columns)
+    bounds = zip(space.lower_bounds.tolist(), space.upper_bounds.tolist(), strict=True)
+    return [
+        (slice(j, j + 1), Uniform(low, high) if np.isfinite([low, high]).all() else None)
+        for j, (low, high) in enumerate(bounds)
+    ]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import gaussian_kde, norm, truncnorm, uniform
+from scipy.stats import gaussian_kde, norm
 
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.result import InversionResult
@@ -62,8 +62,8 @@ def relative_spread(inversion: InversionResult) -> Array:
 
 
 def best_informed(inversion: InversionResult, most: int) -> list[int]:
-    """At most so many parameters, none of them fixed, those that the data inform best, in the order of the space."""
-    free = np.flatnonzero(inversion.density.prior.free)
+    """At most so many parameters that vary, those that the data inform best, in the order of the space."""
+    free = np.flatnonzero(inversion.density.prior.free & (spread(inversion) > 0))
     return sorted(free[np.argsort(relative_spread(inversion)[free], kind="stable")][:most].tolist())
 
 
@@ -78,14 +78,12 @@ def prior_interval(prior: Prior) -> Array:
 
 
 def prior_density(prior: Prior, parameter: int, at: Array) -> Array:
-    """Density (n,) of one parameter under the prior, 0 outside its bounds; on a simplex a kernel estimate from draws."""
-    low, high = prior.lower[parameter], prior.upper[parameter]
-    if prior.simplex:
+    """Density (n,) of one parameter under the prior, 0 outside its bounds; from draws for laws of several."""
+    density = prior.density(parameter, at)
+    if density is None:
+        low, high = prior.lower[parameter], prior.upper[parameter]
         return np.where((at >= low) & (at <= high), gaussian_kde(_draws(prior)[:, parameter])(at), 0.0)
-    if not prior.normal[parameter]:
-        return uniform.pdf(at, low, high - low)
-    mean, deviation = prior.mean[parameter], prior.standard_deviation[parameter]
-    return truncnorm.pdf(at, (low - mean) / deviation, (high - mean) / deviation, mean, deviation)
+    return density
 
 
 def labelled_parameter(space: Space, parameter: int) -> str:
@@ -207,7 +205,7 @@ def _dress_marginal(axes: Axes, inversion: InversionResult, parameter: int) -> N
     axes.plot(at, prior_density(prior, parameter, at), "--", color=GREY, linewidth=1)
     low, high = prior_interval(prior)[parameter]
     name = f"prior, {100 * LEVEL:g} %"
-    if not (prior.simplex or prior.normal[parameter]):
+    if prior.bounded[parameter]:
         low, high, name = prior.lower[parameter], prior.upper[parameter], "prior"
     axes.set_title(f"{name}\n{low:.3g} to {high:.3g}", fontsize=7, color="#555555")
     axes.set_ylim(0, None)

@@ -134,7 +134,7 @@ def parameters(inversion: InversionResult) -> list[dict[str, Any]]:
     prior, best, chains = inversion.density.prior, inversion.map, inversion.best_chains
     ratios, credible, deviations = relative_spread(inversion), interval(inversion), figures.spread(inversion)
     before = figures.prior_interval(prior)
-    box = ~prior.normal & (not prior.simplex)
+    box = prior.bounded
     before[box] = np.stack([prior.lower, prior.upper], axis=1)[box]
     rows = []
     for j in np.argsort(ratios, kind="stable").tolist():
@@ -215,9 +215,9 @@ def shifts(inversion: InversionResult, shown: Sequence[int]) -> list[dict[str, A
         best = routes[0]
         means, ratios = shift(chains, best)
         # What two sets of draws of one posterior differ by.
-        free = inversion.density.prior.free
+        moved = best.standard_deviation > 0
         errors = np.hypot(chains.monte_carlo_error, best.monte_carlo_error)
-        chance = np.max(errors[free] / best.standard_deviation[free])
+        chance = np.max(errors[moved] / best.standard_deviation[moved], initial=0.0)
         values = [f"{means[j]:+.2g}; {ratios[j]:.2f}" for j in shown]
         largest = f"{np.abs(means).max():.2g}"
         rows.append(dict(route=chains.route, largest=largest, values=values, noise=f"{chance:.1g}"))

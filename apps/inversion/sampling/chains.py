@@ -118,10 +118,15 @@ class Chains:
         return self.standard_deviation / np.sqrt(means)
 
     def _by_parameter(self, diagnose: Callable[[Array], float], of_fixed: float) -> Array:
-        """A diagnostic (n_in,) of the draws (n_chains, n_draws) of each parameter, `of_fixed` where it is fixed."""
-        return np.array([
-            of_fixed if fixed else diagnose(self.draws[:, :, j]) for j, fixed in enumerate(self.space.fixed)
-        ])  # fmt: skip
+        """A diagnostic (n_in,) of the draws (n_chains, n_draws) of each parameter, `of_fixed` where it is fixed.
+
+        Where a chain stays at one of the single values there are, of the normal variable behind them.
+        """
+        diagnosed = np.full(self.space.size, of_fixed)
+        for j, z in zip(np.flatnonzero(~self.space.fixed), np.moveaxis(self.latent, 2, 0), strict=True):
+            draws = self.draws[:, :, j]
+            diagnosed[j] = diagnose(draws if np.ptp(draws, axis=1).all() else z)
+        return diagnosed
 
     @property
     def converged(self) -> bool:
@@ -175,8 +180,8 @@ def effective_samples(draws: Array) -> float:
 def shift(chains: Chains, reference: Chains) -> tuple[Array, Array]:
     """Differences of means (n_in,) from the reference's in its standard deviations, and ratios (n_in,) of these.
 
-    0 and 1 of a parameter that is fixed.
+    0 and 1 of a parameter that is fixed, or has one value in both.
     """
-    fixed = reference.space.fixed
-    spread = np.where(fixed, 1.0, reference.standard_deviation)
+    fixed = reference.space.fixed | (reference.standard_deviation == 0) & (chains.standard_deviation == 0)
+    spread = np.where(fixed, 1.0, np.maximum(reference.standard_deviation, 1e-300))
     return (chains.mean - reference.mean) / spread, np.where(fixed, 1.0, chains.standard_deviation / spread)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numpy.typing import NDArray
+
 from gnvpro.apps.inversion.posterior.posterior import ErrorModel, Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, Cost
 from gnvpro.surrogate.errors import NumericalFailure
@@ -23,21 +25,31 @@ from gnvpro.surrogate.spaces import Array
 _BEST_ACCEPTANCE = 0.3
 # Steps of the cheap chain from proposal to proposal, per parameter: then it has about forgotten where it began.
 _STEPS_PER_PARAMETER = 10
+# Of steps, where there are parameters with single values.
+_SHARE_ANEW = 0.2
 # Differences of the two models that their error is learned from, the latest.
 _LATEST = 512
 
 
 @dataclass(eq=False)
 class RandomWalk:
-    """Normal steps, whose size adapts during warm-up: `scale` times a `factor` (n, n) of about the posterior's covariance."""
+    """Normal steps, whose size adapts during warm-up: `scale` times a `factor` (n, n) of about the posterior's covariance.
+
+    Variables that are `single` (n,), of parameters with single values, stay in such steps; some steps draw one of them anew from
+    its prior instead, and leave the others.
+    """
 
     factor: Array
+    single: NDArray[np.bool_] | None = None
     scale: float = 0.0
     _adapted: int = 0
 
     def __post_init__(self) -> None:
+        self._anew = np.zeros(0, dtype=np.intp) if self.single is None else np.flatnonzero(self.single)
+        self.factor = self.factor.copy()
+        self.factor[self._anew] = 0.0
         if self.scale == 0.0:
-            self.scale = 2.38 / np.sqrt(len(self.factor))
+            self.scale = 2.38 / np.sqrt(max(1, len(self.factor) - len(self._anew)))
 
     def walk(
         self,
@@ -50,19 +62,30 @@ class RandomWalk:
     ) -> tuple[Array, Array, float]:
         """So many steps of every chain, from z (n_chains, n) of log density (n_chains,).
 
-        Returns z and its log density after them, and the share of steps that were accepted.
+        Returns z and its log density after them, and the share of (normal) steps that were accepted.
         """
         z, density, accepted = z.copy(), density.copy(), 0
+        walked = 0
         for _ in range(steps):
-            proposed = z + self.scale * rng.standard_normal(z.shape) @ self.factor.T
+            anew = len(self._anew) > 0 and (len(self._anew) == len(self.factor) or rng.random() < _SHARE_ANEW)
+            prior_ratio: Array | float = 0.0  # of the density that is drawn from: it cancels that of the prior
+            if anew:
+                j, proposed = rng.choice(self._anew), z.copy()
+                proposed[:, j] = rng.standard_normal(len(z))
+                prior_ratio = 0.5 * (proposed[:, j] ** 2 - z[:, j] ** 2)
+            else:
+                proposed = z + self.scale * rng.standard_normal(z.shape) @ self.factor.T
             new = log_density(proposed)
-            accept = np.log(rng.random(len(z))) < new - density
+            accept = np.log(rng.random(len(z))) < new - density + prior_ratio
             z[accept], density[accept] = proposed[accept], new[accept]
+            if anew:
+                continue
+            walked += 1
             accepted += int(accept.sum())
             if adapt:
                 self._adapted += 1
                 self.scale *= float(np.exp((accept.mean() - _BEST_ACCEPTANCE) / np.sqrt(self._adapted)))
-        return z, density, accepted / (steps * len(z))
+        return z, density, accepted / (max(walked, 1) * len(z))
 
 
 def sample_metropolis(
@@ -73,6 +96,7 @@ def sample_metropolis(
     seed: int,
     start: Array,
     factor: Array,
+    steps: int = 1,
     accurate: bool = False,
     report: Report | None = None,
 ) -> Chains:
@@ -82,6 +106,8 @@ def sample_metropolis(
     ----------
     start, factor : (n_chains, n), (n, n)
         Normal variables where the chains begin; a factor of about the covariance of the posterior.
+    steps
+        From draw to draw.
     accurate
         The forward model is the PDE, and is counted as that.
 
@@ -90,20 +116,20 @@ def sample_metropolis(
     NumericalFailure
         The density is not finite at a start.
     """
-    rng, walk = np.random.default_rng(seed), RandomWalk(factor)
+    rng, walk = np.random.default_rng(seed), RandomWalk(factor, posterior.prior.single)
     cost = Cost(accurate=posterior.solves) if accurate else Cost(cheap=posterior.solves)
     z, density = start.copy(), posterior.log_density(start)
     if not np.isfinite(density).all():
         raise NumericalFailure("the forward model could not be solved where a chain begins")
     latent, rates = np.empty((len(z), draws, z.shape[1])), []
     for k in range(tune + draws):
-        z, density, rate = walk.walk(posterior.log_density, z, density, 1, rng, adapt=k < tune)
+        z, density, rate = walk.walk(posterior.log_density, z, density, steps, rng, adapt=k < tune)
         if k >= tune:
             latent[:, k - tune] = z
             rates.append(rate)
         if report is not None:
-            report(k + 1, tune + draws, f"{k + 1} of {tune + draws} steps")
-    about = {"acceptance": float(np.mean(rates)), "tune": tune}
+            report(k + 1, tune + draws, f"{k + 1} of {tune + draws} draws a chain")
+    about = {"acceptance": float(np.mean(rates)), "tune": tune, "steps": steps}
     return Chains.of(posterior.prior, latent, "random walk on the " + ("PDE" if accurate else "surrogate"), cost, about)
 
 
@@ -138,7 +164,7 @@ def sample_delayed(
     NumericalFailure
         One of the models could not be solved where a chain begins.
     """
-    rng, walk, prior = np.random.default_rng(seed), RandomWalk(factor), cheap.prior
+    rng, walk, prior = np.random.default_rng(seed), RandomWalk(factor, cheap.prior.single), cheap.prior
     steps = steps or _STEPS_PER_PARAMETER * prior.n_free
     cost = Cost(cheap.solves, accurate.solves)
     z, learned = start.copy(), _Differences(cheap, accurate)

@@ -76,7 +76,7 @@ def _costs(posterior: Posterior) -> tuple[int, int]:
 def _searched(posterior: Posterior, searches: int, seed: int) -> tuple[OptimizeResult, tuple[int, int]]:
     """The lowest of some searches from points of the prior, and its own solves and derivatives."""
     prior, solves = posterior.prior, posterior.solves
-    if prior.normal.any() or prior.simplex:
+    if not prior.bounded.all():
         raise UsageError("scipy's search is compared for uniform priors between bounds")
 
     def residuals(y: Array) -> Array:

@@ -145,7 +145,7 @@ def test_a_surrogate_worse_than_the_noise_is_refused_unless_forced(surrogate, ob
         (dict(noise={"a": 1}), "expected noise such as 2%"),
         (dict(noise="data"), "came without standard deviations"),
         (dict(prior={"nothing": (1, 1)}), "no parameter 'nothing'"),
-        (dict(prior={"rate": 1.0}), "mean and standard deviation; got 1.0"),
+        (dict(prior={"rate": 1.0}), "mean and standard deviation, or a law; got 1.0"),
         (dict(problem="toy"), "problem"),
         (dict(routes=("guess",)), "expected routes surrogate, delayed, pde, got 'guess'"),
         (dict(routes=("delayed",)), "`routes` delayed need the PDE: "),

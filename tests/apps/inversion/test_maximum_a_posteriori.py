@@ -30,11 +30,13 @@ from tests.apps.inversion.models import (
 def reference(posterior, start):
     """scipy's trust region on the same residuals."""
     prior = posterior.prior
-    normal = prior.normal
+    normal = prior.coordinates.normal
 
     def residuals(y):
         data = posterior.residuals(posterior.solves.evaluate(y[None]))[0]
-        return np.concatenate([data, (y - prior.mean)[normal] / prior.standard_deviation[normal]])
+        return np.concatenate(
+            [data, (y - prior.coordinates.mean)[normal] / prior.coordinates.standard_deviation[normal]]
+        )
 
     return least_squares(residuals, start, bounds=(prior.lower, prior.upper), xtol=1e-14, ftol=1e-14, gtol=1e-14)
 
