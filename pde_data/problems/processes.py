@@ -54,7 +54,7 @@ class Processes:
             listener.listen(2 * task.ranks)
             self._process = subprocess.Popen(
                 [*_launcher(task.ranks), sys.executable, "-c", _BEGIN.format(path=sys.path, address=address)],
-                stdin=subprocess.DEVNULL, stdout=2, env=_environment(task), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=_environment(task), start_new_session=True,
             )  # fmt: skip
             self._ending = weakref.finalize(self, _end, self._process, self._lines, self._lifelines)
             try:

@@ -84,6 +84,7 @@ def answer_calls(address: str) -> None:
     this process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    os.dup2(2, 1)  # what is printed here is no result of the driver; and mpiexec prints advice of its own
     line, lifeline = _connected(address), _connected(address)
     line.send(os.getpid())
     lifeline.send(os.getpid())

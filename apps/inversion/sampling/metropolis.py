@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from gnvpro.apps.inversion.posterior.posterior import ErrorModel, Posterior
