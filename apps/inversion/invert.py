@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -197,7 +197,7 @@ def invert(
         corrected = None
         if accurate is not None:
             stage("most probable point by the PDE")
-            corrected = find_minima(accurate, 0, seed, at=minima[0].parameters[None])[0]
+            corrected = _corrected(accurate, minima, whitening, seed)
         sampled: dict[Route, Chains] = {}
         # Where all parameters are fixed, the posterior is the point.
         sampling = set(routes or ("surrogate", "delayed")) if draws and cheap.prior.n_free else set()
@@ -252,6 +252,19 @@ def invert(
     )  # fmt: skip
 
 
+def _corrected(accurate: Posterior, minima: list[Minimum], whitening: Whitening, seed: int) -> Minimum | None:
+    """The most probable point by the PDE, from that of the surrogate; from a point near it where the PDE fails there.
+
+    None where the PDE can be solved at none of these.
+    """
+    points = [minimum.parameters for minimum in minima]
+    points += list(accurate.prior.parameters(whitening.draw(np.random.default_rng([seed, 2]), _ADEQUACY_SOLVES)))
+    for point in points:
+        with suppress(NumericalFailure):
+            return find_minima(accurate, 0, seed, at=point[None])[0]
+    return None
+
+
 def _named(cheap: Posterior, accurate: Posterior | None) -> dict[str, Solves]:
     return {"the model": cheap.solves} | ({} if accurate is None else {"the PDE": accurate.solves})
 
@@ -267,9 +280,9 @@ def _unsolved(cheap: Posterior, accurate: Posterior | None) -> dict[str, str]:
 
 def _other_remarks(cheap: Posterior, accurate: Posterior | None) -> dict[str, str]:
     remarks = {
-        f"derivatives of {name}": "differences, since it offers none"
+        f"derivatives of {name}": how
         for name, solves in _named(cheap, accurate).items()
-        if solves.by_differences
+        if (how := solves.derivatives) is not None
     }
     if accurate is not None and accurate.solves.damaged:
         remarks["checkpoint"] = f"{accurate.solves.damaged} of its results were damaged, and were solved again"

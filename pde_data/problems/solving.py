@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -18,6 +19,8 @@ from gnvpro.surrogate.spaces import Array
 
 # Of the message of a failed sample, in characters.
 _LONGEST_MESSAGE = 2000
+# Of the reasons of failures, letters of each and how many, that a table shows.
+_LONGEST_TOLD, _TOLD = 200, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +38,23 @@ class SolvedBlock:
         observables, status = (np.concatenate([getattr(p, name) for p in parts]) for name in ("observables", "status"))
         return cls(observables, status, messages)
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """Reasons of the failures, with their numbers of samples."""
+        rows = zip(self.status, self.messages, strict=True)
+        return dict(Counter(message or SolveStatus(s).in_words for s, message in rows if s != SolveStatus.OK))
+
     @classmethod
     def failed(cls, n: int, n_out: int, message: str, status: SolveStatus = SolveStatus.EXCEPTION) -> SolvedBlock:
         """So many samples that could not be solved, for one reason."""
         return cls(np.full((n, n_out), np.nan), np.full(n, status, dtype=np.int8), (message,) * n)
+
+
+def reasons(failures: dict[str, int]) -> str:
+    """The commonest few of `SolvedBlock.failures` in words."""
+    most = sorted(failures.items(), key=lambda reason: -reason[1])
+    told = [" ".join(reason.split())[:_LONGEST_TOLD] + (f" ({n} times)" if n > 1 else "") for reason, n in most[:_TOLD]]
+    return "; ".join(told) + ("; …" if len(most) > _TOLD else "")
 
 
 def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
