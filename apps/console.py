@@ -165,7 +165,7 @@ def as_typed(text: str, options: Collection[str] = ()) -> str:
 
     text = re.sub(r"\b([a-z_]+)=(True\b|'[^']*'|\d+\b)", option, text)
     text = re.sub(r"`([a-z_]+)`", quoted, text)
-    return re.sub(r"\bgnvpro\.([a-z]+)\b(?!\.)", r"gnvpro \1", text)
+    return re.sub(r"\bgnvpro\.(?!fenicsx\b)([a-z]+)\b(?!\.)", r"gnvpro \1", text)
 
 
 def _sentence(error: BaseException, options: Collection[str]) -> str:

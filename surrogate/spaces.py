@@ -322,6 +322,13 @@ class Space:
         if len(off):
             j = int(off[0])
             return f"{self.names[j]} = {point[j]:g}, expected {self.lower_bounds[j]:g} to {self.upper_bounds[j]:g}"
+        return self.beyond_bounds(point) or "it is there"
+
+    def beyond_bounds(self, point: Array) -> str | None:
+        """What else than its bounds a point (size,) of the bounds does not keep to, in words; None for one of the space."""
+        if self.constraint == "simplex":
+            off = abs(point.sum() - 1) > SIMPLEX_TOLERANCE
+            return f"the components sum to {point.sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}" if off else None
         for columns, law in self._beyond_bounds:
             if law.contains(point[None, columns])[0]:
                 continue
@@ -329,7 +336,7 @@ class Space:
                 return f"{self.names[columns.start]} = {point[columns.start]:g}, expected one of {law.in_words()}"
             of = ", ".join(self.names[columns])
             return f"{of} sum to {point[columns].sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
-        return f"components sum to {point.sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
+        return None
 
     def order_of(self, names: tuple[str, ...], where: str) -> list[int]:
         """Place of the component that each of these names is of; their own order where it has no names (`observed`).

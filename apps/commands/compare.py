@@ -28,7 +28,9 @@ class CompareOptions(SolvingOptions):
     samples: Annotated[int, Doc("Fresh parameters to solve the PDE at."), Ge(1)] = 64
     seed: Annotated[int, Doc("Seed of the fresh parameters."), Ge(0)] = 0
     out: Annotated[Path | None, Doc("New folder for the numbers and the compared samples.")] = None
-    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+    problem: Annotated[
+        str | None, Doc("The PDE, if it is not registered: module:factory, a program's .toml, a URL.")
+    ] = None
     interpolation: Annotated[
         tuple[int, ...] | None, Doc("Chebyshev nodes per parameter: also compare with interpolation.")
     ] = None

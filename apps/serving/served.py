@@ -19,7 +19,7 @@ from gnvpro.surrogate.admissible import admissible_points
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.inputs import training_range
 from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.surrogate.spaces import SIMPLEX_TOLERANCE, Array, Space, shortened
+from gnvpro.surrogate.spaces import Array, Space, shortened
 
 TRUST = "trust"
 # A batch of so many rows that takes longer is no work for the event loop, which answers nobody meanwhile.
@@ -48,8 +48,7 @@ class Bounds:
     def of(cls, model: ForwardModel) -> Bounds:
         """Of any forward model; of a surrogate narrowed to its training range."""
         space = model.parameters
-        lower = np.full(space.size, -np.inf) if space.lower is None else np.array(space.lower, float)
-        upper = np.full(space.size, np.inf) if space.upper is None else np.array(space.upper, float)
+        lower, upper = space.lower_bounds, space.upper_bounds
         trained = training_range(
             getattr(model, "training", None) or {}, logarithmic=getattr(model, "logarithmic", None)
         )
@@ -62,9 +61,8 @@ class Bounds:
         off = (point < self.low) | (point > self.high)
         if off.any():
             return [self._violation(int(j), point[j]) for j in np.flatnonzero(off)]
-        if self.space.constraint == "simplex" and abs(point.sum() - 1) > SIMPLEX_TOLERANCE:
-            return [f"the components sum to {point.sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"]
-        return []
+        beyond = self.space.beyond_bounds(point)
+        return [] if beyond is None else [beyond]
 
     def _violation(self, j: int, value: float) -> str:
         name = self.space.names[j]

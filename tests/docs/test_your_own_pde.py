@@ -1,9 +1,7 @@
 """The page's example, run as a reader would run it."""
 
-import importlib
 import json
 import os
-import re
 import subprocess
 import sys
 
@@ -16,15 +14,12 @@ from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.forward_model import ForwardModel
 from tests import PROJECT
 from tests.calculus import assert_adjoint, assert_taylor
-
-PAGE = PROJECT / "docs" / "your-own-pde.md"
+from tests.docs.pages import programs
 
 
 def write_module(folder):
-    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    if importlib.util.find_spec("dolfinx_solver") is None:
-        block = re.sub(r"^import dolfinx_solver.*\n", "", block, flags=re.MULTILINE)
-    (folder / "my_pde.py").write_text(block)
+    (program,) = programs("your-own-pde")
+    (folder / "my_pde.py").write_text(program)
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +103,8 @@ def test_it_is_inverted_in_fresh_processes(fenicsx, tmp_path):
     assert {"report.html", "inversion.json", "posterior-surrogate.nc", "posterior-delayed.nc"} <= names
     assert not (tmp_path / "out-unfinished").exists()
     program = (
-        "import torch, my_pde\n"  # as the page says; FEniCSx before every other library
-        "import gnvpro, arviz\n"
+        "import my_pde\n"  # FEniCSx before every other library
+        "import torch, gnvpro, arviz\n"
         "found = gnvpro.invert('plate', 'observed.csv', '5%', problem=my_pde.problem(), routes=('surrogate', 'pde'),\n"
         "    force=True, chains=2, draws=20, tune=20, pde_draws=10, pde_tune=10, starts=2, keep_draws='kept')\n"
         "found.write('again')\n"

@@ -36,8 +36,8 @@ _LATEST = 512
 class RandomWalk:
     """Normal steps, whose size adapts during warm-up: `scale` times a `factor` (n, n) of about the posterior's covariance.
 
-    Variables that are `single` (n,), of parameters with single values, stay in such steps; some steps draw one of them
-    anew from its prior instead, and leave the others.
+    Variables that are `single` (n,), of parameters with single values, stay in such steps; some steps draw one of them anew
+    from its prior instead, and leave the others.
     """
 
     factor: Array

@@ -12,12 +12,16 @@ from gnvpro.apps.serving.served import Bounds, shortened_list
 from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.formatting import percent, shown_unit
 from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.laws.law import Law
+from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.model.inputs import training_range
 from gnvpro.surrogate.model.model import held_out
 from gnvpro.surrogate.spaces import Array, Space
 
 # So many sliders are seen at once; more are put in groups.
 _UNGROUPED, _GROUP = 12, 10
+# Single values of a parameter, beyond which its slider is as fine as any.
+_MOST_VALUES = 200
 # On a simplex the bounds 0 and 1 say nothing: sliders reach so far beyond the training samples, or the equal share.
 _BEYOND_TRAINING, _BEYOND_SHARE = 2.0, 4.0
 # Outside components named in a warning.
@@ -50,7 +54,11 @@ def _error(model: ForwardModel) -> str:
 def _parameters(model: ForwardModel) -> dict[str, Any]:
     space = model.parameters
     low, high = slider_range(model)
-    start = np.full(space.size, 1 / space.size) if space.constraint == "simplex" else (low + high) / 2
+    start = (low + high) / 2
+    if space.laws:
+        start = Transport(space.laws).of_normal(np.zeros((1, space.size)))[0]
+    elif space.constraint == "simplex":
+        start = np.full(space.size, 1 / space.size)
     return {
         "names": [name.replace("_", " ") for name in space.names],
         "units": _unit_each(space),
@@ -58,8 +66,16 @@ def _parameters(model: ForwardModel) -> dict[str, Any]:
         "high": high.tolist(),
         "start": start.tolist(),
         "simplex": space.constraint == "simplex",
+        "simplexes": [[of.start, of.stop] for of in space.simplexes],
+        "values": [_values(law) for law in space.laws for _ in range(law.size)] or [None] * space.size,
         "groups": groups(space),
     }
+
+
+def _values(law: Law) -> list[float] | None:
+    """The single values that a parameter has, if it has some, and not too many for a slider."""
+    values = getattr(law, "values_in_order", np.zeros(0))
+    return values.tolist() if 0 < len(values) <= _MOST_VALUES else None
 
 
 def slider_range(model: ForwardModel) -> tuple[Array, Array]:
@@ -70,8 +86,7 @@ def slider_range(model: ForwardModel) -> tuple[Array, Array]:
         return np.zeros(space.size), np.full(space.size, min(1.0, highest))
     low, high = box(space)
     if trained is not None:  # where the space has no bound
-        open_below = np.ones(space.size, bool) if space.lower is None else ~np.isfinite(space.lower)
-        open_above = np.ones(space.size, bool) if space.upper is None else ~np.isfinite(space.upper)
+        open_below, open_above = ~np.isfinite(space.lower_bounds), ~np.isfinite(space.upper_bounds)
         low, high = np.where(open_below, trained[0], low), np.where(open_above, trained[1], high)
     return low, high
 

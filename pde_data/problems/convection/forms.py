@@ -84,7 +84,7 @@ def assemble(coefficients: ConvectionCoefficients, cells: int, degree: int, elem
         transport=_matrix(transport_form(coefficients, x, u, w) * dx),
         load=_vector(f * w * dx) if f != 0 else np.zeros(space.dofmap.index_map.size_local),
         nodes=space.tabulate_dof_coordinates()[:, :2].copy(),
-        sensors=point_values(space, np.array(coefficients.sensors)),
+        sensors=point_values(space, np.array(coefficients.sensors)).toarray(),
     )
 
 

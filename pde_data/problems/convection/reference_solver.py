@@ -78,7 +78,7 @@ class _CrankNicolson:
         ufl, reactions = fx.ufl, coefficients.reactions
         space = function_space(model.cells, model.degree, "triangle")
         self._observed = {step: i for i, step in enumerate(coefficients.observation_steps(model.steps))}
-        self._sensors = point_values(space, np.array(coefficients.sensors))
+        self._sensors = point_values(space, np.array(coefficients.sensors)).toarray()
         self._n_sensors = len(coefficients.sensors)
         self._u, self._old = fx.fem.Function(space), fx.fem.Function(space)
         self._y = fx.fem.Constant(space.mesh, np.zeros(reactions.count))

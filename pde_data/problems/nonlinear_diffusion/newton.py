@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from gnvpro.pde_data.problems.fenicsx import fenicsx
 from gnvpro.pde_data.problems.linear_systems import SolverFailure
@@ -79,7 +78,7 @@ class NewtonSolver:
         edge = fx.fem.locate_dofs_geometrical(space, lambda x: np.isclose(x[0], 0))
         self._fixed = fx.fem.dirichletbc(0.0, edge, space)
         self._edge = edge
-        self.observe, self._n_points = sp.csr_array(point_values(space, points)), len(points)
+        self.observe, self._n_points = point_values(space, points), len(points)
 
         self._matrix = fx.fem_petsc.create_matrix(self._jacobian)
         self._krylov = fx.PETSc.KSP().create(fx.MPI.COMM_SELF)

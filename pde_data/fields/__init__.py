@@ -1,0 +1,1 @@
+"""Gaussian random fields by their Karhunen–Loève modes."""
