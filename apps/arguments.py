@@ -59,17 +59,23 @@ def name_of(thing: Any, otherwise: str) -> str:
     return str(thing) if isinstance(thing, str | Path) else otherwise
 
 
-def samples_of(data: Data, transpose: bool = False, parameters: Sequence[str] | None = None) -> Samples:
+def samples_of(
+    data: Data,
+    transpose: bool = False,
+    parameters: Sequence[str] | None = None,
+    *,
+    field_error: float | None = None,
+) -> Samples:
     """Samples, however they are given; UsageError for anything else, and for what `read_samples` refuses.
 
     `Samples`; a pair of arrays or DataFrames, parameters (n, n_in) and observables (n, n_out); an xarray Dataset; or the
-    path of what `read_samples` reads, to which `transpose` belongs, and `parameters` to a `.csv`.
+    path of what `read_samples` reads, to which `transpose` and `field_error` belong, and `parameters` to a `.csv`.
     """
     if isinstance(data, Samples):
         return data
     if not isinstance(data, tuple | list):
         if isinstance(data, str | Path) or _is_dataset(data):
-            return read_samples(data, transpose, parameters=parameters)
+            return read_samples(data, transpose, parameters=parameters, field_error=field_error)
         expected = "samples, a pair of arrays, an xarray Dataset or the path of a data set"
         raise UsageError(f"expected {expected}, got a {type(data).__name__}")
     if len(data) != len(PAIR):
@@ -140,7 +146,8 @@ def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
         raise UsageError(
             f"this surrogate was trained on {data}; what solves the PDE needs a model trained on data that `generate` wrote"
         )
-    problem = _remade(origin, problem) if problem is None or isinstance(problem, str) else as_problem(problem)
+    named = problem is None or isinstance(problem, str | Path)
+    problem = _remade(origin, problem and str(problem)) if named else as_problem(problem)
     if origin["definition_hash"] not in _hashes(problem, origin):
         saved = origin.get("definition")
         changed = difference_of_definitions(saved, problem.definition, "", "today") if isinstance(saved, dict) else None

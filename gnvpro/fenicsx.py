@@ -1,4 +1,4 @@
-"""FEniCSx in a program of one's own, and what this package adds to it: random fields and observations.
+"""FEniCSx in a program of one's own, and what this package adds to it: random fields, observations, meshes of fields.
 
 Import it before dolfinx: from then on dolfinx, torch, h5py and numba work in one process, in whatever order they are
 imported. It raises an ImportError that says what to install where FEniCSx, or a C compiler for its forms, is missing; and
@@ -12,6 +12,7 @@ from gnvpro.pde_data.fields.gaussian_field import GaussianField
 from gnvpro.pde_data.observations.forms import FormValues, boundary_fluxes, residual_fluxes
 from gnvpro.pde_data.observations.linear import LinearObservation, averages, points
 from gnvpro.pde_data.problems.fenicsx import fenicsx
+from gnvpro.pde_data.problems.meshes import mesh_of_dolfinx
 
 __all__ = [
     "FieldModes",
@@ -20,6 +21,7 @@ __all__ = [
     "LinearObservation",
     "averages",
     "boundary_fluxes",
+    "mesh_of_dolfinx",
     "points",
     "residual_fluxes",
 ]

@@ -111,6 +111,8 @@ def unit_groups(space: Space) -> NDArray[np.intp] | None:
     Outputs of one unit share one. Outputs without a unit ("1", "unknown") are apart where they are few, so that their sizes
     do not matter; as many as `FEW_OUTPUTS` + 1, or a space of several axes, are the values of a field.
     """
+    if len(space.units) == 1 < space.size and (len(space.axes) > 1 or space.size > FEW_OUTPUTS):
+        return None
     units = [space.unit(j) for j in range(space.size)]
     few = len(space.axes) == 1 and sum(unit in _NO_UNIT for unit in units) <= FEW_OUTPUTS
     keys = [unit if unit not in _NO_UNIT else f"{j}" if few else "" for j, unit in enumerate(units)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gnvpro.surrogate.checks import contiguous, integer
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.modes import Modes
 from gnvpro.surrogate.spaces import Array, Space
 
 
@@ -30,6 +31,9 @@ class Samples(ComparedByValue):
     directions, derivatives : (n, r, n_in), (n, r, n_out)
         Derivatives of the observables at every sample along r directions of the parameters; None where there are none.
         A direction of zeros stands for a derivative that is not known: it says nothing.
+    modes
+        Of a field whose coefficients the observables are, and the background and derivatives with them; None for
+        observables as they are.
     """
 
     parameters: Array
@@ -41,6 +45,7 @@ class Samples(ComparedByValue):
     background: Array | None = None
     directions: Array | None = None
     derivatives: Array | None = None
+    modes: Modes | None = None
 
     def __post_init__(self) -> None:
         y, c = self.parameter_space.rows(self.parameters), self.observable_space.rows(self.observables)

@@ -5,12 +5,13 @@ Samples are rows throughout (papers on the method use columns).
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from gnvpro.surrogate.laws.law import Array, Law
 from gnvpro.surrogate.laws.plain import law_of, laws_of
 from gnvpro.surrogate.laws.scalar import LogUniform, Uniform
 from gnvpro.surrogate.laws.transport import Transport
+from gnvpro.surrogate.mesh import Mesh
 from gnvpro.surrogate.names import column_names, order_of, shortened
 from gnvpro.surrogate.rounding import varies
 
@@ -48,12 +50,30 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class Axis:
-    """One dimension of a vector that has structure, such as time or sensor."""
+    """One dimension of a vector that has structure, such as time, sensor, or the points of a mesh."""
 
     name: str
-    labels: tuple[str, ...] | tuple[float, ...]
+    labels: tuple[str, ...] | tuple[float, ...] | range
     unit: str = "1"
     coordinates: tuple[Coordinate, ...] = ()
+    mesh: Mesh | None = None
+
+    def __post_init__(self) -> None:
+        if self.mesh is not None and self.labels != range(self.mesh.n_values):
+            raise UsageError(f"axis {self.name!r}: the values on a mesh are counted from 0; make it by Axis.of_mesh")
+
+    @classmethod
+    def of_mesh(cls, name: str, mesh: Mesh) -> Axis:
+        """The points of a mesh, or its cells where it has its values there; its labels are their numbers."""
+        return cls(name, range(mesh.n_values), mesh=mesh)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; of a mesh its description, and no labels."""
+        if self.mesh is not None:
+            return {"name": self.name, "unit": self.unit, "mesh": self.mesh.to_dict()}
+        described = asdict(self)
+        del described["mesh"]
+        return described
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,10 @@ class Space:
     def __post_init__(self) -> None:
         if not self.axes or self.size == 0:
             raise UsageError("a space needs at least one component; give it an axis with labels")
+        if sum(axis.mesh is not None for axis in self.axes) > 1 or (self.mesh is not None and len(self.units) > 1):
+            raise UsageError(
+                "a field has one mesh and one unit; make fields on several meshes or in several units apart"
+            )
         if len(self.axes) > _MOST_AXES:
             raise UsageError(f"expected a space of at most {_MOST_AXES} axes, got {len(self.axes)}")
         self._take_laws()
@@ -202,15 +226,25 @@ class Space:
         """Number of components."""
         return int(np.prod(self.shape))
 
+    @property
+    def mesh(self) -> Mesh | None:
+        """The mesh that its components are values on; None where they are on none."""
+        return next((axis.mesh for axis in self.axes if axis.mesh is not None), None)
+
+    def with_mesh(self, mesh: Mesh) -> Space:
+        """The same with the arrays of its mesh."""
+        return replace(self, axes=tuple(axis if axis.mesh is None else replace(axis, mesh=mesh) for axis in self.axes))
+
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """A name for every component, in order."""
+        """A name for every component, in order; those of a field are made one by one when they are asked for."""
+        if self.mesh is not None:
+            return cast("tuple[str, ...]", _FieldNames(self.axes))  # used as the tuple it stands for
         if len(self.axes) == 1 and isinstance(self.axes[0].labels[0], str):
             return tuple(str(label) for label in self.axes[0].labels)
         parts = np.indices(self.shape).reshape(len(self.axes), -1).T
         return tuple(
-            ", ".join(f"{axis.name} {_text(axis.labels[i])}" for axis, i in zip(self.axes, row, strict=True))
-            for row in parts
+            _name(self.axes, [axis.labels[i] for axis, i in zip(self.axes, row, strict=True)]) for row in parts
         )
 
     @cached_property
@@ -338,11 +372,13 @@ class Space:
             return f"{of} sum to {point[columns].sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
         return None
 
-    def order_of(self, names: tuple[str, ...], where: str) -> list[int]:
+    def order_of(self, names: Sequence[str], where: str) -> list[int]:
         """Place of the component that each of these names is of; their own order where it has no names (`observed`).
 
         Raises UsageError: other names, or more of them, or fewer.
         """
+        if names == self.names:
+            return list(range(self.size))
         nameless = [f"{self.axes[0].name}_{j}" for j in range(self.size)]
         if len(names) == self.size and list(self.names) in (list(names), nameless):
             return list(range(self.size))
@@ -352,6 +388,8 @@ class Space:
         """The first difference to `other` in words, or None where the two mean the same vector."""
         if self.shape != other.shape:
             return f"{self.shape} components, and {other.shape}"
+        if self.mesh != other.mesh:
+            return "values on one mesh, and on another"
         for name in ("names", "units", "constraint", "lower", "upper"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
@@ -360,8 +398,8 @@ class Space:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able description, read back by `from_dict`."""
-        described = asdict(replace(self, law="unknown", laws=())) | {"law": self.law}
-        del described["laws"]
+        described = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "laws"}
+        described["axes"] = tuple(axis.to_dict() for axis in self.axes)
         return described | ({"laws": [law.to_dict() for law in self.laws]} if self.laws else {})
 
     @classmethod
@@ -384,8 +422,41 @@ class Space:
         return cls(tuple(map(_axis, given["axes"])), units, lower, upper, given["constraint"], given["law"], laws)
 
 
+class _FieldNames(Sequence[str]):
+    """Names of the components of a field: hundreds of thousands, of which a message needs one."""
+
+    def __init__(self, axes: tuple[Axis, ...]) -> None:
+        self._axes, self._shape = axes, tuple(len(axis.labels) for axis in axes)
+
+    def __len__(self) -> int:
+        return math.prod(self._shape)
+
+    def __getitem__(self, j: Any) -> Any:
+        if isinstance(j, slice):
+            return tuple(self[k] for k in range(*j.indices(len(self))))
+        places = np.unravel_index(range(len(self))[j], self._shape)
+        return _name(self._axes, [axis.labels[int(i)] for axis, i in zip(self._axes, places, strict=True)])
+
+    def __iter__(self) -> Iterator[str]:
+        return (_name(self._axes, labels) for labels in itertools.product(*(axis.labels for axis in self._axes)))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _FieldNames):
+            return self._axes == other._axes
+        return isinstance(other, Sequence) and len(other) == len(self) and all(map(str.__eq__, self, other))
+
+    def __repr__(self) -> str:
+        return f"{self[0]}, …, {self[len(self) - 1]}"
+
+
+def _name(axes: tuple[Axis, ...], labels: Sequence[str | float]) -> str:
+    return ", ".join(f"{axis.name} {_text(label)}" for axis, label in zip(axes, labels, strict=True))
+
+
 def _axis(given: dict[str, Any]) -> Axis:
     name, unit = _of_kind((given["name"], given["unit"]), (str,), "texts as name and unit of an axis")
+    if "mesh" in given:
+        return replace(Axis.of_mesh(name, Mesh.from_dict(given["mesh"])), unit=unit)
     labels = tuple(given["labels"])
     kind, said = ((str,), "texts") if labels and isinstance(labels[0], str) else ((int, float), "texts or numbers")
     coordinates = tuple(map(_coordinate, given["coordinates"]))
@@ -409,4 +480,4 @@ def _of_kind(values: Any, kind: tuple[type, ...], expected: str) -> tuple[Any, .
 
 
 def _text(label: str | float) -> str:
-    return label if isinstance(label, str) else f"{label:g}"
+    return label if isinstance(label, str) else str(label) if isinstance(label, int) else f"{label:g}"

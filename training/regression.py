@@ -143,9 +143,10 @@ class SurrogateTraining:
         if judged == "validation":
             choice = {**choice, "refitted": "fitted to train and validation samples together"}
         record = self._record(fit, fit.method if fit else CLOSED_FORM, choice, parameters)
-        record["errors_by_output"] = errors_by_output(
-            predictions, unseen.observables, unseen.observable_space, unseen.background, measure
-        )
+        if samples.modes is None:  # the values of a field are of one kind
+            record["errors_by_output"] = errors_by_output(
+                predictions, unseen.observables, unseen.observable_space, unseen.background, measure
+            )
         record |= surrogate.training
         surrogate = replace(surrogate, **errors, training=record)
         source = "validation" if judged == "validation" else "cross-validation"
@@ -311,7 +312,8 @@ class SurrogateTraining:
         record = self._record(best, best.method, choice, train.parameters)
         # As above: what validation samples say of weights that were not fitted to them.
         record |= surrogate.training
-        record["errors_by_output"] = self._errors_by_output(before_refit or surrogate)
+        if train.modes is None:
+            record["errors_by_output"] = self._errors_by_output(before_refit or surrogate)
         surrogate = calibrated_by_split(replace(surrogate, **errors, training=record), self._split, before_refit)
         polynomial_alone = next((fit for fit in self._run.fits if not fit.network.width and fit is not best), None)
         return Training(surrogate, self._run.history(without=polynomial_alone))

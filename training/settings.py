@@ -99,6 +99,9 @@ class TrainSettings(FitSettings):
     derivatives: Annotated[
         Literal["auto", "off"], Doc("Train on the derivatives of the samples too, where they have any and they help.")
     ] = "auto"
+    field_error: Annotated[
+        float, Doc("Of the modes that a field is trained by, relative to each sample."), Gt(0), Lt(1)
+    ] = 1e-5
     patience: Annotated[float, Doc("Work units without a better validation error before it stops."), Gt(0)] = PATIENCE
 
     @property

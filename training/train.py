@@ -12,11 +12,13 @@ from torch import nn
 
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.modes import Modes
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.device import torch_threads
 from gnvpro.training.fidelities.contest import CoarseLevel
 from gnvpro.training.fidelities.levels import coarse_levels, fidelities_record
+from gnvpro.training.fields import as_fields, in_modes, of_fields
 from gnvpro.training.fit_settings import settings_of
 from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
 from gnvpro.training.fitting.outcome import Training, mean_relative_error
@@ -89,14 +91,28 @@ def train(
         raise UsageError(
             "a module cannot be trained on coarse samples and corrected by fine ones; leave one of both out"
         )
+    samples, levels, modes = _in_modes(samples, levels, settings)
+    if modes is not None:
+        below = None  # it has modes of its own: the coarse samples are trained on again, in those that all share
     cross_validated = module is None and (bool(levels) or not settings.asks_for_networks)
     split = _split(samples, settings, sizes, cross_validated)
     with torch_threads(settings.threads):
         if levels:
-            return _train_levels(levels, split, settings, on_progress, checkpoint, every, below)
-        return _strategy(
-            _one_training(split, settings, on_progress, checkpoint, every, module), split, settings, module
-        )
+            trained = _train_levels(levels, split, settings, on_progress, checkpoint, every, below)
+        else:
+            training = _one_training(split, settings, on_progress, checkpoint, every, module)
+            trained = _strategy(training, split, settings, module)
+        return of_fields(trained, modes, split.train)
+
+
+def _in_modes(
+    samples: Samples | Split, levels: Sequence[Samples], settings: TrainSettings
+) -> tuple[Samples | Split, list[Samples], Modes | None]:
+    """Samples and coarse levels of a field as coefficients of modes that they share."""
+    sets = [samples] if isinstance(samples, Samples) else list(vars(samples).values())
+    reduced, modes = in_modes([*sets, *levels], settings.field_error)
+    fine, coarse = reduced[: len(sets)], reduced[len(sets) :]
+    return fine[0] if isinstance(samples, Samples) else Split(*fine), coarse, modes
 
 
 def _one_training(
@@ -128,8 +144,14 @@ def coarse_level(
     Raises UsageError: settings that `train` refuses.
     """
     settings = settings or TrainSettings()
+    (reduced,), modes = in_modes([samples], settings.field_error)
     with torch_threads(settings.threads):
-        return _level(samples, None, settings, _naming("level-1", on_progress), None, EVERY)[1]
+        trained, level = _level(reduced, None, settings, _naming("level-1", on_progress), None, EVERY)
+    if modes is None:
+        return level
+    trained = of_fields(trained, modes, level.samples)
+    seen, left_out = as_fields(level.samples, modes), modes.fields(level.left_out)
+    return CoarseLevel(trained.surrogate, seen, left_out, level.parameters)
 
 
 def _train_levels(

@@ -95,8 +95,9 @@ class Models:
         with self.stopwatch:
             training = train(samples, self._settings, self._on_progress, coarse=level)
         _require_whole(training.surrogate)
-        assert training.left_out is not None
-        errors = errors_of(training.left_out, samples, training.surrogate)
+        left_out = training.left_out_observables
+        assert left_out is not None
+        errors = errors_of(left_out, samples, training.surrogate)
         return Candidate(training, samples, errors, weights)
 
     def coarse_error(self, n: int, n_directions: int) -> float:

@@ -28,6 +28,9 @@ class CompareOptions(SolvingOptions):
     samples: Annotated[int, Doc("Fresh parameters to solve the PDE at."), Ge(1)] = 64
     seed: Annotated[int, Doc("Seed of the fresh parameters."), Ge(0)] = 0
     out: Annotated[Path | None, Doc("New folder for the numbers and the compared samples.")] = None
+    vtu: Annotated[
+        Path | None, Doc("File for ParaView of a field by PDE and surrogate, .vtu or .xdmf: median and worst sample.")
+    ] = None
     problem: Annotated[
         str | None, Doc("The PDE, if it is not registered: module:factory, a program's .toml, a URL.")
     ] = None
@@ -41,16 +44,22 @@ class CompareOptions(SolvingOptions):
 
 def run(options: CompareOptions) -> Outcome:
     """Check a surrogate against fresh PDE solves: error, the PDE's own, costs; or a classifier against labels."""
+    from gnvpro.apps.arguments import model_of
     from gnvpro.apps.compare import compare
     from gnvpro.apps.comparison.comparison import Comparison
+    from gnvpro.apps.field_files import require_field
     from gnvpro.apps.reports.runs import Run
     from gnvpro.apps.segmentation.compare_classes import write_files
     from gnvpro.surrogate.model.folder import kind_of
 
     require_new_folder(options.out, "comparison")
     # Read before the work, which would be for nothing if the report could not be written.
+    if options.vtu is not None:
+        if options.vtu.exists():
+            raise FileExistsError(f"{options.vtu} is there already; choose another name")
+        require_field(model_of(options.model).observables, options.vtu)
     runs = [Run.of(options.model)] if options.out is not None and kind_of(options.model) == "surrogate" else []
-    arguments = {name: value for name, value in vars(options).items() if name != "out"}
+    arguments = {name: value for name, value in vars(options).items() if name not in ("out", "vtu")}
     with progress("comparing") as report:
         comparison = compare(**arguments, progress=report)
     numbers = {**comparison.numbers(), "settings": to_dict(options)}
@@ -59,6 +68,8 @@ def run(options: CompareOptions) -> Outcome:
             with whole_folder(options.out) as folder:
                 write_files(folder, comparison, numbers)
         return Outcome(numbers, table(f"{options.model}: {comparison.title}", comparison.rows()))
+    if options.vtu is not None:
+        comparison.save_fields(options.vtu)
     if options.out is not None:
         from gnvpro.apps.reports.report import write_report
 

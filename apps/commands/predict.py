@@ -22,7 +22,7 @@ class PredictOptions(SolvingOptions):
 
     model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
     parameters: Annotated[Path, Doc("Parameters: .npz, .npy, .csv, .mat or a data set.")]
-    out: Annotated[Path, Doc("File to write: .npz or .csv.")]
+    out: Annotated[Path, Doc("File to write: .npz or .csv; of a field also .vtu or .xdmf.")]
     transpose: Annotated[bool, Doc("Samples are rows of the .mat, or columns of the .npz.")] = False
     level: Annotated[float, Doc("Of the error bands: .5, .68, .8, .9, .95 or .99."), Gt(0)] = 0.9
     fallback: Annotated[Literal["none", "pde"], Doc("pde: solve the PDE at points that are not to be trusted.")] = (

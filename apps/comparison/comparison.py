@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from gnvpro.apps.comparison.costs import SURROGATE_BATCH, Costs
+from gnvpro.apps.comparison.costs import Costs
 from gnvpro.apps.comparison.jacobian import JacobianCheck
 from gnvpro.apps.comparison.spent import Spent
 from gnvpro.apps.comparison.sweeps import Sweep
+from gnvpro.apps.field_files import write_fields
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.pde_data.problems.solving import reasons
+from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.formatting import percent, seconds
 from gnvpro.surrogate.result import Result
@@ -168,7 +170,8 @@ class Comparison(Result):
             ("fast solver", f"{seconds(costs.production_single)}, {batched}"),
             (
                 "surrogate",
-                f"{seconds(costs.surrogate_single)}, {seconds(costs.surrogate_batched)} in batches of {SURROGATE_BATCH:,}",
+                f"{seconds(costs.surrogate_single)}, {seconds(costs.surrogate_batched)} in batches of "
+                f"{costs.surrogate_batch:,}",
             ),
             (
                 "faster than the fast solver",
@@ -179,7 +182,11 @@ class Comparison(Result):
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able; costs in CPU seconds per sample."""
-        by_observable = dict(zip(self.observables.names, self.errors_by_observable.tolist(), strict=True))
+        errors = self.errors_by_observable
+        if self.observables.mesh is None:
+            by_observable = dict(zip(self.observables.names, errors.tolist(), strict=True))
+        else:  # 100,000 numbers are for a picture
+            by_observable = statistics(errors[np.isfinite(errors)])
         optional: dict[str, Any] = {}
         if self.background is not None:
             optional["surrogate_error_anomalous"] = statistics(self.anomalous_errors)
@@ -200,7 +207,9 @@ class Comparison(Result):
             "pde_error": self.pde_error,
             "estimated_error": self.estimated_error,
             **({} if self.no_estimate is None else {"estimated_error_failure": self.no_estimate}),
-            "cpu_seconds_per_sample": {k: v for k, v in asdict(self.costs).items() if k != "no_plain"},
+            "cpu_seconds_per_sample": {
+                k: v for k, v in asdict(self.costs).items() if k not in ("no_plain", "surrogate_batch")
+            },
             **({} if self.costs.no_plain is None else {"no_plain_route": self.costs.no_plain}),
             **{name: getattr(self.costs, name) for name in ("speedup_single", "speedup_batched", "speedup_plain")},
             "payoff_evaluations": self.payoff,
@@ -212,6 +221,17 @@ class Comparison(Result):
     def save_samples(self, path: Path) -> None:
         """The compared samples as arrays."""
         np.savez(path, parameters=self.parameters, observables=self.expected, predicted=self.predicted)
+
+    def save_fields(self, path: str | Path) -> None:
+        """Write the samples of median and of largest error as fields: `pde`, `surrogate` and `error`.
+
+        A new file `.vtu` or `.xdmf`, see `gnvpro.apps.field_files.write_fields`, which raises what this does.
+        """
+        order = np.argsort(self.anomalous_errors)
+        chosen = order[[len(order) // 2, -1]] if len(order) > 1 else order
+        expected, predicted = self.expected[chosen], self.predicted[chosen]
+        arrays = {"pde": expected, "surrogate": predicted, "error": predicted - expected}
+        write_fields(path_of(path), self.observables, arrays, ("median", "worst")[: len(chosen)])
 
     def _interpolation_numbers(self, interpolation: Interpolation) -> dict[str, Any]:
         misfit = interpolation.predicted - self.expected

@@ -23,6 +23,8 @@ from gnvpro.surrogate.spaces import Array
 from gnvpro.training.device import torch_threads
 
 SURROGATE_BATCH = 10_000
+# Values that a batch of the surrogate may have: of a field fewer are evaluated at once.
+_MOST_VALUES = 1 << 24
 # Samples of a median over single evaluations: one evaluation is too short for the clock.
 _SINGLES, _PDE_SINGLES, _PLAIN_SINGLES = 200, 5, 3
 # CPU seconds after which a measurement ends with the runs it has.
@@ -41,6 +43,8 @@ class Costs:
         Samples in a batch of the fast solver.
     no_plain
         Why that route cannot be made for the settings of this problem.
+    surrogate_batch
+        Samples in a batch of the surrogate.
     """
 
     plain: float | None
@@ -50,6 +54,7 @@ class Costs:
     surrogate_single: float
     surrogate_batched: float
     no_plain: str | None = None
+    surrogate_batch: int = SURROGATE_BATCH
 
     @property
     def speedup_single(self) -> float:
@@ -79,7 +84,9 @@ class Costs:
 def measure_costs(problem: Problem, surrogate: ForwardModel, points: Callable[[int], Array], repeats: int) -> Costs:
     """Time a problem and its surrogate at `points(n)`, n parameters that both accept."""
     batch = int(getattr(problem, "block_size", 32))
-    block, many = points(batch), points(SURROGATE_BATCH)
+    n_many = min(SURROGATE_BATCH, max(1, _MOST_VALUES // surrogate.observables.size))
+    block, many = points(batch), points(n_many)
+    few = many[:_SINGLES]
     with one_thread():
         plain = no_plain = None
         if hasattr(problem, "plain_route"):
@@ -95,8 +102,9 @@ def measure_costs(problem: Problem, surrogate: ForwardModel, points: Callable[[i
             production_single=_one_at_a_time(problem, block[:_PDE_SINGLES]),
             production_batched=median_cpu_seconds(lambda: solve_block(problem, block), repeats) / batch,
             production_batch=batch,
-            surrogate_single=median_cpu_seconds(lambda: _each(surrogate, many[:_SINGLES]), repeats) / _SINGLES,
-            surrogate_batched=median_cpu_seconds(lambda: surrogate.evaluate(many), repeats) / SURROGATE_BATCH,
+            surrogate_single=median_cpu_seconds(lambda: _each(surrogate, few), repeats) / len(few),
+            surrogate_batched=median_cpu_seconds(lambda: surrogate.evaluate(many), repeats) / n_many,
+            surrogate_batch=n_many,
         )
 
 

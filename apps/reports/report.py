@@ -9,8 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gnvpro.apps.comparison.comparison import Comparison
-from gnvpro.apps.comparison.costs import SURROGATE_BATCH
-from gnvpro.apps.reports import figures, images
+from gnvpro.apps.reports import fields, figures, images
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.apps.reports.runs import Run
 from gnvpro.surrogate.formatting import percent, with_unit
@@ -32,7 +31,7 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
     numbers = comparison.numbers()
     shown = [
         *_convergence_pictures(runs),
-        *(_image_pictures(comparison) if images.are_images(comparison.observables) else _curve_pictures(comparison)),
+        *_observable_pictures(comparison),
         *_sweep_pictures(comparison),
         (
             "Errors of the fresh samples",
@@ -62,7 +61,7 @@ def _costs(comparison: Comparison) -> list[dict[str, Any]]:
     rows = [
         ("PDE, reference solver", costs.plain, None, None),
         ("PDE, fast solver", costs.production_single, costs.production_batched, costs.production_batch),
-        ("surrogate", costs.surrogate_single, costs.surrogate_batched, SURROGATE_BATCH),
+        ("surrogate", costs.surrogate_single, costs.surrogate_batched, costs.surrogate_batch),
     ]
     return [dict(zip(("route", "single", "batched", "batch"), row, strict=True)) for row in rows if row[1] is not None]
 
@@ -75,6 +74,24 @@ def _convergence_pictures(runs: Sequence[Run]) -> Pictures:
         "were tried in the race and dropped; work and time are those of one network."
     )
     return [("Convergence", figures.convergence(runs), caption)]
+
+
+def _observable_pictures(comparison: Comparison) -> Pictures:
+    if comparison.observables.mesh is not None:
+        return _field_pictures(comparison)
+    return _image_pictures(comparison) if images.are_images(comparison.observables) else _curve_pictures(comparison)
+
+
+def _field_pictures(comparison: Comparison) -> Pictures:
+    order, shown = comparison.anomalous_errors.argsort(), []
+    for name, i in (("the sample with the median error", order[len(order) // 2]), ("the worst sample", order[-1])):
+        error = percent(float(comparison.anomalous_errors[i]))
+        caption = f"Fresh sample at {_point(comparison, int(i))}. Error of the sample: {error}."
+        shown.append((f"Field of {name}", fields.fields(comparison, int(i)), caption))
+    caption = (
+        "Root-mean-square error over the fresh samples, relative to the root-mean-square value of all observables."
+    )
+    return [*shown, ("Error by place", fields.error_map(comparison), caption)]
 
 
 def _curve_pictures(comparison: Comparison) -> Pictures:

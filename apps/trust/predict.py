@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from gnvpro.apps import field_files
 from gnvpro.apps.arguments import Folder, Parameters, model_of, parameters_of, problem_of
 from gnvpro.apps.trust.predictions import Predictions, require_new_file
 from gnvpro.surrogate.checks import path_of
@@ -58,6 +59,8 @@ def predict(
     if out is not None:
         require_new_file(path_of(out, "the file `out`"))
     model = model_of(model)
+    if out is not None and path_of(out).suffix in field_files.FORMATS:
+        field_files.require_field(model.observables, path_of(out))
     if fallback not in ("none", "pde"):
         raise UsageError(f"expected fallback='none' or fallback='pde', got {fallback!r}")
     of_solves = (tolerance, append, problem, time_limit) != (None,) * 4 or max(ranks, threads_per_solve) > 1

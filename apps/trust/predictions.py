@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.apps import field_files
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
@@ -20,7 +21,7 @@ from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.writing import require_writable, whole_file
 
-FORMATS = (".npz", ".csv")
+FORMATS = (".npz", ".csv", *field_files.FORMATS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +159,17 @@ class Predictions(Result):
         """Write a new file: `.npz` with parameters, observables and all columns, or `.csv` with a header.
 
         A `.csv` has observables and flags, then a column `NAME lower` for every observable, and so on; of a classifier
-        the class. `record`, how they were made, is JSON-able and kept in an `.npz` as `settings`.
+        the class. `.vtu` and `.xdmf` have the observables as fields, with the half width of the band, see
+        `gnvpro.apps.field_files`. `record`, how they were made, is JSON-able and kept in an `.npz` as `settings`.
         """
         path = path_of(path)
         require_new_file(path)
+        if path.suffix in field_files.FORMATS:
+            fields = {"prediction": self.observables}
+            if (known := self.reliability) is not None and np.isfinite(known.half_width).all():
+                fields["half_width"] = known.half_width
+            field_files.write_fields(path, self.model.observables, fields)
+            return
         with whole_file(path) as file:
             if path.suffix == ".csv":
                 self._write_csv(file)

@@ -20,6 +20,8 @@ from gnvpro.surrogate.errors import UsageError
 
 # What a kill costs at most, for problems that do not name a size; a block should still be a second of work.
 DEFAULT_BLOCK_SIZE = 32
+# Of a chunk: readers and writers hold one in memory.
+_MOST_BYTES = 64 << 20
 
 
 def problem_asked(problem: Any, options: dict[str, Any] | None, coarser: int = 0) -> Problem:
@@ -27,8 +29,8 @@ def problem_asked(problem: Any, options: dict[str, Any] | None, coarser: int = 0
 
     Raises UsageError: options of an object, or no such version.
     """
-    if isinstance(problem, str):
-        asked = load_problem(problem, options)
+    if isinstance(problem, str | Path):
+        asked = load_problem(str(problem), options)
     elif options:
         raise UsageError("options are those of a problem that is named; give them to the object when it is made")
     else:
@@ -55,7 +57,7 @@ def recipe_asked(
         if size is not None and size < 1:
             raise UsageError(f"expected at least 1 {what}, got {size}")
     there = store.recipe_in(out) if is_data_set(out) else None
-    usual_size = there.block_size if there else getattr(problem, "block_size", DEFAULT_BLOCK_SIZE)
+    usual_size = there.block_size if there else getattr(problem, "block_size", _block_size(problem, derivatives or 0))
     usual_design = there.design if there else default_design(problem.parameters)
     n_directions = derivatives if derivatives is not None else there.n_directions if there else 0
     integer("derivatives", n_directions, least=0)
@@ -91,6 +93,11 @@ def recipe_asked(
             f"more; ask for {there.n_samples} to repair it or to retry failed ones"
         )
     return recipe
+
+
+def _block_size(problem: Problem, n_directions: int) -> int:
+    """The usual one, less where the values of so many samples would be more than a chunk should hold."""
+    return max(1, min(DEFAULT_BLOCK_SIZE, _MOST_BYTES // (8 * problem.observables.size * max(1, n_directions))))
 
 
 def is_data_set(out: Path) -> bool:

@@ -197,7 +197,7 @@ def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool, alone: b
     """
     if not is_data_set(out):
         try:
-            layout.create(out, recipe, background_of(problem), alone=alone)
+            layout.create(out, recipe, background_of(problem), alone=alone, mesh=problem.observables.mesh)
             remove_journals(out)
             return []
         except OSError as error:
@@ -209,7 +209,7 @@ def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool, alone: b
         remove_leftovers(out)
     damage = find_damage(out) if repair else []
     if damage:
-        give_up(out, damage, background_of(problem))
+        give_up(out, damage, background_of(problem), problem.observables.mesh)
     require_metadata(out)
     if not store.has_size(out, recipe.n_samples):
         store.resize(out, recipe.n_samples, placement=recipe.placement)

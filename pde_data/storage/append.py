@@ -55,7 +55,8 @@ def append(
 
     with sole_writer(path, wait=_WAIT_SECONDS, required=True):
         if not path.exists():
-            layout.create(path, _recipe(problem, n), background_of(problem), lambda place: write(place, 0))
+            recipe, mesh = _recipe(problem, n), problem.observables.mesh
+            layout.create(path, recipe, background_of(problem), lambda place: write(place, 0), mesh=mesh)
             return n
         _require_same_solves(problem, path)
         _require_sound_end(path)

@@ -28,7 +28,7 @@ from gnvpro.pde_data.storage.derivatives import (
     mean_cost,
     with_derivatives,
 )
-from gnvpro.pde_data.storage.provenance import GIVEN
+from gnvpro.pde_data.storage.provenance import GIVEN, mesh_variables
 from gnvpro.pde_data.storage.schema import (
     MALFORMED,
     count_by_status,
@@ -39,6 +39,8 @@ from gnvpro.pde_data.storage.schema import (
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import import_h5py
+from gnvpro.surrogate.mesh import Mesh
+from gnvpro.surrogate.modes import Modes, is_field
 from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array, Axis, Space
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 _BARE = (".mat", ".npz")
 _NETCDF = (".nc", ".nc4", ".netcdf")
+# Samples of a field that are read at once where the file has no chunks.
+_ROWS = 32
 
 
 def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -114,6 +118,7 @@ def read_samples(
     *,
     allow_partial: bool = False,
     parameters: Sequence[str] | None = None,
+    field_error: float | None = None,
 ) -> Samples:
     """The solved samples of a zarr folder, `.nc`, `.mat`, `.npz` or `.csv` file, or of an xarray Dataset.
 
@@ -130,6 +135,9 @@ def read_samples(
         Take what is there of a data set that is not finished.
     parameters
         Names of those columns of a `.csv` that are parameters; all others are observables.
+    field_error
+        Read the observables of a data set that `generate` made, if they are a field, as coefficients of modes to this
+        error (`gnvpro.surrogate.modes`): in passes, a block in memory at a time.
 
     Raises UsageError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
     no solved sample; numbers that are not finite.
@@ -145,7 +153,7 @@ def read_samples(
         if transpose:
             raise UsageError(f"{where}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
         with open_dataset(where) as dataset, _naming_damage(where):
-            contents = _contents(dataset, where)
+            contents = _contents(dataset, where, field_error)
     elif hasattr(source, "data_vars"):
         where, file = "the Dataset", {}
         _require_variables(source, where)
@@ -180,8 +188,13 @@ def read_samples(
     if "parameter_space" not in attributes:
         return with_derivatives(_without_metadata(y, c, file, n_failed, contents.axes), derivatives, where)
     spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
+    if contents.modes is not None:
+        spaces[1] = contents.modes.coefficient_space
+    elif contents.mesh is not None:
+        spaces[1] = spaces[1].with_mesh(contents.mesh)
     provenance = {**file, **attributes, **({"cost": contents.cost} if contents.cost else {})}
-    samples = Samples(y, c, *spaces, provenance=provenance, n_failed=n_failed, background=contents.background)
+    about: dict[str, Any] = dict(provenance=provenance, n_failed=n_failed, modes=contents.modes)
+    samples = Samples(y, c, spaces[0], spaces[1], background=contents.background, **about)
     return with_derivatives(samples, derivatives, where)
 
 
@@ -303,12 +316,19 @@ class _Contents:
     derivatives: Derivatives
     messages: NDArray[Any]
     cost: dict[str, float]
+    mesh: Mesh | None
+    modes: Modes | None
 
 
-def _contents(dataset: xr.Dataset, where: object) -> _Contents:
+def _contents(dataset: xr.Dataset, where: object, field_error: float | None = None) -> _Contents:
     of_parameters, of_observables = (_samples_first(dataset, name) for name in ("parameters", "observables"))
-    parameters, observables = _rows(of_parameters), _rows(of_observables)
+    parameters = _rows(of_parameters)
     status, attributes = _status(dataset, len(parameters)), _attributes(dataset, where)
+    mesh, modes, background = _mesh_in(dataset, attributes, where), None, _background(dataset)
+    if field_error is not None and (space := _field_in(dataset, attributes, mesh)) is not None:
+        observables, background, modes = _in_modes(of_observables, status, background, space, field_error)
+    else:
+        observables = _rows(of_observables)
     cost = mean_cost(status, _wall_times(dataset), attributes.get("n_directions", 0)) if attributes else {}
     axes = _axes(of_parameters), _axes(of_observables)
     derivatives = in_dataset(dataset, of_parameters, of_observables, where)
@@ -317,8 +337,53 @@ def _contents(dataset: xr.Dataset, where: object) -> _Contents:
     if len(parameters) == len(observables) == len(status) and not kept.all():
         parameters, observables, status = parameters[kept], observables[kept], status[kept]
         messages, derivatives = messages[kept], {name: values[kept] for name, values in derivatives.items()}
-    status, background = status.astype(np.int8), _background(dataset)
-    return _Contents(parameters, observables, status, attributes, background, axes, derivatives, messages, cost)
+    about = attributes, background, axes, derivatives, messages, cost, mesh, modes
+    return _Contents(parameters, observables, status.astype(np.int8), *about)
+
+
+def _field_in(dataset: xr.Dataset, attributes: dict[str, Any], mesh: Mesh | None) -> Space | None:
+    """The space of the observables, where they are a field that is read by blocks; with derivatives it is read whole."""
+    if "observable_space" not in attributes or "derivative" in dataset:
+        return None
+    space = Space.from_dict(attributes["observable_space"])
+    space = space if mesh is None else space.with_mesh(mesh)
+    return space if is_field(space, dataset["parameters"].shape[0]) else None
+
+
+def _in_modes(
+    variable: xr.DataArray, status: Array, background: Array | None, space: Space, error: float
+) -> tuple[Array, Array | None, Modes | None]:
+    """Coefficients (n, r) of the samples that are solved, NaN for the others, those of the background, and the modes."""
+    solved, rows = status == SolveStatus.OK, variable.encoding.get("chunks", (_ROWS,))[0]
+    if not solved.any():
+        return np.full((len(status), 1), np.nan), background, None
+
+    def blocks() -> Iterator[Array]:
+        for first in range(0, len(status), rows):
+            part = slice(first, first + rows)
+            values = _rows(variable[part])[solved[part]]
+            if not np.isfinite(values).all():
+                raise ValueError("observables are not finite")  # of a chunk that is gone, which the caller names
+            yield values if background is None else values - background
+
+    modes, found = Modes.of(blocks, space, error, background)
+    of_background = None if background is None else modes.coefficients(background[None])[0]
+    if of_background is not None:
+        found = found + of_background
+    coefficients = np.full((len(status), found.shape[1]), np.nan)
+    coefficients[solved] = found
+    return coefficients, of_background, modes
+
+
+def _mesh_in(dataset: xr.Dataset, attributes: dict[str, Any], where: object) -> Mesh | None:
+    """The mesh of the observables with its arrays; None where they are on none."""
+    for axis in attributes.get("observable_space", {}).get("axes", ()):
+        if "mesh" in axis:
+            names = mesh_variables(axis["name"])
+            if lacking := [name for name in names if name not in dataset]:
+                raise UsageError(f"{where} is damaged: its variable {lacking[0]!r} is gone; make the data set again")
+            return Mesh.from_dict(axis["mesh"]).with_arrays(*(dataset[name].values for name in names))
+    return None
 
 
 def _messages(dataset: xr.Dataset, n_samples: int) -> NDArray[Any]:

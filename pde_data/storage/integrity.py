@@ -16,6 +16,7 @@ from gnvpro.pde_data.storage import layout, metadata, store
 from gnvpro.pde_data.storage.provenance import GIVEN, OF_DERIVATIVES
 from gnvpro.pde_data.storage.schema import reading_metadata
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.mesh import Mesh
 from gnvpro.surrogate.spaces import Array
 
 # Chunks checked with one read; only a read that fails is looked at chunk by chunk.
@@ -139,7 +140,7 @@ def _sound_block(array: zarr.Array, rows: slice, fill: Any) -> NDArray[Any]:
     return np.asarray(array[rows])
 
 
-def give_up(path: Path, damage: list[Damage], background: Array | None) -> None:
+def give_up(path: Path, damage: list[Damage], background: Array | None, mesh: Mesh | None = None) -> None:
     """Make the samples of damaged blocks pending again, and write damaged metadata and constants anew.
 
     A kill in between loses nothing: what is pending is solved by the next run.
@@ -149,7 +150,7 @@ def give_up(path: Path, damage: list[Damage], background: Array | None) -> None:
     for block in {chunk.block for chunk in damage if chunk.block is not None}:
         _chunk(path, status, block).unlink(missing_ok=True)  # a status that is not there is a pending one
     names = {chunk.variable for chunk in damage if chunk.block is None}
-    for constant in layout.constants(store.recipe_in(path), background):
+    for constant in layout.constants(store.recipe_in(path), background, mesh):
         if constant.name in names:
             layout.fill_constant(store.variable(store.open_group(path, "r+"), constant.name), constant)
 

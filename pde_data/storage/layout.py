@@ -19,8 +19,9 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import metadata
-from gnvpro.pde_data.storage.provenance import Recipe, definition_hash, git_revision, library_versions
-from gnvpro.pde_data.storage.schema import PLAIN_VERSION, SCHEMA_VERSION
+from gnvpro.pde_data.storage.provenance import Recipe, definition_hash, git_revision, library_versions, mesh_variables
+from gnvpro.pde_data.storage.schema import DERIVATIVES_VERSION, PLAIN_VERSION, SCHEMA_VERSION
+from gnvpro.surrogate.mesh import Mesh
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # The checksum last, over the bytes as they lie on the disk.
@@ -33,6 +34,7 @@ def create(
     background: Array | None = None,
     fill: Callable[[Path], None] = lambda unfinished: None,
     alone: bool = True,
+    mesh: Mesh | None = None,
 ) -> None:
     """A data set, every sample pending; it appears under its name complete or not at all.
 
@@ -42,6 +44,8 @@ def create(
         Observables without what the parameters describe; the data set then holds `anomalous` beside `observables`.
     fill
         Writes into it before it appears.
+    mesh
+        Of the observables, where these are a field.
     alone
         No other process makes the same: what a killed one left unfinished is removed.
 
@@ -53,7 +57,7 @@ def create(
             shutil.rmtree(left)
     unfinished = path.parent / f".{path.name}.unfinished-{uuid.uuid4().hex}"
     try:
-        _write_empty(unfinished, recipe, background)
+        _write_empty(unfinished, recipe, background, mesh)
         fill(unfinished)
         os.rename(unfinished, path)
     finally:
@@ -70,10 +74,16 @@ class Constant:
     attributes: dict[str, Any]
 
 
-def constants(recipe: Recipe, background: Array | None) -> Iterator[Constant]:
-    """Everything in a data set that belongs to its axes and not to its samples."""
+def constants(recipe: Recipe, background: Array | None, mesh: Mesh | None = None) -> Iterator[Constant]:
+    """Everything in a data set that belongs to its axes and not to its samples.
+
+    Parameters
+    ----------
+    background, mesh
+        Of the observables; the recipe has only the description of the mesh.
+    """
     for what in ("parameter", "observable"):
-        yield from _of_axes(what, _space(recipe, what))
+        yield from _of_axes(what, _space(recipe, what, mesh))
     if background is not None:
         space = _space(recipe, "observable")
         about = {"long_name": "observables without what the parameters describe", **_one_unit(space)}
@@ -86,9 +96,9 @@ def fill_constant(array: zarr.Array, constant: Constant) -> None:
         array[:] = constant.values
 
 
-def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
+def _write_empty(path: Path, recipe: Recipe, background: Array | None, mesh: Mesh | None) -> None:
     group = zarr.open_group(path, mode="w-", zarr_format=3)
-    parameters, observables = (_space(recipe, what) for what in ("parameter", "observable"))
+    parameters, observables = (_space(recipe, what, mesh) for what in ("parameter", "observable"))
 
     def variable(name: str, dtype: str, fill: Any, axes: tuple[Axis, ...] = (), **attributes: Any) -> None:
         shape = tuple(len(axis.labels) for axis in axes)
@@ -130,11 +140,11 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
     variable(
         "wall_time", "f8", np.nan, units="s", long_name="wall time of a solve divided by the samples solved at once"
     )
-    for constant in constants(recipe, background):
+    for constant in constants(recipe, background, mesh):
         array = group.create_array(
             constant.name,
             shape=constant.values.shape,
-            dtype="str" if constant.values.dtype.kind == "U" else "f8",
+            dtype=_stored_as(constant.values),
             dimension_names=constant.dimensions,
             attributes=constant.attributes,
             compressors=_COMPRESSORS,
@@ -142,7 +152,7 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
         fill_constant(array, constant)
     attributes = {
         "Conventions": "CF-1.11",
-        "schema_version": SCHEMA_VERSION if recipe.n_directions or recipe.placement else PLAIN_VERSION,
+        "schema_version": lowest_version(recipe),
         **recipe.attributes,
         "definition_hash": definition_hash(recipe.definition),
         "law": recipe.parameter_space["law"],
@@ -153,8 +163,23 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None) -> None:
     metadata.write(path, attributes)
 
 
-def _space(recipe: Recipe, what: str) -> Space:
-    return Space.from_dict(recipe.parameter_space if what == "parameter" else recipe.observable_space)
+def _space(recipe: Recipe, what: str, mesh: Mesh | None = None) -> Space:
+    if what == "parameter":
+        return Space.from_dict(recipe.parameter_space)
+    space = Space.from_dict(recipe.observable_space)
+    return space if mesh is None else space.with_mesh(mesh)
+
+
+def lowest_version(recipe: Recipe) -> int:
+    """The first schema that knows all that is in the data set, so that older versions read what they can."""
+    if "laws" in recipe.parameter_space or any("mesh" in axis for axis in recipe.observable_space["axes"]):
+        return SCHEMA_VERSION
+    return DERIVATIVES_VERSION if recipe.n_directions or recipe.placement else PLAIN_VERSION
+
+
+def _stored_as(values: NDArray[Any]) -> str:
+    """Texts as such; the corners of cells, which are of 32 bits, as they are; labels and positions as floats."""
+    return "str" if values.dtype.kind == "U" else "i4" if values.dtype == np.int32 else "f8"
 
 
 def _one_unit(space: Space) -> dict[str, str]:
@@ -162,8 +187,16 @@ def _one_unit(space: Space) -> dict[str, str]:
 
 
 def _of_axes(what: str, space: Space) -> Iterator[Constant]:
-    """Labels and coordinates of every axis, units that differ by component."""
+    """Labels and coordinates of every axis, points and cells of a mesh, units that differ by component."""
     for axis in space.axes:
+        if (mesh := axis.mesh) is not None:
+            points, cells = mesh_variables(axis.name)
+            at_points, at_cells = (
+                axis.name if mesh.at == at else f"{axis.name}_{at[:-1]}" for at in ("points", "cells")
+            )
+            yield Constant(points, mesh.points, (at_points, f"{axis.name}_dimension"), {"units": axis.unit})
+            yield Constant(cells, mesh.cells, (at_cells, f"{axis.name}_corner"), {"cell_type": mesh.cell_type})
+            continue
         labels = np.asarray(axis.labels)
         yield Constant(axis.name, labels, (axis.name,), {} if labels.dtype.kind == "U" else {"units": axis.unit})
         for coordinate in axis.coordinates:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.source import difference_of_definitions, first_difference
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.spaces import Space
+from gnvpro.surrogate.spaces import Axis, Space
 
 # In place of a design: the parameters were given, no law or sequence makes them again.
 GIVEN = "given"
@@ -151,13 +151,23 @@ class Recipe:
 
 def _require_distinct_names(parameters: Space, observables: Space, taken: set[str]) -> None:
     for what, space in (("parameters", parameters), ("observables", observables)):
-        for name in (n for axis in space.axes for n in (axis.name, *(c.name for c in axis.coordinates))):
+        for name in (n for axis in space.axes for n in _names_of(axis)):
             if name in taken or "/" in name or " " in name:
                 raise UsageError(
                     f"axis or coordinate {name!r} of the {what}: the name is taken in the data set, or has a space or "
                     "slash; give it another, for example Space.vector(..., axis='sensor')"
                 )
             taken.add(name)
+
+
+def _names_of(axis: Axis) -> tuple[str, ...]:
+    of_mesh = () if axis.mesh is None else mesh_variables(axis.name)
+    return axis.name, *(coordinate.name for coordinate in axis.coordinates), *of_mesh
+
+
+def mesh_variables(axis: str) -> tuple[str, str]:
+    """What points and cells of the mesh of an axis are called in a data set."""
+    return f"{axis}_points", f"{axis}_cells"
 
 
 def library_versions() -> dict[str, str]:

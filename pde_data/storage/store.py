@@ -20,7 +20,7 @@ from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.provenance import OF_DERIVATIVES, Recipe
-from gnvpro.pde_data.storage.schema import OF_THE_WHOLE, SCHEMA_VERSION, lacks_derivatives
+from gnvpro.pde_data.storage.schema import DERIVATIVES_VERSION, OF_THE_WHOLE, lacks_derivatives
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -161,7 +161,8 @@ def resize(
     fill()
     attributes = _of_every_sample(metadata.read_attributes(path))
     if placement is not None:
-        attributes |= {"placement": placement, "schema_version": SCHEMA_VERSION}
+        version = max(attributes["schema_version"], DERIVATIVES_VERSION)
+        attributes |= {"placement": placement, "schema_version": version}
     metadata.write(path, {**attributes, "n_samples": n_samples}, variables)
 
 

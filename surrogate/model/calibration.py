@@ -8,6 +8,7 @@ import numpy as np
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.modes import Fields, Modes
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import Bands, law_weights, spread
@@ -36,7 +37,8 @@ def calibrated_by_split(surrogate: Surrogate, split: Split, before_refit: Surrog
     scale = residuals(surrogate, split.train) if source == "validation" else residuals(of_validation, split.validation)
     if not np.isfinite(scale).all() or not np.isfinite(residuals(judged, getattr(split, source))).all():
         return surrogate  # a training that ended in infinite numbers: there is nothing to calibrate
-    return calibrated(surrogate, split.train.parameters, getattr(split, source), source, spread(scale), judged)
+    shape = spread(_of_values(scale, split.train.modes))
+    return calibrated(surrogate, split.train.parameters, getattr(split, source), source, shape, judged)
 
 
 def calibrated_by_left_out(
@@ -56,6 +58,7 @@ def calibrated_by_left_out(
     misfits = predictions - unseen.observables
     if not np.isfinite(misfits).all() or len(unseen) < 2:
         return surrogate
+    misfits = _of_values(misfits, unseen.modes)
     for name in ("calibration", "test"):
         if len(samples := getattr(split, name)):
             return calibrated(surrogate, fitted, samples, name, spread(misfits))
@@ -85,7 +88,8 @@ def calibrated(
         Whose residuals calibrate, where it is not the surrogate itself.
     """
     weighting = law_weights(surrogate.parameters, samples.provenance.get("design"), samples.parameters)
-    bands = Bands.calibrated(residuals(judged or surrogate, samples), scale, source, weighting)
+    misfits = _of_values(residuals(judged or surrogate, samples), samples.modes)
+    bands = Bands.calibrated(misfits, scale, source, weighting)
     if fitted is not None:
         features = surrogate.domain_features(fitted[:_MOST_FITTED]), surrogate.domain_features(samples.parameters)
         domain = Domain.of(*features, weighting)
@@ -99,3 +103,8 @@ def calibrated(
 def residuals(surrogate: Surrogate, samples: Samples) -> Array:
     """Prediction less observables, (n, n_out)."""
     return surrogate.evaluate(samples.parameters) - samples.observables
+
+
+def _of_values(misfits: Array, modes: Modes | None) -> Array | Fields:
+    """Misfits of coefficients as those of the values of a field, which bands are of."""
+    return misfits if modes is None else Fields(misfits, modes)

@@ -21,7 +21,9 @@ from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.writing import require_writable, whole_folder
 
-SCHEMA_VERSION = 6
+# 7: fields by their modes, and parameters with laws of their own; a model without either is of version 6.
+SCHEMA_VERSION = 7
+PLAIN_VERSION = 6
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
 KINDS = ("surrogate", "classifier")
 _FORMAT = "gnvpro surrogate"
@@ -62,9 +64,10 @@ def write(path: Path, description: dict[str, Any], tensors: dict[str, Tensor], e
     # Bytes, not `save_file`: that one makes a file that nobody else can read, and has errors of its own for a full disk.
     weights = safetensors.torch.save(tensors)
     documents = {name: json.dumps(document).encode() for name, document in extra.items()}
+    is_new = "modes" in tensors or "mesh_points" in tensors or "laws" in description.get("parameters", {})
     described = {
         "format": _FORMAT,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION if is_new else PLAIN_VERSION,
         **description,
         "weights_sha256": sha256(weights),
         "documents_sha256": {name: sha256(content) for name, content in documents.items()},
@@ -119,10 +122,16 @@ def read_document(folder: Path, name: str) -> Any:
 
 def space_of(described: dict[str, Any], n_components: int) -> Space:
     """The space that a description is of, once it is of as many components as the tensors have: it may ask for 10¹²."""
-    size = math.prod(len(axis["labels"]) for axis in described["axes"])
+    size = math.prod(_length(axis) for axis in described["axes"])
     if size != n_components:
         raise SavedModelError(f"a space of the model has {size:.6g} components, its tensors {n_components}")
     return Space.from_dict(described)
+
+
+def _length(axis: dict[str, Any]) -> int:
+    if "mesh" in axis:
+        return axis["mesh"]["n_points" if axis["mesh"]["at"] == "points" else "n_cells"]
+    return len(axis["labels"])
 
 
 @contextmanager
@@ -177,6 +186,8 @@ def _migrated(description: dict[str, Any]) -> dict[str, Any]:
         description = {**description, "schema_version": 6}
         if description.get("kind") == "surrogate":
             description["logarithmic"] = None
+    if description["schema_version"] == 6:
+        description = {**description, "schema_version": 7}
     if description.get("kind") not in KINDS:
         raise SavedModelError(f"expected a model of kind {' or '.join(KINDS)}, got {description.get('kind')!r}")
     return description

@@ -25,7 +25,7 @@ from gnvpro.surrogate.formatting import listed, percent
 from gnvpro.surrogate.model import folder as model_folder
 from gnvpro.surrogate.model.fidelities import fidelity_rows
 from gnvpro.surrogate.model.inputs import bound_inputs, training_range
-from gnvpro.surrogate.model.model import Model, Rows, differentiable, tensor_of
+from gnvpro.surrogate.model.model import Model, Rows, differentiable, held_out, tensor_of
 from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.networks.kernels import has_kernels
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
@@ -37,6 +37,9 @@ from gnvpro.surrogate.trust.trust import Trust, trust_rows
 
 # Bounds the memory of one evaluation; larger batches gain nothing.
 _CHUNK = 2048
+_VALUES_AT_ONCE = 1 << 20
+# Times the error of the modes: below it the error of a model is theirs too.
+_NEAR_MODES = 10.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,7 +49,8 @@ class Surrogate(ComparedByValue, Model):
     observables = background + amplitude(y) W [F((t(y) - shift) * scale; theta), P(y), 1],
 
     where background, amplitude and the polynomials P may each be left out, and t is the logarithm for the parameters that
-    are `logarithmic`. Printed, it says how good it is.
+    are `logarithmic`. Of a field these are the coefficients of its modes, which are multiplied in the end.
+    Printed, it says how good it is.
 
     Examples
     --------
@@ -63,11 +67,13 @@ class Surrogate(ComparedByValue, Model):
     theta : (n_theta,)
         Weights of the feature network, in the dtype it was trained in.
     weights : (n_out, width + n_terms + 1)
-        Last layer in the unit of the observables: features, polynomial terms, bias; float64.
+        Last layer in the unit of the observables: features, polynomial terms, bias; float64. Of a field (r, …).
     polynomials, amplitude
         Of few parameters; always evaluated in float64.
     background : (n_out,)
-        Observables without what the parameters describe.
+        Observables without what the parameters describe; of a field (r,).
+    modes : (r, n_out)
+        Of a field, orthonormal rows; see `gnvpro.surrogate.modes`.
     logarithmic : (n_in,)
         Which parameters enter the network by their logarithm; None for none. Where one of them is not positive, the
         observables are NaN.
@@ -97,6 +103,7 @@ class Surrogate(ComparedByValue, Model):
     training: dict[str, Any] = field(default_factory=dict)
     trust: Trust | None = None
     logarithmic: tuple[bool, ...] | None = None
+    modes: Tensor | None = None
 
     @classmethod
     def assemble(
@@ -147,12 +154,24 @@ class Surrogate(ComparedByValue, Model):
             *output_error_rows(self.training),
             *fidelity_rows(self.training),
             ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
+            *self._mode_rows(),
             *([("by logarithm", ", ".join(self._logarithmic_names))] if self.logarithmic else []),
         ]
 
     @property
     def _logarithmic_names(self) -> list[str]:
         return list(itertools.compress(self.parameters.names, self.logarithmic or ()))
+
+    def _mode_rows(self) -> Rows:
+        if self.modes is None:
+            return []
+        error, stated = self.training.get("modes", {}).get("error"), held_out(self.errors)
+        text = f"{self.modes.shape[0]} of {self.modes.shape[1]} values"
+        if error is not None:
+            text += f", which left {percent(error)} of the samples"
+            if stated is not None and self.errors[stated] < _NEAR_MODES * error:
+                text += ": no longer far below the error of the model, train with a smaller field_error"
+        return [("modes", text)]
 
     def _further_rows(self) -> Rows:
         rows = trust_rows(self.trust, self.observables, all_levels=True)
@@ -178,9 +197,16 @@ class Surrogate(ComparedByValue, Model):
             return self._map(self._columns(y, self.parameters))
         y = self.parameters.rows(y)
         with torch.inference_mode():
-            if len(y) <= _CHUNK:
+            if self.modes is None and len(y) <= _CHUNK:
                 return self._map(tensor_of(y)).numpy()
-            return np.concatenate([self._map(tensor_of(part)).numpy() for part in _chunks(y)])
+            # A chunk of fields that stays in the cache costs half of one that does not.
+            rows = _CHUNK if self.modes is None else max(1, _VALUES_AT_ONCE // self.observables.size)
+            found = np.empty((len(y), self.observables.size))
+            for part in (slice(i, i + rows) for i in range(0, len(y), rows)):
+                at = tensor_of(y[part])
+                # Single precision becomes double where it is put, without another copy.
+                found[part] = (self._map(at) if self.modes is None else self._in_modes_on_cpu(at + 0 * at)).numpy()
+            return found
 
     def inside(self, y: Array) -> NDArray[np.bool_]:
         """Which points lie in the parameter space and where training samples were: (n, n_in) -> (n,).
@@ -309,6 +335,24 @@ class Surrogate(ComparedByValue, Model):
 
     def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """The map with everything that does not depend on y made once: one point costs a dozen small calls."""
+        if self.modes is None:
+            return self._before_modes(device)
+        fields = self._in_modes(device)
+        return lambda y: fields(y).double()
+
+    @cached_property
+    def _in_modes_on_cpu(self) -> Callable[[Tensor], Tensor]:
+        with differentiable():
+            return self._in_modes(torch.device("cpu"))
+
+    def _in_modes(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Fields in the precision of the modes."""
+        assert self.modes is not None
+        coefficients, modes = self._before_modes(device), self.modes.to(device)
+        return lambda y: coefficients(y).to(modes.dtype) @ modes
+
+    def _before_modes(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Observables, or of a field the coefficients of its modes."""
         features = self._bound_features(device)
         weights, bias = self.weights[:, :-1].to(device).t(), self.weights[:, -1].to(device)
         background = None if self.background is None else self.background.to(device)
@@ -376,6 +420,10 @@ class Surrogate(ComparedByValue, Model):
             tensors |= self.trust.tensors()
         if self.background is not None:
             tensors["background"] = self.background.contiguous()
+        if self.modes is not None:
+            tensors["modes"] = self.modes.contiguous()
+        if (mesh := self.observables.mesh) is not None:
+            tensors |= dict(zip(_MESH, map(torch.from_numpy, (mesh.points, mesh.cells)), strict=True))
         model_folder.write(path_of(path), description, tensors, extra or {})
 
     @classmethod
@@ -397,11 +445,16 @@ class Surrogate(ComparedByValue, Model):
         description, tensors = model_folder.read(path_of(path, "the folder of a model"), kind="surrogate")
         polynomials, amplitude = description.get("polynomials"), description.get("amplitude")
         with model_folder.complaining_of(path_of(path)):
-            n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"])
+            modes = tensors.get("modes")
+            n_in, n_out = len(tensors["input_shift"]), len(tensors["weights"]) if modes is None else modes.shape[1]
+            observables = model_folder.space_of(description["observables"], n_out)
+            if (mesh := observables.mesh) is not None:
+                observables = observables.with_mesh(mesh.with_arrays(*(tensors[name].numpy() for name in _MESH)))
             model = cls(
                 network=network_of(description["network"], n_in, module),
                 parameters=model_folder.space_of(description["parameters"], n_in),
-                observables=model_folder.space_of(description["observables"], n_out),
+                observables=observables,
+                modes=modes,
                 polynomials=None if polynomials is None else PolynomialBasis.from_dict(polynomials),
                 amplitude=None if amplitude is None else Amplitude.from_dict(amplitude),
                 background=tensors["background"] if description["background"] else None,
@@ -425,12 +478,17 @@ class Surrogate(ComparedByValue, Model):
         if flags is not None and (len(flags) != n_in or not all(type(flag) is bool for flag in flags)):
             raise SavedModelError(f"expected {n_in} times true or false for the logarithms, got {flags!r}")
         n_terms = 0 if self.polynomials is None else self.polynomials.n_terms
+        n_last, of_modes = n_out, {}
+        if self.modes is not None:
+            n_last, precision = len(self.weights), str(self.modes.dtype).removeprefix("torch.")
+            of_modes = {"modes": ((n_last, n_out), precision if precision == "float64" else "float32")}
         expected = {
             "theta": ((self.network.n_theta,), dtype),
-            "weights": ((n_out, self.network.width + n_terms + 1), "float64"),
+            **of_modes,
+            "weights": ((n_last, self.network.width + n_terms + 1), "float64"),
             "input_shift": ((n_in,), "float64"),
             "input_scale": ((n_in,), "float64"),
-            **({} if self.background is None else {"background": ((n_out,), "float64")}),
+            **({} if self.background is None else {"background": ((n_last,), "float64")}),
         }
         model_folder.require_tensors({name: getattr(self, name) for name in expected}, expected)
         if dtype not in ("float32", "float64"):
@@ -446,6 +504,7 @@ class Surrogate(ComparedByValue, Model):
 
 
 _TENSORS = ("theta", "weights", "input_shift", "input_scale")
+_MESH = ("mesh_points", "mesh_cells")
 
 
 def _chunks(y: Array) -> list[Array]:

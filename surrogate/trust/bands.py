@@ -9,6 +9,7 @@ ones are weighted by the ratio of the densities (Tibshirani et al. 2019).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.modes import Fields, sizes_by_block
 from gnvpro.surrogate.spaces import Array, Space
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
@@ -27,10 +29,10 @@ _ROUNDING = 1e-9
 _LEAST_SCALE = 1e-6
 
 
-def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None = None) -> Array:
-    """The smallest q with P(new score <= q) >= level, for each column of scores: (n, ...) -> (...).
+def quantiles(scores: Array, levels: Sequence[float], weighting: tuple[Array, float] | None = None) -> Array:
+    """The smallest q with P(new score <= q) >= level, for each level and column of scores: (n, ...) -> (n_levels, ...).
 
-    Infinite where n samples cannot vouch for the level: fewer than `samples_needed(level)` of equal weight.
+    Infinite where n samples cannot vouch for a level: fewer than `samples_needed(level)` of equal weight.
 
     Parameters
     ----------
@@ -40,13 +42,21 @@ def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None 
     """
     n = len(scores)
     if weighting is None:
-        rank = math.ceil((n + 1) * level - _ROUNDING)
-        return np.sort(scores, axis=0)[rank - 1] if rank <= n else np.full(scores.shape[1:], np.inf)
+        ordered = np.concatenate([np.sort(scores, axis=0), np.full((1, *scores.shape[1:]), np.inf)])
+        ranks = [math.ceil((n + 1) * level - _ROUNDING) for level in levels]
+        return ordered[[min(rank, n + 1) - 1 for rank in ranks]]
     weights, weight_ahead = weighting
-    order = np.argsort(scores, axis=0)
-    reached = np.cumsum(weights[order], axis=0) >= level * (weights.sum() + weight_ahead) - _ROUNDING
-    found = np.take_along_axis(scores, np.take_along_axis(order, reached.argmax(axis=0)[None], 0), 0)[0]
-    return np.where(reached[-1], found, np.inf)
+    lanes = np.ascontiguousarray(np.moveaxis(scores, 0, -1))
+    order = np.argsort(lanes, axis=-1)
+    reached, total = np.cumsum(weights[order], axis=-1), weights.sum() + weight_ahead
+    ordered = np.concatenate([np.take_along_axis(lanes, order, -1), np.full((*lanes.shape[:-1], 1), np.inf)], axis=-1)
+    places = [(reached < level * total - _ROUNDING).sum(axis=-1) for level in levels]
+    return np.stack([np.take_along_axis(ordered, place[..., None], -1)[..., 0] for place in places])
+
+
+def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None = None) -> Array:
+    """`quantiles` of one level, (n, ...) -> (...)."""
+    return quantiles(scores, [level], weighting)[0]
 
 
 def samples_needed(level: float) -> int:
@@ -138,7 +148,7 @@ class Bands(ComparedByValue):
     @classmethod
     def calibrated(
         cls,
-        residuals: Array,
+        residuals: Array | Fields,
         scale: Array,
         source: str,
         weighting: tuple[Array, float] | None = None,
@@ -150,10 +160,11 @@ class Bands(ComparedByValue):
         weighting
             What `law_weights` gives for these samples.
         """
-        sizes = np.abs(residuals)
-        scores = (sizes / scale).max(axis=1)
-        marginal = np.stack([quantile(sizes, level, weighting) for level in LEVELS])
-        factors = np.array([float(quantile(scores, level, weighting)) for level in LEVELS])
+        marginal, scores = np.empty((len(LEVELS), len(scale))), np.zeros(len(residuals))
+        for columns, sizes in sizes_by_block(residuals):
+            scores = np.maximum(scores, (sizes / scale[columns]).max(axis=1))
+            marginal[:, columns] = quantiles(sizes, LEVELS, weighting)
+        factors = quantiles(scores, LEVELS, weighting)
         return cls(LEVELS, marginal, scale, factors, len(residuals), source, 1.0 if weighting is None else weighting[1])
 
     def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
@@ -210,14 +221,17 @@ class Bands(ComparedByValue):
         return f"infinite: {self.n_samples} samples calibrated, {level:.0%} needs at least {about}{least}"
 
 
-def spread(residuals: Array) -> Array:
+def spread(residuals: Array | Fields) -> Array:
     """Robust size of each observable's residuals: (n, n_out) -> (n_out,), positive.
 
     The median of the absolute values, in units of a standard deviation if they were normal; the largest of them where
     that is zero. Observables do not see each other's units.
     """
-    sizes = np.abs(residuals)
-    median, most = 1.4826 * np.median(sizes, axis=0), sizes.max(axis=0)
-    scale = np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most)
+    scale = np.concatenate([_spread(sizes) for _, sizes in sizes_by_block(residuals)])
     largest = float(scale.max())
     return np.where(scale > 0, scale, _LEAST_SCALE * largest if largest > 0 else 1.0)
+
+
+def _spread(sizes: Array) -> Array:
+    median, most = 1.4826 * np.median(sizes, axis=0), sizes.max(axis=0)
+    return np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most).astype(float)

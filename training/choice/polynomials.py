@@ -44,6 +44,8 @@ AMPLITUDE_DEGREE = 3
 # Of derivatives of polynomials: far below rounding of what is stepped from.
 STEP = 2.0**-100
 # Directions of the targets below this fraction of the largest do not enter the choice.
+# Modes of a field beyond this share, in the root mean square, decide no powers.
+_DECIDING = 1e-3
 _COMPRESSION = 1e-8
 # Leave-one-out errors below this are all the same.
 _ROUNDING = 1e-12
@@ -123,8 +125,12 @@ def choose_polynomials(
 def polynomials_for(prepared: Preparation, samples: Samples) -> PolynomialFeatures | None:
     """`choose_polynomials` for samples as their training is prepared, with their derivatives."""
     derivatives = None if samples.derivatives is None else prepared.scaled(samples.derivatives)
-    slopes = Slopes.of(samples.parameters, samples.directions, derivatives)
     anomalous, weights = prepared.scaled(samples.anomalous), prepared.row_weights(samples)
+    if samples.modes is not None:  # by their share: what is beyond the first decides no power
+        shares = ((anomalous * weights[:, None]) ** 2).sum(axis=0)
+        first = int(np.argmax(shares[::-1].cumsum()[::-1] - shares <= _DECIDING**2 * shares.sum())) + 1
+        anomalous, derivatives = anomalous[:, :first], None if derivatives is None else derivatives[..., :first]
+    slopes = Slopes.of(samples.parameters, samples.directions, derivatives)
     return choose_polynomials(samples.parameters, anomalous, weights, slopes)
 
 

@@ -15,6 +15,7 @@ from gnvpro.surrogate.model.fidelities import fidelity_rows
 from gnvpro.surrogate.model.folder import HISTORY
 from gnvpro.surrogate.model.output_errors import output_error_rows
 from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.modes import Modes
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
@@ -66,16 +67,25 @@ class Training(_TrainedModel):
     left_out : (n, n_out)
         Predictions of the training samples, then those of validation, by models like it that did not see them; NaN where
         there was none. None where nothing was left out, such as where networks alone were raced on validation samples.
+        Of a field coefficients (n, r) of its modes.
+    modes
+        Of the field that was trained on; None where it was none.
     """
 
     surrogate: Surrogate
     history: list[Record]
     left_out: Array | None = None
+    modes: Modes | None = None
 
     @property
     def model(self) -> Surrogate:
         """The surrogate."""
         return self.surrogate
+
+    @property
+    def left_out_observables(self) -> Array | None:
+        """`left_out` in observables, of a field (n, n_out) too."""
+        return self.left_out if self.modes is None or self.left_out is None else self.modes.fields(self.left_out)
 
     def with_fidelities(self, fidelities: dict[str, Any], coarse: Sequence[Surrogate]) -> Training:
         """The same with a record of its levels, and with the cost of the coarse models that it was made of."""

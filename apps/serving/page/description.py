@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gnvpro.apps.reports.images import are_images, image_names
+from gnvpro.apps.reports.raster import Raster
 from gnvpro.apps.serving.served import Bounds, shortened_list
 from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.formatting import percent, shown_unit
@@ -26,16 +27,18 @@ _MOST_VALUES = 200
 _BEYOND_TRAINING, _BEYOND_SHARE = 2.0, 4.0
 # Outside components named in a warning.
 _NAMED = 5
+# Along the longer side of the picture of a field.
+_POINTS = 64
 # Of the error band that is drawn.
 LEVEL = 0.9
 
 
-def describe(name: str, model: ForwardModel, with_pde: bool) -> dict[str, Any]:
-    """JSON-able description of one model."""
+def describe(name: str, model: ForwardModel, with_pde: bool, raster: Raster | None = None) -> dict[str, Any]:
+    """JSON-able description of one model; of a field that of its pictures."""
     return {
         "name": name,
         "parameters": _parameters(model),
-        "observables": _observables(model),
+        "observables": _observables(model, raster),
         "error": _error(model),
         "pde": with_pde,
     }
@@ -106,10 +109,15 @@ def groups(space: Space) -> list[dict[str, Any]]:
     return [{"title": f"{part[0] + 1} to {part[-1] + 1}", "members": part} for part in parts]
 
 
-def _observables(model: ForwardModel) -> dict[str, Any]:
+def raster_of(model: ForwardModel) -> Raster | None:
+    """How the page shows the observables of a model on a mesh; None for others."""
+    return None if model.observables.mesh is None else Raster.of(model.observables, _POINTS)
+
+
+def _observables(model: ForwardModel, raster: Raster | None) -> dict[str, Any]:
     """`images`: the last two axes are numbers, several pictures; `curves`: over the first axis, one for each of the rest."""
-    space = model.observables
-    background = getattr(model, "background", None)
+    space = model.observables if raster is None else raster.pictures
+    background = getattr(model, "background", None) if raster is None else None
     about: dict[str, Any] = {
         "names": list(space.names),
         "unit": "" if len(set(space.units)) > 1 else _shown(space.units[0]),

@@ -19,7 +19,7 @@ import numpy as np
 from aiohttp import web
 
 from gnvpro.apps.serving import um_bridge
-from gnvpro.apps.serving.page.description import Band, band_of, describe, outside
+from gnvpro.apps.serving.page.description import Band, band_of, describe, outside, raster_of
 from gnvpro.apps.serving.served import ModelFailed
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.forward_model import ForwardModel
@@ -101,7 +101,12 @@ class _Page:
 
     def __post_init__(self) -> None:
         self.text = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-        self.described = {"models": [describe(name, model, name in self.pde) for name, model in self.models.items()]}
+        self.rasters = {name: raster_of(model) for name, model in self.models.items()}
+        self.described = {
+            "models": [
+                describe(name, model, name in self.pde, self.rasters[name]) for name, model in self.models.items()
+            ]
+        }
 
     async def html(self, request: web.Request) -> web.Response:
         """The page, one file."""
@@ -115,7 +120,7 @@ class _Page:
     async def evaluate(self, request: web.Request) -> web.Response:
         """Observables at a point, its band, and whether it is in the training range."""
         name, y = await self._model_and_point(request)
-        return web.json_response(await self._run(self.models[name], self._evaluated, self.models[name], y))
+        return web.json_response(await self._run(self.models[name], self._evaluated, name, y))
 
     async def solve(self, request: web.Request) -> web.Response:
         """Observables by the PDE and how far the surrogate is from them."""
@@ -149,11 +154,11 @@ class _Page:
         predicted, surrogate_seconds = await self._run(model, _timed, model, y)
         return web.json_response(
             {
-                "observables": solved[0].tolist(),
+                "observables": _numbers(self._shown(name, solved)[0]),
                 "seconds": seconds,
                 "with_setup": first,
                 "surrogate_seconds": surrogate_seconds,
-                "difference": _difference(predicted[0], solved[0], getattr(model, "background", None)),
+                "difference": self._difference(name, predicted, solved),
             }
         )
 
@@ -165,12 +170,29 @@ class _Page:
     def _count_less(self, _: Any) -> None:
         self.n_solves -= 1
 
-    def _evaluated(self, model: ForwardModel, y: Array) -> dict[str, Any]:
+    def _evaluated(self, name: str, y: Array) -> dict[str, Any]:
+        model = self.models[name]
         observables, seconds = _timed(model, y)
-        answer = {"observables": _numbers(observables[0]), "seconds": seconds, "outside": outside(model, y[0])}
+        shown = _numbers(self._shown(name, observables)[0])
+        answer = {"observables": shown, "seconds": seconds, "outside": outside(model, y[0])}
         if (band := self.bands(model, y, observables)) is not None:
-            answer |= {"lower": _numbers(band.lower[0]), "upper": _numbers(band.upper[0]), "band": band.label}
+            lower, upper = (_numbers(self._shown(name, end)[0]) for end in (band.lower, band.upper))
+            answer |= {"lower": lower, "upper": upper, "band": band.label}
         return answer
+
+    def _shown(self, name: str, observables: Array) -> Array:
+        """What is drawn of observables (1, n_out): all of them, or the pictures of a field."""
+        raster = self.rasters[name]
+        return observables if raster is None else raster(observables)
+
+    def _difference(self, name: str, predicted: Array, solved: Array) -> dict[str, Any]:
+        background = None if self.rasters[name] is not None else getattr(self.models[name], "background", None)
+        difference = _difference(predicted[0], solved[0], background)
+        if self.rasters[name] is None:
+            return difference
+        # Where it is largest of the points that are drawn.
+        rest = np.abs(self._shown(name, predicted - solved)[0])
+        return {**difference, "largest_at": int(np.nan_to_num(rest).argmax())}
 
     async def _model_and_point(self, request: web.Request) -> tuple[str, Array]:
         """Model and point (1, n_in) of a request, or the refusal that says what was expected."""

@@ -35,6 +35,8 @@ _WRONG = 1e-8
 # Units in the last place of the largest sum of terms that a last layer may cost beyond that.
 _ROUNDINGS = 16
 _POINTS = 1000
+# Values of all points together: fields are compared at fewer.
+_MOST_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ def export(model: Surrogate | Classifier, dtype: Dtype = "float64") -> Exported:
     if dtype not in TOLERANCE:
         raise UsageError(f"unknown dtype {dtype!r}; expected {' or '.join(TOLERANCE)}")
     exact = replace(model, theta=model.theta.double())
-    points = admissible_points(model.parameters, _POINTS, seed=0).astype(dtype)
+    if isinstance(exact, Surrogate) and exact.modes is not None:
+        exact = replace(exact, modes=exact.modes.double())
+    n_points = min(_POINTS, max(1, _MOST_VALUES // model.observables.size))
+    points = admissible_points(model.parameters, n_points, seed=0).astype(dtype)
     if isinstance(model, Surrogate) and model.logarithmic:
         points = np.where(model.logarithmic, np.abs(points), points)  # where there are no bounds, some are negative
     expected = exact.evaluate(points.astype(np.float64))
@@ -83,7 +88,7 @@ def export(model: Surrogate | Classifier, dtype: Dtype = "float64") -> Exported:
     for computes_in in precisions:
         proto = build(exact, dtype, computes_in)
         values = evaluate(proto, points)
-        found = Exported(proto, computes_in, difference(values, expected), _POINTS)
+        found = Exported(proto, computes_in, difference(values, expected), n_points)
         if found.difference <= TOLERANCE[dtype] / (_SPARE if computes_in == "float32" else 1):
             return found
     assert found is not None
@@ -141,7 +146,7 @@ def _sizes(expected: Array) -> Array:
 
 def _rounding(model: Surrogate | Classifier, points: Array) -> Array:
     """What rounding may change in the observables of each point (n,): weights of kernels cancel where these are near zero."""
-    if isinstance(model, Classifier):
+    if isinstance(model, Classifier) or model.modes is not None:
         return np.zeros(len(points))
     weights = np.abs(model.weights.numpy())
     terms = np.abs(model.features(points)) @ weights[:, :-1].T + weights[:, -1]

@@ -34,7 +34,10 @@ Opening = Callable[[Array], str]
 
 
 def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
-    """Observables (n, n_out) at parameters `y`: background + amplitude(y) W [F, P, 1]; NaN where a logarithm is."""
+    """Observables (n, n_out) at parameters `y`: background + amplitude(y) W [F, P, 1]; NaN where a logarithm is.
+
+    Of a field these are the coefficients of its modes, which are multiplied in the end.
+    """
     weights = model.weights.numpy().T
     factors = low_rank(weights)
     into, out_of = factors or (weights, None)
@@ -58,8 +61,10 @@ def add_surrogate(graph: Graph, model: Surrogate, y: str) -> str:
         result = graph.add("Mul", result, _add_amplitude(graph, model.amplitude, y))
     background = None if model.background is None else model.background.numpy()
     if out_of is not None:
-        return graph.affine(result, out_of, background)
-    return result if background is None else graph.add("Add", result, graph.constant(background))
+        result = graph.affine(result, out_of, background)
+    elif background is not None:
+        result = graph.add("Add", result, graph.constant(background))
+    return result if model.modes is None else graph.affine(result, model.modes.numpy(), None)
 
 
 def _add_logarithms(graph: Graph, logarithmic: tuple[bool, ...] | None, y: str) -> str:

@@ -326,9 +326,9 @@ def test_a_data_set_without_a_solved_sample_is_said(tmp_path):
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "newer.zarr"
     generate(DecayProblem(), path, 3, 1)
-    zarr.open_group(path, mode="r+").attrs["schema_version"] = 5
+    zarr.open_group(path, mode="r+").attrs["schema_version"] = 6
     for use in (read_samples, describe, lambda path: generate(DecayProblem(), path, 3, 1)):
-        with pytest.raises(ValueError, match="expected schema_version 4 or older, got 5; update gnvpro"):
+        with pytest.raises(ValueError, match="expected schema_version 5 or older, got 6; update gnvpro"):
             use(path)
 
 
