@@ -14,6 +14,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.contract import Problem, coarser_version
 from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_problem, registered_problem
+from gnvpro.pde_data.problems.source import difference_of_definitions
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.pde_data.storage.tables import read_parameters
@@ -148,10 +149,12 @@ def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
     named = problem is None or isinstance(problem, str | Path)
     problem = _remade(origin, problem and str(problem)) if named else as_problem(problem)
     if origin["definition_hash"] not in _hashes(problem, origin):
+        saved = origin.get("definition")
+        changed = difference_of_definitions(saved, problem.definition, "", "today") if isinstance(saved, dict) else None
         raise UsageError(
             f"this surrogate was trained on problem {origin['problem']!r} with definition "
-            f"{origin['definition_hash'][:12]}, and {problem.name!r} has {definition_hash(problem.definition)[:12]}; "
-            "compare with the problem as it was, or train on new data"
+            f"{origin['definition_hash'][:12]}, and {problem.name!r} has {definition_hash(problem.definition)[:12]}"
+            f"{f' ({changed})' if changed else ''}; compare with the problem as it was, or train on new data"
         )
     for mine, theirs in ((problem.parameters, surrogate.parameters), (problem.observables, surrogate.observables)):
         if difference := mine.difference(theirs):
@@ -201,6 +204,8 @@ def _hashes(problem: Problem, origin: dict[str, Any]) -> set[str]:
     """Of the problem's definition, and of the same in the earlier form if the data have that."""
     definition = problem.definition
     hashes = {definition_hash(definition)}
+    if (former := getattr(problem, "former_definition", None)) is not None:
+        hashes.add(definition_hash(former))
     saved = origin.get("definition")
     if isinstance(saved, dict) and "options" in definition and "options" not in saved:
         # Options that came later keep their defaults, which do what was done before.

@@ -28,6 +28,7 @@ from typing import Annotated, Any
 
 import typer
 from annotated_doc import Doc
+from annotated_types import Ge, Gt
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typer.models import ArgumentInfo, ParameterInfo
 
@@ -35,6 +36,18 @@ from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import shortened
 from gnvpro.training.fit_settings import require_64_bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolvingOptions:
+    """How PDEs are solved: settings of every command that solves some."""
+
+    time_limit: Annotated[
+        float | None, Doc("Seconds that a solve may take; one that takes longer has failed."), Gt(0)
+    ] = None
+    ranks: Annotated[int, Doc("MPI processes that solve together, of a problem that takes `comm`."), Ge(1)] = 1
+    threads_per_solve: Annotated[int, Doc("Threads of every process that solves."), Ge(1)] = 1
+
 
 # One letter, the same in every command, of options that have no declaration of their own.
 _SHORT = {"observations": "-d", "out": "-o", "parameters": "-p", "samples": "-n", "seed": "-s", "workers": "-w"}

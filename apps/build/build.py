@@ -19,6 +19,7 @@ from gnvpro.apps.build.rounds import End, Rounds
 from gnvpro.apps.build.settings import BuildSettings
 from gnvpro.pde_data.generation.request import problem_asked
 from gnvpro.pde_data.problems.contract import Problem, coarser_version
+from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.pde_data.storage.lock import sole_writer
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
@@ -39,6 +40,9 @@ def build(
     options: dict[str, Any] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    time_limit: float | None = None,
+    ranks: int = 1,
+    threads_per_solve: int = 1,
     overwrite: bool = False,
     command: str | None = None,
     progress: Report = silent,
@@ -61,6 +65,8 @@ def build(
         `gnvpro.apps.build.settings.BuildSettings`, or all in one.
     workers, scheduler
         Where solves run, as `gnvpro.generate` takes them.
+    time_limit, ranks, threads_per_solve
+        How samples are solved: see `gnvpro.pde_data.problems.limited.solved_within`.
     overwrite
         Replace another model that stands at `out`; the model of this build is replaced in any case.
     command
@@ -89,27 +95,29 @@ def build(
         settings = settings_of(BuildSettings, {"error": error, **fields})
     out = path_of(out, "the folder of the model").absolute()
     folder = data_folder(out)
-    problem = problem_asked(problem, options)
-    coarse = _coarse_problem(problem, settings)
-    if not _is_own_model(out, folder):
-        require_place(out, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    with sole_writer(folder):
-        journal = Journal(folder, problem, asdict(settings))
-        if journal.document["status"] is not None and out.exists():
-            return Build(Surrogate.load(out), out, folder, journal.document)
-        data = BuildData(problem, folder, settings.seed, coarse, {"workers": workers, "scheduler": scheduler}, progress)
-        costs = _costs(data, settings, journal)
-        models = Models(data, TrainSettings(seed=settings.seed), costs, progress)
-        try:
-            end = Rounds(data, models, journal, settings, costs, tell).run()
-        except KeyboardInterrupt:
-            said = f"{len(journal.rounds)} rounds are over, and what is solved is in {folder}; the same build goes on there"
-            raise KeyboardInterrupt(said) from None
-        training = _with_judgement(end, data.estimated_error())
-        journal.document |= {"status": end.status, "reason": end.reason}
-        training.save(out, overwrite=True, extra={BUILD: journal.document})
-        journal.write()
+    with solved_within(problem_asked(problem, options), time_limit, ranks, threads_per_solve) as problem:
+        coarse = _coarse_problem(problem, settings)
+        if not _is_own_model(out, folder):
+            require_place(out, overwrite)
+        folder.mkdir(parents=True, exist_ok=True)
+        with sole_writer(folder):
+            journal = Journal(folder, problem, asdict(settings))
+            if journal.document["status"] is not None and out.exists():
+                return Build(Surrogate.load(out), out, folder, journal.document)
+            data = BuildData(
+                problem, folder, settings.seed, coarse, {"workers": workers, "scheduler": scheduler}, progress
+            )
+            costs = _costs(data, settings, journal)
+            models = Models(data, TrainSettings(seed=settings.seed), costs, progress)
+            try:
+                end = Rounds(data, models, journal, settings, costs, tell).run()
+            except KeyboardInterrupt:
+                said = f"{len(journal.rounds)} rounds are over, and what is solved is in {folder}"
+                raise KeyboardInterrupt(f"{said}; the same build goes on there") from None
+            training = _with_judgement(end, data.estimated_error())
+            journal.document |= {"status": end.status, "reason": end.reason}
+            training.save(out, overwrite=True, extra={BUILD: journal.document})
+            journal.write()
     result = Build(training.surrogate, out, folder, journal.document)
     where = error_map(problem.parameters, end.parameters, end.errors)
     write_report(folder / REPORT, result, where, end.parameters, end.errors, command)

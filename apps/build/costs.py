@@ -11,11 +11,13 @@ import numpy as np
 
 from gnvpro.apps.build.settings import BuildSettings
 from gnvpro.apps.comparison.costs import median_cpu_seconds, one_thread
+from gnvpro.pde_data.generation.pieces import TANGENTS, solved_piece
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.pde_data.problems.solving import derivative_block, solve_block
 from gnvpro.pde_data.sampling import directions, draw
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
+from gnvpro.surrogate.spaces import Array
 
 # Of the points that are timed at; no data set of a build or a study has this seed.
 _TIMED_SEED = 1_000_003
@@ -50,9 +52,9 @@ def solve_cost(problem: Problem, n_directions: int) -> SolveCost:
             return SolveCost(solve, 0.0)
         tangents = getattr(problem, "tangents", None)
         if tangents is not None:
-            both = median_cpu_seconds(lambda: tangents(y, along), _REPEATS) / n
+            both = median_cpu_seconds(lambda: solved_piece(problem, y, along, TANGENTS), _REPEATS) / n
             return SolveCost(solve, max(both - solve, 0.0) / n_directions)
-        return SolveCost(solve, median_cpu_seconds(lambda: problem.jvp(y, along[:, 0]), _REPEATS) / n)
+        return SolveCost(solve, median_cpu_seconds(lambda: _derived(problem, y, along), _REPEATS) / n)
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ def _cost_alone(problem: Any, n_directions: int) -> SolveCost:
         if not n_directions:
             return SolveCost(solve, 0.0)
         if offers(problem, "tangents"):
-            both = [seconds_of(lambda row=row: problem.tangents(row[None], along)) for row in y][-1]
+            both = [seconds_of(lambda row=row: solved_piece(problem, row[None], along, TANGENTS)) for row in y][-1]
             return SolveCost(solve, max(both - solve, 0.0) / n_directions)
-        return SolveCost(solve, [seconds_of(lambda row=row: problem.jvp(row[None], along[:, 0])) for row in y][-1])
+        return SolveCost(solve, [seconds_of(lambda row=row: _derived(problem, row[None], along)) for row in y][-1])
+
+
+def _derived(problem: Problem, y: Array, along: Array) -> Array:
+    """Derivatives along the first of the directions; NaN where the problem fails, which ends no measurement."""
+    return derivative_block(problem.jvp, (y, along[:, 0]), problem.observables.size)

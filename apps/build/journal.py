@@ -40,6 +40,9 @@ class Journal:
         }
         there = self._read()
         if there is not None:
+            former = getattr(problem, "former_definition", None)
+            if former is not None and there.get("definition_hash") == definition_hash(former):
+                new["definition_hash"] = there["definition_hash"]
             self._require_same(there, new)
             changed = {name for name in _MAY_CHANGE if there["settings"][name] != settings[name]}
             # A build that ended goes on to another error, or with another budget where that was too small.

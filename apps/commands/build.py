@@ -13,13 +13,13 @@ from typer import Argument, Option
 
 from gnvpro.apps.build.settings import BuildSettings, share
 from gnvpro.apps.console import Outcome, progress, say
-from gnvpro.apps.settings import Assignments, command_line
+from gnvpro.apps.settings import Assignments, SolvingOptions, command_line
 
 EXAMPLE = "build cdr --error 0.1% --out runs/cdr"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildOptions(BuildSettings):
+class BuildOptions(BuildSettings, SolvingOptions):
     """Settings of `gnvpro build`."""
 
     problem: Annotated[

@@ -12,14 +12,14 @@ from annotated_types import Ge
 from typer import Argument
 
 from gnvpro.apps.console import Outcome, jsonable, progress, table
-from gnvpro.apps.settings import command_line, to_dict
+from gnvpro.apps.settings import SolvingOptions, command_line, to_dict
 from gnvpro.surrogate.writing import require_new_folder, whole_folder
 
 EXAMPLE = "compare runs/model --samples 64 --seed 1 --out runs/comparison"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions:
+class CompareOptions(SolvingOptions):
     """Settings of `gnvpro compare`; cube and labels are for a classifier, the others but `out` for a surrogate."""
 
     model: Annotated[Path, Argument(help="Folder of a saved surrogate or classifier.")]

@@ -11,13 +11,13 @@ from annotated_types import Ge
 from typer import Argument
 
 from gnvpro.apps.console import Outcome, Pace, progress, table
-from gnvpro.apps.settings import Assignments
+from gnvpro.apps.settings import Assignments, SolvingOptions
 
 EXAMPLE = "generate cdr --samples 100 --derivatives 3 --out runs/cdr.zarr"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateOptions:
+class GenerateOptions(SolvingOptions):
     """Settings of `gnvpro generate`."""
 
     problem: Annotated[

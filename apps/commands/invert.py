@@ -14,7 +14,7 @@ from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress, say, table
 from gnvpro.apps.inversion import Route
-from gnvpro.apps.settings import Assignments, command_line, to_dict
+from gnvpro.apps.settings import Assignments, SolvingOptions, command_line, to_dict
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.writing import require_new_folder
 
@@ -22,7 +22,7 @@ EXAMPLE = "invert runs/dcr-model --observations field.csv --noise 2% --out runs/
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvertOptions:
+class InvertOptions(SolvingOptions):
     """Settings of `gnvpro invert`."""
 
     model: Annotated[

@@ -11,13 +11,13 @@ from annotated_types import Gt
 from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress, say
-from gnvpro.apps.settings import to_dict
+from gnvpro.apps.settings import SolvingOptions, to_dict
 
 EXAMPLE = "predict runs/model --parameters points.csv --out observables.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions:
+class PredictOptions(SolvingOptions):
     """Settings of `gnvpro predict`."""
 
     model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]

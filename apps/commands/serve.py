@@ -10,13 +10,13 @@ from annotated_types import Ge, Le, MinLen
 from typer import Argument
 
 from gnvpro.apps.console import Outcome
-from gnvpro.apps.settings import to_dict
+from gnvpro.apps.settings import SolvingOptions, to_dict
 
 EXAMPLE = "serve runs/model --with-pde --port 4242"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions:
+class ServeOptions(SolvingOptions):
     """Settings of `gnvpro serve`."""
 
     models: Annotated[

@@ -15,6 +15,7 @@ from gnvpro.apps.comparison.spent import Spent
 from gnvpro.apps.comparison.sweeps import Sweep
 from gnvpro.apps.field_files import write_fields
 from gnvpro.pde_data.problems.accuracy import error_in_words
+from gnvpro.pde_data.problems.solving import reasons
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.formatting import percent, seconds
@@ -55,6 +56,8 @@ class Comparison(Result):
         Tensor Chebyshev interpolation of the same PDE at the same parameters; None where it was not asked for.
     no_estimate
         Why the PDE's own error could not be measured.
+    failures, no_interpolation
+        Reasons why fresh samples could not be solved, with their numbers; and why there is no interpolation.
     spent
         What the samples cost that the surrogate was made of, where more than solves of this PDE went into it.
     """
@@ -78,6 +81,8 @@ class Comparison(Result):
     jacobian: JacobianCheck | None = None
     measure: ErrorMeasure = field(default_factory=ErrorMeasure)
     spent: Spent | None = None
+    failures: dict[str, int] = field(default_factory=dict)
+    no_interpolation: str | None = None
 
     @property
     def anomalous(self) -> Array:
@@ -134,8 +139,9 @@ class Comparison(Result):
         error, costs, numbers = statistics(self.anomalous_errors), self.costs, self.numbers()
         anomaly = "" if self.background is None else " of the anomaly"
         batched = f"{seconds(costs.production_batched)} in batches of {costs.production_batch}"
+        why = f" ({reasons(self.failures)})" if self.failures else ""
         rows = [
-            ("fresh samples", f"{len(self.errors)}" + (f", {self.n_failed} failed" if self.n_failed else "")),
+            ("fresh samples", f"{len(self.errors)}" + (f", {self.n_failed} failed{why}" if self.n_failed else "")),
             (f"error{anomaly}, mean", percent(error["mean"])),
             ("median, 95 %, max", ", ".join(percent(error[name]) for name in ("median", "p95", "max"))),
         ]
@@ -143,6 +149,8 @@ class Comparison(Result):
             rows.append(("of all of it, mean", percent(float(self.errors.mean()))))
         if self.interpolation is not None:
             rows.append(("Chebyshev interpolation", _interpolation_in_words(numbers["interpolation"])))
+        if self.no_interpolation is not None:
+            rows.append(("Chebyshev interpolation", f"none: {self.no_interpolation}"))
         rows += _coverage_rows(numbers["coverage"])
         if self.jacobian is not None:
             rows.append(("error of derivatives", self.jacobian.in_words()))
@@ -190,6 +198,8 @@ class Comparison(Result):
             "problem": self.problem,
             "n_samples": len(self.errors),
             "n_failed": self.n_failed,
+            **({"failures": self.failures} if self.failures else {}),
+            **({} if self.no_interpolation is None else {"no_interpolation": self.no_interpolation}),
             "surrogate_error": {**statistics(self.errors), "by_observable": by_observable},
             **optional,
             "coverage": None if self.bands is None else _coverage_numbers(self.bands, self.predicted - self.expected),

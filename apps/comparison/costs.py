@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import as_problem
-from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.pde_data.problems.solving import cpu_seconds, solve_block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
@@ -118,9 +117,9 @@ def median_cpu_seconds(action: Callable[[], object], repeats: int) -> float:
 def _median_cpu_seconds(actions: Iterable[Callable[[], object]]) -> float:
     times = []
     for action in actions:
-        began = time.process_time()
+        began = cpu_seconds()
         action()
-        times.append(time.process_time() - began)
+        times.append(cpu_seconds() - began)
         if sum(times) >= _MOST_SECONDS:
             break
     return statistics.median(times)

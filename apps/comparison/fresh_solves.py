@@ -13,7 +13,7 @@ from gnvpro.apps.comparison.sweeps import sweeps
 from gnvpro.apps.trust.calibrate import own_parameters
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.pde_data.problems.solving import message_of, solve_block
+from gnvpro.pde_data.problems.solving import message_of, reasons, solve_block
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
@@ -59,7 +59,7 @@ def compare_with_solves(
     Raises
     ------
     UsageError
-        Nodes that do not fit the parameters, or a node that could not be solved.
+        Nodes that do not fit the parameters.
     NumericalFailure
         No sample could be solved.
     """
@@ -68,10 +68,11 @@ def compare_with_solves(
     progress(0, None, f"solving {n} fresh samples of {problem.name}")
     points = fresh_points(surrogate, problem, n, seed)
     with one_thread():
-        expected = solve_block(problem, points).observables
+        block = solve_block(problem, points)
+        expected, failures = block.observables, block.failures
         solved = np.isfinite(expected).all(axis=1)
         if not solved.any():
-            raise NumericalFailure(f"the PDE could be solved at none of the {n} fresh samples")
+            raise NumericalFailure(f"the PDE could be solved at none of the {n} fresh samples ({reasons(failures)})")
         points, expected = points[solved], expected[solved]
         few, background = slice(ERROR_ESTIMATE_SAMPLES), getattr(problem, "background", None)
         pde_error, no_estimate = None, None
@@ -83,9 +84,13 @@ def compare_with_solves(
             no_estimate = str(failure) if isinstance(failure, ArithmeticError) else message_of(failure)
         swept = sweeps(surrogate, problem, background)
         jacobian = check_jacobian(surrogate, problem, points, seed)
-        interpolated = None
+        interpolated = no_interpolation = None
         if interpolation:
-            interpolated = Interpolation(interpolation, interpolate(problem, interpolation).evaluate(points))
+            interpolant = interpolate(problem, interpolation)
+            if isinstance(interpolant, str):
+                no_interpolation = interpolant
+            else:
+                interpolated = Interpolation(interpolation, interpolant.evaluate(points))
     progress(0, None, "timing")
     return Comparison(
         problem=problem.name,
@@ -103,6 +108,8 @@ def compare_with_solves(
         background=background,
         sweeps=tuple(swept),
         interpolation=interpolated,
+        no_interpolation=no_interpolation,
+        failures=failures,
         bands=None if surrogate.trust is None else surrogate.trust.bands,
         jacobian=jacobian,
         measure=ErrorMeasure.of(surrogate.training),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from gnvpro.pde_data.problems.loading import as_problem
-from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.pde_data.problems.solving import reasons, solve_block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array, Space
@@ -94,10 +94,13 @@ def chebyshev_nodes(space: Space, counts: Sequence[int]) -> Array:
     return lower + (upper - lower) * (np.stack(grids, -1).reshape(-1, space.size) + 1) / 2
 
 
-def interpolate(model: ForwardModel, counts: Sequence[int]) -> ChebyshevInterpolant:
-    """Solve at every node of the grid, and interpolate."""
-    values = solve_block(as_problem(model), chebyshev_nodes(model.parameters, counts)).observables
-    return ChebyshevInterpolant.fit(model.parameters, model.observables, counts, values)
+def interpolate(model: ForwardModel, counts: Sequence[int]) -> ChebyshevInterpolant | str:
+    """Solve at every node of the grid, and interpolate; or why that cannot be done: a node that could not be solved."""
+    solved = solve_block(as_problem(model), chebyshev_nodes(model.parameters, counts))
+    if solved.failures:
+        n, total = sum(solved.failures.values()), len(solved.status)
+        return f"{n} of {total} nodes could not be solved ({reasons(solved.failures)})"
+    return ChebyshevInterpolant.fit(model.parameters, model.observables, counts, solved.observables)
 
 
 def _bounds(space: Space) -> tuple[Array, Array]:

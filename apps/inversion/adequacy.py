@@ -76,7 +76,8 @@ def adequacy_from_solves(posterior: Posterior, y: Array, solved: Array, covarian
     approximate, jacobian = posterior.solves.linearize(y)
     errors = posterior.whitened(solved) - posterior.whitened(approximate)
     moved = np.stack([covariance @ (posterior.sensitivity(j).T @ e) for j, e in zip(jacobian, errors, strict=True)])
-    source = f"{len(y)} PDE solves drawn from the surrogate's posterior"
+    failed = f", {int((~ok).sum())} more failed" if not ok.all() else ""
+    source = f"{len(y)} PDE solves drawn from the surrogate's posterior{failed}"
     return Adequacy(float(np.sqrt((errors**2).mean())), _shift(np.sqrt((moved**2).mean(axis=0)), covariance), source)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,6 +27,7 @@ from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.pde_data.problems.loading import as_problem
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.surrogate.checks import integer, path_of
@@ -90,6 +92,9 @@ def invert(
     keep_draws: str | Path | None = None,
     truth: object = None,
     force: bool = False,
+    time_limit: float | None = None,
+    ranks: int = 1,
+    threads_per_solve: int = 1,
     progress: Report | None = None,
 ) -> Inversion:
     """Find parameters from observations: maximum a posteriori point, posterior, and both confirmed by the PDE.
@@ -127,6 +132,8 @@ def invert(
         Parameters that made the observations, where known: an array, values by name, or a file.
     force
         Also with a surrogate whose error is above the noise.
+    time_limit, ranks, threads_per_solve
+        How the PDE is solved: see `gnvpro.pde_data.problems.limited.solved_within`.
     progress
         Is told how far the work is.
 
@@ -148,6 +155,9 @@ def invert(
     if prior is not None and not isinstance(prior, Mapping):
         raise UsageError(f"expected prior a mean and a standard deviation by name, got {prior!r}")
     model, pde, why_none = _models(surrogate, like, problem)
+    limits, settings = ExitStack(), (time_limit, ranks, threads_per_solve)
+    if not isinstance(model, Surrogate | RemoteModel):
+        model = limits.enter_context(solved_within(as_problem(model), *settings))
     cheap = Posterior.of(model, observations, noise, prior)
     true_parameters = None if truth is None else _true_parameters(truth, model.parameters)
     if pde is None and checkpoint is not None:
@@ -156,7 +166,8 @@ def invert(
     if pde is not None:
         memory = None if checkpoint is None else path_of(checkpoint)
         definition = "" if memory is None else definition_hash(pde.definition)
-        accurate = replace(cheap, solves=Solves(pde, memory, definition, cheap.prior.scale))
+        solved = limits.enter_context(solved_within(pde, *settings))
+        accurate = replace(cheap, solves=Solves(solved, memory, definition, cheap.prior.scale))
     if unknown := set(routes or ()) - set(get_args(Route)):
         raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
     by_pde_alone = [route for route in routes or () if route != "surrogate"]
@@ -186,7 +197,7 @@ def invert(
         corrected = None
         if accurate is not None:
             stage("most probable point by the PDE")
-            corrected = find_minima(accurate, 0, seed, at=minima[0].parameters[None])[0]
+            corrected = _corrected(accurate, minima, whitening, seed)
         sampled: dict[Route, Chains] = {}
         # Where all parameters are fixed, the posterior is the point.
         sampling = set(routes or ("surrogate", "delayed")) if draws and cheap.prior.n_free else set()
@@ -227,6 +238,8 @@ def invert(
     except NumericalFailure as failure:
         reasons = [f"{name}: {why}" for name, why in _unsolved(cheap, accurate).items()]
         raise NumericalFailure("; ".join([str(failure), *reasons])) from failure
+    finally:
+        limits.close()
     remarks = _unsolved(cheap, accurate) | _other_remarks(cheap, accurate)
     if pde is None and problem is not False and "definition_hash" in getattr(model, "provenance", {}):
         remarks["PDE"] = f"none, {why_none}"
@@ -237,6 +250,19 @@ def invert(
         fitted=fitted, adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
         remarks=remarks,
     )  # fmt: skip
+
+
+def _corrected(accurate: Posterior, minima: list[Minimum], whitening: Whitening, seed: int) -> Minimum | None:
+    """The most probable point by the PDE, from that of the surrogate; from a point near it where the PDE fails there.
+
+    None where the PDE can be solved at none of these.
+    """
+    points = [minimum.parameters for minimum in minima]
+    points += list(accurate.prior.parameters(whitening.draw(np.random.default_rng([seed, 2]), _ADEQUACY_SOLVES)))
+    for point in points:
+        with suppress(NumericalFailure):
+            return find_minima(accurate, 0, seed, at=point[None])[0]
+    return None
 
 
 def _named(cheap: Posterior, accurate: Posterior | None) -> dict[str, Solves]:
@@ -254,9 +280,9 @@ def _unsolved(cheap: Posterior, accurate: Posterior | None) -> dict[str, str]:
 
 def _other_remarks(cheap: Posterior, accurate: Posterior | None) -> dict[str, str]:
     remarks = {
-        f"derivatives of {name}": "differences, since it offers none"
+        f"derivatives of {name}": how
         for name, solves in _named(cheap, accurate).items()
-        if solves.by_differences
+        if (how := solves.derivatives) is not None
     }
     if accurate is not None and accurate.solves.damaged:
         remarks["checkpoint"] = f"{accurate.solves.damaged} of its results were damaged, and were solved again"

@@ -10,7 +10,7 @@ least-squares problem with bounds, damped as Levenberg and Marquardt do.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -172,7 +172,7 @@ class _Equations:
 
 
 def _descend(posterior: Posterior, start: Array) -> Minimum | None:
-    """Gauss-Newton from one start; None where the forward model cannot be solved on the way."""
+    """Gauss-Newton from one start; None where the model cannot be solved there. Steps to where it cannot are shortened."""
     equations, prior = _Equations(posterior), posterior.prior
     x, searched = equations.coordinates(start), equations.searched
     if (linearized := equations.at(x)) is None:
@@ -187,10 +187,7 @@ def _descend(posterior: Posterior, start: Array) -> Minimum | None:
         if step.x is None:
             converged = step.converged
             break
-        x, damping = step.x, step.damping
-        if (linearized := equations.at(x)) is None:
-            return None
-        residuals, derivative, misfit = linearized
+        x, damping, (residuals, derivative, misfit) = step.x, step.damping, step.linearized
     covariance = np.zeros((prior.size, prior.size))
     covariance[np.ix_(searched, searched)] = _covariance(derivative, size, prior.simplex)
     slopes = equations.by_coordinates(x, np.eye(prior.size))
@@ -201,11 +198,12 @@ def _descend(posterior: Posterior, start: Array) -> Minimum | None:
 
 
 class _Step(NamedTuple):
-    """A point where the objective is lower, and the next damping; or None, and whether the search has converged."""
+    """A lower point, the next damping and the equations there (`_Equations.at`); or None, and whether it has converged."""
 
     x: Array | None
     damping: float
     converged: bool = False
+    linearized: Any = None
 
 
 def _accepted_step(
@@ -226,8 +224,9 @@ def _accepted_step(
         if prior.simplex:
             trial /= trial.sum()
         reduction = value - equations.value(trial)
-        if reduction > 1e-4 * predicted:
-            return _Step(trial, max(damping / (8 if reduction > 0.75 * predicted else 2), _LEAST_DAMPING))
+        if reduction > 1e-4 * predicted and (linearized := equations.at(trial)) is not None:
+            damping = max(damping / (8 if reduction > 0.75 * predicted else 2), _LEAST_DAMPING)
+            return _Step(trial, damping, linearized=linearized)
         damping *= 8
     return _Step(None, damping, predicted < _ROUNDING)  # the model's rounding hides so small a reduction
 

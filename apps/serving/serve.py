@@ -71,6 +71,9 @@ def serve(
     max_requests: int = 256,
     log: Level = "requests",
     threads: int = 1,
+    time_limit: float | None = None,
+    ranks: int = 1,
+    threads_per_solve: int = 1,
 ) -> Served:
     """Answer clients of the UM-Bridge protocol, and a page with sliders, until SIGTERM or Ctrl-C.
 
@@ -93,6 +96,8 @@ def serve(
         JSON lines on stderr: every request, those with errors, or only start and stop (`none`).
     threads
         Of torch; small networks want one.
+    time_limit, ranks, threads_per_solve
+        How PDEs are solved: see `gnvpro.pde_data.problems.limited.solved_within`.
 
     Raises
     ------
@@ -102,7 +107,8 @@ def serve(
     integer("port", port, least=0)
     lines, hosts = RequestLog(log), Hosts.of(host, allow_host)
     with torch_threads(threads):
-        served = served_models(models, with_pde, problem, extrapolate, lines)
+        solving = dict(time_limit=time_limit, ranks=ranks, threads=threads_per_solve)
+        served = served_models(models, with_pde, problem, extrapolate, lines, **solving)
         app = make_app(served, Limits(body=max_body, requests=max_requests), lines, hosts)
         app.add_routes(_page_of(served))
         if not is_loopback(host):
@@ -112,9 +118,10 @@ def serve(
 
 
 def served_models(
-    models: Any, with_pde: bool, problem: Any, extrapolate: bool, log: RequestLog
+    models: Any, with_pde: bool, problem: Any, extrapolate: bool, log: RequestLog, **solving: Any
 ) -> dict[str, ServedModel]:
-    """The models under their names, warm, each followed by its PDE where that is asked for; takes what `serve` takes.
+    """The models under their names, warm, each followed by its PDE where that is asked for; takes what `serve` takes, and
+    `solving` is that of `SolverProcess`.
 
     Raises
     ------
@@ -140,7 +147,7 @@ def served_models(
         if with_pde:
             if isinstance(model, Classifier):
                 raise UsageError(f"{name} is a classifier, which has no PDE; leave with_pde=True out or serve it apart")
-            served[f"{name}-pde"] = _serve_pde(f"{name}-pde", model, problem, log)
+            served[f"{name}-pde"] = _serve_pde(f"{name}-pde", model, problem, log, **solving)
     return served
 
 
@@ -181,12 +188,12 @@ def named_models(models: Any) -> dict[str, Any]:
     return named
 
 
-def _serve_pde(name: str, surrogate: Surrogate, problem: Any, log: RequestLog) -> ServedModel:
+def _serve_pde(name: str, surrogate: Surrogate, problem: Any, log: RequestLog, **solving: Any) -> ServedModel:
     """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused.
 
     The process starts meanwhile; where that fails, the log says why, and so does every answer.
     """
-    solver = SolverProcess(problem_of(surrogate, problem))
+    solver = SolverProcess(problem_of(surrogate, problem), **solving)
     thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     def warm_up() -> None:

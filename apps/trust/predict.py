@@ -23,6 +23,9 @@ def predict(
     tolerance: float | None = None,
     append: Folder | None = None,
     problem: Any = None,
+    time_limit: float | None = None,
+    ranks: int = 1,
+    threads_per_solve: int = 1,
     transpose: bool = False,
     out: Folder | None = None,
     record: dict[str, Any] | None = None,
@@ -41,6 +44,8 @@ def predict(
     tolerance, append, problem
         With it: solve also where the band is wider, relative to the observables; the data set that keeps the solves;
         the PDE, where it is not a registered one.
+    time_limit, ranks, threads_per_solve
+        How samples are solved: see `gnvpro.pde_data.problems.limited.solved_within`.
     transpose
         See `gnvpro.pde_data.storage.tables.read_parameters`.
     out, record
@@ -58,16 +63,22 @@ def predict(
         field_files.require_field(model.observables, path_of(out))
     if fallback not in ("none", "pde"):
         raise UsageError(f"expected fallback='none' or fallback='pde', got {fallback!r}")
-    if fallback == "none" and not (tolerance is None and append is None and problem is None):
-        raise UsageError("`tolerance`, `append` and `problem` belong to fallback='pde'; add it, or leave them out")
+    of_solves = (tolerance, append, problem, time_limit) != (None,) * 4 or max(ranks, threads_per_solve) > 1
+    if fallback == "none" and of_solves:
+        raise UsageError(
+            "`tolerance`, `append`, `problem`, `time_limit`, `ranks` and `threads_per_solve` belong to fallback='pde'; "
+            "add it, or leave them out"
+        )
     predictions = Predictions.of(model, parameters_of(parameters, model.parameters, transpose), level)
     if fallback == "pde":
         if isinstance(model, Classifier):
             raise UsageError("the model is a classifier, there is no PDE behind it; leave out fallback='pde'")
         from gnvpro.apps.trust.fallback import with_pde  # what keeps solves needs zarr, which prediction does not
+        from gnvpro.pde_data.problems.limited import solved_within
 
         kept = None if append is None else path_of(append)
-        predictions = with_pde(predictions, problem_of(model, problem), tolerance, kept, progress)
+        with solved_within(problem_of(model, problem), time_limit, ranks, threads_per_solve) as pde:
+            predictions = with_pde(predictions, pde, tolerance, kept, progress)
     if out is not None:
         predictions.save(out, record)
     return predictions

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
-import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +17,14 @@ from threadpoolctl import threadpool_limits
 from gnvpro.pde_data.generation.journal import Journal
 from gnvpro.pde_data.generation.pieces import Piece, solved_piece
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
-from gnvpro.pde_data.problems.solving import SolvedBlock, at_once
+from gnvpro.pde_data.problems.pickled import PickledProblem
+from gnvpro.pde_data.problems.solving import SolvedBlock, at_once, cpu_seconds
 from gnvpro.pde_data.sampling import directions, place
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.integrity import damage_of_block, raise_damage, read_sound
 from gnvpro.pde_data.storage.provenance import GIVEN, Recipe, definition_hash
 from gnvpro.pde_data.storage.schema import lacks_derivatives
 from gnvpro.pde_data.storage.store import Block
-from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
 # A running scheduler may have workers of several threads; solvers are made for one.
@@ -63,60 +60,6 @@ class FinishedBlock:
 
 
 @dataclass(frozen=True)
-class PickledProblem:
-    """A problem on its way to a worker process: small to send, unpacked once where it arrives.
-
-    Attributes
-    ----------
-    pickled
-        The problem itself, without its solver; or its factory's name and options.
-    folder
-        The driver's working directory: modules are found there as they were by the driver.
-    """
-
-    pickled: bytes
-    folder: str
-    definition_hash: str
-
-    @classmethod
-    def of(cls, problem: Problem) -> PickledProblem:
-        """Pack it.
-
-        Raises UsageError: it can neither be pickled nor named by a factory.
-        """
-        import cloudpickle  # comes with Dask
-
-        try:
-            pickled = cloudpickle.dumps(problem)
-        except Exception as error:  # whatever the user's class, or a library's object in it, raises
-            raise UsageError(
-                f"problem {problem.name!r} cannot be sent to workers ({error}); give it as package.module:factory, or "
-                "build its solver at the first solve and leave it out of the pickle (__getstate__)"
-            ) from error
-        return cls(pickled, os.getcwd(), definition_hash(problem.definition))
-
-    def unpack(self) -> Problem:
-        """The problem, the same object for every block.
-
-        Raises UsageError: its definition is another one here: the worker finds another version of the code.
-        """
-        return _unpacked(self)
-
-
-@lru_cache(maxsize=1)  # a worker holds the one problem it works on, and with it the solver
-def _unpacked(sent: PickledProblem) -> Problem:
-    if sent.folder not in sys.path:
-        sys.path.insert(0, sent.folder)
-    problem = pickle.loads(sent.pickled)
-    if (here := definition_hash(problem.definition)) != sent.definition_hash:
-        raise UsageError(
-            f"the worker's problem {problem.name!r} has the definition {here[:12]}, the driver's "
-            f"{sent.definition_hash[:12]}; install the same code for both, and restart the workers"
-        )
-    return problem
-
-
-@dataclass(frozen=True)
 class BlockTask:
     """Makes any block of one data set; travels to a worker as the description of its problem.
 
@@ -143,13 +86,13 @@ class BlockTask:
         One BLAS thread: faster for many small systems, and the same bits on every machine load.
         """
         with _ONE_AT_A_TIME, threadpool_limits(limits=1):
-            cpu = time.process_time()
+            cpu = cpu_seconds()
             problem = self.problem.unpack() if isinstance(self.problem, PickledProblem) else self.problem
             size = at_once(problem, self.recipe.block_size)
             if self.recipe.n_directions and size > 1 and id(problem) not in _SET_UP:
                 self._set_up(problem, block * self.recipe.block_size)
             finished = self._finish(block, partial(self._solved, problem, size), size)
-            return replace(finished, cpu_seconds=time.process_time() - cpu, process=os.getpid())
+            return replace(finished, cpu_seconds=cpu_seconds() - cpu, process=os.getpid())
 
     def _set_up(self, problem: Problem, first: int) -> None:
         """Solve a sample for nothing: else the first piece, often the only one, tells what set-up costs."""

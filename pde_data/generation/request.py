@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ def recipe_asked(
             "to be placed for (--at-points-for, at_points_for), or choose another place"
         )
     recipe = Recipe.of(problem, *placed, n_directions, method, placement)
+    if there and there.definition == getattr(problem, "former_definition", None):
+        recipe = replace(recipe, definition=there.definition)
     if not there or recipe.design != GIVEN:
         # A design, law or seed that gives no points: before anything is written.
         place(problem.parameters, recipe.design, seed, recipe.points(np.array([n_samples - 1])))

@@ -26,7 +26,8 @@ from gnvpro.pde_data.generation.request import is_data_set, problem_asked, recip
 from gnvpro.pde_data.generation.result import Generation
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
-from gnvpro.pde_data.problems.solving import message_of
+from gnvpro.pde_data.problems.limited import solved_within
+from gnvpro.pde_data.problems.solving import cpu_seconds, message_of
 from gnvpro.pde_data.storage import layout, store
 from gnvpro.pde_data.storage.integrity import Damage, find_damage, give_up, require_metadata, require_sound
 from gnvpro.pde_data.storage.lock import sole_writer
@@ -47,6 +48,9 @@ def generate(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    time_limit: float | None = None,
+    ranks: int = 1,
+    threads_per_solve: int = 1,
     options: dict[str, Any] | None = None,
     block_size: int | None = None,
     design: str | None = None,
@@ -72,6 +76,8 @@ def generate(
     workers, scheduler
         Processes of this machine to solve in, or the address of a running Dask scheduler with workers of its own; this
         process without both. In a script, spawned workers need `if __name__ == "__main__":` around the call.
+    time_limit, ranks, threads_per_solve
+        How samples are solved: see `gnvpro.pde_data.problems.limited.solved_within`.
     options
         Of a problem that is named.
     block_size
@@ -118,20 +124,21 @@ def generate(
     if workers is not None:
         integer("workers", workers)
     engine = engine or engine_of(workers, scheduler)
-    problem, path = problem_asked(problem, options, coarser), path_of(path, "the folder of a data set").absolute()
-    wall, cpu = time.perf_counter(), time.process_time()
-    recipe = recipe_asked(problem, path, n_samples, seed, block_size, design, derivatives, differences, placement)
-    done, damage, solve_seconds = _Solved(), [], 0.0
-    if repair or not _is_complete(path, recipe, retry_failed, estimates_error):
-        _make_last_folder(path)
-        with sole_writer(path) as alone, _saying_what_is_kept(path):
-            damage = _prepare(problem, path, recipe, repair, alone)
-            began = time.perf_counter()
-            done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), progress, engine)
-            solve_seconds = time.perf_counter() - began
-            remove_journals(path)
-            if estimates_error and _lacks_estimate(path):
-                _record_error_estimate(problem, path, recipe.seed)
+    path = path_of(path, "the folder of a data set").absolute()
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    with solved_within(problem_asked(problem, options, coarser), time_limit, ranks, threads_per_solve) as problem:
+        recipe = recipe_asked(problem, path, n_samples, seed, block_size, design, derivatives, differences, placement)
+        done, damage, solve_seconds = _Solved(), [], 0.0
+        if repair or not _is_complete(path, recipe, retry_failed, estimates_error):
+            _make_last_folder(path)
+            with sole_writer(path) as alone, _saying_what_is_kept(path):
+                damage = _prepare(problem, path, recipe, repair, alone)
+                began = time.perf_counter()
+                done = _solve_pending(BlockTask(problem, recipe, path, retry_failed), progress, engine)
+                solve_seconds = time.perf_counter() - began
+                remove_journals(path)
+                if estimates_error and _lacks_estimate(path):
+                    _record_error_estimate(problem, path, recipe.seed)
     return Generation(
         path,
         read_attributes(path),
@@ -139,7 +146,7 @@ def generate(
         n_solved_now=done.n_samples,
         repaired=[asdict(chunk) for chunk in damage] if repair else None,
         wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=time.process_time() - cpu + done.cpu_seconds,
+        cpu_seconds=cpu_seconds() - cpu + done.cpu_seconds,
         samples_per_second=done.n_samples / solve_seconds if done.n_samples else None,
     )
 

@@ -5,13 +5,13 @@ A user's own class needs `parameters`, `observables` and `evaluate`; what is mis
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from gnvpro.pde_data.problems.fenicsx import MissingFEniCSx, keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
 from gnvpro.pde_data.problems.program.program import Program
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
+from gnvpro.pde_data.problems.source import former_source_definition, source_definition
 from gnvpro.pde_data.problems.um_bridge import UMBridge
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
@@ -47,12 +48,13 @@ _FORMERLY = {
 _YOUR_OWN = "give your own: package.module:factory, a program's file (.toml) or the URL of a UM-Bridge model (http://HOST:PORT/NAME)"
 
 
-def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
+def load_problem(name: str, options: dict[str, Any] | None = None, comm: Any = None) -> Problem:
     """The problem that a user names, with these options.
 
     `name` is a registered one, or that of an installed package (an entry point of the group `gnvpro.problems`); a TOML file
     that describes a program; the URL of a UM-Bridge model; or `package.module:factory`, whose module is searched for in the
-    current directory too, as with `python -m`.
+    current directory too, as with `python -m`. `comm`: the communicator of MPI ranks that solve together, for a factory
+    that takes one (`takes_communicator`); it is no option, and no part of the definition.
 
     Raises UsageError: nothing of that name, options it does not have, or what the factory returns is not a problem;
     says what is missing.
@@ -66,7 +68,22 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
         name = installed[name]
     if ":" not in name:
         return registered_problem(name, options)
-    return as_problem(make(_factory(name), options), name, options or {})
+    factory = _factory(name)
+    if comm is None:
+        model = make(factory, options)
+    elif hasattr(factory, "__dataclass_fields__"):
+        model = replace(make(factory, options), comm=comm)
+    else:
+        model = make(partial(factory, comm=comm), options)
+    return as_problem(model, name, options or {})
+
+
+def takes_communicator(name: str) -> bool:
+    """Whether what `package.module:factory` names has an argument `comm`."""
+    try:
+        return ":" in name and "comm" in inspect.signature(_factory(name)).parameters
+    except ValueError:  # compiled, without a signature
+        return False
 
 
 def registered_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
@@ -128,17 +145,24 @@ class CompletedProblem:
         What the factory was called with; None where the model was not made by it, but handed over.
     level
         How many times coarser the model is than what the factory makes.
+    made_of
+        What the model was made of when it was completed (`source_definition`); it goes with an object to other processes.
     """
 
     model: Any
     made_by: str
     options: dict[str, Any] | None = None
     level: int = 0
+    made_of: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.made_of and getattr(self.model, "definition", None) is None:
+            object.__setattr__(self, "made_of", source_definition(self.made_by))
 
     def __reduce__(self) -> Any:
         # A model may hold what cannot be pickled; its factory makes it again. Only an object can but be copied.
         if self.options is None:
-            return CompletedProblem, (self.model, self.made_by, None, self.level)
+            return CompletedProblem, (self.model, self.made_by, None, self.level, self.made_of)
         return _made_again, (self.made_by, self.options, self.level)
 
     def __getattr__(self, attribute: str) -> Any:
@@ -175,12 +199,18 @@ class CompletedProblem:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The model's own definition, or the factory, a hash of its module's source, any options and the level."""
+        """The model's own definition, or the factory, hashes of what its source imports, any options and the level."""
         definition = getattr(self.model, "definition", None)
-        if definition is not None:
-            return definition
+        return self._with_options(self.made_of) if definition is None else definition
+
+    @property
+    def former_definition(self) -> dict[str, Any] | None:
+        """As it was when the file of the factory alone counted; None where the model has a definition of its own."""
+        return self._with_options(former_source_definition(self.made_by)) if self.made_of else None
+
+    def _with_options(self, definition: dict[str, Any]) -> dict[str, Any]:
         options = {"options": self.options} if self.options else {}
-        return _source_definition(self.made_by) | options | ({"coarser": self.level} if self.level else {})
+        return definition | options | ({"coarser": self.level} if self.level else {})
 
     def evaluate(self, y: Array) -> Array:
         """The model's own.
@@ -230,12 +260,3 @@ def _factory(path: str) -> Callable[..., Any]:
     if not callable(factory):
         raise UsageError(f"{path}: expected something to call, got a {type(factory).__name__}")
     return factory
-
-
-def _source_definition(factory: str) -> dict[str, Any]:
-    module = sys.modules.get(factory.partition(":")[0])
-    try:
-        source = inspect.getsource(module) if module else None
-    except (OSError, TypeError):  # typed at a prompt, or compiled
-        source = None
-    return {"factory": factory, "source_sha256": hashlib.sha256(source.encode()).hexdigest() if source else None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -17,6 +19,8 @@ from gnvpro.surrogate.spaces import Array
 
 # Of the message of a failed sample, in characters.
 _LONGEST_MESSAGE = 2000
+# Of the reasons of failures, letters of each and how many, that a table shows.
+_LONGEST_TOLD, _TOLD = 200, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +38,23 @@ class SolvedBlock:
         observables, status = (np.concatenate([getattr(p, name) for p in parts]) for name in ("observables", "status"))
         return cls(observables, status, messages)
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """Reasons of the failures, with their numbers of samples."""
+        rows = zip(self.status, self.messages, strict=True)
+        return dict(Counter(message or SolveStatus(s).in_words for s, message in rows if s != SolveStatus.OK))
+
     @classmethod
     def failed(cls, n: int, n_out: int, message: str, status: SolveStatus = SolveStatus.EXCEPTION) -> SolvedBlock:
         """So many samples that could not be solved, for one reason."""
         return cls(np.full((n, n_out), np.nan), np.full(n, status, dtype=np.int8), (message,) * n)
+
+
+def reasons(failures: dict[str, int]) -> str:
+    """The commonest few of `SolvedBlock.failures` in words."""
+    most = sorted(failures.items(), key=lambda reason: -reason[1])
+    told = [" ".join(reason.split())[:_LONGEST_TOLD] + (f" ({n} times)" if n > 1 else "") for reason, n in most[:_TOLD]]
+    return "; ".join(told) + ("; …" if len(most) > _TOLD else "")
 
 
 def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,6 +154,21 @@ def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
             status = error.status if isinstance(error, SolveFailed) else SolveStatus.EXCEPTION
             return SolvedBlock.failed(1, problem.observables.size, message_of(error), status)
     return SolvedBlock.joined([solve_piece(problem, y[i : i + 1]) for i in range(len(y))])
+
+
+# CPU seconds of the processes that problems are solved in (`limited`).
+_elsewhere = 0.0
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of those that it has solved problems in: differences tell what something cost."""
+    return time.process_time() + _elsewhere
+
+
+def count_cpu_seconds(seconds: float) -> None:
+    """Add what another process has spent on a call of this one."""
+    global _elsewhere
+    _elsewhere += seconds
 
 
 def message_of(error: BaseException) -> str:

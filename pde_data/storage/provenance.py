@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.source import difference_of_definitions, first_difference
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.spaces import Axis, Space, shortened
+from gnvpro.surrogate.spaces import Axis, Space
 
 # In place of a design: the parameters were given, no law or sequence makes them again.
 GIVEN = "given"
@@ -143,7 +144,9 @@ class Recipe:
             }
             for recipe in (self, asked)
         )
-        return _first_difference(mine, theirs)
+        if self.problem == asked.problem and (changed := difference_of_definitions(self.definition, asked.definition)):
+            return changed
+        return first_difference(mine, theirs)
 
 
 def _require_distinct_names(parameters: Space, observables: Space, taken: set[str]) -> None:
@@ -165,16 +168,6 @@ def _names_of(axis: Axis) -> tuple[str, ...]:
 def mesh_variables(axis: str) -> tuple[str, str]:
     """What points and cells of the mesh of an axis are called in a data set."""
     return f"{axis}_points", f"{axis}_cells"
-
-
-def _first_difference(there: Any, asked: Any, name: str = "") -> str | None:
-    if isinstance(there, dict) and isinstance(asked, dict):
-        for key in [*there, *(key for key in asked if key not in there)]:
-            where = f"{name}.{key}" if name else str(key)
-            if found := _first_difference(there.get(key), asked.get(key), where):
-                return found
-        return None
-    return None if there == asked else f"{name} {shortened(there)} there, {shortened(asked)} asked"
 
 
 def library_versions() -> dict[str, str]:

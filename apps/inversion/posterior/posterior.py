@@ -25,6 +25,8 @@ _MOST_DIRECTIONS, _LEAST_SIZE = 32, 1e-3
 # A parameter on its bound is infinitely far in its normal variable; the search for the mode begins this near.
 _NEAR = 2.0
 _MOST_EVALUATIONS = 50
+# Residuals where the model cannot be solved, in those of the first point.
+_REFUSED = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,21 +175,26 @@ class Whitening:
         Raises
         ------
         NumericalFailure
-            The forward model could not be solved on the way.
+            The forward model could not be solved there.
         """
         prior, n = posterior.prior, posterior.prior.n_free
         if not n:
             return cls(np.zeros(0), np.zeros((0, 0)))
 
+        begun: list[Array] = []  # sizes of the residuals, at the first point first
+
         def linearized(z: Array) -> tuple[Array, Array]:
             y = prior.parameters(z[None])
             observables, jacobian = posterior.solves.linearize(y)
             if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
-                raise NumericalFailure(f"the forward model could not be solved at {y[0].tolist()}")
+                if not begun:
+                    raise NumericalFailure(f"the forward model could not be solved at {y[0].tolist()}")
+                return _REFUSED * begun[0], np.zeros((len(begun[0]), n))  # a step that the search takes back
             slopes = prior.pull_back(np.tile(z, (prior.size, 1)), np.eye(prior.size))
             derivative = posterior.sensitivity(jacobian[0]) @ slopes
-            residuals = posterior.residuals(observables)[0]
-            return np.concatenate([residuals, z - held]), np.concatenate([derivative, np.eye(n)])
+            residuals = np.concatenate([posterior.residuals(observables)[0], z - held])
+            begun.append(np.abs(residuals) + 1)
+            return residuals, np.concatenate([derivative, np.eye(n)])
 
         # least_squares wants residuals and derivative at the same point one after the other.
         at = functools.lru_cache(1)(lambda z: linearized(np.frombuffer(z)))

@@ -7,6 +7,7 @@ model computed before is read from the file, whatever sampler needed it, and cos
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from gnvpro.surrogate.spaces import Array, Space
 # Relative to the range of a parameter, or to its size: balances the truncation of a second-order difference and rounding.
 _STEP = 1e-5
 # What a model may offer beside `evaluate`.
-_OFFERS = ("linearize", "pullback", "jacobian", "jvp", "vjp")
+_OFFERS = ("linearize", "pullback", "jacobian", "tangents", "jvp", "vjp")
+_JACOBIAN, _TANGENTS, _ADJOINTS, _DIFFERENCES = "its own Jacobian", "tangents", "adjoints", "differences"
+_WAYS = {"jacobian": _JACOBIAN, "jvp": _TANGENTS, "vjp": _ADJOINTS}
 
 
 class Solves:
@@ -44,6 +47,8 @@ class Solves:
         Points, of all that were requested, without finite observables; and why, of those that were computed.
     by_differences
         Whether derivatives had to be differences.
+    ways
+        Points by how they were differentiated: `tangents`, `adjoints`, `the model's own Jacobian`, `differences`.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Solves:
         self.evaluated = self.differentiated = self.failed = self.remembered = 0
         counted = getattr(model, "failures", None)
         self.failures, self.by_differences = counted if isinstance(counted, Failures) else Failures(), False
+        self.ways: Counter[str] = Counter()
         self._offered, self._scale = {name for name in _OFFERS if offers(model, name)}, scale
         self._lock = threading.Lock()
         # What these raise is a defect, or of a server that is gone: no point is at fault.
@@ -73,6 +79,15 @@ class Solves:
     def differentiable(self) -> bool:
         """Whether the model offers derivatives, as far as is known before it was asked for them."""
         return bool(self._offered)
+
+    @property
+    def derivatives(self) -> str | None:
+        """How the PDE was differentiated; None of a surrogate, or where that was not needed."""
+        if not self.ways or self._problem is None:
+            return None
+        if not self._offered:
+            return "differences, since it offers none"
+        return "by " + ", ".join(way for way, _ in self.ways.most_common())
 
     @property
     def damaged(self) -> int:
@@ -115,6 +130,7 @@ class Solves:
             try:
                 if solved.any():
                     gradient[solved] = self.vjp(y[solved], weights(observables)[solved])
+                    self.ways[_ADJOINTS] += int(solved.sum())
                 return observables, gradient
             except NotImplementedError:
                 self._offered.discard("vjp")
@@ -148,7 +164,15 @@ class Solves:
     def _linearized(self, y: Array) -> Array:
         n_out, n_in = self.observables.size, self.parameters.size
         if "linearize" in self._offered:
+            self.ways[_JACOBIAN] += len(y)
             return self._derived("linearize", (y,), n_out * (1 + n_in))
+        if "tangents" in self._offered and "jacobian" not in self._offered:
+            try:
+                both = self._by_tangents(y)
+                self.ways[_TANGENTS] += len(y)
+                return both
+            except NotImplementedError:
+                self._offered.discard("tangents")
         observables = self._evaluated(y)
         jacobian, solved = np.full((len(y), n_out * n_in), np.nan), np.isfinite(observables).all(axis=1)
         if solved.any():
@@ -172,16 +196,26 @@ class Solves:
                 except NotImplementedError:
                     self._offered.discard(method)
                     continue
+                self.ways[_WAYS[method]] += n
                 if method == "jvp":
                     jacobian = _spread(jacobian, free)
                 return np.where(free, jacobian, 0.0)
         self.by_differences = bool(free.any())
+        self.ways[_DIFFERENCES] += n
 
         def counted(points: Array) -> Array:
             self.evaluated += len(points)
             return self._evaluated(points)
 
         return difference_jacobian(counted, self.parameters, y, self._scale)
+
+    def _by_tangents(self, y: Array) -> Array:
+        """Observables and Jacobian by one call; samples that it fails at are solved without, and their reasons counted."""
+        (n, n_in), n_out, free = y.shape, self.observables.size, ~self.parameters.fixed
+        along = np.tile(np.eye(n_in)[free], (n, 1, 1))
+        both = self._derived("tangents", (y, along), n_out * (1 + int(free.sum())))
+        observables, columns = both[:, :n_out], both[:, n_out:].reshape(n, -1, n_out).swapaxes(1, 2)
+        return np.concatenate([observables, _spread(columns, free).reshape(n, -1)], axis=1)
 
     def _products(self, method: str, y: Array, directions: Array, size: int) -> Array:
         """Of every direction at every point: (n, n_directions, size)."""

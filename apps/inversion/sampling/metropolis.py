@@ -22,6 +22,8 @@ from gnvpro.surrogate.spaces import Array
 
 # Best share of accepted proposals, between that of one dimension and of many (Gelman, Roberts and Gilks 1996).
 _BEST_ACCEPTANCE = 0.3
+# Of finding a point where a chain can begin.
+_ATTEMPTS = 20
 # Steps of the cheap chain from proposal to proposal, per parameter: then it has about forgotten where it began.
 _STEPS_PER_PARAMETER = 10
 # Of steps, where there are parameters with single values.
@@ -113,11 +115,11 @@ def sample_metropolis(
     Raises
     ------
     NumericalFailure
-        The density is not finite at a start.
+        The density is not finite at a start, nor at any of the points near it that were tried.
     """
     rng, walk = np.random.default_rng(seed), RandomWalk(factor, posterior.prior.single)
     cost = Cost(accurate=posterior.solves) if accurate else Cost(cheap=posterior.solves)
-    z, density = start.copy(), posterior.log_density(start)
+    z, density = _begun(start, posterior.log_density, walk, seed)
     if not np.isfinite(density).all():
         raise NumericalFailure("the forward model could not be solved where a chain begins")
     latent, rates = np.empty((len(z), draws, z.shape[1])), []
@@ -161,14 +163,13 @@ def sample_delayed(
     Raises
     ------
     NumericalFailure
-        One of the models could not be solved where a chain begins.
+        One of the models could not be solved where a chain begins, nor near it.
     """
     rng, walk, prior = np.random.default_rng(seed), RandomWalk(factor, cheap.prior.single), cheap.prior
     steps = steps or _STEPS_PER_PARAMETER * prior.n_free
     cost = Cost(cheap.solves, accurate.solves)
-    z, learned = start.copy(), _Differences(cheap, accurate)
-    solved = learned.solve(z)
-    high = _log_density(accurate, solved, z)
+    learned = _Differences(cheap, accurate)
+    z, high = _begun(start, lambda z: _log_density(accurate, learned.solve(z), z), walk, seed)
     if not np.isfinite(high).all():
         raise NumericalFailure("the PDE could not be solved where a chain begins")
     low = cheap.log_density(z)
@@ -200,6 +201,23 @@ def sample_delayed(
         "pde_failed": learned.failed,
     }  # fmt: skip
     return Chains.of(prior, latent, "delayed acceptance by the PDE", cost, about, accepted=accepted)
+
+
+def _begun(start: Array, log_density: Callable[[Array], Array], walk: RandomWalk, seed: int) -> tuple[Array, Array]:
+    """Where chains begin, and the log density there: a start at which the model fails is replaced by a point near another.
+
+    The density of a chain for which none was found in so many attempts is not finite.
+    """
+    z, density = start.copy(), log_density(start)
+    rng = np.random.default_rng([seed, 1])  # the draws are the same, whether or not a start fails
+    for _ in range(_ATTEMPTS):
+        failed = ~np.isfinite(density)
+        if not failed.any():
+            break
+        near = z[rng.choice(np.flatnonzero(~failed) if not failed.all() else len(z), int(failed.sum()))]
+        z[failed] = near + walk.scale * rng.standard_normal(near.shape) @ walk.factor.T
+        density[failed] = log_density(z[failed])
+    return z, density
 
 
 def _log_density(accurate: Posterior, observables: Array, z: Array) -> Array:

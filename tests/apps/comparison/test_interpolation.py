@@ -75,8 +75,11 @@ def test_what_cannot_be_interpolated_is_refused():
         chebyshev_nodes(BOX, (2, 2))
     with pytest.raises(ValueError, match="at the 8 nodes"):
         ChebyshevInterpolant.fit(BOX, OUT, (2, 2, 2), np.ones((7, 2)))
+    values = fails_at_two_nodes(*chebyshev_nodes(BOX, (2, 2, 2)).T)
     with pytest.raises(ValueError, match="2 of 8 nodes"):
-        interpolate(Analytic(fails_at_two_nodes), (2, 2, 2))
+        ChebyshevInterpolant.fit(BOX, OUT, (2, 2, 2), values)
+    why = interpolate(Analytic(fails_at_two_nodes), (2, 2, 2))
+    assert why == "2 of 8 nodes could not be solved (not finite (2 times))"
 
 
 def test_a_fixed_parameter_takes_one_node():

@@ -41,7 +41,7 @@ def gated(model, gate, tmp_path):
 def worker(server):
     """The process that solves."""
     children = psutil.Process(server.process.pid).children(recursive=True)
-    return next(child for child in children if "spawn_main" in " ".join(child.cmdline()))
+    return next(child for child in children if "answer_calls" in " ".join(child.cmdline()))
 
 
 def wait_until(condition):
@@ -88,7 +88,7 @@ def test_a_solver_that_dies_costs_its_requests_only_and_does_not_outlive_a_serve
         worker(gated).kill()
         answer = solving.result()
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "InvalidOutput")
-    assert "the process that solves the PDE has ended" in answer.json()["error"]["message"]
+    assert "the process that solves it was ended by SIGKILL" in answer.json()["error"]["message"]
     gate.unlink()
     assert requests.post(f"{gated.url}/Evaluate", json=ASKED).status_code == 200
     process = worker(gated)

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import zarr
 
-from gnvpro.pde_data.generation.blocks import BlockTask, PickledProblem
+from gnvpro.pde_data.generation.blocks import BlockTask
 from gnvpro.pde_data.generation.engines import local_workers, running_scheduler
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 from gnvpro.pde_data.problems.loading import load_problem
+from gnvpro.pde_data.problems.pickled import PickledProblem
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.dataset import describe
 from tests import PROJECT
@@ -264,7 +265,9 @@ def test_without_dask_the_remedy_is_named(monkeypatch):
 
 
 def test_a_worker_with_other_code_refuses():
-    sent = PickledProblem(pickle.dumps(load_problem("tests.pde_data.toy:DecayProblem")), os.getcwd(), "0" * 64)
+    sent = PickledProblem(
+        pickle.dumps(load_problem("tests.pde_data.toy:DecayProblem")), os.getcwd(), {"equation": "growth"}
+    )
     with pytest.raises(ValueError, match="install the same code for both"):
         sent.unpack()
 

@@ -197,7 +197,7 @@ def test_evaluate_itself_says_what_is_wrong_with_a_shape():
 
 def test_an_object_that_cannot_be_pickled_is_never_replaced_by_another():
     """Its class called anew would be a problem of other settings."""
-    from gnvpro.pde_data.generation.blocks import PickledProblem
+    from gnvpro.pde_data.problems.pickled import PickledProblem
 
     class Held(Decay):
         def __init__(self, factor=1.0):

@@ -1,6 +1,5 @@
 import pickle
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ def test_a_user_s_minimal_class_is_completed():
     problem = load_problem("tests.pde_data.toy:Decay")
     assert problem.name == "tests.pde_data.toy:Decay"
     assert problem.definition["factory"] == problem.name
-    assert len(problem.definition["source_sha256"]) == 64
+    assert len(problem.definition["sources"]["tests.pde_data.toy"]) == 64
     observables, status = problem.solve(BLOCK)
     np.testing.assert_array_equal(observables, Decay().evaluate(BLOCK))
     assert (status == SolveStatus.OK).all()
@@ -59,19 +58,6 @@ def test_a_file_in_the_current_directory_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     assert load_problem("my_decay:problem").observables.size == 6
-
-
-def test_the_source_is_part_of_the_definition(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    text = textwrap.dedent("""
-        from tests.pde_data.toy import Decay
-        def problem(): return Decay()
-    """)
-    definitions = []
-    for name, source in (("decay_a", text), ("decay_b", text + "SHIFT = 1\n")):
-        (tmp_path / f"{name}.py").write_text(source)
-        definitions.append(load_problem(f"{name}:problem").definition)
-    assert definitions[0]["source_sha256"] != definitions[1]["source_sha256"]
 
 
 @pytest.mark.parametrize(
