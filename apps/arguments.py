@@ -131,7 +131,7 @@ def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
     Parameters
     ----------
     problem
-        The problem itself, or its `package.module:factory`, where it is not a registered one. The name in a saved model is
+        The problem itself, or what `load_problem` makes it of, where it is not a registered one. The name in a saved model is
         only looked up among the registered, and the options in it are values: nothing is imported that they name.
 
     Raises
@@ -164,7 +164,7 @@ def _remade(origin: dict[str, Any], factory: str | None) -> Problem:
         known = ", ".join(sorted(REGISTERED))
         raise UsageError(
             f"unknown problem {name!r}; known: {known}; the model was trained on {name!r}: give it with "
-            "problem='package.module:factory'"
+            "problem='package.module:factory', its file (.toml) or its URL"
         )
     try:
         problem = load_problem(factory, options) if factory else registered_problem(name, options)

@@ -9,12 +9,12 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 EXTRAS = {
-    "data": ("h5netcdf", "h5py", "xarray", "zarr"),
+    "data": ("h5netcdf", "h5py", "urllib3", "xarray", "zarr"),
     "parallel": ("dask", "distributed"),
     "pde": ("basix", "dolfinx", "dolfinx_solver", "ffcx", "mpi4py", "numba", "petsc4py", "ufl"),
     "learn": ("sklearn",),
     "serve": ("aiohttp", "orjson", "uvloop"),
-    "invert": ("arviz", "arviz_base", "arviz_plots", "arviz_stats", "nutpie", "umbridge"),
+    "invert": ("arviz", "arviz_base", "arviz_plots", "arviz_stats", "nutpie"),
     "onnx": ("onnx", "onnxruntime"),
     "segmentation": ("spectral", "tensorly"),
     "mesh": ("gmsh",),

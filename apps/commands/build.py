@@ -24,7 +24,10 @@ class BuildOptions(BuildSettings):
 
     problem: Annotated[
         str,
-        Argument(help="A registered problem (cdr, dcr, nonlinear-diffusion) or package.module:factory of your own."),
+        Argument(
+            help="A registered problem (cdr, dcr, nonlinear-diffusion, those of installed packages), or your own: "
+            "package.module:factory, a program's .toml file, http://HOST:PORT/NAME of a UM-Bridge model."
+        ),
     ]
     out: Annotated[
         Path, Doc("Folder of the model; its data, the journal and a report are in OUT-data. The same command resumes.")

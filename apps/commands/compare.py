@@ -31,7 +31,9 @@ class CompareOptions:
     vtu: Annotated[
         Path | None, Doc("File for ParaView of a field by PDE and surrogate, .vtu or .xdmf: median and worst sample.")
     ] = None
-    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+    problem: Annotated[
+        str | None, Doc("The PDE, if it is not registered: module:factory, a program's .toml, a URL.")
+    ] = None
     interpolation: Annotated[
         tuple[int, ...] | None, Doc("Chebyshev nodes per parameter: also compare with interpolation.")
     ] = None

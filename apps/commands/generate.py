@@ -22,7 +22,10 @@ class GenerateOptions:
 
     problem: Annotated[
         str,
-        Argument(help="A registered problem (cdr, dcr, nonlinear-diffusion) or package.module:factory of your own."),
+        Argument(
+            help="A registered problem (cdr, dcr, nonlinear-diffusion, those of installed packages), or your own: "
+            "package.module:factory, a program's .toml file, http://HOST:PORT/NAME of a UM-Bridge model."
+        ),
     ]
     samples: Annotated[int, Doc("Number of samples; more than before extend."), Ge(1)]
     out: Annotated[Path, Doc("Data set to write, a zarr folder; an unfinished one is resumed.")]

@@ -50,7 +50,9 @@ class InvertOptions:
     seed: Annotated[int, Doc("Of starts and chains."), Ge(0)] = 0
     checkpoint: Annotated[Path | None, Doc("File that keeps every PDE solve; the same command goes on with it.")] = None
     truth: Annotated[Path | None, Doc("Parameters that made the observations, where known: .csv, .npz or .npy.")] = None
-    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+    problem: Annotated[
+        str | None, Doc("The PDE, if it is not registered: module:factory, a program's .toml, a URL.")
+    ] = None
     force: Annotated[bool, Doc("Also with a surrogate whose error is above the noise.")] = False
 
     METAVARS: ClassVar = {"prior": "NAME=[MEAN,SD]"}
@@ -58,7 +60,7 @@ class InvertOptions:
 
 def run(options: InvertOptions) -> Outcome:
     """Find parameters from observations: most probable point, posterior, and both confirmed by the PDE."""
-    require("nutpie" if options.draws else "umbridge", "it is needed to invert")
+    require("nutpie" if options.draws else "arviz", "it is needed to invert")
     from gnvpro.apps.comparison.costs import one_thread
     from gnvpro.apps.inversion.invert import invert
 

@@ -32,7 +32,9 @@ class PredictOptions:
         float | None, Doc("Fall back also where the band is wider, relative to the observables."), Gt(0)
     ] = None
     append: Annotated[Path | None, Doc("Keep the solves of the fallback for training.")] = None
-    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+    problem: Annotated[
+        str | None, Doc("The PDE, if it is not registered: module:factory, a program's .toml, a URL.")
+    ] = None
 
     METAVARS: ClassVar = {"append": "DATASET"}
 

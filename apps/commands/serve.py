@@ -32,7 +32,9 @@ class ServeOptions:
         tuple[str, ...], Doc("Names by which a proxy or others in the network ask, besides loopback and --host.")
     ] = ()
     with_pde: Annotated[bool, Doc("Serve the PDE of every model too, as NAME-pde.")] = False
-    problem: Annotated[str | None, Doc("package.module:factory of the PDE, where it is not a registered one.")] = None
+    problem: Annotated[
+        str | None, Doc("The PDE, if it is not registered: module:factory, a program's .toml, a URL.")
+    ] = None
     extrapolate: Annotated[bool, Doc("Answer outside the training range too, where no error is promised.")] = False
     max_body: Annotated[int, Doc("Bytes of one request."), Ge(1000)] = 1_000_000
     max_requests: Annotated[int, Doc("Requests in work; more are refused."), Ge(1)] = 256

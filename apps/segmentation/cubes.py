@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.apps.segmentation.label_splits import PixelSplit
-from gnvpro.pde_data.storage.files import ARRAYS, REAL, load_arrays, reading
+from gnvpro.pde_data.files import ARRAYS, REAL, load_arrays, reading
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require

@@ -51,7 +51,7 @@ class Problem(ForwardModel, Protocol):
     May offer besides: `references()`, a dict of named functions y (n, n_in) -> (n, n_out) that give the same
     observables more accurately, the one its error is stated against first; `background` (n_out,), the
     observables without what the parameters describe; `block_size`, the number of samples it prefers to
-    solve at once;
+    solve at once, and `piece_size`, the pieces that such a block is cut into where an interrupt should cost less;
 
     - `coarser()`, the next cheaper version of itself: another problem with the same parameters and observables and
       a definition of its own, such as one on a coarser mesh; None where there is none. Called on what it returns, it gives

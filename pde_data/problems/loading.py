@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any, cast
 
 import numpy as np
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus, coarser_version
 from gnvpro.pde_data.problems.fenicsx import MissingFEniCSx, keep_mpi_to_itself
 from gnvpro.pde_data.problems.options import make
+from gnvpro.pde_data.problems.program.program import Program
 from gnvpro.pde_data.problems.solving import attribute_on_copies, checked
+from gnvpro.pde_data.problems.um_bridge import UMBridge
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
 from gnvpro.surrogate.spaces import Array, Space
@@ -41,17 +44,26 @@ _FORMERLY = {
     "pde_data.resistivity_plain:PlainResistivity": _DCR_REFERENCE,
     "gnvpro.pde_data.problems.resistivity.plain:PlainResistivity": _DCR_REFERENCE,
 }
+_YOUR_OWN = "give your own: package.module:factory, a program's file (.toml) or the URL of a UM-Bridge model (http://HOST:PORT/NAME)"
 
 
 def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
-    """The problem registered under `name`, or the one that `package.module:factory` makes, with these options.
+    """The problem that a user names, with these options.
 
-    The current directory is searched for the module as with `python -m`.
+    `name` is a registered one, or that of an installed package (an entry point of the group `gnvpro.problems`); a TOML file
+    that describes a program; the URL of a UM-Bridge model; or `package.module:factory`, whose module is searched for in the
+    current directory too, as with `python -m`.
 
     Raises UsageError: nothing of that name, options it does not have, or what the factory returns is not a problem;
     says what is missing.
     """
     name = _FORMERLY.get(name, name)
+    if name.endswith(".toml"):
+        return as_problem(Program.from_file(name, options))
+    if name.startswith(("http://", "https://")):
+        return as_problem(UMBridge.at(name, options))
+    if ":" not in name and name not in REGISTERED and name in (installed := _installed()):
+        name = installed[name]
     if ":" not in name:
         return registered_problem(name, options)
     return as_problem(make(_factory(name), options), name, options or {})
@@ -60,12 +72,20 @@ def load_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
 def registered_problem(name: str, options: dict[str, Any] | None = None) -> Problem:
     """The problem registered under `name`; the only look-up for names and options that come out of a file.
 
+    Those of installed packages are not among them: a saved model chooses no code to import and gives it no options.
+
     Raises UsageError: unknown name or option; lists the known ones.
     """
     if name not in REGISTERED:
-        known = ", ".join(sorted(REGISTERED))
-        raise UsageError(f"unknown problem {name!r}; known: {known}, or give your own as package.module:factory")
+        raise UsageError(
+            f"unknown problem {name!r}; known: {', '.join(sorted({*REGISTERED, *_installed()}))}, or {_YOUR_OWN}"
+        )
     return as_problem(make(_factory(REGISTERED[name]), options), name, options or {})
+
+
+def _installed() -> dict[str, str]:
+    """`package.module:factory` of the problems that installed packages register, by name."""
+    return {point.name: f"{point.module}:{point.attr}" for point in entry_points(group="gnvpro.problems")}
 
 
 def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] | None = None) -> Problem:

@@ -106,11 +106,11 @@ def checked(values: Any, what: str, shape: tuple[int, ...]) -> Array:
 
 
 def at_once(problem: Problem, n: int) -> int:
-    """How many of n samples are handed to a problem together: all if it has a `block_size`, else one.
+    """How many of n samples are handed to a problem together: its `piece_size`, or all if it has a `block_size`, else one.
 
     Nothing that is solved is then lost to an exception or an interrupt, and no result depends on the others beside it.
     """
-    return max(n, 1) if getattr(problem, "block_size", None) else 1
+    return getattr(problem, "piece_size", None) or (max(n, 1) if getattr(problem, "block_size", None) else 1)
 
 
 def solve_block(problem: Problem, y: Array) -> SolvedBlock:

@@ -1,90 +1,31 @@
-"""A model behind a UM-Bridge server as a problem: cheaper versions by its `config`, tangents by its ApplyJacobian.
+"""A model behind a UM-Bridge server as a problem: cheaper versions by its `config`, derivatives by its own.
 
-    gnvpro generate gnvpro.pde_data.problems.um_bridge:UMBridge --set url=http://localhost:4242 --set model=forward \\
-        --set lower="[0, 0]" --set upper="[1, 2]" --set levels='[{"fidelity": 2}, {"fidelity": 1}]' --out fine.zarr
+    gnvpro generate http://localhost:4242/forward --set lower="[0, 0]" --set upper="[1, 2]" \\
+        --set levels='[{"fidelity": 2}, {"fidelity": 1}]' --samples 100 --out fine.zarr
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import PickledWithoutCaches, SolveStatus, checked_directions
-from gnvpro.pde_data.problems.options import options_of
-from gnvpro.surrogate.checks import numbers
+from gnvpro.pde_data.problems.contract import PickledWithoutCaches, SolveFailed, checked_directions
+from gnvpro.pde_data.problems.options import make, options_of
+from gnvpro.pde_data.problems.row_by_row import block_size_for, each, piece_size_for, solve_rows
+from gnvpro.pde_data.problems.um_bridge_client import Server, ServerModel
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.extras import require
-from gnvpro.surrogate.names import shortened
 from gnvpro.surrogate.spaces import Array, Space
 
-
-@dataclass(frozen=True)
-class Connection:
-    """A model of a server that has one vector in and one out; requests are made row by row."""
-
-    model: Any
-    address: str
-    n_in: int
-    n_out: int
-    config: dict[str, Any]
-
-    @classmethod
-    def to(cls, url: str, name: str, config: dict[str, Any] | None = None) -> Connection:
-        """Connect to the model of this name at http://HOST:PORT.
-
-        Raises UsageError: no server there, no such model, one that cannot be evaluated, or several vectors in or out.
-        """
-        require("umbridge", "it calls models of UM-Bridge servers")
-        import umbridge
-
-        config, address = config or {}, f"{url.rstrip('/')}/{name}"
-        try:
-            names = umbridge.supported_models(url.rstrip("/"))
-        except Exception as error:  # the client raises whatever its libraries do
-            raise UsageError(f"no UM-Bridge server answers at {url} ({reason_of(error)}); is it running?") from None
-        if name not in names:
-            raise UsageError(f"the server at {url} has no model {name!r}; it has {', '.join(names)}")
-        try:
-            model = umbridge.HTTPModel(url.rstrip("/"), name)
-            sizes = model.get_input_sizes(config), model.get_output_sizes(config)
-        except Exception as error:  # likewise
-            raise UsageError(
-                f"{address} does not say what goes in and out: {reason_of(error)}; mend that model"
-            ) from None
-        if any(len(size) != 1 for size in sizes) or not model.supports_evaluate():
-            raise UsageError(f"expected a model of one vector in and one out that evaluates; {address} has {sizes}")
-        (n_in,), (n_out,) = sizes
-        return cls(model, address, n_in, n_out, config)
-
-    def evaluate(self, row: list[float]) -> Array:
-        """Observables (n_out,), NaN where the model gives null; raises whatever the client does where the model fails."""
-        return self._numbers(next(iter(self.model([row], self.config)), []), self.n_out)
-
-    def apply_jacobian(self, row: list[float], direction: list[float]) -> Array:
-        """Derivative (n_out,) along a direction; raises likewise."""
-        return self._numbers(self.model.apply_jacobian(0, 0, [row], direction, self.config), self.n_out)
-
-    def gradient(self, row: list[float], weights: list[float]) -> Array:
-        """Gradient (n_in,) of <weights, observables>; raises likewise."""
-        return self._numbers(self.model.gradient(0, 0, [row], weights, self.config), self.n_in)
-
-    def _numbers(self, answer: Any, size: int) -> Array:
-        """Raises UsageError: another number of numbers, or something else."""
-        if not isinstance(answer, list) or len(answer) != size:
-            got = len(answer) if isinstance(answer, list) else shortened(answer)
-            raise UsageError(f"{self.address} was to give {size} numbers and gave {got}; mend the model of the server")
-        return numbers([np.nan if value is None else value for value in answer], f"what {self.address} gives")
-
-
-def reason_of(error: Exception) -> str:
-    """Why a request failed; of an answer that is no JSON, its text."""
-    page = getattr(error, "doc", None)
-    return f"{type(error).__name__}: {error}" if page is None else f"the server answered {page[:100]!r}"
+# An answer may take no time at all, and a block takes some to be written.
+_LEAST_BLOCK = 32
+# What the numbers do not depend on: the same model may answer at another address tomorrow.
+_NOT_DEFINING = ("url", "time_limit", "at_once")
 
 
 @dataclass(frozen=True)
@@ -94,24 +35,37 @@ class UMBridge(PickledWithoutCaches):
     Attributes
     ----------
     url, model
-        Server, such as http://localhost:4242, and name of the model.
+        Server, such as http://localhost:4242, and name of the model; the only one without.
     lower, upper
-        Bounds of the parameters, which the protocol does not tell; they are drawn uniformly.
+        Bounds of the parameters, which the protocol does not tell: they are drawn uniformly. Or `laws`.
     names, outputs
         Of parameters and observables; numbered where there are none.
     levels
         The `config` of this model, then those of cheaper versions of it, the cheapest last: `coarser` takes the next.
+    laws
+        In place of bounds and names: the law of each parameter, by name.
+    units, output_unit
+        Of parameters by name, and of the observables.
+    time_limit
+        Seconds for an answer.
+    at_once
+        Requests at a time, where the address is a load balancer's.
 
-    Raises UsageError: bounds or names of different numbers, or no level.
+    Raises UsageError: bounds or names of different numbers, both bounds and laws or neither, or no level.
     """
 
     url: str
-    model: str
-    lower: tuple[float, ...]
-    upper: tuple[float, ...]
+    model: str = ""
+    lower: tuple[float, ...] = ()
+    upper: tuple[float, ...] = ()
     names: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     levels: tuple[dict[str, Any], ...] = ({},)
+    laws: dict[str, Any] | None = None
+    units: dict[str, str] = field(default_factory=dict)
+    output_unit: str = "unknown"
+    time_limit: Annotated[float, Gt(0)] | None = None
+    at_once: Annotated[int, Ge(1)] = 1
 
     def __post_init__(self) -> None:
         n = len(self.lower)
@@ -119,57 +73,96 @@ class UMBridge(PickledWithoutCaches):
             raise UsageError(
                 f"expected as many lower bounds, upper bounds and names, got {n}, {len(self.upper)} and {len(self.names)}"
             )
+        if bool(n) == bool(self.laws):
+            raise UsageError(
+                "a UM-Bridge server does not say where its parameters are: expected the options lower and upper, or "
+                f"laws, got {'both' if n else 'neither'}; docs/programs.md has examples"
+            )
         if not self.levels:
             raise UsageError("expected the config of the model in levels, {} for none; got no level")
 
+    @classmethod
+    def at(cls, address: str, options: dict[str, Any] | None = None) -> UMBridge:
+        """The model at http://HOST:PORT/NAME, or the only one at http://HOST:PORT.
+
+        `options` are the attributes; a server and a model that they name (those of a saved model do) do not count.
+        """
+        scheme, _, rest = address.rstrip("/").partition("://")
+        host, _, name = rest.partition("/")
+        # A server may be behind a path of a proxy: the name of the model is the last part.
+        path, _, name = name.rpartition("/")
+        url = f"{scheme}://{host}{'/' if path else ''}{path}"
+        options = {option: value for option, value in (options or {}).items() if option != "url"}
+        return make(cls, options | {"url": url} | ({"model": name} if name else {}))
+
     @property
     def name(self) -> str:
-        """What it is called on the command line; a name out of a file connects to no server."""
+        """What the class is called on the command line; a name out of a file connects to no server."""
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
     @cached_property
     def parameters(self) -> Space:
-        """Uniform within their bounds."""
-        names = self.names or [f"parameter_{j}" for j in range(len(self.lower))]
-        return Space.vector(names, units=("unknown",), lower=self.lower, upper=self.upper, law="uniform")
+        """By the laws, or uniform within the bounds."""
+        names = self.names or tuple(f"parameter_{j}" for j in range(len(self.lower)))
+        space = Space.of_laws(self.laws or dict(zip(names, zip(self.lower, self.upper, strict=True), strict=True)))
+        units = tuple(self.units.get(name, "unknown") for name in space.names) if self.units else ("unknown",)
+        return replace(space, units=units)
 
     @cached_property
     def observables(self) -> Space:
-        """As many as the model gives."""
-        names = self.outputs or [f"observable_{j}" for j in range(self._connection.n_out)]
-        return Space.vector(names, axis="observable", units=("unknown",))
+        """By `outputs`, or as many as the server says."""
+        names = self.outputs or self._numbered_outputs()
+        return Space.vector(names, axis="observable", units=(self.output_unit,))
 
     @cached_property
     def definition(self) -> dict[str, Any]:
-        """JSON-able. What the server computes is not known to it."""
-        return dict(problem=self.name, route="a model of a UM-Bridge server", options=options_of(self))
+        """JSON-able. What the server computes is not known to it, nor where it is."""
+        options = {name: value for name, value in options_of(self).items() if name not in _NOT_DEFINING}
+        return dict(problem=self.name, route="a model of a UM-Bridge server", options=options)
+
+    @property
+    def block_size(self) -> int:
+        """Samples of a block."""
+        return max(_LEAST_BLOCK, block_size_for(self.at_once))
+
+    @property
+    def piece_size(self) -> int:
+        """Samples that are solved together, and lost together to an interrupt."""
+        return piece_size_for(self.at_once)
 
     @cached_property
-    def _connection(self) -> Connection:
-        connection = Connection.to(self.url, self.model, self.levels[0])
-        expected = len(self.lower), len(self.outputs) or connection.n_out
-        if expected != (connection.n_in, connection.n_out):
+    def _model(self) -> ServerModel:
+        model = ServerModel.of(Server.at(self.url, self.at_once, self.time_limit), self.model, self.levels[0])
+        expected = self.parameters.size, len(self.outputs) or model.n_out
+        if expected != (model.n_in, model.n_out):
             raise UsageError(
-                f"{connection.address} maps {connection.n_in} parameters to {connection.n_out} observables, expected "
+                f"{model.address} maps {model.n_in} parameters to {model.n_out} observables, expected "
                 f"{expected[0]} and {expected[1]}"
             )
-        return connection
+        return model
+
+    def _numbered_outputs(self) -> list[str]:
+        sizes = self._model.output_sizes
+        if len(sizes) == 1:
+            return [f"observable_{j}" for j in range(sizes[0])]
+        return [f"output_{o}_{j}" for o, size in enumerate(sizes) for j in range(size)]
+
+    def with_time_limit(self, seconds: float) -> UMBridge:
+        """The same with so many seconds for an answer."""
+        return replace(self, time_limit=seconds)
 
     def coarser(self) -> UMBridge | None:
         """With the `config` of the next level; None at the last."""
         return replace(self, levels=self.levels[1:]) if len(self.levels) > 1 else None
 
     def evaluate(self, y: Array) -> Array:
-        """Observables (n, n_out), one request each; raises whatever the client does where the model fails."""
-        return self._by_row(self._connection.evaluate, self._connection.n_out, self.parameters.rows(y))
+        """Observables (n, n_out), one request each; raises SolveFailed where the model fails."""
+        return self._by_row(self._model.evaluate, self._model.n_out, self.parameters.rows(y))
 
-    def solve(self, y: Array) -> tuple[Array, NDArray[np.int8]]:
-        """`evaluate` within the bounds, and a status per sample."""
+    def solve(self, y: Array) -> tuple[Array, NDArray[np.int8], list[str]]:
+        """Observables, status and messages of the server."""
         y = self.parameters.rows(y)
-        inside = self.parameters.contains(y)
-        observables = np.full((len(y), self.observables.size), np.nan)
-        observables[inside] = self.evaluate(y[inside])
-        return observables, np.where(inside, SolveStatus.OK, SolveStatus.OUTSIDE_PARAMETER_SPACE).astype(np.int8)
+        return solve_rows(self._model.evaluate, y, self.parameters.contains(y), self._model.n_out, self.at_once)
 
     @property
     def tangents(self) -> Callable[[Array, Array], tuple[Array, Array]]:
@@ -177,44 +170,42 @@ class UMBridge(PickledWithoutCaches):
 
         NaN where a request fails. Not there, as `jvp` and `vjp`, where the model has no such operation.
         """
-        self._require("supports_apply_jacobian", "tangents")
+        self._require("ApplyJacobian", "tangents")
         return self._tangents
 
     @property
     def jvp(self) -> Callable[[Array, Array], Array]:
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out)."""
-        self._require("supports_apply_jacobian", "jvp")
-        connection = self._connection
-        return lambda y, dy: self._by_row(connection.apply_jacobian, connection.n_out, y, dy)
+        self._require("ApplyJacobian", "jvp")
+        return lambda y, dy: self._by_row(self._model.apply_jacobian, self._model.n_out, y, dy)
 
     @property
     def vjp(self) -> Callable[[Array, Array], Array]:
         """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in)."""
-        self._require("supports_gradient", "vjp")
-        connection = self._connection
-        return lambda y, dc: self._by_row(connection.gradient, connection.n_in, y, dc)
+        self._require("Gradient", "vjp")
+        return lambda y, dc: self._by_row(self._model.gradient, self._model.n_in, y, dc)
 
-    def _require(self, supports: str, attribute: str) -> None:
-        if not getattr(self._connection.model, supports)():
-            raise AttributeError(f"{self._connection.address} gives no {attribute}")
+    def _require(self, operation: str, attribute: str) -> None:
+        if operation not in self._model.operations:
+            raise AttributeError(f"{self._model.address} gives no {attribute}")
 
     def _tangents(self, y: Array, directions: Array) -> tuple[Array, Array]:
-        y = self.parameters.rows(y)
-        directions, size = checked_directions(directions, *y.shape), self._connection.n_out
-        observables, derivatives = np.full((len(y), size), np.nan), np.full((*directions.shape[:2], size), np.nan)
-        for i in np.flatnonzero(self.parameters.contains(y)):
-            row = y[i].tolist()
+        y, model = self.parameters.rows(y), self._model
+        directions = checked_directions(directions, *y.shape)
+        observables = np.full((len(y), model.n_out), np.nan)
+        derivatives = np.full((*directions.shape[:2], model.n_out), np.nan)
+
+        def request(i: int) -> None:
             try:
-                observables[i] = self._connection.evaluate(row)
+                observables[i] = model.evaluate(y[i])
                 for derivative, direction in zip(derivatives[i], directions[i], strict=True):
-                    derivative[:] = self._connection.apply_jacobian(row, direction.tolist())
-            except UsageError:
-                raise
-            except Exception:  # a failed model is a bare Exception of the client
-                continue
+                    derivative[:] = model.apply_jacobian(y[i], direction)
+            except SolveFailed:
+                return
+
+        each(request, [(int(i),) for i in np.flatnonzero(self.parameters.contains(y))], self.at_once)
         return observables, derivatives
 
-    @staticmethod
-    def _by_row(request: Callable[..., Array], size: int, *columns: Array) -> Array:
-        rows = [request(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    def _by_row(self, request: Callable[..., Array], size: int, *columns: Array) -> Array:
+        rows = each(request, list(zip(*columns, strict=True)), self.at_once)
         return np.array(rows).reshape(len(columns[0]), size)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.pde_data.files import read_pairs, read_table, require_plausible
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.derivatives import (
@@ -27,7 +28,6 @@ from gnvpro.pde_data.storage.derivatives import (
     mean_cost,
     with_derivatives,
 )
-from gnvpro.pde_data.storage.files import read_pairs, read_table, require_plausible
 from gnvpro.pde_data.storage.provenance import GIVEN, mesh_variables
 from gnvpro.pde_data.storage.schema import (
     MALFORMED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gnvpro.pde_data.files import load_arrays, pick, read_table
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.pde_data.storage.files import load_arrays, pick, read_table
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import order_of

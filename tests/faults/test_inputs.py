@@ -17,8 +17,8 @@ from scipy.io import loadmat
 
 from gnvpro.apps.inversion.posterior.observations import noise_of, observations_of
 from gnvpro.apps.segmentation.cubes import read_scene
+from gnvpro.pde_data.files import ARRAYS, load_arrays, read_table
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.pde_data.storage.files import ARRAYS, load_arrays, read_table
 from gnvpro.pde_data.storage.tables import read_parameters
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Space

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from gnvpro.pde_data.storage.files import ARRAYS, load_arrays, pick, read_table
+from gnvpro.pde_data.files import ARRAYS, load_arrays, pick, read_table
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import find_names, listed

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import umbridge
 
 from gnvpro.apps.inversion.posterior.failures import Failures
-from gnvpro.pde_data.problems.um_bridge import Connection, reason_of
+from gnvpro.pde_data.problems.solving import message_of
+from gnvpro.pde_data.problems.um_bridge_client import Server, ServerGone, ServerModel
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -23,12 +23,11 @@ class RemoteModel:
         Raises
         ------
         UsageError
-            No server there, no such model, one that cannot be evaluated, several vectors in or out, or vectors of other
-            lengths than the spaces.
+            No server there, no such model, one that cannot be evaluated, or other numbers in or out than the spaces have.
         """
-        self._url, _, name = address.rstrip("/").rpartition("/")
-        self._connection, self.failures = Connection.to(self._url, name), Failures()
-        n_in, n_out = self._connection.n_in, self._connection.n_out
+        url, _, name = address.rstrip("/").rpartition("/")
+        self._model, self.failures = ServerModel.of(Server.at(url), name), Failures()
+        n_in, n_out = self._model.n_in, self._model.n_out
         self.parameters = parameters or Space.vector([f"parameter_{j}" for j in range(n_in)], units=("unknown",))
         names = [f"observable_{j}" for j in range(n_out)]
         self.observables = observables or Space.vector(names, axis="observable", units=("unknown",))
@@ -40,21 +39,21 @@ class RemoteModel:
 
     def evaluate(self, y: Array) -> Array:
         """Observables (n, n_out) at parameters (n, n_in), one request each."""
-        return self._by_row(self.observables.size, self._connection.evaluate, self.parameters.rows(y))
+        return self._by_row(self.observables.size, self._model.evaluate, self.parameters.rows(y))
 
     def jvp(self, y: Array, dy: Array) -> Array:
         """Derivative along `dy`, row by row: (n, n_in), (n, n_in) -> (n, n_out); NotImplementedError where it has none."""
         points, directions = self.parameters.rows(y), self.parameters.rows(dy)
-        if not self._connection.model.supports_apply_jacobian():
+        if "ApplyJacobian" not in self._model.operations:
             raise NotImplementedError
-        return self._by_row(self.observables.size, self._connection.apply_jacobian, points, directions)
+        return self._by_row(self.observables.size, self._model.apply_jacobian, points, directions)
 
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in); NotImplementedError likewise."""
         points, weights = self.parameters.rows(y), self.observables.rows(dc)
-        if not self._connection.model.supports_gradient():
+        if "Gradient" not in self._model.operations:
             raise NotImplementedError
-        return self._by_row(self.parameters.size, self._connection.gradient, points, weights)
+        return self._by_row(self.parameters.size, self._model.gradient, points, weights)
 
     def _by_row(self, size: int, request: Callable[..., Any], *columns: Array) -> Array:
         """What the server computes of every row, (n, size): NaN where the model fails.
@@ -62,26 +61,19 @@ class RemoteModel:
         Raises UsageError: the server is gone, or gives another number of numbers.
         """
         rows = np.full((len(columns[0]), size), np.nan)
-        for row, arguments in zip(rows, zip(*(column.tolist() for column in columns), strict=True), strict=True):
+        for row, arguments in zip(rows, zip(*columns, strict=True), strict=True):
             try:
                 row[:] = request(*arguments)
             except UsageError:
                 raise
-            except Exception as error:  # a failed model is a bare Exception, an HTTP error page or NaN no JSON
-                self._require_server(error)
-                self.failures.add(reason_of(error))
+            except Exception as error:
+                if isinstance(error, ServerGone) and not self._model.server.answers():
+                    url = self._model.server.url
+                    raise UsageError(
+                        f"the UM-Bridge server at {url} does not answer any more ({error}); start it again"
+                    ) from error
+                self.failures.add(message_of(error))
                 continue
             if not np.isfinite(row).all():
                 self.failures.add("not finite")
         return rows
-
-    def _require_server(self, error: Exception) -> None:
-        """UsageError unless the server still answers, and so it was the model that failed."""
-        if not isinstance(error, OSError):
-            return
-        try:
-            umbridge.supported_models(self._url)
-        except Exception:  # its own error tells less than that of the request
-            raise UsageError(
-                f"the UM-Bridge server at {self._url} does not answer any more ({type(error).__name__}); start it again"
-            ) from error

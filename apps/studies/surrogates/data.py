@@ -14,8 +14,8 @@ from gnvpro.apps.studies.data import cdr_samples
 from gnvpro.apps.studies.surrogates import darcy, many
 from gnvpro.apps.studies.surrogates.functions import FUNCTIONS, Function
 from gnvpro.apps.studies.surrogates.kept_aside import KEPT_ASIDE
+from gnvpro.pde_data.files import read_table
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.pde_data.storage.files import read_table
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.progress import silent

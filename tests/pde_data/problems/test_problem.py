@@ -125,6 +125,31 @@ def test_a_name_out_of_a_file_never_imports(monkeypatch):
         registered_problem("tests.pde_data.toy:Decay")
 
 
+@pytest.fixture
+def plug_in(tmp_path, monkeypatch):
+    """An installed package with a problem."""
+    (tmp_path / "plug_in.py").write_text("from tests.pde_data.toy import Decay\n")
+    about = tmp_path / "plug_in-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-in\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[gnvpro.problems]\ndecay-of-theirs = plug_in:Decay\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_problems_of_installed_packages_are_found_by_name(plug_in):
+    problem = load_problem("decay-of-theirs")
+    assert problem.name == "plug_in:Decay"
+    assert load_problem(problem.name).definition == problem.definition
+    with pytest.raises(ValueError, match="known: cdr, dcr, decay-of-theirs, nonlinear-diffusion, or give your own"):
+        load_problem("decay")
+
+
+def test_a_name_out_of_a_file_imports_no_installed_package(plug_in, monkeypatch):
+    monkeypatch.setattr(problems.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    with pytest.raises(ValueError, match="unknown problem 'decay-of-theirs'"):
+        registered_problem("decay-of-theirs")
+
+
 def test_an_import_that_fails_inside_a_module_is_not_blamed_on_its_name(tmp_path, monkeypatch):
     (tmp_path / "needs_more.py").write_text("import a_library_nobody_has\n")
     monkeypatch.syspath_prepend(tmp_path)

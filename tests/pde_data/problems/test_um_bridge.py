@@ -58,7 +58,8 @@ def test_levels_are_configs_and_the_cheapest_is_last(url):
         a, b = BLOCK.T
         np.testing.assert_allclose(version.evaluate(BLOCK), (1 + 1 / fidelity) * np.stack([a * b, np.sin(a)], 1))
         assert version.definition["options"]["levels"][0] == {"fidelity": fidelity}
-        assert load_problem(version.name, version.definition["options"]) == version
+        assert load_problem(version.name, {"url": url, **version.definition["options"]}) == version
+        assert load_problem(f"{url}/leveled", version.definition["options"]) == version
     assert coarser_version(fine, 2).coarser() is None
     assert as_problem(fine) is fine
 
@@ -101,7 +102,7 @@ def test_a_bad_sample_costs_one_sample(url):
 
 
 def test_what_does_not_fit_is_said(url):
-    with pytest.raises(ValueError, match="no model 'nothing'; it has leveled, plain"):
+    with pytest.raises(ValueError, match="no model 'nothing'; it has leveled, plain, blocks"):
         UMBridge(url, "nothing", (0.0,), (1.0,)).evaluate(np.ones((1, 1)))
     with pytest.raises(ValueError, match="maps 2 parameters to 2 observables, expected 1 and 2"):
         UMBridge(url, "leveled", (0.0,), (1.0,)).evaluate(np.ones((1, 1)))
@@ -111,3 +112,70 @@ def test_what_does_not_fit_is_said(url):
         UMBridge(url, "leveled", (0.0,), (1.0, 2.0))
     with pytest.raises(ValueError, match="got no level"):
         UMBridge(url, "leveled", (0.0,), (1.0,), levels=())
+
+
+LAWS = {
+    "a": {"law": "lognormal", "mean_of_log": 0.0, "standard_deviation_of_log": 0.5},
+    "b": [0.5, 1.0],
+    "c": {"law": "integers", "lower": 1, "upper": 9},
+}
+POINTS = np.array([[0.5, 1.0, 2.0], [2.0, 0.75, 3.0]])
+
+
+def test_several_vectors_are_one_row_and_blocks_of_the_jacobian_are_put_together(url):
+    problem = load_problem(f"{url}/blocks", {"laws": LAWS, "units": {"a": "m"}})
+    a, b, c = POINTS.T
+    np.testing.assert_allclose(problem.evaluate(POINTS), np.stack([a * c, a * b, b * c], axis=1))
+    assert problem.parameters.names == ("a", "b", "c")
+    assert problem.parameters.units == ("m", "unknown", "unknown")
+    assert problem.observables.names == ("output_0_0", "output_1_0", "output_1_1")
+    rng = np.random.default_rng(1)
+    v, w = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
+    forward, backward = problem.jvp(POINTS, v), problem.vjp(POINTS, w)
+    np.testing.assert_allclose((w * forward).sum(axis=1), (backward * v).sum(axis=1))
+    assert_taylor(problem.evaluate, forward[:1], POINTS[:1], v[:1])
+    np.testing.assert_allclose(problem.tangents(POINTS, v[:, None])[1][:, 0], forward)
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_data_by_laws_of_a_url(url, tmp_path, at_once):
+    options = {"laws": {**LAWS, "c": {**LAWS["c"], "upper": 5}}, "at_once": at_once, "outputs": ["ac", "ab", "bc"]}
+    generate(f"{url}/blocks", tmp_path / "d.zarr", 12, options=options, design="random", block_size=6)
+    samples = read_samples(tmp_path / "d.zarr")
+    a, b, c = samples.parameters.T
+    assert set(c) <= {1.0, 2.0, 3.0, 4.0, 5.0}
+    np.testing.assert_allclose(samples.observables, np.stack([a * c, a * b, b * c], axis=1))
+
+
+def test_an_answer_that_does_not_come_costs_one_sample(url):
+    problem = load_problem(f"{url}/blocks", {"laws": LAWS, "time_limit": 60, "at_once": 3}).with_time_limit(1.0)
+    solved = solve_block(problem, np.array([[0.5, 1.0, 2.0], [0.5, 0.75, 9.0]]))
+    assert solved.status[1] == SolveStatus.TIMED_OUT
+    assert solved.messages[1] == "no answer within 1 s"
+
+
+def test_the_message_of_a_failed_point_is_the_servers(url):
+    problem = load_problem(f"{url}/leveled", options(url))
+    (message,) = solve_block(problem, np.array([[1.95, 1.0]])).messages
+    assert "500" in message
+    assert solve_block(problem, np.array([[1.85, 1.0]])).messages[0].startswith("the server answered")
+
+
+def test_the_definition_is_not_where_the_server_is(url):
+    named = {"laws": LAWS, "outputs": ["ac", "ab", "bc"]}
+    model = load_problem(f"{url}/blocks", named)
+    assert model.definition == load_problem("http://elsewhere:1/blocks", {**named, "at_once": 2}).definition
+    assert model.definition["options"]["model"] == "blocks"
+
+
+def test_a_url_alone_needs_one_model_and_where_its_parameters_are(url):
+    with pytest.raises(ValueError, match="has leveled, plain, blocks; choose one: http://.*/NAME"):
+        _ = load_problem(url, {"laws": LAWS}).observables
+    with pytest.raises(ValueError, match="expected the options lower and upper, or laws, got neither"):
+        load_problem(f"{url}/blocks")
+    with pytest.raises(ValueError, match="got both"):
+        load_problem(f"{url}/blocks", {"laws": LAWS, "lower": [0], "upper": [1]})
+    with pytest.raises(ValueError, match="law of a: expected a law among"):
+        _ = load_problem(f"{url}/blocks", {"laws": {"a": {"law": "norml"}}}).parameters
+    with pytest.raises(ValueError, match="unknown option 'low'"):
+        load_problem(f"{url}/blocks", {"low": [0]})

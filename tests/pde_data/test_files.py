@@ -12,8 +12,8 @@ import pytest
 from scipy import sparse
 from scipy.io import savemat
 
+from gnvpro.pde_data.files import load_arrays, pick, read_table
 from gnvpro.pde_data.storage.dataset import read_samples
-from gnvpro.pde_data.storage.files import load_arrays, pick, read_table
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import find_names

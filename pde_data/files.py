@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.storage.matlab import read_mat5
+from gnvpro.pde_data.matlab import read_mat5
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import import_h5py

@@ -1,0 +1,1 @@
+"""A program as a problem, described by a TOML file: how it is called, given its parameters and read."""
