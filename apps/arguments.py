@@ -145,7 +145,8 @@ def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
         raise UsageError(
             f"this surrogate was trained on {data}; what solves the PDE needs a model trained on data that `generate` wrote"
         )
-    problem = _remade(origin, problem) if problem is None or isinstance(problem, str) else as_problem(problem)
+    named = problem is None or isinstance(problem, str | Path)
+    problem = _remade(origin, problem and str(problem)) if named else as_problem(problem)
     if origin["definition_hash"] not in _hashes(problem, origin):
         raise UsageError(
             f"this surrogate was trained on problem {origin['problem']!r} with definition "

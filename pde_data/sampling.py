@@ -104,7 +104,8 @@ def directions(space: Space, seed: int, index: ArrayLike, r: int) -> Array:
     """Directions that derivatives of samples number `index` are taken along: (n, r, space.size).
 
     Each is a random unit vector of the parameters that vary, in units of their standard deviations, times these. On a
-    simplex it is drawn among those that sum to zero. The first directions of a sample are the same for every r.
+    simplex it is drawn among those that sum to zero; a parameter with single values stays. The first directions of a
+    sample are the same for every r.
 
     Raises UsageError: what `draw` refuses, or a space in which nothing varies.
     """
@@ -114,6 +115,9 @@ def directions(space: Space, seed: int, index: ArrayLike, r: int) -> Array:
         return drawn
     spread = standard_deviations(space)
     along = spread > 0
+    if space.transport is not None:
+        along &= ~space.transport.discrete
+        spread = np.where(along, spread, 0.0)
     normals = []  # of the simplexes, which a direction must not leave
     for of in space.simplexes:
         on_simplex = np.zeros(space.size)

@@ -303,7 +303,7 @@ def _models(
         why_none = f"a {type(model).__name__} names no PDE; give one as `problem`"
     if problem is False:
         return model, None, "problem=False says that there is no PDE"
-    if isinstance(model, Surrogate) and (problem is None or isinstance(problem, str)):
+    if isinstance(model, Surrogate) and (problem is None or isinstance(problem, str | Path)):
         try:
             return model, problem_of(model, problem), ""
         except (UsageError, ImportError) as error:

@@ -52,6 +52,10 @@ class FieldModes:
         """Number of coefficients."""
         return self.matrix.shape[1]
 
+    def names(self, name: str) -> list[str]:
+        """What the coefficients of a field of this name are called: k_1, k_2, …"""
+        return [f"{name}_{j + 1}" for j in range(self.n_modes)]
+
     @cached_property
     def deviation(self) -> Array:
         """Standard deviation (n_dofs,) of the field by these modes; less than that of the law near boundaries and corners."""
@@ -136,6 +140,7 @@ class FieldModes:
             Triangulation(self.nodes[:, 0], self.nodes[:, 1], corners),
             values,
             shading="flat" if by_cell else "gouraud",
+            rasterized=True,
             **limits,
         )
         axes.set_aspect("equal")

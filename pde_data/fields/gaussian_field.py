@@ -141,7 +141,7 @@ class GaussianField:
 
     def laws(self, name: str = "k") -> dict[str, Normal]:
         """The law of every coefficient, called k_1, k_2, …: to be put with those of other parameters into `Space.of_laws`."""
-        return {f"{name}_{j + 1}": Normal() for j in range(self.modes.n_modes)}
+        return {coefficient: Normal() for coefficient in self.modes.names(name)}
 
     def parameters(self, name: str = "k") -> Space:
         """The space of the coefficients, called k_1, k_2, …, where there are no other parameters."""

@@ -28,8 +28,8 @@ def problem_asked(problem: Any, options: dict[str, Any] | None, coarser: int = 0
 
     Raises UsageError: options of an object, or no such version.
     """
-    if isinstance(problem, str):
-        asked = load_problem(problem, options)
+    if isinstance(problem, str | Path):
+        asked = load_problem(str(problem), options)
     elif options:
         raise UsageError("options are those of a problem that is named; give them to the object when it is made")
     else:

@@ -97,8 +97,8 @@ class UMBridge(PickledWithoutCaches):
 
     @property
     def name(self) -> str:
-        """What the class is called on the command line; a name out of a file connects to no server."""
-        return f"{type(self).__module__}:{type(self).__qualname__}"
+        """That of the model; a name out of a file connects to no server."""
+        return f"UM-Bridge model {self.model}".strip()
 
     @cached_property
     def parameters(self) -> Space:

@@ -71,7 +71,7 @@ class Server:
             raise SolveFailed(f"no answer within {self.time_limit:g} s", SolveStatus.TIMED_OUT) from None
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
-            raise ServerGone(f"{type(reason).__name__}: {reason}") from None
+            raise ServerGone(f"{type(reason).__name__}: {str(reason).rpartition(': ')[2]}") from None
         try:
             received = json.loads(answer.data)
         except ValueError:

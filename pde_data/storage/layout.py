@@ -172,7 +172,7 @@ def _space(recipe: Recipe, what: str, mesh: Mesh | None = None) -> Space:
 
 def lowest_version(recipe: Recipe) -> int:
     """The first schema that knows all that is in the data set, so that older versions read what they can."""
-    if any("mesh" in axis for axis in recipe.observable_space["axes"]):
+    if "laws" in recipe.parameter_space or any("mesh" in axis for axis in recipe.observable_space["axes"]):
         return SCHEMA_VERSION
     return DERIVATIVES_VERSION if recipe.n_directions or recipe.placement else PLAIN_VERSION
 

@@ -21,7 +21,7 @@ from gnvpro.surrogate.spaces import Space, shortened
 # noticed; `design` says how the parameters were placed; `background` and `anomalous` where the problem names one.
 # 3: a checksum of the metadata; `n_samples` of samples that were given counts those that are there, and no others.
 # 4: derivatives along directions, and samples placed for a model; a data set without both is of schema 3.
-# 5: observables on a mesh, whose points and cells are variables.
+# 5: observables on a mesh, whose points and cells are variables; parameters with laws of their own.
 SCHEMA_VERSION = 5
 DERIVATIVES_VERSION = 4
 PLAIN_VERSION = 3

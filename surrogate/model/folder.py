@@ -21,7 +21,7 @@ from gnvpro.surrogate.errors import SavedModelError
 from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.writing import require_writable, whole_folder
 
-# 7: fields by their modes; a model of none is of version 6.
+# 7: fields by their modes, and parameters with laws of their own; a model without either is of version 6.
 SCHEMA_VERSION = 7
 PLAIN_VERSION = 6
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
@@ -64,9 +64,10 @@ def write(path: Path, description: dict[str, Any], tensors: dict[str, Tensor], e
     # Bytes, not `save_file`: that one makes a file that nobody else can read, and has errors of its own for a full disk.
     weights = safetensors.torch.save(tensors)
     documents = {name: json.dumps(document).encode() for name, document in extra.items()}
+    is_new = "modes" in tensors or "mesh_points" in tensors or "laws" in description.get("parameters", {})
     described = {
         "format": _FORMAT,
-        "schema_version": SCHEMA_VERSION if "modes" in tensors or "mesh_points" in tensors else PLAIN_VERSION,
+        "schema_version": SCHEMA_VERSION if is_new else PLAIN_VERSION,
         **description,
         "weights_sha256": sha256(weights),
         "documents_sha256": {name: sha256(content) for name, content in documents.items()},

@@ -77,3 +77,39 @@ def test_a_problem_of_one_s_own_comes_back_with_its_options():
     scaled = load_problem(name, {"factor": 2.0})
     assert problem_of(surrogate(scaled), name).factor == 2.0
     assert problem_of(surrogate(load_problem(name)), name).factor == 1.0
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The file of a program of two levels."""
+    levels = "levels = [{cells = 8}, {cells = 4}]\n"
+    path = tmp_path / "echo.toml"
+    path.write_text(
+        f'command = "echo {{a}} {{cells}}"\n{levels}parameters = {{a = [0, 1]}}\nobservables = {{count = 2}}\n'
+    )
+    return path
+
+
+def test_a_program_comes_back_by_its_file_and_at_its_level(program):
+    fine = load_problem(str(program), {"time_limit": 5.0})
+    assert problem_of(surrogate(fine), str(program)) == load_problem(str(program))
+    assert problem_of(surrogate(fine.coarser()), program).settings.level == 1
+    with pytest.raises(ValueError, match=r"trained on 'echo.toml': give it with problem=.*its file \(.toml\)"):
+        problem_of(surrogate(fine))
+    program.write_text(program.read_text().replace("{a} ", "1 "))
+    with pytest.raises(ValueError, match="compare with the problem as it was"):
+        problem_of(surrogate(fine), program)
+
+
+def test_options_out_of_a_model_say_neither_what_is_run_nor_where(program):
+    definition = load_problem(str(program)).definition
+    for options in ({"command": "touch x"}, {"keep_in": "/"}, {"environment": {"A": "1"}}):
+        with pytest.raises(ValueError, match="cannot be made again.*is no option"):
+            problem_of(surrogate(load_problem(str(program)), {**definition, "options": options}), program)
+
+
+def test_a_server_out_of_a_model_is_not_the_one_that_is_asked():
+    options = {"model": "m", "lower": [0.0], "upper": [1.0], "outputs": ["c"]}
+    mine = load_problem("http://mine:1/m", {**options, "url": "http://theirs:1"})
+    assert mine.url == "http://mine:1"
+    assert load_problem("http://mine:1/m", {**options, "model": "other"}).model == "m"

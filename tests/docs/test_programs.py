@@ -22,7 +22,7 @@ def test_the_program_of_the_page_makes_a_data_set(tmp_path):
     (tmp_path / "plate.sh").write_text(block("sh", "awk"))
     (tmp_path / "plate.sh").chmod(0o755)
     (tmp_path / "plate.toml").write_text(block("toml", "plate.sh"))
-    generate(str(tmp_path / "plate.toml"), tmp_path / "plate.zarr", 6, options={"at_once": 2})
+    generate(tmp_path / "plate.toml", tmp_path / "plate.zarr", 6, options={"at_once": 2})
     samples = read_samples(tmp_path / "plate.zarr")
     k, q = samples.parameters.T
     np.testing.assert_allclose(samples.observables, np.stack([q / k, q / (2 * k)], axis=1), rtol=1e-5)

@@ -16,7 +16,9 @@ from gnvpro.apps.inversion.report.figures import interval, labelled_parameter, r
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import RHAT, shift
 from gnvpro.apps.reports import images
+from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.page import origin_rows, pictures, render
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import seconds
 
 # Parameters with marginals, pairs and chains; with a column of a table; with a row that is open; minima that are listed.
@@ -43,6 +45,7 @@ def _pictures(inversion: InversionResult) -> list[dict[str, str]]:
     if body.body_problem(inversion) is not None:
         caption = "Outlines of the body. The section is the vertical plane through its centre along the dotted line."
         drawn.append(("The body in the ground", body.body(inversion), caption))
+    drawn += _field_pictures(inversion)
     if shown:
         caption = (
             "Left: 95 % intervals by every route within that of the prior, in its standard deviations. Right: the "
@@ -65,6 +68,26 @@ def _pictures(inversion: InversionResult) -> list[dict[str, str]]:
         )
         drawn.append(("Chains", figures.traces(inversion, shown), caption))
     return pictures(drawn)
+
+
+def _field_pictures(inversion: InversionResult) -> list[tuple[str, Figure, str]]:
+    """Of every random field in the plane or on a line that the problem says its parameters are coefficients of."""
+    drawn, chains, names = [], inversion.best_chains, inversion.names
+    for name, field in (getattr(inversion.problem, "fields", None) or {}).items():
+        modes = field.modes
+        if missing := sorted(set(modes.names(name)) - set(names)):
+            raise UsageError(
+                f"fields[{name!r}] of the problem: expected its coefficients as parameters, got no {missing[0]}"
+            )
+        if chains is None or modes.nodes.shape[1] == 3:
+            continue
+        columns = [names.index(coefficient) for coefficient in modes.names(name)]
+        truth = None if inversion.truth is None else inversion.truth[columns]
+        captured = f"{modes.n_modes} modes, {modes.captured:.1%} of the variance of its prior. "
+        caption = captured + f"Mean and standard deviation of the draws by {chains.route}."
+        figure = styled(modes.picture)(chains.draws[..., columns], truth)
+        drawn.append((f"The field {name}", figure, caption))
+    return drawn
 
 
 def _fit_pictures(inversion: InversionResult) -> list[tuple[str, Figure, str]]:

@@ -58,7 +58,7 @@ def test_levels_are_configs_and_the_cheapest_is_last(url):
         a, b = BLOCK.T
         np.testing.assert_allclose(version.evaluate(BLOCK), (1 + 1 / fidelity) * np.stack([a * b, np.sin(a)], 1))
         assert version.definition["options"]["levels"][0] == {"fidelity": fidelity}
-        assert load_problem(version.name, {"url": url, **version.definition["options"]}) == version
+        assert load_problem(FACTORY, {"url": url, **version.definition["options"]}) == version
         assert load_problem(f"{url}/leveled", version.definition["options"]) == version
     assert coarser_version(fine, 2).coarser() is None
     assert as_problem(fine) is fine

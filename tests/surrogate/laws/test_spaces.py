@@ -83,6 +83,7 @@ def test_directions_stay_on_a_simplex_among_other_parameters():
     along = directions(SPACE, 0, np.arange(20), 3)
     np.testing.assert_allclose(along[..., 4:7].sum(-1), 0, atol=1e-14)
     assert not along[..., 7].any()
+    assert not along[..., 1].any()
     in_deviations = along / np.where(SPACE.fixed, 1, standard_deviations(SPACE))
     np.testing.assert_allclose(np.linalg.norm(in_deviations, axis=-1), 1)
 

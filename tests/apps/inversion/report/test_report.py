@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from html import unescape
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,11 @@ from gnvpro.apps.inversion.report.report import (
     shifts,
     write_report,
 )
+from gnvpro.pde_data.fields.field_modes import FieldModes
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws import Normal
+from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.linear import FIT, box, images, invert
 
 
@@ -182,3 +187,33 @@ def test_correlated_noise_and_missing_observations_are_reported(page_of):
     )
     assert f"{m - 2} of {m}" in words
     assert "decorrelated" in words
+
+
+def test_random_fields_of_the_problem_are_shown(page_of):
+    """By `fields` of the problem, whose coefficients are parameters beside others."""
+    square, triangles = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), np.array([[0, 1, 2], [1, 3, 2]])
+    modes = FieldModes(np.eye(4, 2), np.zeros(4), np.ones(2), 0.9, square, triangles)
+    parameters = Space.of_laws({"k_2": Normal(), "inflow": (0.0, 1.0), "k_1": Normal()})
+    inversion = invert(parameters, routes=("surrogate",), problem=SimpleNamespace(name="p", fields={"k": field(modes)}))
+    page = page_of(inversion)
+    assert headings(page).index("The field k") == 2
+    assert "2 modes, 90.0% of the variance of its prior" in text_of(page)
+    # Nothing is drawn in space, nor of a point.
+    for other in (
+        dataclasses.replace(inversion, problem=SimpleNamespace(name="p", fields={"k": field(in_space(modes))})),
+        dataclasses.replace(inversion, chains={}),
+    ):
+        assert "The field k" not in headings(page_of(other))
+    wrong = dataclasses.replace(inversion, problem=SimpleNamespace(name="p", fields={"m": field(modes)}))
+    with pytest.raises(
+        UsageError, match=r"fields\['m'\] of the problem: expected its coefficients as parameters, got no m_1"
+    ):
+        page_of(wrong)
+
+
+def field(modes):
+    return SimpleNamespace(modes=modes)
+
+
+def in_space(modes):
+    return dataclasses.replace(modes, nodes=np.eye(4, 3))
