@@ -266,11 +266,12 @@ def _spread(columns: Array, free: np.ndarray) -> Array:
 def difference_jacobian(
     evaluate: Callable[[Array], Array], space: Space, y: Array, scale: Array | None = None
 ) -> Array:
-    """Derivatives (n, n_out, n_in) at y (n, n_in) by two more evaluations for each point and parameter that is not fixed.
+    """Derivatives (n, n_out, n_in) at y (n, n_in) by two more evaluations for each point and parameter that varies smoothly.
 
-    In a box, central differences; at a bound, of second order from the inside. On the simplex column j is the derivative
-    towards its corner e_j, which is as good as that along e_j for all that stays on the simplex. Steps are relative to
-    `scale` (n_in,), without it to the range of each parameter, or to its size where it has no bounds.
+    In a box, central differences; at a bound, of second order from the inside. On a simplex column j is the derivative
+    towards its corner e_j, which is as good as that along e_j for all that stays on the simplex. By parameters that are
+    fixed, or have single values, it is 0. Steps are relative to `scale` (n_in,), without it to the range of each parameter,
+    or to its size where it has no bounds.
     """
     n, n_in = y.shape
     lower, upper = space.lower_bounds, space.upper_bounds
@@ -280,24 +281,26 @@ def difference_jacobian(
     step = _STEP * scale
     here: Array | None = None
     columns: list[Array] = []
-    for j in range(n_in):
-        if space.fixed[j]:
-            continue
+    varies = ~space.fixed if space.transport is None else ~space.fixed & ~space.transport.discrete
+    for j in np.flatnonzero(varies):
         unit = np.where(np.arange(n_in) == j, 1.0, 0.0)
-        move = _STEP * (unit - y) if space.constraint == "simplex" else np.tile(step[j] * unit, (n, 1))
+        simplex = [of for of in space.simplexes if of.start <= j < of.stop]
+        move = np.tile(step[j] * unit, (n, 1))
+        for of in simplex:
+            move[:, of] = _STEP * (unit - y)[:, of]
         # A point too near a bound is left to one side only: twice the step away from it.
         up, down = (y + move <= upper).all(axis=1), (y - move >= lower).all(axis=1)
-        central = up & down & (space.constraint == "box")
+        central = up & down & (not simplex)
         sign = np.where(up, 1.0, -1.0)[:, None]
         first = evaluate(np.where(central[:, None], y + move, y + sign * move))
         second = evaluate(np.where(central[:, None], y - move, y + 2 * sign * move))
         if here is None and not central.all():
             here = evaluate(y)
-        size = (_STEP if space.constraint == "simplex" else step[j]) * np.ones((n, 1))
+        size = (_STEP if simplex else step[j]) * np.ones((n, 1))
         ahead = (first - second) / (2 * size)
         if here is not None:
             one_sided = sign * (4 * first - second - 3 * here) / (2 * size)
             ahead = np.where(central[:, None], ahead, one_sided)
         columns.append(ahead)
     n_out = columns[0].shape[1] if columns else evaluate(y).shape[1]
-    return _spread(np.stack(columns, axis=2) if columns else np.zeros((n, n_out, 0)), ~space.fixed)
+    return _spread(np.stack(columns, axis=2) if columns else np.zeros((n, n_out, 0)), varies)

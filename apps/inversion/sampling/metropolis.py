@@ -169,12 +169,19 @@ def sample_delayed(
     steps = steps or _STEPS_PER_PARAMETER * prior.n_free
     cost = Cost(cheap.solves, accurate.solves)
     learned = _Differences(cheap, accurate)
-    z, high = _begun(start, lambda z: _log_density(accurate, learned.solve(z), z), walk, seed)
-    if not np.isfinite(high).all():
-        raise NumericalFailure("the PDE could not be solved where a chain begins")
+
+    def by_both(z: Array) -> Array:
+        """That of the PDE, where the surrogate has one too: a proposal would never lead back, and so none be accepted."""
+        high, ok = np.full(len(z), -np.inf), np.isfinite(cheap.log_density(z))
+        if ok.any():
+            high[ok] = _log_density(accurate, learned.solve(z[ok]), z[ok])
+        return high
+
+    z, high = _begun(start, by_both, walk, seed)
     low = cheap.log_density(z)
-    if not np.isfinite(low).all():  # a proposal would never lead back, and so none be accepted
-        raise NumericalFailure("the surrogate could not be evaluated where a chain begins")
+    if not np.isfinite(high).all():
+        model = "PDE could not be solved" if np.isfinite(low).all() else "surrogate could not be evaluated"
+        raise NumericalFailure(f"the {model} where a chain begins")
     if learn:
         cheap = cheap.with_error(learned.error())
         low = cheap.log_density(z)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gnvpro.apps.inversion.posterior.solves import difference_jacobian
+from gnvpro.surrogate.laws import Dirichlet, Integers, Normal
 from gnvpro.surrogate.spaces import Space
 
 RNG = np.random.default_rng(0)
@@ -44,3 +45,19 @@ def test_without_bounds():
     space = Space.vector(["a"])
     found = difference_jacobian(lambda y: y**2, space, np.array([[30.0]]))
     np.testing.assert_allclose(found, [[[60.0]]], rtol=1e-8)
+
+
+def test_shares_among_other_parameters_and_single_values():
+    space = Space.of_laws({"x": Normal(), ("a", "b"): Dirichlet((1, 1)), "n": Integers(0, 3), "c": (0, 1)})
+    matrix = np.random.default_rng(1).standard_normal((4, 5))
+
+    def inside(y):
+        assert space.contains(y).all()
+        return np.sin(y @ matrix.T)
+
+    y = np.array([[0.3, 0.2, 0.8, 2.0, 0.4], [-1.0, 0.0, 1.0, 0.0, 1.0]])
+    found = difference_jacobian(inside, space, y, np.ones(5))
+    expected = np.cos(y @ matrix.T)[:, :, None] * matrix
+    for along in ([1.0, 0, 0, 0, 0], [0, 1.0, -1.0, 0, 0], [0, 0, 0, 0, 1.0], [0.5, -0.2, 0.2, 0, 3.0]):
+        np.testing.assert_allclose(found @ along, expected @ along, atol=2e-9)
+    assert not found[:, :, 3].any()
