@@ -304,11 +304,14 @@ def test_where_nothing_can_be_solved_no_chain_begins():
         sample_nuts(posterior, chains=2, draws=5, tune=5, seed=0, whitening=Whitening(np.zeros(N), np.eye(N)))
 
 
-def test_a_cheap_model_that_fails_where_a_chain_begins_is_refused():
+def test_a_chain_that_the_cheap_model_cannot_begin_begins_elsewhere():
     accurate, _ = at_a_bound()
     where = {"start": np.array([[0.0], [1.5]]), "factor": np.eye(1)}
+    chains = sample_delayed(failing(), accurate, draws=50, tune=5, seed=0, steps=5, **where)
+    assert chains.draws.max() <= 0.6
+    nowhere = by(accurate, Analytic(BOUNDED, np.array([[1.0]]), fails=lambda y: y[:, 0] > -2))
     with pytest.raises(NumericalFailure, match="the surrogate could not be evaluated where a chain begins"):
-        sample_delayed(failing(), accurate, draws=5, tune=5, seed=0, steps=5, **where)
+        sample_delayed(nowhere, accurate, draws=5, tune=5, seed=0, steps=5, **where)
 
 
 def test_nuts_raises_what_the_model_raised():
