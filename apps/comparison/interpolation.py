@@ -104,6 +104,9 @@ def interpolate(model: ForwardModel, counts: Sequence[int]) -> ChebyshevInterpol
 
 
 def _bounds(space: Space) -> tuple[Array, Array]:
-    if space.constraint != "box" or space.lower is None or space.upper is None:
-        raise UsageError("tensor interpolation needs parameters in a box with bounds; a simplex has no tensor grid")
-    return np.asarray(space.lower), np.asarray(space.upper)
+    single = space.transport is not None and bool(space.transport.discrete.any())
+    if space.simplexes or single or not np.isfinite([space.lower_bounds, space.upper_bounds]).all():
+        raise UsageError(
+            "tensor interpolation needs parameters in a box with bounds; a simplex has no tensor grid, nor have single values"
+        )
+    return space.lower_bounds, space.upper_bounds

@@ -8,7 +8,9 @@ import numpy as np
 
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.error_measure import ErrorMeasure
+from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 
@@ -43,21 +45,34 @@ class Sweep:
 
 
 def sweeps(surrogate: Surrogate, problem: Problem, background: Array | None) -> list[Sweep]:
-    """A sweep of every parameter; none for simplices, unbounded spaces and more than `MOST_PARAMETERS`."""
+    """A sweep of every parameter that varies smoothly; none for simplices, unbounded spaces and more than `MOST_PARAMETERS`.
+
+    Of a law without bounds, nearly all of it; all other parameters are in the middle of their bounds or laws.
+    """
     space = problem.parameters
-    if space.constraint != "box" or space.size > MOST_PARAMETERS or space.lower is None or space.upper is None:
+    if space.simplexes or space.size > MOST_PARAMETERS:
         return []
-    lower, upper = np.array(space.lower), np.array(space.upper)
+    (lower, upper), sweeping = (box(space) if space.laws else (space.lower_bounds, space.upper_bounds)), ~space.fixed
     if not np.isfinite([lower, upper]).all():
         return []
-    return [_sweep(surrogate, problem, background, j, lower, upper) for j in range(space.size) if lower[j] < upper[j]]
+    middle = (lower + upper) / 2
+    if space.laws:
+        laws = Transport(space.laws)
+        middle, sweeping = laws.of_normal(np.zeros((1, space.size)))[0], sweeping & ~laws.discrete
+    return [_sweep(surrogate, problem, background, int(j), lower, upper, middle) for j in np.flatnonzero(sweeping)]
 
 
 def _sweep(
-    surrogate: Surrogate, problem: Problem, background: Array | None, j: int, lower: Array, upper: Array
+    surrogate: Surrogate,
+    problem: Problem,
+    background: Array | None,
+    j: int,
+    lower: Array,
+    upper: Array,
+    middle: Array,
 ) -> Sweep:
     def along(n: int) -> Array:
-        points = np.tile((lower + upper) / 2, (n, 1))
+        points = np.tile(middle, (n, 1))
         points[:, j] = np.linspace(lower[j], upper[j], n)
         return points
 
