@@ -126,7 +126,8 @@ def generate(
     engine = engine or engine_of(workers, scheduler)
     path = path_of(path, "the folder of a data set").absolute()
     wall, cpu = time.perf_counter(), cpu_seconds()
-    with solved_within(problem_asked(problem, options, coarser), time_limit, ranks, threads_per_solve) as problem:
+    asked = problem_asked(problem, options, coarser)
+    with solved_within(asked, time_limit, ranks, threads_per_solve, workers) as problem:
         recipe = recipe_asked(problem, path, n_samples, seed, block_size, design, derivatives, differences, placement)
         done, damage, solve_seconds = _Solved(), [], 0.0
         if repair or not _is_complete(path, recipe, retry_failed, estimates_error):

@@ -31,7 +31,11 @@ _REFERENCE = 100
 
 @contextmanager
 def solved_within(
-    problem: Problem, time_limit: float | None = None, ranks: int = 1, threads_per_solve: int = 1
+    problem: Problem,
+    time_limit: float | None = None,
+    ranks: int = 1,
+    threads_per_solve: int = 1,
+    workers: int | None = None,
 ) -> Iterator[Problem]:
     """The problem as it is to be solved; its processes, if it has any, are ended after use.
 
@@ -44,6 +48,8 @@ def solved_within(
         MPI processes that solve a sample together: of a problem by name whose factory takes `comm`, a communicator.
     threads_per_solve
         Of every process, of linear algebra and of OpenMP.
+    workers
+        Processes of this machine that each solve so: a warning tells where all together are more than its processors.
 
     Raises UsageError: what is no limit or number; ranks or threads of a problem that cannot have them.
     """
@@ -58,6 +64,13 @@ def solved_within(
             raise UsageError(f"problem {problem.name!r} is solved elsewhere: set its ranks and threads there")
         yield as_problem(problem.with_time_limit(time_limit))  # pyright: ignore[reportAttributeAccessIssue]
     else:
+        busy, processors = (workers or 1) * ranks * threads_per_solve, os.cpu_count() or 1
+        if ranks * threads_per_solve > 1 and busy > processors:
+            warnings.warn(
+                f"{workers or 1} workers of {ranks} ranks of {threads_per_solve} threads on {processors} processors wait for "
+                "each other",
+                stacklevel=4,
+            )
         limited = LimitedProblem(problem, time_limit, ranks, threads_per_solve)
         try:
             yield cast(Problem, limited)
@@ -94,10 +107,6 @@ class LimitedProblem:
         self._processes: Processes | None = None
         self._closed = False
         self._set_up, self._known, self._starts = _SET_UP_SECONDS, False, 0
-        if threads * ranks > (processors := os.cpu_count() or 1):
-            warnings.warn(
-                f"{ranks} ranks of {threads} threads on {processors} processors wait for each other", stacklevel=3
-            )
 
     def __reduce__(self) -> Any:
         return LimitedProblem, (self._problem, *self._settings)

@@ -1,6 +1,7 @@
 """Sweeps of parameters that have laws of their own stay in the space."""
 
 import numpy as np
+import pytest
 
 from gnvpro.apps.comparison.interpolation import chebyshev_nodes
 from gnvpro.apps.comparison.sweeps import sweeps
@@ -43,12 +44,10 @@ def test_none_where_shares_sum_to_one():
     assert sweeps(surrogate(model), as_problem(model), None) == []
 
 
-def test_no_grid_of_single_values_and_shares():
-    for laws in ({"n": Integers(1, 3)}, {"q": (0, 1), ("a", "b"): Dirichlet((1, 1))}, {"k": Lognormal(0, 1)}):
-        space = Space.of_laws(laws)
-        try:
-            chebyshev_nodes(space, [2] * space.size)
-        except UsageError as error:
-            assert "in a box with bounds" in str(error)
-        else:
-            raise AssertionError(f"a grid of {laws}")
+@pytest.mark.parametrize(
+    "laws", [{"n": Integers(1, 3)}, {"q": (0, 1), ("a", "b"): Dirichlet((1, 1))}, {"k": Lognormal(0, 1)}]
+)
+def test_no_grid_of_single_values_and_shares(laws):
+    space = Space.of_laws(laws)
+    with pytest.raises(UsageError, match="in a box with bounds"):
+        chebyshev_nodes(space, [2] * space.size)

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,25 @@ def test_a_problem_that_keeps_limits_itself_is_asked_to():
     with (
         pytest.raises(UsageError, match="is solved elsewhere: set its ranks and threads there"),
         solved_within(as_problem(Elsewhere()), 3.0, threads_per_solve=2),
+    ):
+        pass
+
+
+def test_more_processes_and_threads_than_processors_are_warned_of(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    problem = as_problem(Perilous())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for fits in (
+            dict(threads_per_solve=4),
+            dict(threads_per_solve=2, workers=2),
+            dict(time_limit=LIMIT, workers=9),
+        ):
+            with solved_within(problem, **fits):
+                pass
+    with (
+        pytest.warns(UserWarning, match="3 workers of 1 ranks of 2 threads on 4 processors wait for each other"),
+        solved_within(problem, threads_per_solve=2, workers=3),
     ):
         pass
 
