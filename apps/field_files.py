@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.mesh import Mesh
 from gnvpro.surrogate.spaces import Array, Space
 from gnvpro.surrogate.writing import whole_file
@@ -31,10 +32,7 @@ def require_field(space: Space, path: Path) -> Mesh:
         raise UsageError(f"expected a file of fields that ends in {' or '.join(FORMATS)}, got {path}")
     if space.mesh is None:
         raise UsageError(f"{path.suffix} is for fields, and these observables are on no mesh; write .npz or .csv")
-    try:
-        import meshio  # noqa: F401
-    except ImportError as error:
-        raise ImportError('files for ParaView need meshio: pip install "gnvpro[fields]"') from error
+    require("meshio", "it writes files for ParaView")
     return space.mesh
 
 

@@ -16,6 +16,7 @@ EXTRAS = {
     "serve": ("aiohttp", "orjson", "uvloop"),
     "invert": ("arviz", "arviz_base", "arviz_plots", "arviz_stats", "nutpie"),
     "onnx": ("onnx", "onnxruntime"),
+    "fields": ("meshio",),
     "segmentation": ("spectral", "tensorly"),
     "mesh": ("gmsh",),
     "peers": ("openturns", "smt"),
