@@ -71,11 +71,8 @@ def train(
     if parameters is not None and not (isinstance(data, str | Path) and Path(data).suffix.lower() == ".csv"):
         raise UsageError("`parameters` names the columns of a .csv that are parameters; leave it out for other data")
     # Fields of several data sets have modes in common, which takes all of them.
-    error = (
-        None
-        if coarse is not None
-        else options.get("field_error", getattr(settings, "field_error", TrainSettings().field_error))
-    )
+    usual = getattr(settings, "field_error", TrainSettings().field_error)
+    error = None if coarse is not None else options.get("field_error", usual)
     trained = training.train(
         data if isinstance(data, Split) else samples_of(data, transpose, parameters, field_error=error),
         settings,
