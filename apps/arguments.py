@@ -162,6 +162,13 @@ def problem_of(surrogate: Surrogate, problem: Any = None) -> Problem:
     return problem
 
 
+# Options that a saved model gives to no program, server or factory that the user names.
+_NOT_OF_A_MODEL = {
+    ".toml": ("time_limit", "retries", "at_once", "keep"),
+    "url": ("url", "model", "at_once", "time_limit"),
+}
+
+
 def _remade(origin: dict[str, Any], factory: str | None) -> Problem:
     name, options = origin["problem"], _saved_options(origin)
     if not factory and name not in REGISTERED:
@@ -171,6 +178,10 @@ def _remade(origin: dict[str, Any], factory: str | None) -> Problem:
             "problem='package.module:factory', its file (.toml) or its URL"
         )
     try:
+        if factory:
+            # What a user names says how it is run and where it is; a file from a stranger only what is computed.
+            dropped = _NOT_OF_A_MODEL.get("url" if "://" in factory else Path(factory).suffix, ("comm",))
+            options = {name: value for name, value in options.items() if name not in dropped}
         problem = load_problem(factory, options) if factory else registered_problem(name, options)
         return coarser_version(problem, _level(origin))
     except UsageError as error:

@@ -32,8 +32,13 @@ def box(space: Space) -> tuple[Array, Array]:
     """Finite bounds (size,), (size,): those of the space; where it has none, nearly all of its law, or unit distance."""
     if space.laws:
         low, high = Transport(space.laws).of_normal(np.multiply.outer(ndtri([_TAIL, 1 - _TAIL]), np.ones(space.size)))
-        lower, upper = space.lower_bounds, space.upper_bounds
-        return np.where(np.isfinite(lower), lower, low), np.where(np.isfinite(upper), upper, high)
+        lower, upper, logarithmic = (
+            space.lower_bounds,
+            space.upper_bounds,
+            Transport(space.laws).coordinates.logarithmic,
+        )
+        below = np.isfinite(lower) & ~(logarithmic & (lower <= 0))
+        return np.where(below, lower, low), np.where(np.isfinite(upper), upper, high)
     lower = np.full(space.size, -np.inf) if space.lower is None else np.asarray(space.lower, float)
     upper = np.full(space.size, np.inf) if space.upper is None else np.asarray(space.upper, float)
     anchor = np.where(np.isfinite(lower), lower, np.where(np.isfinite(upper), upper - 1, -1.0))

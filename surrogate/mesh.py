@@ -108,7 +108,7 @@ class Mesh:
         return mesh
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mesh) and (self.digest, self.at) == (other.digest, other.at)
+        return isinstance(other, Mesh) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
         return hash((self.digest, self.at))

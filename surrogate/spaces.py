@@ -310,7 +310,9 @@ class Space:
         """Laws that allow less than their bounds do, and their columns."""
         if not self.laws or self.constraint == "simplex":
             return []
-        return [(of, law) for of, law in Transport(self.laws).columns if law.discrete or of in self.simplexes]
+        return [
+            (of, law) for of, law in Transport(self.laws).columns if law.discrete or law.open or of in self.simplexes
+        ]
 
     def rows(self, points: Any) -> Array:
         """Check that `points` is an (n, size) array of numbers and return it as float64.
@@ -366,8 +368,8 @@ class Space:
         for columns, law in self._beyond_bounds:
             if law.contains(point[None, columns])[0]:
                 continue
-            if law.discrete:
-                return f"{self.names[columns.start]} = {point[columns.start]:g}, expected one of {law.in_words()}"
+            if law.discrete or law.open:
+                return f"{self.names[columns.start]} = {point[columns.start]:g}, expected a value of the law {law.in_words()}"
             of = ", ".join(self.names[columns])
             return f"{of} sum to {point[columns].sum():.8g}, expected 1 within {SIMPLEX_TOLERANCE:g}"
         return None

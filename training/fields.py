@@ -123,4 +123,6 @@ def _modes_that_matter(surrogate: Surrogate, samples: Samples, error: float) -> 
     shares = (predicted / ErrorMeasure.of(surrogate.training).norms(samples.anomalous)[:, None]) ** 2
     beyond = np.append(np.cumsum(shares.mean(axis=0)[::-1])[::-1], 0.0)
     harmless = _HARMLESS * math.hypot(stated[kind], error)
-    return max(1, int(np.argmax(beyond <= harmless**2)))
+    # Mean and background are in the span of the first modes, whatever the anomaly is like.
+    least = 1 if surrogate.background is None else min(2, surrogate.observables.size)
+    return max(least, int(np.argmax(beyond <= harmless**2)))

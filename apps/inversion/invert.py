@@ -192,6 +192,11 @@ def invert(
             accurate = pde = None
             why_none = str(missing)
             adequacy = measure_adequacy(cheap, None, minima[0], whitening, seed)
+        except NumericalFailure as failure:
+            if by_pde_alone or not routes:
+                raise
+            accurate, pde, why_none = None, None, str(failure)  # nothing that is asked for needs it
+            adequacy = measure_adequacy(cheap, None, minima[0], whitening, seed)
         if adequacy is not None and adequacy.refused and not force:
             raise NumericalFailure(_refusal(adequacy, model))
         corrected = None

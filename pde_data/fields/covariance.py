@@ -39,7 +39,7 @@ class Matern:
         scaled = np.sqrt(2 * nu) * distance
         with np.errstate(invalid="ignore"):
             values = 2 ** (1 - nu) / gamma(nu) * scaled**nu * kv(nu, scaled)
-        return np.where(np.isnan(values), 1.0, values)  # zero times infinity, at (nearly) no distance
+        return np.where(np.isnan(values), np.where(distance < 1, 1.0, 0.0), values)  # zero times infinity, near and far
 
 
 class StationaryProduct:

@@ -93,8 +93,25 @@ class FieldModes:
             raise UsageError(
                 f"{file}: expected the modes of a field, as `save` writes them, got no {', '.join(missing)}"
             )
-        return cls(**{name: arrays[name] for name in cls.__dataclass_fields__ if name != "captured"},
+        found = cls(**{name: arrays[name] for name in cls.__dataclass_fields__ if name != "captured"},
                    captured=float(arrays["captured"]))  # fmt: skip
+        found._require_sound(file)
+        return found
+
+    def _require_sound(self, file: object) -> None:
+        """UsageError where the arrays of a file do not fit each other, or hold what is no number."""
+        n_dofs, n_modes = self.matrix.shape if self.matrix.ndim == 2 else (0, 0)
+        fit = self.mean.shape == (n_dofs,) and self.eigenvalues.shape == (n_modes,) and self.nodes.ndim == 2
+        fit = (
+            fit
+            and self.cells.ndim == 2
+            and self.cells.dtype.kind in "iu"
+            and n_dofs in map(len, (self.nodes, self.cells))
+        )
+        fit = fit and (not self.cells.size or (self.cells.min() >= 0 and self.cells.max() < len(self.nodes)))
+        parts = (self.matrix, self.mean, self.eigenvalues, self.nodes)
+        if not fit or not all(np.isfinite(part).all() for part in parts):
+            raise UsageError(f"{file} is damaged: its arrays do not fit each other; save the modes again")
 
     def picture(self, draws: Array, truth: Array | None = None) -> Figure:
         """Posterior mean and standard deviation of the field, over draws (..., n_modes); the true field beside, if known.

@@ -97,10 +97,12 @@ def residual_fluxes(residual: Any, u: Any, facets: Mapping[str, Facets], *, unit
 
     Where the part ends at another one where u is prescribed, the flux of half a cell of the neighbour is added.
 
-    Raises UsageError: a residual without a test function, or with more than one.
+    Raises UsageError: a residual without a test function, or with more than one; a function that is no scalar.
     """
     fx = fenicsx()
     space = u.function_space
+    if space.dofmap.index_map_bs != 1 or space.element.basix_element.value_size != 1:
+        raise UsageError("residual fluxes are those of a scalar function; write those of a vector's components apart")
     if len(arguments := residual.arguments()) != 1:
         raise UsageError(f"expected a residual with one test function, got {len(arguments)}; give F(u; v), not a(u, v)")
     forms = {}

@@ -42,6 +42,10 @@ class SolveFailed(RuntimeError):
         self.status = status
 
 
+class NoSampleAtFault(UsageError):
+    """Nothing can be solved, whatever the sample: no process can be started, or a server is gone."""
+
+
 @runtime_checkable
 class Problem(ForwardModel, Protocol):
     """A `ForwardModel` that can be named and described, and whose samples fail one by one.

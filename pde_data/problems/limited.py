@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+import numpy as np
+
+from gnvpro.pde_data.problems.contract import NoSampleAtFault, Problem, SolveStatus
 from gnvpro.pde_data.problems.loading import CompletedProblem, as_problem, takes_communicator
 from gnvpro.pde_data.problems.pickled import PickledProblem
 from gnvpro.pde_data.problems.processes import ProcessEnded, Processes
-from gnvpro.pde_data.problems.solving import count_cpu_seconds
+from gnvpro.pde_data.problems.solving import count_cpu_seconds, message_of
 from gnvpro.pde_data.problems.worker import WARM_UP, ProblemOnRanks, Task
 from gnvpro.surrogate.checks import integer
 from gnvpro.surrogate.errors import UsageError
@@ -23,7 +25,8 @@ from gnvpro.surrogate.spaces import Array
 
 # What a problem offers that its process is asked for.
 _ASKED = ("evaluate", "solve", "jvp", "vjp", "tangents", "jacobian", "linearize", "hessian")
-# Until a first sample is solved: what setting up a solver may take beside it, and how often that is granted.
+# Until a first sample is solved: what setting up a solver may take beside it, and after how many starts that is granted to
+# one in ever more of them only.
 _SET_UP_SECONDS, _SET_UPS = 60.0, 3
 # A reference, or a solver without care for speed, may take so many limits.
 _REFERENCE = 100
@@ -107,6 +110,7 @@ class LimitedProblem:
         self._processes: Processes | None = None
         self._closed = False
         self._set_up, self._known, self._starts = _SET_UP_SECONDS, False, 0
+        self._solved, self._spent = False, 0.0
 
     def __reduce__(self) -> Any:
         return LimitedProblem, (self._problem, *self._settings)
@@ -160,7 +164,7 @@ class LimitedProblem:
         solves = max(len(arguments[0]), 1)
         if operation == "tangents":
             solves *= 1 + arguments[1].shape[1]
-        elif operation in ("jacobian", "linearize"):
+        elif operation in ("jacobian", "linearize", "hessian"):
             solves *= 1 + self._problem.parameters.size
         return self._ask(operation, arguments, None if self._limit is None else solves * self._limit)
 
@@ -171,23 +175,48 @@ class LimitedProblem:
     def _ask(self, operation: str, arguments: tuple[Any, ...], seconds: float | None) -> Any:
         fresh = self._processes is None or not self._processes.running
         if self._processes is None or fresh:
-            self._processes = Processes(self._task)
+            self._processes = self._started()
             self._starts += 1
+            self._solved, self._spent = False, 0.0
         if self._closed:
             self._processes.end()
             raise ProcessEnded("the process that solves it is closed")
-        more = self._set_up if fresh and (self._known or self._starts <= _SET_UPS) else 0.0
+        granted = self._known or self._starts <= _SET_UPS or self._starts & (self._starts - 1) == 0
+        more = self._set_up if granted and not self._solved else 0.0
         began = time.monotonic()
         try:
             answer = self._processes.ask(operation, arguments, None if seconds is None else seconds + more)
         except ProcessEnded as ended:
+            count_cpu_seconds(time.monotonic() - began)  # what it has computed is not known any more
             if ended.status == SolveStatus.TIMED_OUT:  # the limit is told without what was granted beside it
                 raise ProcessEnded(f"timed out: not solved within {seconds:g} s", ended.status) from None
             raise
         count_cpu_seconds(answer.cpu_seconds)
-        if fresh and answer.error is None and operation != WARM_UP:
-            self._set_up, self._known = max(1.0, 2 * (time.monotonic() - began)), True
+        if not self._solved:
+            self._spent += time.monotonic() - began  # also of a call that failed: it may have set up the solver
+            if operation != WARM_UP and answer.error is None and _any_finite(answer.result):
+                self._solved = self._known = True
+                self._set_up = max(1.0, 2 * self._spent)
         return answer.unpack()
+
+    def _started(self) -> Processes:
+        try:
+            return Processes(self._task)
+        except (ImportError, ProcessEnded):
+            raise
+        except Exception as error:
+            raise NoSampleAtFault(
+                f"no process that solves {self._problem.name!r} could be started: {message_of(error)}"
+            ) from error
+
+
+def _any_finite(result: Any) -> bool:
+    """Whether a call has solved anything."""
+    values = result[0] if isinstance(result, tuple) and result else result
+    try:
+        return bool(np.isfinite(np.asarray(values, dtype=np.float64)).any())
+    except (TypeError, ValueError):
+        return True
 
 
 def _on_ranks(problem: Problem | CompletedProblem) -> ProblemOnRanks:

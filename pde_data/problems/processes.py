@@ -24,6 +24,8 @@ from gnvpro.surrogate.errors import UsageError
 _GRACE_SECONDS = 1.0
 # What importing the libraries and making the problem may take.
 _START_SECONDS = 600.0
+# What a system call can wait for at once.
+_POLL = 1e6
 # Variables of the launcher that may have started this process: its ranks are no part of that.
 _OF_LAUNCHERS = ("PMI_", "PMIX_", "HYDI_", "HYDRA_", "MPI_LOCAL", "OMPI_", "SLURM_STEP")
 _BEGIN = """import sys
@@ -132,8 +134,12 @@ class Processes:
             left = None if until is None else max(until - time.monotonic(), 0.0)
             if failed:
                 left = _GRACE_SECONDS
-            ready = wait([line for line in self._lines if line not in answers], left)
+            ready = wait(
+                [line for line in self._lines if line not in answers], None if left is None else min(left, _POLL)
+            )
             if not ready:
+                if left is not None and left > _POLL:
+                    continue
                 if failed:
                     break
                 self.end()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import SolveFailed, SolveStatus
+from gnvpro.pde_data.problems.contract import NoSampleAtFault, SolveFailed, SolveStatus
 from gnvpro.pde_data.problems.solving import message_of
 from gnvpro.surrogate.spaces import Array
 
@@ -64,7 +64,7 @@ def solve_rows(
             return solve_row(row), SolveStatus.OK, ""
         except SolveFailed as error:
             return np.nan, error.status, message_of(error)
-        except ImportError:
+        except (ImportError, NoSampleAtFault):
             raise
         except Exception as error:
             return np.nan, SolveStatus.EXCEPTION, message_of(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import Problem, SolveFailed, SolveStatus
+from gnvpro.pde_data.problems.contract import NoSampleAtFault, Problem, SolveFailed, SolveStatus
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -134,8 +135,8 @@ def solve_block(problem: Problem, y: Array) -> SolvedBlock:
     """Solve a block of samples so that a bad sample costs one sample.
 
     So many as `at_once` says are handed over together; where that raises or gives arrays of the wrong shape, they are
-    solved again one by one. Observables of every failed sample are NaN. A missing library is raised, not recorded: no
-    sample is at fault.
+    solved again one by one. Observables of every failed sample are NaN. A missing library is raised, not recorded, and so
+    is `NoSampleAtFault`.
     """
     size = at_once(problem, len(y))
     return SolvedBlock.joined([solve_piece(problem, y[i : i + size]) for i in range(0, max(len(y), 1), size)])
@@ -145,7 +146,7 @@ def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
     """Solve samples at once, or one by one where that fails; see `solve_block`."""
     try:
         return _solve_at_once(problem, y)
-    except ImportError:
+    except (ImportError, NoSampleAtFault):
         raise
     except (Exception, SystemExit) as error:
         if len(y) == 0:
@@ -158,6 +159,7 @@ def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
 
 # CPU seconds of the processes that problems are solved in (`limited`).
 _elsewhere = 0.0
+_COUNTING = threading.Lock()
 
 
 def cpu_seconds() -> float:
@@ -166,9 +168,10 @@ def cpu_seconds() -> float:
 
 
 def count_cpu_seconds(seconds: float) -> None:
-    """Add what another process has spent on a call of this one."""
+    """Add what another process has spent for this one."""
     global _elsewhere
-    _elsewhere += seconds
+    with _COUNTING:
+        _elsewhere += seconds
 
 
 def message_of(error: BaseException) -> str:
@@ -201,7 +204,7 @@ def derivative_block(
     """
     try:
         return checked(on_copies(derivative)(*arguments), "derivatives", (len(arguments[0]), size))
-    except (ImportError, NotImplementedError):
+    except (ImportError, NotImplementedError, NoSampleAtFault):
         raise
     except (Exception, SystemExit) as error:
         if len(arguments[0]) == 1:

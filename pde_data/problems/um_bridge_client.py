@@ -7,13 +7,15 @@ https://um-bridge-benchmarks.readthedocs.io/en/docs/umbridge/protocol.html.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gnvpro.pde_data.problems.contract import SolveFailed, SolveStatus
+from gnvpro.pde_data.problems.contract import NoSampleAtFault, SolveFailed, SolveStatus
+from gnvpro.pde_data.problems.solving import count_cpu_seconds
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
@@ -179,7 +181,17 @@ class ServerModel:
 
     def _ask(self, operation: str, row: Array, **more: Any) -> Any:
         content = {"name": self.name, "input": _split(row, self.input_sizes), "config": self.config, **more}
-        answer = self.server.ask(operation, content)
+        began = time.monotonic()
+        try:
+            answer = self.server.ask(operation, content)
+        except ServerGone as gone:
+            if self.server.answers():
+                raise
+            raise NoSampleAtFault(
+                f"the UM-Bridge server at {self.server.url} does not answer any more ({gone}); start it again"
+            ) from gone
+        finally:
+            count_cpu_seconds(time.monotonic() - began)  # in place of what the server has spent, which it does not tell
         if not isinstance(answer, dict) or "output" not in answer:
             raise UsageError(f"{self.address} was to give an output and gave {shortened(answer)}; mend the server")
         return answer["output"]

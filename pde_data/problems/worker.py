@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -22,7 +21,7 @@ from gnvpro.pde_data.problems.contract import Problem, SolveFailed, SolveStatus,
 from gnvpro.pde_data.problems.fenicsx import fenicsx
 from gnvpro.pde_data.problems.loading import load_problem
 from gnvpro.pde_data.problems.pickled import PickledProblem
-from gnvpro.pde_data.problems.solving import message_of, on_copies
+from gnvpro.pde_data.problems.solving import cpu_seconds, message_of, on_copies
 from gnvpro.surrogate.errors import UsageError
 
 # Beside the names of a model's own functions: nothing is solved, so that the solver is made ready.
@@ -67,7 +66,7 @@ class Answer:
         """Of what was raised: an error that no sample is at fault for stays what it is."""
         for kind in (ImportError, NotImplementedError, UsageError):
             if isinstance(error, kind):
-                return cls(error=str(error), kind=kind)
+                return cls(error=message_of(error).removeprefix(f"{type(error).__name__}: "), kind=kind)
         return cls(error=message_of(error), status=getattr(error, "status", SolveStatus.EXCEPTION))
 
     def unpack(self) -> Any:
@@ -97,7 +96,7 @@ def answer_calls(address: str) -> None:
             while problem is not None:
                 operation, arguments = line.recv()
                 answer = _answer(problem, operation, arguments)
-                line.send(replace(answer, result=None) if rank else answer)
+                _send(line, replace(answer, result=None) if rank else answer)
     except (EOFError, ConnectionError):
         pass
 
@@ -116,7 +115,7 @@ def _begun(task: Task, line: Connection, rank: int) -> Problem | None:
 
 
 def _answer(problem: Problem, operation: str, arguments: tuple[Any, ...]) -> Answer:
-    began = time.process_time()
+    began = cpu_seconds()
     try:
         if operation == WARM_UP:
             result = on_copies(problem.solve)(np.empty((0, problem.parameters.size))) and None
@@ -128,7 +127,16 @@ def _answer(problem: Problem, operation: str, arguments: tuple[Any, ...]) -> Ans
         answer = Answer(result)
     except (Exception, SystemExit) as error:
         answer = Answer.failed(error)
-    return replace(answer, cpu_seconds=time.process_time() - began)
+    return replace(answer, cpu_seconds=cpu_seconds() - began)
+
+
+def _send(line: Connection, answer: Answer) -> None:
+    try:
+        line.send(answer)
+    except (EOFError, OSError):
+        raise
+    except Exception as error:  # a result that cannot be pickled
+        line.send(Answer.failed(error))
 
 
 def _connected(address: str) -> Connection:

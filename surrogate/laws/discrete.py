@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
@@ -94,9 +95,11 @@ class Integers(DiscreteLaw):
     upper: int
 
     def __post_init__(self) -> None:
-        for bound in (self.lower, self.upper):
-            if isinstance(bound, bool) or not isinstance(bound, int):
+        for name in ("lower", "upper"):
+            bound = getattr(self, name)
+            if isinstance(bound, bool) or not isinstance(bound, Integral) or abs(int(bound)) > _LARGEST:
                 raise UsageError(f"Integers: expected whole numbers as bounds, got {bound!r}")
+            object.__setattr__(self, name, int(bound))
         if not 0 <= self.upper - self.lower < _MOST_VALUES:
             raise UsageError(
                 f"Integers: expected at most {_MOST_VALUES} values, the lower bound first, got {self.lower} to {self.upper}"
@@ -108,6 +111,8 @@ class Integers(DiscreteLaw):
 
 
 _MOST_VALUES = 1_000_000
+# Whole numbers beyond are not all told apart in double precision.
+_LARGEST = 2**53
 
 
 @dataclass(frozen=True)
@@ -121,9 +126,7 @@ class Choices(DiscreteLaw):
 
     def __post_init__(self) -> None:
         given = np.asarray(self.values, dtype=object).ravel()
-        if not len(given) or any(
-            isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v) for v in given
-        ):
+        if not len(given) or any(isinstance(v, bool) or not isinstance(v, Real) or not math.isfinite(v) for v in given):
             raise UsageError(f"Choices: expected finite numbers, got {self.values!r}; number what has names")
         if len(set(given)) < len(given):
             raise UsageError(f"Choices: expected numbers that differ, got {self.values!r}")

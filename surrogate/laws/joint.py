@@ -142,6 +142,10 @@ class NormalisedUniform(Parts):
 
     n: int
 
+    def __post_init__(self) -> None:
+        if type(self.n) is not int or self.n < 1:
+            raise UsageError(f"expected a whole number of parameters of at least 1, got {self.n!r}")
+
     @property
     def size(self) -> int:
         """See `Law`."""

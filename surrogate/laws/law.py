@@ -32,13 +32,16 @@ class Law(ABC):
     discrete
         Whether it has single values, between which there is nothing.
     straight
-        Whether it is linear in normal variables: its orthogonal polynomials are then Hermite's.
+        Whether it, or its logarithm, is linear in normal variables: its orthogonal polynomials are then Hermite's.
+    open
+        Whether a finite bound is no possible value.
     """
 
     kind: ClassVar[str]
     logarithmic: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
     straight: ClassVar[bool] = False
+    open: ClassVar[bool] = False
 
     @property
     def size(self) -> int:

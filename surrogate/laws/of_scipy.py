@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.laws.law import FAR, Array, Law, normal_density, normal_of_tails, tails
 
+# Its moments are sums over single values.
+_MOST_VALUES = 100_000
+
 
 @dataclass(frozen=True)
 class OfScipy(Law):
@@ -34,6 +37,11 @@ class OfScipy(Law):
         except (TypeError, ValueError) as error:
             raise UsageError(f"scipy.stats.{self.name}: expected numbers as arguments ({error})") from None
         with np.errstate(all="ignore"):
+            low, high = self._frozen.support()
+            if self.discrete and low < high - _MOST_VALUES and np.isfinite(high - low):
+                raise UsageError(
+                    f"scipy.stats.{self.name}: expected at most {_MOST_VALUES} single values, got {high - low:g}"
+                )
             deviation, (low, high) = float(self._frozen.std()), self._frozen.support()
         if np.isnan([low, high, deviation]).any() or not deviation > 0 or np.isinf(deviation):
             raise UsageError(
@@ -49,6 +57,10 @@ class OfScipy(Law):
         name, arguments = getattr(getattr(frozen, "dist", None), "name", None), getattr(frozen, "args", ())
         if not isinstance(name, str):
             raise UsageError(f"expected a law, such as Normal(0, 1) or scipy.stats.gamma(2), got {frozen!r}")
+        from scipy import stats  # takes a second to import
+
+        if type(getattr(stats, name, None)) is not type(frozen.dist):
+            raise UsageError(f"scipy.stats has no distribution like this {name!r}: give one of scipy.stats itself")
         return cls(name, tuple(arguments), tuple(dict(frozen.kwds).items()))
 
     @cached_property

@@ -75,7 +75,7 @@ def laws_of(laws: Mapping[Any, Any]) -> tuple[list[str], tuple[Law, ...]]:
 
 def _law_of_dict(value: Mapping[str, Any]) -> Law:
     kind = value.get("law")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise UsageError(f"expected a law among {', '.join(_KINDS)}, got {kind!r}")
     known = [field.name for field in fields(_KINDS[kind])]
     numbers = {name: _tuples(part) for name, part in value.items() if name != "law"}
@@ -83,7 +83,9 @@ def _law_of_dict(value: Mapping[str, Any]) -> Law:
         raise UsageError(f"law {kind}: unknown {unknown[0]!r}; it has {', '.join(known)}")
     try:
         return _KINDS[kind](**numbers)
-    except TypeError as error:
+    except UsageError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"law {kind}: expected {', '.join(known)} ({error})") from None
 
 

@@ -7,9 +7,11 @@ import sys
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.laws.law import FAR, Array, Law
@@ -74,14 +76,23 @@ def _log(y: Array) -> Array:
 
 def _finite(law: object, **numbers: float) -> None:
     for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        real = isinstance(number, Real) and not isinstance(number, bool)
+        if not real or not math.isfinite(_as_float(number)):
             raise UsageError(f"{type(law).__name__}: expected {name.replace('_', ' ')} a finite number, got {number!r}")
+        object.__setattr__(law, name, int(number) if isinstance(number, Integral) else float(number))
+
+
+def _as_float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
 
 
 def _positive(law: object, **numbers: float) -> None:
     _finite(law, **numbers)
-    for name, number in numbers.items():
-        if number <= 0:
+    for name in numbers:
+        if (number := getattr(law, name)) <= 0:
             raise UsageError(f"{type(law).__name__}: expected a positive {name.replace('_', ' ')}, got {number!r}")
 
 
@@ -181,6 +192,7 @@ class Lognormal(ScalarLaw):
     kind: ClassVar = "lognormal"
     logarithmic: ClassVar = True
     straight: ClassVar = True
+    open: ClassVar = True
 
     mean_of_log: float = 0.0
     standard_deviation_of_log: float = 1.0
@@ -204,6 +216,10 @@ class Lognormal(ScalarLaw):
         """See `Law`."""
         square = self.standard_deviation_of_log**2
         return np.array([math.exp(self.mean_of_log + square / 2) * math.sqrt(math.expm1(square))])
+
+    def contains(self, y: Array) -> NDArray[np.bool_]:
+        """See `Law`."""
+        return ((y > 0) & np.isfinite(y)).all(axis=1)
 
     @property
     def usual_changes(self) -> Array:

@@ -18,6 +18,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.laws.discrete import DiscreteLaw
 from gnvpro.surrogate.laws.joint import Dirichlet
 from gnvpro.surrogate.laws.law import Law
 from gnvpro.surrogate.laws.plain import law_of
@@ -121,8 +122,10 @@ class Prior:
 
     @cached_property
     def bounded(self) -> np.ndarray:
-        """Which parameters (n_in,) are uniform between bounds, for which these say all of the law."""
-        return np.array([isinstance(law, Uniform) for law in self.transport.laws for _ in range(law.size)])
+        """Which parameters (n_in,) are uniform between the bounds of the space, which then say all of the law."""
+        uniform = np.array([isinstance(law, Uniform) for law in self.transport.laws for _ in range(law.size)])
+        lower, upper = self.transport.support
+        return uniform & (lower == self.lower) & (upper == self.upper)
 
     @cached_property
     def single(self) -> np.ndarray:
@@ -185,9 +188,10 @@ class Prior:
         names, normal, laws = self.space.names, {}, {}
         for columns, law in self.transport.columns:
             of = names[columns.start] if law.size == 1 else ", ".join(names[columns])
-            if isinstance(law, TruncatedNormal):
+            whole = all(map(np.array_equal, law.support, (self.lower[columns], self.upper[columns])))
+            if isinstance(law, TruncatedNormal) and whole:
                 normal[of] = {"mean": law.mean, "standard_deviation": law.standard_deviation}
-            elif not (isinstance(law, Uniform) or self.simplex):
+            elif not ((isinstance(law, Uniform) and whole) or self.simplex):
                 laws[of] = law.to_dict()
         flat = "uniform on the simplex" if self.simplex else "uniform between the bounds"
         law = "independent uniforms over their sum" if self.space.law == "normalised_uniform" else flat
@@ -204,16 +208,27 @@ def _law_within(space: Space, j: int, name: str, law: Any) -> Law:
         raise UsageError("parameters that sum to one have the prior of their space; leave out `prior`")
     if space.fixed[j]:
         raise UsageError(f"{space.names[j]} is fixed at {lower:g}, so it has no other prior; leave that out")
+    own = None
+    if space.transport is not None:
+        own = next(one for of, one in space.transport.columns if of.start <= j < of.stop)
     if isinstance(law, Mapping) or not isinstance(law, Sequence | np.ndarray):
         found = law_of(law) if not isinstance(law, Real | str) else None
         if found is None or found.size != 1:
             raise UsageError(_expected(name, law))
         low, high = found.support
+        if low[0] == high[0]:
+            raise UsageError(
+                f"the prior of {name} is the number {low[0]:g}; fix it in the space of the problem instead"
+            )
+        if own is not None and own.discrete and not _among(found, own):
+            raise UsageError(_single(name, own))
         if low[0] < lower or high[0] > upper:
             raise UsageError(
                 f"the prior of {name} reaches from {low[0]:g} to {high[0]:g}, expected one within {lower:g} to {upper:g}"
             )
         return found
+    if own is not None and own.discrete:
+        raise UsageError(_single(name, own))
     try:
         centre, spread = map(float, law)
     except (TypeError, ValueError):
@@ -224,6 +239,19 @@ def _law_within(space: Space, j: int, name: str, law: Any) -> Law:
     if not Coordinates.one(lower, upper, (centre, spread), False).possible[0]:
         raise UsageError(f"the prior of {name} has no mass between its bounds; widen it, or move its mean")
     return TruncatedNormal(centre, spread, lower, upper)
+
+
+def _among(law: Law, own: Law) -> bool:
+    """Whether all values of a law are single ones of another."""
+    return (
+        isinstance(law, DiscreteLaw) and bool(own.contains(law.values_in_order[:, None]).all())
+        if law.discrete
+        else False
+    )
+
+
+def _single(name: str, own: Law) -> str:
+    return f"{name} has single values, {own.in_words()}; give its prior as integers or choices among them"
 
 
 def _expected(name: str, law: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gnvpro.apps.inversion.posterior.failures import Failures
 from gnvpro.pde_data.problems.solving import message_of
-from gnvpro.pde_data.problems.um_bridge_client import Server, ServerGone, ServerModel
+from gnvpro.pde_data.problems.um_bridge_client import Server, ServerModel
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -67,11 +67,6 @@ class RemoteModel:
             except UsageError:
                 raise
             except Exception as error:
-                if isinstance(error, ServerGone) and not self._model.server.answers():
-                    url = self._model.server.url
-                    raise UsageError(
-                        f"the UM-Bridge server at {url} does not answer any more ({error}); start it again"
-                    ) from error
                 self.failures.add(message_of(error))
                 continue
             if not np.isfinite(row).all():

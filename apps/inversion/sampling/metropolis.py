@@ -86,7 +86,7 @@ class RandomWalk:
             if adapt:
                 self._adapted += 1
                 self.scale *= float(np.exp((accept.mean() - _BEST_ACCEPTANCE) / np.sqrt(self._adapted)))
-        return z, density, accepted / (max(walked, 1) * len(z))
+        return z, density, accepted / (walked * len(z)) if walked else float("nan")
 
 
 def sample_metropolis(
@@ -130,7 +130,7 @@ def sample_metropolis(
             rates.append(rate)
         if report is not None:
             report(k + 1, tune + draws, f"{k + 1} of {tune + draws} draws a chain")
-    about = {"acceptance": float(np.mean(rates)), "tune": tune, "steps": steps}
+    about = {"acceptance": float(np.nanmean(rates)), "tune": tune, "steps": steps}
     return Chains.of(posterior.prior, latent, "random walk on the " + ("PDE" if accurate else "surrogate"), cost, about)
 
 
@@ -203,7 +203,7 @@ def sample_delayed(
         if report is not None:
             report(k + 1, tune + draws, f"{k + 1} of {tune + draws} PDE solves a chain")
     about = {
-        "acceptance": float(accepted.mean()), "acceptance_of_cheap_chain": float(np.mean(cheap_rates)), "tune": tune,
+        "acceptance": float(accepted.mean()), "acceptance_of_cheap_chain": float(np.nanmean(cheap_rates)), "tune": tune,
         "cheap_steps": steps, "model_error_learned": learn, "model_error_in_noise": learned.error().size(),
         "pde_failed": learned.failed,
     }  # fmt: skip

@@ -90,6 +90,8 @@ def slider_range(model: ForwardModel) -> tuple[Array, Array]:
     low, high = box(space)
     if trained is not None:  # where the space has no bound
         open_below, open_above = ~np.isfinite(space.lower_bounds), ~np.isfinite(space.upper_bounds)
+        if space.laws:
+            open_below |= Transport(space.laws).coordinates.logarithmic & (space.lower_bounds <= 0)
         low, high = np.where(open_below, trained[0], low), np.where(open_above, trained[1], high)
     return low, high
 

@@ -78,6 +78,13 @@ class Inputs:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts:
                 raise UsageError(f"expected a file in the working directory to be written, got {name!r}")
+            if path.parts[0] in {Path(link).name for link in linked}:
+                raise UsageError(
+                    f"{name} would be written into {path.parts[0]}, which is linked and so your own: copy that instead"
+                )
+        here_too = [Path(name).name for name in (*copied, *linked)]
+        if twice := [name for name in here_too if here_too.count(name) > 1]:
+            raise UsageError(f"copy, link: several files would be called {twice[0]!r} in the working directory")
         if settings.parameters_file and Path(settings.parameters_file).suffix not in (".json", ".csv"):
             raise UsageError(f"parameters_file: expected a .json or .csv file, got {settings.parameters_file!r}")
         templates = {

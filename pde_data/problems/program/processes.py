@@ -12,6 +12,8 @@ import threading
 from functools import cache
 from pathlib import Path
 
+from gnvpro.pde_data.problems.solving import count_cpu_seconds
+
 # Between the request to end and the end.
 GRACE_SECONDS = 1.0
 STDOUT, STDERR = "standard-output.txt", "standard-error.txt"
@@ -78,7 +80,7 @@ class Processes:
             with self._lock:  # it is not yet waited for, and its number belongs to no other group
                 _signal(process.pid, signal.SIGKILL)
                 self._groups.discard(process.pid)
-            code = process.wait()
+            code = _waited_for(process)
             _tell_guard("-", process.pid, folder)
         return code if ended else None
 
@@ -88,6 +90,15 @@ class Processes:
             self._stopped = True
             for group in self._groups:
                 _signal(group, signal.SIGKILL)
+
+
+def _waited_for(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code, or minus the number of its signal; what it has spent counts."""
+    if process.returncode is None:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        count_cpu_seconds(usage.ru_utime + usage.ru_stime)
+    return process.returncode
 
 
 def _signal(group: int, number: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnvpro.pde_data.problems.contract import SolveFailed, SolveStatus
+from gnvpro.pde_data.problems.contract import NoSampleAtFault, SolveFailed, SolveStatus
 from gnvpro.pde_data.problems.program.inputs import Inputs, filled
 from gnvpro.pde_data.problems.program.outputs import read_observables
 from gnvpro.pde_data.problems.program.processes import STDERR, STDOUT, Processes
@@ -53,9 +53,15 @@ class Run:
         kept = self.folder / self.settings.keep_in if self.settings.keep != "none" else None
         if kept:
             kept.mkdir(parents=True, exist_ok=True)
-        working, status = Path(tempfile.mkdtemp(prefix="gnvpro-", dir=kept)).resolve(), None
         try:
-            self.inputs.write(working, values)
+            working, status = Path(tempfile.mkdtemp(prefix="gnvpro-", dir=kept)).resolve(), None
+        except OSError as error:
+            raise NoSampleAtFault(f"no working directory can be made: {error}") from error
+        try:
+            try:
+                self.inputs.write(working, values)
+            except OSError as error:
+                raise NoSampleAtFault(f"the working directory cannot be filled: {error}") from error
             observables = self._outcome(processes, working, values)
             status = SolveStatus.OK
             return observables
@@ -101,9 +107,12 @@ def _without(working: Path, text: str) -> str:
 
 
 def _end_of(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4 * _LONGEST_END))
-        text = file.read(4 * _LONGEST_END).decode(errors="replace").strip()
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4 * _LONGEST_END))
+            text = file.read(4 * _LONGEST_END).decode(errors="replace").strip()
+    except OSError:  # the program may have removed it
+        return ""
     return text if len(text) <= _LONGEST_END else f"… {text[-_LONGEST_END:]}"
 
 

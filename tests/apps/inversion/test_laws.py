@@ -61,6 +61,7 @@ def test_laws_given_to_the_inversion_count_in_place_of_those_of_the_space():
         ({"q": Normal(0, 1)}, "the prior of q reaches from -inf to inf, expected one within 0.5 to 2"),
         ({"a": (0, 1)}, "a has its law together with others; leave out its prior"),
         ({"k": {"law": "cauchy"}}, "expected a law among"),
+        ({"q": Uniform(1, 1)}, "the prior of q is the number 1; fix it"),
         ({"k": "wide"}, "expected a prior such as k="),
         ({"k": Dirichlet((1, 1))}, "expected a prior such as k="),
     ],
@@ -104,6 +105,22 @@ def test_the_most_probable_point_is_that_of_the_coordinates_of_the_laws():
     np.testing.assert_allclose(found.value, best.fun, rtol=1e-6)
     np.testing.assert_allclose(found.parameters, parameters(best.x), rtol=2e-3, atol=2e-3)
     assert np.isfinite(found.standard_deviations).all()
+
+
+def test_a_prior_narrower_than_the_bounds_is_told():
+    prior = Prior.of(SPACE, {"q": Uniform(1, 1.5)})
+    assert prior.to_dict()["laws"]["q"] == {"law": "uniform", "lower": 1, "upper": 1.5}
+    assert not prior.bounded[2]
+    assert Prior.of(SPACE).bounded[2]
+    cut = {"law": "truncated-normal", "mean": 1.0, "standard_deviation": 0.1, "lower": 0.9, "upper": 1.2}
+    assert Prior.of(SPACE, {"q": cut}).to_dict()["laws"]["q"] == cut
+
+
+@pytest.mark.parametrize("law", [(3, 1), Uniform(1.5, 1.7), Choices((1.0, 2.5)), Integers(3, 9), stats.poisson(1)])
+def test_a_prior_of_single_values_is_among_them(law):
+    with pytest.raises(ValueError, match=r"n has single values, integers .*; give its prior as|reaches from"):
+        Prior.of(SINGLE, {"n": law})
+    assert Prior.of(SINGLE, {"n": Choices((1, 3), (0.2, 0.8))}).single.tolist() == [True, False, True]
 
 
 SINGLE = Space.of_laws({"n": Integers(0, 4), "x": Normal(0, 1), "c": Choices((1.0, 3.0), (0.9, 0.1))})

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 
 from gnvpro.pde_data.generation.run import generate
-from gnvpro.pde_data.problems.contract import SolveStatus, coarser_version
+from gnvpro.pde_data.problems.contract import NoSampleAtFault, SolveStatus, coarser_version
 from gnvpro.pde_data.problems.loading import load_problem
-from gnvpro.pde_data.problems.solving import solve_block
+from gnvpro.pde_data.problems.solving import cpu_seconds, solve_block
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.surrogate.errors import UsageError
@@ -225,3 +226,36 @@ def test_threads_and_variables_of_the_program_are_those_of_its_file(tmp_path, mo
     """
     problem = of_shell(tmp_path, '[ "$CASE" = "at 1.0" ] && echo "{\\"v\\": [$OMP_NUM_THREADS, ${UCX_TLS:-0}]}"', toml)
     assert problem.evaluate(np.ones((1, 1))).tolist() == [[3.0, 0.0]]
+
+
+def test_nothing_is_written_through_links_into_folders_of_the_user(tmp_path):
+    (tmp_path / "case").mkdir()
+    (tmp_path / "input.template").write_text("a = {{ a }}")
+    for name in ("case/input.nml", "case"):
+        toml = f'link = ["case"]\ntemplates = {{"{name}" = "input.template"}}\n'
+        with pytest.raises(UsageError, match="would be written into case, which is linked and so your own: copy that"):
+            of_shell(tmp_path, "cat case/input.nml", toml).parameters  # noqa: B018
+    assert not list((tmp_path / "case").iterdir())
+    (tmp_path / "p.txt").write_text("1")
+    (tmp_path / "case" / "p.txt").write_text("2")
+    with pytest.raises(UsageError, match="several files would be called 'p.txt'"):
+        of_shell(tmp_path, "cat p.txt", 'copy = ["p.txt", "case/p.txt"]\n').parameters  # noqa: B018
+
+
+def test_what_a_program_spends_counts(tmp_path):
+    problem = of_shell(tmp_path, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo $1")
+    before, own = cpu_seconds(), time.process_time()
+    assert problem.solve(np.array([[1.0]]))[0] == 1.0
+    assert cpu_seconds() - before > 2 * (time.process_time() - own)
+
+
+def test_a_program_that_removes_everything_has_its_exit_code(tmp_path):
+    solved = solve_block(of_shell(tmp_path, "rm -f *; exit 3"), np.array([[1.0]]))
+    assert (solved.status.tolist(), solved.messages) == ([SolveStatus.EXIT_CODE], ("exit code 3",))
+
+
+def test_a_folder_that_cannot_be_made_is_no_fault_of_a_sample(tmp_path, monkeypatch):
+    problem = of_shell(tmp_path, "echo $1")
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(NoSampleAtFault, match="no working directory can be made: .*No space left"):
+        solve_block(problem, np.array([[1.0], [2.0]]))

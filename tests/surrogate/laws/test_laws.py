@@ -25,6 +25,14 @@ from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.spaces import Space
 from tests.calculus import assert_taylor
 
+
+class Triangle(stats.rv_continuous):
+    """Of a user, under the name of another."""
+
+    def _pdf(self, x):
+        return 2 * x
+
+
 N_DRAWS = 20_000
 # Kolmogorov-Smirnov: fixed seeds, so these never turn out otherwise; a wrong law is far below.
 LIKELY, WRONG = 1e-3, 1e-9
@@ -171,6 +179,8 @@ def test_many_laws_together_are_each_by_itself():
         ({"law": "choices", "values": [1, 2]}, Choices((1.0, 2.0))),
         ({"law": "scipy", "name": "beta", "arguments": [2, 3], "keywords": {"scale": 4}},
          OfScipy("beta", (2.0, 3.0), (("scale", 4.0),))),
+        (Normal(np.int64(0), np.float32(1)), Normal(0, 1.0)),
+        (Integers(np.int64(1), 3), Integers(1, 3)),
         (stats.beta(2, 3, scale=4), OfScipy("beta", (2.0, 3.0), (("scale", 4.0),))),
     ],
 )  # fmt: skip
@@ -188,6 +198,13 @@ def test_what_a_user_writes(value, law):
         (lambda: law_of({"law": "uniform", "lower": 2}), "law uniform: expected lower, upper"),
         (lambda: law_of({"law": "scipy", "name": "os"}), "scipy.stats has no distribution 'os'"),
         (lambda: law_of({"law": "scipy", "name": "__doc__"}), "scipy.stats has no distribution"),
+        (lambda: law_of({"law": ["normal"]}), "expected a law among"),
+        (lambda: law_of({"law": "choices", "values": [1, 2], "probabilities": ["a", "b"]}), "law choices: expected"),
+        (lambda: law_of({"law": "integers", "lower": 10**400, "upper": 10**400}), "whole numbers as bounds"),
+        (lambda: law_of({"law": "uniform", "lower": 0, "upper": 10**400}), "expected upper a finite number"),
+        (lambda: law_of({"law": "normalised-uniform", "n": 2.0}), "a whole number of parameters"),
+        (lambda: law_of({"law": "scipy", "name": "zipfian", "arguments": [2, 1e9]}), "at most 100000 single values"),
+        (lambda: law_of(Triangle(0, 1, name="uniform")()), "scipy.stats has no distribution like this 'uniform'"),
         (lambda: law_of(stats.cauchy()), "expected a law with a positive, finite standard deviation, got scipy"),
         (lambda: law_of(stats.gamma(-1)), "scipy.stats.gamma|positive, finite standard deviation"),
         (lambda: Uniform(2, 1), "Uniform: lower bound 2 exceeds upper bound 1"),

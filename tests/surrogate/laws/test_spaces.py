@@ -52,11 +52,12 @@ def test_draws_lie_in_the_space_and_each_is_the_same_alone():
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("n", 2.5, r"n = 2.5, expected one of integers \(lower 1, upper 5\)"),
+        ("n", 2.5, r"n = 2.5, expected a value of the law integers \(lower 1, upper 5\)"),
         ("n", 7.0, "n = 7, expected 1 to 5"),
         ("sand", 0.9, "sand, silt, clay sum to .*, expected 1 within"),
         ("k", -1.0, "k = -1, expected 0 to inf"),
         ("k", np.inf, "k is not finite"),
+        ("k", 0.0, "k = 0, expected a value of the law lognormal"),
         ("fixed", 4.5, "fixed = 4.5, expected 4 to 4"),
     ],
 )
@@ -98,6 +99,7 @@ def test_finite_ends_and_points_to_try():
     low, high = box(SPACE)
     assert np.isfinite(low).all()
     assert np.isfinite(high).all()
+    assert low[0] > 0  # there is no logarithm of 0
     np.testing.assert_allclose(high[[0, 3]], [np.exp(stats.norm.isf(1e-3)), stats.gamma(2, scale=3).isf(1e-3)])
     assert SPACE.contains(admissible_points(SPACE, 20, 0)).all()
 
