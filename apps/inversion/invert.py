@@ -246,7 +246,8 @@ def invert(
     finally:
         limits.close()
     remarks = _unsolved(cheap, accurate) | _other_remarks(cheap, accurate)
-    if pde is None and problem is not False and "definition_hash" in getattr(model, "provenance", {}):
+    named = problem is not None or "definition_hash" in getattr(model, "provenance", {})
+    if pde is None and problem is not False and named:
         remarks["PDE"] = f"none, {why_none}"
     return Inversion(
         model=str(surrogate) if isinstance(surrogate, str | Path) else type(surrogate).__name__,

@@ -146,3 +146,16 @@ def test_coefficients_and_fields_are_not_mixed():
     assert isinstance(reduced, Samples)
     with pytest.raises(UsageError, match="give all as fields"):
         in_modes([reduced, PROBLEM.samples(30)], 1e-6)
+
+
+def test_a_background_elsewhere_than_the_anomaly_stays_in_the_field():
+    """Of a rank-one anomaly that is orthogonal to its background, which one mode alone would not hold."""
+    x = PROBLEM.mesh.points
+    parameters = Space.vector(["p", "q"], lower=(1.0, 1.0), upper=(2.0, 2.0), law="uniform")
+    y = np.random.default_rng(0).uniform(1, 2, (60, 2))
+    background = np.where(x[:, 0] <= 0.5, 3 + x[:, 0], 0.0)
+    fields = background + np.sin(y[:, :1]) * y[:, 1:] ** 2 * np.where(x[:, 0] > 0.5, np.sin(6 * x[:, 1]), 0.0)
+    samples = Samples(y, fields, parameters, Space((Axis.of_mesh("node", PROBLEM.mesh),)), background=background)
+    model = train(samples, contender="polynomial").surrogate
+    assert errors(model, samples).mean() < 1e-3
+    np.testing.assert_allclose(model.background.numpy() @ model.modes.numpy(), background, atol=1e-5)

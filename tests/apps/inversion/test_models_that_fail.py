@@ -144,3 +144,16 @@ def test_two_modes_that_the_chains_connect_are_no_doubt():
     inversion = invert(TwoModes(), [0.01, 0.3], 0.03, chains=4, draws=400, tune=100)
     assert len(inversion.modes) == 2
     assert inversion.doubt() is None
+
+
+class Unsolvable(Toy):
+    def evaluate(self, y):
+        raise RuntimeError("no licence")
+
+
+def test_a_pde_that_nothing_asked_for_needs_does_not_end_the_inversion():
+    inversion = invert(Toy(), OBSERVED, "1%", problem=Unsolvable(), routes=("surrogate",), **SHORT)
+    assert "could be solved at none of 8 points" in inversion.remarks["PDE"]
+    assert list(inversion.chains) == ["surrogate"]
+    with pytest.raises(NumericalFailure, match=r"could be solved at none of 8 points.*no licence"):
+        invert(Toy(), OBSERVED, "1%", problem=Unsolvable(), **SHORT)

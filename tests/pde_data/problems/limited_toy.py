@@ -76,3 +76,19 @@ class WithChildren(Perilous):
             file.write(str(program.pid))
         program.wait()
         return y
+
+
+class SetUpLate(Perilous):
+    """Takes its time for the first sample that it solves; before that, some fail without it."""
+
+    def __init__(self):
+        super().__init__()
+        self.ready = False
+
+    def evaluate(self, y):
+        if (y[:, 0] < 0.2).any():
+            raise RuntimeError("no solution here")
+        if not self.ready:
+            time.sleep(1.5)
+            self.ready = True
+        return np.stack([y.sum(axis=1), y.prod(axis=1)], axis=1)

@@ -21,7 +21,7 @@ from gnvpro.pde_data.problems.solving import cpu_seconds, derivative_block, solv
 from gnvpro.pde_data.storage import store
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
-from tests.pde_data.problems.limited_toy import Perilous, Process, WithChildren
+from tests.pde_data.problems.limited_toy import Perilous, Process, SetUpLate, WithChildren
 from tests.pde_data.toy import DecayProblem, Unready, WithTangents
 
 LIMIT = 0.5
@@ -202,6 +202,17 @@ def test_a_problem_that_keeps_limits_itself_is_asked_to():
         solved_within(as_problem(Elsewhere()), 3.0, threads_per_solve=2),
     ):
         pass
+
+
+def test_a_sample_that_fails_first_does_not_take_the_time_for_the_set_up():
+    with solved_within(as_problem(SetUpLate()), 0.5) as problem:
+        solved = solve_block(problem, np.array([[0.1, 0.5], [0.5, 0.5], [0.1, 0.5], [0.6, 0.5]]))
+    assert solved.status.tolist() == [SolveStatus.EXCEPTION, 0, SolveStatus.EXCEPTION, 0]
+
+
+def test_a_limit_longer_than_a_system_call_can_wait():
+    with solved_within(as_problem(Perilous()), 1e9) as problem:
+        assert solve_block(problem, np.array([[0.5, 0.5]])).status.tolist() == [0]
 
 
 def test_more_processes_and_threads_than_processors_are_warned_of(monkeypatch):
