@@ -78,10 +78,11 @@ def cells_around(mesh: Any, points: Array) -> NDArray[np.int32]:
     if (least > _OUTSIDE_BY_ROUNDING * np.linalg.norm(highest - lowest)).any():
         worst = int(np.argmax(least))
         point = points[worst][: mesh.geometry.dim]
-        box = ", ".join(f"{a:.6g} to {b:.6g}" for a, b in zip(lowest, highest, strict=True))
+        box = ", ".join(f"{a:.6g} to {b:.6g}" for a, b in list(zip(lowest, highest, strict=True))[: mesh.geometry.dim])
         raise UsageError(
-            f"expected points in the mesh ({box}), got {tuple(point.tolist())}, point {worst} of {len(points)}, which is "
-            f"{least[worst]:.3g} outside ({len(outside)} outside in all); leave it out or extend the mesh"
+            f"expected points in the mesh (within {box}), got {tuple(point.tolist())}, of index {worst} among "
+            f"{len(points)}, which is {least[worst]:.3g} outside ({len(outside)} outside in all); leave it out or extend "
+            "the mesh"
         )
     owner = np.min(comm.allgather(np.where(away == least, comm.rank, comm.size)), axis=0)
     return np.where(owner == comm.rank, found, -1).astype(np.int32)

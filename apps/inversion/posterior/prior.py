@@ -197,6 +197,8 @@ class Prior:
         law = "independent uniforms over their sum" if self.space.law == "normalised_uniform" else flat
         if self.simplex and self.space.laws:
             law = self.transport.laws[0].in_words()
+        elif laws and not self.simplex:
+            law = "that of `laws` and `normal`, else uniform between the bounds"
         fixed = {name: value for name, value, f in zip(names, self.lower.tolist(), ~self.free, strict=True) if f}
         return {"law": law, "normal": normal, **({"laws": laws} if laws else {}), **({"fixed": fixed} if fixed else {})}
 

@@ -20,9 +20,13 @@ from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import seconds
+from gnvpro.surrogate.laws.plain import law_of
 
 # Parameters with marginals, pairs and chains; with a column of a table; with a row that is open; minima that are listed.
 MOST_PARAMETERS, MOST_COLUMNS, MOST_ROWS, MOST_MINIMA = 6, 3, 12, 10
+
+# Of the prior, that the origin of a report names.
+_MOST_LAWS = 8
 
 
 def write_report(path: Path, inversion: InversionResult, command: str) -> None:
@@ -115,7 +119,9 @@ def _origin(inversion: InversionResult) -> list[tuple[str, str]]:
     density = inversion.density
     prior = density.prior.to_dict()
     laws = [f"{name} normal, {law['mean']:g} ± {law['standard_deviation']:g}" for name, law in prior["normal"].items()]
-    laws += [prior["law"]] * (len(laws) < density.prior.size)
+    others = [f"{name} {law_of(law).in_words()}" for name, law in prior.get("laws", {}).items()]
+    laws += others[:_MOST_LAWS] + [f"{len(others) - _MOST_LAWS} laws more"] * (len(others) > _MOST_LAWS)
+    laws += [prior["law"]] * (density.prior.simplex or bool(density.prior.bounded.any()))
     deviations = density.noise.standard_deviations[density.measured]
     correlated = ", correlated" * density.noise.correlated
     return [

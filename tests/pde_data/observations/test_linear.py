@@ -82,7 +82,7 @@ def test_rows_of_dofs_are_observed_at_once_and_the_matrix_has_a_transpose(fenics
 
 def test_a_point_outside_is_named_with_the_distance(fenicsx):
     space = fenicsx.fem.functionspace(domain(fenicsx, "triangle"), ("Lagrange", 1))
-    with pytest.raises(UsageError, match=r"got \(0.5, 1.25\), point 1 of 2, which is 0.25 outside"):
+    with pytest.raises(UsageError, match=r"got \(0.5, 1.25\), of index 1 among 2, which is 0.25 outside"):
         points(space, [[0.5, 0.5], [0.5, 1.25]])
     # Rounding puts none outside.
     just = points(space, [[0.3, 1 + 1e-13], [1 + 1e-13, 1.0]])
