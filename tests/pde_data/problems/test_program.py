@@ -133,10 +133,15 @@ def test_an_interrupt_ends_what_runs_and_leaves_no_folder(tmp_path, monkeypatch,
         wait_until(lambda: processes_of(tmp_path))
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A library that another test imports (dask_jobqueue) makes an exit of Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        problem.solve(np.ones((3, 1)))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            problem.solve(np.ones((3, 1)))
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     wait_until(lambda: not processes_of(tmp_path))
     assert not list((tmp_path / "temporary").iterdir())
