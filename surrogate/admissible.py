@@ -8,7 +8,6 @@ import numpy as np
 from scipy.special import ndtri
 
 from gnvpro.surrogate.draws import draw
-from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.spaces import Array, Space
 
 # Of a law without bounds, what is left out at each end.
@@ -31,11 +30,11 @@ def admissible_points(space: Space, n: int, seed: int) -> Array:
 def box(space: Space) -> tuple[Array, Array]:
     """Finite bounds (size,), (size,): those of the space; where it has none, nearly all of its law, or unit distance."""
     if space.laws:
-        low, high = Transport(space.laws).of_normal(np.multiply.outer(ndtri([_TAIL, 1 - _TAIL]), np.ones(space.size)))
+        low, high = space.own_laws.of_normal(np.multiply.outer(ndtri([_TAIL, 1 - _TAIL]), np.ones(space.size)))
         lower, upper, logarithmic = (
             space.lower_bounds,
             space.upper_bounds,
-            Transport(space.laws).coordinates.logarithmic,
+            space.own_laws.coordinates.logarithmic,
         )
         below = np.isfinite(lower) & ~(logarithmic & (lower <= 0))
         return np.where(below, lower, low), np.where(np.isfinite(upper), upper, high)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.spaces import Array, Space
 
 
@@ -75,7 +74,7 @@ def _normalised_uniform(space: Space, seed: int, index: NDArray[np.int64]) -> Ar
 
 
 def _independent(space: Space, seed: int, index: NDArray[np.int64]) -> Array:
-    return Transport(space.laws).of_uniform(_unit_cube(space.size, seed, index))
+    return space.own_laws.of_uniform(_unit_cube(space.size, seed, index))
 
 
 def _unit_cube(size: int, seed: int, index: NDArray[np.int64]) -> Array:

@@ -149,7 +149,7 @@ class Space:
             return
         if (n := sum(law.size for law in self.laws)) != self.size:
             raise UsageError(f"space of {self.size} components: expected as many laws, got laws of {n}")
-        bounds = (tuple(side.tolist()) for side in Transport(self.laws).support)
+        bounds = (tuple(side.tolist()) for side in self.own_laws.support)
         for what, of_laws in zip(("lower", "upper"), bounds, strict=True):
             if getattr(self, what) not in (None, of_laws):
                 raise UsageError(f"expected no {what} bounds beside laws, which have their own")
@@ -265,10 +265,15 @@ class Space:
         return np.isfinite(size) & ~varies(np.stack([lower, upper]))
 
     @cached_property
+    def own_laws(self) -> Transport:
+        """Those of `laws` as maps from normal variables: of a space with the law `independent`."""
+        return Transport(self.laws)
+
+    @cached_property
     def transport(self) -> Transport | None:
         """Its laws as maps from normal variables; None where it has none, or they lack bounds."""
         if self.laws:
-            return Transport(self.laws)
+            return self.own_laws
         if self.law == "normalised_uniform":
             return Transport((NormalisedUniform(self.size),))
         if self.constraint == "simplex":
@@ -284,7 +289,7 @@ class Space:
         """Which components sum to one: all of them, or some by their law."""
         if self.constraint == "simplex" or self.law == "normalised_uniform":
             return (slice(0, self.size),)
-        return tuple(of for of, law in Transport(self.laws).columns if isinstance(law, Parts))
+        return tuple(of for of, law in self.own_laws.columns if isinstance(law, Parts))
 
     def in_words(self) -> str:
         """Its axes, as in `31 times × 4 sensors`."""
@@ -310,9 +315,7 @@ class Space:
         """Laws that allow less than their bounds do, and their columns."""
         if not self.laws or self.constraint == "simplex":
             return []
-        return [
-            (of, law) for of, law in Transport(self.laws).columns if law.discrete or law.open or of in self.simplexes
-        ]
+        return [(of, law) for of, law in self.own_laws.columns if law.discrete or law.open or of in self.simplexes]
 
     def rows(self, points: Any) -> Array:
         """Check that `points` is an (n, size) array of numbers and return it as float64.

@@ -10,7 +10,6 @@ from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.error_measure import ErrorMeasure
-from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array
 
@@ -57,7 +56,7 @@ def sweeps(surrogate: Surrogate, problem: Problem, background: Array | None) -> 
         return []
     middle = (lower + upper) / 2
     if space.laws:
-        laws = Transport(space.laws)
+        laws = space.own_laws
         middle, sweeping = laws.of_normal(np.zeros((1, space.size)))[0], sweeping & ~laws.discrete
     return [_sweep(surrogate, problem, background, int(j), lower, upper, middle) for j in np.flatnonzero(sweeping)]
 

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 # Normal variables beyond this are on the bound in double precision.
 FAR = 8.0
 # Of a uniform draw, which may be zero: half the distance between two of them.
-_LEAST = 2.0**-54
+LEAST = 2.0**-54
 
 
 class Law(ABC):
@@ -81,7 +81,7 @@ class Law(ABC):
 
     def from_uniform(self, u: Array) -> Array:
         """Parameters of uniform variables (n, size) in [0, 1)."""
-        return self.from_normal(ndtri(np.maximum(u, _LEAST)))
+        return self.from_normal(ndtri(np.maximum(u, LEAST)))
 
     def contains(self, y: Array) -> NDArray[np.bool_]:
         """Which points (n,) are possible."""

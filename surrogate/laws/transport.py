@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from gnvpro.surrogate.laws.law import FAR, Array, Law, normal_density, normal_of_tails
+from gnvpro.surrogate.laws.law import FAR, LEAST, Array, Law, normal_density, normal_of_tails
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Coordinates:
         if self.normal.any():
             flat = ~self.normal
             x[:, flat] = self.lower[flat] + (self.upper - self.lower)[flat] * u[:, flat]
-            x[:, ~flat] = self.of_normal(ndtri(np.maximum(u, 2.0**-54)))[0][:, ~flat]
+            x[:, ~flat] = self.of_normal(ndtri(np.maximum(u, LEAST)))[0][:, ~flat]
         return np.clip(x, self.lower, self.upper)
 
     @cached_property

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
@@ -274,8 +273,8 @@ class Contest:
         if len(rotation) > _FEW_OUTPUTS:
             _, sizes, right = np.linalg.svd(targets * weights[:, None], full_matrices=False)
             rotation = right[: max(1, min(_MOST_TARGETS, int((sizes > _COMPRESSION * sizes[0]).sum())))]
-        laws = samples.parameter_space.laws
-        normal = Transport(laws).straight if laws else None
+        space = samples.parameter_space
+        normal = space.own_laws.straight if space.laws else None
         inputs = scaling.inputs(samples.parameters)
         problem = Problem(inputs, targets @ rotation.T, rotation, weights, self._folds, normal=normal)
         if (tangents := self._tangents) is None:

@@ -14,7 +14,6 @@ from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.formatting import percent, shown_unit
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.laws.law import Law
-from gnvpro.surrogate.laws.transport import Transport
 from gnvpro.surrogate.model.inputs import training_range
 from gnvpro.surrogate.model.model import held_out
 from gnvpro.surrogate.spaces import Array, Space
@@ -59,7 +58,7 @@ def _parameters(model: ForwardModel) -> dict[str, Any]:
     low, high = slider_range(model)
     start = (low + high) / 2
     if space.laws:
-        start = Transport(space.laws).of_normal(np.zeros((1, space.size)))[0]
+        start = space.own_laws.of_normal(np.zeros((1, space.size)))[0]
     elif space.constraint == "simplex":
         start = np.full(space.size, 1 / space.size)
     return {
@@ -91,7 +90,7 @@ def slider_range(model: ForwardModel) -> tuple[Array, Array]:
     if trained is not None:  # where the space has no bound
         open_below, open_above = ~np.isfinite(space.lower_bounds), ~np.isfinite(space.upper_bounds)
         if space.laws:
-            open_below |= Transport(space.laws).coordinates.logarithmic & (space.lower_bounds <= 0)
+            open_below |= space.own_laws.coordinates.logarithmic & (space.lower_bounds <= 0)
         low, high = np.where(open_below, trained[0], low), np.where(open_above, trained[1], high)
     return low, high
 
