@@ -147,6 +147,8 @@ class CompletedProblem:
         How many times coarser the model is than what the factory makes.
     made_of
         What the model was made of when it was completed (`source_definition`); it goes with an object to other processes.
+    time_limit
+        Seconds that the model was asked to keep itself, by its `with_time_limit`; no part of the definition.
     """
 
     model: Any
@@ -154,6 +156,7 @@ class CompletedProblem:
     options: dict[str, Any] | None = None
     level: int = 0
     made_of: dict[str, Any] = field(default_factory=dict)
+    time_limit: float | None = None
 
     def __post_init__(self) -> None:
         if not self.made_of and getattr(self.model, "definition", None) is None:
@@ -162,8 +165,8 @@ class CompletedProblem:
     def __reduce__(self) -> Any:
         # A model may hold what cannot be pickled; its factory makes it again. Only an object can but be copied.
         if self.options is None:
-            return CompletedProblem, (self.model, self.made_by, None, self.level, self.made_of)
-        return _made_again, (self.made_by, self.options, self.level)
+            return CompletedProblem, (self.model, self.made_by, None, self.level, self.made_of, self.time_limit)
+        return _made_again, (self.made_by, self.options, self.level, self.time_limit)
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute == "model" or attribute.startswith("__"):  # not yet there while unpickling
@@ -171,6 +174,8 @@ class CompletedProblem:
         value = attribute_on_copies(self.model, attribute)
         if attribute == "coarser":
             return lambda: self._coarser(value())
+        if attribute == "with_time_limit":
+            return lambda seconds: replace(self, model=value(seconds), time_limit=seconds)
         if attribute == "tangents":
             return lambda y, directions: self._tangents(value(y, directions), directions)
         if attribute in ("jvp", "vjp"):
@@ -181,7 +186,7 @@ class CompletedProblem:
         return value
 
     def _coarser(self, model: Any) -> CompletedProblem | None:
-        return None if model is None else CompletedProblem(model, self.made_by, self.options, self.level + 1)
+        return None if model is None else replace(self, model=model, level=self.level + 1, made_of={})
 
     def _tangents(self, result: Any, directions: Array) -> tuple[Array, Array]:
         n, r, _ = directions.shape
@@ -227,8 +232,11 @@ class CompletedProblem:
         return self.evaluate(y), np.full(len(y), SolveStatus.OK, dtype=np.int8)
 
 
-def _made_again(name: str, options: dict[str, Any], level: int) -> Problem:
-    return coarser_version(load_problem(name, options), level)
+def _made_again(name: str, options: dict[str, Any], level: int, time_limit: float | None) -> Problem:
+    problem = load_problem(name, options)
+    if time_limit is not None:
+        problem = problem.with_time_limit(time_limit)  # pyright: ignore[reportAttributeAccessIssue]
+    return coarser_version(problem, level)
 
 
 def _factory(path: str) -> Callable[..., Any]:

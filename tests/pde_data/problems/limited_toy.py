@@ -92,3 +92,14 @@ class SetUpLate(Perilous):
             time.sleep(1.5)
             self.ready = True
         return np.stack([y.sum(axis=1), y.prod(axis=1)], axis=1)
+
+
+class KeepsLimits(Perilous):
+    """Keeps a limit itself."""
+
+    limit = None
+
+    def with_time_limit(self, seconds):
+        limited = KeepsLimits()
+        limited.limit = seconds
+        return limited

@@ -204,6 +204,15 @@ def test_a_problem_that_keeps_limits_itself_is_asked_to():
         pass
 
 
+def test_a_named_problem_that_keeps_limits_itself_is_the_same_problem():
+    named = load_problem("tests.pde_data.problems.limited_toy:KeepsLimits")
+    with solved_within(named, 3.0) as limited:
+        assert limited.limit == 3.0
+        assert (limited.name, limited.definition) == (named.name, named.definition)
+        sent = pickle.loads(pickle.dumps(limited))
+        assert (sent.limit, sent.definition) == (3.0, named.definition)
+
+
 def test_a_sample_that_fails_first_does_not_take_the_time_for_the_set_up():
     with solved_within(as_problem(SetUpLate()), 0.5) as problem:
         solved = solve_block(problem, np.array([[0.1, 0.5], [0.5, 0.5], [0.1, 0.5], [0.6, 0.5]]))
