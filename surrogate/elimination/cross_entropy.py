@@ -102,9 +102,9 @@ class ClassSolution:
     def gram_terms(self, kind: str) -> None:
         """None: D differs from sample to sample."""
 
-    def probe(self, generator: torch.Generator) -> Tensor:
+    def probe(self, seed: int) -> Tensor:
         """sqrt(omega/n) B e W', B B' the Hessian by the predictions, e random signs."""
-        root = self.layer.loss.root(self.columns @ self.weights, random_signs(self.residual, generator))
+        root = self.layer.loss.root(self.columns @ self.weights, random_signs(self.residual, seed))
         return self.layer.row_scale.sqrt() * root @ self.weights[:-1].t()
 
     def training_error(self) -> float:

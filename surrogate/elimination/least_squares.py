@@ -98,12 +98,12 @@ class LeastSquaresSolution:
         terms = [GramTerm(seeds, self._range, scale, True), GramTerm(inverse, self.residual, scale, False)]
         return terms if kind == "golub-pereyra" else terms[:1]
 
-    def probe(self, generator: torch.Generator, projected: bool = False) -> Tensor:
+    def probe(self, seed: int, projected: bool = False) -> Tensor:
         """E W' with E random signs, weighted; P E W' couples samples and has, but for alpha_w, Kaufman's covariance."""
-        seed = random_signs(self.residual, generator) @ self.weights.t()
+        random = random_signs(self.residual, seed) @ self.weights.t()
         if projected:
-            seed -= self._range @ (self._range.t() @ seed)
-        return seed * self.layer.row_scale
+            random -= self._range @ (self._range.t() @ random)
+        return random * self.layer.row_scale
 
     def leverages(self) -> Tensor:
         """Diagonal of the projector on the range of the columns, (n,): how far a sample determines its own prediction."""

@@ -11,6 +11,9 @@ from typing import Protocol, override
 import torch
 from torch import Tensor
 
+# Signs taken from one number.
+_BITS = 32
+
 
 class Loss(Protocol):
     """A loss that is convex in the predictions; all arguments and results (n, n_out), values (n,)."""
@@ -80,7 +83,24 @@ def hessian_at(probabilities: Tensor, direction: Tensor) -> Tensor:
     return weighted - probabilities * weighted.sum(1, keepdim=True)
 
 
-def random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Independent signs of the shape, dtype and device of another tensor."""
-    signs = 2.0 * torch.randint(0, 2, like.shape, generator=generator) - 1.0
-    return signs.to(like)
+def random_signs(like: Tensor, seed: int, first: int = 0) -> Tensor:
+    """Signs (n, k) of the dtype of another tensor, made on its device.
+
+    Each is a function of seed, row and column alone, `first` being the number of the first row: samples have the same signs
+    on every device, in every chunk and process. By the mixing function of SplitMix64 (Steele, Lea & Flood 2014).
+    """
+    n, k = like.shape
+    words = -(-k // _BITS)
+    places = torch.arange(first * words, (first + n) * words, device=like.device)
+    bits = _mixed(places + _mixed(torch.full_like(places[:1], seed))).view(n, words)
+    columns = torch.arange(k, device=like.device)
+    chosen = bits if words == 1 else bits.index_select(1, columns // _BITS)
+    return ((chosen >> (columns % _BITS)) & 1).to(like.dtype).mul_(2).sub_(1)
+
+
+def _mixed(values: Tensor) -> Tensor:
+    """64 bits that look independent from value to value; integers of 64 bits overflow as they should."""
+    values = values * -7046029254386353131  # 2^64 over the golden ratio
+    values = (values ^ ((values >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
+    values = (values ^ ((values >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
+    return values ^ ((values >> 31) & 0x1FFFFFFFF)

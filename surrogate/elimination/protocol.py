@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, Self
 
-import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.losses import Loss
@@ -62,8 +61,8 @@ class Solution(Protocol):
         """Terms whose sum is the curvature matrix; None where it has no such form."""
         ...
 
-    def probe(self, generator: torch.Generator) -> Tensor:
-        """A random seed with the covariance of the curvature at fixed W, independent from sample to sample."""
+    def probe(self, seed: int) -> Tensor:
+        """Random seeds (n, width) with the covariance of the curvature at fixed W, independent from sample to sample."""
         ...
 
     def training_error(self) -> float:

@@ -114,10 +114,10 @@ class Batch(NamedTuple):
     outer: Tensor
     gradient: Tensor
 
-    def probe(self, generator: torch.Generator) -> Tensor:
+    def probe(self, seed: int) -> Tensor:
         """A random seed with the covariance of the Gauss-Newton matrix at fixed W, (m, width)."""
         features, n_targets = self.linearization.features, self.outer.shape[1]
-        signs = random_signs(features.new_empty(len(features), n_targets), generator)
+        signs = random_signs(features.new_empty(len(features), n_targets), seed)
         return (signs @ self.outer[: features.shape[1]].t().to(features)) * self.scale
 
 

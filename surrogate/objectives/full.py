@@ -191,10 +191,10 @@ class _Kept:
     def gram_terms(self, kind: str) -> None:
         """None: a dense matrix is made of products."""
 
-    def probe(self, generator: torch.Generator) -> Tensor:
+    def probe(self, seed: int) -> Tensor:
         """A square root of H times random signs."""
         inner = self.elimination
-        signs = random_signs(self.predictions, generator)
+        signs = random_signs(self.predictions, seed)
         return inner.loss.root(self.predictions, signs) * inner.sample_weights.sqrt()
 
     def training_error(self) -> float:

@@ -162,9 +162,9 @@ class Point:
         self._meter.backward += sum(len(term.seeds) for term in terms)
         return matrix.add_(regulariser_matrix(objective.regulariser, self.theta))
 
-    def curvature_layers(self, generator: torch.Generator) -> list[Layer] | None:
+    def curvature_layers(self, seed: int) -> list[Layer] | None:
         """Layers with sensitivities to a random seed whose covariance is the curvature at fixed W; None if unknown."""
-        return self.layers(self.inner.probe(generator))
+        return self.layers(self.inner.probe(seed))
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Layers with sensitivities to a seed (n, width): what a Kronecker-factored metric is made of.

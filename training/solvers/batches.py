@@ -77,7 +77,7 @@ class BatchProjection:
             if not bool(torch.isfinite(batch.gradient).all()):
                 return Step(point, math.inf, False, Status.nonfinite, math.nan)
             progress.outer = batch.outer
-            progress.moments.update(theta, batch, self._rule.rate_at(objective.meter.total), generator)
+            progress.moments.update(theta, batch, self._rule.rate_at(objective.meter.total), self._seed)
             total += batch.gradient
             count += 1
         progress.generator = generator.get_state()
@@ -167,10 +167,10 @@ class _Moments:
     count: int = 0
     bases: list[_Basis] = field(default_factory=list)
 
-    def update(self, theta: Tensor, batch: Batch, rate: float, generator: torch.Generator) -> None:
+    def update(self, theta: Tensor, batch: Batch, rate: float, seed: int) -> None:
         """A step of Adam on theta, in place."""
         if self.count in FIRST or self.count % REFRESH == 0:
-            self._refresh(batch, generator)
+            self._refresh(batch, seed + self.count)
         self.count += 1
         self.mean.lerp_(batch.gradient, MEAN)
         gradient, mean = batch.gradient.clone(), self.mean.clone()
@@ -184,10 +184,10 @@ class _Moments:
             change[basis.where] = basis.back(change[basis.where].view(len(basis.inputs_basis), -1))
         theta.sub_(change.to(theta), alpha=rate)
 
-    def _refresh(self, batch: Batch, generator: torch.Generator) -> None:
+    def _refresh(self, batch: Batch, seed: int) -> None:
         if not isinstance(batch.linearization, LayeredLinearization):
             return
-        layers = batch.linearization.layers(batch.probe(generator)) or []
+        layers = batch.linearization.layers(batch.probe(seed)) or []
         plain = [layer for layer in layers if isinstance(layer.where, slice) and layer.inputs.ndim == 2]
         if self.bases:
             for basis, layer in zip(self.bases, plain, strict=True):

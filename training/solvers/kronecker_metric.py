@@ -61,7 +61,7 @@ class KroneckerMetric:
     @classmethod
     def at(cls, point: Point, seed: int) -> KroneckerMetric | None:
         """The metric at this point, or None for a network that does not show its layers."""
-        layers = point.curvature_layers(torch.Generator().manual_seed(seed))
+        layers = point.curvature_layers(seed)
         if layers is None:
             return None
         return cls.of([factors_of(layer) for layer in layers], point)

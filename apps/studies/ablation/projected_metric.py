@@ -22,14 +22,14 @@ DAMPING = 1e-2
 
 def projected_metric(point: Point, seed: int) -> KroneckerMetric | None:
     """The metric at a point of a least-squares objective of a dense network; a backward pass for every seed."""
-    generator, inner = torch.Generator().manual_seed(seed), cast(LeastSquaresSolution, point.inner)
-    first = point.curvature_layers(generator)
+    inner = cast(LeastSquaresSolution, point.inner)
+    first = point.curvature_layers(seed)
     if first is None:
         return None
     factors = [factors_of(layer) for layer in first]
     diagonals = [torch.zeros_like(factor.diagonal) for factor in factors]
-    for _ in range(PROBES):
-        layers = point.layers(inner.probe(generator, projected=True))
+    for number in range(1, PROBES + 1):
+        layers = point.layers(inner.probe(seed + number, projected=True))
         assert layers is not None
         for factor, diagonal, layer in zip(factors, diagonals, layers, strict=True):
             gradient = factor.inputs_basis.t() @ (layer.inputs.t() @ layer.sensitivities) @ factor.outputs_basis

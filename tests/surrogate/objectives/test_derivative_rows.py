@@ -88,8 +88,8 @@ def test_structured_matrix_equals_products_with_the_identity(kind, widths, monke
 def test_factors_of_the_metric_hold_the_gradients_of_samples():
     """D is the sum of the samples' squared gradients in the eigenbasis, bias and tangents included."""
     objective, theta, *_ = problem(DENSE)
-    point, generator = objective.at(theta), torch.Generator().manual_seed(3)
-    seed = point.inner.probe(generator)
+    point = objective.at(theta)
+    seed = point.inner.probe(3)
     for layer in point.layers(seed):
         where, left, right, diagonal = factors_of(layer)
         expected = torch.zeros_like(diagonal)

@@ -191,8 +191,7 @@ def test_layers_have_the_covariance_of_the_gauss_newton_matrix():
     # Averaged over seeds, g g' of one sample is W (diag(s) - s s') W' omega/n, times the slopes of tanh.
     seeds = range(4000)
     total = sum(
-        torch.einsum("na,nb->nab", g, g)
-        for g in (point.curvature_layers(torch.Generator().manual_seed(seed))[0].sensitivities for seed in seeds)
+        torch.einsum("na,nb->nab", g, g) for g in (point.curvature_layers(seed)[0].sensitivities for seed in seeds)
     ) / len(seeds)
     s = point.inner.probabilities
     hessian = (torch.diag_embed(s) - s[:, :, None] * s[:, None, :]) * objective.elimination.row_scale[:, :, None]

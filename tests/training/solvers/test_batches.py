@@ -128,7 +128,7 @@ def test_second_moments_of_uncorrelated_gradients_follow_the_basis():
 
     fit = fitted(5.0)
     batch = fit.objective.on_batch(fit.point.theta, torch.arange(80), torch.zeros(fit.objective.outer_shape), 0.1)
-    layer = batch.linearization.layers(batch.probe(generator))[0]
+    layer = batch.linearization.layers(batch.probe(0))[0]
     basis, square = _Basis.of(layer), torch.rand(NETWORK.n_theta, dtype=torch.float32)
     total, before = float(square[layer.where].sum()), basis.inputs_basis
     basis.refresh(layer, square)
@@ -152,7 +152,7 @@ def test_without_layers_it_is_adam():
     moments = _Moments(torch.zeros_like(theta).float(), torch.zeros_like(theta).float())
     for _ in range(4):
         batch = objective.on_batch(theta, torch.arange(80), torch.zeros(objective.outer_shape), 0.1)
-        moments.update(theta, batch, 1e-2, torch.Generator())
+        moments.update(theta, batch, 1e-2, 0)
         expected.grad = batch.gradient
         rule.step()
     torch.testing.assert_close(theta.float(), expected.detach(), rtol=1e-4, atol=1e-5)

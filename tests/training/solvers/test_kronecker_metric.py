@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
+from gnvpro.surrogate.elimination.losses import random_signs
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
@@ -50,8 +51,7 @@ def start_of(network):
 
 def seeds_of(point, seed):
     """E W' times the row weights, as the metric draws it."""
-    shape = point.inner.residual.shape
-    signs = 2.0 * torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)) - 1.0
+    signs = random_signs(point.inner.residual, seed)
     return signs.to(point.theta) @ point.inner.weights.t() * point.objective.elimination.row_scale
 
 
@@ -70,7 +70,7 @@ def test_gradients_rebuilt_of_layers_are_those_of_autograd(network):
     point, _ = start_of(network)
     seeds = seeds_of(point, 3)
     exact = gradients_of_samples(point, seeds)
-    for layer in point.curvature_layers(torch.Generator().manual_seed(3)):
+    for layer in point.curvature_layers(3):
         places = places_of(layer.where, network.n_theta)
         if places.ndim == 3:  # a multiple of one, for what is no such layer
             assert float(layer.sensitivities) == pytest.approx(float(exact.sum(0)[places].square().mean().sqrt()))
