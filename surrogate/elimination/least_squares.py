@@ -228,7 +228,7 @@ class LeastSquaresLayer:
         ridge = self._ridge(n_fixed, targets)
         columns = torch.cat([self.columns * self.row_scale, ridge])
         padded = torch.cat([targets * self.row_scale, targets.new_zeros(len(ridge), n_targets)])
-        basis, self._fixed_solution, self._fixed_inverse = _least_squares(columns, padded, self.coupling)
+        basis, self._fixed_solution, self._fixed_inverse = factorised(columns, padded, self.coupling)
         self._fixed_basis = basis
         self._free_targets = padded.addmm_(basis, self.coupling.sum(basis.t() @ padded), alpha=-1)
 
@@ -245,7 +245,7 @@ class LeastSquaresLayer:
         along_fixed = coupling.sum(self._fixed_basis[:n].t() @ columns[:n])
         columns[:rows].addmm_(self._fixed_basis, along_fixed, alpha=-1)
         columns[rows:] = ridge
-        basis, weights, inverse = _least_squares(columns, self._free_targets, coupling)
+        basis, weights, inverse = factorised(columns, self._free_targets, coupling)
         # The rows of `columns` are feature rows with the fixed part removed, so this residual is that of all columns.
         residual = torch.addmm(self._free_targets, columns[:rows], weights, beta=-1)
         fixed_weights = self._fixed_solution - self._fixed_inverse @ (along_fixed @ weights)
@@ -308,7 +308,7 @@ def _compress(
     return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
 
 
-def _least_squares(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
+def factorised(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
     """Orthonormal Q of the range, columns^+ targets, and T with columns^+ = T Q'.
 
     By QR; by the SVD of R, hence of minimum norm, where the inverse of R shows that the columns are dependent. Rows that the
@@ -341,11 +341,6 @@ def left_out_together(basis: Tensor, residual: Tensor, group: int) -> Tensor:
     values, vectors = torch.linalg.eigh(hats)
     shrunk = vectors / (1 - values.clamp(max=FULL_LEVERAGE)).unsqueeze(1) @ vectors.mT
     return (shrunk @ residual.unflatten(0, (-1, group))).flatten(0, 1)
-
-
-def solve_dense(columns: Tensor, targets: Tensor) -> Tensor:
-    """columns^+ targets, of minimum norm where the columns are dependent."""
-    return _least_squares(columns, targets)[1]
 
 
 def _eye(n: int, like: Tensor) -> Tensor:
