@@ -211,7 +211,8 @@ class LeastSquaresLayer:
                 "leave a sample out instead of giving it weight zero"
             )
         self.loss: Loss = LeastSquares()
-        self.row_weights, self.curvature = weights, curvature
+        self.row_weights = weights
+        self.curvature: GaussNewtonKind = curvature
         self.target_norms = torch.linalg.vector_norm(targets[self._values], dim=1) if norms is None else norms
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
@@ -285,13 +286,6 @@ class LeastSquaresLayer:
         return choose_alpha(
             features, self.targets, weights, self.columns, path=alphas(smallest), coupling=self.coupling
         )
-
-    def of_rows(self, rows: slice) -> LeastSquaresLayer:
-        """The problem of some of the samples alone, in the same coordinates of the targets."""
-        part = LeastSquaresLayer(self.targets[rows], self.row_weights[rows], self.alpha_w, self.columns[rows, :-1])
-        part.curvature = self.curvature
-        part.rotation, part.dropped, part.target_norms = self.rotation, self.dropped[rows], self.target_norms[rows]
-        return part
 
 
 def _compress(
