@@ -23,10 +23,12 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.elimination.compression import compressed
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
 from gnvpro.surrogate.elimination.protocol import GramTerm
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE, SMALLEST, Choice, alphas, choose_alpha
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.precision import all_finite
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
@@ -194,7 +196,7 @@ class LeastSquaresLayer:
         ones[self._values] = 1.0
         self.columns = ones if fixed is None else torch.cat([fixed.double(), ones], 1)
         for what, values in (("targets", targets), ("row weights", weights), ("fixed columns", self.columns)):
-            if not bool(torch.isfinite(values).all()):
+            if not all_finite(values):
                 raise UsageError(f"{what} hold values that are not finite; remove these samples first")
         if weights.shape != (n,) or not bool((weights > 0).all()):
             raise UsageError(
@@ -207,7 +209,7 @@ class LeastSquaresLayer:
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
         if compression is not None:
-            self.rotation, self.targets, self.dropped = _compress(targets, weights, compression)
+            self.rotation, self.targets, self.dropped = compressed(targets, weights, compression)
         self.row_scale = (weights / math.sqrt(n // group)).unsqueeze(1)
         self.sample_weights = self.row_scale**2
         self._regularise(alpha_w)
@@ -271,15 +273,6 @@ class LeastSquaresLayer:
         return part
 
 
-def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
-    _, singular, right = torch.linalg.svd(targets * row_weights.unsqueeze(1), full_matrices=False)
-    rank = max(1, int((singular > max(fraction, 1e-15) * singular[0]).sum()))
-    rotation = right[:rank]
-    compressed = targets @ rotation.t()
-    return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
-
-
 def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Orthonormal Q of the range, columns^+ targets, and T with columns^+ = T Q'.
 
@@ -295,7 +288,7 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
     condition = torch.linalg.vector_norm(triangle) * torch.linalg.vector_norm(inverse)
     if float(condition) < 1 / _RANK_TOLERANCE:
         return basis, solution, inverse
-    if not bool(torch.isfinite(columns).all()):  # features overflowed: the value is not finite, as it should be
+    if not all_finite(columns):  # features overflowed: the value is not finite, as it should be
         return basis, torch.full_like(solution, torch.nan), triangle
     left, singular, right = torch.linalg.svd(columns, full_matrices=False)
     keep = singular > _RANK_TOLERANCE * singular[0]
