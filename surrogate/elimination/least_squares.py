@@ -23,11 +23,8 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor
 
-<<<<<<< HEAD
 from gnvpro.surrogate.coupling import ALONE, Coupling
-=======
 from gnvpro.surrogate.elimination.compression import compressed
->>>>>>> targets
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
 from gnvpro.surrogate.elimination.protocol import GramTerm
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE, SMALLEST, Choice, alphas, choose_alpha
@@ -208,11 +205,7 @@ class LeastSquaresLayer:
         ones[self._values] = 1.0
         self.columns = ones if fixed is None else torch.cat([fixed.double(), ones], 1)
         for what, values in (("targets", targets), ("row weights", weights), ("fixed columns", self.columns)):
-<<<<<<< HEAD
-            if coupling.any(not bool(torch.isfinite(values).all())):
-=======
-            if not all_finite(values):
->>>>>>> targets
+            if coupling.any(not all_finite(values)):
                 raise UsageError(f"{what} hold values that are not finite; remove these samples first")
         if coupling.any(weights.shape != (n,) or not bool((weights > 0).all())):
             raise UsageError(
@@ -226,13 +219,8 @@ class LeastSquaresLayer:
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
         if compression is not None:
-<<<<<<< HEAD
-            self.rotation, self.targets, self.dropped = _compress(targets, weights, compression, coupling)
+            self.rotation, self.targets, self.dropped = compressed(targets, weights, compression, coupling)
         self.row_scale = (weights / math.sqrt(self.n_samples)).unsqueeze(1)
-=======
-            self.rotation, self.targets, self.dropped = compressed(targets, weights, compression)
-        self.row_scale = (weights / math.sqrt(n // group)).unsqueeze(1)
->>>>>>> targets
         self.sample_weights = self.row_scale**2
         self._regularise(alpha_w)
 
@@ -302,25 +290,7 @@ class LeastSquaresLayer:
         )
 
 
-<<<<<<< HEAD
-def _compress(
-    targets: Tensor, row_weights: Tensor, fraction: float, coupling: Coupling
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
-    triangle = coupling.triangle(targets * row_weights.unsqueeze(1))
-    _, singular, right = torch.linalg.svd(triangle, full_matrices=False)
-    rank = max(1, int((singular > max(fraction, 1e-15) * singular[0]).sum()))
-    # Signs are free; these depend on the directions alone, not on how the factor was made.
-    largest = right[:rank].gather(1, right[:rank].abs().argmax(1, keepdim=True))
-    rotation = right[:rank] * largest.sign()
-    compressed = targets @ rotation.t()
-    return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
-
-
 def factorised(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
-=======
-def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
->>>>>>> targets
     """Orthonormal Q of the range, columns^+ targets, and T with columns^+ = T Q'.
 
     By QR; by the SVD of R, hence of minimum norm, where the inverse of R shows that the columns are dependent. Rows that the
@@ -337,11 +307,7 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
     condition = torch.linalg.vector_norm(triangle) * torch.linalg.vector_norm(inverse)
     if float(condition) < 1 / _RANK_TOLERANCE:
         return basis, solution, inverse
-<<<<<<< HEAD
     if not bool(torch.isfinite(triangle).all()):  # features overflowed: the value is not finite, as it should be
-=======
-    if not all_finite(columns):  # features overflowed: the value is not finite, as it should be
->>>>>>> targets
         return basis, torch.full_like(solution, torch.nan), triangle
     left, singular, right = torch.linalg.svd(triangle)
     keep = singular > _RANK_TOLERANCE * singular[0]
