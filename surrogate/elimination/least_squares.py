@@ -15,10 +15,11 @@ moving ones. A is never squared: cond(Z) passes 1e8 late in training, which Z'Z 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
@@ -71,6 +72,10 @@ class LeastSquaresSolution:
     def outer(self) -> Tensor:
         """W, (width + q, k)."""
         return torch.cat([self.weights, self.fixed_weights])
+
+    def settled(self, value: float, features: Tensor) -> LeastSquaresSolution:
+        """Itself, or where the value is not a number the solution of minimum norm at these features."""
+        return self.layer.by_svd(features) if math.isnan(value) else self
 
     def feature_gradient(self) -> Tensor:
         """That of the value by the features, W fixed."""
@@ -223,6 +228,18 @@ class LeastSquaresLayer:
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> LeastSquaresSolution:
         """W for these features (n, width), by an orthogonal factorisation: exact, so that the rest is ignored."""
+        solution = self.by_qr(features)
+        return solution.settled(float(solution.value), features)
+
+    def by_qr(self, features: Tensor) -> LeastSquaresSolution:
+        """The same, whose value is not a number where it shows, once it is read, that the columns are dependent."""
+        return self._solved(features, _by_qr)
+
+    def by_svd(self, features: Tensor) -> LeastSquaresSolution:
+        """W of minimum norm."""
+        return self._solved(features, _by_svd)
+
+    def _solved(self, features: Tensor, factorised: Callable[[Tensor, Tensor], _Factorised]) -> LeastSquaresSolution:
         n, (rows, _), width = len(self.targets), self._fixed_basis.shape, features.shape[1]
         columns = features.new_zeros(rows + width, width)
         torch.mul(features, self.row_scale, out=columns[:n])
@@ -231,11 +248,12 @@ class LeastSquaresLayer:
         columns[rows:].diagonal().fill_(math.sqrt(self.alpha_w))
 
         targets = torch.cat([self._free_targets, features.new_zeros(width, self._free_targets.shape[1])])
-        basis, weights, inverse = _least_squares(columns, targets)
+        basis, weights, inverse, is_usable = factorised(columns, targets)
         # The rows of `columns` are feature rows with the fixed part removed, so this residual is that of all columns.
         residual = torch.addmm(self._free_targets, columns[:rows], weights, beta=-1)
         fixed_weights = self._fixed_solution - self._fixed_inverse @ (along_fixed @ weights)
         value = 0.5 * (torch.linalg.vector_norm(residual) ** 2 + self.alpha_w * torch.linalg.vector_norm(weights) ** 2)
+        value = torch.where(is_usable, value, torch.nan)
         return LeastSquaresSolution(
             self, weights, fixed_weights, residual[:n], self._fixed_basis[:n], basis[:n], inverse, value
         )
@@ -280,11 +298,23 @@ def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Te
     return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
 
 
-def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Orthonormal Q of the range, columns^+ targets, and T with columns^+ = T Q'.
+class _Factorised(NamedTuple):
+    """Orthonormal Q of the range, columns^+ targets, T with columns^+ = T Q', and whether these hold, a scalar tensor."""
 
-    By QR; by SVD, hence of minimum norm, where the inverse of R shows that the columns are dependent.
-    """
+    basis: Tensor
+    solution: Tensor
+    inverse: Tensor
+    is_usable: Tensor
+
+
+def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Q, columns^+ targets and T: by QR; by SVD, hence of minimum norm, where the columns are dependent."""
+    result = _by_qr(columns, targets)
+    return (result if bool(result.is_usable) else _by_svd(columns, targets))[:3]
+
+
+def _by_qr(columns: Tensor, targets: Tensor) -> _Factorised:
+    """Usable unless the inverse of R shows that the columns are dependent."""
     basis, triangle = torch.linalg.qr(columns)
     # One substitution serves both; a solution by the explicit inverse would lose cond(R) digits.
     right_sides = torch.cat([basis.t() @ targets, _eye(len(triangle), triangle)], 1)
@@ -293,14 +323,18 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
     )
     # The diagonal of R does not do: Kahan's matrix has one of ordinary size, and a condition of 1e17.
     condition = torch.linalg.vector_norm(triangle) * torch.linalg.vector_norm(inverse)
-    if float(condition) < 1 / _RANK_TOLERANCE:
-        return basis, solution, inverse
-    if not bool(torch.isfinite(columns).all()):  # features overflowed: the value is not finite, as it should be
-        return basis, torch.full_like(solution, torch.nan), triangle
+    return _Factorised(basis, solution, inverse, condition < 1 / _RANK_TOLERANCE)
+
+
+def _by_svd(columns: Tensor, targets: Tensor) -> _Factorised:
+    """Of minimum norm; not a number where features overflowed, so that the value is none either."""
+    if not bool(torch.isfinite(columns).all()):
+        unknown = torch.full_like(columns[:1], torch.nan)
+        return _Factorised(columns, unknown.t() * targets[:1], unknown.t() * unknown, torch.isfinite(unknown).all())
     left, singular, right = torch.linalg.svd(columns, full_matrices=False)
     keep = singular > _RANK_TOLERANCE * singular[0]
     basis, inverse = left[:, keep], right[keep].t() / singular[keep]
-    return basis, inverse @ (basis.t() @ targets), inverse
+    return _Factorised(basis, inverse @ (basis.t() @ targets), inverse, torch.isfinite(singular).all())
 
 
 def left_out_together(basis: Tensor, residual: Tensor, group: int) -> Tensor:
