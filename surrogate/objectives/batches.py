@@ -26,6 +26,7 @@ from gnvpro.surrogate.networks.protocol import Linearization
 from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
 from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.objectives.work import WorkMeter
+from gnvpro.surrogate.transfer import numbers
 
 # Samples whose features are in memory at one time, and those on which points are evaluated that are only watched.
 CHUNK, WATCHED = 8192, 8192
@@ -129,10 +130,9 @@ class _WholePoint(Point):
         assert isinstance(self.objective, BatchObjective)
         return solve_whole(self.objective.whole, self.theta)
 
-    @cached_property
     @override
-    def value(self) -> float:
-        return float(self._solved.value + self.objective.regulariser.value(self.theta))
+    def value_and(self, *scalars: Tensor) -> list[float]:
+        return numbers(self._solved.value + self.objective.regulariser.value(self.theta), *scalars)
 
     @property
     @override

@@ -120,13 +120,13 @@ class Pairs:
         before = self.stack[:, j].clone()
         self._s[j], self._y[j], self._hy[j] = s, y, metric.apply(y)
         products = [self._s @ y, self._y @ self._hy[j], self._s @ gradient, self._hy @ gradient]
-        *rows, (sy, ss, yy) = _split(torch.cat([*products, torch.stack([s @ y, s @ s, y @ y])]), self._memory)
+        *rows, sy, ss, yy = torch.cat([*products, torch.stack([s @ y, s @ s, y @ y])]).tolist()
         if not sy > in_precision(LEAST_COSINE, s.dtype) * math.sqrt(ss * yy):
             self.stack[:, j] = before
             return
-        self.sy[:, j], self.yhy[:, j] = rows[:2]
+        self.sy[:, j], self.yhy[:, j], *along = np.reshape(rows, (4, -1))
         self.yhy[j, :] = self.yhy[:, j]
-        self._along = gradient, np.stack(rows[2:])
+        self._along = gradient, np.stack(along)
         self.count += 1
 
     def inverse_product(self, gradient: Tensor, metric: KroneckerMetric) -> Tensor:
@@ -155,11 +155,6 @@ def _solve_upper(matrix: np.ndarray, right: np.ndarray, transposed: bool = False
 
 def _host(values: Tensor) -> np.ndarray:
     return np.asarray(values.tolist(), dtype=float)
-
-
-def _split(values: Tensor, size: int) -> list[np.ndarray]:
-    """A vector on the host, in parts of this size and what is left."""
-    return np.split(_host(values), range(size, len(values), size))
 
 
 @dataclass(eq=False)
