@@ -233,7 +233,7 @@ class LeastSquaresLayer:
         ridge = self._ridge(n_fixed, targets)
         columns = torch.cat([self.columns * self.row_scale, ridge])
         padded = torch.cat([targets * self.row_scale, targets.new_zeros(len(ridge), n_targets)])
-        basis, self._fixed_solution, self._fixed_inverse = _least_squares(columns, padded, self.coupling)
+        basis, self._fixed_solution, self._fixed_inverse = factorised(columns, padded, self.coupling)
         self._fixed_basis = basis
         self._free_targets = padded.addmm_(basis, self.coupling.sum(basis.t() @ padded), alpha=-1)
 
@@ -338,7 +338,7 @@ class _Factorised(NamedTuple):
 _Factorise = Callable[[Tensor, Tensor, Coupling], _Factorised]
 
 
-def _least_squares(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
+def factorised(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
     """Q, columns^+ targets and T: by QR; by the SVD of R, hence of minimum norm, where the columns are dependent.
 
     Rows that the targets lack are zero.
@@ -382,11 +382,6 @@ def left_out_together(basis: Tensor, residual: Tensor, group: int) -> Tensor:
     values, vectors = torch.linalg.eigh(hats)
     shrunk = vectors / (1 - values.clamp(max=FULL_LEVERAGE)).unsqueeze(1) @ vectors.mT
     return (shrunk @ residual.unflatten(0, (-1, group))).flatten(0, 1)
-
-
-def solve_dense(columns: Tensor, targets: Tensor) -> Tensor:
-    """columns^+ targets, of minimum norm where the columns are dependent."""
-    return _least_squares(columns, targets)[1]
 
 
 def _eye(n: int, like: Tensor) -> Tensor:

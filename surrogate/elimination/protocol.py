@@ -75,18 +75,11 @@ class Solution(Protocol):
         ...
 
 
-class Elimination(Protocol):
-    """The inner problem of one training set, ready to be solved for any features.
+class InnerProblem(Protocol):
+    """What is known of the inner problem of a training set wherever its samples are.
 
     Attributes
     ----------
-    loss, sample_weights : (n, 1)
-        The objective is sum_i sample_weights_i loss(x_i, targets_i), and the regularisation.
-    row_weights : (n,)
-        omega.
-    targets : (n, k)
-    columns : (n, q)
-        Beside the features.
     group
         Rows of every sample, one after the other: its value, then its derivatives.
     rotation : (k, n_out)
@@ -101,10 +94,6 @@ class Elimination(Protocol):
 
     loss: Loss
     alpha_w: float
-    row_weights: Tensor
-    sample_weights: Tensor
-    targets: Tensor
-    columns: Tensor
     group: int
     rotation: Tensor | None
     matrix_curvature: str
@@ -112,6 +101,26 @@ class Elimination(Protocol):
     first: int
     n_samples: int
     is_iterative: bool
+
+
+class Elimination(InnerProblem, Protocol):
+    """The inner problem of one training set, ready to be solved for any features.
+
+    Attributes
+    ----------
+    loss, sample_weights : (n, 1)
+        The objective is sum_i sample_weights_i loss(x_i, targets_i), and the regularisation.
+    row_weights : (n,)
+        omega.
+    targets : (n, k)
+    columns : (n, q)
+        Beside the features.
+    """
+
+    row_weights: Tensor
+    sample_weights: Tensor
+    targets: Tensor
+    columns: Tensor
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> Solution:
         """W for these features, float64; from a first guess, to an error of the value that can be borne, where iterative."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.elimination.protocol import Elimination, Solution
+from gnvpro.surrogate.elimination.protocol import InnerProblem, Solution
 from gnvpro.surrogate.networks.protocol import FeatureNetwork, Layer, LayeredLinearization, Linearization
 from gnvpro.surrogate.objectives.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
 from gnvpro.surrogate.objectives.regularisation import Regulariser
@@ -47,10 +48,13 @@ class Objective(Protocol):
     """What a solver minimises."""
 
     network: FeatureNetwork
-    inputs: Tensor
-    elimination: Elimination
     meter: WorkMeter
     regulariser: Regulariser
+
+    @property
+    def elimination(self) -> InnerProblem:
+        """The inner problem."""
+        ...
 
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> Point:
         """The objective at theta: one forward pass; whatever else is asked of the point is charged when asked.
@@ -189,6 +193,11 @@ class Point:
     def curvature_layers(self, seed: int) -> list[Layer] | None:
         """Layers with sensitivities to a random seed whose covariance is the curvature at fixed W; None if unknown."""
         return self.layers(self.inner.probe(seed))
+
+    def layer_chunks(self, seed: int) -> Callable[[], Iterable[list[Layer]]] | None:
+        """The same some samples at a time, as often as called; here all at once."""
+        layers = self.curvature_layers(seed)
+        return None if layers is None else lambda: [layers]
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Layers with sensitivities to a seed (n, width): what a Kronecker-factored metric is made of.

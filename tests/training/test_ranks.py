@@ -100,11 +100,9 @@ def products_of(coupling, kind):
     point = task(network, coupling).reduced.at(network.initial(3))
     direction = torch.cos(torch.arange(network.n_theta, dtype=torch.float64))
     choice = point.objective.elimination.best_alpha(point._linearization.features)
-    return [
-        point.gauss_newton(direction, "golub-pereyra"), point.gauss_newton(direction, "kaufman"),
-        point.gauss_newton_matrix("golub-pereyra"), torch.tensor([point.value, point.training_error(), choice.alpha], dtype=torch.float64),
-        torch.tensor(list(choice.path.values()), dtype=torch.float64),
-    ]  # fmt: skip
+    numbers = [point.value, point.training_error(), choice.alpha, *choice.path.values()]
+    products = [point.gauss_newton(direction, kind) for kind in ("golub-pereyra", "kaufman")]
+    return [*products, point.gauss_newton_matrix("golub-pereyra"), torch.tensor(numbers, dtype=torch.float64)]
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

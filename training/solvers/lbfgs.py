@@ -70,7 +70,8 @@ class LimitedMemoryBFGS:
             end = wolfe_search(point, point.gradient * (-reach / state.stopping.norm), growth=4.0)
         if end is None:
             return Step(point, 0.0, False, Status.line_search_failed)
-        pairs.add(point, end.point, state.metric)
+        gradient = end.point.gradient
+        pairs.add(end.point.theta - point.theta, gradient - point.gradient, gradient, state.metric)
         return Step(end.point, end.length, True)
 
 
@@ -110,12 +111,11 @@ class Pairs:
             self.yhy[:] = _host(self._y @ self._hy.t())
         self._along = None
 
-    def add(self, start: Point, end: Point, metric: KroneckerMetric) -> None:
-        """Remember the pair of a step, unless its curvature is lost in rounding.
+    def add(self, s: Tensor, y: Tensor, gradient: Tensor, metric: KroneckerMetric) -> None:
+        """Remember a pair, unless its curvature is lost in rounding.
 
-        All that is read of it, and what the next step will ask of the gradient at its end, comes in one transfer.
+        All that is read of it, and what the next step will ask of the gradient where this one ended, comes in one transfer.
         """
-        s, y, gradient = end.theta - start.theta, end.gradient - start.gradient, end.gradient
         j = self.count % self._memory
         before = self.stack[:, j].clone()
         self._s[j], self._y[j], self._hy[j] = s, y, metric.apply(y)
