@@ -47,6 +47,10 @@ class Solution(Protocol):
         """W (width + q, k): of the features, then of the columns beside them, the bias last."""
         ...
 
+    def settled(self, value: float, features: Tensor) -> Self:
+        """Itself; or, where its value at these features, once that is read, is not a number, what another way finds."""
+        ...
+
     def feature_gradient(self) -> Tensor:
         """The seed of the gradient."""
         ...

@@ -147,10 +147,9 @@ class _WholePoint(Point):
         assert isinstance(self.objective, BatchObjective)
         return self.objective.whole.at(self.theta)
 
-    @cached_property
     @override
-    def value(self) -> float:
-        return self._of_all.value
+    def value_and(self, *scalars: Tensor) -> list[float]:
+        return self._of_all.value_and(*scalars)
 
     @property
     @override

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, override
+from typing import Literal, Self, override
 
 import torch
 from torch import Tensor
@@ -179,6 +179,10 @@ class _Kept:
         """The loss alone: the regularisation of W is part of that of the variables."""
         inner = self.elimination
         return inner.coupling.sum(inner.sample_weights[:, 0] @ inner.loss.value(self.predictions, inner.targets))
+
+    def settled(self, value: float, features: Tensor) -> Self:
+        """Itself."""
+        return self
 
     def feature_gradient(self) -> Tensor:
         """By the predictions."""

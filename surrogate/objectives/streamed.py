@@ -27,6 +27,7 @@ from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.objectives.regularisation import Regulariser, as_regulariser
 from gnvpro.surrogate.objectives.rows import Part, Rows, RowsInMemory, rows_at_once
 from gnvpro.surrogate.objectives.work import WorkMeter
+from gnvpro.surrogate.transfer import numbers
 
 # Of a chunk, numbers a sample for every weight-carrying unit: activations, slopes, what is pulled back.
 _PER_UNIT = 4
@@ -157,10 +158,9 @@ class StreamedPoint(Point):
             )
             return solve_streamed(rows, objective.elimination.alpha_w, objective.elimination.coupling)
 
-    @cached_property
     @override
-    def value(self) -> float:
-        return float(self._solved.value + self.objective.regulariser.value(self.theta))
+    def value_and(self, *scalars: Tensor) -> list[float]:
+        return numbers(self._solved.value + self.objective.regulariser.value(self.theta), *scalars)
 
     @property
     @override
