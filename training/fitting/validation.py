@@ -12,6 +12,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
 from gnvpro.surrogate.objectives.reduced import ReducedObjective
+from gnvpro.surrogate.objectives.streamed import StreamedObjective
 
 
 class Weights(Protocol):
@@ -46,7 +47,7 @@ class ValidationSet:
 
     def __init__(
         self,
-        objective: ReducedObjective,
+        objective: ReducedObjective | StreamedObjective,
         inputs: Tensor,
         targets: Tensor,
         row_weights: Tensor,
