@@ -21,6 +21,7 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.class_hessian import ClassHessian, ClassInverse
 from gnvpro.surrogate.elimination.class_newton import ClassNewton
 from gnvpro.surrogate.elimination.losses import CrossEntropy, Loss, random_signs
@@ -157,6 +158,8 @@ class CrossEntropyLayer:
     """
 
     rotation: Tensor | None = None
+    coupling: Coupling = ALONE
+    first = 0
     is_iterative = True
     group = 1
 
@@ -179,7 +182,7 @@ class CrossEntropyLayer:
         if curvature not in get_args(ClassCurvature):
             raise UsageError(f"expected curvature {' or '.join(get_args(ClassCurvature))}, got {curvature!r}")
         self.loss: Loss = CrossEntropy()
-        self.targets, self.alpha_w = targets.double(), alpha_w
+        self.targets, self.alpha_w, self.n_samples = targets.double(), alpha_w, len(targets)
         self.curvature: ClassCurvature = curvature
         self.matrix_curvature: str = curvature
         self.row_weights = weights.double() / weights.double().mean()

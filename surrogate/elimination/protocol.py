@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, Self
 
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import Coupling
 from gnvpro.surrogate.elimination.losses import Loss
 
 
@@ -70,7 +71,35 @@ class Solution(Protocol):
         ...
 
 
-class Elimination(Protocol):
+class InnerProblem(Protocol):
+    """What is known of the inner problem of a training set wherever its samples are.
+
+    Attributes
+    ----------
+    group
+        Rows of every sample, one after the other: its value, then its derivatives.
+    rotation : (k, n_out)
+        From the targets to what was given, where they were rotated.
+    matrix_curvature
+        The kind of curvature of which a dense matrix is made.
+    coupling, first, n_samples
+        With the processes that hold other samples; the number of this one's first sample, and of all samples.
+    is_iterative
+        Whether a solve has use of a start and an accuracy.
+    """
+
+    loss: Loss
+    alpha_w: float
+    group: int
+    rotation: Tensor | None
+    matrix_curvature: str
+    coupling: Coupling
+    first: int
+    n_samples: int
+    is_iterative: bool
+
+
+class Elimination(InnerProblem, Protocol):
     """The inner problem of one training set, ready to be solved for any features.
 
     Attributes
@@ -82,26 +111,12 @@ class Elimination(Protocol):
     targets : (n, k)
     columns : (n, q)
         Beside the features.
-    group
-        Rows of every sample, one after the other: its value, then its derivatives.
-    rotation : (k, n_out)
-        From the targets to what was given, where they were rotated.
-    matrix_curvature
-        The kind of curvature of which a dense matrix is made.
-    is_iterative
-        Whether a solve has use of a start and an accuracy.
     """
 
-    loss: Loss
-    alpha_w: float
     row_weights: Tensor
     sample_weights: Tensor
     targets: Tensor
     columns: Tensor
-    group: int
-    rotation: Tensor | None
-    matrix_curvature: str
-    is_iterative: bool
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> Solution:
         """W for these features, float64; from a first guess, to an error of the value that can be borne, where iterative."""
@@ -114,3 +129,11 @@ class Elimination(Protocol):
     def fresh(self) -> Self:
         """The same problem without memory of earlier solves."""
         ...
+
+
+def local(elimination: Elimination, index: Tensor) -> Tensor:
+    """Which of the samples at `index`, numbers among all, are this process's, as numbers among these; in their order."""
+    if elimination.coupling.size == 1:
+        return index
+    own = index - elimination.first
+    return own[(own >= 0) & (own < len(elimination.targets) // elimination.group)]

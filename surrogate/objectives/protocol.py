@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.elimination.protocol import Elimination, Solution
+from gnvpro.surrogate.elimination.protocol import InnerProblem, Solution
 from gnvpro.surrogate.networks.protocol import FeatureNetwork, Layer, LayeredLinearization, Linearization
 from gnvpro.surrogate.objectives.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
 from gnvpro.surrogate.objectives.regularisation import Regulariser
@@ -46,10 +47,13 @@ class Objective(Protocol):
     """What a solver minimises."""
 
     network: FeatureNetwork
-    inputs: Tensor
-    elimination: Elimination
     meter: WorkMeter
     regulariser: Regulariser
+
+    @property
+    def elimination(self) -> InnerProblem:
+        """The inner problem."""
+        ...
 
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> Point:
         """The objective at theta: one forward pass; whatever else is asked of the point is charged when asked.
@@ -77,7 +81,7 @@ class Objective(Protocol):
         ...
 
     def batch_gradient(self, theta: Tensor, index: Tensor) -> Tensor:
-        """An unbiased estimate of the gradient by the samples at `index`, charged as their share of the set.
+        """An unbiased estimate of the gradient by samples, whose numbers among all are `index`; charged as their share.
 
         Raises
         ------
@@ -156,7 +160,8 @@ class Point:
             assert isinstance(linearization, LayerSum)
             return linearization
 
-        matrix = sum(structured_gram(linearize, term, objective.elimination.group) for term in terms)
+        inner = objective.elimination
+        matrix = sum(structured_gram(linearize, term, inner.group, inner.coupling) for term in terms)
         assert isinstance(matrix, Tensor)
         self._meter.forward += len(terms)
         self._meter.backward += sum(len(term.seeds) for term in terms)
@@ -165,6 +170,11 @@ class Point:
     def curvature_layers(self, seed: int) -> list[Layer] | None:
         """Layers with sensitivities to a random seed whose covariance is the curvature at fixed W; None if unknown."""
         return self.layers(self.inner.probe(seed))
+
+    def layer_chunks(self, seed: int) -> Callable[[], Iterable[list[Layer]]] | None:
+        """The same some samples at a time, as often as called; here all at once."""
+        layers = self.curvature_layers(seed)
+        return None if layers is None else lambda: [layers]
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Layers with sensitivities to a seed (n, width): what a Kronecker-factored metric is made of.
@@ -226,4 +236,5 @@ class Point:
         return self.objective.solve(self.theta, self._linearization.features.double(), *self._solve_with)
 
     def _pull_back(self, seed: Tensor) -> Tensor:
-        return self._linearization.vjp(seed.to(self._linearization.features))
+        at = self._linearization
+        return self.objective.elimination.coupling.sum(at.vjp(seed.to(at.features)))

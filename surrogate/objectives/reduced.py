@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.cross_entropy import ClassCurvature, CrossEntropyLayer
 from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind, LeastSquaresLayer
 from gnvpro.surrogate.elimination.protocol import Elimination, Solution
@@ -142,10 +143,11 @@ def reduced_least_squares(
     curvature: GaussNewtonKind = "golub-pereyra",
     norms: Tensor | None = None,
     directions: Tensor | None = None,
+    coupling: Coupling = ALONE,
 ) -> ReducedObjective:
     """The reduced least-squares problem; see `LeastSquaresLayer` and `ReducedObjective` for the parameters."""
     group = 1 if directions is None else 1 + directions.shape[1]
-    layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms, group)
+    layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms, group, coupling)
     return ReducedObjective(network, inputs, layer, alpha_theta, directions=directions)
 
 
