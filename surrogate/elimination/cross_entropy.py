@@ -73,6 +73,10 @@ class ClassSolution:
         """W, (width + 1, K)."""
         return self.weights
 
+    def settled(self, value: float, features: Tensor) -> Self:
+        """Itself."""
+        return self
+
     def feature_gradient(self) -> Tensor:
         """That of phi by the features, W fixed."""
         return self.residual @ self.weights[:-1].t()

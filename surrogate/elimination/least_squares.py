@@ -15,10 +15,11 @@ moving ones. A is never squared: cond(Z) passes 1e8 late in training, which Z'Z 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
@@ -74,6 +75,10 @@ class LeastSquaresSolution:
     def outer(self) -> Tensor:
         """W, (width + q, k)."""
         return torch.cat([self.weights, self.fixed_weights])
+
+    def settled(self, value: float, features: Tensor) -> LeastSquaresSolution:
+        """Itself, or where the value is not a number the solution of minimum norm at these features."""
+        return self.layer.by_svd(features) if math.isnan(value) else self
 
     def feature_gradient(self) -> Tensor:
         """That of the value by the features, W fixed."""
@@ -213,7 +218,8 @@ class LeastSquaresLayer:
                 "leave a sample out instead of giving it weight zero"
             )
         self.loss: Loss = LeastSquares()
-        self.row_weights, self.curvature = weights, curvature
+        self.row_weights = weights
+        self.curvature: GaussNewtonKind = curvature
         self.target_norms = torch.linalg.vector_norm(targets[self._values], dim=1) if norms is None else norms
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
@@ -240,6 +246,18 @@ class LeastSquaresLayer:
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> LeastSquaresSolution:
         """W for these features (n, width), by an orthogonal factorisation: exact, so that the rest is ignored."""
+        solution = self.by_qr(features)
+        return solution.settled(float(solution.value), features)
+
+    def by_qr(self, features: Tensor) -> LeastSquaresSolution:
+        """The same, whose value is not a number where it shows, once it is read, that the columns are dependent."""
+        return self._solved(features, _by_qr)
+
+    def by_svd(self, features: Tensor) -> LeastSquaresSolution:
+        """W of minimum norm."""
+        return self._solved(features, _by_svd)
+
+    def _solved(self, features: Tensor, factorise: _Factorise) -> LeastSquaresSolution:
         n, (rows, _), coupling = len(self.targets), self._fixed_basis.shape, self.coupling
         ridge = self._ridge(features.shape[1], features)
         columns = features.new_zeros(rows + len(ridge), features.shape[1])
@@ -247,12 +265,13 @@ class LeastSquaresLayer:
         along_fixed = coupling.sum(self._fixed_basis[:n].t() @ columns[:n])
         columns[:rows].addmm_(self._fixed_basis, along_fixed, alpha=-1)
         columns[rows:] = ridge
-        basis, weights, inverse = factorised(columns, self._free_targets, coupling)
+        basis, weights, inverse, is_usable = factorise(columns, self._free_targets, coupling)
         # The rows of `columns` are feature rows with the fixed part removed, so this residual is that of all columns.
         residual = torch.addmm(self._free_targets, columns[:rows], weights, beta=-1)
         fixed_weights = self._fixed_solution - self._fixed_inverse @ (along_fixed @ weights)
         misfit = coupling.sum(torch.linalg.vector_norm(residual) ** 2)
         value = 0.5 * (misfit + self.alpha_w * torch.linalg.vector_norm(weights) ** 2)
+        value = torch.where(is_usable, value, torch.nan)
         return LeastSquaresSolution(
             self, weights, fixed_weights, residual[:n], self._fixed_basis[:n], basis[:n], inverse, value
         )
@@ -288,20 +307,30 @@ class LeastSquaresLayer:
             features, self.targets, weights, self.columns, path=alphas(smallest), coupling=self.coupling
         )
 
-    def of_rows(self, rows: slice) -> LeastSquaresLayer:
-        """The problem of some of the samples alone, in the same coordinates of the targets."""
-        part = LeastSquaresLayer(self.targets[rows], self.row_weights[rows], self.alpha_w, self.columns[rows, :-1])
-        part.curvature = self.curvature
-        part.rotation, part.dropped, part.target_norms = self.rotation, self.dropped[rows], self.target_norms[rows]
-        return part
+
+class _Factorised(NamedTuple):
+    """Orthonormal Q of the range, columns^+ targets, T with columns^+ = T Q', and whether these hold, a scalar tensor."""
+
+    basis: Tensor
+    solution: Tensor
+    inverse: Tensor
+    is_usable: Tensor
+
+
+_Factorise = Callable[[Tensor, Tensor, Coupling], _Factorised]
 
 
 def factorised(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
-    """Orthonormal Q of the range, columns^+ targets, and T with columns^+ = T Q'.
+    """Q, columns^+ targets and T: by QR; by the SVD of R, hence of minimum norm, where the columns are dependent.
 
-    By QR; by the SVD of R, hence of minimum norm, where the inverse of R shows that the columns are dependent. Rows that the
-    targets lack are zero.
+    Rows that the targets lack are zero.
     """
+    result = _by_qr(columns, targets, coupling)
+    return (result if bool(result.is_usable) else _by_svd(columns, targets, coupling))[:3]
+
+
+def _by_qr(columns: Tensor, targets: Tensor, coupling: Coupling) -> _Factorised:
+    """Usable unless the inverse of R shows that the columns are dependent."""
     basis, triangle = coupling.orthogonal(columns)
     along = coupling.sum(basis[: len(targets)].t() @ targets)
     # One substitution serves both; a solution by the explicit inverse would lose cond(R) digits.
@@ -311,14 +340,20 @@ def factorised(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> 
     )
     # The diagonal of R does not do: Kahan's matrix has one of ordinary size, and a condition of 1e17.
     condition = torch.linalg.vector_norm(triangle) * torch.linalg.vector_norm(inverse)
-    if float(condition) < 1 / _RANK_TOLERANCE:
-        return basis, solution, inverse
-    if not bool(torch.isfinite(triangle).all()):  # features overflowed: the value is not finite, as it should be
-        return basis, torch.full_like(solution, torch.nan), triangle
+    return _Factorised(basis, solution, inverse, condition < 1 / _RANK_TOLERANCE)
+
+
+def _by_svd(columns: Tensor, targets: Tensor, coupling: Coupling) -> _Factorised:
+    """Of minimum norm; not usable where features overflowed."""
+    basis, triangle = coupling.orthogonal(columns)
+    along = coupling.sum(basis[: len(targets)].t() @ targets)
+    is_finite = torch.isfinite(triangle).all()
+    if not bool(is_finite):
+        return _Factorised(basis, torch.full_like(along, torch.nan), triangle, is_finite)
     left, singular, right = torch.linalg.svd(triangle)
     keep = singular > _RANK_TOLERANCE * singular[0]
     inverse = right[keep].t() / singular[keep]
-    return basis @ left[:, keep], inverse @ (left[:, keep].t() @ along), inverse
+    return _Factorised(basis @ left[:, keep], inverse @ (left[:, keep].t() @ along), inverse, is_finite)
 
 
 def left_out_together(basis: Tensor, residual: Tensor, group: int) -> Tensor:
