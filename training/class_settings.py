@@ -91,6 +91,7 @@ class ClassSettings(FitSettings):
 
         return replace(
             self,
+            threads=default(self.threads, 1),
             alpha_opening=default(self.alpha_opening, 1e-3 if paper_features else 3e-3),
             alpha_rest=default(self.alpha_rest, 1e-3),
             label_smoothing=default(self.label_smoothing, 0.0 if paper_features else 0.1),

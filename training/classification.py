@@ -32,6 +32,7 @@ def train_classes(
     """
     settings = (settings or ClassSettings()).resolved
     assert settings.budget is not None
+    assert settings.threads is not None
     finish = FINISH_BUDGET if settings.finish == "adam" else 0.0
     run = Run(settings.budget + finish, settings.seed, on_progress)
     with torch_threads(settings.threads):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -13,6 +17,9 @@ from gnvpro.surrogate.names import shortened
 
 # OpenMP ends the process where it cannot have them.
 _MOST_THREADS = 1024
+# Rows times features of all layers that are worth a thread (measured: docs/speed.md).
+GRAIN = 50_000
+_CGROUP = Path("/sys/fs/cgroup/cpu.max")
 
 
 def device_named(name: str) -> torch.device:
@@ -42,3 +49,28 @@ def torch_threads(count: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def threads_for(rows: int, width: int) -> int:
+    """Threads for passes over so many rows, of networks of so many features in all layers; below 2 x `GRAIN` it is one.
+
+    No more than this process may have; one where others of the same kind share the machine: ranks of torchrun, Dask workers.
+    """
+    if "LOCAL_WORLD_SIZE" in os.environ or _in_dask_worker():
+        return 1
+    return max(1, min(rows * width // GRAIN, cores(), _MOST_THREADS))
+
+
+def cores() -> int:
+    """Processors that this process may use: by its affinity, and by the quota of its control group (of cgroup v2)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _CGROUP.read_text().split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if quota == "max" else max(1, min(allowed, math.ceil(int(quota) / int(period))))
+
+
+def _in_dask_worker() -> bool:
+    worker = sys.modules.get("distributed.worker")  # Dask has loaded it where this is one
+    return worker is not None and bool(worker.Worker._instances)

@@ -69,7 +69,9 @@ class FitSettings(CheckedSettings):
     seed: Annotated[int, Doc("Seed of the split and of the initial weights."), Ge(0)] = 0
     device: Annotated[str, Doc("Where torch computes: cpu, cuda, cuda:1.")] = "cpu"
     dtype: Precision = "float64"
-    threads: Annotated[int, Doc("Threads of torch; small networks want one."), Ge(1)] = 1
+    threads: Annotated[
+        int | None, Doc("Threads of linear algebra; by default one, for many samples up to one a core."), Ge(1)
+    ] = None
 
 
 def plain(value: Any) -> Any:

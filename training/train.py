@@ -16,19 +16,20 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.modes import Modes
 from gnvpro.surrogate.sample_source import SampleSource, SamplesInMemory
 from gnvpro.surrogate.samples import Samples, Split
-from gnvpro.training.choice.large import MANY_SAMPLES
-from gnvpro.training.device import torch_threads
+from gnvpro.training.choice.large import MANY_SAMPLES, METHOD, WIDTHS
+from gnvpro.training.device import threads_for, torch_threads
 from gnvpro.training.distributed import device_of_process, together
 from gnvpro.training.fidelities.contest import CoarseLevel
 from gnvpro.training.fidelities.levels import coarse_levels, fidelities_record
 from gnvpro.training.fields import as_fields, in_modes, of_fields
 from gnvpro.training.fit_settings import settings_of
 from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointError, identity_of
+from gnvpro.training.fitting.methods import METHODS
 from gnvpro.training.fitting.outcome import Training, mean_relative_error
 from gnvpro.training.fitting.run import Progress
 from gnvpro.training.large.train import LargeTraining
 from gnvpro.training.regression import SurrogateTraining
-from gnvpro.training.settings import TrainSettings
+from gnvpro.training.settings import QUICK_WIDTHS, TrainSettings
 
 __all__ = ["CheckpointError", "Progress", "TrainSettings", "Training", "mean_relative_error", "train"]
 
@@ -125,7 +126,8 @@ def _trained(
         below = None  # it has modes of its own: the coarse samples are trained on again, in those that all share
     cross_validated = module is None and (bool(levels) or not settings.asks_for_networks)
     split = _split(samples, settings, sizes, cross_validated)
-    with torch_threads(settings.threads):
+    settings, threads = _with_threads(settings, [split.train, *levels])
+    with torch_threads(threads):
         if levels:
             trained = _train_levels(levels, split, settings, on_progress, checkpoint, every, below, coupling)
         else:
@@ -190,7 +192,9 @@ def _large(
     def kept(split: Split) -> Checkpoint | None:
         return _checkpoint(split, settings, checkpoint, every, None, coupling)
 
-    with torch_threads(settings.threads):
+    if settings.threads is None:
+        settings = replace(settings, threads=1)
+    with torch_threads(settings.threads or 1):
         training = LargeTraining(source, settings, sizes, coupling, on_progress, kept)
         return training.strategy()
 
@@ -204,7 +208,8 @@ def coarse_level(
     """
     settings = settings or TrainSettings()
     (reduced,), modes = in_modes([samples], settings.field_error)
-    with torch_threads(settings.threads):
+    settings, threads = _with_threads(settings, [reduced])
+    with torch_threads(threads):
         trained, level = _level(reduced, None, settings, _naming("level-1", on_progress), None, EVERY)
     if modes is None:
         return level
@@ -266,6 +271,18 @@ def _settings(settings: TrainSettings | None, fields: dict[str, Any]) -> TrainSe
     if settings is not None and not isinstance(settings, TrainSettings):
         raise UsageError(f"expected settings a TrainSettings, got {settings!r}")
     return settings or settings_of(TrainSettings, fields)
+
+
+def _with_threads(settings: TrainSettings, sets: Sequence[Samples]) -> tuple[TrainSettings, int]:
+    """Settings that say on how many threads the largest of these sets is trained, and that number."""
+    threads = settings.threads
+    if threads is None:
+        rows = max(len(samples) * (1 + samples.n_directions) for samples in sets)
+        widths = settings.widths or QUICK_WIDTHS  # a typical shape of those that are raced
+        if rows > MANY_SAMPLES and not settings.asks_for_networks:
+            rows, widths = int(METHODS[METHOD].usual["batch"]), WIDTHS
+        threads = 1 if settings.device != "cpu" else threads_for(rows, sum(widths))
+    return replace(settings, threads=threads), threads
 
 
 def _split(
