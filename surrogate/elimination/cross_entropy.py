@@ -105,7 +105,7 @@ class ClassSolution:
 
     def probe(self, seed: int) -> Tensor:
         """sqrt(omega/n) B e W', B B' the Hessian by the predictions, e random signs."""
-        signs = random_signs(self.residual, seed, self.layer.place.first)
+        signs = random_signs(self.residual, seed, self.layer.first)
         return self.layer.row_scale.sqrt() * root_at(self.probabilities, signs) @ self.weights[:-1].t()
 
     def training_error(self) -> float:
@@ -153,8 +153,8 @@ class CrossEntropyLayer:
     ----------
     stopwatch
         Time of this process spent in inner solves, inverses and derivative solves so far.
-    place
-        Of the samples of this process among all.
+    first, n_samples
+        The number of the first sample of this process among all, and of all samples.
 
     Raises
     ------
@@ -181,15 +181,16 @@ class CrossEntropyLayer:
     ) -> None:
         weights = targets.new_ones(len(targets)) if row_weights is None else row_weights
         # What is wrong in one process would leave the others waiting.
-        for fault in filter(None, coupling.gathered(_fault(targets, weights, alpha_w, curvature))):
+        fault = next(filter(None, coupling.gathered(_fault(targets, weights, alpha_w, curvature))), None)
+        if fault is not None:
             raise UsageError(fault)
         self.loss: Loss = CrossEntropy()
         self.targets, self.alpha_w = targets.double(), alpha_w
         self.curvature: ClassCurvature = curvature
         self.matrix_curvature: str = curvature
-        self.coupling, self.place = coupling, coupling.place(len(targets))
-        self.row_weights = weights.double() * (self.place.total / coupling.sum(weights.double().sum()))
-        self.row_scale = self.sample_weights = (self.row_weights / self.place.total).unsqueeze(1)
+        self.coupling, (self.first, self.n_samples) = coupling, coupling.place(len(targets))
+        self.row_weights = weights.double() * (self.n_samples / coupling.sum(weights.double().sum()))
+        self.row_scale = self.sample_weights = (self.row_weights / self.n_samples).unsqueeze(1)
         self.columns = torch.ones_like(self.row_scale)
         self.newton, self.stopwatch = ClassNewton(self.targets, self.row_scale, alpha_w), Stopwatch()
 
@@ -219,7 +220,7 @@ class CrossEntropyLayer:
     def training_error(self, predictions: Tensor) -> float:
         """Share of the training samples misclassified, every sample counting alike."""
         wrong = (predictions.argmax(1) != self.targets.argmax(1)).sum()
-        return float(self.coupling.sum(wrong)) / self.place.total
+        return float(self.coupling.sum(wrong)) / self.n_samples
 
     def fresh(self) -> Self:
         """The same problem without the inverse that is kept."""

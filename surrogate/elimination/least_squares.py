@@ -23,6 +23,7 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
 from gnvpro.surrogate.elimination.protocol import GramTerm
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE, SMALLEST, Choice, alphas, choose_alpha
@@ -83,10 +84,13 @@ class LeastSquaresSolution:
         approximation is the first alone. Either gives the exact gradient J'R.
         """
         change = change.double() * self.layer.row_scale
-        seed = change @ self._weights_gram
-        seed -= self._range @ (self._range.t() @ seed)
+        seed, sums = change @ self._weights_gram, self.layer.coupling.sums
         if (kind or self.layer.curvature) == "golub-pereyra":
-            seed += self.residual @ ((self.residual.t() @ change) @ self._inverse_gram)
+            along, crossed = sums(self._range.t() @ seed, self.residual.t() @ change)
+            seed += self.residual @ (crossed @ self._inverse_gram)
+        else:
+            (along,) = sums(self._range.t() @ seed)
+        seed -= self._range @ along
         return seed * self.layer.row_scale, None
 
     def gram_terms(self, kind: str) -> list[GramTerm]:
@@ -100,10 +104,11 @@ class LeastSquaresSolution:
 
     def probe(self, seed: int, projected: bool = False) -> Tensor:
         """E W' with E random signs, weighted; P E W' couples samples and has, but for alpha_w, Kaufman's covariance."""
-        random = random_signs(self.residual, seed) @ self.weights.t()
+        layer = self.layer
+        random = random_signs(self.residual, seed, layer.first_row) @ self.weights.t()
         if projected:
-            random -= self._range @ (self._range.t() @ random)
-        return random * self.layer.row_scale
+            random -= self._range @ layer.coupling.sum(self._range.t() @ random)
+        return random * layer.row_scale
 
     def leverages(self) -> Tensor:
         """Diagonal of the projector on the range of the columns, (n,): how far a sample determines its own prediction."""
@@ -160,6 +165,8 @@ class LeastSquaresLayer:
     group
         Rows of every sample, one after the other: its value, then its derivatives, on which the bias does not act. What is
         called n above is the number of samples times this, but for `norms`.
+    coupling
+        With the processes that hold other samples of the set: arrays have the rows of this one.
 
     Raises
     ------
@@ -180,6 +187,7 @@ class LeastSquaresLayer:
         curvature: GaussNewtonKind = "golub-pereyra",
         norms: Tensor | None = None,
         group: int = 1,
+        coupling: Coupling = ALONE,
     ) -> None:
         if min(alpha_w, compression or 0.0) < 0:
             raise UsageError(f"expected regularisation and compression >= 0, got {alpha_w} and {compression}")
@@ -189,14 +197,15 @@ class LeastSquaresLayer:
         weights = targets.new_ones(n) if row_weights is None else row_weights.double()
         if n % group:
             raise UsageError(f"expected {group} rows of every sample, got {n} rows")
-        self.group, self._values = group, slice(None, None, group)
+        self.group, self._values, self.coupling = group, slice(None, None, group), coupling
+        self.first, self.n_samples = coupling.place(n // group)
         ones = targets.new_zeros(n, 1)
         ones[self._values] = 1.0
         self.columns = ones if fixed is None else torch.cat([fixed.double(), ones], 1)
         for what, values in (("targets", targets), ("row weights", weights), ("fixed columns", self.columns)):
-            if not bool(torch.isfinite(values).all()):
+            if coupling.any(not bool(torch.isfinite(values).all())):
                 raise UsageError(f"{what} hold values that are not finite; remove these samples first")
-        if weights.shape != (n,) or not bool((weights > 0).all()):
+        if coupling.any(weights.shape != (n,) or not bool((weights > 0).all())):
             raise UsageError(
                 f"expected {n} positive row weights, got shape {tuple(weights.shape)}; "
                 "leave a sample out instead of giving it weight zero"
@@ -207,8 +216,8 @@ class LeastSquaresLayer:
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
         if compression is not None:
-            self.rotation, self.targets, self.dropped = _compress(targets, weights, compression)
-        self.row_scale = (weights / math.sqrt(n // group)).unsqueeze(1)
+            self.rotation, self.targets, self.dropped = _compress(targets, weights, compression, coupling)
+        self.row_scale = (weights / math.sqrt(self.n_samples)).unsqueeze(1)
         self.sample_weights = self.row_scale**2
         self._regularise(alpha_w)
 
@@ -216,26 +225,32 @@ class LeastSquaresLayer:
         """Project the fixed columns out of the targets, with this regularisation."""
         self.alpha_w, targets = alpha_w, self.targets
         n_fixed, n_targets = self.columns.shape[1], targets.shape[1]
-        columns = torch.cat([self.columns * self.row_scale, math.sqrt(alpha_w) * _eye(n_fixed, targets)])
-        padded = torch.cat([targets * self.row_scale, targets.new_zeros(n_fixed, n_targets)])
-        self._fixed_basis, self._fixed_solution, self._fixed_inverse = _least_squares(columns, padded)
-        self._free_targets = padded - self._fixed_basis @ (self._fixed_basis.t() @ padded)
+        ridge = self._ridge(n_fixed, targets)
+        columns = torch.cat([self.columns * self.row_scale, ridge])
+        padded = torch.cat([targets * self.row_scale, targets.new_zeros(len(ridge), n_targets)])
+        basis, self._fixed_solution, self._fixed_inverse = _least_squares(columns, padded, self.coupling)
+        self._fixed_basis = basis
+        self._free_targets = padded.addmm_(basis, self.coupling.sum(basis.t() @ padded), alpha=-1)
+
+    def _ridge(self, width: int, like: Tensor) -> Tensor:
+        """Rows that are the regularisation of so many columns: the first process has them."""
+        return math.sqrt(self.alpha_w) * _eye(width, like)[: width if self.coupling.is_first else 0]
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> LeastSquaresSolution:
         """W for these features (n, width), by an orthogonal factorisation: exact, so that the rest is ignored."""
-        n, (rows, _), width = len(self.targets), self._fixed_basis.shape, features.shape[1]
-        columns = features.new_zeros(rows + width, width)
+        n, (rows, _), coupling = len(self.targets), self._fixed_basis.shape, self.coupling
+        ridge = self._ridge(features.shape[1], features)
+        columns = features.new_zeros(rows + len(ridge), features.shape[1])
         torch.mul(features, self.row_scale, out=columns[:n])
-        along_fixed = self._fixed_basis[:n].t() @ columns[:n]
+        along_fixed = coupling.sum(self._fixed_basis[:n].t() @ columns[:n])
         columns[:rows].addmm_(self._fixed_basis, along_fixed, alpha=-1)
-        columns[rows:].diagonal().fill_(math.sqrt(self.alpha_w))
-
-        targets = torch.cat([self._free_targets, features.new_zeros(width, self._free_targets.shape[1])])
-        basis, weights, inverse = _least_squares(columns, targets)
+        columns[rows:] = ridge
+        basis, weights, inverse = _least_squares(columns, self._free_targets, coupling)
         # The rows of `columns` are feature rows with the fixed part removed, so this residual is that of all columns.
         residual = torch.addmm(self._free_targets, columns[:rows], weights, beta=-1)
         fixed_weights = self._fixed_solution - self._fixed_inverse @ (along_fixed @ weights)
-        value = 0.5 * (torch.linalg.vector_norm(residual) ** 2 + self.alpha_w * torch.linalg.vector_norm(weights) ** 2)
+        misfit = coupling.sum(torch.linalg.vector_norm(residual) ** 2)
+        value = 0.5 * (misfit + self.alpha_w * torch.linalg.vector_norm(weights) ** 2)
         return LeastSquaresSolution(
             self, weights, fixed_weights, residual[:n], self._fixed_basis[:n], basis[:n], inverse, value
         )
@@ -246,7 +261,13 @@ class LeastSquaresLayer:
 
     def mean_error(self, squares: Tensor) -> float:
         """Mean relative L2 error of the values from the squared misfit of every row in the targets that were kept, (n,)."""
-        return float(((squares + self.dropped**2)[self._values].sqrt() / self.target_norms).mean())
+        errors = (squares + self.dropped**2)[self._values].sqrt() / self.target_norms
+        return float(self.coupling.sum(errors.sum()) / self.n_samples)
+
+    @property
+    def first_row(self) -> int:
+        """The number of this process's first row among all."""
+        return self.first * self.group
 
     def fresh(self) -> Self:
         """Itself: nothing is remembered."""
@@ -261,7 +282,9 @@ class LeastSquaresLayer:
     def best_alpha(self, features: Tensor, smallest: float = SMALLEST) -> Choice:
         """The regularisation of W by generalised cross-validation at these features (n, width), none below the smallest."""
         weights = self.row_weights * math.sqrt(self.group)  # of as many samples as there are rows
-        return choose_alpha(features, self.targets, weights, self.columns, path=alphas(smallest))
+        return choose_alpha(
+            features, self.targets, weights, self.columns, path=alphas(smallest), coupling=self.coupling
+        )
 
     def of_rows(self, rows: slice) -> LeastSquaresLayer:
         """The problem of some of the samples alone, in the same coordinates of the targets."""
@@ -271,23 +294,30 @@ class LeastSquaresLayer:
         return part
 
 
-def _compress(targets: Tensor, row_weights: Tensor, fraction: float) -> tuple[Tensor, Tensor, Tensor]:
+def _compress(
+    targets: Tensor, row_weights: Tensor, fraction: float, coupling: Coupling
+) -> tuple[Tensor, Tensor, Tensor]:
     """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
-    _, singular, right = torch.linalg.svd(targets * row_weights.unsqueeze(1), full_matrices=False)
+    triangle = coupling.triangle(targets * row_weights.unsqueeze(1))
+    _, singular, right = torch.linalg.svd(triangle, full_matrices=False)
     rank = max(1, int((singular > max(fraction, 1e-15) * singular[0]).sum()))
-    rotation = right[:rank]
+    # Signs are free; these depend on the directions alone, not on how the factor was made.
+    largest = right[:rank].gather(1, right[:rank].abs().argmax(1, keepdim=True))
+    rotation = right[:rank] * largest.sign()
     compressed = targets @ rotation.t()
     return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
 
 
-def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _least_squares(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
     """Orthonormal Q of the range, columns^+ targets, and T with columns^+ = T Q'.
 
-    By QR; by SVD, hence of minimum norm, where the inverse of R shows that the columns are dependent.
+    By QR; by the SVD of R, hence of minimum norm, where the inverse of R shows that the columns are dependent. Rows that the
+    targets lack are zero.
     """
-    basis, triangle = torch.linalg.qr(columns)
+    basis, triangle = coupling.orthogonal(columns)
+    along = coupling.sum(basis[: len(targets)].t() @ targets)
     # One substitution serves both; a solution by the explicit inverse would lose cond(R) digits.
-    right_sides = torch.cat([basis.t() @ targets, _eye(len(triangle), triangle)], 1)
+    right_sides = torch.cat([along, _eye(len(triangle), triangle)], 1)
     solution, inverse = torch.linalg.solve_triangular(triangle, right_sides, upper=True).split(
         [targets.shape[1], len(triangle)], 1
     )
@@ -295,12 +325,12 @@ def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Te
     condition = torch.linalg.vector_norm(triangle) * torch.linalg.vector_norm(inverse)
     if float(condition) < 1 / _RANK_TOLERANCE:
         return basis, solution, inverse
-    if not bool(torch.isfinite(columns).all()):  # features overflowed: the value is not finite, as it should be
+    if not bool(torch.isfinite(triangle).all()):  # features overflowed: the value is not finite, as it should be
         return basis, torch.full_like(solution, torch.nan), triangle
-    left, singular, right = torch.linalg.svd(columns, full_matrices=False)
+    left, singular, right = torch.linalg.svd(triangle)
     keep = singular > _RANK_TOLERANCE * singular[0]
-    basis, inverse = left[:, keep], right[keep].t() / singular[keep]
-    return basis, inverse @ (basis.t() @ targets), inverse
+    inverse = right[keep].t() / singular[keep]
+    return basis @ left[:, keep], inverse @ (left[:, keep].t() @ along), inverse
 
 
 def left_out_together(basis: Tensor, residual: Tensor, group: int) -> Tensor:

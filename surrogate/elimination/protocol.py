@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, Self
 
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import Coupling
 from gnvpro.surrogate.elimination.losses import Loss
 
 
@@ -88,6 +89,8 @@ class Elimination(Protocol):
         From the targets to what was given, where they were rotated.
     matrix_curvature
         The kind of curvature of which a dense matrix is made.
+    coupling, first, n_samples
+        With the processes that hold other samples; the number of this one's first sample, and of all samples.
     is_iterative
         Whether a solve has use of a start and an accuracy.
     """
@@ -101,6 +104,9 @@ class Elimination(Protocol):
     group: int
     rotation: Tensor | None
     matrix_curvature: str
+    coupling: Coupling
+    first: int
+    n_samples: int
     is_iterative: bool
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> Solution:
@@ -114,3 +120,11 @@ class Elimination(Protocol):
     def fresh(self) -> Self:
         """The same problem without memory of earlier solves."""
         ...
+
+
+def local(elimination: Elimination, index: Tensor) -> Tensor:
+    """Which of the samples at `index`, numbers among all, are this process's, as numbers among these; in their order."""
+    if elimination.coupling.size == 1:
+        return index
+    own = index - elimination.first
+    return own[(own >= 0) & (own < len(elimination.targets) // elimination.group)]

@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
+
 Score = Literal["leave-one-out", "gcv"]
 
 # What noise-free data of a PDE bear, and what ruins smooth data.
@@ -48,6 +50,7 @@ def choose_alpha(
     path: Sequence[float] | None = None,
     score: Score = "gcv",
     theta_weights: int = 0,
+    coupling: Coupling = ALONE,
 ) -> Choice:
     """The regularisation of W of least score; the smallest where others gain less than a hundredth.
 
@@ -62,25 +65,27 @@ def choose_alpha(
     theta_weights
         Degrees of freedom that the features have taken already, added to the trace of the leverages in
         generalised cross-validation.
+    coupling
+        With the processes that hold other samples.
     """
     omega = features.new_ones(len(features), dtype=torch.float64) if row_weights is None else row_weights.double()
     ones = torch.ones_like(omega).unsqueeze(1)
-    scale = (omega / math.sqrt(len(omega))).unsqueeze(1)
+    n = coupling.place(len(omega)).total
+    scale = (omega / math.sqrt(n)).unsqueeze(1)
     columns = torch.cat([features.double(), ones if fixed is None else fixed.double()], 1) * scale
     weighted = targets.double() * scale
-    left, singular, _ = torch.linalg.svd(columns, full_matrices=False)
-    along, squares, energies = left.t() @ weighted, singular**2, left**2
+    basis, triangle = coupling.orthogonal(columns)
+    turned, singular, _ = torch.linalg.svd(triangle, full_matrices=False)
+    left = basis @ turned
+    along, squares, energies = coupling.sum(left.t() @ weighted), singular**2, left**2
     outside = weighted - left @ along
     scores: dict[float, float] = {}
     for alpha in alphas() if path is None else path:
         kept = torch.where(squares > 0, squares / (squares + alpha), 0.0)
         residual = outside + left @ ((1 - kept).unsqueeze(1) * along)
-        if score == "gcv":
-            shares = torch.full_like(omega, (float(kept.sum()) + theta_weights) / len(omega))
-        else:
-            shares = energies @ kept
+        shares = energies @ kept if score == "leave-one-out" else ((kept.sum() + theta_weights) / n).expand_as(omega)
         shares = shares.clamp(max=FULL_LEVERAGE)
-        scores[alpha] = float(((residual**2).sum(1) / (1 - shares) ** 2).sum().sqrt())
+        scores[alpha] = float(coupling.sum(((residual**2).sum(1) / (1 - shares) ** 2).sum()).sqrt())
     least = min(scores.values())
     alpha = next(alpha for alpha in sorted(scores) if scores[alpha] * _MARGIN <= least)
     return Choice(alpha, scores[alpha], scores)

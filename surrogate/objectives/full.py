@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.losses import random_signs
-from gnvpro.surrogate.elimination.protocol import Elimination
+from gnvpro.surrogate.elimination.protocol import Elimination, local
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Layer, LayeredLinearization, Linearization
 from gnvpro.surrogate.networks.tangents import of_samples
@@ -105,15 +105,16 @@ class FullObjective:
         return _Kept(self.elimination, features, self.split(theta)[1])
 
     def batch_gradient(self, theta: Tensor, index: Tensor) -> Tensor:
-        """Gradient on the samples at `index`, an unbiased estimate of the whole; charged as their share of the set."""
-        n, size, inner = len(self.inputs), len(index), self.elimination
+        """Gradient on the samples at `index`, numbers among all; an unbiased estimate, charged as their share of the set."""
+        inner = self.elimination
+        n, size, index = inner.n_samples, len(index), local(inner, index)
         self.meter.forward += size / n
         self.meter.backward += size / n
         at = self.linearize(theta, index)
         targets, weights = (of_samples(rows, inner.group, index) for rows in (inner.targets, inner.sample_weights))
         seed = inner.loss.gradient(at.features, targets) * weights
         seed *= n / size
-        return at.vjp(seed).add_(self.regulariser.apply(theta))
+        return inner.coupling.sum(at.vjp(seed)).add_(self.regulariser.apply(theta))
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +178,7 @@ class _Kept:
     def value(self) -> Tensor:
         """The loss alone: the regularisation of W is part of that of the variables."""
         inner = self.elimination
-        return inner.sample_weights[:, 0] @ inner.loss.value(self.predictions, inner.targets)
+        return inner.coupling.sum(inner.sample_weights[:, 0] @ inner.loss.value(self.predictions, inner.targets))
 
     def feature_gradient(self) -> Tensor:
         """By the predictions."""
@@ -194,7 +195,7 @@ class _Kept:
     def probe(self, seed: int) -> Tensor:
         """A square root of H times random signs."""
         inner = self.elimination
-        signs = random_signs(self.predictions, seed)
+        signs = random_signs(self.predictions, seed, inner.first * inner.group)
         return inner.loss.root(self.predictions, signs) * inner.sample_weights.sqrt()
 
     def training_error(self) -> float:

@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.protocol import GramTerm
 from gnvpro.surrogate.networks.protocol import Evaluation
 from gnvpro.surrogate.objectives.regularisation import Regulariser
@@ -44,7 +45,9 @@ class LayerSum(Protocol):
         ...
 
 
-def structured_gram(linearize: Callable[[slice], LayerSum], term: GramTerm, group: int = 1) -> Tensor:
+def structured_gram(
+    linearize: Callable[[slice], LayerSum], term: GramTerm, group: int = 1, coupling: Coupling = ALONE
+) -> Tensor:
     """A term as a matrix (n_theta, n_theta); `linearize` gives the `group` rows of every sample in a slice of them."""
     seeds, along, row_scale, _ = term
     n, sums, fold, together = len(along) // group, None, None, max(1, CHUNK // group)
@@ -66,11 +69,12 @@ def structured_gram(linearize: Callable[[slice], LayerSum], term: GramTerm, grou
         sums.add(layers, along[rows])
     assert sums is not None
     assert fold is not None
-    projections = sums.projections.flatten(0, 1)
-    if sums.products is None:
+    products = None if sums.products is None else coupling.sum(sums.products)
+    projections = coupling.sum(sums.projections).flatten(0, 1)
+    if products is None:
         folded = fold(projections)
         return folded.t() @ folded
-    matrix = sums.products.addmm_(projections.t(), projections, alpha=-1)
+    matrix = products.addmm_(projections.t(), projections, alpha=-1)
     return fold(fold(matrix).t().contiguous())
 
 

@@ -77,7 +77,7 @@ class Objective(Protocol):
         ...
 
     def batch_gradient(self, theta: Tensor, index: Tensor) -> Tensor:
-        """An unbiased estimate of the gradient by the samples at `index`, charged as their share of the set.
+        """An unbiased estimate of the gradient by samples, whose numbers among all are `index`; charged as their share.
 
         Raises
         ------
@@ -156,7 +156,8 @@ class Point:
             assert isinstance(linearization, LayerSum)
             return linearization
 
-        matrix = sum(structured_gram(linearize, term, objective.elimination.group) for term in terms)
+        inner = objective.elimination
+        matrix = sum(structured_gram(linearize, term, inner.group, inner.coupling) for term in terms)
         assert isinstance(matrix, Tensor)
         self._meter.forward += len(terms)
         self._meter.backward += sum(len(term.seeds) for term in terms)
@@ -226,4 +227,5 @@ class Point:
         return self.objective.solve(self.theta, self._linearization.features.double(), *self._solve_with)
 
     def _pull_back(self, seed: Tensor) -> Tensor:
-        return self._linearization.vjp(seed.to(self._linearization.features))
+        at = self._linearization
+        return self.objective.elimination.coupling.sum(at.vjp(seed.to(at.features)))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.cross_entropy import ClassCurvature, CrossEntropyLayer
 from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind, LeastSquaresLayer
 from gnvpro.surrogate.elimination.protocol import Elimination, Solution
@@ -141,10 +142,11 @@ def reduced_least_squares(
     curvature: GaussNewtonKind = "golub-pereyra",
     norms: Tensor | None = None,
     directions: Tensor | None = None,
+    coupling: Coupling = ALONE,
 ) -> ReducedObjective:
     """The reduced least-squares problem; see `LeastSquaresLayer` and `ReducedObjective` for the parameters."""
     group = 1 if directions is None else 1 + directions.shape[1]
-    layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms, group)
+    layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms, group, coupling)
     return ReducedObjective(network, inputs, layer, alpha_theta, directions=directions)
 
 
@@ -157,6 +159,8 @@ def reduced_cross_entropy(
     alpha_w: float = 1e-3,
     alpha_theta: float | Regulariser = 1e-3,
     curvature: ClassCurvature = "schur",
+    coupling: Coupling = ALONE,
 ) -> ReducedObjective:
     """The reduced problem of classes; see `CrossEntropyLayer` and `ReducedObjective` for the parameters."""
-    return ReducedObjective(network, inputs, CrossEntropyLayer(targets, row_weights, alpha_w, curvature), alpha_theta)
+    layer = CrossEntropyLayer(targets, row_weights, alpha_w, curvature, coupling)
+    return ReducedObjective(network, inputs, layer, alpha_theta)

@@ -41,7 +41,7 @@ class ValidationSet:
 
     Inputs (n, n_inputs), targets (n, n_out) and row weights (n,) are scaled like those of the objective; `fixed` (n, q) are
     its fixed columns at these samples, where it has any; norms (n,) what errors are relative to, those of the targets where
-    left out.
+    left out. Where the objective's samples are spread over processes, so are these.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class ValidationSet:
         self._targets = targets @ objective.rotation.t()
         self._dropped = torch.linalg.vector_norm(targets - self._targets @ objective.rotation, dim=1)
         self._norms = torch.linalg.vector_norm(targets, dim=1) if norms is None else norms
-        self._row_weights = row_weights
+        self._row_weights, self._coupling = row_weights, objective.elimination.coupling
+        self._total = self._coupling.place(len(inputs)).total
 
     def measure(self, point: Weights) -> tuple[float, float]:
         """Weighted mean-square loss, and mean per-sample relative L2 error."""
@@ -69,9 +70,8 @@ class ValidationSet:
         if self._fixed is not None:
             misfit = torch.addmm(misfit, self._fixed, weights[width:-1])
         squares = (misfit**2).sum(1) + self._dropped**2
-        loss = 0.5 * (self._row_weights**2 * squares).mean()
-        error = (squares.sqrt() / self._norms).mean()
-        loss, error = torch.stack([loss, error]).tolist()
+        sums = torch.stack([0.5 * (self._row_weights**2 * squares).sum(), (squares.sqrt() / self._norms).sum()])
+        loss, error = (self._coupling.sum(sums) / self._total).tolist()
         return loss, error
 
 

@@ -122,13 +122,13 @@ class MinibatchDescent:
         if self._theta is None:
             self._theta = point.theta.clone()
             self._update = self._rule.update(self._theta)
-            n = len(objective.inputs)
+            n = objective.elimination.n_samples
             self._size = max(1, round(self._batch if self._batch >= 1 else self._batch * n))
             self._order = self._drawn(n)
             self._kept = self._theta if not self._averaged else point.theta.clone()
             self._renewal = 1 / max(1.0, self._averaged * n / self._size)
         mean, count = torch.zeros_like(self._theta), 0
-        for _ in range(self._batches or math.ceil(len(objective.inputs) / self._size)):
+        for _ in range(self._batches or math.ceil(objective.elimination.n_samples / self._size)):
             spent = objective.meter.total
             if spent >= self._rule.budget:
                 break

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.networks.protocol import Layer
 from gnvpro.surrogate.objectives.protocol import Point
 
@@ -64,7 +65,8 @@ class KroneckerMetric:
         layers = point.curvature_layers(seed)
         if layers is None:
             return None
-        return cls.of([factors_of(layer) for layer in layers], point)
+        coupling = point.objective.elimination.coupling
+        return cls.of([factors_of(layer, coupling) for layer in layers], point)
 
     @classmethod
     def of(cls, factors: list[Factors], point: Point, damping: float = DAMPING) -> KroneckerMetric:
@@ -108,25 +110,26 @@ class KroneckerMetric:
 IDENTITY = KroneckerMetric([])
 
 
-def factors_of(layer: Layer) -> Factors:
-    """U_A, U_B and D, the sum of the samples' squared gradients."""
+def factors_of(layer: Layer, coupling: Coupling = ALONE) -> Factors:
+    """U_A, U_B and D, the sum of the samples' squared gradients, over all processes."""
     where, h, g = layer
     if h.ndim == 2 and h.shape[1] == 1:  # whole gradients of the samples: in the eigenbasis D is the eigenvalues
         rows = h * g
-        eigenvalues, basis = torch.linalg.eigh(rows.t() @ rows)
+        eigenvalues, basis = torch.linalg.eigh(coupling.sum(rows.t() @ rows))
         return Factors(where, h.new_ones(1, 1), basis, eigenvalues.clamp(min=0).unsqueeze(0))
     by_position = h.ndim == 3
     rows_h, rows_g = (h.flatten(0, 1), g.flatten(0, 1)) if by_position else (h, g)
-    _, inputs_basis = torch.linalg.eigh(rows_h.t() @ rows_h)
-    _, outputs_basis = torch.linalg.eigh(rows_g.t() @ rows_g)
+    by_inputs, by_outputs = coupling.sums(rows_h.t() @ rows_h, rows_g.t() @ rows_g)
+    _, inputs_basis = torch.linalg.eigh(by_inputs)
+    _, outputs_basis = torch.linalg.eigh(by_outputs)
     h, g = h @ inputs_basis, g @ outputs_basis
     if not by_position:
-        return Factors(where, inputs_basis, outputs_basis, (h**2).t() @ g**2)
+        return Factors(where, inputs_basis, outputs_basis, coupling.sum((h**2).t() @ g**2))
     diagonal = h.new_zeros(h.shape[2], g.shape[2])
     together = max(1, GRADIENTS_AT_ONCE // diagonal.numel())
     for some_h, some_g in zip(h.split(together), g.split(together), strict=True):
         diagonal += torch.bmm(some_h.transpose(1, 2), some_g).square_().sum(0)
-    return Factors(where, inputs_basis, outputs_basis, diagonal)
+    return Factors(where, inputs_basis, outputs_basis, coupling.sum(diagonal))
 
 
 def _copies(where: slice | Tensor) -> int:

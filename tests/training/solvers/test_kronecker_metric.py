@@ -137,9 +137,10 @@ def test_metric_approximates_the_inverse_gauss_newton_matrix(kind):
     network = NETWORKS[kind]
     point, _ = start_of(network)
     product = torch.stack([point.gauss_newton(e, "kaufman") for e in torch.eye(network.n_theta)])
-    root = KroneckerMetric.at(point, seed=1).apply_root(torch.eye(network.n_theta))
-    # Directions of comparable curvature: of the dense network measured 5-7 before and 13-14 after, of 56.
-    assert effective_rank(root @ product @ root) > 1.7 * effective_rank(product)
+    roots = [KroneckerMetric.at(point, seed).apply_root(torch.eye(network.n_theta)) for seed in range(9)]
+    # Directions of comparable curvature: of the dense network measured 7 before and 12-15 after, of 56.
+    after = torch.stack([torch.as_tensor(effective_rank(root @ product @ root)) for root in roots])
+    assert after.median() > 1.7 * effective_rank(product)
 
 
 @pytest.mark.parametrize(
