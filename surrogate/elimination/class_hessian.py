@@ -5,9 +5,9 @@ With Phi (n, m) the features and a column of ones, s the softmax and w the weigh
     H U = sum_i w_i phi_i (diag(s_i) - s_i s_i') (phi_i' U) + alpha_w U,      U: (m, K).
 
 An explicit inverse is made once and used many times, as preconditioner of conjugate gradients in float64: the problem is
-small (some hundreds of unknowns) and the samples many, so a product by the inverse is cheaper than one by H. It is made in
-float32 where that resolves alpha_w beside the rest, else in float64: where features are dependent (constants beside the
-bias, say) alpha_w is all the curvature there is, and an inverse that misses it may not even be positive.
+small (some hundreds of unknowns) and the samples many, so a product by the inverse is cheaper than one by H. For float32
+features it is made in float32 where that resolves alpha_w beside the rest, else in float64: where features are dependent
+(constants beside the bias, say) alpha_w is all the curvature there is, and an inverse that misses it may not even be positive.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class ClassHessian(NamedTuple):
     def inverse(self) -> ClassInverse:
         """An approximate inverse: of H, or of its diagonal blocks where H is large."""
         condition = on_host(self._largest_term())[0] / self.alpha_w
-        dtype = torch.float32 if is_resolved(condition, torch.float32) else torch.float64
+        own = self.features.own.dtype
+        dtype = own if is_resolved(condition, own) else torch.float64
         is_large = self.features.n_columns * self.probabilities.shape[1] > DENSE_LIMIT
         blocks = self._class_blocks(dtype) if is_large else self._dense(dtype)[None]
         return ClassInverse(_inverted(blocks), condition)
@@ -100,6 +101,9 @@ class ClassHessian(NamedTuple):
     ) -> Solved:
         """Preconditioned conjugate gradients for H X = B from zero, in the dtype of the products.
 
+        Residuals are kept orthogonal, by M, to all before: from a converged direction on, rounding would grow a thousandfold a
+        product, and where to stop would depend on the order of sums.
+
         On a device some products are made before the rule is asked about each of them, and what came after its answer is
         dropped: the result is the same, and the device waits once for all.
 
@@ -111,8 +115,9 @@ class ClassHessian(NamedTuple):
         """
         residual = right.to(self.probabilities.dtype)
         solution = torch.zeros_like(residual)
-        direction = inverse.apply(residual)
+        direction = preconditioned = inverse.apply(residual)
         remaining = first = (residual * direction).sum()
+        earlier = _Residuals(residual)
         at_once = 1 if right.device.type == "cpu" else PRODUCTS_A_LOOK
         for products in range(0, most, at_once):
             solutions, scalars = [solution], [first]
@@ -121,7 +126,8 @@ class ClassHessian(NamedTuple):
                 curvature = (direction * curved).sum()
                 length = remaining / curvature
                 solution = torch.addcmul(solution, direction, length)
-                residual = torch.addcmul(residual, curved, length, value=-1)
+                earlier.keep(residual, preconditioned, remaining)
+                residual = earlier.cleared(torch.addcmul(residual, curved, length, value=-1))
                 preconditioned = inverse.apply(residual)
                 after = (residual * preconditioned).sum()
                 direction = torch.addcmul(preconditioned, direction, after / remaining)
@@ -203,6 +209,26 @@ class ClassInverse(NamedTuple):
         """(m, K) -> (m, K), in the dtype given."""
         stacked = right.t().to(self.blocks.dtype).reshape(len(self.blocks), -1, 1)
         return torch.bmm(self.blocks, stacked).view(right.shape[1], -1).t().to(right.dtype)
+
+
+class _Residuals:
+    """The residuals r_j of conjugate gradients, with M r_j."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._rows, self._count = like.new_empty(2, 8, like.numel()), 0
+
+    def keep(self, residual: Tensor, preconditioned: Tensor, square: Tensor) -> None:
+        """One more; its square is <r, M r>."""
+        if self._count == self._rows.shape[1]:
+            self._rows = torch.cat([self._rows, torch.empty_like(self._rows)], 1)
+        self._rows[0, self._count], self._rows[1, self._count] = preconditioned.flatten(), (residual / square).flatten()
+        self._count += 1
+
+    def cleared(self, residual: Tensor) -> Tensor:
+        """A residual less what is along those kept."""
+        by, along = self._rows[:, : self._count]
+        flat = residual.flatten()
+        return (flat - (by @ flat) @ along).view(residual.shape)
 
 
 class Solved(NamedTuple):

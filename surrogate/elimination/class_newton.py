@@ -102,7 +102,7 @@ class ClassNewton:
         """
         shape = features.n_columns, self._weighted_targets.shape[1]
         zeros = self._row_scale.new_zeros(shape)
-        at = self._at(features, zeros if start is None else _centred(start))
+        at = self._at(features, zeros if start is None else centred(start))
         # Every class alike costs log K. From where it costs more, logits would have to be brought back first.
         if start is not None and not at.value <= math.log(shape[1]):
             at = self._at(features, zeros)
@@ -203,11 +203,11 @@ class ClassNewton:
             # Squared errors: shrinking by the Newton decrement, sqrt(first), makes convergence superlinear.
             return remaining <= min(1e-2, max(first, 1e-12)) * first or 0.5 * remaining <= 0.1 * accuracy
 
-        # A direction need not be more exact than float32: what is left of the gradient is float64's, and shows.
-        hessian = self.hessian(at.features, at.probabilities, torch.float32)
+        # A direction need not be more exact than the features: what is left of the gradient is float64's, and shows.
+        hessian = self.hessian(at.features, at.probabilities, at.features.own.dtype)
         solved = hessian.descend(-gradient, self._inverse, small_enough, MAX_CG_STEPS)
         self._products_since += solved.products
-        return solved._replace(solution=_centred(solved.solution))
+        return solved._replace(solution=centred(solved.solution))
 
     def _search(self, at: Iterate, direction: Tensor, reduction: float) -> Iterate | None:
         """The first point along the direction with sufficient decrease, by interpolation; None if rounding hides it.
@@ -243,7 +243,7 @@ class ClassNewton:
         return Slope(gradient.add(at.weights, alpha=self._alpha_w), rounding)
 
 
-def _centred(weights: Tensor) -> Tensor:
+def centred(weights: Tensor) -> Tensor:
     """Without what is the same for all classes: it moves no probability, and is zero at the minimiser."""
     return weights - weights.mean(1, keepdim=True)
 

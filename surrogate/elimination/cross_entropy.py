@@ -24,7 +24,7 @@ from torch import Tensor
 from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.class_features import Features
 from gnvpro.surrogate.elimination.class_hessian import ClassHessian, ClassInverse
-from gnvpro.surrogate.elimination.class_newton import ClassNewton
+from gnvpro.surrogate.elimination.class_newton import ClassNewton, centred
 from gnvpro.surrogate.elimination.losses import CrossEntropy, Loss, random_signs, root_at
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.precision import in_precision
@@ -114,7 +114,7 @@ class ClassSolution:
 
     def _solve(self, hessian: ClassHessian, right: Tensor, tolerance: float) -> Tensor:
         with self.layer.stopwatch:
-            return hessian.solve(right, self._inverse, tolerance)
+            return centred(hessian.solve(right, self._inverse, tolerance))
 
     def _hessian(self, dtype: torch.dtype) -> ClassHessian:
         if dtype not in self._hessians:

@@ -239,6 +239,7 @@ class LeastSquaresLayer:
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> LeastSquaresSolution:
         """W for these features (n, width), by an orthogonal factorisation: exact, so that the rest is ignored."""
         n, (rows, _), coupling = len(self.targets), self._fixed_basis.shape, self.coupling
+        features = features.double()
         ridge = self._ridge(features.shape[1], features)
         columns = features.new_zeros(rows + len(ridge), features.shape[1])
         torch.mul(features, self.row_scale, out=columns[:n])

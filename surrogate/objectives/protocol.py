@@ -224,7 +224,7 @@ class Point:
     @cached_property
     def inner(self) -> Solution:
         """The last layer, solved for or as it is."""
-        return self.objective.solve(self.theta, self._linearization.features.double(), *self._solve_with)
+        return self.objective.solve(self.theta, self._linearization.features, *self._solve_with)
 
     def _pull_back(self, seed: Tensor) -> Tensor:
         at = self._linearization

@@ -40,50 +40,55 @@ def solved_of(coupling, alpha, accuracy):
     layer, features, mine = layer_of(coupling, alpha)
     cold = layer.solve(features, accuracy=accuracy)
     far = 30 * torch.randn(cold.weights.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    far = layer.solve(features, far)
+    far = layer.solve(features, far, accuracy)
     warm = layer.solve(features + 1e-2 * change_of(mine), cold.weights, accuracy)
     together = [
         part
         for solved in (cold, far, warm)
         for part in (solved.weights, solved.value, solved.gradient, torch.tensor(solved.training_error()))
     ]
-    effort = [(solved.newton_steps, solved.products, solved.converged) for solved in (cold, far, warm)]
+    effort = [(solved.newton_steps, solved.converged) for solved in (cold, far, warm)]
     by_sample = [cold.probabilities, far.residual, warm.feature_gradient(), cold.probe(7), layer.row_scale]
     for kind in ("schur", "paper"):
-        for dtype in (torch.float64, torch.float32):
-            seed, response = far.curvature_product(change_of(mine).to(dtype), kind)
-            by_sample.append(seed.double())
-            together.append(response.double())
+        seed, response = far.curvature_product(change_of(mine), kind)
+        by_sample.append(seed)
+        together.append(response)
     return together, by_sample, effort
 
 
-def assert_same(found, expected, rtol=1e-9):
+def assert_same(found, expected, accuracy):
     """Of one process and of several, to rounding; of these to the bit."""
     for together, _, effort in found:
-        assert effort == expected[2]
+        for (steps, converged), (of_one, _) in zip(effort, expected[2], strict=True):
+            assert converged
+            # Asked for all there is, whether a last step gains anything is a matter of rounding.
+            assert abs(steps - of_one) <= (0 if accuracy else 1)
         for ours, first, alone in zip(together, found[0][0], expected[0], strict=True):
             assert torch.equal(ours, first)
-            torch.testing.assert_close(ours, alone, rtol=rtol, atol=1e-9)
+            assert_close(ours, alone)
     for i, alone in enumerate(expected[1]):
-        together = torch.cat([by_sample[i] for _, by_sample, _ in found])
-        torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-8)
+        assert_close(torch.cat([by_sample[i] for _, by_sample, _ in found]), alone)
+
+
+def assert_close(ours, alone):
+    assert float((ours - alone).norm()) <= 1e-9 * max(float(alone.norm()), 1.0)
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 1e-4])
 @pytest.mark.parametrize("alpha", [1.0, 1e-2, 1e-8])
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_solve_is_that_of_one_process(size, alpha, accuracy):
-    assert_same(in_threads(size, solved_of, alpha, accuracy), solved_of(ALONE, alpha, accuracy))
+    assert_same(in_threads(size, solved_of, alpha, accuracy), solved_of(ALONE, alpha, accuracy), accuracy)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_processes_of_gloo_agree_with_one(size):
-    assert_same(in_processes(size, solved_of, 1e-2, 1e-4), solved_of(ALONE, 1e-2, 1e-4))
+    assert_same(in_processes(size, solved_of, 1e-2, 1e-4), solved_of(ALONE, 1e-2, 1e-4), 1e-4)
 
 
 def test_one_block_a_class_is_summed_too(monkeypatch):
     monkeypatch.setattr(class_hessian, "DENSE_LIMIT", 1)
-    assert_same(in_threads(3, solved_of, 1e-2, 0.0), solved_of(ALONE, 1e-2, 0.0))
+    assert_same(in_threads(3, solved_of, 1e-2, 0.0), solved_of(ALONE, 1e-2, 0.0), 0.0)
 
 
 def test_weights_have_mean_one_over_all_samples():
