@@ -35,7 +35,10 @@ def in_processes(size: int, function: Callable[..., Any], *arguments: Any) -> li
             pipes.append(ours)
             processes.append(process)
         try:
-            results = [pickle.loads(pipe.recv_bytes()) if pipe.poll(PATIENCE) else TimeoutError("a process waits") for pipe in pipes]
+            results = [
+                pickle.loads(pipe.recv_bytes()) if pipe.poll(PATIENCE) else TimeoutError("a process waits")
+                for pipe in pipes
+            ]
         except EOFError:
             results = [RuntimeError("a process died")]
         finally:

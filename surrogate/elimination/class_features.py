@@ -55,8 +55,3 @@ class Features:
         if dtype not in self._values:
             self._values[dtype] = self.own.to(dtype)
         return self._values[dtype]
-
-
-def on_host(*values: Tensor) -> list[float]:
-    """Numbers for decisions, brought from the device together: each time it waits for all that was asked of it."""
-    return torch.stack([value.double() for value in values]).tolist()

@@ -18,12 +18,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.elimination.class_features import Features, on_host
+from gnvpro.surrogate.elimination.class_features import Features
 from gnvpro.surrogate.elimination.losses import hessian_at
+from gnvpro.surrogate.transfer import numbers
 
 # Unknowns up to which the inverse is one matrix; above, one block a class. 2048² floats are 16 MB.
 DENSE_LIMIT = 2048
-# Products between two looks at whether conjugate gradients have converged, where looking makes a device wait.
+# Products between two looks at whether conjugate gradients have converged, where looking makes a device wait; solves take
+# from two to ten.
 PRODUCTS_A_LOOK = 4
 
 
@@ -66,7 +68,7 @@ class ClassHessian(NamedTuple):
 
     def inverse(self) -> ClassInverse:
         """An approximate inverse: of H, or of its diagonal blocks where H is large."""
-        condition = on_host(self._largest_term())[0] / self.alpha_w
+        condition = numbers(self._largest_term())[0] / self.alpha_w
         own = self.features.own.dtype
         dtype = own if is_resolved(condition, own) else torch.float64
         is_large = self.features.n_columns * self.probabilities.shape[1] > DENSE_LIMIT
@@ -101,8 +103,8 @@ class ClassHessian(NamedTuple):
     ) -> Solved:
         """Preconditioned conjugate gradients for H X = B from zero, in the dtype of the products.
 
-        Residuals are kept orthogonal, by M, to all before: from a converged direction on, rounding would grow a thousandfold a
-        product, and where to stop would depend on the order of sums.
+        Residuals are kept orthogonal, by M, to all before: from a converged direction on, rounding would grow a
+        thousandfold a product, and where to stop would depend on the order of sums.
 
         On a device some products are made before the rule is asked about each of them, and what came after its answer is
         dropped: the result is the same, and the device waits once for all.
@@ -118,7 +120,7 @@ class ClassHessian(NamedTuple):
         direction = preconditioned = inverse.apply(residual)
         remaining = first = (residual * direction).sum()
         earlier = _Residuals(residual)
-        at_once = 1 if right.device.type == "cpu" else PRODUCTS_A_LOOK
+        at_once = products_a_look(right.device)
         for products in range(0, most, at_once):
             solutions, scalars = [solution], [first]
             for _ in range(min(at_once, most - products)):
@@ -134,10 +136,10 @@ class ClassHessian(NamedTuple):
                 remaining = after
                 solutions.append(solution)
                 scalars += [curvature, after]
-            start, *numbers = on_host(*scalars)
+            start, *read = numbers(*scalars)
             if not start > 0:  # nothing to solve
                 return Solved(solutions[0].to(right.dtype), 0)
-            for i, (bend, error) in enumerate(zip(numbers[::2], numbers[1::2], strict=True)):
+            for i, (bend, error) in enumerate(zip(read[::2], read[1::2], strict=True)):
                 if not bend > 0:  # underflow
                     return Solved(solutions[i].to(right.dtype), products + i + 1)
                 if small_enough(error, start) or not error > 0:  # or rounding
@@ -211,6 +213,11 @@ class ClassInverse(NamedTuple):
         return torch.bmm(self.blocks, stacked).view(right.shape[1], -1).t().to(right.dtype)
 
 
+def products_a_look(device: torch.device) -> int:
+    """Products between two looks: on a processor looking costs nothing, and a product that was not needed does."""
+    return 1 if device.type == "cpu" else PRODUCTS_A_LOOK
+
+
 class _Residuals:
     """The residuals r_j of conjugate gradients, with M r_j."""
 
@@ -256,7 +263,7 @@ def _inverted(blocks: Tensor) -> Tensor:
     # as an entry of the whole, could turn the whole indefinite.
     smallest = 100 * size * torch.finfo(blocks.dtype).eps
     is_positive = (info == 0).all() & (factor.diagonal(dim1=1, dim2=2) ** 2 > smallest).all()
-    is_finite, is_positive = on_host(torch.isfinite(scaled).all(), is_positive)
+    is_finite, is_positive = numbers(torch.isfinite(scaled).all(), is_positive)
     if not is_finite:  # squares of the features overflowed: there is no direction to be had
         return torch.zeros_like(blocks)
     if not is_positive:

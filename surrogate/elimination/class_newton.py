@@ -16,8 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.elimination.class_features import Features, on_host
+from gnvpro.surrogate.elimination.class_features import Features
 from gnvpro.surrogate.elimination.class_hessian import ClassHessian, ClassInverse, Solved, is_resolved
+from gnvpro.surrogate.transfer import numbers
 
 # Where classes are separable each step adds about one to the logits, until they are the logarithm of 1/alpha_w.
 MAX_NEWTON_STEPS = 200
@@ -48,7 +49,7 @@ class Iterate:
     @cached_property
     def value(self) -> float:
         """phi."""
-        return on_host(self.objective)[0]
+        return numbers(self.objective)[0]
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -135,7 +136,7 @@ class ClassNewton:
             direction, used = self._direction(at, slope.gradient, accuracy)
             products += used
             # Of the quadratic model, at the minimiser within the Krylov space: half the Newton decrement.
-            reduction, rounding = on_host(-0.5 * (slope.gradient * direction).sum(), slope.rounding)
+            reduction, rounding = numbers(-0.5 * (slope.gradient * direction).sum(), slope.rounding)
             if 0 < reduction <= accuracy:
                 return NewtonResult(at, slope.gradient, steps, products, True)
             better = self._step(at, slope, direction, reduction, rounding) if reduction > accuracy else None
@@ -159,7 +160,7 @@ class ClassNewton:
             trial = self._at(at.features, at.weights + direction)
             there, sizes = self._slope(trial), at.features.sizes
             # Features in any unit: each is measured by its own size too, or the largest would hide the others.
-            here, left, here_by_size, left_by_size = on_host(
+            here, left, here_by_size, left_by_size = numbers(
                 *(_norm(gradient / size) for size in (1.0, sizes) for gradient in (slope.gradient, there.gradient))
             )
             return (trial, there) if left < 0.5 * here or left_by_size < 0.5 * here_by_size else None
@@ -177,7 +178,7 @@ class ClassNewton:
         terms, moved = at.features.coupling.sums(terms, moved)
         terms = terms.amax(1, keepdim=True) + self._alpha_w * weights.max()
         left, curvature = gradient.abs(), terms + self._alpha_w
-        is_finite, is_rounding, is_tiny, is_small, moves_any, n_moved, length, size = on_host(
+        is_finite, is_rounding, is_tiny, is_small, moves_any, n_moved, length, size = numbers(
             torch.isfinite(terms).all(),
             (left <= _ROUNDINGS * _EPSILON * terms).all(),
             (left <= 1e-10 * curvature).all(),

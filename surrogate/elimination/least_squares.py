@@ -15,19 +15,22 @@ moving ones. A is never squared: cond(Z) passes 1e8 late in training, which Z'Z 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.coupling import ALONE, Coupling
+from gnvpro.surrogate.elimination.compression import compressed
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
 from gnvpro.surrogate.elimination.protocol import GramTerm
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE, SMALLEST, Choice, alphas, choose_alpha
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.precision import all_finite
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
@@ -72,6 +75,10 @@ class LeastSquaresSolution:
     def outer(self) -> Tensor:
         """W, (width + q, k)."""
         return torch.cat([self.weights, self.fixed_weights])
+
+    def settled(self, value: float, features: Tensor) -> LeastSquaresSolution:
+        """Itself, or where the value is not a number the solution of minimum norm at these features."""
+        return self.layer.by_svd(features) if math.isnan(value) else self
 
     def feature_gradient(self) -> Tensor:
         """That of the value by the features, W fixed."""
@@ -203,7 +210,7 @@ class LeastSquaresLayer:
         ones[self._values] = 1.0
         self.columns = ones if fixed is None else torch.cat([fixed.double(), ones], 1)
         for what, values in (("targets", targets), ("row weights", weights), ("fixed columns", self.columns)):
-            if coupling.any(not bool(torch.isfinite(values).all())):
+            if coupling.any(not all_finite(values)):
                 raise UsageError(f"{what} hold values that are not finite; remove these samples first")
         if coupling.any(weights.shape != (n,) or not bool((weights > 0).all())):
             raise UsageError(
@@ -211,12 +218,13 @@ class LeastSquaresLayer:
                 "leave a sample out instead of giving it weight zero"
             )
         self.loss: Loss = LeastSquares()
-        self.row_weights, self.curvature = weights, curvature
+        self.row_weights = weights
+        self.curvature: GaussNewtonKind = curvature
         self.target_norms = torch.linalg.vector_norm(targets[self._values], dim=1) if norms is None else norms
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
         if compression is not None:
-            self.rotation, self.targets, self.dropped = _compress(targets, weights, compression, coupling)
+            self.rotation, self.targets, self.dropped = compressed(targets, weights, compression, coupling)
         self.row_scale = (weights / math.sqrt(self.n_samples)).unsqueeze(1)
         self.sample_weights = self.row_scale**2
         self._regularise(alpha_w)
@@ -228,7 +236,7 @@ class LeastSquaresLayer:
         ridge = self._ridge(n_fixed, targets)
         columns = torch.cat([self.columns * self.row_scale, ridge])
         padded = torch.cat([targets * self.row_scale, targets.new_zeros(len(ridge), n_targets)])
-        basis, self._fixed_solution, self._fixed_inverse = _least_squares(columns, padded, self.coupling)
+        basis, self._fixed_solution, self._fixed_inverse = factorised(columns, padded, self.coupling)
         self._fixed_basis = basis
         self._free_targets = padded.addmm_(basis, self.coupling.sum(basis.t() @ padded), alpha=-1)
 
@@ -238,6 +246,18 @@ class LeastSquaresLayer:
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> LeastSquaresSolution:
         """W for these features (n, width), by an orthogonal factorisation: exact, so that the rest is ignored."""
+        solution = self.by_qr(features)
+        return solution.settled(float(solution.value), features)
+
+    def by_qr(self, features: Tensor) -> LeastSquaresSolution:
+        """The same, whose value is not a number where it shows, once it is read, that the columns are dependent."""
+        return self._solved(features, _by_qr)
+
+    def by_svd(self, features: Tensor) -> LeastSquaresSolution:
+        """W of minimum norm."""
+        return self._solved(features, _by_svd)
+
+    def _solved(self, features: Tensor, factorise: _Factorise) -> LeastSquaresSolution:
         n, (rows, _), coupling = len(self.targets), self._fixed_basis.shape, self.coupling
         features = features.double()
         ridge = self._ridge(features.shape[1], features)
@@ -246,12 +266,13 @@ class LeastSquaresLayer:
         along_fixed = coupling.sum(self._fixed_basis[:n].t() @ columns[:n])
         columns[:rows].addmm_(self._fixed_basis, along_fixed, alpha=-1)
         columns[rows:] = ridge
-        basis, weights, inverse = _least_squares(columns, self._free_targets, coupling)
+        basis, weights, inverse, is_usable = factorise(columns, self._free_targets, coupling)
         # The rows of `columns` are feature rows with the fixed part removed, so this residual is that of all columns.
         residual = torch.addmm(self._free_targets, columns[:rows], weights, beta=-1)
         fixed_weights = self._fixed_solution - self._fixed_inverse @ (along_fixed @ weights)
         misfit = coupling.sum(torch.linalg.vector_norm(residual) ** 2)
         value = 0.5 * (misfit + self.alpha_w * torch.linalg.vector_norm(weights) ** 2)
+        value = torch.where(is_usable, value, torch.nan)
         return LeastSquaresSolution(
             self, weights, fixed_weights, residual[:n], self._fixed_basis[:n], basis[:n], inverse, value
         )
@@ -287,34 +308,30 @@ class LeastSquaresLayer:
             features, self.targets, weights, self.columns, path=alphas(smallest), coupling=self.coupling
         )
 
-    def of_rows(self, rows: slice) -> LeastSquaresLayer:
-        """The problem of some of the samples alone, in the same coordinates of the targets."""
-        part = LeastSquaresLayer(self.targets[rows], self.row_weights[rows], self.alpha_w, self.columns[rows, :-1])
-        part.curvature = self.curvature
-        part.rotation, part.dropped, part.target_norms = self.rotation, self.dropped[rows], self.target_norms[rows]
-        return part
+
+class _Factorised(NamedTuple):
+    """Orthonormal Q of the range, columns^+ targets, T with columns^+ = T Q', and whether these hold, a scalar tensor."""
+
+    basis: Tensor
+    solution: Tensor
+    inverse: Tensor
+    is_usable: Tensor
 
 
-def _compress(
-    targets: Tensor, row_weights: Tensor, fraction: float, coupling: Coupling
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
-    triangle = coupling.triangle(targets * row_weights.unsqueeze(1))
-    _, singular, right = torch.linalg.svd(triangle, full_matrices=False)
-    rank = max(1, int((singular > max(fraction, 1e-15) * singular[0]).sum()))
-    # Signs are free; these depend on the directions alone, not on how the factor was made.
-    largest = right[:rank].gather(1, right[:rank].abs().argmax(1, keepdim=True))
-    rotation = right[:rank] * largest.sign()
-    compressed = targets @ rotation.t()
-    return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
+_Factorise = Callable[[Tensor, Tensor, Coupling], _Factorised]
 
 
-def _least_squares(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
-    """Orthonormal Q of the range, columns^+ targets, and T with columns^+ = T Q'.
+def factorised(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE) -> tuple[Tensor, Tensor, Tensor]:
+    """Q, columns^+ targets and T: by QR; by the SVD of R, hence of minimum norm, where the columns are dependent.
 
-    By QR; by the SVD of R, hence of minimum norm, where the inverse of R shows that the columns are dependent. Rows that the
-    targets lack are zero.
+    Rows that the targets lack are zero.
     """
+    result = _by_qr(columns, targets, coupling)
+    return (result if bool(result.is_usable) else _by_svd(columns, targets, coupling))[:3]
+
+
+def _by_qr(columns: Tensor, targets: Tensor, coupling: Coupling) -> _Factorised:
+    """Usable unless the inverse of R shows that the columns are dependent."""
     basis, triangle = coupling.orthogonal(columns)
     along = coupling.sum(basis[: len(targets)].t() @ targets)
     # One substitution serves both; a solution by the explicit inverse would lose cond(R) digits.
@@ -324,14 +341,20 @@ def _least_squares(columns: Tensor, targets: Tensor, coupling: Coupling = ALONE)
     )
     # The diagonal of R does not do: Kahan's matrix has one of ordinary size, and a condition of 1e17.
     condition = torch.linalg.vector_norm(triangle) * torch.linalg.vector_norm(inverse)
-    if float(condition) < 1 / _RANK_TOLERANCE:
-        return basis, solution, inverse
-    if not bool(torch.isfinite(triangle).all()):  # features overflowed: the value is not finite, as it should be
-        return basis, torch.full_like(solution, torch.nan), triangle
+    return _Factorised(basis, solution, inverse, condition < 1 / _RANK_TOLERANCE)
+
+
+def _by_svd(columns: Tensor, targets: Tensor, coupling: Coupling) -> _Factorised:
+    """Of minimum norm; not usable where features overflowed."""
+    basis, triangle = coupling.orthogonal(columns)
+    along = coupling.sum(basis[: len(targets)].t() @ targets)
+    is_finite = torch.isfinite(triangle).all()
+    if not bool(is_finite):
+        return _Factorised(basis, torch.full_like(along, torch.nan), triangle, is_finite)
     left, singular, right = torch.linalg.svd(triangle)
     keep = singular > _RANK_TOLERANCE * singular[0]
     inverse = right[keep].t() / singular[keep]
-    return basis @ left[:, keep], inverse @ (left[:, keep].t() @ along), inverse
+    return _Factorised(basis @ left[:, keep], inverse @ (left[:, keep].t() @ along), inverse, is_finite)
 
 
 def left_out_together(basis: Tensor, residual: Tensor, group: int) -> Tensor:
@@ -342,11 +365,6 @@ def left_out_together(basis: Tensor, residual: Tensor, group: int) -> Tensor:
     values, vectors = torch.linalg.eigh(hats)
     shrunk = vectors / (1 - values.clamp(max=FULL_LEVERAGE)).unsqueeze(1) @ vectors.mT
     return (shrunk @ residual.unflatten(0, (-1, group))).flatten(0, 1)
-
-
-def solve_dense(columns: Tensor, targets: Tensor) -> Tensor:
-    """columns^+ targets, of minimum norm where the columns are dependent."""
-    return _least_squares(columns, targets)[1]
 
 
 def _eye(n: int, like: Tensor) -> Tensor:

@@ -47,6 +47,10 @@ class Solution(Protocol):
         """W (width + q, k): of the features, then of the columns beside them, the bias last."""
         ...
 
+    def settled(self, value: float, features: Tensor) -> Self:
+        """Itself; or, where its value at these features, once that is read, is not a number, what another way finds."""
+        ...
+
     def feature_gradient(self) -> Tensor:
         """The seed of the gradient."""
         ...
@@ -71,18 +75,11 @@ class Solution(Protocol):
         ...
 
 
-class Elimination(Protocol):
-    """The inner problem of one training set, ready to be solved for any features.
+class InnerProblem(Protocol):
+    """What is known of the inner problem of a training set wherever its samples are.
 
     Attributes
     ----------
-    loss, sample_weights : (n, 1)
-        The objective is sum_i sample_weights_i loss(x_i, targets_i), and the regularisation.
-    row_weights : (n,)
-        omega.
-    targets : (n, k)
-    columns : (n, q)
-        Beside the features.
     group
         Rows of every sample, one after the other: its value, then its derivatives.
     rotation : (k, n_out)
@@ -97,10 +94,6 @@ class Elimination(Protocol):
 
     loss: Loss
     alpha_w: float
-    row_weights: Tensor
-    sample_weights: Tensor
-    targets: Tensor
-    columns: Tensor
     group: int
     rotation: Tensor | None
     matrix_curvature: str
@@ -108,6 +101,26 @@ class Elimination(Protocol):
     first: int
     n_samples: int
     is_iterative: bool
+
+
+class Elimination(InnerProblem, Protocol):
+    """The inner problem of one training set, ready to be solved for any features.
+
+    Attributes
+    ----------
+    loss, sample_weights : (n, 1)
+        The objective is sum_i sample_weights_i loss(x_i, targets_i), and the regularisation.
+    row_weights : (n,)
+        omega.
+    targets : (n, k)
+    columns : (n, q)
+        Beside the features.
+    """
+
+    row_weights: Tensor
+    sample_weights: Tensor
+    targets: Tensor
+    columns: Tensor
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> Solution:
         """W in float64 for features of any precision; from a first guess, to an error that can be borne, where iterative.
@@ -125,9 +138,9 @@ class Elimination(Protocol):
         ...
 
 
-def local(elimination: Elimination, index: Tensor) -> Tensor:
-    """Which of the samples at `index`, numbers among all, are this process's, as numbers among these; in their order."""
-    if elimination.coupling.size == 1:
+def local(problem: InnerProblem, n: int, index: Tensor) -> Tensor:
+    """Which of the samples at `index`, numbers among all, are among this process's n, as numbers of these; in their order."""
+    if problem.coupling.size == 1:
         return index
-    own = index - elimination.first
-    return own[(own >= 0) & (own < len(elimination.targets) // elimination.group)]
+    own = index - problem.first
+    return own[(own >= 0) & (own < n)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, override
+from typing import Literal, Self, override
 
 import torch
 from torch import Tensor
@@ -107,7 +107,7 @@ class FullObjective:
     def batch_gradient(self, theta: Tensor, index: Tensor) -> Tensor:
         """Gradient on the samples at `index`, numbers among all; an unbiased estimate, charged as their share of the set."""
         inner = self.elimination
-        n, size, index = inner.n_samples, len(index), local(inner, index)
+        n, size, index = inner.n_samples, len(index), local(inner, len(self.inputs), index)
         self.meter.forward += size / n
         self.meter.backward += size / n
         at = self.linearize(theta, index)
@@ -179,6 +179,10 @@ class _Kept:
         """The loss alone: the regularisation of W is part of that of the variables."""
         inner = self.elimination
         return inner.coupling.sum(inner.sample_weights[:, 0] @ inner.loss.value(self.predictions, inner.targets))
+
+    def settled(self, value: float, features: Tensor) -> Self:
+        """Itself."""
+        return self
 
     def feature_gradient(self) -> Tensor:
         """By the predictions."""

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from gnvpro.surrogate.elimination.protocol import Elimination, Solution
+from gnvpro.surrogate.elimination.protocol import InnerProblem, Solution
 from gnvpro.surrogate.networks.protocol import FeatureNetwork, Layer, LayeredLinearization, Linearization
 from gnvpro.surrogate.objectives.gram import LayerSum, gram_by_products, regulariser_matrix, structured_gram
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 from gnvpro.surrogate.objectives.work import WorkMeter
+from gnvpro.surrogate.transfer import numbers
 
 # Directions whose change of W is remembered: a trust region's Krylov basis is smaller.
 _REMEMBERED = 64
@@ -46,10 +48,13 @@ class Objective(Protocol):
     """What a solver minimises."""
 
     network: FeatureNetwork
-    inputs: Tensor
-    elimination: Elimination
     meter: WorkMeter
     regulariser: Regulariser
+
+    @property
+    def elimination(self) -> InnerProblem:
+        """The inner problem."""
+        ...
 
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> Point:
         """The objective at theta: one forward pass; whatever else is asked of the point is charged when asked.
@@ -102,18 +107,40 @@ class Point:
         self, objective: Objective, theta: Tensor, meter: WorkMeter, start: Tensor | None = None, accuracy: float = 0.0
     ) -> None:
         self.objective, self.theta, self._meter = objective, theta, meter
-        self._solve_with = start, accuracy
+        self._solve_with, self._inner, self._value = (start, accuracy), cast(Solution | None, None), math.nan
         self._responses: deque[tuple[Tensor, Tensor]] = deque(maxlen=_REMEMBERED)
 
-    @cached_property
+    @property
     def value(self) -> float:
         """The objective; not finite where the features are not, or where the last layer was not found.
 
         A solver steps back from such a point: its gradient by the envelope theorem would be wrong.
         """
-        if not self.inner.converged:
-            return math.nan
-        return float(self.inner.value + self.objective.regulariser.value(self.theta))
+        return self.value_and()[0]
+
+    def value_and(self, *scalars: Tensor) -> list[float]:
+        """The value, then numbers that are read from the device with it."""
+        if self._inner is not None:
+            return [self._value, *(numbers(*scalars) if scalars else ())]
+        features, of_theta = self._linearization.features, self.objective.regulariser.value(self.theta)
+        solution = self.objective.solve(self.theta, features, *self._solve_with)
+        value, *rest = numbers(solution.value + of_theta, *scalars)
+        self._inner = solution.settled(value, features)
+        if self._inner is not solution:
+            value = float(self._inner.value + of_theta)
+        self._value = value if self._inner.converged else math.nan
+        return [self._value, *rest]
+
+    @cached_property
+    def gradient_norm(self) -> float:
+        """Euclidean norm of the gradient."""
+        return self.gradient_norm_and()[0]
+
+    def gradient_norm_and(self, *scalars: Tensor) -> list[float]:
+        """The norm of the gradient, then numbers that are read from the device with it."""
+        norm, *rest = numbers(torch.linalg.vector_norm(self.gradient), *scalars)
+        self.gradient_norm = norm
+        return [norm, *rest]
 
     @cached_property
     def gradient(self) -> Tensor:
@@ -166,6 +193,11 @@ class Point:
     def curvature_layers(self, seed: int) -> list[Layer] | None:
         """Layers with sensitivities to a random seed whose covariance is the curvature at fixed W; None if unknown."""
         return self.layers(self.inner.probe(seed))
+
+    def layer_chunks(self, seed: int) -> Callable[[], Iterable[list[Layer]]] | None:
+        """The same some samples at a time, as often as called; here all at once."""
+        layers = self.curvature_layers(seed)
+        return None if layers is None else lambda: [layers]
 
     def layers(self, seed: Tensor) -> list[Layer] | None:
         """Layers with sensitivities to a seed (n, width): what a Kronecker-factored metric is made of.
@@ -221,10 +253,22 @@ class Point:
     def _linearization(self) -> Linearization:
         return self.objective.linearize(self.theta)
 
-    @cached_property
+    @property
     def inner(self) -> Solution:
         """The last layer, solved for or as it is."""
-        return self.objective.solve(self.theta, self._linearization.features, *self._solve_with)
+        if self._inner is None:
+            self.value_and()
+        assert self._inner is not None
+        return self._inner
+
+    def release(self) -> None:
+        """Let go of what has the size of the samples, and is made again with the same bits, at no charge, where needed.
+
+        What an iterative solve gave stays: another would end elsewhere.
+        """
+        self.__dict__.pop("_linearization", None)
+        if not self.objective.elimination.is_iterative:
+            self._inner = None
 
     def _pull_back(self, seed: Tensor) -> Tensor:
         at = self._linearization

@@ -23,6 +23,7 @@ from gnvpro.surrogate.networks.tangents import linearize_tangents
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.surrogate.objectives.regularisation import Regulariser, as_regulariser
 from gnvpro.surrogate.objectives.work import WorkMeter
+from gnvpro.surrogate.precision import all_finite
 
 
 class ReducedObjective:
@@ -65,7 +66,7 @@ class ReducedObjective:
             raise UsageError(
                 f"expected {group - 1} directions at every sample, as many as the targets have derivatives"
             )
-        if not bool(torch.isfinite(inputs).all()):
+        if not all_finite(inputs):
             raise UsageError("inputs hold values that are not finite; remove these samples first")
         self.network, self.inputs, self.directions, self.elimination = network, inputs, directions, elimination
         self.regulariser = as_regulariser(alpha_theta)
@@ -121,7 +122,9 @@ class ReducedObjective:
         return linearize_tangents(self.network, theta, inputs, self.directions[samples])
 
     def solve(self, theta: Tensor, features: Tensor, start: Tensor | None, accuracy: float) -> Solution:
-        """W(theta)."""
+        """W(theta); in closed form without waiting for the device, to be settled when the value is read."""
+        if isinstance(self.elimination, LeastSquaresLayer):
+            return self.elimination.by_qr(features)
         return self.elimination.solve(features, start, accuracy)
 
     def batch_gradient(self, theta: Tensor, index: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
@@ -271,9 +270,7 @@ class Fit:
         self._record(step, train_error, loss, error)
 
     def _record(self, step: Step, *errors: float) -> None:
-        norm = step.gradient_norm
-        if norm is None:
-            norm = float(torch.linalg.vector_norm(step.point.gradient))
+        norm = step.point.gradient_norm if step.gradient_norm is None else step.gradient_norm
         self.history.append(
             Record(
                 self.stage, self._iteration, self.objective.meter.total, *self._stopwatch.read(), step.point.value, norm,

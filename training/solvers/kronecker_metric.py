@@ -18,6 +18,7 @@ which costs as much as the gradient does.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,11 +63,8 @@ class KroneckerMetric:
     @classmethod
     def at(cls, point: Point, seed: int) -> KroneckerMetric | None:
         """The metric at this point, or None for a network that does not show its layers."""
-        layers = point.curvature_layers(seed)
-        if layers is None:
-            return None
-        coupling = point.objective.elimination.coupling
-        return cls.of([factors_of(layer, coupling) for layer in layers], point)
+        chunks = point.layer_chunks(seed)
+        return None if chunks is None else cls.of(factors_of(chunks, point.objective.elimination.coupling), point)
 
     @classmethod
     def of(cls, factors: list[Factors], point: Point, damping: float = DAMPING) -> KroneckerMetric:
@@ -110,26 +108,59 @@ class KroneckerMetric:
 IDENTITY = KroneckerMetric([])
 
 
-def factors_of(layer: Layer, coupling: Coupling = ALONE) -> Factors:
-    """U_A, U_B and D, the sum of the samples' squared gradients, over all processes."""
-    where, h, g = layer
-    if h.ndim == 2 and h.shape[1] == 1:  # whole gradients of the samples: in the eigenbasis D is the eigenvalues
+def factors_of(chunks: Callable[[], Iterable[list[Layer]]], coupling: Coupling = ALONE) -> list[Factors]:
+    """U_A, U_B and D of every layer, D the sum of the samples' squared gradients.
+
+    `chunks` gives the layers at some samples after the other, as often as it is called: twice, as D is in the bases.
+    """
+    totals: list[tuple[Tensor, Tensor]] = []
+    for number, layers in enumerate(chunks()):
+        found = [_products(layer) for layer in layers]
+        totals = found if not number else [(a + c, b + d) for (a, b), (c, d) in zip(totals, found, strict=True)]
+    spectra = []
+    for by_inputs, by_outputs in totals:
+        by_inputs, by_outputs = coupling.sums(by_inputs, by_outputs)
+        spectra.append((torch.linalg.eigh(by_inputs), torch.linalg.eigh(by_outputs)))
+    diagonals: list[Tensor] = []
+    places: list[slice | Tensor] = []
+    for number, layers in enumerate(chunks()):
+        places = [layer.where for layer in layers]
+        found = [_diagonal(layer, a[1], b[1]) for layer, (a, b) in zip(layers, spectra, strict=True)]
+        diagonals = found if not number else [one + other for one, other in zip(diagonals, found, strict=True)]
+    return [
+        # Whole gradients have their eigenvalues for D.
+        Factors(where, a[1], b[1], b[0].clamp(min=0).unsqueeze(0) if a[1].numel() == 1 else coupling.sum(diagonal))
+        for where, (a, b), diagonal in zip(places, spectra, diagonals, strict=True)
+    ]
+
+
+def _products(layer: Layer) -> tuple[Tensor, Tensor]:
+    """h'h and g'g, of rows of samples and positions; of whole gradients 1 and theirs."""
+    _, h, g = layer
+    if _has_whole_gradients(layer):
         rows = h * g
-        eigenvalues, basis = torch.linalg.eigh(coupling.sum(rows.t() @ rows))
-        return Factors(where, h.new_ones(1, 1), basis, eigenvalues.clamp(min=0).unsqueeze(0))
-    by_position = h.ndim == 3
-    rows_h, rows_g = (h.flatten(0, 1), g.flatten(0, 1)) if by_position else (h, g)
-    by_inputs, by_outputs = coupling.sums(rows_h.t() @ rows_h, rows_g.t() @ rows_g)
-    _, inputs_basis = torch.linalg.eigh(by_inputs)
-    _, outputs_basis = torch.linalg.eigh(by_outputs)
+        return h.new_ones(1, 1), rows.t() @ rows
+    rows_h, rows_g = (h.flatten(0, 1), g.flatten(0, 1)) if h.ndim == 3 else (h, g)
+    return rows_h.t() @ rows_h, rows_g.t() @ rows_g
+
+
+def _diagonal(layer: Layer, inputs_basis: Tensor, outputs_basis: Tensor) -> Tensor:
+    """D in these bases; zero where it is not made so."""
+    _, h, g = layer
+    diagonal = h.new_zeros(len(inputs_basis), len(outputs_basis))
+    if _has_whole_gradients(layer):
+        return diagonal
     h, g = h @ inputs_basis, g @ outputs_basis
-    if not by_position:
-        return Factors(where, inputs_basis, outputs_basis, coupling.sum((h**2).t() @ g**2))
-    diagonal = h.new_zeros(h.shape[2], g.shape[2])
+    if h.ndim == 2:
+        return (h**2).t() @ g**2
     together = max(1, GRADIENTS_AT_ONCE // diagonal.numel())
     for some_h, some_g in zip(h.split(together), g.split(together), strict=True):
         diagonal += torch.bmm(some_h.transpose(1, 2), some_g).square_().sum(0)
-    return Factors(where, inputs_basis, outputs_basis, coupling.sum(diagonal))
+    return diagonal
+
+
+def _has_whole_gradients(layer: Layer) -> bool:
+    return layer.inputs.ndim == 2 and layer.inputs.shape[1] == 1
 
 
 def _copies(where: slice | Tensor) -> int:

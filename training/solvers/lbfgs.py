@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.surrogate.precision import in_precision
+from gnvpro.surrogate.transfer import on_device
 from gnvpro.training.solvers.kronecker_metric import IDENTITY, KroneckerMetric
 from gnvpro.training.solvers.line_search import wolfe_search
 from gnvpro.training.solvers.protocol import Status, Step, StoppingTest
@@ -69,7 +70,8 @@ class LimitedMemoryBFGS:
             end = wolfe_search(point, point.gradient * (-reach / state.stopping.norm), growth=4.0)
         if end is None:
             return Step(point, 0.0, False, Status.line_search_failed)
-        pairs.add(end.point.theta - point.theta, end.point.gradient - point.gradient, state.metric)
+        gradient = end.point.gradient
+        pairs.add(end.point.theta - point.theta, gradient - point.gradient, gradient, state.metric)
         return Step(end.point, end.length, True)
 
 
@@ -82,8 +84,8 @@ def _is_refresh(iteration: int) -> bool:
 class Pairs:
     """The last steps s, gradient changes y and H_0 y, with their small Gram matrices on the host.
 
-    stack (3, memory, n_theta); sy, yhy (memory, memory) the products s'y and y'H_0 y; count of all pairs so far, of which
-    the last `memory` are kept.
+    stack (3, memory, n_theta); sy, yhy (memory, memory) the products s'y, where y is not older than s, and y'H_0 y; count
+    of all pairs so far, of which the last `memory` are kept.
     """
 
     stack: Tensor
@@ -94,6 +96,7 @@ class Pairs:
     def __post_init__(self) -> None:
         self._s, self._y, self._hy = self.stack
         self._memory = len(self.sy)
+        self._along: tuple[Tensor, np.ndarray] | None = None  # a gradient g with s'g and (H_0 y)'g
 
     @classmethod
     def none(cls, memory: int, like: Tensor) -> Pairs:
@@ -106,17 +109,24 @@ class Pairs:
         if kept:
             self._hy[:kept] = metric.apply(self._y[:kept])
             self.yhy[:] = _host(self._y @ self._hy.t())
+        self._along = None
 
-    def add(self, s: Tensor, y: Tensor, metric: KroneckerMetric) -> None:
-        """Remember a pair, unless its curvature is lost in rounding."""
-        sy, ss, yy = _host(torch.stack([s @ y, s @ s, y @ y]))
-        if not sy > in_precision(LEAST_COSINE, s.dtype) * math.sqrt(ss * yy):
-            return
+    def add(self, s: Tensor, y: Tensor, gradient: Tensor, metric: KroneckerMetric) -> None:
+        """Remember a pair, unless its curvature is lost in rounding.
+
+        All that is read of it, and what the next step will ask of the gradient where this one ended, comes in one transfer.
+        """
         j = self.count % self._memory
+        before = self.stack[:, j].clone()
         self._s[j], self._y[j], self._hy[j] = s, y, metric.apply(y)
-        self.sy[:, j], self.yhy[:, j] = _host(torch.stack([self._s @ y, self._y @ self._hy[j]]))
-        self.sy[j, :] = _host(self._y @ s)
+        products = [self._s @ y, self._y @ self._hy[j], self._s @ gradient, self._hy @ gradient]
+        *rows, sy, ss, yy = torch.cat([*products, torch.stack([s @ y, s @ s, y @ y])]).tolist()
+        if not sy > in_precision(LEAST_COSINE, s.dtype) * math.sqrt(ss * yy):
+            self.stack[:, j] = before
+            return
+        self.sy[:, j], self.yhy[:, j], *along = np.reshape(rows, (4, -1))
         self.yhy[j, :] = self.yhy[:, j]
+        self._along = gradient, np.stack(along)
         self.count += 1
 
     def inverse_product(self, gradient: Tensor, metric: KroneckerMetric) -> Tensor:
@@ -125,14 +135,16 @@ class Pairs:
         order = (np.arange(kept) + (self.count if self.count > self._memory else 0)) % self._memory
         last = order[-1]
         scale = float(self.sy[last, last] / self.yhy[last, last])
-        s_g, hy_g = _host(torch.stack([self._s @ gradient, self._hy @ gradient]))[:, order]
+        if self._along is None or self._along[0] is not gradient:
+            self._along = gradient, _host(torch.stack([self._s @ gradient, self._hy @ gradient]))
+        s_g, hy_g = self._along[1][:, order]
         upper = np.triu(self.sy[np.ix_(order, order)])
         u = _solve_upper(upper, s_g)
         v = np.diag(upper) * u + scale * (self.yhy[np.ix_(order, order)] @ u - hy_g)
         v = _solve_upper(upper, v, transposed=True)
         coefficients = np.zeros((2, self._memory))
         coefficients[0, order], coefficients[1, order] = v, -scale * u
-        by_s, by_hy = torch.as_tensor(coefficients, dtype=gradient.dtype, device=gradient.device)
+        by_s, by_hy = on_device(coefficients, gradient)
         return scale * metric.apply(gradient) + by_s @ self._s + by_hy @ self._hy
 
 

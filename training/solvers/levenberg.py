@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.objectives.protocol import Point
+from gnvpro.surrogate.transfer import numbers
 from gnvpro.training.solvers.protocol import Status, Step, StoppingTest, try_step
 
 # The matrix of 4000 weights has 128 MB and takes seconds to factorise.
@@ -43,14 +44,10 @@ class LevenbergMarquardt:
             if status is not Status.running:
                 return Step(point, 0.0, False, status)
             state.matrix = point.gauss_newton_matrix()
-        gradient = point.gradient.double()
-        factor, shift = self._factorised(state.matrix)
-        if factor is None:
+        found = self._solved(state.matrix, point.gradient.double())
+        if found is None:
             return Step(point, 0.0, False, Status.nonfinite)
-        step = -torch.cholesky_solve(gradient.unsqueeze(1), factor)[:, 0]
-        length = float(torch.linalg.vector_norm(step))
-        # m(0) - m(s) = -g's - s'Hs/2, and (H + shift I) s = -g.
-        predicted = 0.5 * float(step @ (shift * step - gradient))
+        step, length, predicted = found
         trial = try_step(point, step.to(point.theta), predicted)
         if not trial.is_accepted:
             self._raise_damping()
@@ -60,17 +57,23 @@ class LevenbergMarquardt:
         state.growth, state.matrix = 2.0, None
         return Step(trial.point, length, True)
 
-    def _factorised(self, matrix: Tensor) -> tuple[Tensor | None, float]:
-        """Cholesky factor of the damped matrix and the shift; more damping where it is not numerically definite."""
-        mean = float(matrix.diagonal().mean())
-        while math.isfinite(mean) and self.state.damping <= LARGEST_DAMPING:
+    def _solved(self, matrix: Tensor, gradient: Tensor) -> tuple[Tensor, float, float] | None:
+        """The step, its length and its predicted reduction; more damping where the matrix is not numerically definite."""
+        mean = matrix.diagonal().mean()
+        while self.state.damping <= LARGEST_DAMPING:
             shift, shifted = self.state.damping * mean, matrix.clone()
             shifted.diagonal().add_(shift)
             factor, failed = torch.linalg.cholesky_ex(shifted)
-            if not int(failed):
-                return factor, shift
+            step = -torch.cholesky_solve(gradient.unsqueeze(1), factor)[:, 0]
+            # m(0) - m(s) = -g's - s'Hs/2, and (H + shift I) s = -g.
+            model = step @ (shift * step - gradient)
+            size, has_failed, length, reduction = numbers(mean, failed, torch.linalg.vector_norm(step), model)
+            if not math.isfinite(size):
+                return None
+            if not has_failed:
+                return step, length, 0.5 * reduction
             self._raise_damping()
-        return None, math.nan
+        return None
 
     def _raise_damping(self) -> None:
         self.state.damping *= self.state.growth

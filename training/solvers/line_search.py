@@ -30,8 +30,10 @@ def wolfe_search(start: Point, direction: Tensor, growth: float) -> LineStep | N
     Where no trial meets the curvature condition, the last one with sufficient decrease is kept. None where the direction
     does not descend, or no trial decreased enough. The length grows by `growth` until the bracket has an upper end.
     """
-    slope = float(start.gradient @ direction)
-    if not slope < 0:
+    descent = start.gradient @ direction
+    # An inner solve in closed form needs no accuracy: the slope is read with the first value.
+    slope = float(descent) if start.objective.elimination.is_iterative else math.nan
+    if slope >= 0:
         return None
     length, low, high = 1.0, 0.0, math.inf
     kept: LineStep | None = None
@@ -39,10 +41,13 @@ def wolfe_search(start: Point, direction: Tensor, growth: float) -> LineStep | N
         # The Wolfe tests and the gradient need the value to a small part of the decrease that the slope promises.
         accuracy = -INNER_SHARE * length * slope
         trial = start.objective.at(start.theta + length * direction, near=start, accuracy=accuracy)
-        excess = trial.value - start.value - SUFFICIENT_DECREASE * length * slope
+        value, slope = trial.value_and(descent)
+        if not slope < 0:
+            return None
+        excess = value - start.value - SUFFICIENT_DECREASE * length * slope
         if not excess <= 0:  # also where the value is not a number
             high = length
-        elif float(trial.gradient @ direction) < CURVATURE * slope:
+        elif trial.gradient_norm_and(trial.gradient @ direction)[1] < CURVATURE * slope:
             low, kept = length, LineStep(trial, length)
         else:
             return LineStep(trial, length)

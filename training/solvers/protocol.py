@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
@@ -80,7 +79,7 @@ class StoppingTest:
 
     def status(self, point: Point) -> Status:
         """`running`, `converged` or `nonfinite`; the norm of the gradient is `norm` then."""
-        self.norm = float(torch.linalg.vector_norm(point.gradient))
+        self.norm = point.gradient_norm
         self.first_norm = self.first_norm or self.norm
         if not math.isfinite(self.norm):
             return Status.nonfinite

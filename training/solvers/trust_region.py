@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.surrogate.precision import in_precision
+from gnvpro.surrogate.transfer import numbers, on_device
 from gnvpro.training.solvers.kronecker_metric import IDENTITY, KroneckerMetric
 from gnvpro.training.solvers.protocol import Status, Step, StoppingTest, try_step
 
@@ -123,7 +124,7 @@ class Model:
 
     def step(self, coordinates: np.ndarray) -> Tensor:
         """The step in theta."""
-        return self.metric.apply_root(torch.as_tensor(self.eigenvectors @ coordinates).to(self.vectors) @ self.vectors)
+        return self.metric.apply_root(on_device(self.eigenvectors @ coordinates, self.vectors) @ self.vectors)
 
 
 class KrylovBasis(NamedTuple):
@@ -149,10 +150,11 @@ def lanczos(operator: Callable[[Tensor], Tensor], start: Tensor, size: int, tole
     for j in range(size):
         k = j + 1
         new = operator(vectors[j])
-        diagonal[j] = float(new @ vectors[j])
+        along = new @ vectors[j]
         for _ in range(2):  # twice is enough (Parlett)
             new = new - vectors[: j + 1].t() @ (vectors[: j + 1] @ new)
-        beside[j] = float(torch.linalg.vector_norm(new))
+        # Read after every product: one that is made before it is known to be needed costs more than to wait.
+        diagonal[j], beside[j] = numbers(along, torch.linalg.vector_norm(new))
         pivot = diagonal[0] if j == 0 else diagonal[j] - beside[j - 1] ** 2 / max(pivot, np.finfo(float).tiny)
         # A pivot that is not positive is rounding of a singular T, whose solution tells nothing: go on.
         last = last * (1.0 if j == 0 else -beside[j - 1]) / pivot if pivot > 0 else math.inf

@@ -26,7 +26,7 @@ def projected_metric(point: Point, seed: int) -> KroneckerMetric | None:
     first = point.curvature_layers(seed)
     if first is None:
         return None
-    factors = [factors_of(layer) for layer in first]
+    factors = factors_of(lambda: [first])
     diagonals = [torch.zeros_like(factor.diagonal) for factor in factors]
     for number in range(1, PROBES + 1):
         layers = point.layers(inner.probe(seed + number, projected=True))

@@ -45,7 +45,12 @@ def solved_of(coupling, alpha, accuracy):
     together = [
         part
         for solved in (cold, far, warm)
-        for part in (solved.weights, solved.value, solved.gradient, torch.tensor(solved.training_error(), dtype=torch.float64))
+        for part in (
+            solved.weights,
+            solved.value,
+            solved.gradient,
+            torch.tensor(solved.training_error(), dtype=torch.float64),
+        )
     ]
     effort = [(solved.newton_steps, solved.converged) for solved in (cold, far, warm)]
     by_sample = [cold.probabilities, far.residual, warm.feature_gradient(), cold.probe(7), layer.row_scale]

@@ -91,7 +91,7 @@ def test_factors_of_the_metric_hold_the_gradients_of_samples():
     point = objective.at(theta)
     seed = point.inner.probe(3)
     for layer in point.layers(seed):
-        where, left, right, diagonal = factors_of(layer)
+        ((where, left, right, diagonal),) = factors_of(lambda layer=layer: [[layer]])
         expected = torch.zeros_like(diagonal)
         for sample in range(N):
             alone = torch.zeros_like(seed)

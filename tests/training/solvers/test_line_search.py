@@ -13,19 +13,25 @@ from gnvpro.training.solvers.line_search import CURVATURE, SUFFICIENT_DECREASE, 
 class Line:
     """A function of one variable as an objective; counts its points."""
 
-    def __init__(self, value, slope):
+    def __init__(self, value, slope, is_iterative):
         self._value, self._slope, self.count = value, slope, 0
+        self.elimination = SimpleNamespace(is_iterative=is_iterative)
 
     def at(self, theta, *, near=None, accuracy=0.0):
         self.count += 1
-        x = float(theta)
+        value, slope = self._value(float(theta)), self._slope(float(theta))
         return SimpleNamespace(
-            objective=self, theta=theta, value=self._value(x), gradient=torch.tensor([self._slope(x)])
+            objective=self,
+            theta=theta,
+            value=value,
+            gradient=torch.tensor([slope]),
+            value_and=lambda *others: [value, *map(float, others)],
+            gradient_norm_and=lambda *others: [abs(slope), *map(float, others)],
         )
 
 
-def searched(value, slope, direction=1.0, growth=2.0):
-    line = Line(value, slope)
+def searched(value, slope, direction=1.0, growth=2.0, is_iterative=False):
+    line = Line(value, slope, is_iterative)
     start = line.at(torch.zeros(1))
     end = wolfe_search(start, torch.tensor([direction]), growth)
     return start, end, line.count - 1
@@ -57,4 +63,9 @@ def test_a_wall_behind_which_nothing_is_finite_is_approached():
 
 def test_nothing_is_kept_where_nothing_falls_enough():
     assert searched(lambda x: abs(x), lambda x: -1.0)[1] is None  # the slope promises what the values do not keep
-    assert searched(lambda x: x, lambda x: 1.0)[1:] == (None, 0)  # not a descent direction
+
+
+def test_a_direction_that_does_not_descend_is_refused():
+    # An iterative inner solve is told how exact to be, by the slope; that of a closed form is read with the first value.
+    assert searched(lambda x: x, lambda x: 1.0, is_iterative=True)[1:] == (None, 0)
+    assert searched(lambda x: x, lambda x: 1.0)[1:] == (None, 1)

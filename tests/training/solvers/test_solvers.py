@@ -146,9 +146,13 @@ def test_levenberg_marquardt_damps_until_the_matrix_is_definite():
     matrix = point.gauss_newton_matrix()
     matrix[0, 0] -= 2 * float(matrix.diagonal().mean()) + float(matrix[0, 0])
     solver.state.matrix = matrix
-    factor, shift = solver._factorised(matrix)
-    torch.testing.assert_close(factor @ factor.t(), matrix + shift * torch.eye(len(matrix)))
-    assert shift > 1e-3 * float(matrix.diagonal().mean())
+    step, length, predicted = solver._solved(matrix, point.gradient)
+    assert solver.state.damping > 1e-3
+    shifted = matrix + solver.state.damping * matrix.diagonal().mean() * torch.eye(len(matrix))
+    assert float(torch.linalg.eigvalsh(shifted)[0]) > 0
+    torch.testing.assert_close(shifted @ step, -point.gradient)
+    assert length == pytest.approx(float(step.norm()))
+    assert predicted == pytest.approx(float(-point.gradient @ step - 0.5 * step @ matrix @ step), rel=1e-9)
     assert solver.step(point).point.value <= point.value
 
 
@@ -193,7 +197,7 @@ def test_compact_form_equals_the_bfgs_recursion():
         for _ in range(count):
             s = torch.randn(n, generator=generator)
             kept.append((s, hessian @ s))
-            pairs.add(s, hessian @ s, Diagonal())
+            pairs.add(s, hessian @ s, s, Diagonal())
         s, y = kept[-1]
         inverse = base * float(s @ y) / float(y @ base @ y)
         for s, y in kept[-memory:]:
@@ -214,8 +218,8 @@ def test_refreshing_the_metric_equals_adding_the_pairs_to_it():
     for _ in range(6):
         s = torch.randn(5, generator=generator)
         y = s + 0.1 * torch.randn(5, generator=generator)
-        late.add(s, y, IDENTITY)
-        early.add(s, y, Scaled())
+        late.add(s, y, y, IDENTITY)
+        early.add(s, y, y, Scaled())
     late.refresh(Scaled())
     g = torch.randn(5, generator=generator)
     torch.testing.assert_close(late.inverse_product(g, Scaled()), early.inverse_product(g, Scaled()))
@@ -231,8 +235,22 @@ def test_a_gradient_that_is_not_finite_ends_the_fit(solver):
     assert step.point is point
 
 
-def test_pairs_without_curvature_are_forgotten():
-    pairs = Pairs.none(3, torch.zeros(2))
-    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), IDENTITY)
-    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.0]), IDENTITY)
+def test_pairs_without_curvature_are_forgotten_and_take_no_other_from_its_place():
+    pairs, g = Pairs.none(1, torch.zeros(2)), torch.tensor([0.3, -0.2])
+    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), g, IDENTITY)
+    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.0]), g, IDENTITY)
     assert pairs.count == 0
+    pairs.add(torch.tensor([1.0, 0.5]), torch.tensor([1.0, 0.2]), g, IDENTITY)
+    kept = pairs.stack.clone(), pairs.inverse_product(g, IDENTITY)
+    pairs.add(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.0]), 2 * g, IDENTITY)
+    assert pairs.count == 1
+    assert torch.equal(pairs.stack, kept[0])
+    assert torch.equal(pairs.inverse_product(g, IDENTITY), kept[1])
+
+
+def test_what_was_read_of_a_gradient_is_read_anew_of_another():
+    pairs, g, other = Pairs.none(2, torch.zeros(2)), torch.tensor([0.3, -0.2]), torch.tensor([1.0, 2.0])
+    pairs.add(torch.tensor([1.0, 0.5]), torch.tensor([1.0, 0.2]), g, IDENTITY)
+    first = pairs.inverse_product(g, IDENTITY)
+    pairs.inverse_product(other, IDENTITY)
+    assert torch.equal(pairs.inverse_product(g.clone(), IDENTITY), first)
