@@ -7,7 +7,8 @@ With Phi (n, m) the features and a column of ones, s the softmax and w the weigh
 An explicit inverse is made once and used many times, as preconditioner of conjugate gradients in float64: the problem is
 small (some hundreds of unknowns) and the samples many, so a product by the inverse is cheaper than one by H. For float32
 features it is made in float32 where that resolves alpha_w beside the rest, else in float64: where features are dependent
-(constants beside the bias, say) alpha_w is all the curvature there is, and an inverse that misses it may not even be positive.
+(constants beside the bias, say) alpha_w is all the curvature there is, and an inverse that misses it may not even be
+positive.
 """
 
 from __future__ import annotations

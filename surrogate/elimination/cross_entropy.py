@@ -168,11 +168,11 @@ class CrossEntropyLayer:
 
     Notes
     -----
-    Bytes, for n samples of a process, K classes and features of f bytes (4 or 8) and width w: the layer holds 16 n K
-    (targets, plain and weighted) and its inverse, f (w K)² where it is dense. A solution holds 16 n K (probabilities, residual)
-    and the features as they came. While it is sought there are besides up to 56 n K (predictions and logarithms of two
-    iterates, the change of predictions, temporary ones), 4 n K for float32 products, and 8 n w for float32 features, whose value
-    and gradient need them in float64. What is made by chunks (`class_features.CHUNK_ENTRIES`) does not grow with n.
+    Bytes, for n samples of a process, K classes and features of width w and f bytes (4 or 8): the layer holds 16 n K
+    (targets, plain and weighted) and its inverse, f (w K)² where it is dense. A solution holds 16 n K (probabilities,
+    residual) and the features as they came. While it is sought there are besides up to 56 n K (predictions and logarithms
+    of two iterates, the change of predictions, temporary ones), 4 n K for float32 products, and 8 n w for float32
+    features, whose value and gradient need them in float64. What is made by chunks does not grow with n.
     """
 
     rotation: Tensor | None = None

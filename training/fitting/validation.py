@@ -148,8 +148,3 @@ def predicted_logits(network: FeatureNetwork, theta: Tensor, outer: Tensor, inpu
     with torch.no_grad():
         features = network.bind(theta)(inputs).double()
     return torch.addmm(outer[-1], features, outer[:-1])
-
-
-def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of the samples whose largest logit is their label's."""
-    return float((logits.argmax(1) == labels).double().mean())
