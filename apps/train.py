@@ -11,8 +11,8 @@ from gnvpro.pde_data.storage.rows import DataSetRows
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent
-from gnvpro.surrogate.model.folder import SETTINGS, require_place
 from gnvpro.surrogate.launch import n_processes, rank
+from gnvpro.surrogate.model.folder import SETTINGS, require_place
 from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.sample_source import SampleSource
 from gnvpro.surrogate.samples import Split

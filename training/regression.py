@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gnvpro.surrogate.coupling import ALONE, Coupling
+from gnvpro.surrogate.coupling import ALONE as NO_OTHERS
+from gnvpro.surrogate.coupling import Coupling
 from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.calibration import calibrated_by_left_out, calibrated_by_split
@@ -70,7 +71,7 @@ class SurrogateTraining:
         settings: TrainSettings,
         on_progress: Callable[[Progress], None] | None = None,
         checkpoint: Checkpoint | None = None,
-        coupling: Coupling = ALONE,
+        coupling: Coupling = NO_OTHERS,
     ) -> None:
         split = split.without_derivatives if settings.derivatives == "off" else split
         self._split, self._settings = split, settings

@@ -14,7 +14,7 @@ from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.modes import Modes
-from gnvpro.surrogate.sample_source import SampleSource, SamplesInMemory
+from gnvpro.surrogate.sample_source import SamplesInMemory, SampleSource
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.choice.large import MANY_SAMPLES, METHOD, WIDTHS
 from gnvpro.training.device import threads_for, torch_threads

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, override
 
 import numpy as np
+from gnvpro.training.fitting.memory import bytes_of_fit
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.coupling import Coupling
@@ -16,11 +16,10 @@ from gnvpro.surrogate.samples import Split
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.contest import Decision
 from gnvpro.training.choice.folds import folds_of
-from gnvpro.training.choice.large import MANY_SAMPLES, train_many
+from gnvpro.training.choice.large import train_many
 from gnvpro.training.choice.polynomials import PolynomialFeatures
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
-from gnvpro.training.fitting.memory import bytes_of_fit
 from gnvpro.training.fitting.outcome import Training
 from gnvpro.training.fitting.run import Progress
 from gnvpro.training.large.preparation import LargePreparation
@@ -31,9 +30,7 @@ from gnvpro.training.settings import TrainSettings
 _PILOT, _HELD_OUT, _PILOT_BYTES = 20_000, 20_000, 64 * 2**20
 
 
-def set_numbers(
-    n: int, settings: TrainSettings, sizes: dict[str, int | None]
-) -> dict[str, NDArray[np.intp]]:
+def set_numbers(n: int, settings: TrainSettings, sizes: dict[str, int | None]) -> dict[str, NDArray[np.intp]]:
     """Which samples train and which are held out for what, drawn by the seed; ascending.
 
     Without sizes, networks that were asked for have a quarter for validation and for test, the default has a part that
@@ -49,7 +46,9 @@ def set_numbers(
     left = n - sum(held.values())
     n_train = given.get("train", left)
     if min(held.values()) < 0 or not 0 < n_train <= left or not held["validation"]:
-        raise UsageError(f"expected sets of at most the {n} samples there are, with some to train and to validate on, got {sizes}")
+        raise UsageError(
+            f"expected sets of at most the {n} samples there are, with some to train and to validate on, got {sizes}"
+        )
     order, sets, begin = np.random.default_rng(settings.seed).permutation(n), {}, 0
     for name, size in {"train": n_train, **held}.items():
         sets[name] = np.sort(order[begin : begin + size])
@@ -73,21 +72,30 @@ class LargeTraining(SurrogateTraining):
         checkpoint: Callable[[Split], Checkpoint | None] = lambda _: None,
     ) -> None:
         if settings.polynomial == "on" or settings.network == "paper":
-            raise UsageError("polynomials and the paper's network are for samples in the memory of one process; leave them out")
+            raise UsageError(
+                "polynomials and the paper's network are for samples in the memory of one process; leave them out"
+            )
         if settings.contender in ("kernel", "polynomial"):
-            raise UsageError(f"the contender {settings.contender} takes all samples in the memory of one process; leave it out")
+            raise UsageError(
+                f"the contender {settings.contender} takes all samples in the memory of one process; leave it out"
+            )
         sets = set_numbers(len(source), settings, sizes)
         numbers = sets["train"]
         most = max(1000, min(_PILOT, _PILOT_BYTES // source.bytes_per_sample))
         pilot = source.read(numbers[:: max(1, -(-len(numbers) // most))])
-        others = [source.read(sets[name]) if len(sets[name]) else pilot.subset(np.arange(0)) for name in ("validation", "calibration", "test")]
+        others = [
+            source.read(sets[name]) if len(sets[name]) else pilot.subset(np.arange(0))
+            for name in ("validation", "calibration", "test")
+        ]
         split = Split(pilot, *others)
         super().__init__(split, settings, on_progress, checkpoint(split), coupling)
         self._sizes = {name: len(found) for name, found in sets.items()}
         # With the sizes given, validation samples judge and are no more; else they are part of what all is trained on.
         self._is_default = sizes["validation"] is None and sizes["train"] is None
         mine = -(-len(numbers) // coupling.size)
-        self._in_memory = settings.memory_bytes is None or _bytes(mine, source, split, settings) <= settings.memory_bytes
+        self._in_memory = (
+            settings.memory_bytes is None or _bytes(mine, source, split, settings) <= settings.memory_bytes
+        )
         self._prepared: LargePreparation = LargePreparation(source, numbers, split, settings, coupling, self._in_memory)
 
     @override
@@ -103,7 +111,9 @@ class LargeTraining(SurrogateTraining):
             outer = prepared.outer_of_all(trained.network, trained.formulation, best.theta, split.validation)
         self._run.outside_work += 1 + len(split.validation) / n
         surrogate = prepared.surrogate(trained.network, best.theta, outer.weights, trained.formulation)
-        return self._decided(Decision(surrogate, predictions, trained.fit, trained.choice), self._judged_samples.parameters)
+        return self._decided(
+            Decision(surrogate, predictions, trained.fit, trained.choice), self._judged_samples.parameters
+        )
 
     @property
     @override
