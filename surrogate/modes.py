@@ -9,7 +9,7 @@ that is trained, measured or left out in coefficients is so in fields, up to the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,21 @@ from numpy.typing import NDArray
 
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.error_measure import unit_groups
+from gnvpro.surrogate.range_finder import (
+    LOST,
+    ONE_PROCESS,
+    OneProcess,
+    Range,
+    add_combinations,
+    directions_a_pass,
+    numbered,
+    parts,
+    range_of,
+)
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # Root mean square over the samples of ||c - a V'|| over the size of the sample: so far below the error of any surrogate.
 FIELD_ERROR = 1e-5
-# Modes found with a pass, less where they would have more numbers than the second: 256 MiB.
-_MODES_A_PASS, _MOST_NUMBERS = 96, 1 << 25
-# Values of a field that are worked on at a time.
-_COLUMNS = 8192
-# Of the largest eigenvalue of a Gram matrix: what is below is rounding.
-_LOST = 1e-13
 # Standard deviations of what modes leave of a value, within which it is taken to be.
 _DEVIATIONS = 3.0
 # Of the error asked for: what the modes found may leave, before those that do not matter are left out.
@@ -70,9 +75,14 @@ class Modes(ComparedByValue):
 
     @classmethod
     def of(
-        cls, blocks: Blocks, space: Space, error: float = FIELD_ERROR, background: Array | None = None
+        cls,
+        blocks: Blocks,
+        space: Space,
+        error: float = FIELD_ERROR,
+        background: Array | None = None,
+        processes: OneProcess = ONE_PROCESS,
     ) -> tuple[Modes, Array]:
-        """Modes, and the coefficients (n, r) of all samples in their order.
+        """Modes of the samples of all processes, and the coefficients (n, r) of this one's, in their order.
 
         Parameters
         ----------
@@ -83,51 +93,46 @@ class Modes(ComparedByValue):
         background : (n_out,)
             Is exactly in the span of the modes, as the mean of the fields is.
         """
-        mean, norms, sketch = _first_pass(blocks, space.size)
-        n = len(norms)
-        square = float((norms**2).mean())
+        mean, norms, square, n, sketch = _first_pass(blocks, space.size, processes)
         # Fields that differ little from their mean are wanted relative to how they differ, as far as rounding tells.
-        sizes = np.minimum(norms, math.sqrt(max(square - float(mean @ mean), _LOST * square)))
-        weights = np.divide(1.0, sizes, out=np.zeros(n), where=sizes > 0)
+        sizes = np.minimum(norms, math.sqrt(max(square - float(mean @ mean), LOST * square)))
+        weights = np.divide(1.0, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
         columns = [*([] if background is None else [background]), mean if mean.any() else np.ones(space.size)]
-        kept = _orthonormal(np.stack(columns, axis=1), [])
-        basis, n_kept, random = [kept], kept.shape[1], np.random.default_rng(1)
-        while True:
-            basis.append(_orthonormal(sketch, basis))
-            width, found, squares, shifts = sum(block.shape[1] for block in basis), [], [], []
-            sketch = np.zeros((space.size, max(_modes_a_pass(space.size), width // 2)))
-            for at, block in _numbered(blocks):
+        shifts = np.zeros(len(sizes), bool)
+
+        def differences() -> Iterator[Array]:
+            for at, block in numbered(blocks()):
                 # Without the mean where that makes them smaller: differences of squares are taken of them.
-                shifts.append(2 * block @ mean > mean @ mean)
-                rows = block - shifts[-1][:, None] * mean
-                found.append(np.concatenate([rows @ block for block in basis], axis=1))
-                squares.append((rows**2).sum(axis=1) - (found[-1] ** 2).sum(axis=1))
-                combinations = random.standard_normal((len(rows), sketch.shape[1])) * weights[at, None]
-                for part in _parts(space.size):
-                    sketch[part] += rows[:, part].T @ combinations
-            rest = np.maximum(np.concatenate(squares), 0.0)
-            left = math.sqrt(float(rest @ weights**2) / n)
-            if left <= _LEFT * error or width - n_kept >= min(n, space.size - n_kept):
-                break
-        coefficients = np.concatenate(found)
-        of_mean = np.outer(np.concatenate(shifts), np.concatenate([mean @ block for block in basis]))
+                shifts[at] = 2 * block @ mean > mean @ mean
+                yield (block - shifts[at, None] * mean) * weights[at, None]
+
+        def is_enough(found: Range) -> bool:
+            return found.left <= _LEFT * error * math.sqrt(n)
+
+        kept = np.stack(columns, axis=1)
+        found = range_of(differences, space.size, is_enough, kept, sketch, processes)
+        n_kept = found.basis[0].shape[1]
         # Of the modes that were found, those that matter, the largest first.
-        _, shares, right = np.linalg.svd(coefficients[:, n_kept:] * weights[:, None], full_matrices=False)
-        beyond = np.sqrt(np.append(np.cumsum(shares[::-1] ** 2)[::-1], 0.0) / n + left**2)
+        triangle = processes.triangle(found.coordinates[:, n_kept:])
+        _, shares, right = np.linalg.svd(triangle, full_matrices=False)
+        beyond = np.sqrt((np.append(np.cumsum(shares[::-1] ** 2)[::-1], 0.0) + found.left**2) / n)
         r = int(np.argmax(beyond <= max(error, beyond[-1])))
-        turned = np.zeros((width, n_kept + r))
+        turned = np.zeros((n_kept + right.shape[1], n_kept + r))
         turned[:n_kept, :n_kept], turned[n_kept:, n_kept:] = np.eye(n_kept), right[:r].T
         # A field that differs little from its mean or background has to be summed up more exactly than it differs.
         most = norms if background is None else norms + np.linalg.norm(background)
-        rounding = float(np.finfo(np.float32).eps) / 2 * math.sqrt(float(((most * weights) ** 2).mean()))
+        (excess,) = processes.sum(np.array([((most * weights) ** 2).sum()]))
+        rounding = float(np.finfo(np.float32).eps) / 2 * math.sqrt(excess / n)
         is_single = rounding <= error
         values = np.empty((n_kept + r, space.size), np.float32 if is_single else np.float64)
-        for part in _parts(space.size):
-            values[:, part] = (np.concatenate([block[part] for block in basis], axis=1) @ turned).T
+        for part in parts(space.size):
+            values[:, part] = (np.concatenate([block[part] for block in found.basis], axis=1) @ turned).T
+        coefficients, rest = found.coordinates * sizes[:, None], found.rest * sizes**2
         rest = rest + ((coefficients[:, n_kept:] @ right[r:].T) ** 2).sum(axis=1)
-        of_value = math.sqrt(float(rest.mean()) / space.size)
-        modes = cls(values, space, math.hypot(float(beyond[r]), rounding if is_single else 0.0), of_value)
-        return modes, (coefficients + of_mean) @ turned
+        (rest,) = processes.sum(np.array([rest.sum()]))
+        of_mean = np.outer(shifts, np.concatenate([mean @ block for block in found.basis]))
+        left = math.hypot(float(beyond[r]), rounding if is_single else 0.0)
+        return cls(values, space, left, math.sqrt(rest / n / space.size)), (coefficients + of_mean) @ turned
 
     @property
     def coefficient_space(self) -> Space:
@@ -137,7 +142,7 @@ class Modes(ComparedByValue):
 
     def coefficients(self, fields: Array) -> Array:
         """Of fields (n, n_out), (n, r)."""
-        return sum((fields[:, part] @ self.values[:, part].T for part in _parts(self.space.size)), np.zeros(()))
+        return sum((fields[:, part] @ self.values[:, part].T for part in parts(self.space.size)), np.zeros(()))
 
     def fields(self, coefficients: Array) -> Array:
         """Of coefficients (n, r), (n, n_out)."""
@@ -170,57 +175,19 @@ def sizes_by_block(values: Array | Fields) -> Iterator[tuple[slice, Array]]:
         yield slice(0, values.shape[1]), np.abs(values)
         return
     modes = values.modes.values
-    for part in _parts(values.modes.space.size):
+    for part in parts(values.modes.space.size):
         yield part, np.abs((modes[:, part].T @ values.coefficients.T.astype(modes.dtype)).T) + values.beside
 
 
-def _first_pass(blocks: Blocks, n_out: int) -> tuple[Array, Array, Array]:
-    """Mean (n_out,) of the fields, their norms (n,), and random combinations (n_out, k) of them, each over its norm."""
-    total, norms, random = np.zeros(n_out), [], np.random.default_rng(0)
-    sketch = np.zeros((n_out, _modes_a_pass(n_out)))
+def _first_pass(blocks: Blocks, n_out: int, processes: OneProcess) -> tuple[Array, Array, float, int, Array]:
+    """Mean (n_out,) of the fields; norms (n,) of this process's; mean square and number of all; their random combinations."""
+    total, norms, random = np.zeros(n_out), [], np.random.default_rng((0, processes.rank))
+    sketch = np.zeros((n_out, directions_a_pass(n_out)))
     for rows in blocks():
         norms.append(np.linalg.norm(rows, axis=1))
         total += rows.sum(axis=0)
         combinations = random.standard_normal((len(rows), sketch.shape[1]))
-        combinations /= np.where(norms[-1] > 0, norms[-1], 1.0)[:, None]
-        for part in _parts(n_out):
-            sketch[part] += rows[:, part].T @ combinations
-    return total / sum(map(len, norms)), np.concatenate(norms), sketch
-
-
-def _modes_a_pass(n_out: int) -> int:
-    return min(_MODES_A_PASS, max(1, _MOST_NUMBERS // n_out))
-
-
-def _numbered(blocks: Blocks) -> Iterator[tuple[slice, Array]]:
-    """Blocks of samples, and which samples these are."""
-    first = 0
-    for rows in blocks():
-        yield slice(first, first + len(rows)), rows
-        first += len(rows)
-
-
-def _parts(size: int) -> list[slice]:
-    return [slice(first, min(first + _COLUMNS, size)) for first in range(0, size, _COLUMNS)]
-
-
-def _orthonormal(sketch: Array, basis: Sequence[Array]) -> Array:
-    """What is new in a sketch (n_out, k) beside a basis in blocks, as orthonormal columns; the sketch is overwritten.
-
-    By Gram matrices, twice, as QR would need copies of the whole. What rounding hides of a direction comes again with the
-    next pass.
-    """
-    parts = _parts(len(sketch))
-    for _ in range(2):
-        for block in basis:
-            shared = sum((block[part].T @ sketch[part] for part in parts), np.zeros(()))
-            for part in parts:
-                sketch[part] -= block[part] @ shared
-        gram = sum((sketch[part].T @ sketch[part] for part in parts), np.zeros(()))
-        squares, directions = np.linalg.eigh(gram)
-        kept = squares > max(_LOST * squares.max(initial=0.0), np.finfo(float).tiny)
-        scaled = directions[:, kept] / np.sqrt(squares[kept])
-        for part in parts:
-            sketch[part, : scaled.shape[1]] = sketch[part] @ scaled
-        sketch = sketch[:, : scaled.shape[1]]
-    return sketch
+        add_combinations(sketch, rows, combinations / np.where(norms[-1] > 0, norms[-1], 1.0)[:, None])
+    sizes = np.concatenate(norms)
+    n, square = processes.sum(np.array([float(len(sizes)), (sizes**2).sum()])).tolist()
+    return processes.sum(total) / n, sizes, square / n, int(n), processes.sum(sketch)

@@ -25,10 +25,12 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.coupling import ALONE, Coupling
+from gnvpro.surrogate.elimination.compression import compressed
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
 from gnvpro.surrogate.elimination.protocol import GramTerm
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE, SMALLEST, Choice, alphas, choose_alpha
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.precision import all_finite
 
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
@@ -208,7 +210,7 @@ class LeastSquaresLayer:
         ones[self._values] = 1.0
         self.columns = ones if fixed is None else torch.cat([fixed.double(), ones], 1)
         for what, values in (("targets", targets), ("row weights", weights), ("fixed columns", self.columns)):
-            if coupling.any(not bool(torch.isfinite(values).all())):
+            if coupling.any(not all_finite(values)):
                 raise UsageError(f"{what} hold values that are not finite; remove these samples first")
         if coupling.any(weights.shape != (n,) or not bool((weights > 0).all())):
             raise UsageError(
@@ -216,12 +218,13 @@ class LeastSquaresLayer:
                 "leave a sample out instead of giving it weight zero"
             )
         self.loss: Loss = LeastSquares()
-        self.row_weights, self.curvature = weights, curvature
+        self.row_weights = weights
+        self.curvature: GaussNewtonKind = curvature
         self.target_norms = torch.linalg.vector_norm(targets[self._values], dim=1) if norms is None else norms
         self.rotation: Tensor | None = None
         self.targets, self.dropped = targets, torch.zeros_like(weights)
         if compression is not None:
-            self.rotation, self.targets, self.dropped = _compress(targets, weights, compression, coupling)
+            self.rotation, self.targets, self.dropped = compressed(targets, weights, compression, coupling)
         self.row_scale = (weights / math.sqrt(self.n_samples)).unsqueeze(1)
         self.sample_weights = self.row_scale**2
         self._regularise(alpha_w)
@@ -303,27 +306,6 @@ class LeastSquaresLayer:
         return choose_alpha(
             features, self.targets, weights, self.columns, path=alphas(smallest), coupling=self.coupling
         )
-
-    def of_rows(self, rows: slice) -> LeastSquaresLayer:
-        """The problem of some of the samples alone, in the same coordinates of the targets."""
-        part = LeastSquaresLayer(self.targets[rows], self.row_weights[rows], self.alpha_w, self.columns[rows, :-1])
-        part.curvature = self.curvature
-        part.rotation, part.dropped, part.target_norms = self.rotation, self.dropped[rows], self.target_norms[rows]
-        return part
-
-
-def _compress(
-    targets: Tensor, row_weights: Tensor, fraction: float, coupling: Coupling
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotation (k, n_out) with orthonormal rows, targets in it (n, k), and the norm of what each row lost."""
-    triangle = coupling.triangle(targets * row_weights.unsqueeze(1))
-    _, singular, right = torch.linalg.svd(triangle, full_matrices=False)
-    rank = max(1, int((singular > max(fraction, 1e-15) * singular[0]).sum()))
-    # Signs are free; these depend on the directions alone, not on how the factor was made.
-    largest = right[:rank].gather(1, right[:rank].abs().argmax(1, keepdim=True))
-    rotation = right[:rank] * largest.sign()
-    compressed = targets @ rotation.t()
-    return rotation, compressed, torch.linalg.vector_norm(targets - compressed @ rotation, dim=1)
 
 
 class _Factorised(NamedTuple):

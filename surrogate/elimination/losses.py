@@ -83,16 +83,20 @@ def hessian_at(probabilities: Tensor, direction: Tensor) -> Tensor:
     return weighted - probabilities * weighted.sum(1, keepdim=True)
 
 
-def random_signs(like: Tensor, seed: int, first: int = 0) -> Tensor:
+def random_signs(like: Tensor, seed: int, first: int | Tensor = 0) -> Tensor:
     """Signs (n, k) of the dtype of another tensor, made on its device.
 
-    Each is a function of seed, row and column alone, `first` being the number of the first row: samples have the same signs
-    on every device, in every chunk and process. By the mixing function of SplitMix64 (Steele, Lea & Flood 2014).
+    Each is a function of seed, row and column alone, `first` being the number of the first row, or those of all rows (n,):
+    samples have the same signs on every device, in every chunk and process. By the mixing function of SplitMix64 (Steele,
+    Lea & Flood 2014).
     """
     n, k = like.shape
     words = -(-k // _BITS)
-    places = torch.arange(first * words, (first + n) * words, device=like.device)
-    bits = _mixed(places + _mixed(torch.full_like(places[:1], seed))).view(n, words)
+    rows = torch.arange(first, first + n, device=like.device) if isinstance(first, int) else first
+    places = (
+        rows * words if words == 1 else rows.unsqueeze(1) * words + torch.arange(words, device=like.device)
+    ).flatten()
+    bits = _mixed(places + _mixed(torch.tensor([seed], device=like.device))).view(n, words)
     columns = torch.arange(k, device=like.device)
     chosen = bits if words == 1 else bits.index_select(1, columns // _BITS)
     return ((chosen >> (columns % _BITS)) & 1).to(like.dtype).mul_(2).sub_(1)

@@ -135,9 +135,9 @@ class Elimination(InnerProblem, Protocol):
         ...
 
 
-def local(elimination: Elimination, index: Tensor) -> Tensor:
-    """Which of the samples at `index`, numbers among all, are this process's, as numbers among these; in their order."""
-    if elimination.coupling.size == 1:
+def local(problem: InnerProblem, n: int, index: Tensor) -> Tensor:
+    """Which of the samples at `index`, numbers among all, are among this process's n, as numbers of these; in their order."""
+    if problem.coupling.size == 1:
         return index
-    own = index - elimination.first
-    return own[(own >= 0) & (own < len(elimination.targets) // elimination.group)]
+    own = index - problem.first
+    return own[(own >= 0) & (own < n)]

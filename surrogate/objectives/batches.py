@@ -11,25 +11,27 @@ variable projection with the sampled Tikhonov update of slimTrain at memory dept
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from functools import cached_property
 from typing import NamedTuple, override
 
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import Coupling
 from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.elimination.losses import random_signs
-from gnvpro.surrogate.elimination.streamed import StreamedSolution, solve_streamed
+from gnvpro.surrogate.elimination.protocol import local
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Linearization
 from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
 from gnvpro.surrogate.objectives.reduced import ReducedObjective
+from gnvpro.surrogate.objectives.rows import Part
+from gnvpro.surrogate.objectives.streamed import StreamedObjective, streamed
 from gnvpro.surrogate.objectives.work import WorkMeter
-from gnvpro.surrogate.transfer import numbers
 
-# Samples whose features are in memory at one time, and those on which points are evaluated that are only watched.
-CHUNK, WATCHED = 8192, 8192
+# Samples on which points are evaluated that are only watched.
+WATCHED = 8192
 # Batches are passed through the network in this precision; W is solved for and theta kept in float64.
 PASSES = torch.float32
 
@@ -37,9 +39,9 @@ PASSES = torch.float32
 class BatchObjective(ReducedObjective):
     """An `gnvpro.surrogate.objectives.protocol.Objective` of theta for solvers that pay by the batch.
 
-    Points (`at`) are there for reports: evaluated on the first `WATCHED` samples, W solved for on those alone, at no charge.
-    `at_all` is the point with W of all samples. Targets, weights and regularisation are those of `reduced`, the meter is a
-    new one.
+    Points (`at`) are there for reports: evaluated on the first `WATCHED` samples (of several processes, on as many in all),
+    W solved for on those alone, at no charge. `at_all` is the point with W of all samples. Targets, weights and
+    regularisation are those of `reduced`, the meter is a new one.
 
     Raises
     ------
@@ -47,25 +49,29 @@ class BatchObjective(ReducedObjective):
         A loss that has no closed form for W, or samples with derivatives.
     """
 
-    def __init__(self, reduced: ReducedObjective) -> None:
-        if not isinstance(reduced.elimination, LeastSquaresLayer):
-            raise UsageError("variable projection on batches works on least squares; take another method for classes")
-        if reduced.directions is not None:
-            raise UsageError("expected samples without derivatives for variable projection on batches; leave them out")
-        some = slice(WATCHED)
-        super().__init__(reduced.network, reduced.inputs[some], reduced.elimination.of_rows(some), reduced.regulariser)
-        self.whole, self._layer = reduced.sibling(), reduced.elimination
-        self._passed = reduced.inputs.to(PASSES)
+    def __init__(self, reduced: ReducedObjective | StreamedObjective) -> None:
+        if isinstance(reduced, ReducedObjective):
+            if not isinstance(reduced.elimination, LeastSquaresLayer):
+                raise UsageError(
+                    "variable projection on batches works on least squares; take another method for classes"
+                )
+            if reduced.directions is not None:
+                raise UsageError(
+                    "expected samples without derivatives for variable projection on batches; leave them out"
+                )
+        self.whole = streamed(reduced) if isinstance(reduced, ReducedObjective) else reduced.sibling()
+        some = self.whole.rows.read(slice(0, math.ceil(WATCHED / self.whole.elimination.coupling.size)))
+        super().__init__(reduced.network, some.inputs, _layer_of(some, self.whole), reduced.regulariser)
 
     @property
     def n_samples(self) -> int:
         """Of the whole set."""
-        return len(self.whole.inputs)
+        return self.whole.elimination.n_samples
 
     @property
     def outer_shape(self) -> tuple[int, int]:
         """(width + q + 1, k), that of W."""
-        return self.network.width + self._layer.columns.shape[1], self._layer.targets.shape[1]
+        return self.network.width + self.elimination.columns.shape[1], self.elimination.targets.shape[1]
 
     @override
     def at(self, theta: Tensor, *, near: Point | None = None, accuracy: float = 0.0) -> Point:
@@ -77,48 +83,59 @@ class BatchObjective(ReducedObjective):
         self.meter.forward += 1
         return _WholePoint(self, theta, WorkMeter())
 
+    def will_need(self, index: Tensor) -> None:
+        """Say which samples the batches after the next ones are of."""
+        self.whole.rows.will_need(self._local(index))
+
     def on_batch(self, theta: Tensor, index: Tensor, outer: Tensor, pull: float) -> Batch:
-        """The batch of the samples at `index`, W pulled towards `outer` (width + q + 1, k).
+        """The batch of the samples whose numbers among all are `index`, W pulled towards `outer` (width + q + 1, k).
 
         `pull` is lambda over the mean square of the batch's columns. Charged as the batch's share of the set, a forward and
         a backward pass.
         """
-        share, layer = len(index) / self.n_samples, self._layer
+        share, problem = len(index) / self.n_samples, self.whole.elimination
         self.meter.forward += share
         self.meter.backward += share
-        at = self.network.linearize(theta.to(PASSES), self._passed[index])
-        scale = (layer.row_scale[index] / share**0.5).to(PASSES)
-        columns = torch.cat([at.features, layer.columns[index].to(PASSES)], 1) * scale
-        targets = layer.targets[index].to(PASSES) * scale
+        own = self._local(index)
+        part = self.whole.rows.at(own)
+        at = self.network.linearize(theta.to(PASSES), part.inputs.to(PASSES))
+        scale = (part.row_scale / share**0.5).to(PASSES)
+        columns = torch.cat([at.features, part.columns.to(PASSES)], 1) * scale
+        targets = part.targets.to(PASSES) * scale
         # Normal equations do here: what is pulled has a condition number of at most p / pull.
-        gram = (columns.t() @ columns).double()
-        strength = pull * float(gram.diagonal().mean())
-        right = (columns.t() @ targets).double() + strength * outer
-        gram.diagonal().add_(strength + layer.alpha_w)
+        gram, right = problem.coupling.sums((columns.t() @ columns).double(), (columns.t() @ targets).double())
+        strength = pull * gram.diagonal().mean()
+        gram.diagonal().add_(strength + problem.alpha_w)
         # Without a check: features that overflowed give a gradient that is not finite, which ends the fit.
-        solved = torch.cholesky_solve(right, torch.linalg.cholesky_ex(gram).L)
+        solved = torch.cholesky_solve(right + strength * outer, torch.linalg.cholesky_ex(gram).L)
         weights = solved.to(PASSES)
         residual = torch.addmm(targets, columns, weights, beta=-1)
         seed = (residual @ weights[: self.network.width].t()) * scale
-        gradient = at.vjp(seed) + self.regulariser.apply(theta).to(PASSES)
-        return Batch(at, scale, solved, gradient)
+        gradient = problem.coupling.sum(at.vjp(seed)) + self.regulariser.apply(theta).to(PASSES)
+        return Batch(at, scale, solved, gradient, own + problem.first, problem.coupling)
+
+    def _local(self, index: Tensor) -> Tensor:
+        return local(self.whole.elimination, len(self.whole.rows), index)
 
 
 class Batch(NamedTuple):
     """W (width + q + 1, k) at a batch and the gradient by theta there; the linearisation and sqrt of the weights (m, 1).
 
-    W is in float64, everything else in the precision of the passes.
+    W is in float64, everything else in the precision of the passes. `numbers` (m,) are those of this process's samples
+    among all.
     """
 
     linearization: Linearization
     scale: Tensor
     outer: Tensor
     gradient: Tensor
+    numbers: Tensor
+    coupling: Coupling
 
     def probe(self, seed: int) -> Tensor:
         """A random seed with the covariance of the Gauss-Newton matrix at fixed W, (m, width)."""
         features, n_targets = self.linearization.features, self.outer.shape[1]
-        signs = random_signs(features.new_empty(len(features), n_targets), seed)
+        signs = random_signs(features.new_empty(len(features), n_targets), seed, self.numbers.to(features.device))
         return (signs @ self.outer[: features.shape[1]].t().to(features)) * self.scale
 
 
@@ -126,31 +143,26 @@ class _WholePoint(Point):
     """A point whose W and value are those of all samples."""
 
     @cached_property
-    def _solved(self) -> StreamedSolution:
+    def _of_all(self) -> Point:
         assert isinstance(self.objective, BatchObjective)
-        return solve_whole(self.objective.whole, self.theta)
+        return self.objective.whole.at(self.theta)
 
     @override
     def value_and(self, *scalars: Tensor) -> list[float]:
-        return numbers(self._solved.value + self.objective.regulariser.value(self.theta), *scalars)
+        return self._of_all.value_and(*scalars)
 
     @property
     @override
     def outer(self) -> OuterLayer:
-        return OuterLayer(self._solved.outer, self.objective.elimination.rotation)
+        return self._of_all.outer
 
 
-def solve_whole(reduced: ReducedObjective, theta: Tensor) -> StreamedSolution:
-    """W (width + q + 1, k) of a reduced least-squares objective at theta, and the loss there, in chunks; not charged."""
-    layer = reduced.elimination
-    assert isinstance(layer, LeastSquaresLayer)
-    features = reduced.network.bind(theta)
-
-    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(reduced.inputs), CHUNK):
-            rows = slice(start, start + CHUNK)
-            columns = torch.cat([features(reduced.inputs[rows]).double(), layer.columns[rows]], 1)
-            yield columns.mul_(layer.row_scale[rows]), layer.targets[rows] * layer.row_scale[rows]
-
-    with torch.no_grad():
-        return solve_streamed(chunks(), layer.alpha_w)
+def _layer_of(part: Part, whole: StreamedObjective) -> LeastSquaresLayer:
+    """The inner problem of some of the samples alone, in the same coordinates of the targets."""
+    problem = whole.elimination
+    weights = part.row_scale[:, 0] * math.sqrt(problem.n_samples)
+    layer = LeastSquaresLayer(
+        part.targets, weights, problem.alpha_w, part.columns[:, :-1], norms=part.norms, coupling=problem.coupling
+    )
+    layer.curvature, layer.rotation, layer.dropped = problem.curvature, problem.rotation, part.dropped
+    return layer

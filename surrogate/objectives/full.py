@@ -107,7 +107,7 @@ class FullObjective:
     def batch_gradient(self, theta: Tensor, index: Tensor) -> Tensor:
         """Gradient on the samples at `index`, numbers among all; an unbiased estimate, charged as their share of the set."""
         inner = self.elimination
-        n, size, index = inner.n_samples, len(index), local(inner, index)
+        n, size, index = inner.n_samples, len(index), local(inner, len(self.inputs), index)
         self.meter.forward += size / n
         self.meter.backward += size / n
         at = self.linearize(theta, index)

@@ -23,6 +23,7 @@ from gnvpro.surrogate.networks.tangents import linearize_tangents
 from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.surrogate.objectives.regularisation import Regulariser, as_regulariser
 from gnvpro.surrogate.objectives.work import WorkMeter
+from gnvpro.surrogate.precision import all_finite
 
 
 class ReducedObjective:
@@ -65,7 +66,7 @@ class ReducedObjective:
             raise UsageError(
                 f"expected {group - 1} directions at every sample, as many as the targets have derivatives"
             )
-        if not bool(torch.isfinite(inputs).all()):
+        if not all_finite(inputs):
             raise UsageError("inputs hold values that are not finite; remove these samples first")
         self.network, self.inputs, self.directions, self.elimination = network, inputs, directions, elimination
         self.regulariser = as_regulariser(alpha_theta)

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.coupling import ALONE, Coupling
-from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
+from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind, LeastSquaresLayer
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
 from gnvpro.surrogate.elimination.protocol import Solution
 from gnvpro.surrogate.elimination.streamed import StreamedSolution, solve_streamed
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork, Layer, LayeredLinearization, Linearization
 from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
+from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.objectives.regularisation import Regulariser, as_regulariser
-from gnvpro.surrogate.objectives.rows import Part, Rows, rows_at_once
+from gnvpro.surrogate.objectives.rows import Part, Rows, RowsInMemory, rows_at_once
 from gnvpro.surrogate.objectives.work import WorkMeter
 from gnvpro.surrogate.transfer import numbers
 
@@ -48,7 +49,8 @@ class StreamedLayer:
         coupling: Coupling = ALONE,
     ) -> None:
         self.loss: Loss = LeastSquares()
-        self.rotation, self.alpha_w, self.curvature, self.coupling = rotation, alpha_w, curvature, coupling
+        self.rotation, self.alpha_w, self.coupling = rotation, alpha_w, coupling
+        self.curvature: GaussNewtonKind = curvature
         self.first, self.n_samples = coupling.place(n_samples)
 
 
@@ -244,3 +246,11 @@ class StreamedPoint(Point):
 def weighted_columns(features: Tensor, part: Part) -> Tensor:
     """A, (m, p): features and what stands beside them, times the weights."""
     return torch.cat([features.double(), part.columns], 1).mul_(part.row_scale)
+
+
+def streamed(reduced: ReducedObjective) -> StreamedObjective:
+    """The same problem in passes over the samples in memory, with a meter of its own."""
+    layer = reduced.elimination
+    assert isinstance(layer, LeastSquaresLayer)
+    about = StreamedLayer(len(reduced.inputs), layer.rotation, layer.alpha_w, layer.curvature, layer.coupling)
+    return StreamedObjective(reduced.network, RowsInMemory(reduced.inputs, layer), about, reduced.regulariser)

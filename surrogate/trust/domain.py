@@ -88,7 +88,7 @@ def _whitening(fitted: Array) -> NDArray[np.float32]:
 def _principal(rows: Array) -> tuple[Array, Array]:
     """Eigenvalues of rowsᵀ rows and eigenvectors in columns; of wide rows those above rounding alone."""
     if rows.shape[1] <= _WIDE:
-        _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
+        _, sizes, directions = np.linalg.svd(np.linalg.qr(rows, mode="r"), full_matrices=False)
         return sizes**2, directions.T
     squares, directions = np.linalg.eigh(rows.T @ rows)
     kept = squares > len(squares) * np.finfo(float).eps * squares[-1]

@@ -8,10 +8,18 @@ import torch
 from gnvpro.surrogate.coupling import ALONE
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
+from gnvpro.surrogate.objectives import batches as objectives
+from gnvpro.surrogate.objectives.batches import BatchObjective
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.reduced import reduced_least_squares
+from gnvpro.surrogate.objectives.rows import RowsInMemory, RowsOnDisk
+from gnvpro.surrogate.objectives.streamed import StreamedLayer, StreamedObjective
+from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask, fit_by
 from gnvpro.training.fitting.validation import ValidationSet
+from gnvpro.training.solvers import batches as solvers
+from gnvpro.training.solvers.batches import BatchProjection, _Order
+from gnvpro.training.solvers.first_order import Rule
 from tests.coupled import in_processes, in_threads
 
 N, N_IN, N_OUT = 157, 4, 6
@@ -144,3 +152,67 @@ def test_full_objective_counts_all_samples():
     reduced = task(NETWORKS["dense"]).reduced
     full = FullObjective(reduced)
     assert full.elimination.n_samples == N
+
+
+def batches_of(coupling):
+    """Variable projection on batches, a batch spread over the processes."""
+    solver = BatchProjection(Rule("adam", 2e-2, 60.0), 32, seed=3)
+    problem = task(NETWORKS["dense"], coupling)
+    fit = Fit(BatchObjective(problem.reduced), problem.theta, solver, problem.validation)
+    fit.advance(60.0)
+    return fit.best.theta, fit.best.weights, fit.best.validation_error
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_batches_are_spread_over_processes(size, monkeypatch):
+    for module in (objectives, solvers):
+        monkeypatch.setattr(module, "PASSES", torch.float64)
+    theta, weights, error = batches_of(ALONE)
+    for found in in_threads(size, batches_of):
+        torch.testing.assert_close(found[0], theta, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(found[1], weights, rtol=1e-5, atol=1e-5)
+        assert found[2] == pytest.approx(error, rel=1e-5)
+
+
+def test_batches_of_a_file_are_those_of_memory():
+    problem = task(NETWORKS["dense"])
+    ends = []
+    for whole in (problem.reduced, on_disk(problem.reduced)):
+        solver = BatchProjection(Rule("adam", 2e-2, 60.0), 32, seed=3)
+        fit = Fit(BatchObjective(whole), problem.theta, solver, problem.validation)
+        fit.advance(60.0)
+        ends.append((fit.best.theta, fit.best.weights))
+    assert torch.equal(ends[0][0], ends[1][0])
+    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=1e-12, atol=1e-12)
+
+
+def on_disk(reduced):
+    layer = reduced.elimination
+    rows = RowsOnDisk((N_IN, layer.targets.shape[1], layer.columns.shape[1]), torch.device("cpu"))
+    rows.append(RowsInMemory(reduced.inputs, layer).read(slice(0, N)))
+    rows.finish()
+    return StreamedObjective(
+        reduced.network, rows, StreamedLayer(N, layer.rotation, layer.alpha_w), reduced.regulariser
+    )
+
+
+def test_an_order_takes_every_sample_once_an_epoch_and_says_what_comes(monkeypatch):
+    monkeypatch.setattr(solvers, "TOGETHER", 64)
+    said = []
+
+    class Listening:
+        def will_need(self, index):
+            said.append(set(index.tolist()))
+
+    order = _Order(157, 30, seed=1)
+    taken = [order.next(Listening(), batch) for batch in range(10)]
+    for epoch in (taken[:5], taken[5:]):
+        numbers = torch.cat(epoch)
+        assert len(numbers.unique()) == 150
+    assert not torch.equal(torch.cat(taken[:5]), torch.cat(taken[5:]))
+    # Two batches are shuffled together: what is said before them are the next two.
+    assert set(torch.cat(taken[2:4]).tolist()) == said[0]
+    assert set(taken[4].tolist()) == said[1]
+    said.clear()
+    order.announce(Listening(), 3)
+    assert said == [set(torch.cat(taken[2:4]).tolist()), set(taken[4].tolist())]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.elimination.compression import rotation_of_arrays
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
@@ -271,8 +272,7 @@ class Contest:
         targets = scaling.targets(samples.parameters, samples.observables)
         rotation = np.eye(targets.shape[1])
         if len(rotation) > _FEW_OUTPUTS:
-            _, sizes, right = np.linalg.svd(targets * weights[:, None], full_matrices=False)
-            rotation = right[: max(1, min(_MOST_TARGETS, int((sizes > _COMPRESSION * sizes[0]).sum())))]
+            rotation = rotation_of_arrays(targets, weights, _COMPRESSION)[:_MOST_TARGETS]
         space = samples.parameter_space
         normal = space.own_laws.straight if space.laws else None
         inputs = scaling.inputs(samples.parameters)

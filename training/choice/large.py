@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.networks.dense import DenseNetwork
-from gnvpro.surrogate.objectives.batches import solve_whole
-from gnvpro.surrogate.objectives.protocol import OuterLayer
+from gnvpro.surrogate.objectives.streamed import streamed
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.choice.contest import Decision
 from gnvpro.training.fitting.methods import METHODS
@@ -62,7 +61,7 @@ def decide_many(run: Run, settings: TrainSettings, samples: Samples, folds: NDAr
     with run.outside:
         everything = Preparation.of_all(samples, settings)
         reduced = everything.task(network, formulation).reduced
-        outer = OuterLayer(solve_whole(reduced, best.theta).outer, reduced.elimination.rotation)
+        outer = streamed(reduced).at(best.theta).outer
     run.outside_work += len(samples) / len(train)
     choice = {
         "widths": list(WIDTHS),

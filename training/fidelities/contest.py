@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnvpro.surrogate.elimination.compression import rotation_of_arrays
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.concatenated import ConcatenatedNetwork
@@ -100,9 +101,8 @@ class FidelityContest:
         weights = weights / math.sqrt(float((weights**2).mean()))
         rotation = np.eye(len(self._unit))
         if len(rotation) > _FEW_OUTPUTS:
-            both = np.concatenate([targets, predicted]) * np.tile(weights, 2)[:, None]
-            _, sizes, right = np.linalg.svd(both, full_matrices=False)
-            rotation = right[: max(1, int((sizes > _COMPRESSION * sizes[0]).sum()))]
+            both = np.concatenate([targets, predicted])
+            rotation = rotation_of_arrays(both, np.tile(weights, 2), _COMPRESSION)
         self._fine, self._predicted, self._outer = targets @ rotation.T, predicted @ rotation.T, outer @ rotation.T
         differences = self._fine - self._predicted
         self._problem = self._with_slopes(Problem(self._coarse.inputs, differences, rotation, weights, folds))

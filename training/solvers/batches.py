@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import Coupling
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Layer, LayeredLinearization
 from gnvpro.surrogate.objectives.batches import PASSES, Batch, BatchObjective
@@ -27,6 +29,8 @@ PULL = 1e-2
 MEAN, SQUARE, TINY = 0.1, 0.01, 1e-8
 # Batches between two estimates of the bases, those at the beginning besides, and the weight of the newest factors.
 REFRESH, FIRST, NEWEST = 50, (0, 1, 3, 6, 10), 0.3
+# Samples that are neighbours in every order, and about how many are shuffled together.
+SEGMENT, TOGETHER = 16, 16_384
 # Steps (looks at validation samples) in a whole budget, at most.
 STEPS = 10
 
@@ -52,6 +56,7 @@ class BatchProjection:
         if not (batch > 0 and pull > 0):
             raise UsageError(f"expected batches of a size > 0 and a pull > 0, got {batch} and {pull}")
         self._rule, self._batch, self._seed, self._pull = rule, batch, seed, pull
+        self._order: _Order | None = None
         self.state = _State()
 
     def step(self, point: Point) -> Step:
@@ -59,12 +64,12 @@ class BatchProjection:
         objective = point.objective
         if not isinstance(objective, BatchObjective):
             raise UsageError("variable projection on batches needs a BatchObjective")
-        progress = self.state.progress = self.state.progress or _Progress.first(objective, point.theta, self._seed)
+        progress = self.state.progress = self.state.progress or _Progress.first(objective, point.theta)
         n, theta, budget = objective.n_samples, point.theta.clone(), self._rule.budget
         size = min(n, max(1, round(self._batch if self._batch >= 1 else self._batch * n)))
         most = math.ceil(max(1.0, 0.5 * budget / STEPS) * n / size)
-        generator = torch.Generator()
-        generator.set_state(progress.generator.cpu())
+        order = self._order = self._order or _Order(n, size, self._seed)
+        order.announce(objective, progress.batch)
         total, count = torch.zeros_like(progress.moments.mean), 0
 
         def is_last() -> bool:
@@ -72,15 +77,14 @@ class BatchProjection:
             return objective.meter.total + 2 * size / n + 1 > budget
 
         while count < most and not is_last():
-            index = progress.next(n, size, generator).to(theta.device)
-            batch = objective.on_batch(theta, index, progress.outer, self._pull)
+            batch = objective.on_batch(theta, order.next(objective, progress.batch), progress.outer, self._pull)
             if not bool(torch.isfinite(batch.gradient).all()):
                 return Step(point, math.inf, False, Status.nonfinite, math.nan)
             progress.outer = batch.outer
             progress.moments.update(theta, batch, self._rule.rate_at(objective.meter.total), self._seed)
+            progress.batch += 1
             total += batch.gradient
             count += 1
-        progress.generator = generator.get_state()
         if not count:
             return Step(point, 0.0, False, Status.budget_spent, 0.0)
         length, norm = (float(torch.linalg.vector_norm(v)) for v in (theta - point.theta, total / count))
@@ -96,27 +100,62 @@ class _State:
 
 @dataclass(eq=False)
 class _Progress:
-    """Moments of the gradient, W of the last batch, what is left of the epoch, and the state of the draws."""
+    """Moments of the gradient, W of the last batch, and the number of the next one."""
 
     moments: _Moments
     outer: Tensor
-    order: Tensor
-    generator: Tensor
+    batch: int = 0
 
     @classmethod
-    def first(cls, objective: BatchObjective, theta: Tensor, seed: int) -> _Progress:
+    def first(cls, objective: BatchObjective, theta: Tensor) -> _Progress:
         """Before any batch; W is zero."""
         zeros = torch.zeros_like(theta, dtype=PASSES)
         outer = torch.zeros(objective.outer_shape, dtype=torch.float64, device=theta.device)
-        state = torch.Generator().manual_seed(seed).get_state()
-        return cls(_Moments(zeros, zeros.clone()), outer, torch.arange(0), state)
+        return cls(_Moments(zeros, zeros.clone()), outer)
 
-    def next(self, n: int, size: int, generator: torch.Generator) -> Tensor:
-        """The samples of a batch; an epoch's remainder that is less than a batch is left out."""
-        if len(self.order) < size:
-            self.order = torch.randperm(n, generator=generator)
-        index, self.order = self.order[:size], self.order[size:].clone()
-        return index
+
+class _Order:
+    """Which samples the batches are of, the same wherever these are: every epoch a new order, drawn without replacement.
+
+    Samples come in segments of neighbours, which are drawn at random, some thousands of samples together, and these are
+    shuffled: what is read from a file is some long pieces then. An epoch's remainder that is less than a batch is left out.
+    """
+
+    def __init__(self, n: int, size: int, seed: int) -> None:
+        self._n, self._size, self._seed = n, size, seed
+        self._together = max(1, TOGETHER // size)  # batches
+        self._epoch, self._numbers = -1, torch.arange(0)
+
+    def next(self, objective: BatchObjective, batch: int) -> Tensor:
+        """The samples of a batch, for which it may have to be said what comes after."""
+        epoch, place = divmod(batch, self._n // self._size)
+        if place % self._together == 0:
+            objective.will_need(self._pool(epoch, place + self._together))
+        return self._of_epoch(epoch)[place * self._size : (place + 1) * self._size]
+
+    def announce(self, objective: BatchObjective, batch: int) -> None:
+        """Say what is needed first, and what after it where `next` will not."""
+        epoch, place = divmod(batch, self._n // self._size)
+        begin = place - place % self._together
+        objective.will_need(self._pool(epoch, begin))
+        if begin != place:
+            objective.will_need(self._pool(epoch, begin + self._together))
+
+    def _pool(self, epoch: int, place: int) -> Tensor:
+        """The samples of the batches that are shuffled together, from this one on; none after the last of an epoch."""
+        last = (self._n // self._size) * self._size
+        return self._of_epoch(epoch)[place * self._size : min((place + self._together) * self._size, last)]
+
+    def _of_epoch(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            random = np.random.default_rng([self._seed, epoch])
+            segments = random.permutation(math.ceil(self._n / SEGMENT))
+            numbers = (segments[:, None] * SEGMENT + np.arange(SEGMENT)).ravel()
+            numbers = numbers[numbers < self._n]
+            for begin in range(0, self._n, self._together * self._size):
+                random.shuffle(numbers[begin : begin + self._together * self._size])
+            self._epoch, self._numbers = epoch, torch.from_numpy(numbers)
+        return self._numbers
 
 
 @dataclass(eq=False)
@@ -130,14 +169,14 @@ class _Basis:
     outputs_basis: Tensor
 
     @classmethod
-    def of(cls, layer: Layer) -> _Basis:
-        by_inputs, by_outputs = _factors(layer)
+    def of(cls, layer: Layer, coupling: Coupling) -> _Basis:
+        by_inputs, by_outputs = _factors(layer, coupling)
         assert isinstance(layer.where, slice)
         return cls(layer.where, by_inputs, by_outputs, _eigenvectors(by_inputs), _eigenvectors(by_outputs))
 
-    def refresh(self, layer: Layer, square: Tensor) -> None:
+    def refresh(self, layer: Layer, square: Tensor, coupling: Coupling) -> None:
         """New bases, the second moments (n_theta,) carried over as if what they are of were uncorrelated."""
-        for mean, newest in zip((self.by_inputs, self.by_outputs), _factors(layer), strict=True):
+        for mean, newest in zip((self.by_inputs, self.by_outputs), _factors(layer, coupling), strict=True):
             mean.lerp_(newest, NEWEST)
         before = self.inputs_basis, self.outputs_basis
         self.inputs_basis, self.outputs_basis = _eigenvectors(self.by_inputs), _eigenvectors(self.by_outputs)
@@ -191,14 +230,14 @@ class _Moments:
         plain = [layer for layer in layers if isinstance(layer.where, slice) and layer.inputs.ndim == 2]
         if self.bases:
             for basis, layer in zip(self.bases, plain, strict=True):
-                basis.refresh(layer, self.square)
+                basis.refresh(layer, self.square, batch.coupling)
         else:
-            self.bases = [_Basis.of(layer) for layer in plain]
+            self.bases = [_Basis.of(layer, batch.coupling) for layer in plain]
 
 
-def _factors(layer: Layer) -> tuple[Tensor, Tensor]:
+def _factors(layer: Layer, coupling: Coupling) -> list[Tensor]:
     """h'h and g'g."""
-    return layer.inputs.t() @ layer.inputs, layer.sensitivities.t() @ layer.sensitivities
+    return coupling.sums(layer.inputs.t() @ layer.inputs, layer.sensitivities.t() @ layer.sensitivities)
 
 
 def _eigenvectors(factor: Tensor) -> Tensor:
