@@ -133,10 +133,11 @@ class ClassHessian(NamedTuple):
         probabilities = self.probabilities.t().to(dtype).contiguous()
         variances = self._variances().t().to(dtype).contiguous()
         pairs = columns.new_zeros(len(classes.first), len(features.first))
-        for rows in torch.arange(n, device=device).split(max(1, _TABLE_ENTRIES // len(features.first))):
-            part, s = columns[:, rows[0] : rows[-1] + 1], probabilities[:, rows[0] : rows[-1] + 1]
+        together = max(1, _TABLE_ENTRIES // len(features.first))
+        for rows in (slice(start, start + together) for start in range(0, n, together)):
+            part, s = columns[:, rows], probabilities[:, rows]
             curved = s.index_select(0, classes.first).mul_(s.index_select(0, classes.second)).neg_()
-            curved[classes.place.diagonal()] = variances[:, rows[0] : rows[-1] + 1]
+            curved[classes.place.diagonal()] = variances[:, rows]
             curved *= scale[rows]
             pairs.addmm_(curved, part.index_select(0, features.first).mul_(part.index_select(0, features.second)).t())
         blocks = pairs.index_select(1, features.place.flatten()).index_select(0, classes.place.flatten())

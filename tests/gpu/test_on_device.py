@@ -1,7 +1,7 @@
 """Every method on CUDA against the CPU: `make gpu`.
 
-Where there is no CUDA the same programs run on fake CUDA tensors, which know devices and shapes but no values: what they would
-read comes from a run on the CPU. Tensors that are made on the wrong device raise, and blocking uploads are counted.
+Where there is no CUDA the same programs run on fake CUDA tensors, which know devices and shapes but no values: what they
+would read comes from a run on the CPU. Tensors that are made on the wrong device raise, and blocking uploads are counted.
 """
 
 import warnings
