@@ -41,7 +41,8 @@ def device_named(name: str) -> torch.device:
 @contextmanager
 def float32_as_such() -> Iterator[None]:
     """Products and convolutions of float32 with all of its digits inside: TF32 of CUDA keeps three."""
-    kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    cudnn: Any = torch.backends.cudnn
+    kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
     before = [kind.fp32_precision for kind in kinds]
     for kind in kinds:
         kind.fp32_precision = "ieee"

@@ -76,7 +76,13 @@ def is_case(method, name, kind):
 
 
 CASES = [
-    (method, name, kind)
+    pytest.param(
+        method,
+        name,
+        kind,
+        id=f"{method}, {name}, {kind}",
+        marks=() if (name, kind) == ("dense", "least squares") else pytest.mark.long,
+    )
     for name in NETWORKS
     for kind in ("least squares", "derivatives", "classes")
     for method in METHODS
@@ -90,7 +96,7 @@ def say_what_it_ran_on():
         warnings.warn("no CUDA: on fake tensors, which have devices and shapes but no values", stacklevel=1)
 
 
-@pytest.mark.parametrize(("method", "name", "kind"), CASES, ids=map(", ".join, CASES))
+@pytest.mark.parametrize(("method", "name", "kind"), CASES)
 def test_a_method_does_on_cuda_what_it_does_on_the_cpu(method, name, kind):
     network = NETWORKS[name]
     with Synchronisations() as recorded:
@@ -101,8 +107,13 @@ def test_a_method_does_on_cuda_what_it_does_on_the_cpu(method, name, kind):
         assert float((theta - here.point.theta).norm() / here.point.theta.norm()) < 1e-9
         assert there.point.value == pytest.approx(here.point.value, rel=1e-9)
     else:
-        with Replay(recorded) as replay:
-            there = trained(method, network, kind, "cuda")
+        try:
+            with Replay(recorded) as replay:
+                there = trained(method, network, kind, "cuda")
+        except RuntimeError as error:
+            if "hasPrimaryContext" not in str(error):
+                raise
+            pytest.skip("needs CUDA: torch's autograd asks the driver for a context, which a fake device has not")
         assert replay.left == 0
         assert is_fake(there.point.theta)
     for tensor in (there.point.theta, there.best.theta, there.best.outer.compressed):
