@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, override
 
 import numpy as np
-from gnvpro.training.fitting.memory import bytes_of_fit
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.coupling import Coupling
@@ -15,11 +14,12 @@ from gnvpro.surrogate.sample_source import SampleSource
 from gnvpro.surrogate.samples import Split
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.contest import Decision
-from gnvpro.training.choice.folds import folds_of
+from gnvpro.training.choice.folds import MOST_HELD_OUT, SHARE
 from gnvpro.training.choice.large import train_many
 from gnvpro.training.choice.polynomials import PolynomialFeatures
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.memory import bytes_of_fit
 from gnvpro.training.fitting.outcome import Training
 from gnvpro.training.fitting.run import Progress
 from gnvpro.training.large.preparation import LargePreparation
@@ -41,7 +41,7 @@ def set_numbers(n: int, settings: TrainSettings, sizes: dict[str, int | None]) -
     if settings.asks_for_networks or {"train", "validation"} & given.keys():
         held = {"validation": usual, "calibration": 0, "test": usual} | {k: v for k, v in given.items() if k != "train"}
     else:
-        judge = int((folds_of(n, settings.seed) >= 0).sum())
+        judge = min(int(SHARE * n), MOST_HELD_OUT)
         held = {"validation": judge, "calibration": 0, "test": 0} | given
     left = n - sum(held.values())
     n_train = given.get("train", left)
