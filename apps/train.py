@@ -112,15 +112,13 @@ def _memory(settings: TrainSettings | None, options: dict[str, Any]) -> int | No
 
 def _source(data: Data | Split, memory: int | None) -> SampleSource | None:
     """A data set that is read some at a time: by several processes, or as it is larger than may be in memory."""
-    is_path = isinstance(data, str | Path) and Path(data).suffix.lower() in ("", *CHUNKED)
-    if not is_path or (n_processes() == 1 and memory is None):
+    if not isinstance(data, str | Path) or Path(data).suffix.lower() not in ("", *CHUNKED):
+        return None
+    if n_processes() == 1 and memory is None:
         return None
     rows = DataSetRows(data)
-    if len(rows) <= MANY_SAMPLES and (memory is None or len(rows) * rows.bytes_per_sample <= memory / _IN_MEMORY):
-        return None
-    if n_processes() == 1 and memory is not None and len(rows) * rows.bytes_per_sample <= memory / _IN_MEMORY:
-        return None
-    return rows
+    fits = memory is None or _IN_MEMORY * len(rows) * rows.bytes_per_sample <= memory
+    return None if fits and (n_processes() == 1 or len(rows) <= MANY_SAMPLES) else rows
 
 
 def _levels(coarse: Data | list[Data]) -> list[Data]:

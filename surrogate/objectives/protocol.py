@@ -257,7 +257,7 @@ class Point:
     def inner(self) -> Solution:
         """The last layer, solved for or as it is."""
         if self._inner is None:
-            self.value_and()
+            Point.value_and(self)
         assert self._inner is not None
         return self._inner
 

@@ -226,6 +226,7 @@ class Fit:
 
     def _ended(self) -> Status:
         self._is_advancing = False
+        self.point.release()
         meter = self.objective.meter
         self._ends.append(End(self.status, meter.forward, meter.backward, self.best.validation_error))
         return self.status

@@ -148,4 +148,4 @@ def _bytes(n: int, source: SampleSource, split: Split, settings: TrainSettings) 
     held = n * source.bytes_per_sample
     if not settings.asks_for_networks:
         return 3 * held  # of batches: what was read, and targets and inputs as they are trained on
-    return held + bytes_of_fit(n, n_inputs, settings.widths or (9, 24, 24, 48), n_outputs)
+    return held + bytes_of_fit(n, n_inputs, settings.widths or (9, 24, 24, 48), n_outputs).total
