@@ -24,11 +24,11 @@ def samples():
     return features[order], labels, weights
 
 
-def layer_of(coupling, alpha=1e-2, curvature="schur"):
+def layer_of(coupling, alpha=1e-2):
     features, labels, weights = samples()
     mine = slice(*ENDS[coupling.size][coupling.rank : coupling.rank + 2])
     targets = one_hot(labels, N_CLASSES, 0.1)
-    return CrossEntropyLayer(targets[mine], weights[mine], alpha, curvature, coupling), features[mine], mine
+    return CrossEntropyLayer(targets[mine], weights[mine], alpha, coupling=coupling), features[mine], mine
 
 
 def change_of(rows):
