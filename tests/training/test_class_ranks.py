@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gnvpro.surrogate.coupling import ALONE
+from gnvpro.surrogate.elimination.cross_entropy import ClassSolution
 from gnvpro.surrogate.elimination.labels import one_hot
 from gnvpro.surrogate.labelled import LabelledSplit
 from gnvpro.surrogate.networks.dense import DenseNetwork
@@ -38,6 +39,7 @@ def lbfgs(coupling, steps):
     solver, point, inner = LimitedMemoryBFGS(), objective.at(NETWORK.initial(0)), []
     for _ in range(steps):
         point = solver.step(point).point
+        assert isinstance(point.inner, ClassSolution)
         inner.append(point.inner.newton_steps)
     return point.theta, point.outer_weights, inner
 

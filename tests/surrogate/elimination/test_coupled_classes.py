@@ -24,11 +24,11 @@ def samples():
     return features[order], labels, weights
 
 
-def layer_of(coupling, alpha=1e-2, curvature="schur"):
+def layer_of(coupling, alpha=1e-2):
     features, labels, weights = samples()
     mine = slice(*ENDS[coupling.size][coupling.rank : coupling.rank + 2])
     targets = one_hot(labels, N_CLASSES, 0.1)
-    return CrossEntropyLayer(targets[mine], weights[mine], alpha, curvature, coupling), features[mine], mine
+    return CrossEntropyLayer(targets[mine], weights[mine], alpha, coupling=coupling), features[mine], mine
 
 
 def change_of(rows):
@@ -86,7 +86,7 @@ def test_a_solve_is_that_of_one_process(size, alpha, accuracy):
     assert_same(in_threads(size, solved_of, alpha, accuracy), solved_of(ALONE, alpha, accuracy), accuracy)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(3, marks=pytest.mark.long)])
 def test_processes_of_gloo_agree_with_one(size):
     assert_same(in_processes(size, solved_of, 1e-2, 1e-4), solved_of(ALONE, 1e-2, 1e-4), 1e-4)
 
