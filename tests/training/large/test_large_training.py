@@ -48,7 +48,7 @@ def test_any_number_of_processes_and_any_memory_train_the_same_model(size, memor
         monkeypatch.setattr(module, "PASSES", torch.float64)
     theta, weights, errors, record = trained(ALONE, settings)
     for found in in_threads(size, trained, replace(settings, memory=memory)):
-        tolerance = 1e-6
+        tolerance = 1e-6 if settings is NETWORK else 1e-4
         assert float((found[0] - theta).norm()) <= tolerance * float(theta.norm())
         torch.testing.assert_close(found[1], weights, rtol=10 * tolerance, atol=10 * tolerance)
         assert found[2].keys() == errors.keys()
