@@ -1,0 +1,90 @@
+"""`torchrun -m gnvpro train`: several processes train one model, the first of them writes and reports."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnvpro.surrogate.model.load import load_model
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
+NETWORK = ["--widths", "6,5", "--gain", "1", "--seed", "2", "--threads", "1"]
+
+
+def started(size: int, *arguments: object) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        environment.pop(name, None)
+    command = [*TORCHRUN, str(size), "--standalone", "-m", "gnvpro", *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def finished(process: subprocess.Popen[str], within: float = 240.0) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=within)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """More samples than the default trains in one process."""
+    rng = np.random.default_rng(0)
+    y = rng.uniform(-1, 1, (21_000, 3))
+    c = 2 + np.sin(y @ rng.standard_normal((3, 4)))
+    xr = pytest.importorskip("xarray")
+    place = tmp_path_factory.mktemp("torchrun") / "set.zarr"
+    xr.Dataset({"parameters": (("sample", "p"), y), "observables": (("sample", "o"), c)}).to_zarr(place)
+    return place
+
+
+def test_two_processes_train_the_model_of_one(data, tmp_path):
+    sizes, found = ["--train", 15_000, "--validation", 3_000, "--test", 3_000], {}
+    for size in (1, 2):
+        place = tmp_path / f"model-{size}"
+        code, out, err = finished(
+            started(size, "train", data, *NETWORK, *sizes, "--budget", 60, "--memory", "1MB", "--out", place, "--json")
+        )
+        assert code == 0, err
+        found[size] = json.loads(out), load_model(place)  # one process alone prints
+    numbers, model = found[2]
+    assert numbers["processes"] == 2
+    assert numbers["samples"] == {"train": 15_000, "validation": 3_000, "calibration": 0, "test": 3_000}
+    assert "file" in numbers["samples_kept"]
+    theta = found[1][1].theta
+    assert float((model.theta - theta).norm()) <= 1e-7 * float(theta.norm())
+    assert numbers["error"]["test"] == pytest.approx(found[1][0]["error"]["test"], rel=1e-5)
+
+
+def test_an_interrupt_ends_all_processes_with_the_best_so_far(data, tmp_path):
+    place, state = tmp_path / "model", tmp_path / "state"
+    process = started(
+        2, "train", data, *NETWORK, "--budget", 1e6, "--out", place, "--checkpoint", state, "--checkpoint-every", 20
+    )
+    begun = time.monotonic()
+    while not (state / "checkpoint.json").exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() - begun < 200
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    finished(process, within=60.0)
+    assert load_model(place).training["status"] == "interrupted"
+
+
+def test_other_commands_and_mistakes_are_told(data, tmp_path):
+    code, _, err = finished(started(2, "info"))
+    assert code != 0
+    assert err.count("several processes were started together, which is for `train`") == 1
+    code, _, err = finished(started(2, "train", tmp_path / "none.zarr"))
+    assert code != 0
+    assert err.count("no data set at") == 1
