@@ -81,6 +81,19 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, list | tuple | range) else value
 
 
+def bytes_of(size: str) -> int:
+    """Bytes of a size such as 2GiB or 500MB; UsageError for anything else."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError  # not for every command line
+
+    try:
+        number = int(TypeAdapter(ByteSize).validate_python(size))
+    except (ValidationError, OverflowError):
+        number = 0
+    if number < 1:
+        raise UsageError(f"expected memory a size such as 2GiB or 500MB, got {shortened(repr(size))}")
+    return number
+
+
 def settings_of[T: CheckedSettings](kind: type[T], fields: dict[str, Any]) -> T:
     """Settings of the fields that are given by name; UsageError for a name that is none of theirs."""
     known = kind.__dataclass_fields__

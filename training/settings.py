@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Lt
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.in_time.shape import coarsest_steps, half_of
-from gnvpro.training.fit_settings import FitSettings
+from gnvpro.training.fit_settings import FitSettings, bytes_of
 
 # Work units. Measured on the original study's CDR data: the error stops falling at about 2,000 for one network.
 DEFAULT_BUDGET = 3200.0
@@ -102,7 +102,15 @@ class TrainSettings(FitSettings):
     field_error: Annotated[
         float, Doc("Of the modes that a field is trained by, relative to each sample."), Gt(0), Lt(1)
     ] = 1e-5
+    memory: Annotated[
+        str | None, Doc("What training may take, such as 2GiB; samples of a file that need more are read in parts.")
+    ] = None
     patience: Annotated[float, Doc("Work units without a better validation error before it stops."), Gt(0)] = PATIENCE
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` as a number."""
+        return None if self.memory is None else bytes_of(self.memory)
 
     @property
     def asks_for_networks(self) -> bool:
@@ -118,6 +126,8 @@ class TrainSettings(FitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.memory is not None:
+            bytes_of(self.memory)
         if self.contender in ("kernel", "polynomial") and self.asks_for_networks:
             raise UsageError(
                 f"expected no network, widths, gain, members, solver or polynomial with the contender {self.contender}; "
