@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-all test-portable faults check bench
+.PHONY: help env demo test test-all test-portable faults check bench gpu
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -18,6 +18,7 @@ help:
 	echo "make faults         kills, damage and malformed input, hundreds of each, figures to runs/faults.jsonl"
 	echo "make check          formatting, lint, types, direction of imports"
 	echo "make bench          seconds of the parts that matter, to runs/benchmarks.json"
+	echo "make gpu            tests on CUDA, the study of sizes and a profile, to runs/gpu.md; without CUDA the tests on fake tensors"
 	echo "make env            the environment in .venv, which the others make as needed"
 
 env: $(ENVIRONMENT)
@@ -74,3 +75,9 @@ check: $(ENVIRONMENT)
 
 bench: $(ENVIRONMENT)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.run --out runs/benchmarks.json
+
+# The environment of a machine with CUDA may be another one: make gpu PYTHON=python3.12 needs torch, and no FEniCSx.
+gpu: PYTHON ?= $(BIN)/python
+gpu:
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTHON) -m pytest -rs -m '' tests/gpu
+	$(PYTHON) -m tests.benchmarks.gpu --out runs/gpu.md

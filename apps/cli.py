@@ -18,6 +18,8 @@ import typer
 
 from gnvpro.apps import settings
 from gnvpro.apps.console import Outcome, present
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.launch import n_processes
 
 # In the order of `gnvpro --help`.
 COMMANDS = (
@@ -50,6 +52,10 @@ def _register(name: str) -> None:
         typed = settings.typed_by_user(context, options)
 
         def action() -> Outcome:
+            if n_processes() > 1 and not getattr(module, "TOGETHER", False):
+                raise UsageError(
+                    f"several processes were started together, which is for `train`; start `{name}` without torchrun"
+                )
             return module.run(settings.resolve(options, typed, config))
 
         present(action, as_json=as_json, debug=debug, options=names)

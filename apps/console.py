@@ -22,6 +22,7 @@ from rich.table import Table
 
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.extras import MissingLibrary, how_to_get
+from gnvpro.surrogate.launch import rank
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.result import Result
 
@@ -30,7 +31,10 @@ LOG_SECONDS = 60.0
 
 EXIT_NUMERICAL_FAILURE, EXIT_BAD_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
-stderr = Console(stderr=True, highlight=False)
+# Of several processes the first reports.
+stderr = Console(stderr=True, highlight=False, quiet=rank() > 0)
+# Seconds that another process waits with its error: where the first has one too, all are ended meanwhile.
+_OTHERS_WAIT = 5.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool, option
         raise _exit(EXIT_NUMERICAL_FAILURE, f"failed: {as_typed(str(failure), options)}") from None
     except KeyboardInterrupt as interrupt:
         raise _exit(EXIT_INTERRUPTED, f"interrupted; {str(interrupt) or 'nothing was written'}") from None
-    if as_json:
+    if rank() > 0:
+        pass
+    elif as_json:
         print(json.dumps(jsonable(outcome.numbers), allow_nan=False))
     else:
         Console(highlight=False).print(outcome.text)
@@ -76,6 +82,9 @@ def present(action: Callable[[], Outcome], *, as_json: bool, debug: bool, option
 
 def _exit(code: int, why: str) -> typer.Exit:
     """Says on stderr why, and what to raise."""
+    if number := rank():
+        time.sleep(_OTHERS_WAIT)
+        print(f"process {number}: {why}", file=sys.stderr, flush=True)
     say(why)
     return typer.Exit(code)
 

@@ -7,15 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnvpro.apps.arguments import Data, Folder, samples_of
+from gnvpro.pde_data.storage.rows import DataSetRows
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import percent
+from gnvpro.surrogate.launch import n_processes, rank
 from gnvpro.surrogate.model.folder import SETTINGS, require_place
 from gnvpro.surrogate.progress import Report, silent
+from gnvpro.surrogate.sample_source import SampleSource
 from gnvpro.surrogate.samples import Split
 from gnvpro.training import train as training
+from gnvpro.training.choice.large import MANY_SAMPLES
+from gnvpro.training.fit_settings import settings_of
 from gnvpro.training.fitting.checkpoint import EVERY
 from gnvpro.training.settings import TrainSettings
+
+# Data sets of which some samples can be read.
+CHUNKED = (".zarr", ".nc", ".nc4", ".netcdf")
+# Of a data set: what training on all of it in memory takes, at least.
+_IN_MEMORY = 3
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,8 +83,9 @@ def train(
     # Fields of several data sets have modes in common, which takes all of them.
     usual = getattr(settings, "field_error", TrainSettings().field_error)
     error = None if coarse is not None else options.get("field_error", usual)
+    source = _source(data, _memory(settings, options))
     trained = training.train(
-        data if isinstance(data, Split) else samples_of(data, transpose, parameters, field_error=error),
+        source or (data if isinstance(data, Split) else samples_of(data, transpose, parameters, field_error=error)),
         settings,
         lambda now: progress(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
         module,
@@ -87,9 +98,27 @@ def train(
         every=checkpoint_every,
         **options,
     )
-    if out is not None:
+    if out is not None and rank() == 0:
         trained.save(out, overwrite=overwrite, extra={} if record is None else {SETTINGS: record})
     return trained
+
+
+def _memory(settings: TrainSettings | None, options: dict[str, Any]) -> int | None:
+    """Bytes that samples and fit may take; None without a limit."""
+    if settings is None:
+        settings = settings_of(TrainSettings, options)
+    return settings.memory_bytes
+
+
+def _source(data: Data | Split, memory: int | None) -> SampleSource | None:
+    """A data set that is read some at a time: by several processes, or as it is larger than may be in memory."""
+    if not isinstance(data, str | Path) or Path(data).suffix.lower() not in ("", *CHUNKED):
+        return None
+    if n_processes() == 1 and memory is None:
+        return None
+    rows = DataSetRows(data)
+    fits = memory is None or _IN_MEMORY * len(rows) * rows.bytes_per_sample <= memory
+    return None if fits and (n_processes() == 1 or len(rows) <= MANY_SAMPLES) else rows
 
 
 def _levels(coarse: Data | list[Data]) -> list[Data]:

@@ -64,7 +64,7 @@ class Scaling(ComparedByValue):
         centred
             Targets of zero mean.
         """
-        y = _transformed(parameters, logarithmic)
+        y = transformed(parameters, logarithmic)
         shift, spread = y.mean(0), spread_or_size(y, y.std(0))
         unscaled = cls(
             shift,
@@ -98,7 +98,7 @@ class Scaling(ComparedByValue):
 
     def inputs(self, parameters: Array) -> Array:
         """Parameters (n, n_in) as network inputs."""
-        return (_transformed(parameters, self.logarithmic) - self.input_shift) * self.input_scale
+        return (transformed(parameters, self.logarithmic) - self.input_shift) * self.input_scale
 
     def targets(self, parameters: Array, observables: Array) -> Array:
         """Observables (n, n_out) at parameters (n, n_in) as network targets."""
@@ -175,7 +175,8 @@ def logarithmic_parameters(parameters: Array, space: Space) -> NDArray[np.bool_]
     return positive if positive.any() else None
 
 
-def _transformed(parameters: Array, logarithmic: NDArray[np.bool_] | None) -> Array:
+def transformed(parameters: Array, logarithmic: NDArray[np.bool_] | None) -> Array:
+    """Parameters (n, n_in), the logarithmic ones by their logarithm."""
     if logarithmic is None:
         return parameters
     transformed = np.array(parameters, float)

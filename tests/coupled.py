@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import tempfile
 import threading
 from collections.abc import Callable
@@ -34,7 +35,10 @@ def in_processes(size: int, function: Callable[..., Any], *arguments: Any) -> li
             pipes.append(ours)
             processes.append(process)
         try:
-            results = [pipe.recv() if pipe.poll(PATIENCE) else TimeoutError("a process waits") for pipe in pipes]
+            results = [
+                pickle.loads(pipe.recv_bytes()) if pipe.poll(PATIENCE) else TimeoutError("a process waits")
+                for pipe in pipes
+            ]
         except EOFError:
             results = [RuntimeError("a process died")]
         finally:
@@ -52,9 +56,10 @@ def _process(rank: int, size: int, meeting: Path, pipe: Any, function: Callable[
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     try:
-        pipe.send(function(Ranks(), *arguments))
+        # Not `send`, by which tensors would stay in the memory of this process, which ends.
+        pipe.send_bytes(pickle.dumps(function(Ranks(), *arguments)))
     except BaseException as error:
-        pipe.send(error)
+        pipe.send_bytes(pickle.dumps(error))
         raise
     finally:
         pipe.close()

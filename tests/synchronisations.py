@@ -52,7 +52,7 @@ class Synchronisations(TorchFunctionMode):
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
         if name in READS:
             self.names[name] += 1
-            return self.read(lambda: func(*args, **kwargs))
+            return self.read(name, lambda: func(*args, **kwargs))
         if name in SIZED or (name == "__getitem__" and _is_masked(args[1])):
             self.names[name] += 1
             return self.sized(lambda: func(*args, **kwargs), args[0])
@@ -63,16 +63,16 @@ class Synchronisations(TorchFunctionMode):
             self.names[f"upload by {name}"] += 1
         return result
 
-    def read(self, call: Callable[[], Any]) -> Any:
+    def read(self, name: str, call: Callable[[], Any]) -> Any:
         """What Python sees of a tensor."""
         value = call()
-        self.values.append(value.copy() if hasattr(value, "copy") else value)
+        self.values.append((name, value.copy() if hasattr(value, "copy") else value))
         return value
 
     def sized(self, call: Callable[[], Any], like: Tensor) -> Any:
         """A tensor whose size depends on values."""
         value = call()
-        self.values.append(value.shape if isinstance(value, Tensor) else [part.shape for part in value])
+        self.values.append(("", value.shape if isinstance(value, Tensor) else [part.shape for part in value]))
         return value
 
 
@@ -94,20 +94,25 @@ class Replay(Synchronisations):
 
     def __enter__(self) -> Replay:
         self._fake.__enter__()
+        # Theirs reads the numbers one by one.
+        self._list, FakeTensor.tolist = FakeTensor.tolist, Tensor.tolist
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
+        FakeTensor.tolist = self._list
         self._fake.__exit__(*error)
 
-    def read(self, call: Callable[[], Any]) -> Any:
+    def read(self, name: str, call: Callable[[], Any]) -> Any:
         """What the other run saw."""
-        return self._recorded.popleft()
+        recorded, value = self._recorded.popleft()
+        assert recorded == name, f"the other run read by {recorded}, this one by {name}"
+        return value
 
     def sized(self, call: Callable[[], Any], like: Tensor) -> Any:
         """Empty, of the size that the other run had."""
-        shapes = self._recorded.popleft()
+        _, shapes = self._recorded.popleft()
         return like.new_empty(shapes) if isinstance(shapes, torch.Size) else tuple(map(like.new_empty, shapes))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.labelled import LabelledSplit
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.device import torch_threads
@@ -23,12 +24,16 @@ FINISH_BUDGET, FINISH_RATE, FINISH_BATCH, FINISH_AVERAGED = 40.0, 3e-3, 256, 4.0
 
 
 def train_classes(
-    split: LabelledSplit, settings: ClassSettings | None = None, on_progress: Callable[[Progress], None] | None = None
+    split: LabelledSplit,
+    settings: ClassSettings | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    coupling: Coupling = ALONE,
 ) -> ClassTraining:
     """Fit a classifier to `split.train`, chosen on `split.validation`; `split.test` is only reported.
 
     The same seed on the same machine gives the same weights. Ctrl-C ends the training with the best so far and status
-    `interrupted`. A device, setting or data that do not fit raise `UsageError`.
+    `interrupted`. A device, setting or data that do not fit raise `UsageError`. The processes of a coupling all have the
+    split; each trains on its share of the samples and measures its share of those of validation, and all get the same model.
     """
     settings = (settings or ClassSettings()).resolved
     assert settings.budget is not None
@@ -36,7 +41,7 @@ def train_classes(
     finish = FINISH_BUDGET if settings.finish == "adam" else 0.0
     run = Run(settings.budget + finish, settings.seed, on_progress)
     with torch_threads(settings.threads):
-        prepared = ClassPreparation(split, settings)
+        prepared = ClassPreparation(split, settings, coupling)
         task = prepared.task()
         fit = run.begin(settings.method, task, settings.method, budget=settings.budget)
         fit.advance(settings.budget - fit.objective.meter.total, run.after_step)

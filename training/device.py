@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -38,12 +39,27 @@ def device_named(name: str) -> torch.device:
 
 
 @contextmanager
+def float32_as_such() -> Iterator[None]:
+    """Products and convolutions of float32 with all of its digits inside: TF32 of CUDA keeps three."""
+    cudnn: Any = torch.backends.cudnn
+    kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [kind.fp32_precision for kind in kinds]
+    for kind in kinds:
+        kind.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision
+
+
+@contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """So many threads of linear algebra inside, as many as before after it; UsageError for more than machines have."""
+    """So many threads of linear algebra inside, and `float32_as_such`; UsageError for more than machines have."""
     if not 1 <= count <= _MOST_THREADS:
         raise UsageError(f"expected 1 to {_MOST_THREADS} threads, got {shortened(count)}")
     before = torch.get_num_threads()
-    with threadpool_limits(limits=count):  # of the linear algebra under numpy
+    with float32_as_such(), threadpool_limits(limits=count):  # of the linear algebra under numpy
         torch.set_num_threads(count)
         try:
             yield

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from gnvpro.surrogate.coupling import ALONE as NO_OTHERS
+from gnvpro.surrogate.coupling import Coupling
 from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.calibration import calibrated_by_left_out, calibrated_by_split
@@ -20,6 +22,7 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.networks.in_time.time_weights import TimeNetwork
+from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.networks.none import NoFeatures
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.samples import Samples, Split
@@ -68,6 +71,7 @@ class SurrogateTraining:
         settings: TrainSettings,
         on_progress: Callable[[Progress], None] | None = None,
         checkpoint: Checkpoint | None = None,
+        coupling: Coupling = NO_OTHERS,
     ) -> None:
         split = split.without_derivatives if settings.derivatives == "off" else split
         self._split, self._settings = split, settings
@@ -81,7 +85,7 @@ class SurrogateTraining:
         budget = settings.budget or rows * (QUICK_BUDGET if settings.quick else DEFAULT_BUDGET)
         if settings.network == "paper":
             budget = PAPER_LEVELS * (settings.budget or rows * PAPER_BUDGET)
-        self._run = Run(budget, settings.seed, on_progress, checkpoint)
+        self._run = Run(budget, settings.seed, on_progress, checkpoint, coupling)
         # Predictions (n, n_out) of samples left out, after `contest` or `beside`; NaN where none was.
         self.left_out = np.full(split.train.observables.shape, np.nan)
         self._prepared = Preparation(split, settings)
@@ -90,6 +94,15 @@ class SurrogateTraining:
                 f"no polynomial basis fits {len(split.train)} training samples of these parameters; give more samples, "
                 "parameters that vary, or leave polynomials off"
             )
+
+    def strategy(self, module: nn.Module | None = None) -> Training:
+        """By the way that the settings ask for, or of a network that is given as a module."""
+        settings = self._settings
+        if module is not None:
+            return self.single(ModuleNetwork(module, self._n_inputs))
+        if settings.network == "auto":
+            return self.networks() if settings.asks_for_networks else self.contest()
+        return self.paper() if settings.network == "paper" else self.residual()
 
     def contest(self) -> Training:
         """Let networks, kernels and polynomials compete, on validation samples where there are any, else by folds."""
@@ -111,6 +124,11 @@ class SurrogateTraining:
         seen = [samples.parameters] if decision.choice["kind"] == ALONE else [samples.parameters, coarse.parameters]
         return self._decided(decision, np.concatenate(seen))
 
+    @property
+    def _judged_as(self) -> str:
+        """What the error is called that samples left out have."""
+        return "validation" if len(self._split.validation) else "cross-validated"
+
     def _contest_budget(self, samples: Samples) -> float:
         passes = QUICK_CONTEST_BUDGET if self._settings.quick else CONTEST_BUDGET
         return passes * (MORE_WITH_DERIVATIVES * (1 + samples.n_directions) if samples.n_directions else 1.0)
@@ -128,7 +146,7 @@ class SurrogateTraining:
     def _decided(self, decision: Decision, parameters: Array) -> Training:
         """The model with errors, bands and record; `parameters` (m, n_in) are those of all samples it was made of."""
         split, samples = self._split, self._judged_samples
-        judged = "validation" if len(split.validation) else "cross-validated"
+        judged = self._judged_as
         self.left_out = decision.predictions
         left_out = np.flatnonzero(~np.isnan(decision.predictions).any(axis=1))
         unseen, predictions = samples.subset(left_out), decision.predictions[left_out]

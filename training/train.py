@@ -11,12 +11,14 @@ import numpy as np
 from torch import nn
 
 from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.modes import Modes
-from gnvpro.surrogate.networks.module import ModuleNetwork
+from gnvpro.surrogate.sample_source import SamplesInMemory, SampleSource
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.choice.large import MANY_SAMPLES, METHOD, WIDTHS
 from gnvpro.training.device import threads_for, torch_threads
+from gnvpro.training.distributed import device_of_process, together
 from gnvpro.training.fidelities.contest import CoarseLevel
 from gnvpro.training.fidelities.levels import coarse_levels, fidelities_record
 from gnvpro.training.fields import as_fields, in_modes, of_fields
@@ -25,6 +27,7 @@ from gnvpro.training.fitting.checkpoint import EVERY, Checkpoint, CheckpointErro
 from gnvpro.training.fitting.methods import METHODS
 from gnvpro.training.fitting.outcome import Training, mean_relative_error
 from gnvpro.training.fitting.run import Progress
+from gnvpro.training.large.train import LargeTraining
 from gnvpro.training.regression import SurrogateTraining
 from gnvpro.training.settings import QUICK_WIDTHS, TrainSettings
 
@@ -34,7 +37,7 @@ _NO_SIZES: dict[str, int | None] = dict(train=None, validation=None, calibration
 
 
 def train(
-    samples: Samples | Split,
+    samples: Samples | Split | SampleSource,
     settings: TrainSettings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     module: nn.Module | None = None,
@@ -57,7 +60,7 @@ def train(
     ----------
     samples
         Split already, or to be split at random by the seed of the settings. Where a `Split` has validation samples, they
-        choose; otherwise cross-validation does.
+        choose; otherwise cross-validation does. A source of samples is read some at a time.
     settings
         How to train; instead, its fields may be given one by one, as in `train(samples, seed=1, quick=True)`.
     module
@@ -85,7 +88,32 @@ def train(
         the start, or coarse samples of other parameters or observables.
     """
     settings = _settings(settings, fields)
-    sizes = dict(train=train, validation=validation, calibration=calibration, test=test)
+    with together() as coupling:
+        settings = replace(settings, device=device_of_process(settings.device))
+        if coupling.size > 1:
+            on_progress = on_progress if coupling.is_first else None
+        return _trained(
+            samples, settings, on_progress, module, coarse, checkpoint, every, coupling,
+            dict(train=train, validation=validation, calibration=calibration, test=test),
+        )  # fmt: skip
+
+
+def _trained(
+    samples: Samples | Split | SampleSource,
+    settings: TrainSettings,
+    on_progress: Callable[[Progress], None] | None,
+    module: nn.Module | None,
+    coarse: Samples | Sequence[Samples] | CoarseLevel | None,
+    checkpoint: str | Path | None,
+    every: float,
+    coupling: Coupling,
+    sizes: dict[str, int | None],
+) -> Training:
+    """The training of this process with those that it is coupled with."""
+    if isinstance(samples, Samples) and coupling.size > 1 and len(samples) > MANY_SAMPLES:
+        samples = SamplesInMemory(samples)
+    if not isinstance(samples, Samples | Split):
+        return _large(samples, settings, on_progress, module, coarse, checkpoint, every, coupling, sizes)
     below = coarse if isinstance(coarse, CoarseLevel) else None
     fine = samples.train if isinstance(samples, Split) else samples
     levels = coarse_levels(coarse.samples if isinstance(coarse, CoarseLevel) else coarse, fine)
@@ -101,10 +129,10 @@ def train(
     settings, threads = _with_threads(settings, [split.train, *levels])
     with torch_threads(threads):
         if levels:
-            trained = _train_levels(levels, split, settings, on_progress, checkpoint, every, below)
+            trained = _train_levels(levels, split, settings, on_progress, checkpoint, every, below, coupling)
         else:
-            training = _one_training(split, settings, on_progress, checkpoint, every, module)
-            trained = _strategy(training, split, settings, module)
+            training = _one_training(split, settings, on_progress, checkpoint, every, module, coupling)
+            trained = training.strategy(module)
         return of_fields(trained, modes, split.train)
 
 
@@ -125,18 +153,50 @@ def _one_training(
     checkpoint: str | Path | None,
     every: float,
     module: nn.Module | None = None,
+    coupling: Coupling = ALONE,
 ) -> SurrogateTraining:
-    kept = None if checkpoint is None else Checkpoint(checkpoint, every, identity_of(split, settings, module))
-    return SurrogateTraining(split, settings, on_progress, kept)
+    kept = _checkpoint(split, settings, checkpoint, every, module, coupling)
+    return SurrogateTraining(split, settings, on_progress, kept, coupling)
 
 
-def _strategy(training: SurrogateTraining, split: Split, settings: TrainSettings, module: nn.Module | None) -> Training:
-    """By the way that the settings ask for."""
-    if module is not None:
-        return training.single(ModuleNetwork(module, split.train.parameters.shape[1]))
-    if settings.network == "auto":
-        return training.networks() if settings.asks_for_networks else training.contest()
-    return training.paper() if settings.network == "paper" else training.residual()
+def _checkpoint(
+    split: Split,
+    settings: TrainSettings,
+    place: str | Path | None,
+    every: float,
+    module: nn.Module | None,
+    coupling: Coupling,
+) -> Checkpoint | None:
+    if place is None:
+        return None
+    kept = Checkpoint(place, every, identity_of(split, settings, module), coupling.is_first)
+    coupling.any(False)  # none is written before all have read what there is
+    return kept
+
+
+def _large(
+    source: SampleSource,
+    settings: TrainSettings,
+    on_progress: Callable[[Progress], None] | None,
+    module: nn.Module | None,
+    coarse: Any,
+    checkpoint: str | Path | None,
+    every: float,
+    coupling: Coupling,
+    sizes: dict[str, int | None],
+) -> Training:
+    """Of samples of which each process has a share, or that are read some at a time."""
+    if module is not None or coarse is not None:
+        raise UsageError("modules and coarse samples are for samples in the memory of one process; leave them out")
+
+    def kept(split: Split) -> Checkpoint | None:
+        return _checkpoint(split, settings, checkpoint, every, None, coupling)
+
+    if settings.threads is None:
+        settings = replace(settings, threads=1)
+    with torch_threads(settings.threads or 1):
+        training = LargeTraining(source, settings, sizes, coupling, on_progress, kept)
+        return training.strategy()
 
 
 def coarse_level(
@@ -166,6 +226,7 @@ def _train_levels(
     checkpoint: str | Path | None,
     every: float,
     below: CoarseLevel | None,
+    coupling: Coupling,
 ) -> Training:
     """A model of the cheapest level, corrected by one level after the other; each has a folder in the checkpoint.
 
@@ -175,11 +236,11 @@ def _train_levels(
     for number, samples in enumerate(levels[len(models) :], len(models) + 1):
         name = f"level-{number}"
         place = None if checkpoint is None else path_of(checkpoint) / name
-        trained, below = _level(samples, below, settings, _naming(name, on_progress), place, every)
+        trained, below = _level(samples, below, settings, _naming(name, on_progress), place, every, coupling)
         models.append(trained.surrogate)
     assert below is not None
     place = None if checkpoint is None else path_of(checkpoint) / "fine"
-    trained = _one_training(split, settings, _naming("fine", on_progress), place, every).beside(below)
+    trained = _one_training(split, settings, _naming("fine", on_progress), place, every, None, coupling).beside(below)
     fine = split.train.joined(split.validation)
     return trained.with_fidelities(fidelities_record([*levels, fine], [*models, trained.surrogate]), models)
 
@@ -191,11 +252,12 @@ def _level(
     on_progress: Callable[[Progress], None] | None,
     place: Path | None,
     every: float,
+    coupling: Coupling = ALONE,
 ) -> tuple[Training, CoarseLevel]:
     """One coarse level, by itself or as the correction of the one below."""
     of_level = _split(samples, settings, _NO_SIZES, below is not None or not settings.asks_for_networks)
-    training = _one_training(of_level, settings, on_progress, place, every)
-    trained = _strategy(training, of_level, settings, None) if below is None else training.beside(below)
+    training = _one_training(of_level, settings, on_progress, place, every, None, coupling)
+    trained = training.strategy() if below is None else training.beside(below)
     seen, others = of_level.train.joined(of_level.validation), [] if below is None else [below.parameters]
     parameters = np.concatenate([seen.parameters, *others])
     return trained, CoarseLevel(trained.surrogate, seen, training.left_out, parameters)

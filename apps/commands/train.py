@@ -14,6 +14,8 @@ from gnvpro.apps.console import Outcome, progress
 from gnvpro.apps.settings import to_dict
 from gnvpro.training.settings import TrainSettings
 
+# Whether several processes may run it, started by torchrun.
+TOGETHER = True
 EXAMPLE = "train runs/cdr.zarr --out runs/model --seed 0"
 
 

@@ -259,6 +259,7 @@ class LeastSquaresLayer:
 
     def _solved(self, features: Tensor, factorise: _Factorise) -> LeastSquaresSolution:
         n, (rows, _), coupling = len(self.targets), self._fixed_basis.shape, self.coupling
+        features = features.double()
         ridge = self._ridge(features.shape[1], features)
         columns = features.new_zeros(rows + len(ridge), features.shape[1])
         torch.mul(features, self.row_scale, out=columns[:n])

@@ -71,16 +71,20 @@ class CrossEntropy(Loss):
         return hessian_at(torch.softmax(predictions, 1), direction)
 
     def root(self, predictions: Tensor, signs: Tensor) -> Tensor:
-        """B e with B = diag(S)^1/2 - S S^1/2', for which B B' = diag(S) - S S'."""
-        probabilities = torch.softmax(predictions, 1)
-        half = probabilities.sqrt() * signs
-        return half - probabilities * half.sum(1, keepdim=True)
+        """B e with B B' = diag(S) - S S'."""
+        return root_at(torch.softmax(predictions, 1), signs)
 
 
 def hessian_at(probabilities: Tensor, direction: Tensor) -> Tensor:
     """(diag(S) - S S') U, row by row, where the probabilities S are at hand."""
     weighted = probabilities * direction
     return weighted - probabilities * weighted.sum(1, keepdim=True)
+
+
+def root_at(probabilities: Tensor, signs: Tensor) -> Tensor:
+    """B e with B = diag(S)^1/2 - S S^1/2', for which B B' = diag(S) - S S', row by row."""
+    half = probabilities.sqrt() * signs
+    return half - probabilities * half.sum(1, keepdim=True)
 
 
 def random_signs(like: Tensor, seed: int, first: int | Tensor = 0) -> Tensor:

@@ -123,7 +123,10 @@ class Elimination(InnerProblem, Protocol):
     columns: Tensor
 
     def solve(self, features: Tensor, start: Tensor | None = None, accuracy: float = 0.0) -> Solution:
-        """W for these features, float64; from a first guess, to an error of the value that can be borne, where iterative."""
+        """W in float64 for features of any precision; from a first guess, to an error that can be borne, where iterative.
+
+        That is an error of the value.
+        """
         ...
 
     def training_error(self, predictions: Tensor) -> float:

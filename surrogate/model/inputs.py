@@ -18,15 +18,17 @@ _FAR = 1e3
 
 
 def bound_inputs(
-    shift: Tensor, scale: Tensor, logarithmic: tuple[bool, ...] | None = None
+    shift: Tensor, scale: Tensor, logarithmic: tuple[bool, ...] | None = None, device: torch.device | None = None
 ) -> Callable[[Tensor], Tensor]:
     """The map parameters (n, n_in) -> (t(y) - shift) * scale with t the logarithm where that is said.
 
-    Parameters that are not positive have no logarithm: NaN, zero among them.
+    Parameters that are not positive have no logarithm: NaN, zero among them. The parameters are on the device, that of the
+    shift where left out.
     """
     offset = -shift * scale
     # One operation instead of two, unless the mean is so many spreads that it would cost digits.
     is_far = bool((offset.abs() > _FAR).any())
+    shift, scale, offset = (values.to(device or shift.device) for values in (shift, scale, offset))
 
     def scaled(y: Tensor) -> Tensor:
         return (y - shift) * scale if is_far else torch.addcmul(offset, y, scale)

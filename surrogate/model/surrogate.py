@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, overload
 
@@ -205,7 +205,7 @@ class Surrogate(ComparedByValue, Model):
             for part in (slice(i, i + rows) for i in range(0, len(y), rows)):
                 at = tensor_of(y[part])
                 # Single precision becomes double where it is put, without another copy.
-                found[part] = (self._map(at) if self.modes is None else self._in_modes_on_cpu(at + 0 * at)).numpy()
+                found[part] = (self._map(at) if self.modes is None else self._on(at.device)(at + 0 * at)).numpy()
             return found
 
     def inside(self, y: Array) -> NDArray[np.bool_]:
@@ -325,31 +325,23 @@ class Surrogate(ComparedByValue, Model):
         return values
 
     def _map(self, y: Tensor) -> Tensor:
-        bound = self._on_cpu if y.is_cpu else self._on(y.device)
-        return bound(y + 0 * y)  # NaN where a parameter is infinite, of which tanh would be a number
+        observables = self._on(y.device)(
+            y + 0 * y
+        )  # NaN where a parameter is infinite, of which tanh would be a number
+        return observables if self.modes is None else observables.double()
 
     @cached_property
-    def _on_cpu(self) -> Callable[[Tensor], Tensor]:
+    def _on(self) -> Callable[[torch.device], Callable[[Tensor], Tensor]]:
+        """The map on a device, fields in the precision of the modes, made once for each: one point is a dozen small calls."""
+        return cache(self._bound)
+
+    def _bound(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         with differentiable():  # whichever call is first: tensors made in inference mode could never be differentiated
-            return self._on(torch.device("cpu"))
-
-    def _on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """The map with everything that does not depend on y made once: one point costs a dozen small calls."""
-        if self.modes is None:
-            return self._before_modes(device)
-        fields = self._in_modes(device)
-        return lambda y: fields(y).double()
-
-    @cached_property
-    def _in_modes_on_cpu(self) -> Callable[[Tensor], Tensor]:
-        with differentiable():
-            return self._in_modes(torch.device("cpu"))
-
-    def _in_modes(self, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """Fields in the precision of the modes."""
-        assert self.modes is not None
-        coefficients, modes = self._before_modes(device), self.modes.to(device)
-        return lambda y: coefficients(y).to(modes.dtype) @ modes
+            coefficients = self._before_modes(device)
+            if self.modes is None:
+                return coefficients
+            modes = self.modes.to(device)
+            return lambda y: coefficients(y).to(modes.dtype) @ modes
 
     def _before_modes(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Observables, or of a field the coefficients of its modes."""
@@ -366,7 +358,7 @@ class Surrogate(ComparedByValue, Model):
 
     def _bound_features(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Features and polynomial terms of parameters, (n, width + n_terms) in float64."""
-        inputs = bound_inputs(self.input_shift.to(device), self.input_scale.to(device), self.logarithmic)
+        inputs = bound_inputs(self.input_shift, self.input_scale, self.logarithmic, device)
         network, low, high = self.network.bind(self.theta.to(device)), self.theta.dtype, self.weights.dtype
 
         def features(y: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ class ModuleNetwork:
         if not parameters:
             raise UsageError("the module has no parameters to train; expected a network")
         self._shapes = {name: value.shape for name, value in parameters.items()}
+        self._uploaded: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
         self._start = torch.cat([value.detach().reshape(-1) for value in parameters.values()])
         ends = itertools.accumulate(shape.numel() for shape in self._shapes.values())
         self.module_layers = ModuleLayers(self.module, dict(zip(self._shapes, (0, *ends), strict=False)))
@@ -83,17 +84,32 @@ class ModuleNetwork:
             id(self._parameters[name]): part.view(shape)
             for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
         }
-        weights |= {id(value): value.detach().to(theta) for value in self._frozen}
+        frozen, buffers = self._constants(theta)
+        weights |= {id(value): there for value, there in zip(self._frozen, frozen, strict=True)}
 
         def copied() -> nn.Module:
             # What is in here stands in for a copy, wherever the module refers to it.
             replaced: dict[int, Any] = dict(weights)
             with torch.inference_mode(False):  # or whichever call is first in a thread would decide for all
-                for value in self.module.buffers():
-                    replaced[id(value)] = value.to(theta if value.is_floating_point() else theta.device, copy=True)
+                for value, there in zip(self.module.buffers(), buffers, strict=True):
+                    replaced[id(value)] = there.clone()
                 return copy.deepcopy(self.module, replaced)
 
         return copied
+
+    def _constants(self, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What is not trained, frozen weights and buffers, where theta is: brought there once."""
+        key = like.device, like.dtype
+        if key not in self._uploaded:
+            with torch.inference_mode(False):
+                frozen = [value.detach().to(like) for value in self._frozen]
+                buffers = [v.detach().to(like if v.is_floating_point() else like.device) for v in self.module.buffers()]
+            self._uploaded[key] = frozen, buffers
+        return self._uploaded[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is on a device, which another process may not have."""
+        return {**self.__dict__, "_uploaded": {}}
 
     def linearize(self, theta: Tensor, inputs: Tensor) -> ModuleLinearization:
         """The same with what derivative products need kept."""

@@ -12,7 +12,7 @@ layer of shape (a, b), where a stored Jacobian (n k, a b) would ask for k times 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -23,8 +23,9 @@ from gnvpro.surrogate.elimination.protocol import GramTerm
 from gnvpro.surrogate.networks.protocol import Evaluation
 from gnvpro.surrogate.objectives.regularisation import Regulariser
 
-# Products of two layers are (chunk, width²) matrices: at width 48 this is 20 MB.
-CHUNK = 1024
+# What is held at one time besides the matrix and what it is summed of: tables over a chunk of samples, and sums over all
+# samples for some of the seeds. It decides how many there are of each, at every width and number of outputs.
+BYTES = 2**25
 
 
 @runtime_checkable
@@ -49,66 +50,91 @@ def structured_gram(
     linearize: Callable[[slice], LayerSum], term: GramTerm, group: int = 1, coupling: Coupling = ALONE
 ) -> Tensor:
     """A term as a matrix (n_theta, n_theta); `linearize` gives the `group` rows of every sample in a slice of them."""
-    seeds, along, row_scale, _ = term
-    n, sums, fold, together = len(along) // group, None, None, max(1, CHUNK // group)
-    for start in range(0, n, together):
-        samples = slice(start, min(start + together, n))
-        rows = slice(samples.start * group, samples.stop * group)
-        at = linearize(samples)
-        fold, scale = at.fold, row_scale[rows]
-        everywhere = (seeds.unsqueeze(1) * scale).to(at.features)
-        layers = [
-            Evaluation(e.where, e.with_bias.double(), e.sensitivities.double()) for e in at.evaluations(everywhere)
-        ]
-        if sums is None:
-            size = max(layer.where.stop for layer in layers)
-            sums = _Sums(
-                seeds.new_zeros(size, size) if term.projects else None,
-                seeds.new_zeros(along.shape[1], len(seeds), size),
-            )
-        sums.add(layers, along[rows])
-    assert sums is not None
-    assert fold is not None
-    products = None if sums.products is None else coupling.sum(sums.products)
-    projections = coupling.sum(sums.projections).flatten(0, 1)
-    if products is None:
-        folded = fold(projections)
-        return folded.t() @ folded
-    matrix = products.addmm_(projections.t(), projections, alpha=-1)
+    samples = _Samples(linearize, term, group)
+    matrix = _fold_both(samples.fold, coupling.sum(_products(samples))) if term.projects else None
+    n_rows = max(1, BYTES // (8 * samples.size))
+    for along in term.along.split(n_rows, 1):
+        for seeds in term.seeds.split(max(1, n_rows // along.shape[1])):
+            # B'B is a sum over the rows of B, so that never all of them are there.
+            rows = samples.fold(coupling.sum(_projections(samples, seeds, along)))
+            if matrix is None:
+                matrix = rows.new_zeros(rows.shape[1], rows.shape[1])
+            matrix.addmm_(rows.t(), rows, alpha=-1 if term.projects else 1)
+    assert matrix is not None
+    return matrix
+
+
+def _fold_both(fold: Callable[[Tensor], Tensor], matrix: Tensor) -> Tensor:
+    """Rows and columns of a symmetric matrix by theta, from those by the unfolded coordinates."""
     return fold(fold(matrix).t().contiguous())
 
 
-class _Sums:
-    """Unfolded sums over the samples seen so far."""
+class _Samples:
+    """The samples, some at a time, with what any seeds send back to the layers there."""
 
-    def __init__(self, products: Tensor | None, projections: Tensor) -> None:
-        self.products, self.projections = products, projections
+    def __init__(self, linearize: Callable[[slice], LayerSum], term: GramTerm, group: int) -> None:
+        self._linearize, self._group, self.seeds = linearize, group, term.seeds
+        self._row_scale, self.n = term.row_scale, len(term.along) // group
+        first = linearize(slice(0, 1))
+        self.shapes = [
+            (e.with_bias.shape[1], e.sensitivities.shape[-1]) for e in first.evaluations(first.features.unsqueeze(0))
+        ]
+        self.size = max(e.where.stop for e in first.evaluations(first.features.unsqueeze(0)))
+        self.fold = first.fold
 
-    def add(self, layers: list[Evaluation], along: Tensor) -> None:
+    def evaluations(self, seeds: Tensor, of_a_row: int) -> Iterator[tuple[slice, list[Evaluation]]]:
+        """Rows and evaluations in float64 of chunks in which numbers, so many of a row of a sample, fill the memory."""
+        together = max(1, BYTES // (8 * of_a_row * self._group))
+        for start in range(0, self.n, together):
+            samples = slice(start, min(start + together, self.n))
+            rows = slice(samples.start * self._group, samples.stop * self._group)
+            at = self._linearize(samples)
+            everywhere = (seeds.unsqueeze(1) * self._row_scale[rows]).to(at.features)
+            yield (
+                rows,
+                [
+                    Evaluation(e.where, e.with_bias.double(), e.sensitivities.double())
+                    for e in at.evaluations(everywhere)
+                ],
+            )
+
+
+def _products(samples: _Samples) -> Tensor:
+    """Sums over samples and seeds of the products of two derivatives, unfolded."""
+    seeds, (inputs, outputs) = samples.seeds, (max(sizes) for sizes in zip(*samples.shapes, strict=True))
+    sensitivities = sum(b for _, b in samples.shapes) + outputs
+    products = seeds.new_zeros(samples.size, samples.size)
+    for _, layers in samples.evaluations(seeds, len(seeds) * sensitivities + inputs**2 + outputs**2):
         for i, first in enumerate(layers):
-            self._project(first, along)
-            if self.products is not None:
-                for second in layers[: i + 1]:
-                    self._multiply(first, second)
+            for second in layers[: i + 1]:
+                _multiply(first, second, products)
+    return products
 
-    def _project(self, layer: Evaluation, along: Tensor) -> None:
-        # (q, n) x (n, r b) for every input would do; one GEMM over all of them is faster.
-        n, b = len(along), layer.sensitivities.shape[2]
-        sides = torch.einsum("nq,rnb->nqrb", along, layer.sensitivities).reshape(n, -1)
-        block = (sides.t() @ layer.inputs).view(*self.projections.shape[:2], b, -1)
-        self.projections[..., layer.where] += block.transpose(2, 3).flatten(2)
 
-    def _multiply(self, first: Evaluation, second: Evaluation) -> None:
-        assert self.products is not None
-        n = len(first.inputs)
-        inputs = (first.inputs.unsqueeze(2) * second.inputs.unsqueeze(1)).view(n, -1)
-        left, right = first.sensitivities.permute(1, 2, 0), second.sensitivities.transpose(0, 1)
-        backward = torch.bmm(left, right).view(n, -1)
-        sizes = first.inputs.shape[1], second.inputs.shape[1], left.shape[1], right.shape[2]
-        block = (inputs.t() @ backward).view(sizes).transpose(1, 2).reshape(sizes[0] * sizes[2], -1)
-        self.products[first.where, second.where] += block
-        if first is not second:
-            self.products[second.where, first.where] += block.t()
+def _multiply(first: Evaluation, second: Evaluation, products: Tensor) -> None:
+    n = len(first.inputs)
+    inputs = (first.inputs.unsqueeze(2) * second.inputs.unsqueeze(1)).view(n, -1)
+    left, right = first.sensitivities.permute(1, 2, 0), second.sensitivities.transpose(0, 1)
+    backward = torch.bmm(left, right).view(n, -1)
+    sizes = first.inputs.shape[1], second.inputs.shape[1], left.shape[1], right.shape[2]
+    block = (inputs.t() @ backward).view(sizes).transpose(1, 2).reshape(sizes[0] * sizes[2], -1)
+    products[first.where, second.where] += block
+    if first is not second:
+        products[second.where, first.where] += block.t()
+
+
+def _projections(samples: _Samples, seeds: Tensor, along: Tensor) -> Tensor:
+    """B (q r, size) of some seeds (r, width) and columns (n, q), unfolded."""
+    sums = seeds.new_zeros(along.shape[1], len(seeds), samples.size)
+    of_a_row = max(a * b for a, b in samples.shapes) + len(seeds) * sum(b for _, b in samples.shapes)
+    for rows, layers in samples.evaluations(seeds, of_a_row):
+        columns = along[rows].t()
+        for layer in layers:
+            for r, back in enumerate(layer.sensitivities):
+                # The derivative of one seed at every sample, (n, a b), once for all columns.
+                derivative = (layer.inputs.unsqueeze(2) * back.unsqueeze(1)).flatten(1)
+                sums[:, r, layer.where] += columns @ derivative
+    return sums.flatten(0, 1)
 
 
 def gram_by_products(product: Callable[[Tensor], Tensor], n_theta: int, like: Tensor) -> Tensor:

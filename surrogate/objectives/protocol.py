@@ -122,7 +122,7 @@ class Point:
         """The value, then numbers that are read from the device with it."""
         if self._inner is not None:
             return [self._value, *(numbers(*scalars) if scalars else ())]
-        features, of_theta = self._linearization.features.double(), self.objective.regulariser.value(self.theta)
+        features, of_theta = self._linearization.features, self.objective.regulariser.value(self.theta)
         solution = self.objective.solve(self.theta, features, *self._solve_with)
         value, *rest = numbers(solution.value + of_theta, *scalars)
         self._inner = solution.settled(value, features)
@@ -257,7 +257,7 @@ class Point:
     def inner(self) -> Solution:
         """The last layer, solved for or as it is."""
         if self._inner is None:
-            self.value_and()
+            Point.value_and(self)
         assert self._inner is not None
         return self._inner
 

@@ -162,6 +162,8 @@ def reduced_cross_entropy(
     alpha_w: float = 1e-3,
     alpha_theta: float | Regulariser = 1e-3,
     curvature: ClassCurvature = "schur",
+    coupling: Coupling = ALONE,
 ) -> ReducedObjective:
     """The reduced problem of classes; see `CrossEntropyLayer` and `ReducedObjective` for the parameters."""
-    return ReducedObjective(network, inputs, CrossEntropyLayer(targets, row_weights, alpha_w, curvature), alpha_theta)
+    layer = CrossEntropyLayer(targets, row_weights, alpha_w, curvature, coupling)
+    return ReducedObjective(network, inputs, layer, alpha_theta)

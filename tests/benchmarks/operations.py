@@ -46,12 +46,11 @@ def product(network: DenseNetwork | ResidualNetwork, n: int, n_targets: int, n_f
 
 def inner_products(width: int, n: int, n_targets: int, n_fixed: int = 1) -> int:
     """Matrix products of the inner solve: fixed columns projected out, Q' C, residual, weights of the fixed columns."""
-    rows = n + n_fixed + width
     projection = (
         4 * n * n_fixed * width + 2 * n_fixed * n_fixed * width
     )  # the top rows against the fixed basis and back
     fixed = 2 * n_fixed * width * n_targets + 2 * n_fixed * n_fixed * n_targets
-    return projection + 2 * rows * width * n_targets + 2 * (n + n_fixed) * width * n_targets + fixed
+    return projection + 4 * (n + n_fixed) * width * n_targets + fixed
 
 
 def factorisation(width: int, n: int, n_fixed: int = 1) -> int:

@@ -38,7 +38,7 @@ def speed(seconds: float = 0.3) -> list[dict[str, Any]]:
     cases = [("cpu", threads) for threads in THREADS] + [("cuda", 1)] * torch.cuda.is_available()
     for device, threads in cases:
         with torch_threads(threads):
-            peak = _peak(device, seconds)
+            peak = peak_rate(device, seconds)
             for name, network in NETWORKS.items():
                 for n in SAMPLES:
                     about = {"device": device, "threads": threads, "network": name, "n": n, "peak_gflops": peak / 1e9}
@@ -71,12 +71,12 @@ def _passes(
         "product": (by_hand.product(network, n, len(objective.rotation)), lambda: point.gauss_newton(theta), None),
         "inner solve": (
             by_hand.inner_products(network.width, n, len(objective.rotation)) + factorised,
-            lambda: objective.layer.solve(features),
+            lambda: objective.elimination.solve(features),
             None,
         ),
     }
     for name, (flops, run, by_func) in ways.items():
-        taken, moved = _least(run, device, seconds), by_hand.traffic(run)
+        taken, moved = least_time(run, device, seconds), by_hand.traffic(run)
         bare = sum(times * _gemm(shape, device, seconds / 10) for shape, times in moved.gemms.items())
         yield {
             "pass": name,
@@ -87,21 +87,21 @@ def _passes(
             "of_gemm": bare / taken,
             "of_peak": flops / taken / peak,
             "gigabytes_per_second": moved.bytes / taken / 1e9,
-            "torch_func": None if by_func is None else _least(by_func, device, seconds) / taken,
+            "torch_func": None if by_func is None else least_time(by_func, device, seconds) / taken,
         }
 
 
 def _gemm(shape: by_hand.Gemm, device: str, seconds: float) -> float:
     m, k, n = shape
     left, right, out = (torch.ones(a, b, dtype=torch.float64, device=device) for a, b in ((m, k), (k, n), (m, n)))
-    return _least(lambda: torch.mm(left, right, out=out), device, seconds)
+    return least_time(lambda: torch.mm(left, right, out=out), device, seconds)
 
 
-def _peak(device: str, seconds: float, size: int = 1024) -> float:
+def peak_rate(device: str, seconds: float, size: int = 1024) -> float:
     return 2 * size**3 / _gemm((size, size, size), device, 10 * seconds)
 
 
-def _least(run: Callable[[], object], device: str, seconds: float) -> float:
+def least_time(run: Callable[[], object], device: str, seconds: float) -> float:
     """Least time of one call, over as many as the seconds hold, 5 at least."""
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 # Up to so many samples, so many folds: few samples need all of them but one, many cost too much and need no more.
 _FOLDS = ((1000, 10), (2000, 5))
 # Beyond, one part is held out, of this share and at most so many.
-_SHARE, _MOST_HELD_OUT = 0.2, 5000
+SHARE, MOST_HELD_OUT = 0.2, 5000
 
 
 def folds_of(n: int, seed: int) -> NDArray[np.intp]:
@@ -17,7 +17,7 @@ def folds_of(n: int, seed: int) -> NDArray[np.intp]:
     number = next((folds for most, folds in _FOLDS if n <= most), None)
     if number is not None:
         return order % min(n, number)
-    return np.where(order < min(_SHARE * n, _MOST_HELD_OUT), 0, -1)
+    return np.where(order < min(SHARE * n, MOST_HELD_OUT), 0, -1)
 
 
 def coarser(folds: NDArray[np.intp], most: int) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ parameters, few features to solve for.
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives.streamed import streamed
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.choice.contest import Decision
+from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import METHODS
-from gnvpro.training.fitting.preparation import Preparation
+from gnvpro.training.fitting.preparation import Formulation, Preparation
 from gnvpro.training.fitting.run import Run
 from gnvpro.training.settings import TrainSettings
 
@@ -36,40 +38,51 @@ def budget_of(n_samples: int, quick: bool) -> float:
     return math.ceil(2 * epochs * (QUICK_SHARE if quick else 1.0)) + 1.0
 
 
-def decide_many(run: Run, settings: TrainSettings, samples: Samples, folds: NDArray[np.intp]) -> Decision:
-    """Train on the samples whose fold (n,) is -1, judge on the others, and solve for the last layer on all of them.
+class Trained(NamedTuple):
+    """A network on batches, how it stands in the record, and the fit."""
 
-    `run` gets the budget of `settings`, or `budget_of` the samples.
-    """
-    held_out = np.flatnonzero(folds >= 0)
-    has_derivatives, samples = samples.n_directions > 0, samples.without_derivatives
-    train, judged = samples.subset(np.flatnonzero(folds < 0)), samples.subset(held_out)
-    prepared = Preparation(Split.of(train, judged), settings)
-    n_inputs = samples.parameters.shape[1]
+    network: DenseNetwork
+    formulation: Formulation
+    fit: Fit
+    choice: dict[str, Any]
+
+
+def train_many(run: Run, settings: TrainSettings, prepared: Preparation, n: int) -> Trained:
+    """Train on so many samples, judge on those for validation; `run` gets the budget of `settings`, or `budget_of` them."""
+    n_inputs = prepared.split.train.parameters.shape[1]
     # Inputs of unit spread: Adam's steps are as large in every weight, so that small inputs would be learned slowly.
     gain = math.sqrt(n_inputs)
     network, formulation = DenseNetwork(n_inputs, WIDTHS), prepared.standardised(gain)
-    run.budget = settings.budget or budget_of(len(train), settings.quick)
+    run.budget = settings.budget or budget_of(n, settings.quick)
     stage = f"widths {','.join(map(str, WIDTHS))}, on batches"
     fit = run.begin(METHOD, prepared.task(network, formulation), stage)
     fit.advance(run.budget, run.after_step)
-
-    best = fit.best
-    unrefitted = prepared.surrogate(network, best.theta, best.weights, formulation)
-    predictions = np.full(samples.observables.shape, np.nan)
-    predictions[held_out] = unrefitted.evaluate(judged.parameters)
-    with run.outside:
-        everything = Preparation.of_all(samples, settings)
-        reduced = everything.task(network, formulation).reduced
-        outer = streamed(reduced).at(best.theta).outer
-    run.outside_work += len(samples) / len(train)
     choice = {
         "widths": list(WIDTHS),
         "gain": gain,
         "polynomial": None,
         "reason": f"more than {MANY_SAMPLES:,} samples: one wide network, trained on batches",
         "refitted": "outer layer solved again on all samples",
-        **({"derivatives": "left out: batches take values alone"} if has_derivatives else {}),
     }
+    return Trained(network, formulation, fit, choice)
+
+
+def decide_many(run: Run, settings: TrainSettings, samples: Samples, folds: NDArray[np.intp]) -> Decision:
+    """Train on the samples whose fold (n,) is -1, judge on the others, and solve for the last layer on all of them."""
+    held_out = np.flatnonzero(folds >= 0)
+    has_derivatives, samples = samples.n_directions > 0, samples.without_derivatives
+    train, judged = samples.subset(np.flatnonzero(folds < 0)), samples.subset(held_out)
+    prepared = Preparation(Split.of(train, judged), settings)
+    network, formulation, fit, choice = train_many(run, settings, prepared, len(train))
+    best = fit.best
+    unrefitted = prepared.surrogate(network, best.theta, best.weights, formulation)
+    predictions = np.full(samples.observables.shape, np.nan)
+    predictions[held_out] = unrefitted.evaluate(judged.parameters)
+    with run.outside:
+        everything = Preparation.of_all(samples, settings)
+        outer = streamed(everything.task(network, formulation).in_memory).at(best.theta).outer
+    run.outside_work += len(samples) / len(train)
+    if has_derivatives:
+        choice["derivatives"] = "left out: batches take values alone"
     surrogate = everything.surrogate(network, best.theta, outer.weights, formulation)
     return Decision(surrogate, predictions, fit, choice)

@@ -39,7 +39,10 @@ def race(
     `start` begins the fit of a candidate at its initial weights; `budget` is in work units, for all fits together. Where the
     best after the heats `is_hopeless`, it is left as it is.
     """
-    entries = [Entry(candidate, start(candidate)) for candidate in contenders]
+    entries: list[Entry] = []
+    for candidate in contenders:
+        entries.append(Entry(candidate, start(candidate)))
+        entries[-1].fit.point.release()  # all wait for each other: what has the size of the samples is made again
     if len(entries) > 1:
         for share, starters in ((FIRST_HEAT, len(entries)), (SECOND_HEAT, min(FINALISTS, len(entries)))):
             for entry in entries[:starters]:

@@ -77,6 +77,7 @@ class Checkpoint:
     """A folder in which the state of a run is saved, every so many work units.
 
     `every` counts work units between writes; a checkpoint of a run with another `identity` (`identity_of`) is refused.
+    `writes`: of several processes the first.
 
     Raises
     ------
@@ -86,10 +87,10 @@ class Checkpoint:
         The folder holds something else.
     """
 
-    def __init__(self, folder: str | Path, every: float, identity: dict[str, Any]) -> None:
+    def __init__(self, folder: str | Path, every: float, identity: dict[str, Any], writes: bool = True) -> None:
         if not every > 0:
             raise UsageError(f"expected work units between checkpoints > 0, got {every}")
-        self._folder, self._every, self._identity = path_of(folder), every, identity
+        self._folder, self._every, self._identity, self._writes = path_of(folder), every, identity, writes
         _require_place(self._folder)
         self._files: dict[str, dict[str, str]] = {}
         if (self._folder / INDEX).exists():
@@ -121,6 +122,8 @@ class Checkpoint:
 
     def write(self) -> None:
         """Save all fits that have advanced since they were saved last."""
+        if not self._writes:
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         for number, fit in enumerate(self._fits):
             if not any(fit.position) or self._written.get(fit.stage) == fit.position:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.labels import class_weights, one_hot
 from gnvpro.surrogate.labelled import LabelledSamples, LabelledSplit
 from gnvpro.surrogate.model.classifier import Classifier
@@ -31,11 +32,12 @@ GRID = 2.0**-20
 class ClassPreparation:
     """The data of one training of a classifier, with the features and the network of its settings.
 
-    Raises a `UsageError` for a device that cannot be used, or data that the features do not suit.
+    Every process has the whole split, and trains on its share. Raises a `UsageError` for a device that cannot be used, or
+    data that the features do not suit.
     """
 
-    def __init__(self, split: LabelledSplit, settings: ClassSettings) -> None:
-        self.split, self.settings = split, settings.resolved
+    def __init__(self, split: LabelledSplit, settings: ClassSettings, coupling: Coupling = ALONE) -> None:
+        self.split, self.settings, self.coupling = split, settings.resolved, coupling
         self.device, self._dtype = device_named(settings.device), getattr(torch, settings.dtype)
         inputs = np.asarray(split.train.inputs, float)
         self.features = SpectralFeatures.named(settings.features, inputs.shape[1]).fitted(inputs)
@@ -50,19 +52,23 @@ class ClassPreparation:
     def task(self) -> TrainingTask:
         """The training from the initial weights of the seed."""
         settings, n_classes = self.settings, len(self.split.class_names)
+        everything = torch.as_tensor(np.asarray(self.split.train.labels))
+        weights = class_weights(everything, n_classes, settings.class_weight_power)
         inputs, labels = self.tensors("train")
         reduced = reduced_cross_entropy(
             self.network,
             inputs,
             one_hot(labels, n_classes, settings.label_smoothing or 0.0),
-            row_weights=class_weights(labels, n_classes, settings.class_weight_power),
+            row_weights=weights[self.coupling.share(len(weights))].to(self.device),
             alpha_w=settings.alpha_w,
             alpha_theta=self._regulariser,
             curvature=settings.curvature,
+            coupling=self.coupling,
         )
         theta = self.network.initial(settings.seed).to(device=self.device, dtype=self._dtype)
+        offset = self.offset.to(self.device)
         return TrainingTask(
-            reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name), self.offset.to(self.device))
+            reduced, theta, lambda name: ClassValidation(self.network, *self.tensors(name), offset, self.coupling)
         )
 
     @property
@@ -102,9 +108,11 @@ class ClassPreparation:
         return replace(classifier, accuracy=accuracy)
 
     def tensors(self, name: str) -> tuple[Tensor, Tensor]:
-        """Network inputs and labels of the set `train`, `validation` or `test`."""
+        """Network inputs and labels of this process's share of the set `train`, `validation` or `test`."""
         samples: LabelledSamples = getattr(self.split, name)
-        return self.inputs_of(samples.inputs), torch.as_tensor(np.asarray(samples.labels), device=self.device)
+        share = self.coupling.share(len(samples))
+        labels = torch.as_tensor(np.asarray(samples.labels)[share], device=self.device)
+        return self.inputs_of(samples.inputs[share]), labels
 
     def inputs_of(self, raw: Array) -> Tensor:
         """Network inputs (n, n_features) of raw inputs (n, d), on a grid where the features have no unit.

@@ -15,6 +15,7 @@ from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import Objective, OuterLayer, Point
 from gnvpro.surrogate.objectives.work import WorkMeter
 from gnvpro.surrogate.stopwatch import Stopwatch
+from gnvpro.training.fitting.interrupts import came
 from gnvpro.training.fitting.validation import ObjectiveValue, Validation
 from gnvpro.training.solvers.protocol import Resumable, Solver, Status, Step
 
@@ -178,6 +179,9 @@ class Fit:
         try:
             with self._stopwatch:
                 while self.status is Status.running:
+                    if came(self.objective.elimination.coupling):
+                        self.status = Status.interrupted
+                        break
                     if self.objective.meter.total >= self._limit:
                         self.status = Status.budget_spent
                         break
@@ -222,6 +226,7 @@ class Fit:
 
     def _ended(self) -> Status:
         self._is_advancing = False
+        self.point.release()
         meter = self.objective.meter
         self._ends.append(End(self.status, meter.forward, meter.backward, self.best.validation_error))
         return self.status

@@ -21,6 +21,7 @@ from gnvpro.surrogate.objectives.gram import LayerSum
 from gnvpro.surrogate.objectives.protocol import Objective
 from gnvpro.surrogate.objectives.reduced import ReducedObjective
 from gnvpro.surrogate.objectives.regularisation import Regulariser
+from gnvpro.surrogate.objectives.streamed import StreamedObjective
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.validation import Validation
 from gnvpro.training.solvers.batches import BatchProjection
@@ -53,9 +54,16 @@ class TrainingTask:
         Loss and error of the samples of a set: `train`, `validation` or `test`.
     """
 
-    reduced: ReducedObjective
+    reduced: ReducedObjective | StreamedObjective
     theta: Tensor
     measures: Callable[[str], Validation]
+
+    @property
+    def in_memory(self) -> ReducedObjective:
+        """The objective; UsageError where its samples are read from a file, which a few methods cannot do with."""
+        if isinstance(self.reduced, StreamedObjective):
+            raise UsageError("expected samples in memory; train with more memory, or by another method")
+        return self.reduced
 
     @cached_property
     def validation(self) -> Validation:
@@ -204,14 +212,14 @@ def _start(
         reduced = reduced.sibling(alpha_theta=_Scaled(reduced.regulariser, factor))
     if method.eliminates:
         return (BatchObjective(reduced) if method.objective == "reduced-batches" else reduced), task.theta
-    full = FullObjective(reduced, watched=method.objective == "batches")
+    full = FullObjective(task.in_memory.sibling(alpha_theta=reduced.regulariser), watched=method.objective == "batches")
     if outer is not None:
         return full, full.joined(task.theta, outer)
     return full, full.start(task.theta, "solved" if setting.get(SOLVED) else "random", seed)
 
 
 def _require_suitable(name: str, method: Method, task: TrainingTask) -> None:
-    if not method.suits(task.reduced, task.theta):
+    if not method.suits(task.in_memory, task.theta):
         raise UsageError(f"{name} {_NEEDS[method.needs]}")
 
 

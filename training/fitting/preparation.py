@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind
 from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -63,6 +64,8 @@ class Preparation:
     measure
         What errors are relative to.
     """
+
+    coupling: Coupling = ALONE
 
     def __init__(self, split: Split, settings: TrainSettings) -> None:
         self.split, self._settings = split, settings
@@ -135,7 +138,7 @@ class Preparation:
         train, tangents = self.split.train, self.tangents(formulation, self.split.train)
         directions = None if tangents is None else self._tensor(tangents.directions).to(self._dtype)
         objective = self._objectives[key].sibling(network, self._inputs(formulation, train), alpha_theta, directions)
-        unit = _rms(self._scaled_weights(formulation, self.split.train))
+        unit = self._root_mean_square(self._scaled_weights(formulation, self.split.train))
 
         def measures(name: str) -> ValidationSet:
             samples: Samples = getattr(self.split, name)
@@ -204,7 +207,7 @@ class Preparation:
         weights, alpha_w = self._scaled_weights(formulation, samples), self._settings.alpha_w
         if alpha_w is None:
             alpha_w = 1e-10 if formulation.polynomials is None else POLYNOMIAL_ALPHA_W
-        row_weights, fixed = self._tensor(weights / _rms(weights)), self._fixed(formulation, samples)
+        row_weights, fixed = self._tensor(weights / self._root_mean_square(weights)), self._fixed(formulation, samples)
         targets, directions = self._targets(formulation, samples), None
         if (tangents := self.tangents(formulation, samples)) is not None:
             directions = self._tensor(tangents.directions).to(self._dtype)
@@ -226,7 +229,12 @@ class Preparation:
             curvature=curvature,
             norms=self._norms(formulation, samples),
             directions=directions,
+            coupling=self.coupling,
         )
+
+    def _root_mean_square(self, weights: Array) -> float:
+        """Of the weights of training samples, what they are over."""
+        return math.sqrt(float((weights**2).mean()))
 
     def _norms(self, formulation: Formulation, samples: Samples) -> Tensor | None:
         """What errors of the scaled residuals are relative to, (n,); None: the norms of the targets, which are that."""
@@ -254,7 +262,3 @@ class Preparation:
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.as_tensor(values, device=self.device)
-
-
-def _rms(values: Array) -> float:
-    return math.sqrt(float((values**2).mean()))

@@ -21,7 +21,7 @@ Begin = Callable[[TrainingTask], Fit]
 
 def with_alphas(task: TrainingTask, alpha_w: float | None = None, alpha_theta: float | None = None) -> TrainingTask:
     """The same task with other regularisation; what is left out stays."""
-    return replace(task, reduced=task.reduced.sibling(alpha_theta=alpha_theta, alpha_w=alpha_w))
+    return replace(task, reduced=task.in_memory.sibling(alpha_theta=alpha_theta, alpha_w=alpha_w))
 
 
 def advance_adapting(

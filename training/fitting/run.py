@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit, Record
@@ -31,7 +32,8 @@ class Run:
     """The fits of one training (of a surrogate, a classifier or an estimator), their budget, reports, checkpoint and cost.
 
     `budget` counts the work units of all fits together, for the progress; `seed` is that of what solvers draw. Seconds and
-    work units spent on the training outside of its fits go to `outside` and `outside_work`.
+    work units spent on the training outside of its fits go to `outside` and `outside_work`. `coupling` is with the processes
+    that run the same.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class Run:
         seed: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
         checkpoint: Checkpoint | None = None,
+        coupling: Coupling = ALONE,
     ) -> None:
-        self.budget, self._seed = budget, seed
+        self.budget, self._seed, self.coupling = budget, seed, coupling
         self._on_progress, self._checkpoint = on_progress, checkpoint
         self.fits: list[Fit] = []
         self._stopped = False

@@ -7,11 +7,14 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
+from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.losses import Loss
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import OuterLayer, Point
 from gnvpro.surrogate.objectives.reduced import ReducedObjective
+from gnvpro.surrogate.objectives.streamed import StreamedObjective
+from gnvpro.surrogate.transfer import numbers
 
 
 class Weights(Protocol):
@@ -46,7 +49,7 @@ class ValidationSet:
 
     def __init__(
         self,
-        objective: ReducedObjective,
+        objective: ReducedObjective | StreamedObjective,
         inputs: Tensor,
         targets: Tensor,
         row_weights: Tensor,
@@ -79,22 +82,34 @@ class ClassValidation:
     """The share of samples misclassified.
 
     Inputs (n, n_inputs) are scaled like those of the objective, labels (n,) are integers from 0; where there are none, or
-    not as many of the one as of the other, a `UsageError` is raised. `offset` (K,) is added to the logits.
+    not as many of the one as of the other, a `UsageError` is raised. `offset` (K,) is added to the logits. The processes of a
+    coupling have samples of their own, some maybe none.
     """
 
-    def __init__(self, network: FeatureNetwork, inputs: Tensor, labels: Tensor, offset: Tensor | float = 0.0) -> None:
-        if len(inputs) != len(labels) or not len(labels):
+    def __init__(
+        self,
+        network: FeatureNetwork,
+        inputs: Tensor,
+        labels: Tensor,
+        offset: Tensor | float = 0.0,
+        coupling: Coupling = ALONE,
+    ) -> None:
+        self._total = coupling.place(len(labels)).total
+        if coupling.any(len(inputs) != len(labels)) or not self._total:
             raise UsageError(
                 f"expected as many validation inputs as labels and at least one, got {len(inputs)} and {len(labels)}"
             )
         self._network, self._inputs, self._labels, self._offset = network, inputs, labels.long(), offset
+        self._coupling = coupling
 
     def measure(self, point: Weights) -> tuple[float, float]:
         """Mean cross-entropy, and the share misclassified."""
         logits = predicted_logits(self._network, point.network_weights, point.outer.compressed, self._inputs)
         logits += self._offset
-        loss = torch.nn.functional.cross_entropy(logits, self._labels)
-        return float(loss), 1.0 - accuracy(logits, self._labels)
+        loss = torch.nn.functional.cross_entropy(logits, self._labels, reduction="sum")
+        right = (logits.argmax(1) == self._labels).sum()
+        loss, right = numbers(*self._coupling.sum(torch.stack([loss, right.double()])))
+        return loss / self._total, 1.0 - right / self._total
 
 
 class WeightedLoss:
@@ -134,8 +149,3 @@ def predicted_logits(network: FeatureNetwork, theta: Tensor, outer: Tensor, inpu
     with torch.no_grad():
         features = network.bind(theta)(inputs).double()
     return torch.addmm(outer[-1], features, outer[:-1])
-
-
-def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of the samples whose largest logit is their label's."""
-    return float((logits.argmax(1) == labels).double().mean())

@@ -61,7 +61,7 @@ def measure_batches(
 def train_on_batches(split: Split, batch: int, seed: int, budget: float, rate: float) -> BatchMeasured:
     """Adam on theta, a fresh random batch at every step, within a budget of work units."""
     task = task_of(split, DEFAULT, seed)
-    whole, theta = task.reduced, task.theta
+    whole, theta = task.in_memory, task.theta
     everything = cast(LeastSquaresLayer, whole.elimination)
     n, generator = len(whole.inputs), torch.Generator().manual_seed(seed)
     rule = Rule("adam", rate, budget)

@@ -68,7 +68,7 @@ def measure_conditions(splits: Mapping[int, Split], widths: tuple[int, ...]) -> 
     drawn: dict[str, list[float]] = {}
     for seed, split in splits.items():
         task = task_of(split, replace(DEFAULT, widths=widths), seed)
-        by_matrix = spectra(task.reduced, task.theta)
+        by_matrix = spectra(task.in_memory, task.theta)
         drawn = drawn or {name: values.tolist() for name, values in by_matrix._asdict().items()}
         for name, value in by_matrix.conditions().items():
             conditions[name].append(value)

@@ -141,7 +141,7 @@ def compare_methods(
     _require(methods, seeds)
     tuning_seed = seeds[0] + TUNING_SEED
     task = task_of(tuning_seed)
-    methods = [name for name in methods if METHODS[name].suits(task.reduced, task.theta)]
+    methods = [name for name in methods if METHODS[name].suits(task.in_memory, task.theta)]
     total, done, tuned = len(methods) * (settings_tried + len(seeds)), 0, {}
     for name in methods:
         report(done, total, f"{LABELS[name]}: tuning")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from gnvpro.surrogate.elimination import class_hessian
+from gnvpro.surrogate.elimination import class_features, class_hessian
 from gnvpro.surrogate.elimination.cross_entropy import CrossEntropyLayer
 from gnvpro.surrogate.elimination.labels import class_weights, one_hot
 
@@ -83,7 +83,7 @@ def test_hessian_inverse_and_solve_against_the_dense_matrix(monkeypatch):
     torch.testing.assert_close(hessian.solve(right, hessian.inverse(), 1e-14), exact, rtol=1e-12, atol=1e-12)
     # Chunks of rows, and one block a class, give the same.
     whole = hessian.inverse().blocks
-    monkeypatch.setattr(class_hessian, "_TABLE_ENTRIES", 15 * 7)
+    monkeypatch.setattr(class_features, "CHUNK_ENTRIES", 15 * 7)
     torch.testing.assert_close(hessian.inverse().blocks, whole, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr(class_hessian, "DENSE_LIMIT", 1)
     blocks = hessian.inverse()
@@ -186,7 +186,8 @@ KINDS = (
 
 def relative_gradient(solved, layer):
     """What is left of the gradient, relative to the sums that it is the difference of."""
-    terms = solved.columns.abs().t() @ (layer.row_scale * (solved.probabilities + layer.targets))
+    columns = torch.cat([solved.features.own, layer.columns], 1)
+    terms = columns.abs().t() @ (layer.row_scale * (solved.probabilities + layer.targets))
     return float((solved.gradient.abs() / (terms.amax(1, keepdim=True) + 1e-8)).max())
 
 

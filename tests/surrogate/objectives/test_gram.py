@@ -10,7 +10,9 @@ from gnvpro.surrogate.networks.in_time.hamiltonian import HamiltonianNetwork
 from gnvpro.surrogate.networks.in_time.residual import ResidualNetwork
 from gnvpro.surrogate.objectives import gram
 from gnvpro.surrogate.objectives.gram import gram_by_products, regulariser_matrix
+from gnvpro.surrogate.objectives.reduced import reduced_least_squares
 from gnvpro.surrogate.objectives.regularisation import LayerRidge, Ridge, TimeDerivative
+from tests.held_bytes import HeldBytes
 from tests.surrogate.objectives.test_reduced_least_squares import NETWORKS, augmented_residual, problem
 
 NETWORKS = {
@@ -47,9 +49,26 @@ def test_matrix_equals_autograd_through_the_solve():
 def test_chunks_change_nothing(network, monkeypatch):
     objective, theta, *_ = problem(network)
     whole = objective.at(theta).gauss_newton_matrix("golub-pereyra")
-    monkeypatch.setattr(gram, "CHUNK", 7)  # of 23 samples: the last chunk is smaller
-    chunked = objective.at(theta).gauss_newton_matrix("golub-pereyra")
-    torch.testing.assert_close(chunked, whole, rtol=1e-12, atol=1e-13)
+    for limit in (8 * 7 * 60, 1):  # a few of the samples and seeds at a time, or each by itself
+        monkeypatch.setattr(gram, "BYTES", limit)
+        chunked = objective.at(theta).gauss_newton_matrix("golub-pereyra")
+        torch.testing.assert_close(chunked, whole, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("widths", "n_out", "n"), [((6, 12), 3, 3000), ((6, 12), 40, 3000), ((4, 40), 60, 600), ((30,), 200, 600)]
+)
+def test_memory_is_bounded_at_every_width_and_number_of_outputs(widths, n_out, n, monkeypatch):
+    monkeypatch.setattr(gram, "BYTES", 2**20)
+    network, generator = DenseNetwork(5, widths), torch.Generator().manual_seed(0)
+    inputs, targets = (torch.randn(n, k, generator=generator) for k in (5, n_out))
+    objective = reduced_least_squares(network, inputs, targets)
+    point = objective.at(network.initial(0))
+    _ = point.gradient
+    with HeldBytes() as held:
+        matrix = point.gauss_newton_matrix("golub-pereyra")
+    passes = 8 * n * (max(widths) + n_out)  # the range and the residual of the inner solve, once
+    assert held.most < 5 * matrix.nbytes + 2 * gram.BYTES + 2 * passes
 
 
 def test_fixed_columns_are_projected_out_too():

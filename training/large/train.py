@@ -1,0 +1,151 @@
+"""Training on a source of samples, over processes and within a memory: the same strategies, for one network at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, override
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnvpro.surrogate.coupling import Coupling
+from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.sample_source import SampleSource
+from gnvpro.surrogate.samples import Split
+from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.contest import Decision
+from gnvpro.training.choice.folds import MOST_HELD_OUT, SHARE
+from gnvpro.training.choice.large import train_many
+from gnvpro.training.choice.polynomials import PolynomialFeatures
+from gnvpro.training.fitting.checkpoint import Checkpoint
+from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.memory import bytes_of_fit
+from gnvpro.training.fitting.outcome import Training
+from gnvpro.training.fitting.run import Progress
+from gnvpro.training.large.preparation import LargePreparation
+from gnvpro.training.regression import SurrogateTraining
+from gnvpro.training.settings import TrainSettings
+
+# Samples that every process has: some of those that train, and validation and test samples where their number is not given.
+_PILOT, _HELD_OUT, _PILOT_BYTES = 20_000, 20_000, 64 * 2**20
+
+
+def set_numbers(n: int, settings: TrainSettings, sizes: dict[str, int | None]) -> dict[str, NDArray[np.intp]]:
+    """Which samples train and which are held out for what, drawn by the seed; ascending.
+
+    Without sizes, networks that were asked for have a quarter for validation and for test, the default has a part that
+    judges; some thousands each.
+    """
+    given = {name: size for name, size in sizes.items() if size is not None}
+    usual = min(n // 4, _HELD_OUT)
+    if settings.asks_for_networks or {"train", "validation"} & given.keys():
+        held = {"validation": usual, "calibration": 0, "test": usual} | {k: v for k, v in given.items() if k != "train"}
+    else:
+        judge = min(int(SHARE * n), MOST_HELD_OUT)
+        held = {"validation": judge, "calibration": 0, "test": 0} | given
+    left = n - sum(held.values())
+    n_train = given.get("train", left)
+    if min(held.values()) < 0 or not 0 < n_train <= left or not held["validation"]:
+        raise UsageError(
+            f"expected sets of at most the {n} samples there are, with some to train and to validate on, got {sizes}"
+        )
+    order, sets, begin = np.random.default_rng(settings.seed).permutation(n), {}, 0
+    for name, size in {"train": n_train, **held}.items():
+        sets[name] = np.sort(order[begin : begin + size])
+        begin += size
+    return sets
+
+
+class LargeTraining(SurrogateTraining):
+    """One training by the strategies of `SurrogateTraining`, of samples that each process has a share of.
+
+    Polynomials beside the network, derivatives and the original study's network are for samples in the memory of one.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        settings: TrainSettings,
+        sizes: dict[str, int | None],
+        coupling: Coupling,
+        on_progress: Callable[[Progress], None] | None = None,
+        checkpoint: Callable[[Split], Checkpoint | None] = lambda _: None,
+    ) -> None:
+        if settings.polynomial == "on" or settings.network == "paper":
+            raise UsageError(
+                "polynomials and the paper's network are for samples in the memory of one process; leave them out"
+            )
+        if settings.contender in ("kernel", "polynomial"):
+            raise UsageError(
+                f"the contender {settings.contender} takes all samples in the memory of one process; leave it out"
+            )
+        sets = set_numbers(len(source), settings, sizes)
+        numbers = sets["train"]
+        most = max(1000, min(_PILOT, _PILOT_BYTES // source.bytes_per_sample))
+        pilot = source.read(numbers[:: max(1, -(-len(numbers) // most))])
+        others = [
+            source.read(sets[name]) if len(sets[name]) else pilot.subset(np.arange(0))
+            for name in ("validation", "calibration", "test")
+        ]
+        split = Split(pilot, *others)
+        super().__init__(split, settings, on_progress, checkpoint(split), coupling)
+        self._sizes = {name: len(found) for name, found in sets.items()}
+        # With the sizes given, validation samples judge and are no more; else they are part of what all is trained on.
+        self._is_default = sizes["validation"] is None and sizes["train"] is None
+        mine = -(-len(numbers) // coupling.size)
+        self._in_memory = (
+            settings.memory_bytes is None or _bytes(mine, source, split, settings) <= settings.memory_bytes
+        )
+        self._prepared: LargePreparation = LargePreparation(source, numbers, split, settings, coupling, self._in_memory)
+
+    @override
+    def contest(self) -> Training:
+        """One wide network on batches, its last layer solved for on all samples in the end."""
+        split, prepared, n = self._split, self._prepared, self._sizes["train"]
+        trained = train_many(self._run, self._settings, prepared, n)
+        best = trained.fit.best
+        unrefitted = prepared.surrogate(trained.network, best.theta, best.weights, trained.formulation)
+        predictions = np.full((len(split.train) + len(split.validation), split.train.observables.shape[1]), np.nan)
+        predictions[len(split.train) :] = unrefitted.evaluate(split.validation.parameters)
+        with self._run.outside:
+            outer = prepared.outer_of_all(trained.network, trained.formulation, best.theta, split.validation)
+        self._run.outside_work += 1 + len(split.validation) / n
+        surrogate = prepared.surrogate(trained.network, best.theta, outer.weights, trained.formulation)
+        return self._decided(
+            Decision(surrogate, predictions, trained.fit, trained.choice), self._judged_samples.parameters
+        )
+
+    @property
+    @override
+    def _judged_as(self) -> str:
+        return "cross-validated" if self._is_default else "validation"
+
+    @property
+    @override
+    def _polynomials(self) -> PolynomialFeatures | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return None
+
+    @override
+    def _record(self, best: Fit | None, method: str, choice: dict[str, Any], fitted: Array) -> dict[str, Any]:
+        record, moments = super()._record(best, method, choice, fitted), self._prepared.moments
+        sizes = self._sizes
+        if self._is_default and not self._settings.asks_for_networks:
+            sizes = {**sizes, "train": sizes["train"] + sizes["validation"], "validation": 0}
+        kept = "in memory" if self._in_memory else "in a file, a chunk in memory at a time"
+        return {
+            **record,
+            "samples": sizes,
+            "bounds": {"lower": moments.lower.tolist(), "upper": moments.upper.tolist()},
+            "train_error_of": len(self._split.train),
+            "processes": self._prepared.coupling.size,
+            "samples_kept": kept,
+        }
+
+
+def _bytes(n: int, source: SampleSource, split: Split, settings: TrainSettings) -> int:
+    """Of a training of so many samples in memory."""
+    n_inputs, n_outputs = split.train.parameters.shape[1], split.train.observables.shape[1]
+    held = n * source.bytes_per_sample
+    if not settings.asks_for_networks:
+        return 3 * held  # of batches: what was read, and targets and inputs as they are trained on
+    return held + bytes_of_fit(n, n_inputs, settings.widths or (9, 24, 24, 48), n_outputs).total
