@@ -18,6 +18,8 @@ Goal = Literal["relative", "absolute"]
 
 # Up to so many outputs without a unit are quantities of their own; more are the values of a field.
 FEW_OUTPUTS = 20
+# Of which there are copies at a time: 32 MiB.
+_NUMBERS = 1 << 22
 _NO_UNIT = ("unknown", "1")
 # Relative errors mean something where no sample is so much smaller than the median of all, and, of a few outputs, where
 # samples differ by more than this factor (5 % to 95 % quantile): below it one error in true units is what is asked for.
@@ -64,22 +66,25 @@ class ErrorMeasure(ComparedByValue):
         """
         if self.spread is not None:
             return np.full(len(size), self.spread)
-        norms = self._norm(size)
+        norms = self.lengths(size)
         if norms.all():
             return norms
         return np.where(norms > 0, norms, math.sqrt(float((norms**2).mean())) or 1.0)
 
     def errors(self, misfit: Array, size: Array) -> Array:
         """Errors (n,) of samples from misfit and size, both (n, n_out) in the unit of the observables."""
-        return self._norm(misfit) / self.norms(size)
+        return self.lengths(misfit) / self.norms(size)
 
     def output_sizes(self, size: Array) -> Array:
         """What the error of every output is divided by, (n_out,): root mean square of size, or of its deviations."""
         spread = size.std(axis=0) if self.spread is not None else np.zeros(size.shape[1])
         return np.where((spread > 0) & varies(size), spread, np.sqrt((size**2).mean(axis=0)))
 
-    def _norm(self, values: Array) -> Array:
-        return np.linalg.norm(values if self.output_scale is None else values / self.output_scale, axis=1)
+    def lengths(self, values: Array) -> Array:
+        """Norms (n,) of rows (n, n_out), after the scale of the outputs."""
+        scale, together = self.output_scale, max(1, _NUMBERS // max(1, values.shape[1]))
+        blocks = [values[i : i + together] for i in range(0, max(len(values), 1), together)]
+        return np.concatenate([np.linalg.norm(block if scale is None else block / scale, axis=1) for block in blocks])
 
 
 def measure_for(anomalous: Array, space: Space, goal: Goal | None = None) -> tuple[ErrorMeasure, Goal, str]:

@@ -33,6 +33,8 @@ from gnvpro.surrogate.spaces import Array, Axis, Space
 
 # Root mean square over the samples of ||c - a V'|| over the size of the sample: so far below the error of any surrogate.
 FIELD_ERROR = 1e-5
+# Misfits that are worked on at a time: 32 MiB.
+_NUMBERS = 1 << 22
 # Standard deviations of what modes leave of a value, within which it is taken to be.
 _DEVIATIONS = 3.0
 # Of the error asked for: what the modes found may leave, before those that do not matter are left out.
@@ -170,9 +172,12 @@ class Fields:
 
 
 def sizes_by_block(values: Array | Fields) -> Iterator[tuple[slice, Array]]:
-    """How large misfits (n, n_out) are, some columns at a time, and which these are; an array's all at once."""
+    """How large misfits (n, n_out) are, some columns at a time, and which these are."""
     if not isinstance(values, Fields):
-        yield slice(0, values.shape[1]), np.abs(values)
+        together = max(1, _NUMBERS // max(1, len(values)))
+        for first in range(0, values.shape[1], together):
+            part = slice(first, min(first + together, values.shape[1]))
+            yield part, np.abs(values[:, part])
         return
     modes = values.modes.values
     for part in parts(values.modes.space.size):

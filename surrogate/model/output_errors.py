@@ -13,6 +13,8 @@ from gnvpro.surrogate.spaces import Array, Space
 # Times the error of all outputs together; below the second number an error is harmless whatever the others are.
 _MUCH, _HARMLESS = 10.0, 1e-6
 _MOST_NAMED = 3
+# Numbers of which there are copies at a time: 32 MiB.
+_NUMBERS = 1 << 22
 
 
 def errors_by_output(
@@ -31,12 +33,16 @@ def errors_by_output(
     `errors`, one an output, None where it is zero throughout; `stated`, the mean relative error of samples that stands for
     all outputs; `worse`, by name and the worst first, those that are much larger than it.
     """
+    n, n_out = observables.shape
     size = observables if background is None else observables - background
-    misfit = predicted - observables
     measure = measure or ErrorMeasure()
-    stated = float(measure.errors(misfit, size).mean())
-    scale = measure.output_sizes(size)
-    errors = np.divide(np.sqrt((misfit**2).mean(axis=0)), scale, out=np.full(len(scale), np.nan), where=scale > 0)
+    lengths = [measure.lengths(predicted[rows] - observables[rows]) for rows in _blocks(n, n_out)]
+    stated = float((np.concatenate(lengths) / measure.norms(size)).mean())
+    errors = np.full(n_out, np.nan)
+    for part in _blocks(n_out, n):
+        scale = measure.output_sizes(size[:, part])
+        misfit = np.sqrt(((predicted[:, part] - observables[:, part]) ** 2).mean(axis=0))
+        np.divide(misfit, scale, out=errors[part], where=scale > 0)
     worst_first = np.argsort(-np.where(np.isnan(errors), 0.0, errors), kind="stable")
     worse = [int(j) for j in worst_first if errors[j] > max(_MUCH * stated, _HARMLESS)]
     return {
@@ -44,6 +50,12 @@ def errors_by_output(
         "errors": [None if np.isnan(error) else float(error) for error in errors],
         "worse": {space.names[j]: float(errors[j]) for j in worse},
     }
+
+
+def _blocks(n: int, size: int) -> list[slice]:
+    """n rows or columns of so many numbers, some at a time."""
+    together = max(1, _NUMBERS // max(1, size))
+    return [slice(first, first + together) for first in range(0, max(n, 1), together)]
 
 
 def output_error_rows(training: dict[str, Any]) -> list[tuple[str, str]]:
