@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import pickle
 import tempfile
@@ -73,6 +74,9 @@ class Together(Coupling):
         self.rank, self.size, self._barrier, self._slots = rank, size, barrier, slots
 
     def gathered(self, value):
+        return copy.deepcopy(self._gathered(value))  # what arrives shares no memory
+
+    def _gathered(self, value):
         self._slots[self.rank] = value
         self._barrier.wait()
         values = list(self._slots)
@@ -80,13 +84,13 @@ class Together(Coupling):
         return values
 
     def sum(self, values):
-        return torch.stack(self.gathered(values)).sum(0)
+        return torch.stack(self._gathered(values)).sum(0)
 
     def largest(self, values):
-        return torch.stack(self.gathered(values)).amax(0)
+        return torch.stack(self._gathered(values)).amax(0)
 
     def stacked(self, rows):
-        return torch.cat(self.gathered(rows))
+        return torch.cat(self._gathered(rows))
 
     def from_first(self, value):
         return self.gathered(value)[0]

@@ -41,7 +41,7 @@ from gnvpro.training.fitting.checkpoint import Checkpoint
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.outcome import CLOSED_FORM, Training, mean_relative_error, relative_error
 from gnvpro.training.fitting.preparation import Formulation, Preparation
-from gnvpro.training.fitting.run import Progress, Run
+from gnvpro.training.fitting.run import Job, Progress, Run
 from gnvpro.training.settings import (
     CONTEST_BUDGET,
     DEFAULT_BUDGET,
@@ -184,7 +184,7 @@ class SurrogateTraining:
         fits_polynomials = settings.polynomial != "off" and self._polynomials is not None
         rows = len(self._split.train) * (1 + self._split.train.n_directions)
         candidates = candidates_for(settings, rows, self._n_inputs, fits_polynomials)
-        winner, entries = race(candidates, start, self._run.budget, self._run.after_step)
+        winner, entries = race(candidates, start, self._run.budget, self._run.advance)
         self._run.fits[:] = [entry.fit for entry in entries]  # best first, as the record lists them
         chosen: dict[str, Any] = {
             "widths": list(winner.candidate.widths),
@@ -206,7 +206,7 @@ class SurrogateTraining:
                 chosen["reason"] = f"the polynomial alone has the lowest validation error ({error:.3g})"
         if settings.members == 1 or formulation.polynomials is not None:
             return self._training(best, formulation, chosen)
-        members = further_members(winner, entries, settings.members, start, self._run.after_step)
+        members = further_members(winner, entries, settings.members, start, self._run.advance)
         return self._averaged(members, formulation, chosen)
 
     def _averaged(self, members: list[Entry], formulation: Formulation, chosen: dict[str, Any]) -> Training:
@@ -273,7 +273,7 @@ class SurrogateTraining:
         gain, with_polynomials = self._settings.gain or 1.0, self._settings.polynomial == "on"
         formulation = self._formulation(gain, with_polynomials)
         fit = self._begin(network, formulation, True, "module")
-        fit.advance(self._run.budget, self._run.after_step)
+        self._run.advance([Job(fit, self._run.budget)])
         chosen = {
             "gain": gain,
             "polynomial": self._described_polynomials() if with_polynomials else None,
@@ -299,7 +299,7 @@ class SurrogateTraining:
         """The polynomial without a network, for comparison: it has nothing to iterate."""
         formulation = self._formulation(1.0, with_polynomials=True)
         fit = self._begin(NoFeatures(self._n_inputs), formulation, False, "polynomial alone")
-        fit.advance(1.0)
+        self._run.advance([Job(fit, 1.0)])
         return fit
 
     def _begin(self, network: FeatureNetwork, formulation: Formulation, metric: bool, stage: str, **origin: Any) -> Fit:

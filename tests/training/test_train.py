@@ -19,6 +19,7 @@ from gnvpro.surrogate.spaces import Space
 from gnvpro.training.choice.candidates import Candidate, candidates
 from gnvpro.training.choice.race import race
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.run import Run
 from gnvpro.training.fitting.validation import ValidationSet
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.protocol import Status
@@ -93,7 +94,7 @@ def test_nonfinite_start_is_refused():
 
 def test_race_gives_the_winner_the_rest_and_keeps_to_the_budget():
     contenders = [Candidate((4,), 1.0), Candidate((6, 8), 1.0), Candidate((2,), 1.0), Candidate((3, 3), 1.0)]
-    winner, entries = race(contenders, lambda c: fit_of(DenseNetwork(3, c.widths)), budget=1000)
+    winner, entries = race(contenders, lambda c: fit_of(DenseNetwork(3, c.widths)), 1000, Run(1000).advance)
     total = sum(entry.fit.objective.meter.total for entry in entries)
     assert 1000 <= total < 1000 * 1.05
     assert winner.fit.best.validation_error == min(entry.fit.best.validation_error for entry in entries)

@@ -158,6 +158,8 @@ class Contest:
                     raise
                 self._run.stop()
                 return
+            # Rounding must not part the processes.
+            contender = self._run.coupling.from_first(contender)
             if contender is None:
                 return
             self._contenders.append(replace(contender, cpu_seconds=stopwatch.cpu_seconds))
@@ -168,7 +170,8 @@ class Contest:
 
     def _error_at(self, predictions: Array, rows: NDArray[np.bool_]) -> float:
         """Of predictions (m, n_out) of these samples."""
-        return self._problem.error_at(rows, self._problem.targets[rows] - self._targets(predictions, rows))
+        error = self._problem.error_at(rows, self._problem.targets[rows] - self._targets(predictions, rows))
+        return self._run.coupling.from_first(error)
 
     def _judged(self, raced: NetworkContest) -> Contender:
         """The best network as a contender."""

@@ -17,6 +17,7 @@ from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.training.choice.candidates import Candidate
 from gnvpro.training.choice.race import Entry
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.run import Job
 from gnvpro.training.solvers.protocol import Status
 
 
@@ -34,10 +35,10 @@ def further_members(
     entries: Sequence[Entry],
     members: int,
     start: Callable[[Candidate, int], Fit],
-    on_step: Callable[[Fit], None] | None,
+    advance: Callable[[list[Job]], None],
 ) -> list[Entry]:
     """The winner and further networks, each trained with the winner's work; `start(candidate, j)` begins member j, of a seed
-    of its own."""
+    of its own; `advance` advances fits (`Run.advance`)."""
     rivals = [entry.candidate for entry in entries if not entry.candidate.polynomial]
     runner_up = next((candidate for candidate in rivals if candidate != winner.candidate), winner.candidate)
     trained, work = [winner], winner.fit.objective.meter.total
@@ -48,7 +49,7 @@ def further_members(
         best = min(trained, key=lambda entry: entry.fit.best.validation_error)
         candidate = runner_up if j == 1 else best.candidate
         trained.append(Entry(candidate, start(candidate, j)))
-        trained[-1].fit.advance(work, on_step)
+        advance([Job(trained[-1].fit, work)])
     return trained
 
 

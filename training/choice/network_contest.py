@@ -32,7 +32,7 @@ from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
 from gnvpro.training.fitting.preparation import Formulation, Preparation
 from gnvpro.training.fitting.regularisation import best_regularisation, with_alphas
-from gnvpro.training.fitting.run import Run
+from gnvpro.training.fitting.run import Job, Run
 from gnvpro.training.fitting.validation import ObjectiveValue
 from gnvpro.training.settings import TrainSettings
 
@@ -87,7 +87,7 @@ class NetworkContest:
             raced,
             self._start,
             budget,
-            run.after_step,
+            run.advance,
             lambda entry: is_hopeless(self._predicted_first(entry), self.first),
         )
         self._fit, self._formulation = self._winner.fit, self._formulations[self._winner.candidate]
@@ -121,7 +121,7 @@ class NetworkContest:
         """The polynomial without a network takes the place of the winner where it is as good: it has nothing to iterate."""
         formulation = self._with_polynomials(self._prepared)
         self.alone = self._begin(self._prepared, NoFeatures(self._n_inputs), formulation, False, "polynomial alone")
-        self.alone.advance(1.0)
+        self._run.advance([Job(self.alone, 1.0)])
         if self.alone.best.validation_error <= self._fit.best.validation_error:
             self._fit, self._formulation = self.alone, formulation
             self._work = self.alone.best.work_units
@@ -158,15 +158,20 @@ class NetworkContest:
                     slopes[rows, k] = surrogate.jvp(y, directions[rows, k])
 
         predict(self._prepared, self._fit, self._formulation, self.first)
-        for fold in range(1, int(self._folds.max()) + 1):
-            if self._run.interrupted:
-                predictions[~self.first] = np.nan
-                break
-            prepared, rows = self._preparation(fold), self._folds == fold
-            formulation = self._formulation_of(prepared)
-            fit = self._begin(prepared, self._fit.network, formulation, self._metric, f"fold {fold + 1}", chosen=False)
-            fit.advance(max(self._work - fit.objective.meter.total, 1.0), self._run.after_step)
-            predict(prepared, fit, formulation, rows)
+        if self._run.interrupted:
+            return predictions, slopes
+        others = range(1, int(self._folds.max()) + 1)
+        prepared = [self._preparation(fold) for fold in others]
+        formulations = [self._formulation_of(of_fold) for of_fold in prepared]
+        fits: list[Fit] = []
+        for fold, of_fold, formulation in zip(others, prepared, formulations, strict=True):
+            stage = f"fold {fold + 1}"
+            fits.append(self._begin(of_fold, self._fit.network, formulation, self._metric, stage, chosen=False))
+            fits[-1].point.release()
+        self._run.advance([Job(fit, max(self._work - fit.objective.meter.total, 1.0)) for fit in fits])
+        if not self._run.interrupted:
+            for fold, of_fold, fit, formulation in zip(others, prepared, fits, formulations, strict=True):
+                predict(of_fold, fit, formulation, self._folds == fold)
         return predictions, slopes
 
     def on_all(self, everything: Preparation) -> tuple[Fit, Formulation]:
@@ -186,7 +191,7 @@ class NetworkContest:
             everything, self._fit.network, formulation, self._metric, "all samples", chosen=False, theta=best.theta
         )
         most = _MOST_FURTHER * fit.objective.meter.rows
-        fit.advance(min(_FURTHER * self._work, most), self._run.after_step)
+        self._run.advance([Job(fit, min(_FURTHER * self._work, most))])
         return fit, formulation
 
     def member(self, fit: Fit, formulation: Formulation, common: Formulation) -> Member:
@@ -249,7 +254,7 @@ class NetworkContest:
 
     def _choose(self, prepared: Preparation, samples: Samples) -> PolynomialFeatures | None:
         with self._run.outside:
-            return polynomials_for(prepared, samples)
+            return self._run.coupling.from_first(polynomials_for(prepared, samples))
 
     @property
     def _metric(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gnvpro.training.choice.candidates import Candidate
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.run import Job
 from gnvpro.training.solvers.protocol import Status
 
 # Shares of the budget: all candidates together, then the best three together, then the winner.
@@ -31,12 +32,13 @@ def race(
     contenders: list[Candidate],
     start: Callable[[Candidate], Fit],
     budget: float,
-    on_step: Callable[[Fit], None] | None = None,
+    advance: Callable[[list[Job]], None],
     is_hopeless: Callable[[Entry], bool] = lambda _: False,
 ) -> tuple[Entry, list[Entry]]:
     """The best candidate, trained to the end of the budget, and all entries, best first.
 
-    `start` begins the fit of a candidate at its initial weights; `budget` is in work units, for all fits together. Where the
+    `start` begins the fit of a candidate at its initial weights; `advance` advances fits (`Run.advance`), those of a heat
+    together; `budget` is in work units, for all fits together. Where the
     best after the heats `is_hopeless`, it is left as it is.
     """
     entries: list[Entry] = []
@@ -45,16 +47,15 @@ def race(
         entries[-1].fit.point.release()  # all wait for each other: what has the size of the samples is made again
     if len(entries) > 1:
         for share, starters in ((FIRST_HEAT, len(entries)), (SECOND_HEAT, min(FINALISTS, len(entries)))):
-            for entry in entries[:starters]:
-                status = entry.fit.advance(share * budget / starters, on_step)
-                if status is Status.interrupted:
-                    return _sorted(entries)[0], _sorted(entries)
+            advance([Job(entry.fit, share * budget / starters) for entry in entries[:starters]])
+            if any(entry.fit.status is Status.interrupted for entry in entries):
+                return _sorted(entries)[0], _sorted(entries)
             entries = _sorted(entries)
         if is_hopeless(entries[0]):
             return entries[0], entries
     # What was really spent: every heat overshoots by up to one iteration of each fit.
     spent = sum(entry.fit.objective.meter.total for entry in entries)
-    entries[0].fit.advance(budget - spent, on_step)
+    advance([Job(entries[0].fit, budget - spent)])
     return _sorted(entries)[0], _sorted(entries)
 
 

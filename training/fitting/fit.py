@@ -167,7 +167,7 @@ class Fit:
         A fit that ended for another reason than its budget stays ended. Ctrl-C ends it with status
         `interrupted`, the best iterate kept.
         """
-        if self._restored is not None and len(self._ends) < len(self._restored.ends):
+        if self._restored is not None and self.is_replaying:
             return self._replayed(self._restored)
         if self._restored is not None:
             self._take_up(self._restored)
@@ -223,6 +223,17 @@ class Fit:
         are the same for objectives that solve it in closed form.
         """
         self._restored = state
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the next `advance` only shows what a checkpoint knows of it."""
+        return self._restored is not None and len(self._ends) < len(self._restored.ends)
+
+    def take_up(self, state: FitState) -> None:
+        """Become, now, the fit of the same arguments whose state this is: another process has advanced it."""
+        with self._stopwatch:
+            self._take_up(state)
+            self.point.release()
 
     def _ended(self) -> Status:
         self._is_advancing = False

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.stopwatch import Stopwatch
-from gnvpro.training.fitting.checkpoint import Checkpoint
+from gnvpro.training.fitting.checkpoint import Checkpoint, restored_fit
 from gnvpro.training.fitting.fit import Fit, Record
 from gnvpro.training.fitting.methods import Setting, TrainingTask, fit_by
+from gnvpro.training.fitting.stored import Stored, stored
 from gnvpro.training.solvers.protocol import Status
 
 
@@ -28,12 +29,19 @@ class Progress:
     validation_error: float
 
 
+class Job(NamedTuple):
+    """A fit, and the work units by which it is to advance."""
+
+    fit: Fit
+    work_units: float
+
+
 class Run:
     """The fits of one training (of a surrogate, a classifier or an estimator), their budget, reports, checkpoint and cost.
 
     `budget` counts the work units of all fits together, for the progress; `seed` is that of what solvers draw. Seconds and
     work units spent on the training outside of its fits go to `outside` and `outside_work`. `coupling` is with the processes
-    that run the same.
+    that run the same on the same samples: fits that advance together are spread over them.
     """
 
     def __init__(
@@ -66,6 +74,44 @@ class Run:
         fit = fit_by(method, task, budget, setting, self._seed, outer=outer, stage=stage, **options)
         self.fits.append(fit)
         return fit if self._checkpoint is None else self._checkpoint.enrol(fit)
+
+    def advance(self, jobs: Sequence[Job]) -> None:
+        """Advance these fits; of one process one after the other, until one of them is interrupted.
+
+        Of several, each fit is advanced by one process and taken up by the others, so that all hold the same bits and decide
+        alike. One fit alone is advanced by all of them, as none has anything else to do, and taken from the first.
+        """
+        if self.coupling.size == 1:
+            return self._one_by_one(jobs)
+        known = [job for job in jobs if job.fit.is_replaying]
+        self._one_by_one(known)  # all have read the checkpoint
+        if not self.interrupted:
+            self._spread([job for job in jobs if job not in known])
+
+    def _one_by_one(self, jobs: Sequence[Job]) -> None:
+        for fit, work_units in jobs:
+            if fit.advance(work_units, self.after_step) is Status.interrupted:
+                break
+
+    def _spread(self, jobs: Sequence[Job]) -> None:
+        rank, owners = self.coupling.rank, _owners(jobs, self.coupling.size)
+        alone = len(jobs) == 1
+        error: Exception | None = None
+        try:
+            self._one_by_one([job for job, owner in zip(jobs, owners, strict=True) if alone or owner == rank])
+        except Exception as raised:  # those that wait for this process raise it as well
+            error = raised
+        ours = [
+            _portable(job.fit) if error is None and owner == rank else None
+            for job, owner in zip(jobs, owners, strict=True)
+        ]
+        arrived = self.coupling.gathered((ours, error))
+        for _, raised in arrived:
+            if raised is not None:
+                raise raised
+        for j, (job, owner) in enumerate(zip(jobs, owners, strict=True)):
+            if owner != rank:
+                job.fit.take_up(restored_fit(arrived[owner][0][j], job.fit))
 
     @property
     def interrupted(self) -> bool:
@@ -131,3 +177,19 @@ class Run:
             if fit is not without
             for record in fit.history
         ]
+
+
+def _owners(jobs: Sequence[Job], size: int) -> list[int]:
+    """Which process advances each fit: the costliest first, each by the process that has the least to do."""
+    costs = [fit.point.theta.numel() * work_units for fit, work_units in jobs]
+    loads, owners = [0.0] * size, [0] * len(jobs)
+    for j in sorted(range(len(jobs)), key=lambda j: -costs[j]):
+        owners[j] = loads.index(min(loads))
+        loads[owners[j]] += costs[j]
+    return owners
+
+
+def _portable(fit: Fit) -> Stored:
+    """The state of a fit as it goes to other processes: values, and tensors in the memory of the CPU."""
+    values, tensors = stored(fit.state())
+    return Stored(values, {name: tensor.detach().cpu() for name, tensor in tensors.items()})

@@ -10,6 +10,7 @@ from gnvpro.surrogate.objectives.protocol import Point
 from gnvpro.training.choice.candidates import Candidate
 from gnvpro.training.choice.race import race
 from gnvpro.training.fitting.fit import Fit
+from gnvpro.training.fitting.run import Run
 from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from gnvpro.training.solvers.levenberg import LevenbergMarquardt
 from gnvpro.training.solvers.trust_region import TrustRegionKrylov
@@ -62,7 +63,7 @@ def test_candidates_that_wait_hold_nothing(monkeypatch):
         return fit
 
     candidates = [Candidate((4 + j, 6), 1.0, False) for j in range(3)]
-    best, entries = race(candidates, start, 120.0)
+    best, entries = race(candidates, start, 120.0, Run(120.0).advance)
     assert not any(reference() for reference in seen)
     assert best in entries
     assert all(torch.isfinite(entry.fit.best.theta).all() for entry in entries)
