@@ -54,7 +54,8 @@ def _register(name: str) -> None:
         def action() -> Outcome:
             if n_processes() > 1 and not getattr(module, "TOGETHER", False):
                 raise UsageError(
-                    f"several processes were started together, which is for `train`; start `{name}` without torchrun"
+                    f"several processes were started together, which is for `train` and `segment`; start `{name}` "
+                    "without torchrun"
                 )
             return module.run(settings.resolve(options, typed, config))
 

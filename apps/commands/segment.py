@@ -14,6 +14,7 @@ from gnvpro.apps.console import Outcome, progress, table
 from gnvpro.apps.settings import command_line
 from gnvpro.training.class_settings import ClassSettings
 
+TOGETHER = True
 EXAMPLE = "segment cube.mat --labels labels.mat --out runs/segmentation"
 
 

@@ -13,11 +13,14 @@ from gnvpro.apps.settings import portable
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import require
+from gnvpro.surrogate.launch import rank
 from gnvpro.surrogate.progress import Report, silent
 from gnvpro.surrogate.writing import require_new_folder
 from gnvpro.training.class_settings import ClassSettings
 from gnvpro.training.classification import train_classes
+from gnvpro.training.distributed import together
 from gnvpro.training.fit_settings import settings_of
+from gnvpro.training.fitting.run import Progress
 
 BOTH = ("class-capped", "blocks")
 
@@ -98,7 +101,7 @@ def segment(
     }
     del asked["curvature"]  # no option of the command, which reads the others again with --config
     segmentation = Segmentation(scene, splits, portable(asked), None if out is None else path_of(out))
-    if out is not None:
+    if out is not None and rank() == 0:  # of several processes the first writes
         from gnvpro.apps.segmentation.folder import write_folder
 
         write_folder(path_of(out), segmentation, command)
@@ -119,15 +122,12 @@ def _scene(cube: Any, labels: Any, class_names: tuple[str, ...] | None) -> Scene
 
 
 def _trained(scene: Scene, name: str, split: PixelSplit, settings: ClassSettings, progress: Report) -> TrainedSplit:
-    training = train_classes(
-        scene.samples(split),
-        settings,
-        lambda now: progress(
-            now.work_units,
-            now.budget,
-            f"{name}: validation {100 * (1 - now.validation_error):.1f} % right  {now.stage}",
-        ),
-    )
+    def report(now: Progress) -> None:
+        right = f"{name}: validation {100 * (1 - now.validation_error):.1f} % right"
+        progress(now.work_units, now.budget, f"{right}  {now.stage}")
+
+    with together() as coupling:
+        training = train_classes(scene.samples(split), settings, report, coupling)
     provenance = {"scene": scene.name, "split": name, "notes": [*scene.notes, *split.notes]}
     classifier = dataclasses.replace(training.classifier, provenance=provenance)
     return TrainedSplit(scene, name, split, dataclasses.replace(training, classifier=classifier))

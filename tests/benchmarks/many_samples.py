@@ -25,14 +25,17 @@ from gnvpro.training.solvers.lbfgs import LimitedMemoryBFGS
 from tests.coupled import in_processes
 
 N_IN, N_OUT, N_TARGETS, WIDTHS = 55, 72, 40, (9, 24, 24, 48)
+# Samples that are drawn together.
+BLOCK = 1000
 
 
 def drawn(n: int, first: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets of rank `N_TARGETS`, those of these numbers among all."""
-    random = np.random.default_rng([1, first])
+    """Inputs and targets of rank `N_TARGETS`, those of so many samples from this one on."""
     mixing = np.random.default_rng(0).standard_normal((N_IN, N_TARGETS)) / 8
     outputs = np.random.default_rng(2).standard_normal((N_TARGETS, N_OUT))
-    inputs = random.standard_normal((n, N_IN)) / N_IN**0.5
+    blocks = range(first // BLOCK, -(-(first + n) // BLOCK))
+    random = np.concatenate([np.random.default_rng([1, block]).standard_normal((BLOCK, N_IN)) for block in blocks])
+    inputs = random[first % BLOCK : first % BLOCK + n] / N_IN**0.5
     return torch.from_numpy(inputs), torch.from_numpy(np.sin(4 * inputs @ mixing) @ outputs)
 
 

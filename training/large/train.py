@@ -75,6 +75,8 @@ class LargeTraining(SurrogateTraining):
             raise UsageError(
                 "polynomials and the paper's network are for samples in the memory of one process; leave them out"
             )
+        if settings.solver == "lm" and settings.memory is not None:
+            raise UsageError("Levenberg-Marquardt takes all samples in memory; leave its solver or the memory out")
         if settings.contender in ("kernel", "polynomial"):
             raise UsageError(
                 f"the contender {settings.contender} takes all samples in the memory of one process; leave it out"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gnvpro.apps.segmentation.cubes import indian_pines
 from gnvpro.surrogate.model.load import load_model
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
@@ -66,6 +67,22 @@ def test_two_processes_train_the_model_of_one(data, tmp_path):
     assert numbers["error"]["test"] == pytest.approx(found[1][0]["error"]["test"], rel=1e-5)
 
 
+def test_two_processes_segment_as_one(tmp_path):
+    pines = indian_pines()
+    cube, labels = pines.cube[:60, 85:, ::8], pines.labels[:60, 85:]
+    large = [k for k in range(1, 17) if (labels == k).sum() > 60]
+    place = tmp_path / "corner.npz"
+    np.savez(place, cube=cube, labels=sum((labels == k) * i for i, k in enumerate(large, 1)))
+    options = ["--labels", f"{place}:labels", "--budget", 15, "--finish", "none", "--widths", "12", "--json"]
+    found = {}
+    for size in (1, 2):
+        code, out, err = finished(started(size, "segment", place, *options, "--out", tmp_path / f"out-{size}"))
+        assert code == 0, err
+        found[size] = json.loads(out)
+    assert found[2]["accuracy"]["validation"] == pytest.approx(found[1]["accuracy"]["validation"], abs=0.03)
+    assert (tmp_path / "out-2" / "report.html").is_file()
+
+
 def test_an_interrupt_ends_all_processes_with_the_best_so_far(data, tmp_path):
     place, state = tmp_path / "model", tmp_path / "state"
     process = started(
@@ -84,7 +101,7 @@ def test_an_interrupt_ends_all_processes_with_the_best_so_far(data, tmp_path):
 def test_other_commands_and_mistakes_are_told(data, tmp_path):
     code, _, err = finished(started(2, "info"))
     assert code != 0
-    assert err.count("several processes were started together, which is for `train`") == 1
+    assert err.count("several processes were started together, which is for `train` and `segment`") == 1
     code, _, err = finished(started(2, "train", tmp_path / "none.zarr"))
     assert code != 0
     assert err.count("no data set at") == 1

@@ -132,6 +132,7 @@ def test_sets_are_disjoint_and_what_was_asked_for():
     [
         (dict(polynomial="on"), "polynomials and the paper's network are for samples in the memory"),
         (dict(network="paper"), "polynomials and the paper's network are for samples in the memory"),
+        (dict(solver="lm", memory="1GB"), "Levenberg-Marquardt takes all samples in memory"),
         (dict(contender="kernel"), "the contender kernel takes all samples in the memory"),
     ],
 )
