@@ -112,7 +112,7 @@ class NetworkContest:
 
         task = self._prepared.task(DenseNetwork(self._n_inputs, candidate.widths), self._formulation)
         work = _TRIAL * task.reduced.meter.rows
-        found = best_regularisation(task, begin, work, on_step=self._run.after_step)
+        found = best_regularisation(task, begin, work, self._run.advance)
         if found.fit.best.validation_error < MARGIN * self._fit.best.validation_error:
             self._fit, self._work = found.fit, found.work_units
             self._alphas = {"alpha_w": found.alpha_w, "alpha_theta": found.alpha_theta}

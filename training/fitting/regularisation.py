@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.methods import TrainingTask
+from gnvpro.training.fitting.run import Job
 from gnvpro.training.solvers.protocol import Status
 
 # Shares of the budget after which W's regularisation is chosen anew.
@@ -17,6 +18,7 @@ STAGES = (0.1, 0.3)
 ALPHAS_THETA = (1e-5, 1e-3, 1e-2)
 
 Begin = Callable[[TrainingTask], Fit]
+Advance = Callable[[list[Job]], None]
 
 
 def with_alphas(task: TrainingTask, alpha_w: float | None = None, alpha_theta: float | None = None) -> TrainingTask:
@@ -24,32 +26,43 @@ def with_alphas(task: TrainingTask, alpha_w: float | None = None, alpha_theta: f
     return replace(task, reduced=task.in_memory.sibling(alpha_theta=alpha_theta, alpha_w=alpha_w))
 
 
-def advance_adapting(
-    task: TrainingTask,
-    begin: Begin,
-    budget: float,
-    stages: Sequence[float] = STAGES,
-    smallest: float = 1e-10,
-    on_step: Callable[[Fit], None] | None = None,
-) -> list[Fit]:
-    """Train, choosing alpha_w by generalised cross-validation after these shares of the budget; the last fit is the longest.
+class Adapting:
+    """A training that chooses alpha_w by generalised cross-validation now and then; the last of its fits is the longest.
 
     A fit is restarted from its best iterate where alpha_w changes, since quasi-Newton pairs belong to one objective
     (slimTrain: Newman, Chung, Chung & Ruthotto, SIAM J. Sci. Comput. 2022). The meters of the fits add up.
     """
-    fits = [begin(task)]
-    for end in [*stages, 1.0]:
-        fit = fits[-1]
-        fit.advance(max(end * budget - sum(one.objective.meter.total for one in fits), 0.0), on_step)
+
+    def __init__(self, task: TrainingTask, begin: Begin, smallest: float = 1e-10) -> None:
+        self._task, self._begin, self._smallest = task, begin, smallest
+        self.fits = [begin(task)]
+
+    def until(self, work_units: float) -> Job:
+        """What is to be advanced for so many work units of all its fits."""
+        return Job(self.fits[-1], max(work_units - sum(fit.objective.meter.total for fit in self.fits), 0.0))
+
+    def adapt(self) -> None:
+        """Choose alpha_w anew, and begin another fit where it changes."""
+        fit = self.fits[-1]
         layer = fit.objective.elimination
-        if end == 1.0 or fit.status is Status.interrupted or not isinstance(layer, LeastSquaresLayer):
-            continue
-        features = task.reduced.linearize(fit.best.theta).features
-        alpha_w = layer.best_alpha(features, smallest).alpha
+        if fit.status is Status.interrupted or not isinstance(layer, LeastSquaresLayer):
+            return
+        features = self._task.reduced.linearize(fit.best.theta).features
+        alpha_w = layer.best_alpha(features, self._smallest).alpha
         if alpha_w != layer.alpha_w:
-            task = replace(with_alphas(task, alpha_w), theta=fit.best.theta)
-            fits.append(begin(task))
-    return fits
+            self._task = replace(with_alphas(self._task, alpha_w), theta=fit.best.theta)
+            self.fits.append(self._begin(self._task))
+
+
+def advance_adapting(
+    trainings: Sequence[Adapting], budget: float, advance: Advance, stages: Sequence[float] = STAGES
+) -> None:
+    """Train all of them together, each for this budget, choosing alpha_w anew after these shares of it."""
+    for end in stages:
+        advance([training.until(end * budget) for training in trainings])
+        for training in trainings:
+            training.adapt()
+    advance([training.until(budget) for training in trainings])
 
 
 class Regularised(NamedTuple):
@@ -65,17 +78,21 @@ def best_regularisation(
     task: TrainingTask,
     begin: Begin,
     work_units: float,
+    advance: Advance,
     alphas: Sequence[float] = ALPHAS_THETA,
-    on_step: Callable[[Fit], None] | None = None,
 ) -> Regularised:
     """The fit of least validation error after so many work units for each of these alpha_theta, alpha_w chosen along each.
 
-    All start from the task's theta; the smaller alpha_theta wins where errors are equal.
+    All start from the task's theta and are advanced together (`Run.advance`); the smaller alpha_theta wins where
+    errors are equal.
     """
+    alphas = sorted(alphas)
+    trainings = [Adapting(with_alphas(task, alpha_theta=alpha), begin) for alpha in alphas]
+    advance_adapting(trainings, work_units, advance)
     trials: list[Regularised] = []
-    for alpha in sorted(alphas):
+    for alpha, training in zip(alphas, trainings, strict=True):
         before = 0.0
-        for fit in advance_adapting(with_alphas(task, alpha_theta=alpha), begin, work_units, on_step=on_step):
+        for fit in training.fits:
             layer = fit.objective.elimination
             assert isinstance(layer, LeastSquaresLayer)
             trials.append(Regularised(fit, layer.alpha_w, alpha, before + fit.best.work_units))
