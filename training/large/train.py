@@ -90,7 +90,8 @@ class LargeTraining(SurrogateTraining):
             for name in ("validation", "calibration", "test")
         ]
         split = Split(pilot, *others)
-        super().__init__(split, settings, on_progress, checkpoint(split), coupling)
+        # Each fit is one of all processes: none is spread.
+        super().__init__(split, settings, on_progress, checkpoint(split))
         self._sizes = {name: len(found) for name, found in sets.items()}
         # With the sizes given, validation samples judge and are no more; else they are part of what all is trained on.
         self._is_default = sizes["validation"] is None and sizes["train"] is None
