@@ -206,7 +206,7 @@ class SurrogateTraining:
                 chosen["reason"] = f"the polynomial alone has the lowest validation error ({error:.3g})"
         if settings.members == 1 or formulation.polynomials is not None:
             return self._training(best, formulation, chosen)
-        members = further_members(winner, entries, settings.members, start, self._run.advance)
+        members = further_members(winner, entries, settings.members, start, self._run.advance, self._run.coupling.size)
         return self._averaged(members, formulation, chosen)
 
     def _averaged(self, members: list[Entry], formulation: Formulation, chosen: dict[str, Any]) -> Training:

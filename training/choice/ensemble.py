@@ -36,20 +36,24 @@ def further_members(
     members: int,
     start: Callable[[Candidate, int], Fit],
     advance: Callable[[list[Job]], None],
+    together: int = 1,
 ) -> list[Entry]:
     """The winner and further networks, each trained with the winner's work; `start(candidate, j)` begins member j, of a seed
-    of its own; `advance` advances fits (`Run.advance`)."""
+    of its own; `advance` advances fits (`Run.advance`), so many `together` at most."""
     rivals = [entry.candidate for entry in entries if not entry.candidate.polynomial]
     runner_up = next((candidate for candidate in rivals if candidate != winner.candidate), winner.candidate)
     trained, work = [winner], winner.fit.objective.meter.total
-    for j in range(1, members):
-        if trained[-1].fit.status is Status.interrupted:
-            break
-        # The race may err on the first place, so the second gets one run to the end; from then on the better of both.
+    # The race may err on the first place, so the second gets one run to the end; from then on the better of both, which it
+    # stays, as the others are of the same candidate.
+    begun = 1
+    while begun < members and not any(entry.fit.status is Status.interrupted for entry in trained):
         best = min(trained, key=lambda entry: entry.fit.best.validation_error)
-        candidate = runner_up if j == 1 else best.candidate
-        trained.append(Entry(candidate, start(candidate, j)))
-        advance([Job(trained[-1].fit, work)])
+        candidate, numbers = runner_up if begun == 1 else best.candidate, range(begun, min(begun + together, members))
+        numbers = numbers[:1] if begun == 1 else numbers
+        further = [Entry(candidate, start(candidate, number)) for number in numbers]
+        advance([Job(entry.fit, work) for entry in further])
+        trained += further
+        begun += len(further)
     return trained
 
 
