@@ -20,12 +20,11 @@ from gnvpro.training import train as training
 from gnvpro.training.choice.large import MANY_SAMPLES
 from gnvpro.training.fit_settings import settings_of
 from gnvpro.training.fitting.checkpoint import EVERY
+from gnvpro.training.large.train import bytes_of_training
 from gnvpro.training.settings import TrainSettings
 
 # Data sets of which some samples can be read.
 CHUNKED = (".zarr", ".nc", ".nc4", ".netcdf")
-# Of a data set: what training on all of it in memory takes, at least.
-_IN_MEMORY = 3
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,7 +82,8 @@ def train(
     # Fields of several data sets have modes in common, which takes all of them.
     usual = getattr(settings, "field_error", TrainSettings().field_error)
     error = None if coarse is not None else options.get("field_error", usual)
-    source = _source(data, _memory(settings, options))
+    asked = settings if settings is not None else settings_of(TrainSettings, options)
+    source = _source(data, asked)
     trained = training.train(
         source or (data if isinstance(data, Split) else samples_of(data, transpose, parameters, field_error=error)),
         settings,
@@ -103,21 +103,15 @@ def train(
     return trained
 
 
-def _memory(settings: TrainSettings | None, options: dict[str, Any]) -> int | None:
-    """Bytes that samples and fit may take; None without a limit."""
-    if settings is None:
-        settings = settings_of(TrainSettings, options)
-    return settings.memory_bytes
-
-
-def _source(data: Data | Split, memory: int | None) -> SampleSource | None:
+def _source(data: Data | Split, settings: TrainSettings) -> SampleSource | None:
     """A data set that is read some at a time: by several processes, or as it is larger than may be in memory."""
+    memory = settings.memory_bytes
     if not isinstance(data, str | Path) or Path(data).suffix.lower() not in ("", *CHUNKED):
-        return None
+        return None  # which training with a limit of memory refuses
     if n_processes() == 1 and memory is None:
         return None
     rows = DataSetRows(data)
-    fits = memory is None or _IN_MEMORY * len(rows) * rows.bytes_per_sample <= memory
+    fits = memory is None or bytes_of_training(rows, settings) <= memory
     return None if fits and (n_processes() == 1 or len(rows) <= MANY_SAMPLES) else rows
 
 

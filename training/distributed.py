@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from gnvpro.surrogate.coupling import ALONE, Coupling, Ranks
 from gnvpro.surrogate.launch import local_rank, n_processes
-from gnvpro.training.fitting.interrupts import noted
+from gnvpro.training.interrupts import noted
 
-# A process that says nothing for so long has died or hangs.
-_PATIENCE = timedelta(minutes=30)
+# Processes wait as long as another trains alone; torchrun ends the others of one that dies.
+_PATIENCE = timedelta(days=7)
+# The store that torchrun keeps has the addresses of earlier groups: each has a name of its own.
+_groups = count()
 
 
 def device_of_process(name: str) -> str:
@@ -30,7 +34,7 @@ def device_of_process(name: str) -> str:
 def together() -> Iterator[Coupling]:
     """The coupling of this process with those that were started with it; a group that there is stays as it is.
 
-    Inside, Ctrl-C of several processes is noted and agreed on, see `gnvpro.training.fitting.interrupts`.
+    Inside, Ctrl-C of several processes is noted and agreed on, see `gnvpro.training.interrupts`.
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
         with noted():
@@ -39,9 +43,12 @@ def together() -> Iterator[Coupling]:
     if n_processes() == 1:
         yield ALONE
         return
-    if torch.cuda.is_available():
+    if local_rank() < torch.cuda.device_count():
         torch.cuda.set_device(local_rank())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
+    store = dist.PrefixStore(f"gnvpro-{next(_groups)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     try:
         with noted():
             yield Ranks()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.modes import Modes
+from gnvpro.surrogate.modes import Modes, is_field
 from gnvpro.surrogate.sample_source import SamplesInMemory, SampleSource
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.training.choice.large import MANY_SAMPLES, METHOD, WIDTHS
@@ -110,8 +111,15 @@ def _trained(
     sizes: dict[str, int | None],
 ) -> Training:
     """The training of this process with those that it is coupled with."""
+    _require_same(samples, settings, sizes, coupling)
     if isinstance(samples, Samples) and coupling.size > 1 and len(samples) > MANY_SAMPLES:
+        if samples.modes is not None or is_field(samples.observable_space, len(samples)):
+            raise UsageError("fields are trained on by their modes, in one process; start it without torchrun")
         samples = SamplesInMemory(samples)
+    elif isinstance(samples, Samples | Split) and settings.memory is not None:
+        raise UsageError(
+            "memory is for data sets that are read in parts, zarr or NetCDF, and these samples are in memory; leave it out"
+        )
     if not isinstance(samples, Samples | Split):
         return _large(samples, settings, on_progress, module, coarse, checkpoint, every, coupling, sizes)
     below = coarse if isinstance(coarse, CoarseLevel) else None
@@ -169,9 +177,33 @@ def _checkpoint(
 ) -> Checkpoint | None:
     if place is None:
         return None
-    kept = Checkpoint(place, every, identity_of(split, settings, module), coupling.is_first)
+    # Processes have devices of their own number.
+    same = replace(settings, device=settings.device.split(":")[0]) if coupling.size > 1 else settings
+    kept = Checkpoint(place, every, identity_of(split, same, module), coupling.is_first)
     coupling.any(False)  # none is written before all have read what there is
     return kept
+
+
+def _require_same(samples: Any, settings: TrainSettings, sizes: dict[str, int | None], coupling: Coupling) -> None:
+    """UsageError where processes that train together have other samples or settings: one training takes the same in all."""
+    if coupling.size == 1:
+        return
+    seen = samples.train if isinstance(samples, Split) else samples
+    some = seen.read(np.arange(min(len(seen), 8))) if not isinstance(seen, Samples) else seen
+    stride = max(1, len(some) // 1000)
+    content = some.parameters[::stride].tobytes(), some.observables[::stride].tobytes(), len(seen)
+    told = hashlib.sha256(repr((content, replace(settings, device=""), sizes)).encode()).hexdigest()
+    if len(set(coupling.gathered(told))) > 1:
+        raise UsageError("the processes have different samples or settings; one training takes the same in all of them")
+
+
+def _threads_of_large(source: SampleSource, settings: TrainSettings, coupling: Coupling) -> int:
+    """As `threads_for` says of the rows that are worked on together."""
+    if settings.device.split(":")[0] != "cpu":
+        return 1
+    if settings.asks_for_networks:
+        return threads_for(len(source) // coupling.size, sum(settings.widths or QUICK_WIDTHS))
+    return threads_for(int(METHODS[METHOD].usual["batch"]), sum(WIDTHS))
 
 
 def _large(
@@ -193,7 +225,7 @@ def _large(
         return _checkpoint(split, settings, checkpoint, every, None, coupling)
 
     if settings.threads is None:
-        settings = replace(settings, threads=1)
+        settings = replace(settings, threads=_threads_of_large(source, settings, coupling))
     with torch_threads(settings.threads or 1):
         training = LargeTraining(source, settings, sizes, coupling, on_progress, kept)
         return training.strategy()

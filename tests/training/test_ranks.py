@@ -213,6 +213,7 @@ def test_an_order_takes_every_sample_once_an_epoch_and_says_what_comes(monkeypat
     # Two batches are shuffled together: what is said before them are the next two.
     assert set(torch.cat(taken[2:4]).tolist()) == said[0]
     assert set(taken[4].tolist()) == said[1]
+    assert set(torch.cat(taken[5:7]).tolist()) == said[2]  # of the next epoch
     said.clear()
     order.announce(Listening(), 3)
     assert said == [set(torch.cat(taken[2:4]).tolist()), set(taken[4].tolist())]

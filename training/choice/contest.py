@@ -29,6 +29,7 @@ from gnvpro.training.choice.network_contest import NetworkContest
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.preparation import Preparation, Tangents
 from gnvpro.training.fitting.run import Run
+from gnvpro.training.interrupts import came
 from gnvpro.training.settings import TrainSettings
 
 # Fewer samples say nothing of an error; fewer than the second choose no polynomial that stands alone, fewer than the
@@ -149,6 +150,10 @@ class Contest:
 
     def _take(self, closed: Iterator[Contender]) -> None:
         while not self._run.interrupted:
+            if self._run.coupling.size > 1 and came(self._run.coupling):
+                if not self._contenders:
+                    raise KeyboardInterrupt
+                return self._run.stop()
             stopwatch = Stopwatch()
             try:
                 with self._run.outside, stopwatch:

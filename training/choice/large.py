@@ -54,14 +54,16 @@ def train_many(run: Run, settings: TrainSettings, prepared: Preparation, n: int)
     gain = math.sqrt(n_inputs)
     network, formulation = DenseNetwork(n_inputs, WIDTHS), prepared.standardised(gain)
     run.budget = settings.budget or budget_of(n, settings.quick)
+    run.save_often(run.budget)
     stage = f"widths {','.join(map(str, WIDTHS))}, on batches"
     fit = run.begin(METHOD, prepared.task(network, formulation), stage)
     fit.advance(run.budget, run.after_step)
+    several = f"more than {MANY_SAMPLES:,} samples" if n > MANY_SAMPLES else f"{n:,} samples that are read in parts"
     choice = {
         "widths": list(WIDTHS),
         "gain": gain,
         "polynomial": None,
-        "reason": f"more than {MANY_SAMPLES:,} samples: one wide network, trained on batches",
+        "reason": f"{several}: one wide network, trained on batches",
         "refitted": "outer layer solved again on all samples",
     }
     return Trained(network, formulation, fit, choice)

@@ -90,7 +90,7 @@ class Checkpoint:
     def __init__(self, folder: str | Path, every: float, identity: dict[str, Any], writes: bool = True) -> None:
         if not every > 0:
             raise UsageError(f"expected work units between checkpoints > 0, got {every}")
-        self._folder, self._every, self._identity, self._writes = path_of(folder), every, identity, writes
+        self._folder, self.every, self._identity, self._writes = path_of(folder), every, identity, writes
         _require_place(self._folder)
         self._files: dict[str, dict[str, str]] = {}
         if (self._folder / INDEX).exists():
@@ -116,7 +116,7 @@ class Checkpoint:
     def after_step(self) -> None:
         """Write, where enough work was done since the last time."""
         total = sum(fit.objective.meter.total for fit in self._fits)
-        if total - self._last_total >= self._every:
+        if total - self._last_total >= self.every:
             self.write()
             self._last_total = total
 

@@ -15,8 +15,8 @@ from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.objectives.protocol import Objective, OuterLayer, Point
 from gnvpro.surrogate.objectives.work import WorkMeter
 from gnvpro.surrogate.stopwatch import Stopwatch
-from gnvpro.training.fitting.interrupts import came
 from gnvpro.training.fitting.validation import ObjectiveValue, Validation
+from gnvpro.training.interrupts import came
 from gnvpro.training.solvers.protocol import Resumable, Solver, Status, Step
 
 

@@ -58,6 +58,11 @@ class Run:
         self._stopped = False
         self.outside, self.outside_work = Stopwatch(), 0.0
 
+    def save_often(self, budget: float) -> None:
+        """Save some times within this budget, however few work units it has."""
+        if self._checkpoint is not None:
+            self._checkpoint.every = min(self._checkpoint.every, budget / 20)
+
     def begin(
         self,
         method: str,

@@ -51,6 +51,7 @@ class Moments:
     input_spread: Array
     mean: Array
     mean_square: Array
+    variance: Array
     lower: Array
     upper: Array
 
@@ -77,7 +78,8 @@ class Moments:
         shift = first[d:]
         # Of c = centre + x: mean square is centre² + 2 centre <x> + <x²>.
         mean_square = centre**2 + 2 * centre * shift + second[d:]
-        return cls(n, about + first[:d], np.sqrt(variance), centre + shift, mean_square, -lower, upper)
+        of_outputs = np.maximum(second[d:] - shift**2, 0.0)
+        return cls(n, about + first[:d], np.sqrt(variance), centre + shift, mean_square, of_outputs, -lower, upper)
 
 
 class LargePreparation(Preparation):
@@ -129,7 +131,7 @@ class LargePreparation(Preparation):
         moments, unit = self.moments, 1.0 if self.measure.output_scale is None else self.measure.output_scale
         centred = self.measure.output_scale is not None and self.measure.spread is not None
         centre = moments.mean if centred else None
-        squares = moments.mean_square - (moments.mean**2 if centred else 0.0)
+        squares = moments.variance if centred else moments.mean_square
         rms = math.sqrt(float((squares / unit**2).mean())) or 1.0
         pilot = transformed(self.split.train.parameters, self._logarithmic)
         spread = spread_or_size(pilot, moments.input_spread)

@@ -24,7 +24,7 @@ from gnvpro.training.fitting.outcome import Training
 from gnvpro.training.fitting.run import Progress
 from gnvpro.training.large.preparation import LargePreparation
 from gnvpro.training.regression import SurrogateTraining
-from gnvpro.training.settings import TrainSettings
+from gnvpro.training.settings import QUICK_WIDTHS, TrainSettings
 
 # Samples that every process has: some of those that train, and validation and test samples where their number is not given.
 _PILOT, _HELD_OUT, _PILOT_BYTES = 20_000, 20_000, 64 * 2**20
@@ -95,9 +95,9 @@ class LargeTraining(SurrogateTraining):
         self._sizes = {name: len(found) for name, found in sets.items()}
         # With the sizes given, validation samples judge and are no more; else they are part of what all is trained on.
         self._is_default = sizes["validation"] is None and sizes["train"] is None
-        mine = -(-len(numbers) // coupling.size)
+        mine, n_inputs = -(-len(numbers) // coupling.size), pilot.parameters.shape[1]
         self._in_memory = (
-            settings.memory_bytes is None or _bytes(mine, source, split, settings) <= settings.memory_bytes
+            settings.memory_bytes is None or _bytes(mine, source, n_inputs, settings) <= settings.memory_bytes
         )
         self._prepared: LargePreparation = LargePreparation(source, numbers, split, settings, coupling, self._in_memory)
 
@@ -145,10 +145,13 @@ class LargeTraining(SurrogateTraining):
         }
 
 
-def _bytes(n: int, source: SampleSource, split: Split, settings: TrainSettings) -> int:
-    """Of a training of so many samples in memory."""
-    n_inputs, n_outputs = split.train.parameters.shape[1], split.train.observables.shape[1]
-    held = n * source.bytes_per_sample
+def bytes_of_training(source: SampleSource, settings: TrainSettings) -> int:
+    """Of a training on all samples of a source in the memory of one process."""
+    return _bytes(len(source), source, source.read(np.arange(1)).parameters.shape[1], settings)
+
+
+def _bytes(n: int, source: SampleSource, n_inputs: int, settings: TrainSettings) -> int:
+    held, n_outputs = n * source.bytes_per_sample, source.bytes_per_sample // 8 - n_inputs
     if not settings.asks_for_networks:
         return 3 * held  # of batches: what was read, and targets and inputs as they are trained on
-    return held + bytes_of_fit(n, n_inputs, settings.widths or (9, 24, 24, 48), n_outputs).total
+    return held + bytes_of_fit(n, n_inputs, settings.widths or QUICK_WIDTHS, n_outputs).total

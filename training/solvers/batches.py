@@ -20,6 +20,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Layer, LayeredLinearization
 from gnvpro.surrogate.objectives.batches import PASSES, Batch, BatchObjective
 from gnvpro.surrogate.objectives.protocol import Point
+from gnvpro.training.interrupts import came
 from gnvpro.training.solvers.first_order import Rule
 from gnvpro.training.solvers.protocol import Status, Step
 
@@ -31,6 +32,8 @@ MEAN, SQUARE, TINY = 0.1, 0.01, 1e-8
 REFRESH, FIRST, NEWEST = 50, (0, 1, 3, 6, 10), 0.3
 # Samples that are neighbours in every order, and about how many are shuffled together.
 SEGMENT, TOGETHER = 16, 16_384
+# Batches after which it is asked whether the training is to end.
+LOOK = 50
 # Steps (looks at validation samples) in a whole budget, at most.
 STEPS = 10
 
@@ -76,7 +79,10 @@ class BatchProjection:
             # A forward pass is kept for W of all samples.
             return objective.meter.total + 2 * size / n + 1 > budget
 
+        coupling = objective.whole.elimination.coupling
         while count < most and not is_last():
+            if count and count % LOOK == 0 and came(coupling):
+                break  # a step takes long, and what asked for the end does not wait
             batch = objective.on_batch(theta, order.next(objective, progress.batch), progress.outer, self._pull)
             if not bool(torch.isfinite(batch.gradient).all()):
                 return Step(point, math.inf, False, Status.nonfinite, math.nan)
@@ -124,13 +130,13 @@ class _Order:
     def __init__(self, n: int, size: int, seed: int) -> None:
         self._n, self._size, self._seed = n, size, seed
         self._together = max(1, TOGETHER // size)  # batches
-        self._epoch, self._numbers = -1, torch.arange(0)
+        self._epochs: dict[int, Tensor] = {}
 
     def next(self, objective: BatchObjective, batch: int) -> Tensor:
         """The samples of a batch, for which it may have to be said what comes after."""
         epoch, place = divmod(batch, self._n // self._size)
         if place % self._together == 0:
-            objective.will_need(self._pool(epoch, place + self._together))
+            objective.will_need(self._after(epoch, place))
         return self._of_epoch(epoch)[place * self._size : (place + 1) * self._size]
 
     def announce(self, objective: BatchObjective, batch: int) -> None:
@@ -139,7 +145,12 @@ class _Order:
         begin = place - place % self._together
         objective.will_need(self._pool(epoch, begin))
         if begin != place:
-            objective.will_need(self._pool(epoch, begin + self._together))
+            objective.will_need(self._after(epoch, begin))
+
+    def _after(self, epoch: int, place: int) -> Tensor:
+        """The pool after the one that begins at this place, of the next epoch where it is the last."""
+        last = place + self._together >= self._n // self._size
+        return self._pool(epoch + 1, 0) if last else self._pool(epoch, place + self._together)
 
     def _pool(self, epoch: int, place: int) -> Tensor:
         """The samples of the batches that are shuffled together, from this one on; none after the last of an epoch."""
@@ -147,15 +158,16 @@ class _Order:
         return self._of_epoch(epoch)[place * self._size : min((place + self._together) * self._size, last)]
 
     def _of_epoch(self, epoch: int) -> Tensor:
-        if epoch != self._epoch:
+        if epoch not in self._epochs:
             random = np.random.default_rng([self._seed, epoch])
             segments = random.permutation(math.ceil(self._n / SEGMENT))
             numbers = (segments[:, None] * SEGMENT + np.arange(SEGMENT)).ravel()
             numbers = numbers[numbers < self._n]
             for begin in range(0, self._n, self._together * self._size):
                 random.shuffle(numbers[begin : begin + self._together * self._size])
-            self._epoch, self._numbers = epoch, torch.from_numpy(numbers)
-        return self._numbers
+            self._epochs = {e: kept for e, kept in self._epochs.items() if abs(e - epoch) == 1}
+            self._epochs[epoch] = torch.from_numpy(numbers)
+        return self._epochs[epoch]
 
 
 @dataclass(eq=False)

@@ -98,6 +98,33 @@ def test_an_interrupt_ends_all_processes_with_the_best_so_far(data, tmp_path):
     assert load_model(place).training["status"] == "interrupted"
 
 
+SCRIPT = """
+import sys
+import numpy as np
+import gnvpro
+from gnvpro.surrogate.launch import rank
+
+y = np.random.default_rng(0).uniform(-1, 1, (60, 2))
+errors = [gnvpro.train((y, np.sin(y @ [[1.0], [2.0]])), seed=0, quick=True, threads=1).errors for _ in range(5)]
+assert errors[0] == errors[-1]
+try:
+    gnvpro.train((y + rank(), np.sin(y @ [[1.0], [2.0]])), seed=0, quick=True)
+except ValueError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_script_trains_as_often_as_it_wants_and_other_samples_in_a_process_are_refused(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    ran = subprocess.run(
+        [*TORCHRUN, "2", "--standalone", str(tmp_path / "script.py")],
+        env=environment, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("refused: the processes have different samples or settings") == 2
+
+
 def test_other_commands_and_mistakes_are_told(data, tmp_path):
     code, _, err = finished(started(2, "info"))
     assert code != 0

@@ -14,6 +14,7 @@ from gnvpro.training.fitting.checkpoint import Checkpoint, identity_of
 from gnvpro.training.large.train import LargeTraining, set_numbers
 from gnvpro.training.settings import TrainSettings
 from gnvpro.training.solvers import batches as solvers
+from gnvpro.training.train import train
 from tests.coupled import in_processes, in_threads
 from tests.training.problems import smooth_samples
 
@@ -113,6 +114,23 @@ def test_scales_are_those_of_all_samples():
     np.testing.assert_allclose(inputs.std(axis=0), 1 / np.sqrt(3), rtol=1e-9)
     assert scaling.logarithmic.tolist() == [False, False, True]
     assert np.sqrt((targets**2).mean()) == pytest.approx(1.0, rel=1e-9)
+
+
+def test_outputs_that_differ_little_from_a_large_mean_are_scaled_by_how_they_differ():
+    samples = smooth_samples(400)
+    lifted = Samples(
+        samples.parameters, 1e7 + 1e-2 * samples.observables, samples.parameter_space, samples.observable_space
+    )
+    training = LargeTraining(SamplesInMemory(lifted), NETWORK, NO_SIZES, ALONE)
+    prepared = training._prepared
+    moments, train = prepared.moments, lifted.subset(set_numbers(400, NETWORK, NO_SIZES)["train"])
+    np.testing.assert_allclose(moments.variance, train.observables.var(axis=0), rtol=1e-6)
+    assert np.all(np.isfinite(prepared.standardised(1.0).scaling.output_scale))
+
+
+def test_a_limit_of_memory_is_refused_where_samples_are_in_memory():
+    with pytest.raises(ValueError, match="memory is for data sets that are read in parts"):
+        train(smooth_samples(60), memory="1GB")
 
 
 def test_sets_are_disjoint_and_what_was_asked_for():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gnvpro.surrogate.coupling import ALONE
 from gnvpro.surrogate.networks.dense import DenseNetwork
 from gnvpro.surrogate.objectives import batches as objectives
 from gnvpro.surrogate.objectives.batches import BatchObjective
@@ -129,9 +130,9 @@ def test_second_moments_of_uncorrelated_gradients_follow_the_basis():
     fit = fitted(5.0)
     batch = fit.objective.on_batch(fit.point.theta, torch.arange(80), torch.zeros(fit.objective.outer_shape), 0.1)
     layer = batch.linearization.layers(batch.probe(0))[0]
-    basis, square = _Basis.of(layer), torch.rand(NETWORK.n_theta, dtype=torch.float32)
+    basis, square = _Basis.of(layer, ALONE), torch.rand(NETWORK.n_theta, dtype=torch.float32)
     total, before = float(square[layer.where].sum()), basis.inputs_basis
-    basis.refresh(layer, square)
+    basis.refresh(layer, square, ALONE)
     assert float(square[layer.where].sum()) == pytest.approx(total, rel=1e-4)  # rotations keep the trace
     torch.testing.assert_close(
         (before.t() @ basis.inputs_basis).abs(), torch.eye(4, dtype=torch.float32), rtol=0, atol=1e-3
