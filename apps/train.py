@@ -87,7 +87,9 @@ def train(
     trained = training.train(
         source or (data if isinstance(data, Split) else samples_of(data, transpose, parameters, field_error=error)),
         settings,
-        lambda now: progress(now.work_units, now.budget, f"validation {percent(now.validation_error)}  {now.stage}"),
+        lambda now: progress(
+            min(now.work_units, now.budget), now.budget, f"validation {percent(now.validation_error)}  {now.stage}"
+        ),
         module,
         coarse=None if coarse is None else [samples_of(level) for level in _levels(coarse)],
         train=train,
