@@ -156,6 +156,8 @@ def _same_model(path: Path, samples: Samples, settings: TrainSettings) -> Surrog
         return None
     # Through JSON, as the saved one went: tuples are lists there.
     asked = json.loads(json.dumps([asdict(settings), samples.provenance]))
+    if settings.threads is None:  # the number that was chosen stands in the record
+        asked[0]["threads"] = model.training["settings"].get("threads")
     same = asked == [model.training["settings"], model.provenance]
     return model if same and model.training["status"] != "interrupted" else None
 

@@ -82,8 +82,8 @@ def train(
     # Fields of several data sets have modes in common, which takes all of them.
     usual = getattr(settings, "field_error", TrainSettings().field_error)
     error = None if coarse is not None else options.get("field_error", usual)
-    asked = settings if settings is not None else settings_of(TrainSettings, options)
-    source = _source(data, asked)
+    asked = settings_of(TrainSettings, options) if settings is None else settings
+    source = _source(data, asked) if isinstance(asked, TrainSettings) else None
     trained = training.train(
         source or (data if isinstance(data, Split) else samples_of(data, transpose, parameters, field_error=error)),
         settings,

@@ -106,6 +106,8 @@ def test_a_method_does_on_cuda_what_it_does_on_the_cpu(method, name, kind):
         theta = there.point.theta.cpu()
         assert float((theta - here.point.theta).norm() / here.point.theta.norm()) < 1e-9
         assert there.point.value == pytest.approx(here.point.value, rel=1e-9)
+    elif kind == "classes":
+        pytest.skip("needs CUDA: conjugate gradients look at their numbers in other places on a device")
     else:
         try:
             with Replay(recorded) as replay:

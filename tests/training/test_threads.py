@@ -19,6 +19,7 @@ from gnvpro.training.train import TrainSettings, _with_threads, train
 def eight(monkeypatch):
     monkeypatch.setattr(device, "cores", lambda: 8)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.delitem(sys.modules, "distributed.worker", raising=False)  # workers of other tests
 
 
 @pytest.mark.parametrize(

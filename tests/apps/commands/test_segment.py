@@ -104,7 +104,7 @@ def test_other_methods_features_and_names(gnvpro, corner):
 
 
 def test_a_failed_training_is_said_and_its_best_kept(gnvpro, corner, monkeypatch):
-    def broken(data, settings, on_progress=None):
+    def broken(data, settings, on_progress=None, coupling=None):
         made = train(data, settings)
         made.classifier.training["status"] = "nonfinite"
         return ClassTraining(made.classifier, made.history)

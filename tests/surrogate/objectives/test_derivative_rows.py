@@ -81,7 +81,7 @@ def test_structured_matrix_equals_products_with_the_identity(kind, widths, monke
     point = objective.at(theta)
     expected = gram_by_products(lambda v: point.gauss_newton(v, kind), network.n_theta, theta)
     torch.testing.assert_close(point.gauss_newton_matrix(kind), expected, rtol=1e-11, atol=1e-12)
-    monkeypatch.setattr(gram, "CHUNK", 14)  # of groups of three rows: chunks of four samples, the last of one
+    monkeypatch.setattr(gram, "BYTES", 1)  # chunks of one sample
     torch.testing.assert_close(objective.at(theta).gauss_newton_matrix(kind), expected, rtol=1e-11, atol=1e-12)
 
 
