@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,8 @@ def train(
     error = None if coarse is not None else options.get("field_error", usual)
     asked = settings_of(TrainSettings, options) if settings is None else settings
     source = _source(data, asked) if isinstance(asked, TrainSettings) else None
+    if source is None and isinstance(asked, TrainSettings) and asked.memory is not None and _is_chunked(data):
+        settings, options = replace(asked, memory=None), {}  # all of it is within the limit
     trained = training.train(
         source or (data if isinstance(data, Split) else samples_of(data, transpose, parameters, field_error=error)),
         settings,
@@ -108,13 +111,15 @@ def train(
 def _source(data: Data | Split, settings: TrainSettings) -> SampleSource | None:
     """A data set that is read some at a time: by several processes, or as it is larger than may be in memory."""
     memory = settings.memory_bytes
-    if not isinstance(data, str | Path) or Path(data).suffix.lower() not in ("", *CHUNKED):
-        return None  # which training with a limit of memory refuses
-    if n_processes() == 1 and memory is None:
-        return None
+    if not isinstance(data, str | Path) or not _is_chunked(data) or (n_processes() == 1 and memory is None):
+        return None  # other data are refused by training with a limit of memory
     rows = DataSetRows(data)
     fits = memory is None or bytes_of_training(rows, settings) <= memory
     return None if fits and (n_processes() == 1 or len(rows) <= MANY_SAMPLES) else rows
+
+
+def _is_chunked(data: Data | Split) -> bool:
+    return isinstance(data, str | Path) and Path(data).suffix.lower() in ("", *CHUNKED)
 
 
 def _levels(coarse: Data | list[Data]) -> list[Data]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import gnvpro
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.rows import DataSetRows
@@ -57,6 +58,12 @@ def test_files_of_others_are_read_too(path, tmp_path):
     foreign.to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
     found = DataSetRows(tmp_path / "foreign.nc").read(np.array([2, 20]))
     np.testing.assert_array_equal(found.parameters, y[[2, 20]])
+
+
+def test_a_limit_of_memory_that_a_data_set_keeps_to_changes_nothing(path):
+    fields = dict(seed=0, quick=True, threads=1)
+    limited, plain = gnvpro.train(path, memory="2GiB", **fields), gnvpro.train(path, **fields)
+    assert limited.errors == plain.errors
 
 
 def test_what_is_not_finished_is_refused(tmp_path):
