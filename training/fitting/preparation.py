@@ -18,6 +18,7 @@ from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
 from gnvpro.surrogate.networks.tangents import interleaved, tangents_of
 from gnvpro.surrogate.objectives.reduced import ReducedObjective, reduced_least_squares
+from gnvpro.surrogate.objectives.streamed import StreamedObjective
 from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.samples import Samples, Split
 from gnvpro.surrogate.scaling import Scaling, logarithmic_parameters
@@ -141,18 +142,27 @@ class Preparation:
         unit = self._root_mean_square(self._scaled_weights(formulation, self.split.train))
 
         def measures(name: str) -> ValidationSet:
-            samples: Samples = getattr(self.split, name)
-            return ValidationSet(
-                objective,
-                self._inputs(formulation, samples),
-                self._targets(formulation, samples),
-                self._tensor(self._scaled_weights(formulation, samples) / unit),
-                self._fixed(formulation, samples),
-                self._norms(formulation, samples),
-            )
+            return self._validation(objective, formulation, getattr(self.split, name), unit)
 
+        return TrainingTask(objective, self._start(network, theta, seed), measures)
+
+    def _start(self, network: FeatureNetwork, theta: Tensor | None, seed: int | None) -> Tensor:
+        """First weights: these, or the initial ones of a seed."""
         start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
-        return TrainingTask(objective, start.to(device=self.device, dtype=self._dtype), measures)
+        return start.to(device=self.device, dtype=self._dtype)
+
+    def _validation(
+        self, objective: ReducedObjective | StreamedObjective, formulation: Formulation, samples: Samples, unit: float
+    ) -> ValidationSet:
+        """Of samples whose weights are over this unit."""
+        return ValidationSet(
+            objective,
+            self._inputs(formulation, samples),
+            self._targets(formulation, samples),
+            self._tensor(self._scaled_weights(formulation, samples) / unit),
+            self._fixed(formulation, samples),
+            self._norms(formulation, samples),
+        )
 
     def surrogate(self, network: FeatureNetwork, theta: Tensor, weights: Tensor, formulation: Formulation) -> Surrogate:
         """The model of theta and W of the scaled problem, not yet judged."""

@@ -157,18 +157,9 @@ class LargePreparation(Preparation):
         def measures(name: str) -> ValidationSet:
             samples: Samples = getattr(self.split, name)
             mine = samples.subset(np.arange(len(samples))[self.coupling.share(len(samples))])
-            weights = self._scaled_weights(formulation, mine) / self._unit
-            return ValidationSet(
-                objective,
-                self._inputs(formulation, mine),
-                self._targets(formulation, mine),
-                self._tensor(weights),
-                None,
-                self._norms(formulation, mine),
-            )
+            return self._validation(objective, formulation, mine, self._unit)
 
-        start = network.initial(self._settings.seed if seed is None else seed) if theta is None else theta
-        return TrainingTask(objective, start.to(device=self.device, dtype=self._dtype), measures)
+        return TrainingTask(objective, self._start(network, theta, seed), measures)
 
     def outer_of_all(
         self, network: FeatureNetwork, formulation: Formulation, theta: Tensor, others: Samples
