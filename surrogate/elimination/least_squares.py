@@ -35,7 +35,7 @@ from gnvpro.surrogate.precision import all_finite
 GaussNewtonKind = Literal["golub-pereyra", "kaufman"]
 
 # One over the condition number from which columns count as dependent, and the SVD takes over; all is in float64 here.
-_RANK_TOLERANCE = 1e-13
+RANK_TOLERANCE = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +93,11 @@ class LeastSquaresSolution:
         change = change.double() * self.layer.row_scale
         seed, sums = change @ self._weights_gram, self.layer.coupling.sums
         if (kind or self.layer.curvature) == "golub-pereyra":
-            along, crossed = sums(self._range.t() @ seed, self.residual.t() @ change)
+            along, crossed = sums(self.span.t() @ seed, self.residual.t() @ change)
             seed += self.residual @ (crossed @ self._inverse_gram)
         else:
-            (along,) = sums(self._range.t() @ seed)
-        seed -= self._range @ along
+            (along,) = sums(self.span.t() @ seed)
+        seed -= self.span @ along
         return seed * self.layer.row_scale, None
 
     def gram_terms(self, kind: str) -> list[GramTerm]:
@@ -106,7 +106,7 @@ class LeastSquaresSolution:
         seeds = torch.linalg.qr(self.weights.t(), mode="r").R
         seeds = seeds[torch.linalg.vector_norm(seeds, dim=1) > 0]
         scale, inverse = self.layer.row_scale, self.feature_inverse.t().contiguous()
-        terms = [GramTerm(seeds, self._range, scale, True), GramTerm(inverse, self.residual, scale, False)]
+        terms = [GramTerm(seeds, self.span, scale, True), GramTerm(inverse, self.residual, scale, False)]
         return terms if kind == "golub-pereyra" else terms[:1]
 
     def probe(self, seed: int, projected: bool = False) -> Tensor:
@@ -114,12 +114,12 @@ class LeastSquaresSolution:
         layer = self.layer
         random = random_signs(self.residual, seed, layer.first_row) @ self.weights.t()
         if projected:
-            random -= self._range @ layer.coupling.sum(self._range.t() @ random)
+            random -= self.span @ layer.coupling.sum(self.span.t() @ random)
         return random * layer.row_scale
 
     def leverages(self) -> Tensor:
         """Diagonal of the projector on the range of the columns, (n,): how far a sample determines its own prediction."""
-        return (self._range**2).sum(1)
+        return (self.span**2).sum(1)
 
     def leave_one_out(self) -> Tensor:
         """Weighted residuals (n, k) of each sample by the W of all others: r_i / (1 - h_i), in closed form.
@@ -128,7 +128,7 @@ class LeastSquaresSolution:
         is left out with all of its rows.
         """
         if (group := self.layer.group) > 1:
-            return left_out_together(self._range, self.residual, group)
+            return left_out_together(self.span, self.residual, group)
         return self.residual / (1 - self.leverages().clamp(max=FULL_LEVERAGE)).unsqueeze(1)
 
     def training_error(self) -> float:
@@ -137,7 +137,8 @@ class LeastSquaresSolution:
         return self.layer.mean_error(norms**2)
 
     @cached_property
-    def _range(self) -> Tensor:
+    def span(self) -> Tensor:
+        """Both bases beside each other, (n, q + width)."""
         return torch.cat([self.fixed_basis, self.basis], 1)
 
     @cached_property
@@ -259,13 +260,7 @@ class LeastSquaresLayer:
 
     def _solved(self, features: Tensor, factorise: _Factorise) -> LeastSquaresSolution:
         n, (rows, _), coupling = len(self.targets), self._fixed_basis.shape, self.coupling
-        features = features.double()
-        ridge = self._ridge(features.shape[1], features)
-        columns = features.new_zeros(rows + len(ridge), features.shape[1])
-        torch.mul(features, self.row_scale, out=columns[:n])
-        along_fixed = coupling.sum(self._fixed_basis[:n].t() @ columns[:n])
-        columns[:rows].addmm_(self._fixed_basis, along_fixed, alpha=-1)
-        columns[rows:] = ridge
+        columns, along_fixed = self._moving(features)
         basis, weights, inverse, is_usable = factorise(columns, self._free_targets, coupling)
         # The rows of `columns` are feature rows with the fixed part removed, so this residual is that of all columns.
         residual = torch.addmm(self._free_targets, columns[:rows], weights, beta=-1)
@@ -276,6 +271,17 @@ class LeastSquaresLayer:
         return LeastSquaresSolution(
             self, weights, fixed_weights, residual[:n], self._fixed_basis[:n], basis[:n], inverse, value
         )
+
+    def _moving(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted features without what fixed columns span, with the rows of both regularisations, and what these span."""
+        n, (rows, _), features = len(self.targets), self._fixed_basis.shape, features.double()
+        ridge = self._ridge(features.shape[1], features)
+        columns = features.new_zeros(rows + len(ridge), features.shape[1])
+        torch.mul(features, self.row_scale, out=columns[:n])
+        along_fixed = self.coupling.sum(self._fixed_basis[:n].t() @ columns[:n])
+        columns[:rows].addmm_(self._fixed_basis, along_fixed, alpha=-1)
+        columns[rows:] = ridge
+        return columns, along_fixed
 
     def training_error(self, predictions: Tensor) -> float:
         """Mean relative L2 error, dropped directions of the targets included."""
@@ -341,7 +347,7 @@ def _by_qr(columns: Tensor, targets: Tensor, coupling: Coupling) -> _Factorised:
     )
     # The diagonal of R does not do: Kahan's matrix has one of ordinary size, and a condition of 1e17.
     condition = torch.linalg.vector_norm(triangle) * torch.linalg.vector_norm(inverse)
-    return _Factorised(basis, solution, inverse, condition < 1 / _RANK_TOLERANCE)
+    return _Factorised(basis, solution, inverse, condition < 1 / RANK_TOLERANCE)
 
 
 def _by_svd(columns: Tensor, targets: Tensor, coupling: Coupling) -> _Factorised:
@@ -352,7 +358,7 @@ def _by_svd(columns: Tensor, targets: Tensor, coupling: Coupling) -> _Factorised
     if not bool(is_finite):
         return _Factorised(basis, torch.full_like(along, torch.nan), triangle, is_finite)
     left, singular, right = torch.linalg.svd(triangle)
-    keep = singular > _RANK_TOLERANCE * singular[0]
+    keep = singular > RANK_TOLERANCE * singular[0]
     inverse = right[keep].t() / singular[keep]
     return _Factorised(basis @ left[:, keep], inverse @ (left[:, keep].t() @ along), inverse, is_finite)
 

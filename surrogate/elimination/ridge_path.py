@@ -86,6 +86,11 @@ def choose_alpha(
         shares = energies @ kept if score == "leave-one-out" else ((kept.sum() + theta_weights) / n).expand_as(omega)
         shares = shares.clamp(max=FULL_LEVERAGE)
         scores[alpha] = float(coupling.sum(((residual**2).sum(1) / (1 - shares) ** 2).sum()).sqrt())
+    return chosen(scores)
+
+
+def chosen(scores: dict[float, float]) -> Choice:
+    """The alpha of least score, or a smaller one that is as good."""
     least = min(scores.values())
     alpha = next(alpha for alpha in sorted(scores) if scores[alpha] * _MARGIN <= least)
     return Choice(alpha, scores[alpha], scores)

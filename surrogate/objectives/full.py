@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gnvpro.surrogate.elimination.losses import random_signs
+from gnvpro.surrogate.elimination.partial import require_complete
 from gnvpro.surrogate.elimination.protocol import Elimination, local
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import Layer, LayeredLinearization, Linearization
@@ -44,6 +45,7 @@ class FullObjective:
     """
 
     def __init__(self, reduced: ReducedObjective, watched: bool = False) -> None:
+        require_complete(reduced.elimination, "training that keeps the last layer among the variables")
         self.reduced = reduced.sibling()
         self.meter, self.watched = self.reduced.meter, watched
         self.network, self.inputs, self.elimination = reduced.network, reduced.inputs, self.reduced.elimination

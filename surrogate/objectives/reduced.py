@@ -16,6 +16,7 @@ from torch import Tensor
 from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.cross_entropy import ClassCurvature, CrossEntropyLayer
 from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind, LeastSquaresLayer
+from gnvpro.surrogate.elimination.partial import PartialLeastSquaresLayer
 from gnvpro.surrogate.elimination.protocol import Elimination, Solution
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.networks.protocol import FeatureNetwork, Linearization
@@ -147,8 +148,14 @@ def reduced_least_squares(
     directions: Tensor | None = None,
     coupling: Coupling = ALONE,
 ) -> ReducedObjective:
-    """The reduced least-squares problem; see `LeastSquaresLayer` and `ReducedObjective` for the parameters."""
+    """The reduced least-squares problem; see `LeastSquaresLayer` and `ReducedObjective` for the parameters.
+
+    Targets may be NaN where a sample lacks them (`PartialLeastSquaresLayer`): of values alone, in one process.
+    """
     group = 1 if directions is None else 1 + directions.shape[1]
+    if group == coupling.size == 1 and bool(torch.isnan(targets).any()):
+        partial = PartialLeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms)
+        return ReducedObjective(network, inputs, partial, alpha_theta)
     layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms, group, coupling)
     return ReducedObjective(network, inputs, layer, alpha_theta, directions=directions)
 

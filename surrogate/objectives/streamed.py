@@ -18,6 +18,7 @@ from torch import Tensor
 from gnvpro.surrogate.coupling import ALONE, Coupling
 from gnvpro.surrogate.elimination.least_squares import GaussNewtonKind, LeastSquaresLayer
 from gnvpro.surrogate.elimination.losses import LeastSquares, Loss, random_signs
+from gnvpro.surrogate.elimination.partial import require_complete
 from gnvpro.surrogate.elimination.protocol import Solution
 from gnvpro.surrogate.elimination.streamed import StreamedSolution, solve_streamed
 from gnvpro.surrogate.errors import UsageError
@@ -252,5 +253,6 @@ def streamed(reduced: ReducedObjective) -> StreamedObjective:
     """The same problem in passes over the samples in memory, with a meter of its own."""
     layer = reduced.elimination
     assert isinstance(layer, LeastSquaresLayer)
+    require_complete(layer, "training on batches, or in passes over the samples,")
     about = StreamedLayer(len(reduced.inputs), layer.rotation, layer.alpha_w, layer.curvature, layer.coupling)
     return StreamedObjective(reduced.network, RowsInMemory(reduced.inputs, layer), about, reduced.regulariser)
