@@ -1,4 +1,8 @@
-"""What an error is relative to: the size of each sample, or how much samples differ; and which outputs share a scale."""
+"""What an error is relative to: the size of each sample, or how much samples differ; and which outputs share a scale.
+
+Where observables of samples are missing (NaN), lengths are estimates of those of whole samples, of misfits as of sizes
+(`gnvpro.surrogate.missing`): errors of samples are then comparable, whatever each of them has.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.surrogate.equality import ComparedByValue
+from gnvpro.surrogate.missing import lengths_of_all, mean, missing_in, variance
 from gnvpro.surrogate.rounding import varies
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -66,22 +71,29 @@ class ErrorMeasure(ComparedByValue):
         """
         if self.spread is not None:
             return np.full(len(size), self.spread)
-        norms = self.lengths(size)
+        norms = self.lengths(size, missing_in(size))
         if norms.all():
             return norms
         return np.where(norms > 0, norms, math.sqrt(float((norms**2).mean())) or 1.0)
 
     def errors(self, misfit: Array, size: Array) -> Array:
-        """Errors (n,) of samples from misfit and size, both (n, n_out) in the unit of the observables."""
-        return self.lengths(misfit) / self.norms(size)
+        """Errors (n,) of samples from misfit and size, both (n, n_out) in the unit of the observables.
+
+        What is missing of the size is missing of the misfit; any other NaN of the misfit is one of the error.
+        """
+        return self.lengths(misfit, missing_in(size)) / self.norms(size)
 
     def output_sizes(self, size: Array) -> Array:
         """What the error of every output is divided by, (n_out,): root mean square of size, or of its deviations."""
-        spread = size.std(axis=0) if self.spread is not None else np.zeros(size.shape[1])
-        return np.where((spread > 0) & varies(size), spread, np.sqrt((size**2).mean(axis=0)))
+        spread = np.sqrt(variance(size)) if self.spread is not None else np.zeros(size.shape[1])
+        return np.where((spread > 0) & varies(size), spread, np.sqrt(mean(size**2)))
 
-    def lengths(self, values: Array) -> Array:
-        """Norms (n,) of rows (n, n_out), after the scale of the outputs."""
+    def lengths(self, values: Array, missing: NDArray[np.bool_] | None = None) -> Array:
+        """Norms (n,) of rows (n, n_out), after the scale of the outputs; estimates where some of a row is missing."""
+        if missing is not None:
+            scaled = values if self.output_scale is None else values / self.output_scale
+            unknown = (np.isnan(scaled) & ~missing).any(axis=1)
+            return np.where(unknown, np.nan, lengths_of_all(scaled, missing))
         scale, together = self.output_scale, max(1, _NUMBERS // max(1, values.shape[1]))
         blocks = [values[i : i + together] for i in range(0, max(len(values), 1), together)]
         return np.concatenate([np.linalg.norm(block if scale is None else block / scale, axis=1) for block in blocks])
@@ -102,12 +114,12 @@ def measure_for(anomalous: Array, space: Space, goal: Goal | None = None) -> tup
         return ErrorMeasure(scale), chosen, why if goal is None else "as asked for"
     if groups is not None:
         scale = group_scales(anomalous, groups, centred=True)
-    deviations = anomalous - anomalous.mean(axis=0)
+    deviations = anomalous - mean(anomalous)
     if not varies(anomalous).any():
         deviations = anomalous
     scaled = deviations if scale is None else deviations / scale
-    spread = math.sqrt(float((scaled**2).sum(axis=1).mean())) or 1.0
-    return ErrorMeasure(scale, spread), chosen, why if goal is None else "as asked for"
+    squares = mean(scaled**2).sum() if np.isnan(scaled).any() else (scaled**2).sum(axis=1).mean()
+    return ErrorMeasure(scale, math.sqrt(float(squares)) or 1.0), chosen, why if goal is None else "as asked for"
 
 
 def unit_groups(space: Space) -> NDArray[np.intp] | None:
@@ -138,18 +150,18 @@ def group_scales(values: Array, groups: NDArray[np.intp], *, centred: bool = Fal
         columns = np.flatnonzero(groups == group)
         moving = columns[moves[columns]]
         deviates = centred and len(moving) > 0
-        squares = values[:, moving].var(axis=0) if deviates else (values[:, columns] ** 2).mean(axis=0)
+        squares = variance(values[:, moving]) if deviates else mean(values[:, columns] ** 2)
         scale[columns] = math.sqrt(float(squares.mean())) or 1.0
     return scale
 
 
 def _suits_relative(values: Array, few: bool) -> tuple[bool, str]:
-    norms = np.linalg.norm(values, axis=1)
+    norms = ErrorMeasure().lengths(values, missing_in(values))
     if norms.min() <= _SMALL * np.median(norms):
         return False, "some samples are zero or nearly so beside the others"
     if not few:
         return True, "no sample is near zero"
-    if ((values.min(axis=0) < 0) & (values.max(axis=0) > 0)).any():
+    if ((np.fmin.reduce(values) < 0) & (np.fmax.reduce(values) > 0)).any():
         return False, "outputs change their sign"
     low, high = np.quantile(norms, [0.05, 0.95])
     if high < _SPREAD * low:

@@ -13,8 +13,9 @@ _EPSILON = sys.float_info.epsilon
 
 
 def varies(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which columns of values (n, …) hold more than one number, told apart from rounding of its own size."""
-    return values.max(axis=0) - values.min(axis=0) > _ULPS * _EPSILON * np.abs(values).max(axis=0)
+    """Which columns of values (n, …) hold more than one number, told apart from rounding of its own size; NaN is none."""
+    highest, lowest = np.fmax.reduce(values, axis=0), np.fmin.reduce(values, axis=0)
+    return highest - lowest > _ULPS * _EPSILON * np.fmax(np.abs(highest), np.abs(lowest))
 
 
 def spread_or_size(values: NDArray[np.float64], spread: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,20 @@ from numpy.typing import NDArray
 from gnvpro.surrogate.checks import contiguous, integer
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.missing import Lacking, lacking, missing_in
 from gnvpro.surrogate.modes import Modes
 from gnvpro.surrogate.spaces import Array, Space
+
+# An observable that fewer training samples have says nothing of how it depends on the parameters.
+FEWEST_WITH_AN_OBSERVABLE = 10
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Samples(ComparedByValue):
-    """Parameters (n, n_in) with their observables (n, n_out), all finite.
+    """Parameters (n, n_in) with their observables (n, n_out): finite, or NaN where an observable of a sample is missing.
+
+    Every sample has an observable, and all of its parameters.
 
     Attributes
     ----------
@@ -51,8 +59,15 @@ class Samples(ComparedByValue):
         y, c = self.parameter_space.rows(self.parameters), self.observable_space.rows(self.observables)
         if len(y) != len(c):
             raise UsageError(f"parameters and observables disagree on samples: {len(y)} and {len(c)}; check the source")
-        for what, values in (("parameters", y), ("observables", c)):
-            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        unknown = np.isnan(c)
+        some_missing = unknown.any()
+        wrong = (
+            (~np.isfinite(c) & ~unknown).any(axis=1) | unknown.all(axis=1)
+            if some_missing
+            else ~np.isfinite(c).all(axis=1)
+        )
+        for what, values, of in (("parameters", y, ~np.isfinite(y).all(axis=1)), ("observables", c, wrong)):
+            bad = np.flatnonzero(of)
             if len(bad):
                 raise UsageError(
                     f"{what} of sample {bad[0]} are not finite ({len(bad)} of {len(values)} samples in all); "
@@ -78,6 +93,42 @@ class Samples(ComparedByValue):
             if not np.isfinite(values).all():
                 raise UsageError(f"{what} are not finite; set direction and derivative to zero where one is not known")
             object.__setattr__(self, what, contiguous(values))
+
+    @cached_property
+    def missing(self) -> NDArray[np.bool_] | None:
+        """Which observables (n, n_out) are missing; None where none is."""
+        return missing_in(self.observables)
+
+    @property
+    def lacking(self) -> Lacking | None:
+        """How much is missing; None where nothing is."""
+        return lacking(self.missing)
+
+    @property
+    def complete(self) -> Samples:
+        """The samples that have all of their observables."""
+        return self if self.missing is None else self.subset(np.flatnonzero(~self.missing.any(axis=1)))
+
+    def require_complete(self, what: str) -> None:
+        """UsageError where observables are missing, for what takes whole samples; `what` begins the message."""
+        if (found := self.lacking) is not None:
+            raise UsageError(
+                f"{what} needs all observables of every sample, and {found.in_words}; leave these samples out: "
+                f"samples.complete has {found.of_samples - found.samples}"
+            )
+
+    def require_observed(self) -> None:
+        """UsageError where an observable is there in too few samples to be learned: it is named."""
+        if self.missing is None:
+            return
+        there, least = (~self.missing).sum(axis=0), min(FEWEST_WITH_AN_OBSERVABLE, len(self))
+        if len(few := np.flatnonzero(there < least)):
+            named = ", ".join(f"{self.observable_space.names[j]} in {there[j]}" for j in few[:_MOST_NAMED])
+            more = f" and {len(few) - _MOST_NAMED} more" if len(few) > _MOST_NAMED else ""
+            raise UsageError(
+                f"expected every observable in {least} samples at least, got {named}{more} of {len(self)}; "
+                "leave such observables out, or solve more samples that have them"
+            )
 
     @property
     def n_directions(self) -> int:

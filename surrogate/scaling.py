@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.derivatives import directional
 from gnvpro.surrogate.equality import ComparedByValue
+from gnvpro.surrogate.missing import mean, mean_square
 from gnvpro.surrogate.networks.polynomials import Amplitude
 from gnvpro.surrogate.rounding import spread_or_size
 from gnvpro.surrogate.spaces import Array, Space
@@ -92,8 +93,8 @@ class Scaling(ComparedByValue):
         relative_sizes = self if unit is None else replace(self, output_scale=unit)
         if centred:
             anomalous = observables if self.background is None else observables - self.background
-            relative_sizes = replace(relative_sizes, centre=anomalous.mean(axis=0))
-        rms = math.sqrt(float((relative_sizes.targets(parameters, observables) ** 2).mean())) or 1.0
+            relative_sizes = replace(relative_sizes, centre=mean(anomalous))
+        rms = math.sqrt(mean_square(relative_sizes.targets(parameters, observables))) or 1.0
         return replace(relative_sizes, output_scale=relative_sizes.output_scale * rms)
 
     def inputs(self, parameters: Array) -> Array:

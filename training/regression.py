@@ -74,6 +74,7 @@ class SurrogateTraining:
         coupling: Coupling = NO_OTHERS,
     ) -> None:
         split = split.without_derivatives if settings.derivatives == "off" else split
+        split.train.require_observed()
         self._split, self._settings = split, settings
         # A default budget is one of passes, which count more with derivatives.
         rows = 1 + split.train.n_directions
@@ -347,7 +348,9 @@ class SurrogateTraining:
             device=self._prepared.device,
             bounds={"lower": fitted.min(0).tolist(), "upper": fitted.max(0).tolist()},
         )
-        return {**record, "directions": self._split.train.n_directions}
+        seen = self._split.train.joined(self._split.validation)
+        gaps = {} if (found := seen.lacking) is None else {"missing": {**found._asdict(), "in_words": found.in_words}}
+        return {**record, "directions": self._split.train.n_directions, **gaps}
 
     def _errors(self, surrogate: Surrogate, sets: Sequence[str]) -> dict[str, dict[str, float]]:
         """`errors` of a surrogate on the sets that have samples, and with a background `errors_anomalous`."""

@@ -129,6 +129,7 @@ def _trained(
         raise UsageError(
             "a module cannot be trained on coarse samples and corrected by fine ones; leave one of both out"
         )
+    _require_suitable(samples, levels, settings)
     samples, levels, modes = _in_modes(samples, levels, settings)
     if modes is not None:
         below = None  # it has modes of its own: the coarse samples are trained on again, in those that all share
@@ -142,6 +143,23 @@ def _trained(
             training = _one_training(split, settings, on_progress, checkpoint, every, module, coupling)
             trained = training.strategy(module)
         return of_fields(trained, modes, split.train)
+
+
+def _require_suitable(samples: Samples | Split, levels: Sequence[Samples], settings: TrainSettings) -> None:
+    """UsageError where observables are missing, and what is to be done takes whole samples."""
+    sets = [samples] if isinstance(samples, Samples) else list(vars(samples).values())
+    fine, n = sets[0], sum(map(len, sets))
+    for level in levels:
+        level.require_complete("training on coarse samples")
+    for of_set in sets:
+        if levels:
+            of_set.require_complete("training beside coarse samples")
+        if is_field(fine.observable_space, n) or fine.modes is not None:
+            of_set.require_complete("training on fields, by their modes,")
+        if fine.n_directions and settings.derivatives != "off":
+            of_set.require_complete('training on derivatives (without them: derivatives="off")')
+        if n > MANY_SAMPLES and not settings.asks_for_networks:
+            of_set.require_complete(f"training on more than {MANY_SAMPLES} samples, by batches,")
 
 
 def _in_modes(

@@ -34,8 +34,10 @@ def calibrated_by_split(surrogate: Surrogate, split: Split, before_refit: Surrog
     source = next(name for name in SETS if len(getattr(split, name)))
     of_validation = before_refit or surrogate
     judged = of_validation if source == "validation" else surrogate
-    scale = residuals(surrogate, split.train) if source == "validation" else residuals(of_validation, split.validation)
-    if not np.isfinite(scale).all() or not np.isfinite(residuals(judged, getattr(split, source))).all():
+    of_source = getattr(split, source)
+    others, scale_by = (split.train, surrogate) if source == "validation" else (split.validation, of_validation)
+    scale = residuals(scale_by, others)
+    if not (_all_finite(scale, others) and _all_finite(residuals(judged, of_source), of_source)):
         return surrogate  # a training that ended in infinite numbers: there is nothing to calibrate
     shape = spread(_of_values(scale, split.train.modes))
     return calibrated(surrogate, split.train.parameters, getattr(split, source), source, shape, judged)
@@ -56,7 +58,7 @@ def calibrated_by_left_out(
         Samples, and their predictions by models like it that did not see them.
     """
     misfits = predictions - unseen.observables
-    if not np.isfinite(misfits).all() or len(unseen) < 2:
+    if not _all_finite(misfits, unseen) or len(unseen) < 2:
         return surrogate
     misfits = _of_values(misfits, unseen.modes)
     for name in ("calibration", "test"):
@@ -101,8 +103,13 @@ def calibrated(
 
 
 def residuals(surrogate: Surrogate, samples: Samples) -> Array:
-    """Prediction less observables, (n, n_out)."""
+    """Prediction less observables, (n, n_out); NaN where these are missing."""
     return surrogate.evaluate(samples.parameters) - samples.observables
+
+
+def _all_finite(misfits: Array, samples: Samples) -> bool:
+    """Whether those of what the samples have are."""
+    return bool(np.isfinite(misfits if samples.missing is None else misfits[~samples.missing]).all())
 
 
 def _of_values(misfits: Array, modes: Modes | None) -> Array | Fields:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gnvpro.surrogate.error_measure import ErrorMeasure
 from gnvpro.surrogate.formatting import listed, percent
+from gnvpro.surrogate.missing import mean, missing_in
 from gnvpro.surrogate.spaces import Array, Space
 
 # Times the error of all outputs together; below the second number an error is harmless whatever the others are.
@@ -25,6 +26,7 @@ def errors_by_output(
     Parameters
     ----------
     predicted, observables : (n, n_out)
+        Observables that are missing are NaN: an output's error is that at the samples that have it.
     background : (n_out,)
         Sizes are those of the observables less this.
 
@@ -35,13 +37,14 @@ def errors_by_output(
     """
     n, n_out = observables.shape
     size = observables if background is None else observables - background
-    measure = measure or ErrorMeasure()
-    lengths = [measure.lengths(predicted[rows] - observables[rows]) for rows in _blocks(n, n_out)]
+    measure, missing = measure or ErrorMeasure(), missing_in(observables)
+    blocks = _blocks(n, n_out) if missing is None else [slice(None)]  # what is missing is estimated from all samples
+    lengths = [measure.lengths(predicted[rows] - observables[rows], missing) for rows in blocks]
     stated = float((np.concatenate(lengths) / measure.norms(size)).mean())
     errors = np.full(n_out, np.nan)
     for part in _blocks(n_out, n):
         scale = measure.output_sizes(size[:, part])
-        misfit = np.sqrt(((predicted[:, part] - observables[:, part]) ** 2).mean(axis=0))
+        misfit = np.sqrt(mean((predicted[:, part] - observables[:, part]) ** 2))
         np.divide(misfit, scale, out=errors[part], where=scale > 0)
     worst_first = np.argsort(-np.where(np.isnan(errors), 0.0, errors), kind="stable")
     worse = [int(j) for j in worst_first if errors[j] > max(_MUCH * stated, _HARMLESS)]

@@ -18,6 +18,7 @@ import numpy as np
 
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.missing import mean, missing_in
 from gnvpro.surrogate.modes import Fields, sizes_by_block
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -27,12 +28,15 @@ _ROUNDING = 1e-9
 # Of an observable's largest residual; of the largest scale where all residuals are zero: an observable that validation
 # finds exact does not decide the simultaneous band alone.
 _LEAST_SCALE = 1e-6
+# Of what is missing of a sample: the quantile of the samples that have it, beside what the sample has.
+_USUAL = 0.9
 
 
 def quantiles(scores: Array, levels: Sequence[float], weighting: tuple[Array, float] | None = None) -> Array:
     """The smallest q with P(new score <= q) >= level, for each level and column of scores: (n, ...) -> (n_levels, ...).
 
-    Infinite where n samples cannot vouch for a level: fewer than `samples_needed(level)` of equal weight.
+    Infinite where n samples cannot vouch for a level: fewer than `samples_needed(level)` of equal weight. NaN is no score: a
+    column has those of the other samples.
 
     Parameters
     ----------
@@ -40,6 +44,8 @@ def quantiles(scores: Array, levels: Sequence[float], weighting: tuple[Array, fl
         Density of new samples over that of these, at these and at the new one: there its largest value keeps the
         promise everywhere. Equal without.
     """
+    if np.isnan(scores).any():
+        return _quantiles_of_known(scores, levels, weighting)
     n = len(scores)
     if weighting is None:
         ordered = np.concatenate([np.sort(scores, axis=0), np.full((1, *scores.shape[1:]), np.inf)])
@@ -52,6 +58,16 @@ def quantiles(scores: Array, levels: Sequence[float], weighting: tuple[Array, fl
     ordered = np.concatenate([np.take_along_axis(lanes, order, -1), np.full((*lanes.shape[:-1], 1), np.inf)], axis=-1)
     places = [(reached < level * total - _ROUNDING).sum(axis=-1) for level in levels]
     return np.stack([np.take_along_axis(ordered, place[..., None], -1)[..., 0] for place in places])
+
+
+def _quantiles_of_known(scores: Array, levels: Sequence[float], weighting: tuple[Array, float] | None) -> Array:
+    """`quantiles` of every column by itself."""
+    columns = scores.reshape(len(scores), -1)
+    found = np.empty((len(levels), columns.shape[1]))
+    for j, known in enumerate(~np.isnan(columns).T):
+        of_known = None if weighting is None else (weighting[0][known], weighting[1])
+        found[:, j] = quantiles(columns[known, j], levels, of_known)
+    return found.reshape(len(levels), *scores.shape[1:])
 
 
 def quantile(scores: Array, level: float, weighting: tuple[Array, float] | None = None) -> Array:
@@ -155,6 +171,10 @@ class Bands(ComparedByValue):
     ) -> Bands:
         """From residuals (n, n_out) of samples that did not fit; `scale` (n_out,) from other samples.
 
+        Where an observable of a sample is missing (NaN), its own band is that of the samples that have it, and the
+        simultaneous one takes it to be as large, beside what the sample has, as is exceeded in one of ten. `n_samples` is
+        then the number of samples that have the observable which the fewest have.
+
         Parameters
         ----------
         weighting
@@ -164,8 +184,11 @@ class Bands(ComparedByValue):
         for columns, sizes in sizes_by_block(residuals):
             scores = np.maximum(scores, (sizes / scale[columns]).max(axis=1))
             marginal[:, columns] = quantiles(sizes, LEVELS, weighting)
+        n = len(residuals)
+        if isinstance(residuals, np.ndarray) and (missing := missing_in(residuals)) is not None:
+            scores, n = _largest_of_all(np.abs(residuals) / scale), max(1, int((~missing).sum(axis=0).min()))
         factors = quantiles(scores, LEVELS, weighting)
-        return cls(LEVELS, marginal, scale, factors, len(residuals), source, 1.0 if weighting is None else weighting[1])
+        return cls(LEVELS, marginal, scale, factors, n, source, 1.0 if weighting is None else weighting[1])
 
     def half_width(self, level: float, *, simultaneous: bool = False) -> Array:
         """Half widths of every observable (n_out,); infinite where there were too few calibration samples.
@@ -184,14 +207,14 @@ class Bands(ComparedByValue):
         return found if np.isfinite(found).all() else None
 
     def coverage(self, residuals: Array, level: float) -> Coverage:
-        """Coverage of the residuals (n, n_out) of fresh samples."""
-        sizes = np.abs(residuals)
+        """Coverage of the residuals (n, n_out) of fresh samples, of those there are: NaN where one is missing."""
+        sizes, missing = np.abs(residuals), np.isnan(residuals)
         within = sizes <= self.half_width(level)
-        everywhere = (sizes <= self.half_width(level, simultaneous=True)).all(axis=1)
-        by_observable = within.mean(axis=0)
-        return Coverage(
-            level, len(residuals), float(within.mean()), float(by_observable.min()), float(everywhere.mean())
-        )
+        everywhere = (missing | (sizes <= self.half_width(level, simultaneous=True))).all(axis=1)
+        if missing.any():
+            within = np.where(missing, np.nan, within)[:, ~missing.all(axis=0)]
+        by_observable, together = mean(within), within.mean() if not missing.any() else np.nanmean(within)
+        return Coverage(level, len(residuals), float(together), float(by_observable.min()), float(everywhere.mean()))
 
     def _row(self, level: float) -> int:
         if not isinstance(level, Real):
@@ -233,5 +256,26 @@ def spread(residuals: Array | Fields) -> Array:
 
 
 def _spread(sizes: Array) -> Array:
+    if (missing := missing_in(sizes)) is not None:
+        known = sizes[:, there := ~missing.all(axis=0)]
+        found = np.zeros(sizes.shape[1])
+        median, most = 1.4826 * np.nanmedian(known, axis=0), np.fmax.reduce(known, axis=0)
+        found[there] = np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most)
+        return found
     median, most = 1.4826 * np.median(sizes, axis=0), sizes.max(axis=0)
     return np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most).astype(float)
+
+
+def _largest_of_all(ratios: Array) -> Array:
+    """The largest (n,) of every row of residuals over their scales (n, n_out), of those that are missing (NaN) too.
+
+    Beside the root mean square of what its row has, one that is missing is taken to be what its observable exceeds in a
+    tenth of the samples that have it: the largest of fewer would make the simultaneous band too narrow.
+    """
+    levels = np.sqrt(np.nanmean(ratios**2, axis=1, keepdims=True))
+    beside = np.divide(ratios, levels, out=np.zeros_like(ratios), where=levels > 0)
+    beside[np.isnan(ratios)] = np.nan
+    usual = np.zeros(ratios.shape[1])
+    there = ~np.isnan(beside).all(axis=0)
+    usual[there] = np.nanquantile(beside[:, there], _USUAL, axis=0)
+    return np.where(np.isnan(ratios), levels * usual, ratios).max(axis=1)

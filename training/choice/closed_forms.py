@@ -36,6 +36,7 @@ from gnvpro.training.choice.kernel_fits import (
     solve_at_centres,
     solve_kernel,
 )
+from gnvpro.training.choice.partial_fits import fit_known
 from gnvpro.training.choice.sparse_fits import Exponents, TermChoice, choose_terms
 from gnvpro.training.choice.terms import TermFamilies, Terms
 
@@ -108,6 +109,7 @@ class _Fits:
             self._weights = self._fitted_to(weights)
         self._fold_of_rows = np.repeat(problem.folds, 1 + n_directions)
         self._inputs = problem.inputs * math.sqrt(problem.inputs.shape[1])
+        self._known = self._targets if problem.absent is None else problem.known  # gaps are in values alone
         variance = ((problem.targets * problem.weights[:, None]) ** 2).sum(0)
         self._importance = variance / variance.sum() if variance.any() else np.full(len(variance), 1 / len(variance))
         active = np.flatnonzero(families.varies)
@@ -115,7 +117,9 @@ class _Fits:
         def design(exponents: Exponents) -> Array:
             return self._fitted_to(self._terms(_widened(exponents, active, problem.inputs.shape[1])))
 
-        chosen = choose_terms(design, len(active), self._targets, self._weights, self._fold_of_rows)
+        chosen = choose_terms(
+            design, len(active), self._targets, self._weights, self._fold_of_rows, problem.least_known
+        )
         candidates = _widened(chosen.candidates, active, problem.inputs.shape[1])
         self.choice = TermChoice(candidates, chosen.in_folds, chosen.in_all, chosen.degree, chosen.norm)
         columns, rows = self._fitted_to(self._terms(candidates)), self._fold_of_rows
@@ -162,12 +166,18 @@ class _Fits:
         weighted = targets * weights
         every = self._fitted_to(self._terms(self._path))
         columns = every * weights
-        orthonormal, _ = np.linalg.qr(columns)
-        coefficients = np.linalg.lstsq(columns, weighted, rcond=None)[0]
-        if self._n_directions:
+        if self._problem.absent is not None:
+            weighted = self._exact.known * weights
+            coefficients, close = fit_known(columns, weighted)
+            close = close / weights
+        elif self._n_directions:
+            orthonormal, _ = np.linalg.qr(columns)
+            coefficients = np.linalg.lstsq(columns, weighted, rcond=None)[0]
             basis, residuals = (torch.from_numpy(rows) for rows in (orthonormal, weighted - columns @ coefficients))
             close = left_out_together(basis, residuals, 1 + self._n_directions).numpy() / weights
         else:
+            orthonormal, _ = np.linalg.qr(columns)
+            coefficients = np.linalg.lstsq(columns, weighted, rcond=None)[0]
             leverage = np.minimum((orthonormal**2).sum(1), FULL_LEVERAGE)
             close = (targets - every @ coefficients) / (1 - leverage)[:, None]
         left_out = np.full_like(exact, np.nan)
@@ -175,7 +185,10 @@ class _Fits:
             seen, out = self._fold_of_rows != fold, self._out(fold)
             terms = self._terms(path)
             columns = self._fitted_to(terms)[seen] * weights[seen]
-            fitted = np.linalg.lstsq(columns, weighted[seen], rcond=None)[0]
+            if self._problem.absent is not None:
+                fitted = fit_known(columns, weighted[seen]).coefficients
+            else:
+                fitted = np.linalg.lstsq(columns, weighted[seen], rcond=None)[0]
             left_out[out] = exact[out] - terms[out] @ fitted
         problem = self._problem
         network: FeatureNetwork = NoFeatures(problem.inputs.shape[1])  # of the constant alone, for what does not vary
@@ -232,6 +245,7 @@ class _Fits:
         along = None if directions is None or not r else directions[:, :r] * math.sqrt(directions.shape[2])
         fixed, noise = self._fitted_to(fixed), 1 / self._weights**2
         columns = Columns(self._inputs, self._targets, fixed, noise, self._importance, along).rows(rows)
+        known = columns._replace(targets=self._known[rows]) if self._problem.absent is not None else columns
         n = len(columns.targets)
         if start is None:
             first = columns.rows(slice(0, FIRST_SAMPLES // (1 + r)))
@@ -241,17 +255,16 @@ class _Fits:
             logarithms, iterations = start, _iterations(n, _FOLD_ITERATIONS)
         logarithms = fit_hyperparameters(columns, kernel, iterations, logarithms)
         if n > MOST_CENTRES:
-            return solve_at_centres(columns, kernel, logarithms, columns.inputs[:CENTRES])
-        return solve_kernel(columns, kernel, logarithms)
+            return solve_at_centres(known, kernel, logarithms, known.inputs[:CENTRES])
+        return solve_kernel(known, kernel, logarithms)
 
     def _outer(self, coefficients: Array) -> torch.Tensor:
         """W (n_out, width + 1) from coefficients (width + 1, k) of the rotated targets."""
         return torch.from_numpy(np.ascontiguousarray((coefficients @ self._problem.rotation).T))
 
-    @staticmethod
-    def _beside(path: Exponents, share: float, n: int) -> Exponents:
+    def _beside(self, path: Exponents, share: float, n: int) -> Exponents:
         """The first terms of a path, the constant among them."""
-        terms = path[: max(1, int(share * n))]
+        terms = path[: max(1, int(share * n * self._problem.least_known))]
         return terms if not terms.any(1).all() else np.concatenate([np.zeros_like(path[:1]), terms])
 
 

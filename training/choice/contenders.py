@@ -33,7 +33,8 @@ class Problem:
     inputs : (n, d)
         Network inputs of gain one.
     targets : (n, k)
-        Of which `rotation` (k, n_out) makes the scaled observables.
+        Of which `rotation` (k, n_out) makes the scaled observables; where one is missing, what stands in for it
+        (`gnvpro.training.choice.filling`).
     weights : (n,)
         Of the residuals, of mean square one.
     folds : (n,)
@@ -43,6 +44,8 @@ class Problem:
         (`gnvpro.training.fitting.preparation.Tangents`), and their weights over those of the values; without any, r is 0.
     normal : (d,)
         Whether the law of each input is normal; None where the samples are to tell.
+    absent : (n, k)
+        Which targets are missing; None for none.
     """
 
     inputs: Array
@@ -54,6 +57,17 @@ class Problem:
     directions: Array | None = None
     slope_weights: Array | None = None
     normal: NDArray[np.bool_] | None = None
+    absent: NDArray[np.bool_] | None = None
+
+    @property
+    def known(self) -> Array:
+        """The targets, NaN where they are missing."""
+        return self.targets if self.absent is None else np.where(self.absent, np.nan, self.targets)
+
+    @property
+    def least_known(self) -> float:
+        """The share of the samples that have the target which the fewest have."""
+        return 1.0 if self.absent is None else 1.0 - float(self.absent.mean(axis=0).max())
 
     @property
     def n_directions(self) -> int:
@@ -71,7 +85,9 @@ class Problem:
 
     def error_at(self, rows: NDArray[np.bool_], residuals: Array) -> float:
         """The same of residuals (m, k) of these samples alone."""
-        return replace(self, weights=self.weights[rows], folds=np.zeros(len(residuals), np.intp)).error(residuals)
+        absent = None if self.absent is None else self.absent[rows]
+        folds = np.zeros(len(residuals), np.intp)
+        return replace(self, weights=self.weights[rows], folds=folds, absent=absent).error(residuals)
 
     def standard_error(self, residuals: Array) -> float:
         """Of that error, from how much samples differ."""
@@ -80,9 +96,16 @@ class Problem:
         return float(squares.std() / np.sqrt(len(squares)) / (2 * error)) if error else 0.0
 
     def squares(self, residuals: Array) -> Array:
-        """Squared norms of these, one for every sample that is left out."""
+        """Squared norms of these, one for every sample that is left out.
+
+        Those of a target that some of them lack count as much more as it is rarer: its mean stands for all samples.
+        """
         judged = self.folds >= 0
-        return ((residuals[judged] * self.weights[judged, None]) ** 2).sum(1)
+        squares = (residuals[judged] * self.weights[judged, None]) ** 2
+        if self.absent is not None:
+            known = ~self.absent[judged]
+            squares = np.where(known, squares, 0.0) * (len(known) / np.maximum(known.sum(0), 1))
+        return squares.sum(1)
 
     def derivative_error(self, residuals: Array | None) -> float | None:
         """Mean relative error of the derivatives (n, r, k) of a sample together, of the samples that are left out."""
@@ -186,6 +209,8 @@ def _shares(contenders: list[Contender], problem: Problem, by_target: bool) -> A
     """
     judged = problem.folds >= 0
     weights = problem.weights[judged, None]
+    if problem.absent is not None:
+        weights = weights * ~problem.absent[judged]
     by_folds = np.stack([weights * one.left_out[judged] for one in contenders])
     one_by_one = np.stack([weights * (one.left_out if one.close is None else one.close)[judged] for one in contenders])
     mean = (_by_least_squares(by_folds, by_target) + _by_least_squares(one_by_one, by_target)) / 2

@@ -25,6 +25,7 @@ from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.stopwatch import Stopwatch
 from gnvpro.training.choice.closed_forms import closed_forms
 from gnvpro.training.choice.contenders import MARGIN, Contender, Problem, Stack, best_stack
+from gnvpro.training.choice.filling import filled
 from gnvpro.training.choice.network_contest import NetworkContest
 from gnvpro.training.fitting.fit import Fit
 from gnvpro.training.fitting.preparation import Preparation, Tangents
@@ -279,12 +280,14 @@ class Contest:
         weights = weights / math.sqrt(float((weights**2).mean()))
         targets = scaling.targets(samples.parameters, samples.observables)
         rotation = np.eye(targets.shape[1])
-        if len(rotation) > _FEW_OUTPUTS:
+        if len(rotation) > _FEW_OUTPUTS and samples.missing is None:  # outputs with gaps are fitted one by one
             rotation = rotation_of_arrays(targets, weights, _COMPRESSION)[:_MOST_TARGETS]
         space = samples.parameter_space
         normal = space.own_laws.straight if space.laws else None
         inputs = scaling.inputs(samples.parameters)
-        problem = Problem(inputs, targets @ rotation.T, rotation, weights, self._folds, normal=normal)
+        targets = filled(inputs, targets, weights)
+        absent = samples.missing
+        problem = Problem(inputs, targets @ rotation.T, rotation, weights, self._folds, normal=normal, absent=absent)
         if (tangents := self._tangents) is None:
             return problem
         slopes, directions = tangents.slopes @ rotation.T, tangents.directions

@@ -26,9 +26,11 @@ from scipy.linalg import get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 
 from gnvpro.surrogate.elimination.ridge_path import FULL_LEVERAGE
+from gnvpro.surrogate.missing import missing_in
 from gnvpro.surrogate.networks.kernel_tangents import covariances
 from gnvpro.surrogate.networks.kernels import KERNELS
 from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.partial_fits import fit_known, imputed
 
 # Length scales over the root of the number of inputs, in their standard deviations, and noise: where searches start.
 _STARTS = ((3.0, 1e-4), (1.0, 1e-2))
@@ -54,6 +56,7 @@ class Columns(NamedTuple):
     inputs : (n, d)
         Of unit spread.
     targets : (n, k)
+        NaN where one is missing: last layers are solved for without it, hyperparameters need all.
     fixed : (n, m)
         Columns beside the kernels.
     noise : (n,)
@@ -144,12 +147,17 @@ def solve_kernel(columns: Columns, kernel: str, logarithms: Array) -> KernelFit:
     while (at := _factorised(columns, kernel, logarithms)) is None:
         # Columns that are dependent to rounding; more noise is what tells them apart.
         logarithms = np.append(logarithms[:-1], max(logarithms[-1], math.log(_LEAST_NOISE)) + math.log(10))
-    coefficients = at.projected @ columns.targets
+    missing, targets, precision = missing_in(columns.targets), columns.targets, np.diag(at.projected)[:, None]
+    if missing is not None:
+        targets, precision = imputed(at.projected, targets)
+    coefficients = at.projected @ targets
+    if missing is not None:
+        coefficients[missing], precision[missing] = 0.0, 1.0  # no kernel at a sample without the target
     fixed = solve_triangular(
-        at.schur.T, solve_triangular(at.schur, columns.fixed.T @ _solve(at.lower, columns.targets), lower=True)
+        at.schur.T, solve_triangular(at.schur, columns.fixed.T @ _solve(at.lower, targets), lower=True)
     )
     if columns.directions is None:
-        left_out = coefficients / np.diag(at.projected)[:, None]
+        left_out = coefficients / precision
         return KernelFit(kernel, logarithms, columns.inputs, coefficients, fixed, left_out)
     n, group = len(columns.inputs), 1 + columns.directions.shape[1]
     blocks = at.projected.reshape(n, group, n, group)[np.arange(n), :, np.arange(n)]
@@ -171,6 +179,11 @@ def solve_at_centres(columns: Columns, kernel: str, logarithms: Array, centres: 
     kernels, _ = _kernel(squared_distances(columns.inputs / lengths, scaled), kernel)
     c, m = len(centres), columns.fixed.shape[1]
     design = np.concatenate([kernels, columns.fixed], 1) * weights
+    if missing_in(columns.targets) is not None:
+        fit = fit_known(design, columns.targets * weights, np.concatenate([penalty, np.zeros((c, m))], 1))
+        return KernelFit(
+            kernel, logarithms, centres, fit.coefficients[:c], fit.coefficients[c:], fit.left_out / weights
+        )
     design = np.concatenate([design, np.concatenate([penalty, np.zeros((c, m))], 1)])
     targets = columns.targets * weights
     orthonormal, triangle = np.linalg.qr(design)
@@ -288,6 +301,11 @@ class _Likelihood:
         by_matrix = 0.5 * (at.projected - n_free * (coefficients * (columns.importance / misfits)) @ coefficients.T)
         by_noise = math.exp(logarithms[-1]) * (np.diag(by_matrix) @ columns.noise)
         return float(value), np.append(at.by_lengths(by_matrix) + pulls / _SPREAD, by_noise)
+
+
+def start_of(columns: Columns) -> Array:
+    """Logarithms of long length scales and of little noise."""
+    return _start(columns, *_STARTS[0])
 
 
 def _start(columns: Columns, length: float, noise: float) -> Array:

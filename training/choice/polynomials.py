@@ -25,6 +25,7 @@ from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.rounding import spread_or_size, varies
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Array
+from gnvpro.training.choice.filling import filled
 from gnvpro.training.fitting.preparation import Preparation
 
 # Polynomials of more parameters need more terms than there are samples.
@@ -126,6 +127,11 @@ def polynomials_for(prepared: Preparation, samples: Samples) -> PolynomialFeatur
     """`choose_polynomials` for samples as their training is prepared, with their derivatives."""
     derivatives = None if samples.derivatives is None else prepared.scaled(samples.derivatives)
     anomalous, weights = prepared.scaled(samples.anomalous), prepared.row_weights(samples)
+    if samples.missing is not None:  # of a basis that all outputs share
+        inputs = (samples.parameters - samples.parameters.mean(0)) / spread_or_size(
+            samples.parameters, samples.parameters.std(0)
+        )
+        anomalous = filled(inputs / math.sqrt(inputs.shape[1]), anomalous, weights)
     if samples.modes is not None:  # by their share: what is beyond the first decides no power
         shares = ((anomalous * weights[:, None]) ** 2).sum(axis=0)
         first = int(np.argmax(shares[::-1].cumsum()[::-1] - shares <= _DECIDING**2 * shares.sum())) + 1

@@ -64,7 +64,12 @@ class TermChoice:
 
 
 def choose_terms(
-    design: Callable[[Exponents], Array], n_inputs: int, targets: Array, weights: Array, folds: NDArray[np.intp]
+    design: Callable[[Exponents], Array],
+    n_inputs: int,
+    targets: Array,
+    weights: Array,
+    folds: NDArray[np.intp],
+    least_known: float = 1.0,
 ) -> TermChoice:
     """The index set and the number of terms of the least error on samples left out.
 
@@ -74,11 +79,13 @@ def choose_terms(
         From exponents (P, d) to the terms (n, P) at the samples.
     targets, weights, folds : (n, k), (n,), (n,)
         The error is that of weighted targets; folds are numbered from zero.
+    least_known
+        Of the samples, the share that has the target which the fewest have: they determine the terms.
     """
     n, weighted = len(targets), targets * weights[:, None]
     in_fold = 1 - (folds >= 0).mean() / (int(folds.max()) + 1)  # share of the samples that a fold keeps
     best: tuple[float, TermChoice] | None = None
-    most = max(1, min(int(_SHARE * n * in_fold), _LONGEST))
+    most = max(1, min(int(_SHARE * n * least_known * in_fold), _LONGEST))
     for norm in NORMS:
         size, least, worse = 0, np.inf, 0
         for degree in range(1, HIGHEST_DEGREE + 1):

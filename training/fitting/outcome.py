@@ -113,6 +113,7 @@ class Training(_TrainedModel):
             *([("error, anomalous", f"{anomalous} (of observables less background)")] if anomalous else []),
             ("error", listed(self.errors, percent)),
             *_few_row(self.surrogate.training["samples"]),
+            *_missing_row(self.surrogate.training),
             *output_error_rows(self.surrogate.training),
             *fidelity_rows(self.surrogate.training),
             *self._cost_rows(),
@@ -170,6 +171,13 @@ def _few_row(samples: dict[str, int]) -> list[tuple[str, str]]:
     if samples["test"] or judged >= _FEW:
         return []
     return [("error estimate", f"from {judged} samples only: the true error may be half of it or twice, or more")]
+
+
+def _missing_row(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """How much of the samples was missing."""
+    if "missing" not in record:
+        return []
+    return [("missing", f"{record['missing']['in_words']}: every observable is fitted to the samples that have it")]
 
 
 def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:

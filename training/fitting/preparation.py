@@ -249,7 +249,7 @@ class Preparation:
     def _norms(self, formulation: Formulation, samples: Samples) -> Tensor | None:
         """What errors of the scaled residuals are relative to, (n,); None: the norms of the targets, which are that."""
         anomalous, scaling = samples.anomalous, formulation.scaling
-        if self.measure == ErrorMeasure() and anomalous.any(axis=1).all():
+        if self.measure == ErrorMeasure() and samples.missing is None and anomalous.any(axis=1).all():
             return None
         unit = np.ravel(scaling.output_scale / (1.0 if (s := self.measure.output_scale) is None else s))[0]
         return self._tensor(self.measure.norms(anomalous) / (unit * scaling.amplitudes(samples.parameters)[:, 0]))

@@ -44,7 +44,8 @@ class ValidationSet:
 
     Inputs (n, n_inputs), targets (n, n_out) and row weights (n,) are scaled like those of the objective; `fixed` (n, q) are
     its fixed columns at these samples, where it has any; norms (n,) what errors are relative to, those of the targets where
-    left out. Where the objective's samples are spread over processes, so are these.
+    left out. Where the objective's samples are spread over processes, so are these. Targets may be NaN where they are
+    missing: misfits are then of what there is.
     """
 
     def __init__(
@@ -58,8 +59,16 @@ class ValidationSet:
     ) -> None:
         self._fixed = fixed
         self._network, self._inputs = objective.network, inputs
-        self._targets = targets @ objective.rotation.t()
-        self._dropped = torch.linalg.vector_norm(targets - self._targets @ objective.rotation, dim=1)
+        missing = torch.isnan(targets)
+        # Rotated coordinates are those of whole samples alone.
+        self._rotation, self._present = None, None
+        if bool(missing.any()):
+            self._rotation, self._present = objective.rotation, (~missing).double()
+        if self._rotation is None:
+            self._targets = targets @ objective.rotation.t()
+            self._dropped = torch.linalg.vector_norm(targets - self._targets @ objective.rotation, dim=1)
+        else:
+            self._targets, self._dropped = torch.nan_to_num(targets), torch.zeros_like(targets[:, 0])
         self._norms = torch.linalg.vector_norm(targets, dim=1) if norms is None else norms
         self._row_weights, self._coupling = row_weights, objective.elimination.coupling
         self._total = self._coupling.place(len(inputs)).total
@@ -69,9 +78,13 @@ class ValidationSet:
         with torch.no_grad():
             features = self._network.bind(point.network_weights)(self._inputs).double()
         weights, width = point.outer.compressed, features.shape[1]
+        if self._rotation is not None:
+            weights = weights @ self._rotation
         misfit = features @ weights[:width] + weights[-1] - self._targets
         if self._fixed is not None:
             misfit = torch.addmm(misfit, self._fixed, weights[width:-1])
+        if self._present is not None:
+            misfit = misfit * self._present
         squares = (misfit**2).sum(1) + self._dropped**2
         sums = torch.stack([0.5 * (self._row_weights**2 * squares).sum(), (squares.sqrt() / self._norms).sum()])
         loss, error = (self._coupling.sum(sums) / self._total).tolist()
