@@ -66,6 +66,8 @@ def info(path: str | Path) -> Info:
 
 def _data_rows(content: dict[str, Any]) -> Rows:
     rows = [("samples", ", ".join(f"{n} {status}" for status, n in content["counts"].items()))]
+    if "missing" in content:
+        rows.append(("missing", content["missing"]["in_words"]))
     for failure in content["failures"][:5]:
         reason = ": ".join(text for text in (failure["reason"], failure["message"]) if text)
         rows.append((f"failed, sample {failure['sample']}", reason))

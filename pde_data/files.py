@@ -41,6 +41,10 @@ REAL = "fiub"
 _PAIRS = (("parameters", "observables"), ("Y", "C"))
 
 
+# What stands in a cell of a table for a number that is missing, in any letters.
+_MISSING = ("", "na", "n/a", "nan", "null", "none", "missing", "-")
+
+
 @contextmanager
 def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
     """Whatever a library raises for the bytes of a file is told as bad usage; only calls of that library belong inside.
@@ -214,7 +218,7 @@ class Table:
     def numbers(self, columns: Sequence[int] | None = None, *, blanks: bool = False) -> Array:
         """Columns, all of them or those at these places, as (n_rows, n_columns).
 
-        `blanks`: empty cells are missing values, NaN.
+        `blanks`: empty cells, and those that say so (NA, N/A, null, none, missing, -), are missing values, NaN.
 
         Raises UsageError: a cell that is not a number; names its line.
         """
@@ -222,7 +226,7 @@ class Table:
         values = np.empty((len(self.rows), len(columns)))
         for i, row in enumerate(self.rows):
             for j, place in enumerate(columns):
-                if (value := _number(row[place])) is None and not (blanks and not row[place]):
+                if (value := _number(row[place])) is None and not (blanks and row[place].lower() in _MISSING):
                     raise UsageError(f"{self.path}, line {self.lines[i]}: expected a number, got {row[place]!r}")
                 values[i, j] = np.nan if value is None else value
         return values

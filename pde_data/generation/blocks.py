@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from gnvpro.pde_data.generation.journal import Journal
 from gnvpro.pde_data.generation.pieces import Piece, solved_piece
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus, has_observables
 from gnvpro.pde_data.problems.pickled import PickledProblem
 from gnvpro.pde_data.problems.solving import SolvedBlock, at_once, cpu_seconds
 from gnvpro.pde_data.sampling import directions, place
@@ -144,7 +144,7 @@ class BlockTask:
         journal.remove()
         done = np.ones(len(status), dtype=bool) if pending.any() else again
         return FinishedBlock(
-            block, int(done.sum()), int((done & (status != SolveStatus.OK)).sum()), int((done & solved_now).sum())
+            block, int(done.sum()), int((done & ~has_observables(status)).sum()), int((done & solved_now).sum())
         )
 
     def _solved(self, problem: Problem, size: int, first: int, y: Array, along: Array) -> Piece:

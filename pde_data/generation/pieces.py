@@ -77,7 +77,7 @@ def solved_piece(problem: Problem, y: Array, directions: Array, method: str | No
     """
     if not directions.shape[1]:
         began = time.perf_counter()
-        solved = solve_piece(problem, y)
+        solved = solve_piece(problem, y, partial=True)
         return Piece(solved, time.perf_counter() - began, np.empty((len(y), 0, problem.observables.size)))
     reasons: dict[int, str] = {}
     try:
@@ -116,7 +116,7 @@ def _with_tangents(problem: Any, y: Array, directions: Array, apart: bool, faile
     values, derivatives = both[:, :n_out].copy(), both[:, n_out:].reshape(len(y), r, n_out)
     status, messages = np.full(len(y), SolveStatus.OK, dtype=np.int8), np.full(len(y), "", dtype=object)
     if len(rest := np.flatnonzero(~np.isfinite(values).all(axis=1))):
-        alone = solve_piece(problem, y[rest])
+        alone = solve_piece(problem, y[rest], partial=True)
         values[rest], status[rest], messages[rest] = alone.observables, alone.status, alone.messages
         derivatives[rest] = np.nan
     solved, ended = SolvedBlock(values, status, tuple(messages)), time.perf_counter()
@@ -132,7 +132,7 @@ def _after_the_solve(
 ) -> Piece:
     """Values, then the derivatives of the samples that are solved."""
     began = time.perf_counter()
-    solved = solve_piece(problem, y)
+    solved = solve_piece(problem, y, partial=True)
     seconds = time.perf_counter() - began
     derivatives = np.full((*directions.shape[:2], problem.observables.size), np.nan)
     if len(rows := np.flatnonzero(solved.status == SolveStatus.OK)):

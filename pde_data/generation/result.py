@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.problems.accuracy import error_in_words
-from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.contract import SolveStatus, has_failed
 from gnvpro.pde_data.storage.derivatives import TIMES, derivatives_in_words, mean_cost
 from gnvpro.pde_data.storage.integrity import read_sound
 from gnvpro.pde_data.storage.schema import count_by_status, lacks_derivatives
@@ -62,7 +62,12 @@ class Generation(Result):
     @property
     def n_failed(self) -> int:
         """Those whose solve failed."""
-        return int((self.status > SolveStatus.OK).sum())
+        return int(has_failed(self.status).sum())
+
+    @property
+    def n_partial(self) -> int:
+        """Those that have some of their observables."""
+        return int((self.status == SolveStatus.PARTIAL).sum())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -108,7 +113,8 @@ class Generation(Result):
 
     def rows(self) -> list[tuple[str, str]]:
         """What, and its value in words."""
-        failed = f", {self.n_failed} failed" if self.n_failed else ""
+        partial = f", {self.n_partial} more in part" if self.n_partial else ""
+        failed = partial + (f", {self.n_failed} failed" if self.n_failed else "")
         cost = f"{seconds(self.wall_seconds)} ({seconds(self.cpu_seconds)} of CPU)"
         rows = [
             ("samples", f"{self.n_ok} of {self.n_samples}{failed}"),
@@ -139,6 +145,7 @@ class Generation(Result):
             "design": self.attributes["design"],
             "n_samples": self.n_samples,
             "n_ok": self.n_ok,
+            "n_partial": self.n_partial,
             "n_failed": self.n_failed,
             "counts": self.counts,
             "n_solved_now": self.n_solved_now,

@@ -25,7 +25,7 @@ from gnvpro.pde_data.generation.journal import journaled_samples, remove_journal
 from gnvpro.pde_data.generation.request import is_data_set, problem_asked, recipe_asked
 from gnvpro.pde_data.generation.result import Generation
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of, has_failed
 from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.pde_data.problems.solving import cpu_seconds, message_of
 from gnvpro.pde_data.storage import layout, store
@@ -256,7 +256,7 @@ def _solve_pending(task: BlockTask, progress: Report, engine: Engine) -> _Solved
     in_work = np.concatenate([status[b * size : (b + 1) * size] for b in work]) if work else status[:0]
     done, failed = (
         len(status) - sum(work.values()),
-        int((status > SolveStatus.OK).sum() - (in_work > SolveStatus.OK).sum()),
+        int(has_failed(status).sum() - has_failed(in_work).sum()),
     )
     if work:  # an estimate would be of samples that are about to change
         store.forget_estimate(task.out)

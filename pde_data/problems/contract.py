@@ -27,11 +27,22 @@ class SolveStatus(IntEnum):
     TIMED_OUT = 5
     EXIT_CODE = 6
     SIGNAL = 7
+    PARTIAL = 8
 
     @property
     def in_words(self) -> str:
         """As a sentence says it, such as `timed out`."""
-        return self.name.lower().replace("_", " ")
+        return "solved in part" if self is SolveStatus.PARTIAL else self.name.lower().replace("_", " ")
+
+
+def has_observables(status: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Which samples are solved, or some of their observables are there."""
+    return (status == SolveStatus.OK) | (status == SolveStatus.PARTIAL)
+
+
+def has_failed(status: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Which samples could not be solved at all."""
+    return (status > SolveStatus.OK) & (status != SolveStatus.PARTIAL)
 
 
 class SolveFailed(RuntimeError):

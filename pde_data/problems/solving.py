@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import NoSampleAtFault, Problem, SolveFailed, SolveStatus
+from gnvpro.pde_data.problems.contract import NoSampleAtFault, Problem, SolveFailed, SolveStatus, has_observables
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -131,21 +131,24 @@ def at_once(problem: Problem, n: int) -> int:
     return getattr(problem, "piece_size", None) or (max(n, 1) if getattr(problem, "block_size", None) else 1)
 
 
-def solve_block(problem: Problem, y: Array) -> SolvedBlock:
+def solve_block(problem: Problem, y: Array, *, partial: bool = False) -> SolvedBlock:
     """Solve a block of samples so that a bad sample costs one sample.
 
     So many as `at_once` says are handed over together; where that raises or gives arrays of the wrong shape, they are
     solved again one by one. Observables of every failed sample are NaN. A missing library is raised, not recorded, and so
     is `NoSampleAtFault`.
+
+    `partial`: a sample some of whose observables are NaN keeps the others, with the status `PARTIAL`; else it has failed.
     """
     size = at_once(problem, len(y))
-    return SolvedBlock.joined([solve_piece(problem, y[i : i + size]) for i in range(0, max(len(y), 1), size)])
+    pieces = [solve_piece(problem, y[i : i + size], partial=partial) for i in range(0, max(len(y), 1), size)]
+    return SolvedBlock.joined(pieces)
 
 
-def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
+def solve_piece(problem: Problem, y: Array, *, partial: bool = False) -> SolvedBlock:
     """Solve samples at once, or one by one where that fails; see `solve_block`."""
     try:
-        return _solve_at_once(problem, y)
+        return _solve_at_once(problem, y, partial)
     except (ImportError, NoSampleAtFault):
         raise
     except (Exception, SystemExit) as error:
@@ -154,7 +157,7 @@ def solve_piece(problem: Problem, y: Array) -> SolvedBlock:
         if len(y) == 1:
             status = error.status if isinstance(error, SolveFailed) else SolveStatus.EXCEPTION
             return SolvedBlock.failed(1, problem.observables.size, message_of(error), status)
-    return SolvedBlock.joined([solve_piece(problem, y[i : i + 1]) for i in range(len(y))])
+    return SolvedBlock.joined([solve_piece(problem, y[i : i + 1], partial=partial) for i in range(len(y))])
 
 
 # CPU seconds of the processes that problems are solved in (`limited`).
@@ -216,7 +219,7 @@ def derivative_block(
     )
 
 
-def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
+def _solve_at_once(problem: Problem, y: Array, partial: bool) -> SolvedBlock:
     result = on_copies(problem.solve)(y)
     if not isinstance(result, tuple) or len(result) not in (2, 3):
         raise UsageError(f"expected observables and status of solve, got a {type(result).__name__}")
@@ -229,8 +232,13 @@ def _solve_at_once(problem: Problem, y: Array) -> SolvedBlock:
     if len(messages) != len(y):
         raise UsageError(f"expected {len(y)} messages, got {len(messages)}")
     status = codes.astype(np.int8)
-    status[(status == SolveStatus.OK) & ~np.isfinite(observables).all(axis=1)] = SolveStatus.NOT_FINITE
-    failed = status != SolveStatus.OK
+    # A problem need not say that a sample is solved in part: its numbers do.
+    solved, finite, missing = has_observables(status), np.isfinite(observables), np.isnan(observables)
+    status[solved & finite.all(axis=1)] = SolveStatus.OK
+    status[solved & ~finite.all(axis=1)] = SolveStatus.NOT_FINITE
+    if partial:
+        status[solved & missing.any(axis=1) & finite.any(axis=1) & (finite | missing).all(axis=1)] = SolveStatus.PARTIAL
+    failed = ~has_observables(status)
     observables[failed] = np.nan
     # A sample that is solved has no message: there it would say that its derivatives failed.
-    return SolvedBlock(observables, status, tuple(m if f else "" for m, f in zip(messages, failed, strict=True)))
+    return SolvedBlock(observables, status, tuple(m if s else "" for m, s in zip(messages, status, strict=True)))

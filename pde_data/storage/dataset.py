@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnvpro.pde_data.files import read_pairs, read_table, require_plausible
-from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.contract import SolveStatus, has_failed, has_observables
 from gnvpro.pde_data.storage import metadata
 from gnvpro.pde_data.storage.derivatives import (
     TIMES,
@@ -40,6 +40,7 @@ from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.mesh import Mesh
+from gnvpro.surrogate.missing import Lacking, lacking
 from gnvpro.surrogate.modes import Modes, is_field
 from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.samples import Samples
@@ -122,7 +123,7 @@ def read_samples(
 ) -> Samples:
     """The solved samples of a zarr folder, `.nc`, `.mat`, `.npz` or `.csv` file, or of an xarray Dataset.
 
-    Samples whose solve failed are left out and counted in `n_failed`.
+    Samples whose solve failed are left out and counted in `n_failed`. Observables that are missing are NaN.
 
     Parameters
     ----------
@@ -170,21 +171,23 @@ def read_samples(
         raise UsageError(
             f"{where}: {pending} of {len(status)} samples are still pending; finish it by generating it again"
         )
-    ok = status == SolveStatus.OK
+    ok = has_observables(status) if contents.modes is None else status == SolveStatus.OK  # modes are of whole fields
     if not ok.any():
         raise UsageError(f"{where}: none of its {len(status)} samples is solved; `describe` lists the reasons")
     y, c = contents.parameters[ok], contents.observables[ok]
     derivatives = {name: values[ok] for name, values in contents.derivatives.items()}
-    finite = np.isfinite(y).all() and np.isfinite(c).all()
+    # A sample that is solved in part has something: one of which nothing is there is gone.
+    whole = status[ok] == SolveStatus.OK
+    finite = np.isfinite(y).all() and np.isfinite(c[whole]).all() and not np.isnan(c).all(axis=1).any()
     if isinstance(where, Path) and _is_own(where, attributes):
         from gnvpro.pde_data.storage import integrity  # zarr: not needed for .mat and .npz
 
         # A chunk that is gone reads as NaN; so do derivatives that failed, of which the data set says so.
-        if not finite or (derivatives and _some_are_gone(derivatives, contents.messages[ok])):
+        if not finite or (derivatives and _some_are_gone(derivatives, contents.messages[ok], whole)):
             integrity.require_sound(where)
         if contents.background is not None:
             integrity.raise_damage(where, integrity.damaged_constants(where))
-    n_failed = int((status > SolveStatus.OK).sum())
+    n_failed = int((~ok & (status > SolveStatus.OK)).sum())
     if "parameter_space" not in attributes:
         return with_derivatives(_without_metadata(y, c, file, n_failed, contents.axes), derivatives, where)
     spaces = [Space.from_dict(attributes.pop(name)) for name in ("parameter_space", "observable_space")]
@@ -198,10 +201,13 @@ def read_samples(
     return with_derivatives(samples, derivatives, where)
 
 
-def _some_are_gone(derivatives: Derivatives, messages: NDArray[Any]) -> bool:
-    """Whether a derivative is missing of which there is no message, or a direction, which never fails."""
+def _some_are_gone(derivatives: Derivatives, messages: NDArray[Any], whole: NDArray[np.bool_]) -> bool:
+    """Whether a derivative is missing of which there is no message, or a direction, which never fails.
+
+    Of samples that are not `whole`, solved in part, derivatives are never made.
+    """
     unknown = {name: ~np.isfinite(values).all(axis=(1, 2)) for name, values in derivatives.items()}
-    return bool((unknown["directions"] | (unknown["derivatives"] & (messages == ""))).any())
+    return bool((unknown["directions"] | (unknown["derivatives"] & (messages == "") & whole)).any())
 
 
 def _table_samples(path: Path, parameters: Sequence[str] | None) -> Samples:
@@ -217,7 +223,7 @@ def _table_samples(path: Path, parameters: Sequence[str] | None) -> Samples:
         lacking = "observables beside them" if None not in places else listed(parameters)
         raise UsageError(f"{path}: expected columns {lacking}, got {listed(table.header)}")
     chosen = [place for place in places if place is not None]
-    y, c = table.numbers(chosen), table.numbers(others)
+    y, c = table.numbers(chosen), table.numbers(others, blanks=True)
     y_space = Space.observed(y, "parameter", [table.header[j] for j in chosen])
     c_space = Space.observed(c, "observable", [table.header[j] for j in others])
     return Samples(y, c, y_space, c_space, provenance=_origin(path))
@@ -244,6 +250,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         spaces = {name: getattr(samples, name).to_dict() for name in ("parameter_space", "observable_space")}
         directions = {"n_directions": samples.n_directions} if samples.n_directions else {}
         counts = {"ok": len(samples)}
+        if (gaps := samples.lacking) is not None:
+            about["missing"] = {**gaps._asdict(), "in_words": gaps.in_words}
         return {**about, "n_samples": len(samples), "counts": counts, "failures": [], **directions, **spaces}
     with open_dataset(path) as dataset, reading_metadata(path):
         attributes = _attributes(dataset, path)
@@ -254,6 +262,13 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             messages = integrity.read_sound(path, "failure", "")
             seconds = {name: integrity.read_sound(path, name, np.nan) for name in TIMES if name in dataset}
             attributes = {"damaged": [asdict(chunk) for chunk in integrity.find_damage(path)], **attributes}
+            partial = status == SolveStatus.PARTIAL
+            # Chunks are sound, or were just named.
+            gaps = (
+                None
+                if attributes["damaged"] or not partial.any()
+                else _gaps(dataset["observables"], has_observables(status))
+            )
         else:
             of_parameters, of_observables = (_samples_first(dataset, name) for name in ("parameters", "observables"))
             status = _status(dataset, len(of_parameters)).astype(np.int8)
@@ -261,10 +276,13 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
                 attributes = {"n_directions": count_directions(derivatives)}
             messages = _messages(dataset, len(status))
             seconds = _wall_times(dataset) if "schema_version" in attributes else {}
+            gaps = _gaps(of_observables, has_observables(status))
     failures = [
         {"sample": int(i), "reason": SolveStatus(int(status[i])).name.lower(), "message": str(messages[i])}
-        for i in np.flatnonzero(status > SolveStatus.OK)
+        for i in np.flatnonzero(has_failed(status))
     ]
+    if gaps is not None:
+        about["missing"] = {**gaps._asdict(), "in_words": gaps.in_words}
     about |= {"n_samples": len(status), "counts": count_by_status(status), "failures": failures}
     n_directions = attributes.get("n_directions", 0)
     if "derivative_method" in attributes:
@@ -273,6 +291,16 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     if cost := mean_cost(status, seconds, n_directions):
         about["cost"] = cost
     return {**about, **attributes}
+
+
+def _gaps(variable: xr.DataArray, solved: NDArray[np.bool_]) -> Lacking | None:
+    """How much of the observables, samples first, of those that are solved is missing; read some samples at a time."""
+    missing = [
+        np.isnan(_rows(variable[first : first + _ROWS])[solved[first : first + _ROWS]])
+        for first in range(0, len(solved), _ROWS)
+    ]
+    everything = np.concatenate(missing) if missing else np.zeros((0, 1), bool)
+    return lacking(everything) if everything.any() else None
 
 
 def _is_own(path: Path, attributes: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.contract import SolveStatus, has_observables
 from gnvpro.pde_data.storage import layout, metadata, store
 from gnvpro.pde_data.storage.provenance import GIVEN, OF_DERIVATIVES
 from gnvpro.pde_data.storage.schema import reading_metadata
@@ -177,7 +177,7 @@ def _must_be_there(array: zarr.Array, status: NDArray[np.int8]) -> bool:
     if any(isinstance(codec, zarr.codecs.Crc32cCodec) for codec in array.metadata.codecs):  # pyright: ignore[reportAttributeAccessIssue]
         return True
     # Schema 1 wrote no chunk of fill values alone: no messages, observables of failed samples only.
-    return array.basename != "failure" and bool((status == SolveStatus.OK).any())
+    return array.basename != "failure" and bool(has_observables(status).any())
 
 
 def _why_unreadable(array: zarr.Array, rows: slice) -> str | None:

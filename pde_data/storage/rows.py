@@ -56,6 +56,11 @@ class DataSetRows(SampleSource):
 
     @override
     def read(self, numbers: NDArray[np.intp]) -> Samples:
+        samples = self._read(numbers)
+        samples.require_complete("training on samples that are read in parts")
+        return samples
+
+    def _read(self, numbers: NDArray[np.intp]) -> Samples:
         rows = self._solved[numbers]
         # Neighbours are read as one piece, which is many times as fast.
         together = len(rows) and rows[-1] - rows[0] < 2 * len(rows)

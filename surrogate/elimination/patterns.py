@@ -117,10 +117,10 @@ class Restriction:
     def __init__(self, patterns: Patterns, basis: Tensor) -> None:
         self.patterns, self.basis = patterns, basis
         factors, failed = torch.linalg.cholesky_ex(patterns.grams(basis))
-        least = (
-            torch.where(failed > 0, 0.0, factors.diagonal(dim1=1, dim2=2).amin(1)) if basis.shape[1] else failed + 1.0
-        )
-        self.is_usable = (least**2 > _DETERMINED).all()
+        unit = torch.eye(basis.shape[1]).to(basis)
+        factors = torch.where((failed > 0)[:, None, None], unit, factors)  # which could not be inverted
+        least = factors.diagonal(dim1=1, dim2=2).min() if factors.numel() else unit.new_ones(())
+        self.is_usable = ~failed.any() & (least**2 > _DETERMINED)
         self.inverse = torch.cholesky_inverse(factors)
 
     def coordinates(self, values: Tensor) -> Tensor:

@@ -76,3 +76,10 @@ def output_error_rows(training: dict[str, Any]) -> list[tuple[str, str]]:
             f"{len(record['errors'])} outputs together (validation); divide each output by its size, or train these alone",
         )
     ]
+
+
+def missing_rows(training: dict[str, Any]) -> list[tuple[str, str]]:
+    """How much of the samples was missing, from the record of a training; nothing where nothing was."""
+    if "missing" not in training:
+        return []
+    return [("missing", f"{training['missing']['in_words']}; each is fitted to the samples that have it")]

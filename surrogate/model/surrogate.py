@@ -26,7 +26,7 @@ from gnvpro.surrogate.model import folder as model_folder
 from gnvpro.surrogate.model.fidelities import fidelity_rows
 from gnvpro.surrogate.model.inputs import bound_inputs, training_range
 from gnvpro.surrogate.model.model import Model, Rows, differentiable, held_out, tensor_of
-from gnvpro.surrogate.model.output_errors import output_error_rows
+from gnvpro.surrogate.model.output_errors import missing_rows, output_error_rows
 from gnvpro.surrogate.networks.kernels import has_kernels
 from gnvpro.surrogate.networks.polynomials import Amplitude, PolynomialBasis
 from gnvpro.surrogate.networks.protocol import FeatureNetwork
@@ -152,6 +152,7 @@ class Surrogate(ComparedByValue, Model):
         return [
             *((what, listed(values, percent)) for what, values in errors.items() if values),
             *output_error_rows(self.training),
+            *missing_rows(self.training),
             *fidelity_rows(self.training),
             ("maps", f"{self.parameters.in_words()} → {self.observables.in_words()}"),
             *self._mode_rows(),
@@ -488,7 +489,7 @@ class Surrogate(ComparedByValue, Model):
         for name in ("errors", "errors_anomalous", "provenance", "training"):
             if not isinstance(getattr(self, name), dict):
                 raise SavedModelError(f"the model's {name} should be values by name, got {getattr(self, name)!r}")
-        for rows in (output_error_rows, fidelity_rows):
+        for rows in (output_error_rows, missing_rows, fidelity_rows):
             rows(self.training)  # can be shown
         bounds = self.training.get("bounds")
         if bounds and not np.isfinite(self.parameters.rows([bounds["lower"], bounds["upper"]])).all():

@@ -28,8 +28,6 @@ _ROUNDING = 1e-9
 # Of an observable's largest residual; of the largest scale where all residuals are zero: an observable that validation
 # finds exact does not decide the simultaneous band alone.
 _LEAST_SCALE = 1e-6
-# Of what is missing of a sample: the quantile of the samples that have it, beside what the sample has.
-_USUAL = 0.9
 
 
 def quantiles(scores: Array, levels: Sequence[float], weighting: tuple[Array, float] | None = None) -> Array:
@@ -172,8 +170,8 @@ class Bands(ComparedByValue):
         """From residuals (n, n_out) of samples that did not fit; `scale` (n_out,) from other samples.
 
         Where an observable of a sample is missing (NaN), its own band is that of the samples that have it, and the
-        simultaneous one takes it to be as large, beside what the sample has, as is exceeded in one of ten. `n_samples` is
-        then the number of samples that have the observable which the fewest have.
+        simultaneous one takes it to be as large, beside what the sample has, as in another sample. `n_samples` is then the
+        number of samples that have the observable which the fewest have.
 
         Parameters
         ----------
@@ -269,13 +267,17 @@ def _spread(sizes: Array) -> Array:
 def _largest_of_all(ratios: Array) -> Array:
     """The largest (n,) of every row of residuals over their scales (n, n_out), of those that are missing (NaN) too.
 
-    Beside the root mean square of what its row has, one that is missing is taken to be what its observable exceeds in a
-    tenth of the samples that have it: the largest of fewer would make the simultaneous band too narrow.
+    One that is missing is what the next sample that has it has, each relative to the root mean square of its row: the largest
+    of fewer would make the simultaneous band too narrow.
     """
-    levels = np.sqrt(np.nanmean(ratios**2, axis=1, keepdims=True))
-    beside = np.divide(ratios, levels, out=np.zeros_like(ratios), where=levels > 0)
-    beside[np.isnan(ratios)] = np.nan
-    usual = np.zeros(ratios.shape[1])
-    there = ~np.isnan(beside).all(axis=0)
-    usual[there] = np.nanquantile(beside[:, there], _USUAL, axis=0)
-    return np.where(np.isnan(ratios), levels * usual, ratios).max(axis=1)
+    levels = np.sqrt(np.nanmean(ratios**2, axis=1))
+    filled = ratios.copy()
+    for j in np.flatnonzero(np.isnan(ratios).any(axis=0)):
+        known, gaps = np.flatnonzero(~np.isnan(ratios[:, j])), np.flatnonzero(np.isnan(ratios[:, j]))
+        if not len(known):
+            filled[:, j] = 0.0
+            continue
+        donors = known[np.searchsorted(known, gaps) % len(known)]
+        beside = np.divide(ratios[donors, j], levels[donors], out=np.zeros(len(gaps)), where=levels[donors] > 0)
+        filled[gaps, j] = levels[gaps] * beside
+    return filled.max(axis=1)

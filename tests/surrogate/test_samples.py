@@ -113,7 +113,12 @@ def test_mismatched_and_nonfinite_samples_are_refused():
     good = samples()
     with pytest.raises(ValueError, match="disagree on samples: 40 and 39"):
         Samples(good.parameters, good.observables[:-1], good.parameter_space, good.observable_space)
-    broken = good.observables.copy()
-    broken[5, 1] = np.nan
-    with pytest.raises(ValueError, match="observables of sample 5 are not finite"):
-        Samples(good.parameters, broken, good.parameter_space, good.observable_space)
+    for what, place, value in (
+        ("observables", (5, 1), np.inf),
+        ("observables", 5, np.nan),
+        ("parameters", (5, 0), np.nan),
+    ):
+        broken = {"parameters": good.parameters.copy(), "observables": good.observables.copy()}
+        broken[what][place] = value
+        with pytest.raises(ValueError, match=f"{what} of sample 5 are not finite"):
+            Samples(**broken, parameter_space=good.parameter_space, observable_space=good.observable_space)

@@ -65,8 +65,8 @@ def imputed(precision: Array, targets: Array) -> tuple[Array, Array]:
     """Targets (n, k) of a Gaussian process with what is missing (NaN) as the rest predicts it, and their own precision.
 
     P (n, n) is the precision of the samples. What is missing of a target solves P_MM x = -P_MK c_K, so that P times
-    the target is P of the known samples alone times them. The precision (n, k) of a sample by the others that have the target is
-    P_ii - P_iM P_MM^-1 P_Mi.
+    the target is P of the known samples alone times them. The precision (n, k) of a sample by the others that have the
+    target is P_ii - P_iM P_MM^-1 P_Mi.
     """
     filled, own = np.nan_to_num(targets), np.repeat(np.diag(precision)[:, None], targets.shape[1], 1)
     if (missing := missing_in(targets)) is None:

@@ -13,7 +13,7 @@ from gnvpro.surrogate.formatting import listed, percent, seconds
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.fidelities import fidelity_rows
 from gnvpro.surrogate.model.folder import HISTORY
-from gnvpro.surrogate.model.output_errors import output_error_rows
+from gnvpro.surrogate.model.output_errors import missing_rows, output_error_rows
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.modes import Modes
 from gnvpro.surrogate.result import Result
@@ -113,7 +113,7 @@ class Training(_TrainedModel):
             *([("error, anomalous", f"{anomalous} (of observables less background)")] if anomalous else []),
             ("error", listed(self.errors, percent)),
             *_few_row(self.surrogate.training["samples"]),
-            *_missing_row(self.surrogate.training),
+            *missing_rows(self.surrogate.training),
             *output_error_rows(self.surrogate.training),
             *fidelity_rows(self.surrogate.training),
             *self._cost_rows(),
@@ -171,13 +171,6 @@ def _few_row(samples: dict[str, int]) -> list[tuple[str, str]]:
     if samples["test"] or judged >= _FEW:
         return []
     return [("error estimate", f"from {judged} samples only: the true error may be half of it or twice, or more")]
-
-
-def _missing_row(record: dict[str, Any]) -> list[tuple[str, str]]:
-    """How much of the samples was missing."""
-    if "missing" not in record:
-        return []
-    return [("missing", f"{record['missing']['in_words']}: every observable is fitted to the samples that have it")]
 
 
 def _polynomial_row(choice: dict[str, Any]) -> list[tuple[str, str]]:

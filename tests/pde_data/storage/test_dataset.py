@@ -418,7 +418,7 @@ def test_every_netcdf_is_read_along_the_dimension_that_is_shared(tmp_path, matri
     np.testing.assert_array_equal(read.observables, c)
 
 
-@pytest.mark.parametrize("status", [0.5, 8, 256])
+@pytest.mark.parametrize("status", [0.5, 9, 256])
 def test_a_status_that_is_none_is_refused(matrices, status):
     y, c = matrices
     data = xr.Dataset({"parameters": (("sample", "p"), y), "observables": (("sample", "q"), c)})
