@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# What a mean sample counts beside what a sample has, where that says how large the rest is: a sample with less than this
-# share of the mean energy says little.
+# What the sample in the middle counts beside what a sample has, where that says how large the rest is: a sample with less
+# than this share of the shape says little.
 _PRIOR = 0.01
+# In which shape and sizes settle.
+_ROUNDS = 4
 
 
 class Lacking(NamedTuple):
@@ -75,12 +77,19 @@ def mean_square(values: Array) -> float:
 def lengths_of_all(values: Array, missing: NDArray[np.bool_]) -> Array:
     """Estimated norms (n,) of whole rows (n, k) some numbers of which are missing; NaN for rows without any.
 
-    What a row lacks is taken to be of mean square size times what the row is larger than the mean in what it has. A row of
-    which only little is known, in mean energy, is of mean size: its length is not that of few small numbers.
+    Rows are taken to be of one shape, in mean squares, and of sizes of their own: what a row lacks is as much larger than
+    the shape as what it has. A row of which only little is known, of the shape, is of the size of the one in the middle: its
+    length is not that of few small numbers.
     """
-    squares = np.where(missing, 0.0, values**2)
-    energies = squares.sum(0) / np.maximum((~missing).sum(0), 1)
-    known, prior = ~missing @ energies, _PRIOR * energies.sum()
-    have = squares.sum(1)
-    larger = np.divide(have + prior, known + prior, out=np.ones_like(have), where=known + prior > 0)
-    return np.where(missing.all(1), np.nan, np.sqrt(have + larger * (energies.sum() - known)))
+    there, squares = ~missing, np.where(missing, 0.0, values**2)
+    have, level = squares.sum(1), np.ones(len(values))
+    for _ in range(_ROUNDS):
+        counted = level > 0
+        relative = np.divide(squares, level[:, None], out=np.zeros_like(squares), where=counted[:, None])
+        shape = relative.sum(0) / np.maximum(there[counted].sum(0), 1)
+        known = there @ shape
+        level = np.divide(have, known, out=np.zeros_like(have), where=known > 0)
+    prior = _PRIOR * shape.sum()
+    middle = float(np.median(level[known > 0])) if (known > 0).any() else 0.0
+    larger = np.divide(have + prior * middle, known + prior, out=np.zeros_like(have), where=known + prior > 0)
+    return np.where(missing.all(1), np.nan, np.sqrt(have + larger * np.maximum(shape.sum() - known, 0.0)))

@@ -18,7 +18,7 @@ from gnvpro.pde_data.sampling import DESIGNS, place
 from gnvpro.pde_data.storage.append import GIVEN
 from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import SavedModelError, UsageError
-from gnvpro.surrogate.model.calibration import calibrated, residuals
+from gnvpro.surrogate.model.calibration import all_finite, calibrated, residuals
 from gnvpro.surrogate.model.folder import HISTORY, SETTINGS, read_document, require_place
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
@@ -100,7 +100,7 @@ def calibrate(
     samples = samples_of(data, transpose, surrogate.parameters.names)
     shown = name_of(model, "in memory")
     held_out = held_out_samples(surrogate, samples, seed)
-    if not all(np.isfinite(residuals(surrogate, part)).all() for part in (held_out.calibration, held_out.scale)):
+    if not all(all_finite(residuals(surrogate, part), part) for part in (held_out.calibration, held_out.scale)):
         raise UsageError(f"{shown} predicts numbers that are not finite; train it again")
     scale = spread(residuals(surrogate, held_out.scale))
     surrogate = calibrated(surrogate, held_out.fitted, held_out.calibration, held_out.source, scale)

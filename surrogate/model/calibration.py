@@ -37,7 +37,7 @@ def calibrated_by_split(surrogate: Surrogate, split: Split, before_refit: Surrog
     of_source = getattr(split, source)
     others, scale_by = (split.train, surrogate) if source == "validation" else (split.validation, of_validation)
     scale = residuals(scale_by, others)
-    if not (_all_finite(scale, others) and _all_finite(residuals(judged, of_source), of_source)):
+    if not (all_finite(scale, others) and all_finite(residuals(judged, of_source), of_source)):
         return surrogate  # a training that ended in infinite numbers: there is nothing to calibrate
     shape = spread(_of_values(scale, split.train.modes))
     return calibrated(surrogate, split.train.parameters, getattr(split, source), source, shape, judged)
@@ -58,7 +58,7 @@ def calibrated_by_left_out(
         Samples, and their predictions by models like it that did not see them.
     """
     misfits = predictions - unseen.observables
-    if not _all_finite(misfits, unseen) or len(unseen) < 2:
+    if not all_finite(misfits, unseen) or len(unseen) < 2:
         return surrogate
     misfits = _of_values(misfits, unseen.modes)
     for name in ("calibration", "test"):
@@ -107,7 +107,7 @@ def residuals(surrogate: Surrogate, samples: Samples) -> Array:
     return surrogate.evaluate(samples.parameters) - samples.observables
 
 
-def _all_finite(misfits: Array, samples: Samples) -> bool:
+def all_finite(misfits: Array, samples: Samples) -> bool:
     """Whether those of what the samples have are."""
     return bool(np.isfinite(misfits if samples.missing is None else misfits[~samples.missing]).all())
 

@@ -51,11 +51,11 @@ def test_the_length_of_a_row_is_estimated_from_what_there_is_of_it():
     np.testing.assert_allclose(found[whole], exact[whole], rtol=1e-12)
     large = ~missing[:, 0]
     np.testing.assert_allclose(found[large], exact[large], rtol=0.05)
-    # A row of which the last and smallest number alone is known is one of mean size, not a millionth of that.
+    # A row of which the last and smallest number alone is known is one of ordinary size, not a thousandth of that.
     one = np.ones((1, K), bool)
     one[0, -1] = False
     rows, gaps = np.concatenate([values, values[:1] * 1e-3]), np.concatenate([missing, one])
-    assert 0.5 < lengths_of_all(np.where(gaps, np.nan, rows), gaps)[-1] / np.sqrt((values**2).mean(0).sum()) < 2
+    assert 0.5 < lengths_of_all(np.where(gaps, np.nan, rows), gaps)[-1] / np.median(exact) < 2
     assert np.isnan(lengths_of_all(np.full((2, 2), np.nan), np.array([[True, True], [False, True]]))[0])
 
 
@@ -67,7 +67,8 @@ def test_errors_of_samples_with_gaps_estimate_those_without():
     found = measure.errors(np.where(missing, np.nan, misfit), np.where(missing, np.nan, values))
     whole = ~missing.any(axis=1)
     np.testing.assert_array_less(np.abs(found[whole] / exact[whole] - 1), 1e-12)
-    assert found.mean() == pytest.approx(exact.mean(), rel=0.1)
+    # The root of an estimate that scatters is a little too small.
+    assert found.mean() == pytest.approx(exact.mean(), rel=0.25)
     # A misfit that is no number where there is an observable is an error that is none.
     broken = misfit.copy()
     broken[3, 1] = np.nan

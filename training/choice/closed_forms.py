@@ -244,8 +244,7 @@ class _Fits:
         directions, r = self._problem.directions, self._n_directions
         along = None if directions is None or not r else directions[:, :r] * math.sqrt(directions.shape[2])
         fixed, noise = self._fitted_to(fixed), 1 / self._weights**2
-        columns = Columns(self._inputs, self._targets, fixed, noise, self._importance, along).rows(rows)
-        known = columns._replace(targets=self._known[rows]) if self._problem.absent is not None else columns
+        columns = Columns(self._inputs, self._known, fixed, noise, self._importance, along).rows(rows)
         n = len(columns.targets)
         if start is None:
             first = columns.rows(slice(0, FIRST_SAMPLES // (1 + r)))
@@ -255,8 +254,8 @@ class _Fits:
             logarithms, iterations = start, _iterations(n, _FOLD_ITERATIONS)
         logarithms = fit_hyperparameters(columns, kernel, iterations, logarithms)
         if n > MOST_CENTRES:
-            return solve_at_centres(known, kernel, logarithms, known.inputs[:CENTRES])
-        return solve_kernel(known, kernel, logarithms)
+            return solve_at_centres(columns, kernel, logarithms, columns.inputs[:CENTRES])
+        return solve_kernel(columns, kernel, logarithms)
 
     def _outer(self, coefficients: Array) -> torch.Tensor:
         """W (n_out, width + 1) from coefficients (width + 1, k) of the rotated targets."""

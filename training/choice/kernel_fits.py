@@ -8,8 +8,9 @@ Kriging: Schöbi, Sudret & Wiart 2015). With
 
 the coefficients of the kernels are P C, the residual at a sample left out is (P C)_i / P_ii (Dubrule 1983), and the
 restricted likelihood, with the variance of every output at its maximum, needs no more than P and two determinants.
-Derivatives along directions are further rows of every sample, with the joint covariance of values and derivatives as K; P_ii
-is then the block of a sample.
+A target that some samples M lack has P_KK - P_KM P_MM^-1 P_MK, K the others, in place of P, and a determinant more, that of
+P_MM. Derivatives along directions are further rows of every sample, with the joint covariance of values and derivatives as K;
+P_ii is then the block of a sample.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from gnvpro.surrogate.missing import missing_in
 from gnvpro.surrogate.networks.kernel_tangents import covariances
 from gnvpro.surrogate.networks.kernels import KERNELS
 from gnvpro.surrogate.spaces import Array
-from gnvpro.training.choice.partial_fits import fit_known, imputed
+from gnvpro.training.choice.partial_fits import fit_known, gap_determinants, imputed, of_few_patterns
 
 # Length scales over the root of the number of inputs, in their standard deviations, and noise: where searches start.
 _STARTS = ((3.0, 1e-4), (1.0, 1e-2))
@@ -39,6 +40,8 @@ _SPREAD = 3.0
 _LEAST_NOISE = 1e-10
 _LENGTH_BOUNDS, _NOISE_BOUNDS = (-3.0, 6.0), (-22.0, 2.0)
 _MEMORY = 20
+# Of targets that lack different samples, so many decide the hyperparameters: each costs a small matrix.
+_MOST_PATTERNS = 64
 # Of what the process has to explain, of the squares of the targets.
 _LEAST_MISFIT = 1e-30
 # The likelihood at which a matrix that is not positive definite is rejected.
@@ -56,7 +59,7 @@ class Columns(NamedTuple):
     inputs : (n, d)
         Of unit spread.
     targets : (n, k)
-        NaN where one is missing: last layers are solved for without it, hyperparameters need all.
+        NaN where one is missing.
     fixed : (n, m)
         Columns beside the kernels.
     noise : (n,)
@@ -281,31 +284,42 @@ class _Likelihood:
 
     def __init__(self, columns: Columns, kernel: str) -> None:
         self._columns, self._kernel, self._centre = columns, kernel, _start(columns, *_STARTS[0])[0]
+        self._missing = missing_in(columns.targets)
+        importance = columns.importance
+        if self._missing is not None:
+            importance = of_few_patterns(self._missing, importance, _MOST_PATTERNS)
+        self._importance = importance
 
     def __call__(self, logarithms: Array) -> tuple[float, Array]:
         columns, at = self._columns, _factorised(self._columns, self._kernel, logarithms)
         if at is None:
             return _REJECTED, np.zeros_like(logarithms)
-        n_free = len(columns.targets) - columns.fixed.shape[1]
-        coefficients = at.projected @ columns.targets
+        targets, importance, by_gaps, of_gaps = columns.targets, self._importance, 0.0, 0.0
+        n_free: Any = len(targets) - columns.fixed.shape[1]
+        if self._missing is not None:
+            targets, _ = imputed(at.projected, targets)
+            of_gaps, by_gaps = gap_determinants(at.projected, self._missing, importance)
+            n_free = np.maximum(n_free - self._missing.sum(0), 1)
+        coefficients = at.projected @ targets
         # Of targets that the fixed columns give to rounding nothing is left: a floor far below what matters.
-        least = _LEAST_MISFIT * (columns.targets**2).sum(0) + np.finfo(float).tiny
-        misfits = np.maximum((columns.targets * coefficients).sum(0), least)
+        least = _LEAST_MISFIT * (targets**2).sum(0) + np.finfo(float).tiny
+        misfits = np.maximum((targets * coefficients).sum(0), least)
         pulls = (logarithms[:-1] - self._centre) / _SPREAD
-        value = (
-            0.5 * n_free * (columns.importance @ np.log(misfits / n_free))
-            + np.log(np.diag(at.lower)).sum()
-            + np.log(np.diag(at.schur)).sum()
-            + 0.5 * (pulls**2).sum()
+        logarithm = (
+            n_free * (importance @ np.log(misfits / n_free))
+            if self._missing is None
+            else (importance * n_free) @ np.log(misfits / n_free) + of_gaps
         )
-        by_matrix = 0.5 * (at.projected - n_free * (coefficients * (columns.importance / misfits)) @ coefficients.T)
+        value = (
+            0.5 * logarithm + np.log(np.diag(at.lower)).sum() + np.log(np.diag(at.schur)).sum() + 0.5 * (pulls**2).sum()
+        )
+        if self._missing is None:
+            by_matrix = 0.5 * (at.projected - n_free * (coefficients * (importance / misfits)) @ coefficients.T)
+        else:
+            weighted = coefficients * (importance * n_free / misfits)
+            by_matrix = 0.5 * (at.projected - by_gaps - weighted @ coefficients.T)
         by_noise = math.exp(logarithms[-1]) * (np.diag(by_matrix) @ columns.noise)
         return float(value), np.append(at.by_lengths(by_matrix) + pulls / _SPREAD, by_noise)
-
-
-def start_of(columns: Columns) -> Array:
-    """Logarithms of long length scales and of little noise."""
-    return _start(columns, *_STARTS[0])
 
 
 def _start(columns: Columns, length: float, noise: float) -> Array:

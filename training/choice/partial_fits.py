@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from gnvpro.surrogate.elimination.patterns import Patterns, Restriction
@@ -71,13 +73,39 @@ def imputed(precision: Array, targets: Array) -> tuple[Array, Array]:
     filled, own = np.nan_to_num(targets), np.repeat(np.diag(precision)[:, None], targets.shape[1], 1)
     if (missing := missing_in(targets)) is None:
         return targets, own
-    for pattern in np.unique(missing, axis=1).T:
-        columns = np.flatnonzero((missing == pattern[:, None]).all(axis=0))
-        rows = np.flatnonzero(pattern)
-        if len(rows) in (0, len(pattern)):  # a target without gaps, and one of which there is nothing
-            continue
+    for rows, columns in _gaps(missing):
         across = precision[rows]
         solved = np.linalg.solve(across[:, rows], np.concatenate([across @ filled[:, columns], across], 1))
         filled[np.ix_(rows, columns)] = -solved[:, : len(columns)]
         own[:, columns] -= (across * solved[:, len(columns) :]).sum(0)[:, None]
     return filled, own
+
+
+def gap_determinants(precision: Array, missing: NDArray[np.bool_], importance: Array) -> tuple[float, Array]:
+    """Sum over the targets of importance (k,) times log |P_MM|, and minus its derivative by the inverse of P, (n, n)."""
+    value, by_inverse = 0.0, np.zeros_like(precision)
+    for rows, columns in _gaps(missing):
+        if (weight := float(importance[columns].sum())) > 0:
+            across = precision[rows]
+            lower = np.linalg.cholesky(across[:, rows])
+            half = solve_triangular(lower, across, lower=True)
+            value += 2 * weight * float(np.log(np.diag(lower)).sum())
+            by_inverse += weight * half.T @ half
+    return value, by_inverse
+
+
+def of_few_patterns(missing: NDArray[np.bool_], importance: Array, most: int) -> Array:
+    """The importance (k,) of targets, of those alone that are in the most important of the patterns of missing samples."""
+    _, number = np.unique(missing, axis=1, return_inverse=True)
+    of_patterns = np.bincount(number, weights=importance)
+    kept = np.isin(number, np.argsort(-of_patterns, kind="stable")[:most])
+    return np.where(kept, importance, 0.0) / importance[kept].sum()
+
+
+def _gaps(missing: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """The samples that some targets lack, and these targets; not of those without gaps or without a sample."""
+    patterns, number = np.unique(missing, axis=1, return_inverse=True)
+    for g, pattern in enumerate(patterns.T):
+        rows = np.flatnonzero(pattern)
+        if 0 < len(rows) < len(pattern):
+            yield rows, np.flatnonzero(number == g)

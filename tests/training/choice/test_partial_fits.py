@@ -5,8 +5,9 @@ import pytest
 
 from gnvpro.training.choice.contenders import Problem
 from gnvpro.training.choice.filling import filled
-from gnvpro.training.choice.kernel_fits import Columns, solve_at_centres, solve_kernel
-from gnvpro.training.choice.partial_fits import fit_known, imputed
+from gnvpro.training.choice.kernel_fits import Columns, _Likelihood, solve_at_centres, solve_kernel
+from gnvpro.training.choice.partial_fits import fit_known, imputed, of_few_patterns
+from tests.calculus import assert_taylor
 
 N, K = 50, 5
 
@@ -88,6 +89,39 @@ def test_a_kernel_has_nothing_at_a_sample_without_the_target(at_centres):
         np.testing.assert_allclose(found.left_out[known, j], alone.left_out[:, 0], rtol=1e-5, atol=1e-9)
         if not at_centres:
             assert not found.coefficients[missing[:, j], j].any()
+
+
+def likelihood(rows, targets, importance, inputs):
+    fixed = np.stack([np.ones(N), inputs[:, 0]], 1)
+    return _Likelihood(Columns(inputs[rows], targets[rows], fixed[rows], np.ones(N)[rows], importance), "gaussian")
+
+
+AT = np.array([0.1, 0.3, -7.0])
+
+
+def test_the_likelihood_of_targets_with_gaps_is_the_sum_of_theirs():
+    inputs, targets, missing, rng = problem()
+    importance = rng.dirichlet(np.ones(K))
+    found, _ = likelihood(slice(None), np.where(missing, np.nan, targets), importance, inputs)(AT)
+    expected, prior = 0.0, 0.5 * (((AT[:-1] - np.log(3 * np.sqrt(2))) / 3) ** 2).sum()
+    for j in range(K):
+        alone, _ = likelihood(~missing[:, j], targets[:, [j]], np.ones(1), inputs)(AT)
+        expected += importance[j] * (alone - prior)
+    assert found == pytest.approx(expected + prior, rel=1e-9)
+
+
+def test_the_gradient_of_that_likelihood():
+    inputs, targets, missing, rng = problem()
+    function = likelihood(slice(None), np.where(missing, np.nan, targets), np.full(K, 1 / K), inputs)
+    direction, gradient = rng.normal(size=3), function(AT)[1]
+    assert_taylor(lambda at: function(at)[0], gradient @ direction, AT, direction)
+
+
+def test_few_patterns_stand_for_many():
+    missing = np.array([[1, 0, 1, 0], [0, 1, 0, 0]], bool)
+    kept = of_few_patterns(missing, np.array([0.2, 0.3, 0.2, 0.3]), 1)
+    np.testing.assert_allclose(kept, [0.5, 0, 0.5, 0])
+    np.testing.assert_allclose(of_few_patterns(missing, kept, 9), kept)
 
 
 def test_what_is_filled_in_is_a_prediction_and_the_rest_stays():
