@@ -200,19 +200,29 @@ class Space:
     def observed(cls, values: Array, axis: str, names: list[str] | None = None) -> Space:
         """The space of data that came without metadata, or with names alone: observed bounds, unit unknown.
 
-        Rows that are not finite (failed solves) do not widen the bounds. Non-negative rows that sum to one
-        within the tolerance are recognised as a simplex.
+        Rows that are not finite (failed solves) do not widen the bounds; of those that have gaps (NaN) it is what there
+        is. Non-negative rows that sum to one within the tolerance are recognised as a simplex.
         """
-        rows = values[np.isfinite(values).all(axis=1)]
-        if not len(rows):
+        bounded = values[~np.isinf(values).any(axis=1)]
+        if np.isnan(bounded).all():
             raise UsageError(f"no finite row among {len(values)} of {axis}: nothing to take bounds from")
-        on_simplex = values.shape[1] > 1 and rows.min() >= 0 and np.abs(rows.sum(1) - 1).max() <= SIMPLEX_TOLERANCE
+        names = names or [f"{axis}_{j}" for j in range(values.shape[1])]
+        if (empty := np.isnan(bounded).all(axis=0)).any():
+            name = names[int(np.argmax(empty))]
+            raise UsageError(f"no finite number among {len(values)} of {axis} {name}; leave that column out")
+        rows = bounded[~np.isnan(bounded).any(axis=1)]
+        on_simplex = (
+            values.shape[1] > 1
+            and len(rows) > 0
+            and rows.min() >= 0
+            and np.abs(rows.sum(1) - 1).max() <= SIMPLEX_TOLERANCE
+        )
         return cls.vector(
-            names or [f"{axis}_{j}" for j in range(values.shape[1])],
+            names,
             axis=axis,
             units=("unknown",),
-            lower=tuple(rows.min(0).tolist()),
-            upper=tuple(rows.max(0).tolist()),
+            lower=tuple(np.fmin.reduce(bounded).tolist()),
+            upper=tuple(np.fmax.reduce(bounded).tolist()),
             constraint="simplex" if on_simplex else "box",
         )
 

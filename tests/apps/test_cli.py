@@ -198,6 +198,7 @@ BAD_USAGE = [
     (("train", "missing.zarr"), "no data set at missing.zarr"),
     (("train", "stranger"), "stranger"),
     (("train", "nan.npz"), "not finite"),
+    (("train", "gaps.npz"), "expected every observable in 4 samples at least, got observable_0 in 3"),
     (("train", "four.npz", "--train", 400), "at most the 4 samples"),
     (("train", "four.npz", "--device", "abacus"), "abacus"),
     (("train", "four.npz", "--quick", "--budget", 5), "either quick or budget"),
@@ -217,7 +218,8 @@ def test_bad_usage_is_one_line_and_exit_code_2(gnvpro, tmp_path, monkeypatch, ar
     (tmp_path / "stranger" / "notes.txt").write_text("mine")
     four = np.ones((4, 2)) + np.eye(4, 2)
     np.savez("four.npz", parameters=four, observables=four)
-    np.savez("nan.npz", parameters=four, observables=np.where(np.eye(4, 2), np.nan, four))
+    np.savez("nan.npz", parameters=four, observables=np.where(np.eye(4, 1), np.nan, four))
+    np.savez("gaps.npz", parameters=four, observables=np.where(np.eye(4, 2), np.nan, four))
     ran = gnvpro(*arguments, "--json")
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert message in ran.stderr

@@ -58,6 +58,17 @@ def test_a_file_with_gaps_is_read_and_described(tmp_path, write):
     json.dumps(info(path).numbers())
 
 
+def test_no_row_need_be_complete(tmp_path):
+    y, c = matrices()[0], np.random.default_rng(1).normal(size=(5, 3))
+    c[np.arange(5), [0, 1, 2, 0, 1]] = np.nan
+    samples = read_samples(as_npz(tmp_path, y, c))
+    assert not len(samples.complete)
+    np.testing.assert_array_equal(samples.observable_space.lower_bounds, np.nanmin(c, axis=0))
+    c[:, 1] = np.nan
+    with pytest.raises(UsageError, match="no finite number among 5 of observable observable_1; leave that column out"):
+        read_samples(as_npz(tmp_path, y, c))
+
+
 def test_a_file_without_gaps_says_nothing_of_them(tmp_path):
     y, c = matrices()
     assert "missing" not in describe(as_npz(tmp_path, y, np.nan_to_num(c)))
