@@ -115,6 +115,7 @@ def _trained(
     if isinstance(samples, Samples) and coupling.size > 1 and len(samples) > MANY_SAMPLES:
         if samples.modes is not None or is_field(samples.observable_space, len(samples)):
             raise UsageError("fields are trained on by their modes, in one process; start it without torchrun")
+        samples.require_complete(f"training on more than {MANY_SAMPLES} samples by several processes")
         samples = SamplesInMemory(samples)
     elif isinstance(samples, Samples | Split) and settings.memory is not None:
         raise UsageError(
