@@ -83,6 +83,7 @@ def lengths_of_all(values: Array, missing: NDArray[np.bool_]) -> Array:
     """
     there, squares = ~missing, np.where(missing, 0.0, values**2)
     have, level = squares.sum(1), np.ones(len(values))
+    shape, known = np.zeros(values.shape[1]), np.zeros(len(values))
     for _ in range(_ROUNDS):
         counted = level > 0
         relative = np.divide(squares, level[:, None], out=np.zeros_like(squares), where=counted[:, None])

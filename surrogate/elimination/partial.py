@@ -198,7 +198,8 @@ class PartialLeastSquaresLayer(LeastSquaresLayer):
         norms = torch.linalg.vector_norm(torch.nan_to_num(targets), dim=1) if norms is None else norms
         super().__init__(torch.cat(kept, 1), row_weights, alpha_w, fixed, None, curvature, norms)
         whole = torch.block_diag(*rotations)
-        self.rotation, self.dropped = torch.empty_like(whole).index_copy_(1, order, whole), dropped
+        self.rotation: Tensor | None = torch.empty_like(whole).index_copy_(1, order, whole)
+        self.dropped = dropped
         self._weighted = self.targets * self.row_scale
 
     @override

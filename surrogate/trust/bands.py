@@ -207,11 +207,9 @@ class Bands(ComparedByValue):
     def coverage(self, residuals: Array, level: float) -> Coverage:
         """Coverage of the residuals (n, n_out) of fresh samples, of those there are: NaN where one is missing."""
         sizes, missing = np.abs(residuals), np.isnan(residuals)
-        within = sizes <= self.half_width(level)
+        within = np.where(missing, np.nan, sizes <= self.half_width(level))[:, ~missing.all(axis=0)]
         everywhere = (missing | (sizes <= self.half_width(level, simultaneous=True))).all(axis=1)
-        if missing.any():
-            within = np.where(missing, np.nan, within)[:, ~missing.all(axis=0)]
-        by_observable, together = mean(within), within.mean() if not missing.any() else np.nanmean(within)
+        by_observable, together = mean(within), np.nanmean(within)
         return Coverage(level, len(residuals), float(together), float(by_observable.min()), float(everywhere.mean()))
 
     def _row(self, level: float) -> int:
