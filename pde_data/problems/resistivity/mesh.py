@@ -108,6 +108,11 @@ class ReferenceMesh:
         moved[:, 2] = vertical * (stretch[2] * self.from_centre[:, 2] - deeper)
         return moved
 
+    @property
+    def below(self) -> NDArray[np.bool_]:
+        """Cells (n_cells,) under an interface between layers: none."""
+        return np.zeros(len(self.cells), dtype=bool)
+
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
         """Cells (n_cells,) outside the body of which a node can move."""

@@ -22,7 +22,7 @@ from gnvpro.pde_data.problems.linear_systems import SolverFailure
 from gnvpro.pde_data.problems.options import options_of
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
-from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
+from gnvpro.pde_data.problems.resistivity.layered_mesh import LayeredMesh, layered_length
 from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
@@ -72,14 +72,20 @@ class Resistivity(BuriedBody):
         """Depth and semi-axes of an extreme body that a mesh cannot follow; None if it follows them all."""
         for depth, volume in product(self.depth, self.volume):
             semi_axes = self.size(volume) * np.array(self.semi_axis_ratio)
-            if not ReferenceMesh.named(mesh).admits(depth / self.length, semi_axes / self.length):
+            if not self._reference_mesh(mesh).admits(depth / self.length, semi_axes / self.length):
                 return depth, semi_axes
         return None
 
     @property
     def length(self) -> float:
         """Of a unit of the reference mesh, in m: bodies of mean depth are moved least."""
-        return sum(self.depth) / 2 / _MEAN_DEPTH
+        usual = sum(self.depth) / 2 / _MEAN_DEPTH
+        layer = self.background_layer
+        return usual if layer is None else layered_length(usual, layer.thickness, self.depth[1] < layer.thickness)
+
+    def _reference_mesh(self, name: str) -> ReferenceMesh:
+        layer = self.background_layer
+        return ReferenceMesh.named(name) if layer is None else LayeredMesh.of(name, layer.thickness / self.length)
 
     @cached_property
     def definition(self) -> dict[str, Any]:
@@ -100,10 +106,10 @@ class Resistivity(BuriedBody):
     def _solver(self) -> ResistivitySolver:
         return ResistivitySolver(
             self.survey,
-            HalfSpace(self.background_conductivity),
+            self.ground,
             self.body_conductivity,
             np.array(self.semi_axis_ratio),
-            ReferenceMesh.named(self.mesh),
+            self._reference_mesh(self.mesh),
             self.length,
             self.linear_solver,
         )
