@@ -23,7 +23,7 @@ from gnvpro.surrogate.spaces import Array
 # A vertex is moved onto the plane if it cuts off less than this of an edge and leaves this much of every cell's volume.
 _SNAP, _LEAST_VOLUME = 0.3, 0.3
 # Where the body of the meshes that ship begins and ends, and what is left between it and the interface at least.
-_BODY, _ROOM = (0.32, 0.92), 0.1
+_BODY, _ROOM = (0.32, 0.92), 0.16
 _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (2, 3), (1, 3))  # in the order of gmsh
 
 Edge = tuple[int, int]
@@ -64,6 +64,25 @@ class LayeredMesh(ReferenceMesh):
         gap = abs(self.interface - self.body_depth) - self.body_radius
         to_plane = (above if self.interface > self.body_depth else -above) / gap
         return horizontal, np.minimum(vertical, np.clip(to_plane, 0.0, 1.0))
+
+
+    def velocity(self, deeper: float, stretch: Array) -> Array:
+        """Displacement of the nodes; sides of cells that do not touch the body stay straight.
+
+        The vertical weight has kinks, and a thin cell would be turned inside out by a side that bends.
+        """
+        moved = super().velocity(deeper, stretch)
+        middle, first, second = self._straight
+        moved[middle] = (moved[first] + moved[second]) / 2
+        return moved
+
+    @cached_property
+    def _straight(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        """Nodes between two vertices, and these, where none of them is on the body."""
+        ends = self.cells[:, _EDGES].reshape(-1, 2)
+        middle, at = np.unique(self.cells[:, 4:].ravel(), return_index=True)
+        apart = ~np.isin(ends[at], self.cells[self.in_body]).any(axis=1)
+        return middle[apart], *ends[at[apart]].T
 
 
 def layered_length(usual: float, thickness: float, body_in_layer: bool) -> float:
