@@ -22,8 +22,8 @@ from gnvpro.pde_data.problems.linear_systems import SolverFailure
 from gnvpro.pde_data.problems.options import options_of
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
-from gnvpro.pde_data.problems.resistivity.layered_mesh import LayeredMesh, layered_length
-from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.layered_mesh import LayeredMesh, unit_and_cover
+from gnvpro.pde_data.problems.resistivity.mesh import MEAN_DEPTH, ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
 from gnvpro.pde_data.problems.solving import solve_block
@@ -32,8 +32,6 @@ from gnvpro.surrogate.spaces import Array
 
 # From the coarsest on.
 Mesh = Literal["coarsest", "coarse", "fine"]
-# Depth of a mean body in units of the reference mesh.
-_MEAN_DEPTH = 0.6
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,20 @@ class Resistivity(BuriedBody):
     @property
     def length(self) -> float:
         """Of a unit of the reference mesh, in m: bodies of mean depth are moved least."""
-        usual = sum(self.depth) / 2 / _MEAN_DEPTH
-        layer = self.background_layer
-        return usual if layer is None else layered_length(usual, layer.thickness, self.depth[1] < layer.thickness)
+        return self._unit_and_cover[0]
+
+    @property
+    def _unit_and_cover(self) -> tuple[float, float]:
+        mean, layer = sum(self.depth) / 2, self.background_layer
+        if layer is None:
+            return mean / MEAN_DEPTH, 0.0
+        return unit_and_cover(mean, layer.thickness, self.depth[1] < layer.thickness)
 
     def _reference_mesh(self, name: str) -> ReferenceMesh:
-        layer = self.background_layer
-        return ReferenceMesh.named(name) if layer is None else LayeredMesh.of(name, layer.thickness / self.length)
+        if self.background_layer is None:
+            return ReferenceMesh.named(name)
+        unit, cover = self._unit_and_cover
+        return LayeredMesh.of(name, self.background_layer.thickness / unit, cover)
 
     @cached_property
     def definition(self) -> dict[str, Any]:

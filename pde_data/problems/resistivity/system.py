@@ -89,11 +89,7 @@ class QuarterSystem:
         tags = np.where(mesh.in_body, _BODY, np.where(mesh.moving, _MOVING, _FIXED))[original].astype(np.int32)
         cells = fe.mesh.meshtags(domain, 3, np.arange(len(tags), dtype=np.int32), tags)
         dx = ufl.Measure("dx", domain, subdomain_data=cells, metadata={"quadrature_degree": _QUADRATURE_DEGREE})
-        far = np.sort(
-            fe.mesh.locate_entities_boundary(
-                domain, 2, lambda x: np.linalg.norm(x, axis=0) > (1 - 1e-2) * mesh.far_radius
-            )
-        )
+        far = np.sort(fe.mesh.locate_entities_boundary(domain, 2, mesh.is_far))
         ds = ufl.Measure(
             "ds", domain, subdomain_data=fe.mesh.meshtags(domain, 2, far, np.ones(len(far), dtype=np.int32))
         )
