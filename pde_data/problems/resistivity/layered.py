@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.pde_data.problems.resistivity.distant_images import Grid, groups
 from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
 from gnvpro.pde_data.problems.resistivity.image_series import powers
 from gnvpro.surrogate.errors import UsageError
@@ -116,20 +117,30 @@ class LayeredGround:
 
     def collect(self, receivers: Array, points: Array, normals: Array, values: Array) -> Array:
         """sum_q values_q  normals_q · grad G(receiver, points_q): (n, 2), (m, 3), (m, 3), (m, k) -> (n, k)."""
-        out = np.zeros((len(receivers), values.shape[1]))
-        for at, images in self._sides(points):
-            _kernels().collect(*_plain(receivers, points[at], normals[at], values[at].T), *images, out)
-        return out
+        return self.collect_with_gradient(receivers, points, normals, values, 0)[0]
 
     def collect_with_gradient(
         self, receivers: Array, points: Array, normals: Array, values: Array, columns: int
     ) -> tuple[Array, Array]:
         """`collect`, and for the first `columns` of `values` its `derivatives`: (n, k), (n, 4, columns)."""
-        gradient = np.zeros((len(receivers), 4, columns))
-        for at, images in self._sides(points):
-            plain = _plain(receivers, points[at], normals[at], values[at, :columns].T)
-            _kernels().collect_gradient(*plain, *images, gradient)
-        return self.collect(receivers, points, normals, values), gradient
+        out, gradient = np.zeros((len(receivers), values.shape[1])), np.zeros((len(receivers), 4, columns))
+        kernels = _kernels()
+        for at, (heights, weights) in self._sides(points):
+            here, grid = (points[at], normals[at], values[at]), None
+            for group, numbers in groups(here[0], heights):
+                images = heights[group], weights[group]
+                if numbers is None:
+                    kernels.collect(*_plain(receivers, here[0], here[1], here[2].T), *images, out)
+                    if columns:
+                        plain = _plain(receivers, here[0], here[1], here[2][:, :columns].T)
+                        kernels.collect_gradient(*plain, *images, gradient)
+                else:
+                    grid = Grid.of_surface(*here, numbers) if grid is None else grid.coarser(numbers)
+                    kernels.sources(*_plain(receivers, grid.nodes, grid.weights.T), *images, out)
+                    if columns:
+                        plain = _plain(receivers, grid.nodes, grid.weights[:, :columns].T)
+                        kernels.sources_gradient(*plain, *images, gradient)
+        return out, gradient
 
     def motion(self, velocity: Array, stretch: float) -> Array:
         """The velocity of electrodes (n, 3), and that of log h, in the columns of `derivatives`: (n, 4)."""
