@@ -2,7 +2,7 @@
 
     -div(m grad u) = I (delta_A - delta_B) in x3 < 0,   no flux through x3 = 0
 
-Half-space of conductivity m0 (S/m) with one ellipsoid of conductivity m1. The survey is in survey.py, the body in
+Half-space of conductivity m0 (S/m), or a layer on one, with one ellipsoid of conductivity m1. The survey is in survey.py, the body in
 buried_body.py, the numerics in solver.py; this is what a user sees.
 """
 
@@ -64,6 +64,7 @@ class Resistivity(BuriedBody):
             raise UsageError(
                 f"the mesh cannot be stretched to a body with semi-axes {semi_axes.round(4).tolist()} m at a depth "
                 f"of {depth:g} m together with the others; give narrower ranges or a rounder body"
+                + (", or more ground between the bodies and the bottom of the layer" if self.background_layer else "")
             )
 
     def _refused_by(self, mesh: str) -> tuple[float, Array] | None:
@@ -95,10 +96,13 @@ class Resistivity(BuriedBody):
     @cached_property
     def definition(self) -> dict[str, Any]:
         """JSON-able: everything that fixes the numbers."""
+        options = options_of(self)
+        if self.background_layer is None:  # as in data sets that were made before there were layers
+            del options["background_layer"]
         return dict(
             problem=self.name,
             route="secondary potential, quadratic elements on a mesh that follows the body, Green's-function extraction",
-            options=options_of(self),
+            options=options,
             reference_mesh_sha256=ReferenceMesh.named(self.mesh).sha256,
         )
 
