@@ -42,7 +42,7 @@ BY_CASE = pytest.mark.parametrize(("layer", "below", "options"), CASES.values(),
 def by_oracle(problem, y):
     """Anomalous data by boundary elements of a degree that will do."""
     oracle = EllipsoidOracle(
-        problem.semi_axis_ratio, problem.ground.conductivity, problem.body_conductivity, 11, layered=problem.ground
+        problem.semi_axis_ratio, problem.ground.conductivity, problem.body_conductivity, 10, layered=problem.ground
     )
     survey, rows = problem.survey, []
     for depth, volume, azimuth in y:
@@ -64,23 +64,17 @@ def worst(found, exact):
 @pytest.mark.usefixtures("fenicsx")
 class TestAgainstTheOracle:
     @BY_CASE
-    @pytest.mark.parametrize("contrast", [10.0, 0.1])
-    def test_error(self, layer, below, options, contrast):
-        coarse = problem(layer, below, contrast, mesh="coarse", **options)
+    @pytest.mark.parametrize("contrast", [10.0, pytest.param(0.1, marks=pytest.mark.long)])
+    def test_error_of_the_meshes(self, layer, below, options, contrast):
+        coarsest, coarse = (problem(layer, below, contrast, mesh=mesh, **options) for mesh in ("coarsest", "coarse"))
         y = draw(coarse.parameters, 3, np.arange(2))
         exact = by_oracle(coarse, y)
-        assert worst(anomaly(coarse, y), exact) < 5e-3
+        error = worst(anomaly(coarse, y), exact)
+        assert error < 5e-3
+        assert error < worst(anomaly(coarsest, y), exact) / 3
         # Of a ground whose layer ends elsewhere the same oracle is far away.
         other = problem((0.9 * layer[0] if "depth" in options else 1.1 * layer[0], layer[1]), below, contrast, **options)
-        assert worst(by_oracle(other, y), exact) > 8e-3
-
-    @BY_CASE
-    def test_falls_with_the_mesh(self, layer, below, options):
-        meshes = [problem(layer, below, mesh=mesh, **options) for mesh in ("coarsest", "coarse")]
-        y = draw(meshes[0].parameters, 4, np.arange(2))
-        exact = by_oracle(meshes[0], y)
-        coarsest, coarse = (worst(anomaly(p, y), exact) for p in meshes)
-        assert coarse < coarsest / 3
+        assert worst(by_oracle(other, y[:1]), exact[:1]) > 8e-3
 
     @pytest.mark.long
     @BY_CASE
@@ -93,7 +87,7 @@ class TestAgainstTheOracle:
         """Nearer to it than to the surface: there is more ground on top of the mesh."""
         near = problem((2.0, 1.0), 0.1, mesh="coarse", depth=(1.25, 1.55))
         assert near._reference_mesh("coarse").cover > 0.5
-        y = draw(near.parameters, 4, np.arange(2))
+        y = draw(near.parameters, 4, np.arange(1))
         assert worst(anomaly(near, y), by_oracle(near, y)) < 5e-3
 
     @pytest.mark.long
@@ -114,7 +108,7 @@ class TestAgainstTheOracle:
 
 @pytest.mark.usefixtures("fenicsx")
 class TestLimits:
-    @pytest.mark.parametrize("contrast", [10.0, 0.1])
+    @pytest.mark.parametrize("contrast", [10.0, pytest.param(0.1, marks=pytest.mark.long)])
     @pytest.mark.parametrize(
         ("layer", "depth"),
         [((1.2, 1.0), (0.45, 0.75)), ((0.5, 1.0), (0.95, 1.25))],
@@ -145,7 +139,7 @@ class TestDerivatives:
     def test_taylor_in_every_parameter(self, layer, below, options):
         ground = problem(layer, below, **options)
         y = draw(ground.parameters, 5, np.arange(1))
-        for direction in (np.array([[0.05, 0, 0]]), np.array([[0, 0.02, 0]]), np.array([[0, 0, 0.5]])):
+        for direction in np.diag([0.05, 0.02, 0.5])[:, None]:
             step = np.where(y + direction < ground.parameters.upper, direction, -direction)
             assert_taylor(ground.evaluate, ground.jvp(y, step), y, step)
 
@@ -187,6 +181,7 @@ def test_wrong_settings_are_refused(options, message):
 
 @pytest.mark.usefixtures("fenicsx")
 class TestPlainRoute:
+    @pytest.mark.long
     @pytest.mark.parametrize(("layer", "below", "options"), [CASES["in a conductive layer"], CASES["below a resistive layer"]])
     def test_is_of_the_same_ground(self, layer, below, options):
         """As wrong as without a layer, for a resistive body: some tenths at this h."""
