@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 
 from gnvpro.surrogate.spaces import Array
 
-# Of the interpolation, relative to the image's own share of the potential: a bound that is met with a factor of ten.
+# Of the interpolation, relative to the image's own share of the potential: it is met with a factor of ten.
 _ERROR = 1e-7
 # Making a grid costs as much as some images: it has to have this many times fewer nodes than there are points.
 _WORTH = 3
 
 
 def groups(points: Array, heights: Array) -> Iterator[tuple[NDArray[np.intp], tuple[int, int, int] | None]]:
-    """Images at these heights (n_images,), from the nearest to points (m, 3) on, with the numbers of nodes of a grid for each.
+    """Images at these heights (n_images,), in groups from the nearest to points (m, 3) on, with a grid's numbers of nodes.
 
-    Numbers fall from group to group. Distances of a group differ by a factor below 2. No grid where it would hardly have fewer nodes than there are points.
+    Numbers fall from group to group. Distances of a group differ by a factor below 2. No grid where it would hardly have
+    fewer nodes than there are points.
     """
     low, high = points.min(axis=0), points.max(axis=0)
     distances = np.maximum(heights - high[2], low[2] - heights)
@@ -63,7 +64,9 @@ class Grid:
         """
         low, high = points.min(axis=0), points.max(axis=0)
         centre, half = (low + high) / 2, np.where(high > low, (high - low) / 2, 1.0)
-        at, slope = zip(*(_lagrange((points[:, j] - centre[j]) / half[j], n) for j, n in enumerate(numbers)), strict=True)
+        at, slope = zip(
+            *(_lagrange((points[:, j] - centre[j]) / half[j], n) for j, n in enumerate(numbers)), strict=True
+        )
         slope = [normals[:, [j]] * slope[j] / half[j] for j in range(3)]
         m = len(points)
         flat = (at[0][:, :, None] * at[1][:, None, :]).reshape(m, -1)

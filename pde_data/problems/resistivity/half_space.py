@@ -79,7 +79,7 @@ class HalfSpace:
         return self._factor * out, self._factor * gradient
 
     def motion(self, velocity: Array, stretch: float) -> Array:
-        """The velocity of electrodes (n, 3) in the columns of `derivatives`: the ground has no length that a stretch changes."""
+        """The velocity of electrodes (n, 3), in the columns of `derivatives`: no length of the ground is stretched."""
         return velocity
 
     def around(self, below: NDArray[np.bool_]) -> float | Array:

@@ -2,8 +2,8 @@
 
 A kink of the potential inside cells would leave an error of first order. The plane is made once, before any body is seen:
 
-- under a body in the layer, the mesh is cut along it (mesh_cut.py); more ground on top (mesh_cover.py) where the body is nearer to
-  the bottom of the layer than to the surface,
+- under a body in the layer, the mesh is cut along it (mesh_cut.py); where the body is nearer to the bottom of the layer than
+  to the surface, more ground is put on top (mesh_cover.py),
 - over a body below the layer, the surface of the mesh becomes the interface, and the layer is put on top.
 
 So the body is as far from the nearer plane as it is from the surface of a half-space. Nodes move only within a ball that

@@ -111,7 +111,7 @@ class ReferenceMesh:
         moved[:, 2] = vertical * (stretch[2] * self.from_centre[:, 2] - deeper)
         return moved
 
-    @property
+    @cached_property
     def below(self) -> NDArray[np.bool_]:
         """Cells (n_cells,) under an interface between layers: none."""
         return np.zeros(len(self.cells), dtype=bool)

@@ -2,8 +2,8 @@
 
     -div(m grad u) = I (delta_A - delta_B) in x3 < 0,   no flux through x3 = 0
 
-Half-space of conductivity m0 (S/m), or a layer on one, with one ellipsoid of conductivity m1. The survey is in survey.py, the body in
-buried_body.py, the numerics in solver.py; this is what a user sees.
+Half-space of conductivity m0 (S/m), or a layer on one, with one ellipsoid of conductivity m1. The survey is in survey.py,
+the body in buried_body.py, the numerics in solver.py; this is what a user sees.
 """
 
 from __future__ import annotations

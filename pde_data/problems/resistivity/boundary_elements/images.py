@@ -38,9 +38,7 @@ class Images:
 
     def split(self, chosen: NDArray[np.bool_]) -> tuple[Images, Images]:
         """The chosen ones (n_images,), and the others."""
-        parts = (
-            Images(self.signs[which], self.heights[which], self.weights[which]) for which in (chosen, ~chosen)
-        )
+        parts = (Images(self.signs[which], self.heights[which], self.weights[which]) for which in (chosen, ~chosen))
         return next(parts), next(parts)
 
     def flux(self, targets: Array, points: Array, normals: Array) -> Array:

@@ -182,15 +182,18 @@ class _Body:
         """Anomalous potential (n_electrodes, n_receivers)."""
         mean = self._grids.fine_mean @ (self._grids.fine_harmonics @ coefficients)
         images = images_of_surface(self._oracle.layered, self._oracle.mirrored)
-        return -self._kappa * sum(
-            (flux @ (harmonics @ coefficients - mean)).T for flux, harmonics in self._fluxes(images, receivers)
-        )
+        potential = np.zeros((coefficients.shape[1], len(receivers)))
+        for flux, harmonics in self._fluxes(images, receivers):
+            potential -= self._kappa * (flux @ (harmonics @ coefficients - mean)).T
+        return potential
 
     def _primary(self, electrodes: Array) -> Array:
         """Potential without the body at the tested points (n_electrodes, n_tested)."""
         factor = 1 / (4 * np.pi * self._oracle.background_conductivity)
-        images = images_of_surface(self._oracle.layered, self._oracle.mirrored).of(electrodes)
-        return sum(weight * factor / np.linalg.norm(at[:, None] - self._tested, axis=2) for at, weight in images)
+        potential = np.zeros((len(electrodes), len(self._tested)))
+        for at, weight in images_of_surface(self._oracle.layered, self._oracle.mirrored).of(electrodes):
+            potential += weight * factor / np.linalg.norm(at[:, None] - self._tested, axis=2)
+        return potential
 
     def _fluxes(self, images: Images, targets: Array) -> Iterator[tuple[Array, Array]]:
         """Of the images of these targets, near and distant ones, with the harmonics at the points of either grid."""

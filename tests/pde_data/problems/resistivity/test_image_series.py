@@ -23,7 +23,9 @@ def test_sum_of_images(ratio, across, height):
     numbers, weights = powers(ratio)
     exact = plain(ratio, g)
     assert abs(weights @ g(numbers) - exact) < 1e-9 * abs(exact)
-    assert abs(weights @ g(numbers) - plain(1.001 * ratio if abs(ratio) < 0.99 else 0.99 * ratio, g)) > 1e-8 * abs(exact)
+    assert abs(weights @ g(numbers) - plain(1.001 * ratio if abs(ratio) < 0.99 else 0.99 * ratio, g)) > 1e-8 * abs(
+        exact
+    )
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

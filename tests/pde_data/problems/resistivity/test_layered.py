@@ -13,9 +13,14 @@ from tests.calculus import assert_taylor
 
 RNG = np.random.default_rng(11)
 ELECTRODES = RNG.uniform(-1, 1, (3, 2))
-POINTS = np.concatenate([RNG.uniform([-0.5, -0.5, -0.7], [0.5, 0.5, -0.2], (4, 3)), RNG.uniform([-1, -1, -3], [1, 1, -0.9], (4, 3))])
+POINTS = np.concatenate(
+    [RNG.uniform([-0.5, -0.5, -0.7], [0.5, 0.5, -0.2], (4, 3)), RNG.uniform([-1, -1, -3], [1, 1, -0.9], (4, 3))]
+)
 NORMALS = RNG.standard_normal((8, 3))
-GROUNDS = [LayeredGround(Layer(0.8, upper), below, True) for upper, below in ((1.0, 10.0), (10.0, 1.0), (0.02, 1.98), (1.98, 0.02))]
+GROUNDS = [
+    LayeredGround(Layer(0.8, upper), below, True)
+    for upper, below in ((1.0, 10.0), (10.0, 1.0), (0.02, 1.98), (1.98, 0.02))
+]
 BY_CONTRAST = pytest.mark.parametrize("ground", GROUNDS, ids=lambda g: f"k = {g.reflection:.2f}")
 
 
@@ -124,8 +129,12 @@ class TestDerivatives:
         up = np.array([0.0, 0.0, 0.05])
         by_potential, by_flux = ground.derivatives(ELECTRODES, POINTS, NORMALS)
         shift = np.array([*up, 0.0])
-        assert_taylor(lambda t: ground.potential(ELECTRODES, POINTS - t * up), by_potential @ shift, np.zeros(1), np.ones(1))
-        assert_taylor(lambda t: ground.flux(ELECTRODES, POINTS - t * up, NORMALS), by_flux @ shift, np.zeros(1), np.ones(1))
+        assert_taylor(
+            lambda t: ground.potential(ELECTRODES, POINTS - t * up), by_potential @ shift, np.zeros(1), np.ones(1)
+        )
+        assert_taylor(
+            lambda t: ground.flux(ELECTRODES, POINTS - t * up, NORMALS), by_flux @ shift, np.zeros(1), np.ones(1)
+        )
 
     def test_by_the_thickness(self, ground):
         def thicker(t):
@@ -163,7 +172,9 @@ def test_sounding_curves_of_two_layers():
         survey = Survey((Source((-1.5 * a, 0.0), (1.5 * a, 0.0)),), ReceiverPairs((((-a / 2, 0.0), (a / 2, 0.0)),)))
         problem = Resistivity(survey, background_conductivity=below, body_conductivity=0.01, background_layer=layer)
         apparent.append(2 * np.pi * a * float(problem.background[0]))
-    expected = [2 * np.pi * a * 2 * (hankel(problem.ground, a, 0.0) - hankel(problem.ground, 2 * a, 0.0)) for a in spacings[3:9]]
+    expected = [
+        2 * np.pi * a * 2 * (hankel(problem.ground, a, 0.0) - hankel(problem.ground, 2 * a, 0.0)) for a in spacings[3:9]
+    ]
     np.testing.assert_allclose(apparent[3:9], expected, rtol=1e-7)
     assert apparent[0] == pytest.approx(100.0, rel=1e-3)
     assert apparent[-1] == pytest.approx(10.0, rel=2e-2)
@@ -177,7 +188,10 @@ def test_sounding_curves_of_two_layers():
         (lambda: Layer(np.inf, 1.0), "positive thickness of the layer"),
         (lambda: Layer(1.0, -1.0), "positive conductivity"),
         (lambda: LayeredGround(Layer(1.0, 1.0), 0.0, True), "positive conductivity"),
-        (lambda: LayeredGround(Layer(1.0, 1.0), 1e5, True), "differ by a factor of at most 10000, got 1 and 100000 S/m"),
+        (
+            lambda: LayeredGround(Layer(1.0, 1.0), 1e5, True),
+            "differ by a factor of at most 10000, got 1 and 100000 S/m",
+        ),
     ],
 )
 def test_wrong_grounds_are_refused(wrong, message):

@@ -27,7 +27,9 @@ def problem(layer, below, contrast=10.0, **options):
     depth = options.get("depth", (0.45, 0.75))
     around = layer.conductivity if depth[0] < layer.thickness else below
     options = {"mesh": "coarsest", "survey": SURVEY} | options
-    return Resistivity(body_conductivity=contrast * around, background_conductivity=below, background_layer=layer, **options)
+    return Resistivity(
+        body_conductivity=contrast * around, background_conductivity=below, background_layer=layer, **options
+    )
 
 
 CASES = {
@@ -73,7 +75,9 @@ class TestAgainstTheOracle:
         assert error < 5e-3
         assert error < worst(anomaly(coarsest, y), exact) / 3
         # Of a ground whose layer ends elsewhere the same oracle is far away.
-        other = problem((0.9 * layer[0] if "depth" in options else 1.1 * layer[0], layer[1]), below, contrast, **options)
+        other = problem(
+            (0.9 * layer[0] if "depth" in options else 1.1 * layer[0], layer[1]), below, contrast, **options
+        )
         assert worst(by_oracle(other, y[:1]), exact[:1]) > 8e-3
 
     @pytest.mark.long
@@ -152,7 +156,9 @@ class TestDerivatives:
 
     def test_bits_do_not_depend_on_what_was_solved_before(self):
         y = draw(problem((1.2, 0.1), 1.0).parameters, 5, np.arange(3))
-        np.testing.assert_array_equal(problem((1.2, 0.1), 1.0).evaluate(y)[2:], problem((1.2, 0.1), 1.0).evaluate(y[2:]))
+        np.testing.assert_array_equal(
+            problem((1.2, 0.1), 1.0).evaluate(y)[2:], problem((1.2, 0.1), 1.0).evaluate(y[2:])
+        )
 
 
 def test_definition_and_options():
@@ -168,7 +174,10 @@ def test_definition_and_options():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"background_layer": Layer(0.8, 0.1)}, "the layer ends at 0.8 m; expected all bodies in the layer or all below it"),
+        (
+            {"background_layer": Layer(0.8, 0.1)},
+            "the layer ends at 0.8 m; expected all bodies in the layer or all below it",
+        ),
         ({"background_layer": Layer(1.1, 0.1)}, "a layer of at most 0.075 m or at least 1.125 m"),
         ({"background_layer": Layer(0.07, 0.1)}, "or more ground between the bodies and the bottom of the layer"),
         ({"background_layer": Layer(3.0, 1e-5)}, "differ by a factor of at most 10000"),
@@ -182,7 +191,9 @@ def test_wrong_settings_are_refused(options, message):
 @pytest.mark.usefixtures("fenicsx")
 class TestPlainRoute:
     @pytest.mark.long
-    @pytest.mark.parametrize(("layer", "below", "options"), [CASES["in a conductive layer"], CASES["below a resistive layer"]])
+    @pytest.mark.parametrize(
+        ("layer", "below", "options"), [CASES["in a conductive layer"], CASES["below a resistive layer"]]
+    )
     def test_is_of_the_same_ground(self, layer, below, options):
         """As wrong as without a layer, for a resistive body: some tenths at this h."""
         ground = problem(layer, below, 0.1, **options)

@@ -58,7 +58,9 @@ def test_is_conforming_and_fills_the_domain(placed):
     domain = np.pi * radius**3 / 6 + mesh.cover * np.pi * radius**2 / 4
     # Less what chords cut off: of the mesh that ships as well.
     plain = ReferenceMesh.named("coarsest")
-    assert abs(volumes).sum() / domain == pytest.approx(abs(corner_volumes(plain)).sum() * 6 / np.pi / radius**3, abs=0.02)
+    assert abs(volumes).sum() / domain == pytest.approx(
+        abs(corner_volumes(plain)).sum() * 6 / np.pi / radius**3, abs=0.02
+    )
 
 
 def test_nodes_are_in_the_middle_of_straight_sides(placed):
@@ -73,7 +75,7 @@ def test_nodes_are_in_the_middle_of_straight_sides(placed):
 
 def test_interface_stays_while_bodies_move(placed):
     place, unit, mesh = placed
-    mean, thickness, within = PLACES[place]
+    mean, _, _ = PLACES[place]
     on = np.flatnonzero(mesh.points[:, 2] == -mesh.interface)
     for depth, size in ((mean - 0.15, 0.15), (mean + 0.15, 0.15), (mean, 0.3)):
         semi_axes = size * np.array([2.0, 1.0, 1.0]) / unit
@@ -82,7 +84,7 @@ def test_interface_stays_while_bodies_move(placed):
         assert (moved[mesh.points[:, 2] == 0, 2] == 0).all()
         assert (np.sign(corner_volumes(mesh, moved)) == np.sign(corner_volumes(mesh)[0])).all()
         body = moved[np.unique(mesh.cells[mesh.in_body])]
-        inside = ((body + [0, 0, depth / unit]) / semi_axes) ** 2
+        inside = ((body + np.array([0, 0, depth / unit])) / semi_axes) ** 2
         assert inside.sum(axis=1).max() == pytest.approx(1.0, abs=1e-9)
         far = mesh.is_far(mesh.points.T)
         np.testing.assert_array_equal(moved[far, 2], mesh.points[far, 2])
@@ -97,7 +99,9 @@ def test_meshes_follow_the_bodies(placed):
             assert mesh.admits(depth / unit, size * np.array([2.0, 1.0, 1.0]) / unit)
         touching = abs(mesh.interface - mesh.body_depth)
         if touching < mesh.body_depth:
-            assert not mesh.admits(mesh.body_depth, np.full(3, 1.2 * touching)), "the body would reach into the other layer"
+            assert not mesh.admits(mesh.body_depth, np.full(3, 1.2 * touching)), (
+                "the body would reach into the other layer"
+            )
 
 
 def test_cells_are_not_many_more():

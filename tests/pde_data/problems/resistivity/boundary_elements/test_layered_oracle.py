@@ -112,8 +112,14 @@ def test_the_layer_matters():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda g: EllipsoidOracle(background_conductivity=3.0, layered=g), "expected a surface and, around the body, the"),
-        (lambda g: EllipsoidOracle(background_conductivity=0.1, layered=g, mirrored=False), "got no surface and 0.1 S/m"),
+        (
+            lambda g: EllipsoidOracle(background_conductivity=3.0, layered=g),
+            "expected a surface and, around the body, the",
+        ),
+        (
+            lambda g: EllipsoidOracle(background_conductivity=0.1, layered=g, mirrored=False),
+            "got no surface and 0.1 S/m",
+        ),
         (lambda g: oracle(g, 2.0).secondary_potential(*at(1.1)), "is not in the layer, which ends at 1.2 m"),
         (
             lambda g: oracle(g, 2.0).secondary_potential(*at(0.7)[:3], np.array([[0.0, 0.0, -2.0]]), RECEIVERS),
