@@ -3,8 +3,9 @@
     a(u, v) = ∫ m grad u · grad v dx + ∫_far (2 m0 / R) u v ds
 
 with m the conductivity: m1 in the body, m0 around it, which may differ from cell to cell (a layered ground). The second
-term says that u falls like a dipole, u ~ r^-2, beyond the radius R; u = 0 there would need R = 30 and twice the unknowns for the same error as R = 8 to 10. One matrix
-serves the four parities: a part that is odd in x_j is zero on the plane x_j = 0, the others have no flux through it.
+term says that u falls like a dipole, u ~ r^-2, beyond the radius R; u = 0 there would need R = 30 and twice the unknowns
+for the same error as R = 8 to 10. One matrix serves the four parities: a part that is odd in x_j is zero on the plane
+x_j = 0, the others have no flux through it.
 """
 
 from __future__ import annotations
