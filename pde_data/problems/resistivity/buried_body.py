@@ -1,4 +1,4 @@
-"""A survey over a half-space with an ellipsoid in it whose depth, volume and azimuth are not known.
+"""A survey over a half-space, or a layer on one, with an ellipsoid in it whose depth, volume and azimuth are not known.
 
 What every route has: where the body may be, which parameters say so, and the data of the ground without it.
 """
@@ -11,6 +11,7 @@ from functools import cached_property
 
 from gnvpro.pde_data.problems.contract import PickledWithoutCaches
 from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
+from gnvpro.pde_data.problems.resistivity.layered import Ground, Layer, LayeredGround
 from gnvpro.pde_data.problems.resistivity.survey import Survey
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
@@ -18,7 +19,7 @@ from gnvpro.surrogate.spaces import Array, Space
 Range = tuple[float, float]
 # Of a body with semi-axes 2b, b, b and b = 0.15 to 0.30 m.
 _VOLUME_RANGE = (4 / 3 * math.pi * 2 * 0.15**3, 4 / 3 * math.pi * 2 * 0.30**3)
-# Ground that has to stay above every body, in units of its vertical semi-axis.
+# Ground that has to stay between every body and the surface, or the bottom of the layer, in units of its vertical semi-axis.
 _LEAST_GAP = 0.25
 
 
@@ -37,8 +38,12 @@ class BuriedBody(PickledWithoutCaches):
         x1 towards x2.
     semi_axis_ratio
         Shape of the body: its semi-axes along x1, x2 (at azimuth 0) and x3, up to a factor.
+    background_layer
+        A layer on top of the ground, of another conductivity: `background_conductivity` is then the one below it. All
+        bodies lie in the layer, or all below it.
 
-    Raises UsageError: ranges or conductivities that make no body, or a body that comes too near the surface.
+    Raises UsageError: ranges or conductivities that make no body, or a body that comes too near the surface or the
+    bottom of the layer.
     """
 
     survey: Survey = field(default_factory=Survey)
@@ -48,6 +53,7 @@ class BuriedBody(PickledWithoutCaches):
     volume: Range = _VOLUME_RANGE
     azimuth: Range = (0.0, math.pi / 2)
     semi_axis_ratio: tuple[float, float, float] = (2.0, 1.0, 1.0)
+    background_layer: Layer | None = None
 
     def __post_init__(self) -> None:
         for conductivity in (self.background_conductivity, self.body_conductivity):
@@ -68,6 +74,27 @@ class BuriedBody(PickledWithoutCaches):
                 f"a body of {self.volume[1]:g} m³ reaches {half_height:g} m above its centre, which may be only "
                 f"{self.depth[0]:g} m deep; expected at least {(1 + _LEAST_GAP) * half_height:g} m, or smaller bodies"
             )
+        if self.background_layer is not None:
+            self._require_one_side(self.background_layer.thickness, half_height)
+            _ = self.ground
+
+    def _require_one_side(self, thickness: float, half_height: float) -> None:
+        free = (1 + _LEAST_GAP) * half_height
+        if self.depth[0] - free < thickness < self.depth[1] + free:
+            raise UsageError(
+                f"a body of {self.volume[1]:g} m³ reaches {half_height:g} m above and below its centre, which is "
+                f"{self.depth[0]:g} to {self.depth[1]:g} m deep, and the layer ends at {thickness:g} m; expected all bodies "
+                f"in the layer or all below it, with {_LEAST_GAP * half_height:g} m between: a layer of at most "
+                f"{max(0.0, self.depth[0] - free):g} m or at least {self.depth[1] + free:g} m, or other depths and volumes"
+            )
+
+    @cached_property
+    def ground(self) -> Ground:
+        """The ground without the body."""
+        layer = self.background_layer
+        if layer is None:
+            return HalfSpace(self.background_conductivity)
+        return LayeredGround(layer, self.background_conductivity, self.depth[1] < layer.thickness)
 
     def size(self, volume: float) -> float:
         """Factor of `semi_axis_ratio` that makes a body of this volume, in m."""
@@ -90,5 +117,5 @@ class BuriedBody(PickledWithoutCaches):
     def background(self) -> Array:
         """The observables without the body (n_out,)."""
         survey = self.survey
-        by_electrode = HalfSpace(self.background_conductivity).potential(survey.electrodes, survey.receivers.electrodes)
+        by_electrode = self.ground.potential(survey.electrodes, survey.receivers.electrodes)
         return survey.data(survey.currents @ by_electrode)

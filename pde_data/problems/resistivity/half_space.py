@@ -3,9 +3,7 @@
 **The seam for other backgrounds.** All that the solver knows of the ground without the body is in this class: the
 conductivity at the body, the potential of a current at the surface (the primary field), and integrals over a
 surface against the flux of that same function (the Green's function, since both ends stand on the surface).
-A layered background is another class with these methods, whose Green's function is a sum of images or a Hankel
-integral; the body has to lie within one layer, and the mesh's conductivity outside the body becomes that of the
-layers.
+Another background is another class with these methods: `LayeredGround` in layered.py is one.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -78,6 +77,14 @@ class HalfSpace:
         gradient = np.empty((len(receivers), 3, columns))
         collect_with_gradient(receivers, points, normals, rows, out, gradient)
         return self._factor * out, self._factor * gradient
+
+    def motion(self, velocity: Array, stretch: float) -> Array:
+        """The velocity of electrodes (n, 3), in the columns of `derivatives`: no length of the ground is stretched."""
+        return velocity
+
+    def around(self, below: NDArray[np.bool_]) -> float | Array:
+        """Conductivity of the ground, the same in all cells (n_cells,) of a mesh."""
+        return self.conductivity
 
     @property
     def _factor(self) -> float:

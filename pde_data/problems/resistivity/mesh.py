@@ -26,6 +26,10 @@ from numpy.typing import NDArray
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
+# Of a mean body, in units of the mesh.
+MEAN_DEPTH = 0.6
+# Corners of a cell between which its other nodes are, in the order of gmsh.
+EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (2, 3), (1, 3))
 MESHES = Path(__file__).parent / "meshes"
 # In radii of the body. Nearer saves moving cells, further allows longer bodies.
 _HORIZONTAL_REACH = 4.0
@@ -91,9 +95,8 @@ class ReferenceMesh:
     def weights(self) -> tuple[Array, Array]:
         """w_h and w_z at the nodes (n_nodes,)."""
         rho = np.maximum(np.linalg.norm(self.from_centre, axis=1) / self.body_radius, 1.0)
-        reach = self.body_depth / self.body_radius
         horizontal = (1 / rho - 1 / _HORIZONTAL_REACH) / (1 - 1 / _HORIZONTAL_REACH)
-        return np.clip(horizontal, 0.0, 1.0), np.clip((reach - rho) / (reach - 1), 0.0, 1.0)
+        return np.clip(horizontal, 0.0, 1.0), np.clip((self.reach - rho) / (self.reach - 1), 0.0, 1.0)
 
     def moved(self, depth: float, semi_axes: Array) -> Array:
         """Nodes (n_nodes, 3) when the body is an ellipsoid of these semi-axes (3,), its centre at `depth`."""
@@ -107,6 +110,20 @@ class ReferenceMesh:
         moved[:, :2] = horizontal[:, None] * np.asarray(stretch)[:2] * self.from_centre[:, :2]
         moved[:, 2] = vertical * (stretch[2] * self.from_centre[:, 2] - deeper)
         return moved
+
+    @cached_property
+    def below(self) -> NDArray[np.bool_]:
+        """Cells (n_cells,) under an interface between layers: none."""
+        return np.zeros(len(self.cells), dtype=bool)
+
+    @property
+    def reach(self) -> float:
+        """In radii of the body, where nodes do not move up or down any more."""
+        return self.body_depth / self.body_radius
+
+    def is_far(self, points: Array) -> NDArray[np.bool_]:
+        """Whether points (3, n) are on the far boundary."""
+        return np.linalg.norm(points, axis=0) > (1 - 1e-2) * self.far_radius
 
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
@@ -127,11 +144,10 @@ class ReferenceMesh:
 def _shape_derivatives() -> Array:
     """Derivatives (10 points, 10 functions, 3) of the quadratic shape functions at the nodes, in the order of gmsh."""
     barycentric = np.eye(4)
-    edges = ((0, 1), (1, 2), (0, 2), (0, 3), (2, 3), (1, 3))
-    nodes = np.array([*barycentric, *((barycentric[a] + barycentric[b]) / 2 for a, b in edges)])
+    nodes = np.array([*barycentric, *((barycentric[a] + barycentric[b]) / 2 for a, b in EDGES)])
     by_coordinate = np.array([[-1.0, -1.0, -1.0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     at_corners = (4 * nodes - 1)[:, :, None] * by_coordinate
     on_edges = np.stack(
-        [4 * (nodes[:, [a]] * by_coordinate[b] + nodes[:, [b]] * by_coordinate[a]) for a, b in edges], 1
+        [4 * (nodes[:, [a]] * by_coordinate[b] + nodes[:, [b]] * by_coordinate[a]) for a, b in EDGES], 1
     )
     return np.concatenate([at_corners, on_edges], axis=1)

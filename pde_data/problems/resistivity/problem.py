@@ -2,8 +2,8 @@
 
     -div(m grad u) = I (delta_A - delta_B) in x3 < 0,   no flux through x3 = 0
 
-Half-space of conductivity m0 (S/m) with one ellipsoid of conductivity m1. The survey is in survey.py, the body in
-buried_body.py, the numerics in solver.py; this is what a user sees.
+Half-space of conductivity m0 (S/m), or a layer on one, with one ellipsoid of conductivity m1. The survey is in survey.py,
+the body in buried_body.py, the numerics in solver.py; this is what a user sees.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from gnvpro.pde_data.problems.linear_systems import SolverFailure
 from gnvpro.pde_data.problems.options import options_of
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
-from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
-from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.layered_mesh import LayeredMesh, unit_and_cover
+from gnvpro.pde_data.problems.resistivity.mesh import MEAN_DEPTH, ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
 from gnvpro.pde_data.problems.solving import solve_block
@@ -32,8 +32,6 @@ from gnvpro.surrogate.spaces import Array
 
 # From the coarsest on.
 Mesh = Literal["coarsest", "coarse", "fine"]
-# Depth of a mean body in units of the reference mesh.
-_MEAN_DEPTH = 0.6
 
 
 @dataclass(frozen=True)
@@ -66,28 +64,45 @@ class Resistivity(BuriedBody):
             raise UsageError(
                 f"the mesh cannot be stretched to a body with semi-axes {semi_axes.round(4).tolist()} m at a depth "
                 f"of {depth:g} m together with the others; give narrower ranges or a rounder body"
+                + (", or more ground between the bodies and the bottom of the layer" if self.background_layer else "")
             )
 
     def _refused_by(self, mesh: str) -> tuple[float, Array] | None:
         """Depth and semi-axes of an extreme body that a mesh cannot follow; None if it follows them all."""
         for depth, volume in product(self.depth, self.volume):
             semi_axes = self.size(volume) * np.array(self.semi_axis_ratio)
-            if not ReferenceMesh.named(mesh).admits(depth / self.length, semi_axes / self.length):
+            if not self._reference_mesh(mesh).admits(depth / self.length, semi_axes / self.length):
                 return depth, semi_axes
         return None
 
     @property
     def length(self) -> float:
         """Of a unit of the reference mesh, in m: bodies of mean depth are moved least."""
-        return sum(self.depth) / 2 / _MEAN_DEPTH
+        return self._unit_and_cover[0]
+
+    @property
+    def _unit_and_cover(self) -> tuple[float, float]:
+        mean, layer = sum(self.depth) / 2, self.background_layer
+        if layer is None:
+            return mean / MEAN_DEPTH, 0.0
+        return unit_and_cover(mean, layer.thickness, self.depth[1] < layer.thickness)
+
+    def _reference_mesh(self, name: str) -> ReferenceMesh:
+        if self.background_layer is None:
+            return ReferenceMesh.named(name)
+        unit, cover = self._unit_and_cover
+        return LayeredMesh.of(name, self.background_layer.thickness / unit, cover)
 
     @cached_property
     def definition(self) -> dict[str, Any]:
         """JSON-able: everything that fixes the numbers."""
+        options = options_of(self)
+        if self.background_layer is None:  # as in data sets that were made before there were layers
+            del options["background_layer"]
         return dict(
             problem=self.name,
             route="secondary potential, quadratic elements on a mesh that follows the body, Green's-function extraction",
-            options=options_of(self),
+            options=options,
             reference_mesh_sha256=ReferenceMesh.named(self.mesh).sha256,
         )
 
@@ -100,10 +115,10 @@ class Resistivity(BuriedBody):
     def _solver(self) -> ResistivitySolver:
         return ResistivitySolver(
             self.survey,
-            HalfSpace(self.background_conductivity),
+            self.ground,
             self.body_conductivity,
             np.array(self.semi_axis_ratio),
-            ReferenceMesh.named(self.mesh),
+            self._reference_mesh(self.mesh),
             self.length,
             self.linear_solver,
         )

@@ -19,7 +19,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.fenicsx import fenicsx
 from gnvpro.pde_data.problems.linear_systems import LinearSolver
-from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
+from gnvpro.pde_data.problems.resistivity.layered import Ground
 from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.surface import BodySurface, fold, unfold
 from gnvpro.pde_data.problems.resistivity.survey import Survey
@@ -46,7 +46,7 @@ class ResistivitySolver:
     def __init__(
         self,
         survey: Survey,
-        background: HalfSpace,
+        background: Ground,
         body_conductivity: float,
         shape: Array,
         mesh: ReferenceMesh,
@@ -56,7 +56,9 @@ class ResistivitySolver:
         self._survey, self._background = survey, background
         self._contrast = body_conductivity - background.conductivity
         self._stretch = np.asarray(shape) / mesh.body_radius
-        self.system = QuarterSystem(mesh, length, shape, background.conductivity, body_conductivity, linear_solver)
+        self.system = QuarterSystem(
+            mesh, length, shape, background.around(mesh.below), body_conductivity, linear_solver
+        )
         basix = fenicsx().basix
         self._surface = BodySurface(mesh, basix.make_quadrature(basix.CellType.triangle, _SURFACE_QUADRATURE))
         self._on_surface = self.system.dof[self._surface.nodes]
@@ -114,13 +116,17 @@ class _Fields:
         return np.moveaxis(combined.reshape(len(combined), 4, -1), 0, 2)
 
     def motions(self, positions: Array) -> tuple[Array, Array, Array]:
-        """Velocities (n, 3) of electrodes that do to the surface integrals what depth, size and azimuth do."""
+        """Velocities of electrodes that do to the surface integrals what depth, size and azimuth do.
+
+        In the columns of the background's derivatives: (n, 3), or (n, 4) where it has a thickness.
+        """
         zeros, depths = np.zeros(len(positions)), np.full(len(positions), self._depth)
         x1, x2 = positions.T
+        motion = self._solver._background.motion
         return (
-            np.stack([zeros, zeros, np.ones(len(positions))], axis=1),
-            np.stack([x1, x2, depths], axis=1) / -self._size,
-            np.stack([x2, -x1, zeros], axis=1),
+            motion(np.stack([zeros, zeros, np.ones(len(positions))], axis=1), 0.0),
+            motion(np.stack([x1, x2, depths], axis=1) / -self._size, -1 / self._size),
+            motion(np.stack([x2, -x1, zeros], axis=1), 0.0),
         )
 
     def states(self) -> Array:

@@ -2,9 +2,10 @@
 
     a(u, v) = ∫ m grad u · grad v dx + ∫_far (2 m0 / R) u v ds
 
-with m the conductivity: m1 in the body, m0 around it. The second term says that u falls like a dipole, u ~ r^-2,
-beyond the radius R; u = 0 there would need R = 30 and twice the unknowns for the same error as R = 8 to 10. One matrix
-serves the four parities: a part that is odd in x_j is zero on the plane x_j = 0, the others have no flux through it.
+with m the conductivity: m1 in the body, m0 around it, which may differ from cell to cell (a layered ground). The second
+term says that u falls like a dipole, u ~ r^-2, beyond the radius R; u = 0 there would need R = 30 and twice the unknowns
+for the same error as R = 8 to 10. One matrix serves the four parities: a part that is odd in x_j is zero on the plane
+x_j = 0, the others have no flux through it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class QuarterSystem:
         Of a unit of the reference mesh, in m.
     shape : (3,)
         Semi-axes of a body of size 1 m: all bodies have this shape.
+    background_conductivity
+        In S/m, one number or one of every cell of the mesh (n_cells,); the body's own do not matter.
 
     `dof` (n_nodes,): number of the unknown at every node of the reference mesh.
     """
@@ -43,7 +46,7 @@ class QuarterSystem:
         mesh: ReferenceMesh,
         length: float,
         shape: Array,
-        background_conductivity: float,
+        background_conductivity: float | Array,
         body_conductivity: float,
         linear_solver: LinearSolver = "auto",
     ) -> None:
@@ -79,18 +82,15 @@ class QuarterSystem:
         self.dof[of_cell] = self._space.dofmap.list
         self._vector_dof[of_cell] = self._velocity.function_space.dofmap.list
 
-    def _make_forms(self, outside: float, inside: float) -> None:
+    def _make_forms(self, around: float | Array, inside: float) -> None:
         fe, domain, mesh = fenicsx(), self._domain, self._mesh
         ufl, fem = fe.ufl, fe.fem
         original = np.asarray(domain.topology.original_cell_index)
+        outside = around if np.ndim(around) == 0 else self._cellwise(np.asarray(around)[original])
         tags = np.where(mesh.in_body, _BODY, np.where(mesh.moving, _MOVING, _FIXED))[original].astype(np.int32)
         cells = fe.mesh.meshtags(domain, 3, np.arange(len(tags), dtype=np.int32), tags)
         dx = ufl.Measure("dx", domain, subdomain_data=cells, metadata={"quadrature_degree": _QUADRATURE_DEGREE})
-        far = np.sort(
-            fe.mesh.locate_entities_boundary(
-                domain, 2, lambda x: np.linalg.norm(x, axis=0) > (1 - 1e-2) * mesh.far_radius
-            )
-        )
+        far = np.sort(fe.mesh.locate_entities_boundary(domain, 2, mesh.is_far))
         ds = ufl.Measure(
             "ds", domain, subdomain_data=fe.mesh.meshtags(domain, 2, far, np.ones(len(far), dtype=np.int32))
         )
@@ -106,6 +106,11 @@ class QuarterSystem:
         self._state, w = fem.Function(self._space), self._velocity
         changed = ufl.div(w) * grad(self._state) - (grad(w) + grad(w).T) * grad(self._state)
         self._change_form = fem.form(outside * ufl.inner(changed, grad(v)) * dx(_MOVING))
+
+    def _cellwise(self, values: Array) -> Any:
+        function = fenicsx().fem.Function(fenicsx().fem.functionspace(self._domain, ("DG", 0)))
+        function.x.array[function.function_space.dofmap.list[:, 0]] = values
+        return function
 
     def _assemble_constant_parts(self) -> None:
         """The far cells, and the body: it is only scaled, which multiplies its matrix by its size."""

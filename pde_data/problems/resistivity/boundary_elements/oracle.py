@@ -2,7 +2,8 @@
 
 It shares nothing with the finite elements but the equation, and serves to state their error. With kappa = (m1 - m0) / m0
 and phi the potential on the body's surface, for a homogeneous half-space (whose Green's function is 1/(4 pi m0 r) and
-its mirror image, together k = 1/(4 pi r) + 1/(4 pi r')),
+its mirror image, together k = 1/(4 pi r) + 1/(4 pi r')), or a layer on one with the body on one side of its bottom (with
+more images, images.py),
 
     phi(x) + kappa ∮ (phi(y) - phi(x)) (dk_0/dn + dk_1/dn) dS = u_p(x)    x on the surface,
     u_s(r) = -kappa ∮ (phi(y) - mean) dk/dn dS                            r outside,
@@ -18,11 +19,13 @@ coordinates about the point x removes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
+from gnvpro.pde_data.problems.resistivity.boundary_elements.images import Images, images_of_body, images_of_surface
 from gnvpro.pde_data.problems.resistivity.boundary_elements.sphere import (
     frame,
     polar_grid,
@@ -31,17 +34,19 @@ from gnvpro.pde_data.problems.resistivity.boundary_elements.sphere import (
     turned,
     turned_harmonics,
 )
+from gnvpro.pde_data.problems.resistivity.layered import LayeredGround
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
 # Points per degree of the grids that resolve the kernels: about a point, and of the image and the receivers.
 _SINGULAR, _NEARBY = 3, 3
-_MIRROR = np.array([1.0, 1.0, -1.0])
+# An image that is further from the body than this many of its longest semi-axes is resolved by the tested points.
+_DISTANT = 4.0
 
 
 @dataclass(frozen=True)
 class EllipsoidOracle:
-    """The anomalous potential of one ellipsoid in a homogeneous half-space, to a degree that is chosen.
+    """The anomalous potential of one ellipsoid in a half-space, homogeneous or layered, to a degree that is chosen.
 
     At the default degree of 12 the relative error is below 1e-6 for bodies with semi-axes 2 : 1 : 1 whose top is at
     least half a vertical semi-axis below the surface; longer or nearer bodies need more (`estimated_error` tells).
@@ -56,6 +61,9 @@ class EllipsoidOracle:
         Of the spherical harmonics.
     mirrored
         Whether there is an insulating surface at x3 = 0; without it the ground fills space.
+    layered
+        A layer over a half-space; `background_conductivity` is then that of the part with the body, and electrodes and
+        receivers stand on the surface.
     """
 
     semi_axis_ratio: tuple[float, float, float] = (2.0, 1.0, 1.0)
@@ -63,6 +71,7 @@ class EllipsoidOracle:
     body_conductivity: float = 10.0
     degree: int = 12
     mirrored: bool = True
+    layered: LayeredGround | None = None
 
     def __post_init__(self) -> None:
         if self.degree < 1:
@@ -71,6 +80,12 @@ class EllipsoidOracle:
             raise UsageError(
                 f"expected positive semi-axes and conductivities, got {self.semi_axis_ratio}, "
                 f"{self.background_conductivity} and {self.body_conductivity}"
+            )
+        ground = self.layered
+        if ground is not None and not (self.mirrored and self.background_conductivity == ground.conductivity):
+            raise UsageError(
+                f"expected a surface and, around the body, the conductivity {ground.conductivity} S/m of its part of the "
+                f"layered ground, got {'a' if self.mirrored else 'no'} surface and {self.background_conductivity} S/m"
             )
 
     def secondary_potential(
@@ -89,13 +104,16 @@ class EllipsoidOracle:
         electrodes, receivers : (n, 2) or (n, 3)
             Positions; on the surface where they have no third coordinate.
 
-        Raises UsageError: the body reaches the surface, or an electrode or receiver lies in it.
+        Raises UsageError: the body reaches the surface or the bottom of the layer, an electrode or receiver lies in it, or
+        below the surface of a layered ground.
         """
         electrodes, receivers = _in_space(electrodes), _in_space(receivers)
+        if self.layered is not None and (np.any(electrodes[:, 2] != 0) or np.any(receivers[:, 2] != 0)):
+            raise UsageError("expected electrodes and receivers on the surface of a layered ground, got some below it")
         body = _Body(self, np.asarray(centre, float), size, azimuth)
         body.require_outside(electrodes, "electrodes")
         body.require_outside(receivers, "receivers")
-        return body.at_receivers(body.surface_potential(electrodes), receivers)
+        return body.at_receivers(body.coefficients(electrodes), receivers)
 
     def estimated_error(self, centre: Array, size: float, azimuth: float, electrodes: Array, receivers: Array) -> float:
         """Relative L2 error of `secondary_potential`, the largest over electrodes: an estimate, not a bound.
@@ -123,6 +141,14 @@ class _Body:
                 f"a body with a vertical semi-axis of {size * ratio[2]:g} m at a depth of {-centre[2]:g} m reaches "
                 "the surface; give a deeper or a smaller one"
             )
+        ground, reach = oracle.layered, size * ratio[2]
+        if ground is not None:
+            free = (1 if ground.body_in_layer else -1) * (ground.layer.thickness + centre[2])
+            if not free > reach:
+                raise UsageError(
+                    f"a body with a vertical semi-axis of {reach:g} m at a depth of {-centre[2]:g} m is not "
+                    f"{'in' if ground.body_in_layer else 'below'} the layer, which ends at {ground.layer.thickness:g} m"
+                )
         self._kappa = oracle.body_conductivity / oracle.background_conductivity - 1
         self._grids = _grids(oracle.semi_axis_ratio, oracle.degree)
         cosine, sine = np.cos(azimuth), np.sin(azimuth)
@@ -132,14 +158,14 @@ class _Body:
         self._tested = centre + (grids.sphere * semi_axes) @ turn.T
         self._points = centre + (grids.fine_sphere * semi_axes) @ turn.T
         self._normals = semi_axes.prod() * grids.fine_weights[:, None] * ((grids.fine_sphere / semi_axes) @ turn.T)
+        self._tested_normals = semi_axes.prod() * grids.weights[:, None] * ((grids.sphere / semi_axes) @ turn.T)
 
     def coefficients(self, electrodes: Array) -> Array:
         """Of the surface potential in spherical harmonics, for 1 A into every electrode: (n_harmonics, n_electrodes)."""
         grids = self._grids
         operator = grids.harmonics + self._kappa * grids.singular
-        if self._oracle.mirrored:
-            flux = self._flux(self._tested * _MIRROR)
-            image = flux @ grids.fine_harmonics - flux.sum(axis=1, keepdims=True) * grids.harmonics
+        for flux, harmonics in self._fluxes(images_of_body(self._oracle.layered, self._oracle.mirrored), self._tested):
+            image = flux @ harmonics - flux.sum(axis=1, keepdims=True) * grids.harmonics
             operator = operator + self._kappa * image
         return np.linalg.solve(grids.test @ operator, grids.test @ self._primary(electrodes).T)
 
@@ -152,31 +178,44 @@ class _Body:
                 f"{positions[np.argmax(within)].tolist()}; move it or make the body smaller"
             )
 
-    def surface_potential(self, electrodes: Array) -> Array:
-        """At the points of the fine grid (n_points, n_electrodes)."""
-        return self._grids.fine_harmonics @ self.coefficients(electrodes)
-
-    def at_receivers(self, potential: Array, receivers: Array) -> Array:
+    def at_receivers(self, coefficients: Array, receivers: Array) -> Array:
         """Anomalous potential (n_electrodes, n_receivers)."""
-        flux = self._flux(receivers)
-        if self._oracle.mirrored:
-            flux = flux + self._flux(receivers * _MIRROR)
-        return -self._kappa * (flux @ (potential - self._grids.fine_mean @ potential)).T
+        mean = self._grids.fine_mean @ (self._grids.fine_harmonics @ coefficients)
+        images = images_of_surface(self._oracle.layered, self._oracle.mirrored)
+        potential = np.zeros((coefficients.shape[1], len(receivers)))
+        for flux, harmonics in self._fluxes(images, receivers):
+            potential -= self._kappa * (flux @ (harmonics @ coefficients - mean)).T
+        return potential
 
     def _primary(self, electrodes: Array) -> Array:
         """Potential without the body at the tested points (n_electrodes, n_tested)."""
         factor = 1 / (4 * np.pi * self._oracle.background_conductivity)
-        potential = factor / np.linalg.norm(electrodes[:, None] - self._tested, axis=2)
-        if self._oracle.mirrored:
-            potential = potential + factor / np.linalg.norm(electrodes[:, None] * _MIRROR - self._tested, axis=2)
+        potential = np.zeros((len(electrodes), len(self._tested)))
+        for at, weight in images_of_surface(self._oracle.layered, self._oracle.mirrored).of(electrodes):
+            potential += weight * factor / np.linalg.norm(at[:, None] - self._tested, axis=2)
         return potential
 
-    def _flux(self, targets: Array) -> Array:
-        """Of 1 / (4 pi r) through the surface elements: (n_targets, n_points)."""
-        # |x - y|² and (x - y)·n as matrix products: the differences themselves would be three times the memory.
-        distance2 = (targets**2).sum(1)[:, None] + (self._points**2).sum(1) - 2 * targets @ self._points.T
-        along = targets @ self._normals.T - (self._points * self._normals).sum(1)
-        return along / (4 * np.pi * distance2 * np.sqrt(distance2))
+    def _fluxes(self, images: Images, targets: Array) -> Iterator[tuple[Array, Array]]:
+        """Of the images of these targets, near and distant ones, with the harmonics at the points of either grid."""
+        grids = self._grids
+        if self._oracle.layered is None:
+            fluxes = [weight * _flux(at, self._points, self._normals) for at, weight in images.of(targets)]
+            if fluxes:
+                yield sum(fluxes[1:], fluxes[0]), grids.fine_harmonics
+            return
+        # A layered ground has many, of which most are far away: the finer grid has seven times the points.
+        away = np.array([np.linalg.norm(at - self._centre, axis=1).min() for at, _ in images.of(targets)])
+        near, distant = images.split(away <= _DISTANT * self._semi_axes.max())
+        yield near.flux(targets, self._points, self._normals), grids.fine_harmonics
+        yield distant.flux(targets, self._tested, self._tested_normals), grids.harmonics
+
+
+def _flux(targets: Array, points: Array, normals: Array) -> Array:
+    """Of 1 / (4 pi r) through surface elements: (n_targets, n_points)."""
+    # |x - y|² and (x - y)·n as matrix products: the differences themselves would be three times the memory.
+    distance2 = (targets**2).sum(1)[:, None] + (points**2).sum(1) - 2 * targets @ points.T
+    along = targets @ normals.T - (points * normals).sum(1)
+    return along / (4 * np.pi * distance2 * np.sqrt(distance2))
 
 
 @dataclass(frozen=True)
@@ -185,8 +224,8 @@ class _Grids:
 
     Attributes
     ----------
-    sphere : (n, 3), harmonics : (n, n_harmonics)
-        Points at which the equation is tested, harmonics there.
+    sphere : (n, 3), harmonics : (n, n_harmonics), weights : (n,)
+        Points at which the equation is tested, harmonics there, and weights on the unit sphere.
     test : (n_harmonics, n)
         Projection onto the harmonics.
     fine_sphere, fine_weights, fine_harmonics
@@ -197,6 +236,7 @@ class _Grids:
 
     sphere: Array
     harmonics: Array
+    weights: Array
     test: Array
     fine_sphere: Array
     fine_weights: Array
@@ -217,6 +257,7 @@ def _grids(ratio: tuple[float, float, float], degree: int) -> _Grids:
     return _Grids(
         sphere,
         harmonics,
+        weights,
         harmonics.T * weights,
         fine,
         fine_weights,

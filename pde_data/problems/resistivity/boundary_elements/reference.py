@@ -10,6 +10,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.resistivity.boundary_elements.oracle import EllipsoidOracle
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
+from gnvpro.pde_data.problems.resistivity.layered import LayeredGround
 from gnvpro.surrogate.spaces import Array
 
 # Tried in turn until the error is a tenth of that of the fine mesh: the first does for the default survey, current that
@@ -36,7 +37,9 @@ class BoundaryElements:
         body = self.body
         previous, error = None, math.inf
         for degree in _DEGREES:
-            oracle = EllipsoidOracle(body.semi_axis_ratio, body.background_conductivity, body.body_conductivity, degree)
+            oracle = EllipsoidOracle(
+                body.semi_axis_ratio, body.ground.conductivity, body.body_conductivity, degree, layered=self._layered
+            )
             anomalous = self._anomalous_by(oracle, self._worst_bodies())
             if previous is not None:
                 change, norm = np.linalg.norm(anomalous - previous, axis=1), np.linalg.norm(anomalous, axis=1)
@@ -49,15 +52,23 @@ class BoundaryElements:
             f"least depth, expected at most {_ERROR:g}: it is too long, or too near an electrode, for them"
         )
 
+    @property
+    def _layered(self) -> LayeredGround | None:
+        return self.body.ground if isinstance(self.body.ground, LayeredGround) else None
+
     def _worst_bodies(self) -> Array:
-        """The largest body at the least depth, at azimuths across their range and towards every electrode."""
+        """The largest body at the least depth, at azimuths across their range and towards every electrode.
+
+        In a layer at the greatest depth too, where its bottom is nearest.
+        """
         low, high = self.body.azimuth
         towards = np.arctan2(self.body.survey.electrodes[:, 1], self.body.survey.electrodes[:, 0])
         azimuths = [
             *np.linspace(low, high, 3),
             *(a for t in towards for a in (t - np.pi, t, t + np.pi) if low < a < high),
         ]
-        return np.array([(self.body.depth[0], self.body.volume[1], azimuth) for azimuth in azimuths])
+        depths = self.body.depth if self._layered is not None and self._layered.body_in_layer else self.body.depth[:1]
+        return np.array([(depth, self.body.volume[1], azimuth) for depth in depths for azimuth in azimuths])
 
     def _anomalous_by(self, oracle: EllipsoidOracle, y: Array) -> Array:
         survey = self.body.survey
