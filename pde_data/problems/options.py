@@ -29,6 +29,8 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
     """
     options = options or {}
     if isinstance(factory, type) and is_dataclass(factory):
+        # A class may read what its options name, such as files, so that numbers and no paths define it.
+        options = getattr(factory, "read_options", dict)(options)
         _require_known(factory, options)
         _require_complete(factory, options)
         return _validated(factory, options) if options else factory()
