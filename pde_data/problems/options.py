@@ -27,10 +27,11 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
     UsageError
         An option that does not exist (the known ones are named), one that is missing, or a value of the wrong kind.
     """
-    options = options or {}
+    options = dict(options or {})
     if isinstance(factory, type) and is_dataclass(factory):
         # A class may read what its options name, such as files, so that numbers and no paths define it.
-        options = getattr(factory, "read_options", dict)(options)
+        read = getattr(factory, "read_options", None)
+        options = options if read is None else read(options)
         _require_known(factory, options)
         _require_complete(factory, options)
         return _validated(factory, options) if options else factory()

@@ -99,9 +99,9 @@ class BuriedBody(PickledWithoutCaches):
             none = np.flatnonzero(~np.isfinite(self.survey.geometric_factors))
             if len(none):
                 raise UsageError(
-                    f"{len(none)} of {len(self.survey.geometric_factors)} measurements have no apparent resistivity, the first "
-                    f"{self.survey.observables.names[none[0]]!r}: homogeneous ground gives no signal there and their geometric "
-                    "factor is infinite; take observable=resistance, or leave them out"
+                    f"{len(none)} of {len(self.survey.geometric_factors)} measurements have no apparent resistivity, the "
+                    f"first {self.survey.observables.names[none[0]]!r}: homogeneous ground gives no signal there, and their "
+                    "geometric factor is infinite; take observable=resistance, or leave them out"
                 )
 
     @classmethod

@@ -72,7 +72,7 @@ def resistances(positions: Array, abmn: Numbers) -> Array:
 
 
 def geometric_factors(positions: Array, abmn: Numbers) -> Array:
-    """What resistances (Ω) are multiplied by to give apparent resistivities (Ω·m): (k,) in m, infinite where there is none."""
+    """What resistances (Ω) are multiplied by to give apparent resistivities (Ω·m): (k,) in m, infinite without signal."""
     with np.errstate(divide="ignore"):
         return 1 / resistances(positions, abmn)
 

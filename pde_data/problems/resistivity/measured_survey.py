@@ -38,10 +38,10 @@ class MeasuredSurvey(Result):
         Electrodes A, B, M, N of each measurement, 0 for one that is far away.
     resistance : (k,)
         Potential at M less that at N over the current, in Ω; NaN where nothing was measured.
-    standard_deviation : (k,)
-        Of the noise of `resistance`, in Ω; None where nothing is said of it.
     valid : (k,)
         Which measurements count.
+    standard_deviation : (k,)
+        Of the noise of `resistance`, in Ω; None where nothing is said of it.
     lines : (k,)
         Where each stands in its file; None without one.
     source
@@ -53,21 +53,19 @@ class MeasuredSurvey(Result):
     positions: Array
     abmn: Numbers
     resistance: Array
+    valid: NDArray[np.bool_]
     standard_deviation: Array | None = None
-    valid: NDArray[np.bool_] | None = None
     lines: NDArray[np.intp] | None = None
     source: str = "measurements"
 
     def __post_init__(self) -> None:
         k = len(self.abmn)
-        if self.valid is None:
-            object.__setattr__(self, "valid", np.ones(k, dtype=bool))
         for name in ("resistance", "standard_deviation", "valid", "lines"):
             column = getattr(self, name)
             if column is not None and np.shape(column) != (k,):
                 raise UsageError(f"{self.source}: expected {name} of {k} measurements, got {np.shape(column)}")
-        counting = np.flatnonzero(self.valid)
-        require_measurable(self.positions, self.abmn[counting], [self.where(i) for i in counting])
+        where = [self.where(i) for i in self.counting.tolist()]
+        require_measurable(self.positions, self.abmn[self.counting], where)
 
     @classmethod
     def of(
@@ -76,7 +74,7 @@ class MeasuredSurvey(Result):
         """Resistances (k,) in Ω of a survey, such as a forward response; their noise as a fraction of their size."""
         resistance = np.asarray(resistance, dtype=float)
         deviation = None if relative_error is None else np.abs(resistance) * relative_error
-        return cls(survey.positions, survey.abmn, resistance, deviation)
+        return cls(survey.positions, survey.abmn, resistance, np.ones(len(survey.abmn), dtype=bool), deviation)
 
     def where(self, i: int) -> str:
         """How a message names measurement i."""
@@ -85,7 +83,7 @@ class MeasuredSurvey(Result):
     @cached_property
     def counting(self) -> NDArray[np.intp]:
         """Places of the valid measurements, from 0."""
-        return np.flatnonzero(self.valid)  # pyright: ignore[reportArgumentType]
+        return np.flatnonzero(self.valid)
 
     @cached_property
     def survey(self) -> FourElectrodeSurvey:

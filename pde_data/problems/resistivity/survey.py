@@ -217,7 +217,7 @@ class Survey:
 
     @cached_property
     def geometric_factors(self) -> Array:
-        """Apparent resistivity (Ω·m) over resistance (Ω), (n_out,) in m; infinite where homogeneous ground gives no signal."""
+        """Apparent resistivity (Ω·m) over resistance (Ω), (n_out,) in m; infinite where there is no signal."""
         positions, abmn = self._numbered
         return geometric_factors(positions, abmn[self._measured])
 

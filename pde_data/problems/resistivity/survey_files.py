@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from gnvpro.pde_data.problems.resistivity.four_electrode_survey import FourElectrodeSurvey
 from gnvpro.pde_data.problems.resistivity.measured_survey import MeasuredSurvey
 from gnvpro.pde_data.problems.resistivity.text_lines import lines_of
@@ -61,7 +63,7 @@ def write_survey(measured: MeasuredSurvey | FourElectrodeSurvey, path: str | Pat
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} is there; choose another name, or say overwrite=True")
     if isinstance(measured, FourElectrodeSurvey):
-        measured = MeasuredSurvey.of(measured, [float("nan")] * len(measured.measurements))
+        measured = MeasuredSurvey.of(measured, np.full(len(measured.measurements), np.nan))
     with whole_file(path) as new:
         (write_ubc if path.suffix.lower() in _UBC else write_unified)(measured, new)
     return path

@@ -1,4 +1,4 @@
-"""Files of direct-current observations of the UBC-GIF programs dcip2d, dcip3d and dcipoctree, as SimPEG writes them (.obs, .loc, .dat).
+"""Files of direct-current observations of the UBC-GIF programs dcip2d, dcip3d and dcipoctree (.obs, .loc, .dat).
 
 A line of a current pair and how many potential pairs follow, then these with V/A and its standard deviation:
 
@@ -7,7 +7,7 @@ A line of a current pair and how many potential pairs follow, then these with V/
     dcip3d and dcipoctree     XA YA [ZA] XB YB [ZB] n    XM YM [ZM] XN YN [ZN] V SD
     dcip2d, simple            XA XB XM XN V SD    in every line
 
-Where both electrodes of a pair are at one place, the second is far away. Comments begin with !.
+Where both electrodes of a pair are at one place, the second is far away. Comments begin with !. SimPEG writes them too.
 """
 
 from __future__ import annotations
@@ -151,6 +151,6 @@ def _measured(
         raise UsageError(f"{path}, line {line}: expected a standard deviation as in the other lines, there is none")
     if given.any() and (deviation < 0).any():
         raise UsageError(f"{path}, line {lines[int(np.argmax(deviation < 0))]}: expected a positive standard deviation")
-    return MeasuredSurvey(
-        positions, abmn, resistance, deviation if given.any() else None, None, np.array(lines, dtype=np.intp), str(path)
-    )
+    deviation = deviation if given.any() else None
+    valid, numbers = np.ones(len(abmn), dtype=bool), np.array(lines, dtype=np.intp)
+    return MeasuredSurvey(positions, abmn, resistance, valid, deviation, numbers, str(path))

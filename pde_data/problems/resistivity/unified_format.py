@@ -60,10 +60,10 @@ def read_unified(path: Path, flatten: bool = False) -> MeasuredSurvey:
     abmn = abmn.astype(np.intp)
     valid = columns.get("valid", np.ones(len(abmn))) != 0
     numbers = np.array([line.number for line in data], dtype=np.intp)
-    bare = MeasuredSurvey(positions, abmn, np.full(len(abmn), np.nan), None, valid, numbers, str(path))
+    bare = MeasuredSurvey(positions, abmn, np.full(len(abmn), np.nan), valid, None, numbers, str(path))
     resistance = _resistance(bare, columns)
     deviation = np.abs(resistance) * columns["err"] if "err" in columns else None
-    return MeasuredSurvey(positions, abmn, resistance, deviation, valid, numbers, str(path))
+    return MeasuredSurvey(positions, abmn, resistance, valid, deviation, numbers, str(path))
 
 
 def write_unified(measured: MeasuredSurvey, path: Path) -> None:
