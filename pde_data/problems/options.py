@@ -27,14 +27,13 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
     UsageError
         An option that does not exist (the known ones are named), one that is missing, or a value of the wrong kind.
     """
-    options = dict(options or {})
+    options = options or {}
     if isinstance(factory, type) and is_dataclass(factory):
         # A class may read what its options name, such as files, so that numbers and no paths define it.
-        read = getattr(factory, "read_options", None)
-        options = options if read is None else read(options)
-        _require_known(factory, options)
-        _require_complete(factory, options)
-        return _validated(factory, options) if options else factory()
+        given: dict[str, Any] = getattr(factory, "read_options", dict)(options)
+        _require_known(factory, given)
+        _require_complete(factory, given)
+        return _validated(factory, given) if given else factory()
     known = _arguments(factory)
     if options and not known:
         raise UsageError(f"unknown option {next(iter(options))!r}: {_name(factory)} has no options")
