@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from gnvpro.apps.trust.calibrate import calibrate
     from gnvpro.apps.trust.predict import predict
     from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
+    from gnvpro.pde_data.problems.resistivity.four_electrode_survey import FourElectrodeSurvey
     from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+    from gnvpro.pde_data.problems.resistivity.survey_files import read_survey, write_survey
     from gnvpro.pde_data.storage.dataset import read_samples
     from gnvpro.surrogate.elimination.varpro_loss import VarPro, varpro_loss
     from gnvpro.surrogate.errors import UsageError
@@ -62,6 +64,9 @@ _HOMES = {
     "GNvproClassifier": "training.estimators",
     "ConvectionDiffusionReaction": "pde_data.problems.convection.problem",
     "Resistivity": "pde_data.problems.resistivity.problem",
+    "FourElectrodeSurvey": "pde_data.problems.resistivity.four_electrode_survey",
+    "read_survey": "pde_data.problems.resistivity.survey_files",
+    "write_survey": "pde_data.problems.resistivity.survey_files",
     "UsageError": "surrogate.errors",
 }
 
@@ -69,7 +74,7 @@ __all__ = [  # noqa: RUF022  in the order of use
     "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "segment", "export",
     "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier", "TrainSettings",
     "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction", "Resistivity",
-    "UsageError",
+    "FourElectrodeSurvey", "read_survey", "write_survey", "UsageError",
 ]  # fmt: skip
 
 

@@ -29,9 +29,11 @@ def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
     """
     options = options or {}
     if isinstance(factory, type) and is_dataclass(factory):
-        _require_known(factory, options)
-        _require_complete(factory, options)
-        return _validated(factory, options) if options else factory()
+        # A class may read what its options name, such as files, so that numbers and no paths define it.
+        given: dict[str, Any] = getattr(factory, "read_options", dict)(options)
+        _require_known(factory, given)
+        _require_complete(factory, given)
+        return _validated(factory, given) if given else factory()
     known = _arguments(factory)
     if options and not known:
         raise UsageError(f"unknown option {next(iter(options))!r}: {_name(factory)} has no options")

@@ -92,8 +92,9 @@ def constants(recipe: Recipe, background: Array | None, mesh: Mesh | None = None
 
 def fill_constant(array: zarr.Array, constant: Constant) -> None:
     """Write its values, over what is there."""
-    with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is a chunk that was lost
-        array[:] = constant.values
+    # A chunk that is not there is a chunk that was lost, also one of zeros. An array keeps what was set when it was opened.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        zarr.open_array(array.store_path, mode="r+")[:] = constant.values
 
 
 def _write_empty(path: Path, recipe: Recipe, background: Array | None, mesh: Mesh | None) -> None:

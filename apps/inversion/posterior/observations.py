@@ -13,13 +13,18 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from gnvpro.pde_data.files import ARRAYS, load_arrays, pick, read_table
+from gnvpro.pde_data.problems.resistivity.survey_files import SUFFIXES as SURVEYS
+from gnvpro.pde_data.problems.resistivity.survey_observations import read_survey_observations
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import find_names, listed
 from gnvpro.surrogate.spaces import Array, Space
 
 _NAME, _VALUE, _DEVIATION = "observable", "value", "standard_deviation"
-_OBSERVATIONS = f".csv with a column {_VALUE} (and {_NAME}, {_DEVIATION}), .npz or .mat with `observations`, or .npy"
+_OBSERVATIONS = (
+    f".csv with a column {_VALUE} (and {_NAME}, {_DEVIATION}), .npz or .mat with `observations`, .npy, or measurements with "
+    f"four electrodes ({', '.join(SURVEYS)})"
+)
 _PART = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%?)")
 # A plus sign that is not of an exponent.
 _PLUS = re.compile(r"(?<![0-9.][eE])\+")
@@ -214,6 +219,8 @@ def _read_observations(path: Path, space: Space) -> tuple[Array, Array | None]:
         raise FileNotFoundError(f"no observations at {path}; expected a {_OBSERVATIONS}")
     if path.suffix.lower() == ".csv":
         return _read_csv(path, space)
+    if path.suffix.lower() in SURVEYS:
+        return read_survey_observations(path, space)
     if path.suffix.lower() not in ARRAYS:
         raise UsageError(f"{path}: expected a {_OBSERVATIONS}")
     arrays = load_arrays(path)

@@ -39,22 +39,25 @@ def body_problem(inversion: InversionResult) -> Resistivity | None:
 
 
 def outline_from_above(problem: Resistivity, parameters: Array) -> Array:
-    """The body (depth, volume, azimuth) seen from above: positions (n, 2) in m."""
-    _, volume, azimuth = parameters
-    a, b, _ = problem.size(volume) * np.array(problem.semi_axis_ratio)
-    turn = np.array([[np.cos(azimuth), -np.sin(azimuth)], [np.sin(azimuth), np.cos(azimuth)]])
-    return (_CIRCLE * (a, b)) @ turn.T
+    """The body of these parameters seen from above: positions (n, 2) in m."""
+    body = problem.placed(parameters)
+    a, b, _ = body.size * np.array(problem.semi_axis_ratio)
+    cosine, sine = np.cos(body.azimuth), np.sin(body.azimuth)
+    return (_CIRCLE * (a, b)) @ np.array([[cosine, -sine], [sine, cosine]]).T + body.centre
 
 
-def outline_in_section(problem: Resistivity, parameters: Array, direction: float) -> Array:
+def outline_in_section(
+    problem: Resistivity, parameters: Array, direction: float, origin: tuple[float, float] = (0.0, 0.0)
+) -> Array:
     """The body where the vertical plane through its centre at an angle (rad) from x1 cuts it: (n, 2) in m.
 
-    First the distance from the centre along the plane, then x3.
+    First the distance from `origin` along the plane, then x3.
     """
-    depth, volume, azimuth = parameters
-    a, b, c = problem.size(volume) * np.array(problem.semi_axis_ratio)
-    half = 1 / np.hypot(np.cos(direction - azimuth) / a, np.sin(direction - azimuth) / b)
-    return _CIRCLE * (half, c) - (0, depth)
+    body = problem.placed(parameters)
+    a, b, c = body.size * np.array(problem.semi_axis_ratio)
+    half = 1 / np.hypot(np.cos(direction - body.azimuth) / a, np.sin(direction - body.azimuth) / b)
+    along = np.array([np.cos(direction), np.sin(direction)]) @ np.subtract(body.centre, origin)
+    return _CIRCLE * (half, c) + (along, -body.depth)
 
 
 @styled
@@ -74,20 +77,22 @@ def body(inversion: InversionResult) -> Figure:
     direction = float(inversion.map.parameters[2]) + longest
     figure = Figure(figsize=(9.2, 5.2), layout="constrained")
     above, section = figure.subplots(1, 2, width_ratios=(1, 1.05))
-    receivers, sources = problem.survey.receivers.electrodes, problem.survey.electrodes
+    receivers, sources = problem.survey.potential_electrodes, problem.survey.current_electrodes
+    centre = problem.placed(inversion.map.parameters).centre
     above.plot(*receivers.T, **_RECEIVERS, markersize=2, label="potential electrodes")
     above.plot(*sources.T, **_SOURCES, label="current electrodes")
     survey = above.get_legend_handles_labels()[0]
     bodies = _draw_outlines(above, inversion, lambda y: outline_from_above(problem, y))
-    _draw_outlines(section, inversion, lambda y: outline_in_section(problem, y, direction))
+    _draw_outlines(section, inversion, lambda y: outline_in_section(problem, y, direction, centre))
     along = np.array([np.cos(direction), np.sin(direction)])
-    above.plot(*np.outer(along, (-1, 1)), ":", color="black", linewidth=0.9)
+    half = 5 / 3 * problem.size(problem.volume[1]) * max(problem.semi_axis_ratio)  # beyond the largest body
+    above.plot(*(np.outer(along, (-1, 1)) * half + np.array(centre)[:, None]), ":", color="black", linewidth=0.9)
     above.set(xlabel="x1 (m)", ylabel="x2 (m)")
     above.set_title("from above", fontsize=9)
     # The ground's surface with the electrodes that stand near the plane, as far as the bodies go.
     reach, bottom = 1.25 * max(np.abs(section.get_xlim())), section.get_ylim()[0]
     for positions, style in ((receivers, {**_RECEIVERS, "markersize": 3}), (sources, _SOURCES)):
-        place, off = positions @ along, positions @ (-along[1], along[0])
+        place, off = (positions - centre) @ along, (positions - centre) @ (-along[1], along[0])
         near = (np.abs(off) < _NEAR * reach) & (np.abs(place) <= reach)
         section.plot(place[near], np.zeros(near.sum()), **style)
     section.axhline(0, color="black", linewidth=1)

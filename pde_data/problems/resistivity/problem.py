@@ -36,10 +36,10 @@ Mesh = Literal["coarsest", "coarse", "fine"]
 
 @dataclass(frozen=True)
 class Resistivity(BuriedBody):
-    """The forward model from depth, volume and azimuth of a body to the data of a survey, in V per A.
+    """The forward model from depth, volume, azimuth and place of a body to the data of a survey.
 
     Constructing it is cheap; FEniCSx is imported and the solver built at the first solve. Survey, conductivities,
-    ranges and shape are those of `BuriedBody`.
+    ranges, shape and what is observed are those of `BuriedBody`.
 
     Attributes
     ----------
@@ -97,8 +97,10 @@ class Resistivity(BuriedBody):
     def definition(self) -> dict[str, Any]:
         """JSON-able: everything that fixes the numbers."""
         options = options_of(self)
-        if self.background_layer is None:  # as in data sets that were made before there were layers
-            del options["background_layer"]
+        # What a data set was made with before there was a choice is still the same problem.
+        for name, value in (("centre", (0.0, 0.0)), ("observable", "resistance"), ("background_layer", None)):
+            if options[name] == value:
+                del options[name]
         return dict(
             problem=self.name,
             route="secondary potential, quadratic elements on a mesh that follows the body, Green's-function extraction",
@@ -133,9 +135,7 @@ class Resistivity(BuriedBody):
         status = np.where(inside, SolveStatus.OK, SolveStatus.OUTSIDE_PARAMETER_SPACE).astype(np.int8)
         observables = np.full((len(y), self.observables.size), np.nan)
         for i in np.flatnonzero(inside):
-            depth, volume, azimuth = y[i].tolist()
-            potentials = self._solver.anomalous(depth, self.size(volume), azimuth)
-            observables[i] = self.background + self.survey.data(potentials)
+            observables[i] = self.background + self.data(self._solver.anomalous(self.placed(y[i])))
         return observables, status
 
     def evaluate(self, y: Array) -> Array:
@@ -145,7 +145,7 @@ class Resistivity(BuriedBody):
     def jacobian(self, y: Array) -> Array:
         """Derivative of every observable by every parameter: (n, n_in) -> (n, n_out, n_in).
 
-        Of the discrete equations, from the factors of the solve: three right-hand sides more.
+        Of the discrete equations, from the factors of the solve: a right-hand side more for each parameter.
         """
         return self.linearize(y)[1]
 
@@ -153,19 +153,19 @@ class Resistivity(BuriedBody):
         """Observables (n, n_out) and Jacobian (n, n_out, n_in) from one solve."""
         y = self.parameters.require(y)
         observables = np.empty((len(y), self.observables.size))
-        jacobian = np.empty((*observables.shape, 3))
+        jacobian = np.empty((*observables.shape, self.parameters.size))
         for data, out, row in zip(observables, jacobian, y, strict=True):
-            depth, volume, azimuth = row.tolist()
-            size = self.size(volume)
-            potentials, derivatives = self._solver.with_derivatives(depth, size, azimuth)
-            data[:] = self.background + self.survey.data(potentials)
-            out[:] = self.survey.data(derivatives) * np.array([1.0, size / (3 * volume), 1.0])
+            body = self.placed(row)
+            potentials, derivatives = self._solver.with_derivatives(body, self.moving)
+            data[:] = self.background + self.data(potentials)
+            out[:] = self.data(derivatives)
+            out[:, 1] *= body.size / (3 * row[1])  # by volume, not by size
         return observables, jacobian
 
     def tangents(self, y: Array, directions: Array) -> tuple[Array, Array]:
         """Observables (n, n_out) and derivatives (n, r, n_out) along `directions` (n, r, n_in), from one solve each.
 
-        By all three columns of the Jacobian, however many directions there are. The observables are those of `solve` to
+        By all columns of the Jacobian, however many directions there are. The observables are those of `solve` to
         rounding. NaN in rows that fail.
         """
         y = self.parameters.rows(y)
@@ -190,7 +190,7 @@ class Resistivity(BuriedBody):
     def vjp(self, y: Array, dc: Array) -> Array:
         """Gradient of <dc, observables>, row by row: (n, n_in), (n, n_out) -> (n, n_in).
 
-        Through the Jacobian: an adjoint solve would save one right-hand side of three.
+        Through the Jacobian: an adjoint solve would save one right-hand side or three.
         """
         y, dc = self.parameters.require(y), self.observables.rows(dc)
         if len(y) != len(dc):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import PickledWithoutCaches
 from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
-from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
+from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody, PlacedBody
 from gnvpro.pde_data.problems.resistivity.layered import LayeredGround
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
@@ -77,9 +77,7 @@ class PlainResistivity(PickledWithoutCaches):
         y = self.parameters.rows(y)
         observables = np.full((len(y), self.observables.size), np.nan)
         for i in np.flatnonzero(self.parameters.contains(y)):
-            depth, volume, azimuth = y[i].tolist()
-            potentials = self._unfitted.solve(depth, self.body.size(volume), azimuth)
-            observables[i] = self.background + self.body.survey.data(potentials)
+            observables[i] = self.background + self.body.data(self._unfitted.solve(self.body.placed(y[i])))
         return observables
 
     @cached_property
@@ -116,7 +114,7 @@ class _Unfitted:
 
         self._edge = fem.locate_dofs_geometrical(space, far)
         self._fixed = fem.dirichletbc(0.0, self._edge, space)
-        receivers = body.survey.receivers.electrodes
+        receivers = body.survey.potential_electrodes - np.array(body.mean_centre)
         self._receivers = np.column_stack([receivers, np.zeros(len(receivers))])
         boxes = fe.geometry.bb_tree(domain, 3)
         hits = fe.geometry.compute_collisions_points(boxes, self._receivers)
@@ -124,10 +122,10 @@ class _Unfitted:
         self._cells = [cells.links(i)[0] for i in range(len(receivers))]
         self._potential = fem.Function(space)
 
-    def solve(self, depth: float, size: float, azimuth: float) -> Array:
-        """Secondary potentials (n_sources, n_receiver_electrodes)."""
+    def solve(self, placed: PlacedBody) -> Array:
+        """Secondary potentials (n_sources, n_potential_electrodes)."""
         fe, body = fenicsx(), self._body
-        share = _share_of_body(self._corners, body, depth, size, azimuth)
+        share = _share_of_body(self._corners, body, placed)
         excess = share * (body.body_conductivity - self._around)
         self._conductivity.x.array[:] = self._around + excess
         if self._layered is not None:
@@ -135,7 +133,9 @@ class _Unfitted:
         matrix = fe.fem_petsc.assemble_matrix(self._stiffness, bcs=[self._fixed])
         matrix.assemble()
         solver = _multigrid(matrix)
-        by_electrode = np.array([self._at_receivers(solver, matrix, e) for e in body.survey.electrodes])
+        by_electrode = np.array(
+            [self._at_receivers(solver, matrix, e) for e in body.survey.current_electrodes - np.array(body.mean_centre)]
+        )
         solver.destroy()
         matrix.destroy()
         return body.survey.currents @ by_electrode
@@ -192,11 +192,12 @@ class _LayeredPart:
 
 
 def _graded_box(body: BuriedBody, h: float) -> Any:
-    """Hexahedra of edge h around body and receivers, growing towards a far box."""
+    """Hexahedra of edge h around bodies and receivers, growing towards a far box; the body's mean centre is x1 = x2 = 0."""
     fe = fenicsx()
     reach = body.size(body.volume[1]) * max(body.semi_axis_ratio)
-    receivers = np.abs(body.survey.receivers.electrodes).max(axis=0)
-    wide = [max(float(receivers[j]), reach) + h for j in range(2)]
+    ways = [(place[1] - place[0]) / 2 if isinstance(place, tuple) else 0.0 for place in body.centre]
+    receivers = np.abs(body.survey.potential_electrodes - np.array(body.mean_centre)).max(axis=0)
+    wide = [max(float(receivers[j]), reach + ways[j]) + h for j in range(2)]
     deep = body.depth[1] + reach + h
     axes = [_axis(-wide[0], wide[0], h, True), _axis(-wide[1], wide[1], h, True), _axis(-deep, 0.0, h, False)]
     counts = [len(axis) - 1 for axis in axes]
@@ -221,16 +222,16 @@ def _axis(start: float, stop: float, h: float, both: bool) -> Array:
     return np.concatenate([even[0] - beyond[::-1], even, even[-1] + beyond if both else []])
 
 
-def _share_of_body(corners: Array, body: BuriedBody, depth: float, size: float, azimuth: float) -> Array:
+def _share_of_body(corners: Array, body: BuriedBody, placed: PlacedBody) -> Array:
     """Fraction of each cell (n_cells, 8, 3) that lies in the body."""
-    semi_axes = size * np.array(body.semi_axis_ratio)
+    semi_axes = placed.size * np.array(body.semi_axis_ratio)
     lower, upper = corners.min(axis=1), corners.max(axis=1)
-    centre = np.array([0.0, 0.0, -depth])
+    centre = np.array([*np.subtract(placed.centre, body.mean_centre), -placed.depth])
     near = np.flatnonzero(((lower - centre < semi_axes.max()) & (upper - centre > -semi_axes.max())).all(axis=1))
     steps = (np.arange(_SUBCELLS) + 0.5) / _SUBCELLS
     offsets = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     points = lower[near, None] + offsets * (upper - lower)[near, None] - centre
-    cosine, sine = np.cos(azimuth), np.sin(azimuth)
+    cosine, sine = np.cos(placed.azimuth), np.sin(placed.azimuth)
     x1, x2, x3 = np.moveaxis(points, 2, 0)
     along = np.stack([cosine * x1 + sine * x2, cosine * x2 - sine * x1, x3], axis=-1) / semi_axes
     share = np.zeros(len(corners))

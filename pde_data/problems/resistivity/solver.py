@@ -10,7 +10,7 @@ So sources enter and receivers read through the same integrals over the body's s
 the error of the surface quadrature), the singularity of the source is never discretised, receivers need no nodes, and
 the error of u_s(r) is the product of two errors of the finite elements, of fourth order for quadratic ones.
 
-All is computed in the frame of the body: its azimuth turns the electrodes instead.
+All is computed in the frame of the body: its azimuth turns the electrodes instead, its centre shifts them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 
 from gnvpro.pde_data.problems.fenicsx import fenicsx
 from gnvpro.pde_data.problems.linear_systems import LinearSolver
+from gnvpro.pde_data.problems.resistivity.buried_body import PlacedBody
+from gnvpro.pde_data.problems.resistivity.four_electrode_survey import FourElectrodeSurvey
 from gnvpro.pde_data.problems.resistivity.layered import Ground
 from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.surface import BodySurface, fold, unfold
@@ -45,7 +47,7 @@ class ResistivitySolver:
 
     def __init__(
         self,
-        survey: Survey,
+        survey: Survey | FourElectrodeSurvey,
         background: Ground,
         body_conductivity: float,
         shape: Array,
@@ -63,25 +65,26 @@ class ResistivitySolver:
         self._surface = BodySurface(mesh, basix.make_quadrature(basix.CellType.triangle, _SURFACE_QUADRATURE))
         self._on_surface = self.system.dof[self._surface.nodes]
         # Currents are combined before the solve where that leaves fewer right-hand sides, after it otherwise.
-        few = len(survey.sources) <= len(survey.electrodes)
+        sources, electrodes = survey.currents.shape
         self._before, self._after = (
-            (survey.currents, None) if few else (np.eye(len(survey.electrodes)), survey.currents)
+            (survey.currents, None) if sources <= electrodes else (np.eye(electrodes), survey.currents)
         )
 
-    def anomalous(self, depth: float, size: float, azimuth: float) -> Array:
-        """Secondary potentials (n_sources, n_receiver_electrodes) in V per A.
+    def anomalous(self, body: PlacedBody) -> Array:
+        """Secondary potentials (n_sources, n_potential_electrodes) in V per A.
 
         Raises SolverFailure: a linear system was not solved.
         """
-        fields = _Fields(self, depth, size, azimuth)
+        fields = _Fields(self, body)
         return self._sources(self._background.collect(fields.receivers, *fields.surface, fields.layer(fields.states())))
 
-    def with_derivatives(self, depth: float, size: float, azimuth: float) -> tuple[Array, Array]:
-        """`anomalous`, and its derivatives by depth, size and azimuth: (n_sources, n_receiver_electrodes, 3).
+    def with_derivatives(self, body: PlacedBody, moving: tuple[int, ...] = ()) -> tuple[Array, Array]:
+        """`anomalous`, and its derivatives by depth, size, azimuth and the coordinates `moving` of the centre.
 
-        Those of the discrete equations, with the factors of the solve itself.
+        (n_sources, n_potential_electrodes) and (n_sources, n_potential_electrodes, 3 + n_moving). Those of the discrete
+        equations, with the factors of the solve itself.
         """
-        fields = _Fields(self, depth, size, azimuth)
+        fields = _Fields(self, body, moving)
         states = fields.states()
         layers = np.concatenate([fields.layer(states), *fields.layer_changes(states)], axis=1)
         n = len(self._before)
@@ -100,12 +103,14 @@ class ResistivitySolver:
 class _Fields:
     """Fields on the surface of one body. Columns are the right-hand sides; `parts` are the four parities."""
 
-    def __init__(self, solver: ResistivitySolver, depth: float, size: float, azimuth: float) -> None:
-        self._solver, self._depth, self._size = solver, depth, size
-        solver.system.set_body(depth, size)
-        survey, turn = solver._survey, _rotation(-azimuth)
-        self.receivers, self._electrodes = survey.receivers.electrodes @ turn.T, survey.electrodes @ turn.T
-        points, normals = solver._surface.at(depth, size * solver._stretch)
+    def __init__(self, solver: ResistivitySolver, body: PlacedBody, moving: tuple[int, ...] = ()) -> None:
+        self._solver, self._depth, self._size, self._moving = solver, body.depth, body.size, moving
+        solver.system.set_body(body.depth, body.size)
+        survey, self._turn = solver._survey, _rotation(-body.azimuth)
+        centre = np.array(body.centre)
+        self.receivers = (survey.potential_electrodes - centre) @ self._turn.T
+        self._electrodes = (survey.current_electrodes - centre) @ self._turn.T
+        points, normals = solver._surface.at(body.depth, body.size * solver._stretch)
         self.surface = points.reshape(-1, 3), normals.reshape(-1, 3)
         self._potential = self._columns(solver._background.potential(self._electrodes, self.surface[0]))
         self._flux = self._columns(solver._background.flux(self._electrodes, *self.surface))
@@ -115,19 +120,22 @@ class _Fields:
         combined = self._solver._before @ by_electrode
         return np.moveaxis(combined.reshape(len(combined), 4, -1), 0, 2)
 
-    def motions(self, positions: Array) -> tuple[Array, Array, Array]:
-        """Velocities of electrodes that do to the surface integrals what depth, size and azimuth do.
+    def motions(self, positions: Array) -> list[Array]:
+        """Velocities of electrodes that do to the surface integrals what depth, size, azimuth and centre do.
 
         In the columns of the background's derivatives: (n, 3), or (n, 4) where it has a thickness.
         """
         zeros, depths = np.zeros(len(positions)), np.full(len(positions), self._depth)
         x1, x2 = positions.T
+        # Moving the body is moving the electrodes the other way.
+        away = np.concatenate([-self._turn.T, np.zeros((2, 1))], axis=1)
         motion = self._solver._background.motion
-        return (
+        return [
             motion(np.stack([zeros, zeros, np.ones(len(positions))], axis=1), 0.0),
             motion(np.stack([x1, x2, depths], axis=1) / -self._size, -1 / self._size),
             motion(np.stack([x2, -x1, zeros], axis=1), 0.0),
-        )
+            *(motion(np.tile(away[j], (len(positions), 1)), 0.0) for j in self._moving),
+        ]
 
     def states(self) -> Array:
         """w = -u_s / delta in all unknowns, by parity: (4, size, columns)."""
@@ -138,7 +146,7 @@ class _Fields:
         return self._density(self._potential, states)
 
     def layer_changes(self, states: Array) -> list[Array]:
-        """Derivatives of `layer`, at points that move with the body, by depth, size and azimuth."""
+        """Derivatives of `layer`, at points that move with the body, by depth, size, azimuth and centre."""
         solver, gradients = self._solver, self._solver._background.derivatives(self._electrodes, *self.surface)
         potentials, fluxes = [], []
         for motion in self.motions(self._electrodes):
@@ -151,7 +159,7 @@ class _Fields:
         for parity in np.flatnonzero(np.any(states != 0, axis=(1, 2))):
             for i, direction in enumerate(((1.0, 0.0), (0.0, 1.0))):
                 loads[parity, :, i * n : (i + 1) * n] -= solver.system.change(states[parity], *direction)
-        solved = np.split(self._solved(loads), 3, axis=2)
+        solved = np.split(self._solved(loads), len(fluxes), axis=2)
         return [self._density(potential, change) for potential, change in zip(potentials, solved, strict=True)]
 
     def _loads(self, flux: Array) -> Array:

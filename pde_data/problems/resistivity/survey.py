@@ -1,6 +1,7 @@
 """A direct-current survey: where current goes in, and between which electrodes potentials are measured.
 
-All electrodes stand on the surface x3 = 0, positions are (x1, x2) in m, currents are 1 A, data are V per A.
+All electrodes stand on the surface x3 = 0, positions are (x1, x2) in m, currents are 1 A, data are V per A. Here every
+receiver is measured for every source, which is the shorter way to say images; `four_electrode_survey.py` lists measurements.
 """
 
 from __future__ import annotations
@@ -11,6 +12,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from gnvpro.pde_data.problems.resistivity.electrodes import (
+    FAR,
+    SAME_PLACE,
+    Numbers,
+    geometric_factors,
+    measurement_axis,
+)
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Axis, Coordinate, Space
 
@@ -132,7 +140,10 @@ class ReceiverPairs:
 class Survey:
     """Sources and receivers; by default one dipole along x1 and two images of 21 × 21 differences, 882 data.
 
-    Raises UsageError: no source, or a receiver where current enters: the potential is infinite there.
+    Pairs of receivers that touch an electrode of a source are not measured for that source, since the potential is infinite
+    there: the data are then a list of the measurements that are left.
+
+    Raises UsageError: no source, a grid of receivers where current enters, or nothing that can be measured.
     """
 
     sources: tuple[Source, ...] = (Source((-1.5, 0.0), (1.5, 0.0)),)
@@ -143,20 +154,35 @@ class Survey:
             raise UsageError("expected at least one source, got none")
         if len({str(source) for source in self.sources}) < len(self.sources):
             raise UsageError("expected different sources, got one of them twice")
-        gaps = np.linalg.norm(self.electrodes[:, None] - self.receivers.electrodes[None], axis=2)
-        if gaps.min() < 1e-9:
-            place = tuple(self.receivers.electrodes[gaps.min(axis=0).argmin()].tolist())
+        if self._measured.all():
+            return
+        if isinstance(self.receivers, ReceiverGrid):
+            places = self.receivers.electrodes
+            i = int(np.argmin(np.linalg.norm(self.electrodes[:, None] - places, axis=2).min(axis=0)))
             raise UsageError(
-                f"a receiver stands where current enters, at {place}, where the potential is infinite: every receiver is "
-                "measured for every source; until one electrode may serve for both, generate one data set for each group "
-                "of sources, with the receivers that stand elsewhere, and the same design and seed, so that their "
-                "parameters agree and their observables can be put side by side"
+                f"an electrode of the grid of receivers stands where current enters, at {tuple(places[i].tolist())}, where "
+                "the potential is infinite, and images have no gaps: move the grid or the source, or list receivers as "
+                "pairs (`positions`), of which those at a source are left out"
+            )
+        if not self._measured.any():
+            raise UsageError(
+                "every pair of receivers has an electrode where current enters; expected one that stands elsewhere"
             )
 
     @cached_property
     def electrodes(self) -> Array:
         """Positions (n_electrodes, 2) where current enters or leaves, each once."""
         return np.unique(np.array([p for s in self.sources for p in (s.enters, s.leaves) if p is not None]), axis=0)
+
+    @property
+    def current_electrodes(self) -> Array:
+        """The same, under the name that it has in all surveys."""
+        return self.electrodes
+
+    @property
+    def potential_electrodes(self) -> Array:
+        """Positions (n_receiver_electrodes, 2) of the receivers."""
+        return self.receivers.electrodes
 
     @cached_property
     def currents(self) -> Array:
@@ -169,8 +195,38 @@ class Survey:
         return currents
 
     @cached_property
+    def _measured(self) -> NDArray[np.bool_]:
+        """Which receivers (n_sources, n_pairs) touch no electrode of the source."""
+        gaps = np.linalg.norm(self.electrodes[:, None] - self.receivers.electrodes[None], axis=2)
+        touched = (self.currents != 0).astype(float) @ (gaps < SAME_PLACE) > 0
+        return ~touched[:, self.receivers.pairs].any(axis=2)
+
+    @cached_property
+    def _numbered(self) -> tuple[Array, Numbers]:
+        """Positions of all electrodes, and A, B, M, N (n_sources, n_pairs, 4) of every source and receiver."""
+        both = np.concatenate([self.electrodes, self.receivers.electrodes])
+        positions, number = np.unique(both, axis=0, return_inverse=True)
+        number = number.reshape(-1) + 1
+        of_current, of_potential = np.split(number, [len(self.electrodes)])
+        abmn = np.full((*self._measured.shape, 4), FAR)
+        for column, current in ((0, 1.0), (1, -1.0)):
+            carries = self.currents == current
+            abmn[:, :, column] = np.where(carries.any(axis=1), of_current[carries.argmax(axis=1)], FAR)[:, None]
+        abmn[:, :, 2:] = of_potential[self.receivers.pairs]
+        return positions, abmn
+
+    @cached_property
+    def geometric_factors(self) -> Array:
+        """Apparent resistivity (Ω·m) over resistance (Ω), (n_out,) in m; infinite where there is no signal."""
+        positions, abmn = self._numbered
+        return geometric_factors(positions, abmn[self._measured])
+
+    @cached_property
     def observables(self) -> Space:
-        """Differences of potential; an axis `source` in front where there are several."""
+        """Differences of potential; an axis `source` in front where there are several, or a list of measurements."""
+        if not self._measured.all():
+            positions, abmn = self._numbered
+            return Space((measurement_axis(positions, abmn[self._measured]),), units=("V/A",))
         axes = self.receivers.axes
         if len(self.sources) > 1:
             axes = (Axis("source", tuple(str(source) for source in self.sources)), *axes)
@@ -180,4 +236,6 @@ class Survey:
         """Differences between receivers: potentials (n_sources, n_receiver_electrodes, …) -> (n_out, …)."""
         first, second = self.receivers.pairs.T
         differences = potentials[:, first] - potentials[:, second]
+        if not self._measured.all():
+            return differences[self._measured]
         return differences.reshape(-1, *potentials.shape[2:])

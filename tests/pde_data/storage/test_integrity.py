@@ -13,6 +13,7 @@ from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import store
 from gnvpro.pde_data.storage.dataset import describe, read_samples
 from gnvpro.pde_data.storage.integrity import find_damage
+from gnvpro.surrogate.spaces import Axis, Coordinate, Space
 from tests.pde_data.generation.test_extension import SCHEMA_1
 from tests.pde_data.generation.test_run import assert_same_bits
 from tests.pde_data.toy import Fragile, OnBackground
@@ -107,6 +108,30 @@ def test_what_no_sample_changes_is_written_anew(tmp_path):
     }
     assert generate(OnBackground(), path, 10, 5, repair=True).n_solved_now == 0
     xr.testing.assert_identical(before, xr.open_zarr(path).load())
+
+
+def test_positions_that_are_all_zero_are_there(tmp_path):
+    """A chunk of nothing but the fill value is written all the same: one that is not there counts as lost."""
+
+    class OnALine(OnBackground):
+        axis = Axis("sensor", ("s0", "s1"), coordinates=(Coordinate("sensor_y", (0.0, 0.0), "m"),))
+        observables = Space((axis,))
+        background = np.zeros(2)
+
+        def evaluate(self, y):
+            return super().evaluate(y)[:, :2]
+
+        def solve(self, y):
+            return self.evaluate(y), np.zeros(len(y), dtype=np.int8)
+
+    path = tmp_path / "d.zarr"
+    generate(OnALine(), path, 4, 5)
+    assert not find_damage(path)
+    assert len(read_samples(path).parameters) == 4
+    flip_a_bit(path / "sensor_y" / "c" / "0")
+    assert [str(damage) for damage in find_damage(path)] == ["sensor_y fails its checksum"]
+    generate(OnALine(), path, 4, 5, repair=True)
+    assert not find_damage(path)
 
 
 def test_a_repair_that_is_killed_leaves_pending_samples(path, undamaged):

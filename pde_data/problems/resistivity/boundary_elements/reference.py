@@ -62,21 +62,40 @@ class BoundaryElements:
         In a layer at the greatest depth too, where its bottom is nearest.
         """
         low, high = self.body.azimuth
-        towards = np.arctan2(self.body.survey.electrodes[:, 1], self.body.survey.electrodes[:, 0])
-        azimuths = [
-            *np.linspace(low, high, 3),
-            *(a for t in towards for a in (t - np.pi, t, t + np.pi) if low < a < high),
-        ]
+        bodies = []
         depths = self.body.depth if self._layered is not None and self._layered.body_in_layer else self.body.depth[:1]
-        return np.array([(depth, self.body.volume[1], azimuth) for depth in depths for azimuth in azimuths])
+        for centre in self._worst_centres():
+            x1, x2 = (self.body.survey.current_electrodes - centre).T
+            # Of a line all electrodes are in two directions.
+            towards = np.unique(np.arctan2(x2, x1))
+            azimuths = [
+                *np.linspace(low, high, 3),
+                *(a for t in towards for a in (t - np.pi, t, t + np.pi) if low < a < high),
+            ]
+            moved = [centre[j] for j in self.body.moving]
+            bodies += [(depth, self.body.volume[1], azimuth, *moved) for depth in depths for azimuth in azimuths]
+        return np.array(bodies)
+
+    def _worst_centres(self) -> list[Array]:
+        """Centres of the body that come nearest to electrodes with current: three of them where many come as near."""
+        body = self.body
+        lower, upper = np.array([p if isinstance(p, tuple) else (p, p) for p in body.centre]).T
+        nearest = np.unique(np.clip(body.survey.current_electrodes, lower, upper), axis=0)
+        gaps = np.linalg.norm(body.survey.current_electrodes[:, None] - nearest, axis=2).min(axis=0)
+        nearest = nearest[gaps <= gaps.min() + 1e-9]
+        return [nearest[i] for i in sorted({0, len(nearest) // 2, len(nearest) - 1})]
 
     def _anomalous_by(self, oracle: EllipsoidOracle, y: Array) -> Array:
         survey = self.body.survey
         anomalous = np.empty((len(y), self.body.observables.size))
-        for out, (depth, volume, azimuth) in zip(anomalous, y, strict=True):
-            centre = np.array([0.0, 0.0, -depth])
+        for out, row in zip(anomalous, y, strict=True):
+            body = self.body.placed(row)
             by_electrode = oracle.secondary_potential(
-                centre, self.body.size(volume), azimuth, survey.electrodes, survey.receivers.electrodes
+                np.array([*body.centre, -body.depth]),
+                body.size,
+                body.azimuth,
+                survey.current_electrodes,
+                survey.potential_electrodes,
             )
-            out[:] = survey.data(survey.currents @ by_electrode)
+            out[:] = self.body.data(survey.currents @ by_electrode)
         return anomalous

@@ -168,10 +168,9 @@ class TestDerivatives:
         assert_adjoint(lambda d: PROBLEM.jvp(Y, d), lambda w: PROBLEM.vjp(Y, w), dy, dc)
 
     def test_values_beside_derivatives_are_those_of_a_solve(self):
-        depth, volume, azimuth = Y[0].tolist()
-        size = PROBLEM.size(volume)
-        values, _ = PROBLEM._solver.with_derivatives(depth, size, azimuth)
-        alone = PROBLEM._solver.anomalous(depth, size, azimuth)
+        body = PROBLEM.placed(Y[0])
+        values, _ = PROBLEM._solver.with_derivatives(body)
+        alone = PROBLEM._solver.anomalous(body)
         np.testing.assert_allclose(values, alone, rtol=0, atol=1e-12 * np.abs(alone).max())
 
     @pytest.mark.parametrize("method", ["jvp", "vjp"])
@@ -195,10 +194,10 @@ def test_a_system_that_is_not_solved_costs_one_row(monkeypatch):
 
     solve = ResistivitySolver.anomalous
 
-    def second_depth_fails(self, depth, size, azimuth):
-        if depth == Y[1, 0]:
+    def second_depth_fails(self, body):
+        if body.depth == Y[1, 0]:
             raise SolverFailure("gave up")
-        return solve(self, depth, size, azimuth)
+        return solve(self, body)
 
     monkeypatch.setattr(ResistivitySolver, "anomalous", second_depth_fails)
     assert np.isfinite(PROBLEM.evaluate(Y)).all(axis=1).tolist() == [True, False, True]

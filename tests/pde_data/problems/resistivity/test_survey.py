@@ -73,7 +73,14 @@ def test_pairs_and_grids_are_told_apart_among_options():
         (lambda: ReceiverPairs((((0.0, 0.0), (0.0, 0.0)),)), "two different electrodes"),
         (lambda: ReceiverGrid(shape=(1, 5)), "at least 2 × 2"),
         (lambda: ReceiverGrid(spacing=0.0), "positive spacing"),
-        (lambda: Survey((Source((-1.05, -1.05)),)), "where current enters, .*one data set for each group"),
+        (
+            lambda: Survey((Source((0.0, 0.0)),), ReceiverPairs((((0.0, 0.0), (1.0, 0.0)),))),
+            "every pair of receivers has an electrode",
+        ),
+        (
+            lambda: Survey((Source((-1.05, -1.05)),)),
+            "grid of receivers stands where current enters, .*list receivers as pairs",
+        ),
     ],
 )
 def test_wrong_surveys_are_refused(make, message):
