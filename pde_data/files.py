@@ -33,6 +33,13 @@ ARRAYS = (".mat", ".npz", ".npy")
 # A byte of a packed file stands for at most 1032 (deflate), and less than that much memory is not worth a thought.
 _MOST_PACKED, _SMALL = 1100, 2**26
 
+# What spreadsheets and statistics programs write where a value is missing, in any capitals; and what a sheet's formula gives
+# that failed, which begins as a comment does.
+_MISSING = frozenset(("", "na", "n/a", "#n/a", "#na", "<na>", "null", "none", "nil", "-", "--", "---", ".", "missing"))
+_FORMULA = re.compile(r"#(?:n/?a|div/0!|num!|value!|ref!|name\?|null!)", re.IGNORECASE)
+# What Excel writes above a table, and reads.
+_SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+
 # Kinds of arrays that hold real numbers: float, integer, boolean.
 REAL = "fiub"
 
@@ -226,7 +233,7 @@ class Table:
         values = np.empty((len(self.rows), len(columns)))
         for i, row in enumerate(self.rows):
             for j, place in enumerate(columns):
-                if (value := _number(row[place])) is None and not (blanks and row[place].lower() in _MISSING):
+                if (value := _number(row[place])) is None and not (blanks and row[place].casefold() in _MISSING):
                     raise UsageError(f"{self.path}, line {self.lines[i]}: expected a number, got {row[place]!r}")
                 values[i, j] = np.nan if value is None else value
         return values
@@ -235,7 +242,8 @@ class Table:
 def read_table(path: Path, names: Sequence[str] = ()) -> Table:
     """A .csv file, with a header or without; `names` are those that are looked for in it.
 
-    Columns are separated by commas, or by semicolons or tabs: then a comma may be the decimal sign. The first line is a
+    Columns are separated by commas, or by semicolons or tabs, as the first line says (also as `sep=;`): then a comma may be
+    the decimal sign. The first line is a
     header if no number is in it, or if it is `names`. Lines that begin with # are comments; the last of them before the
     numbers is the header where there is no other and it has as many columns (as `numpy.savetxt` writes it); one column
     may have any comment, and only one of `names` is its header.
@@ -244,12 +252,15 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
     """
     with reading(path, "a table", "separate columns by commas and save it as UTF-8"):
         text = path.read_text(encoding="utf-8-sig")
+        said = _SEPARATOR.match(text)
+        text = text[said.end() :] if said else text
         first_line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
-        delimiter = next((sign for sign in ";\t" if sign in re.sub(r'"[^"]*"', "", first_line)), ",")
+        signs = said[1] if said else ";\t"
+        delimiter = next((sign for sign in signs if sign in re.sub(r'"[^"]*"', "", first_line)), ",")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        read = [(reader.line_num, tuple(cell.strip() for cell in line)) for line in reader]
+        read = [(reader.line_num + bool(said), tuple(cell.strip() for cell in line)) for line in reader]
     read = [(number, cells) for number, cells in read if any(cells)]
-    lines = [(number, cells) for number, cells in read if not cells[0].startswith("#")]
+    lines = [(number, cells) for number, cells in read if not cells[0].startswith("#") or _FORMULA.fullmatch(cells[0])]
     if delimiter != "," and not any("." in cell for _, cells in lines for cell in cells if _number(cell) is not None):
         lines = [(number, tuple(map(_with_decimal_point, cells))) for number, cells in lines]
     first = lines[0][1] if lines else ()
@@ -263,7 +274,10 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
         header = written if width > 1 or find_names(names, written, str(path)) != [None] * len(names) else ()
     for number, cells in below:
         if any(cells[width:]) or (len(cells) < width and not header):
-            raise UsageError(f"{path}, line {number}: expected {width} columns as in the first line, got {len(cells)}")
+            comma = "; decimal commas want semicolons between columns" * (delimiter == "," and len(cells) == 2 * width)
+            raise UsageError(
+                f"{path}, line {number}: expected {width} columns as in the first line, got {len(cells)}{comma}"
+            )
     rows = tuple((*cells, *[""] * (width - len(cells)))[:width] for _, cells in below)
     return Table(path, header, rows, tuple(number for number, _ in below))
 

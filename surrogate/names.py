@@ -8,17 +8,24 @@ from typing import Any
 
 from gnvpro.surrogate.errors import UsageError
 
+# Of a unit: "mV" is not "V".
+_PREFIXES = frozenset(("da", *"yzafpnu\u00b5\u03bcmcdhkMGTPEZY"))
 
-def find_names(names: Sequence[str], there: Sequence[str], where: str) -> list[int | None]:
+
+def find_names(names: Sequence[str], there: Sequence[str], where: str, *, repeated: bool = False) -> list[int | None]:
     """Place among `there` of each of `names`, None where it is not.
 
     A name is the same without the blanks around it, then in other capitals, then without a unit in brackets after it
-    (`Depth [m]` for `depth`); the first of these that gives a place decides.
+    (`Depth [m]` for `depth`), then with underscores for blanks, or without either (`x_1`, `x 1`, `x1`; `p 1 2` is not
+    `p 12`); the first of these that gives a place decides.
 
-    Raises UsageError: it gives several, or two of `names` have the same place; `where` begins the message.
+    Raises UsageError: it gives several, or two of `names` have the same place unless these may be `repeated`; `where`
+    begins the message.
     """
     places: list[int | None] = [None] * len(names)
-    for key in (str.strip, _folded, _without_unit):
+    for key in (str.strip, _folded, _without_unit, _spelled):
+        if None not in places:
+            break
         at: dict[str, list[int]] = {}
         for place, name in enumerate(there):
             at.setdefault(key(name), []).append(place)
@@ -30,7 +37,7 @@ def find_names(names: Sequence[str], there: Sequence[str], where: str) -> list[i
                     )
                 places[i] = matching[0]
     first: dict[int, str] = {}
-    for name, place in zip(names, places, strict=True):
+    for name, place in () if repeated else zip(names, places, strict=True):
         if place is not None and place in first:
             twice = f"{name} is there twice" if first[place] == name else f"{first[place]} and {name} are one"
             raise UsageError(f"{where}: {twice}; leave one of them out")
@@ -66,9 +73,34 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def other_scale(name: str, unit: str) -> str | None:
+    """The unit in brackets after a name where it is another multiple of `unit`, such as mV for V; None elsewhere.
+
+    Other words in brackets say nothing of the scale.
+    """
+    match = _UNIT.search(" ".join(name.split()))
+    if match is None or (written := match[0].strip(" [()]")) == unit:
+        return None
+    pairs = ((written, unit), (unit, written), (written[1:], unit[1:]))
+    for longer, shorter in pairs[:2]:
+        if shorter and longer.endswith(shorter) and longer.removesuffix(shorter) in _PREFIXES:
+            return written
+    (one, other) = pairs[2]
+    return written if one and one == other and {written[0], unit[0]} <= _PREFIXES else None
+
+
+_UNIT = re.compile(r"\s*[\[(][^\[\]()]*[\])]$")
+
+
 def _folded(name: str) -> str:
-    return " ".join(name.split()).casefold()
+    return " ".join(name.replace("\ufeff", "").split()).casefold()
 
 
 def _without_unit(name: str) -> str:
-    return re.sub(r"\s*[\[(][^\[\]()]*[\])]$", "", _folded(name))
+    return _UNIT.sub("", _folded(name))
+
+
+def _spelled(name: str) -> str:
+    """Without quotes, underscores and blanks, but for one blank between digits; a minus sign is a hyphen."""
+    words = _without_unit(name).replace("\u2212", "-").strip("\"'\u201c\u201d\u2018\u2019").replace("_", " ")
+    return re.sub(r"(?<!\d) | (?!\d)", "", " ".join(words.split()))

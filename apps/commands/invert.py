@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from dataclasses import dataclass
@@ -28,8 +29,14 @@ class InvertOptions(SolvingOptions):
     model: Annotated[
         str, Argument(help="Folder of a saved surrogate, or http://HOST:PORT/NAME, a model of a UM-Bridge server.")
     ]
-    observations: Annotated[Path, Doc("Measured values: .csv (value, observable), .npz or .npy.")]
-    noise: Annotated[str, Doc("2%, 0.001 or 2%+0.001; data, where the file has it; or a file, also of a covariance.")]
+    observations: Annotated[Path, Doc("Measured values: .csv (value, observable), .npz or .npy; some may come again.")]
+    noise: Annotated[
+        str,
+        Doc(
+            "2%, 0.001 or 2%+0.001; data, where the file has it; or a file, also of a covariance. With outliers: "
+            "'student-t(4): 2%'."
+        ),
+    ]
     out: Annotated[Path | None, Doc("New folder for report, numbers and draws.")] = None
     routes: Annotated[
         tuple[Route, ...] | None,
@@ -68,7 +75,7 @@ def run(options: InvertOptions) -> Outcome:
     began = time.monotonic()
     arguments = dict(vars(options))
     surrogate, out = arguments.pop("model"), arguments.pop("out")
-    unfinished = None if out is None else out.with_name(f"{out.name}-unfinished")
+    unfinished = None if out is None else _unfinished(out)
     try:
         with progress("inverting") as report, one_thread():
             inversion = invert(surrogate, **arguments, keep_draws=unfinished, progress=report)
@@ -87,3 +94,11 @@ def run(options: InvertOptions) -> Outcome:
         shutil.rmtree(unfinished)
     text = table(f"Inversion of {options.observations}", inversion.rows())
     return Outcome({**inversion.numbers(), **more}, text, inversion.doubt())
+
+
+def _unfinished(out: Path) -> Path:
+    """Where draws are kept until all is written: beside the folder that is asked for, and not where earlier ones stand."""
+    names = (
+        f"{out.name}-unfinished{number}" for number in itertools.chain([""], (f"-{k}" for k in itertools.count(2)))
+    )
+    return next(folder for name in names if not (folder := out.with_name(name)).exists())

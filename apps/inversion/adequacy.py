@@ -75,7 +75,10 @@ def adequacy_from_solves(posterior: Posterior, y: Array, solved: Array, covarian
     y, solved = y[ok], solved[ok]
     approximate, jacobian = posterior.solves.linearize(y)
     errors = posterior.whitened(solved) - posterior.whitened(approximate)
-    moved = np.stack([covariance @ (posterior.sensitivity(j).T @ e) for j, e in zip(jacobian, errors, strict=True)])
+    # What the error does to the residuals that the misfit is of.
+    changes = posterior.residuals(solved) - posterior.residuals(approximate)
+    gains = [covariance @ posterior.sensitivity(j, c).T for j, c in zip(jacobian, approximate, strict=True)]
+    moved = np.stack([gain @ change for gain, change in zip(gains, changes, strict=True)])
     failed = f", {int((~ok).sum())} more failed" if not ok.all() else ""
     source = f"{len(y)} PDE solves drawn from the surrogate's posterior{failed}"
     return Adequacy(float(np.sqrt((errors**2).mean())), _shift(np.sqrt((moved**2).mean(axis=0)), covariance), source)
@@ -89,12 +92,14 @@ def adequacy_from_bands(posterior: Posterior, surrogate: Surrogate, y: Array, co
     """
     if surrogate.trust is None:
         return None
-    bands, measured = surrogate.trust.bands, np.flatnonzero(posterior.measured)
-    spread = bands.scale[measured] / posterior.noise.standard_deviations[measured]
-    _, jacobian = posterior.solves.linearize(y)
-    gain = covariance @ posterior.sensitivity(jacobian[0]).T
+    bands, (observables, jacobian) = surrogate.trust.bands, posterior.solves.linearize(y)
+    spread = bands.scale[posterior.places] / posterior.noise_of_data.scales
+    slopes = posterior.noise.robust_slopes(posterior.whitened(observables))[0]
+    moved = (covariance @ posterior.sensitivity(jacobian[0], observables[0]).T) * (slopes * spread)
+    by_observable = np.zeros((len(covariance), len(bands.scale)))
+    np.add.at(by_observable.T, posterior.places, moved.T)  # repeats share their error
     source = f"the residuals of {bands.n_samples} {bands.source} samples"
-    shift = _shift(np.linalg.norm(gain * spread, axis=1), covariance)
+    shift = _shift(np.linalg.norm(by_observable, axis=1), covariance)
     return Adequacy(float(np.sqrt((spread**2).mean())), shift, source)
 
 

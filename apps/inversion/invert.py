@@ -17,6 +17,7 @@ from gnvpro.apps.arguments import parameters_of, problem_of
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.inversion import Route
 from gnvpro.apps.inversion.adequacy import Adequacy, adequacy_from_bands, adequacy_from_solves, advice
+from gnvpro.apps.inversion.inference_data import labels
 from gnvpro.apps.inversion.maximum_a_posteriori import Minimum, find_minima
 from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
 from gnvpro.apps.inversion.posterior.remote import RemoteModel
@@ -30,6 +31,7 @@ from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.pde_data.problems.loading import as_problem
 from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.pde_data.storage.tables import read_parameters
 from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.extras import import_h5py
@@ -38,7 +40,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.names import order_of
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array, Space
-from gnvpro.surrogate.writing import require_new_folder, whole_folder
+from gnvpro.surrogate.writing import require_new_folder, whole_file, whole_folder
 
 # PDE solves that the error of the surrogate is measured by.
 _ADEQUACY_SOLVES = 8
@@ -59,17 +61,30 @@ class Inversion(InversionResult):
         require_new_folder(folder, "inversion")
         with whole_folder(folder) as new:
             (new / "inversion.json").write_text(json.dumps(jsonable({**self.numbers(), **(more or {})}), indent=1))
-            deviations = np.where(self.density.measured, self.density.noise.standard_deviations, np.nan)
-            np.savez(new / "observations.npz", observations=self.density.data, standard_deviation=deviations)
-            for route, chains in self.chains.items():
-                write_draws(new, route, self.tree(chains))
+            self._write_observations(new / "observations.npz")
+            for route in self.chains:
+                write_draws(new, route, self.tree(route))
             write_report(new / "report.html", self, command)
+
+    def _write_observations(self, path: Path) -> None:
+        """As `observations` and other samplers read them; with the names of observables where some were measured twice."""
+        density = self.density
+        arrays: dict[str, Any] = {
+            "observations": density.data,
+            "standard_deviation": np.where(density.measured, density.noise.scales, np.nan),
+        }
+        if density.which is not None:
+            arrays["observable"] = np.array([density.solves.observables.names[place] for place in density.which])
+        np.savez(path, **arrays)
 
 
 def write_draws(folder: Path, route: str, tree: DataTree) -> None:
-    """The draws of a route in a folder, as ArviZ reads them."""
+    """The draws of a route in a folder, as ArviZ reads them: the file is there whole or not at all."""
     import_h5py()  # before xarray does, which knows nothing of the library that FEniCSx brings
-    tree.to_netcdf(folder / f"posterior-{route}.nc", engine="h5netcdf")
+    packed = {name: {"d": {"zlib": True, "complevel": 4}} for name in ("posterior_predictive", "log_likelihood")}
+    encoding = {f"/{name}": how for name, how in packed.items() if name in tree.children}
+    with whole_file(folder / f"posterior-{route}.nc") as file:
+        tree.to_netcdf(file, engine="h5netcdf", encoding=encoding)
 
 
 def invert(
@@ -105,10 +120,12 @@ def invert(
         A surrogate or any other forward model, the folder of a saved one, or http://HOST:PORT/NAME, a model of a
         UM-Bridge server.
     observations
-        An array (n_out,), NaN where nothing was measured; values by name; or a file, .csv, .npz or .npy.
+        An array (n_out,), NaN where nothing was measured; values by name, one or several of each; or a file, .csv, .npz or
+        .npy (`observations_of`).
     noise
         `2%` of each value, `0.001`, `2%+0.001`, or `data`, where the file of observations has it; standard deviations,
-        one or (n_out,); a covariance (n_out, n_out); or a file of these.
+        one or (n_out,); a covariance (n_out, n_out); or a file of these. `student-t(4): 2%` where there are outliers, beside
+        an array ("student-t(4)", array). Relative noise alone has a floor, `2%, at least 0` none (`noise_of`).
     prior
         Mean and standard deviation of a normal law by parameter; the others are uniform between their bounds.
     problem
@@ -127,9 +144,10 @@ def invert(
     checkpoint
         File that keeps every PDE solve; the same call goes on with it.
     keep_draws
-        Folder that keeps the draws of every route as soon as they are there, whatever happens afterwards.
+        Folder that keeps the draws of every route as soon as they are there, whatever happens afterwards; those of the same
+        route that it has are replaced.
     truth
-        Parameters that made the observations, where known: an array, values by name, or a file.
+        Parameters that made the observations, where known: an array (n_in,) or (1, n_in), values by name, or a file.
     force
         Also with a surrogate whose error is above the noise.
     time_limit, ranks, threads_per_solve
@@ -217,7 +235,7 @@ def invert(
             if keep_draws is not None:
                 folder = path_of(keep_draws)
                 folder.mkdir(parents=True, exist_ok=True)
-                write_draws(folder, route, drawn.tree(cheap.data, cheap.solves.observables.names))
+                write_draws(folder, route, drawn.tree(cheap.values, tuple(labels(cheap))))
 
         if "surrogate" in sampling:
             report = stage("sampling on the surrogate")
@@ -254,7 +272,7 @@ def invert(
         density=cheap, minima=minima, corrected=corrected,
         chains={route: sampled[route] for route in ("pde", "delayed", "surrogate") if route in sampled},
         fitted=fitted, adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
-        remarks=remarks,
+        remarks=remarks, solved=None if accurate is None else accurate.solves,
     )  # fmt: skip
 
 
@@ -290,6 +308,8 @@ def _other_remarks(cheap: Posterior, accurate: Posterior | None) -> dict[str, st
         for name, solves in _named(cheap, accurate).items()
         if (how := solves.derivatives) is not None
     }
+    if cheap.noise.notes:
+        remarks["noise"] = "; ".join(cheap.noise.notes)
     if accurate is not None and accurate.solves.damaged:
         remarks["checkpoint"] = f"{accurate.solves.damaged} of its results were damaged, and were solved again"
     return remarks
@@ -357,7 +377,11 @@ def _true_parameters(truth: Any, space: Space) -> Array:
     if isinstance(truth, Mapping):
         order = order_of(space.names, list(map(str, truth)), "true parameters")
         truth = [list(truth.values())[place] for place in order]
-    rows = space.require(parameters_of(truth if isinstance(truth, str | Path) else np.atleast_2d(truth), space))
+    if isinstance(truth, str | Path):
+        truth = read_parameters(truth, names=space.names)
+    if np.ndim(truth) == 1:  # one row
+        truth = np.asarray(truth)[None]
+    rows = space.require(parameters_of(truth, space))
     if len(rows) != 1:
         raise UsageError(f"expected one row of true parameters, got {len(rows)}")
     return rows[0]

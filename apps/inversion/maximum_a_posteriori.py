@@ -3,14 +3,15 @@
 Minimised is half the squared residuals in units of the noise plus that of the prior, over coordinates in which the prior is
 uniform, which adds nothing, or normal, which adds its residual: the parameter itself, its logarithm, or else the normal
 variable behind it (`gnvpro.surrogate.laws.transport`). The law of parameters on a simplex counts as the normal one of the
-same mean and covariance. A parameter that has single values stays at that of its start. Every step is a linear
-least-squares problem with bounds, damped as Levenberg and Marquardt do.
+same mean and covariance. Residuals of Student's law are those half of whose squares are minus its logarithm. A parameter that
+has single values stays at that of its start. Every step is a linear least-squares problem with bounds, damped as Levenberg
+and Marquardt do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -146,16 +147,23 @@ class _Equations:
             return derivative
         return self.prior.transport.by_coordinates(np.tile(x, (len(derivative), 1)), derivative)
 
-    def at(self, x: Array) -> tuple[Array, Array, float] | None:
-        """Residuals (m,), derivative (m, n_searched), and the misfit; None where the model could not be solved."""
+    def at(self, x: Array) -> _Linearized | None:
+        """The equations linearized; None where the model could not be solved."""
         observables, jacobian = self._posterior.solves.linearize(self.parameters(x)[None])
         if not (np.isfinite(observables).all() and np.isfinite(jacobian).all()):
             return None
         data = self._posterior.residuals(observables)[0]
         residuals = np.concatenate([data, self._rows @ (x - self._centre)])
-        sensitivity = self.by_coordinates(x, self._posterior.sensitivity(jacobian[0]))
-        derivative = np.concatenate([sensitivity, self._rows])
-        return residuals, derivative[:, self.searched], float(0.5 * data @ data)
+        of_data = self._posterior.sensitivity(jacobian[0], observables[0])
+        derivative = self._stacked(x, of_data)
+        root = derivative
+        if self._posterior.noise.heavy_tailed:
+            root = self._stacked(x, self._posterior.curvature_root(jacobian[0], observables[0]))
+        return _Linearized(residuals, derivative, float(0.5 * data @ data), root)
+
+    def _stacked(self, x: Array, of_data: Array) -> Array:
+        """Derivatives of observations by the parameters (n_data, n_in) and of the prior, by what is searched."""
+        return np.concatenate([self.by_coordinates(x, of_data), self._rows])[:, self.searched]
 
     def value(self, x: Array) -> float:
         """Half the squared residuals at coordinates (n_in,)."""
@@ -171,30 +179,43 @@ class _Equations:
         return -float(sum(np.log(np.maximum(share[0], 1e-300)) for share in shares if share is not None))
 
 
+class _Linearized(NamedTuple):
+    """Residuals (m,), their derivative (m, n_searched), the misfit, and a root (m, n_searched) of the Hessian.
+
+    The root is the derivative but for Student's law, whose residuals are curved in those of the observations.
+    """
+
+    residuals: Array
+    derivative: Array
+    misfit: float
+    root: Array
+
+
 def _descend(posterior: Posterior, start: Array) -> Minimum | None:
     """Gauss-Newton from one start; None where the model cannot be solved there. Steps to where it cannot are shortened."""
     equations, prior = _Equations(posterior), posterior.prior
     x, searched = equations.coordinates(start), equations.searched
     if (linearized := equations.at(x)) is None:
         return None
-    residuals, derivative, misfit = linearized
     size, damping, converged, iterations = equations.unit[searched], _FIRST_DAMPING, False, 0
     while searched.any() and iterations < _MAX_ITERATIONS:
         iterations += 1
         # The equations brought to n_in rows: the observations are many.
-        q, r = np.linalg.qr(derivative * size)
+        residuals = linearized.residuals
+        q, r = np.linalg.qr(linearized.derivative * size)
         step = _accepted_step(equations, r, q.T @ residuals, x, 0.5 * float(residuals @ residuals), damping, size)
         if step.x is None:
             converged = step.converged
             break
-        x, damping, (residuals, derivative, misfit) = step.x, step.damping, step.linearized
+        x, damping, linearized = step.x, step.damping, step.linearized or linearized
     covariance = np.zeros((prior.size, prior.size))
-    covariance[np.ix_(searched, searched)] = _covariance(derivative, size, prior.simplex)
+    covariance[np.ix_(searched, searched)] = _covariance(linearized.root, size, prior.simplex)
     slopes = equations.by_coordinates(x, np.eye(prior.size))
     y = equations.parameters(x)
-    value = 0.5 * float(residuals @ residuals) + equations.of_single_values(y)
+    value = 0.5 * float(linearized.residuals @ linearized.residuals) + equations.of_single_values(y)
     converged = converged or not searched.any()
-    return Minimum(y, value, misfit, slopes @ covariance @ slopes.T, _held(x, equations), 1, iterations, converged)
+    held = _held(x, equations)
+    return Minimum(y, value, linearized.misfit, slopes @ covariance @ slopes.T, held, 1, iterations, converged)
 
 
 class _Step(NamedTuple):
@@ -203,7 +224,7 @@ class _Step(NamedTuple):
     x: Array | None
     damping: float
     converged: bool = False
-    linearized: Any = None
+    linearized: _Linearized | None = None
 
 
 def _accepted_step(

@@ -10,12 +10,16 @@ import numpy as np
 from xarray import DataTree
 
 from gnvpro.apps.inversion.adequacy import Adequacy
+from gnvpro.apps.inversion.inference_data import inference_data, labels
 from gnvpro.apps.inversion.maximum_a_posteriori import Minimum
 from gnvpro.apps.inversion.modes import modes_of, shares
 from gnvpro.apps.inversion.posterior.posterior import Posterior
+from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
+from gnvpro.apps.inversion.verdict import Check, accuracy, convergence, fit, informed, outliers, verdict
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.formatting import seconds, with_unit
+from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array
 
@@ -49,6 +53,8 @@ class InversionResult(Result):
         What went otherwise than one might think, by subject: a PDE that is not at hand, points that could not be solved.
     problem, seconds
         The PDE behind the model; wall seconds of everything.
+    solved
+        Solves of that PDE; None without.
     """
 
     model: str
@@ -62,6 +68,7 @@ class InversionResult(Result):
     problem: Problem | None = None
     seconds: float = 0.0
     remarks: dict[str, str] = field(default_factory=dict)
+    solved: Solves | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,8 +87,8 @@ class InversionResult(Result):
 
     @cached_property
     def posterior(self) -> DataTree | None:
-        """`best_chains` and the observations, as ArviZ and xarray read them."""
-        return None if self.best_chains is None else self.tree(self.best_chains)
+        """Of the first route, as ArviZ and xarray read it: draws, prior, observations, predictions, log likelihood."""
+        return None if not self.chains else self.tree(next(iter(self.chains)))
 
     @property
     def fitted_by(self) -> str:
@@ -95,12 +102,12 @@ class InversionResult(Result):
 
     @property
     def chi_squared(self) -> float:
-        """Mean square of the residuals; about one for a good fit."""
-        return float((self.residuals**2).mean())
+        """Mean square of the residuals, about one for a good fit; of Student's law that of normal ones as improbable."""
+        return float((self.density.noise.normal_scores(self.residuals) ** 2).mean())
 
-    def tree(self, chains: Chains) -> DataTree:
-        """Chains with the observations beside them."""
-        return chains.tree(self.density.data, self.density.solves.observables.names)
+    def tree(self, route: str) -> DataTree:
+        """The draws of a route with all that ArviZ asks of them (`inference_data`)."""
+        return inference_data(self.chains[route], self.density, None if route == "surrogate" else self.solved)
 
     def shifts(self) -> dict[str, dict[str, list[float]]]:
         """Of the means by every further route from the first one's, in its standard deviations; and the ratio of these."""
@@ -118,6 +125,19 @@ class InversionResult(Result):
             return None
         spread = np.maximum(self.corrected.standard_deviations, 1e-300)
         return (self.corrected.parameters - self.minima[0].parameters) / spread
+
+    def checks(self) -> list[Check]:
+        """Whether the result can be relied on, question by question."""
+        prior = self.density.prior
+        fitted = informed(self.map.standard_deviations, np.sqrt(np.diagonal(prior.moments[1])))
+        route = next(iter(self.chains), None)
+        sampled = convergence(self.best_chains, self.doubt())
+        if not prior.n_free:
+            sampled = Check("converged", "yes", "all parameters are fixed: there is nothing to sample")
+        checks = [sampled, fit(self.density, self.residuals, fitted)]
+        if self.adequacy is not None or isinstance(self.density.solves.model, Surrogate):
+            checks.append(accuracy(self.adequacy, route))
+        return checks
 
     def doubt(self) -> str | None:
         """Why the posterior is not to be relied on; None where the chains agree."""
@@ -148,9 +168,7 @@ class InversionResult(Result):
 
     def rows(self) -> list[tuple[str, str]]:
         """Point, posterior, how far both can be relied on, and what they cost."""
-        rows = [("observations", f"{self.density.n_data}"), ("minima found", self._minima_in_words())]
-        if len(self.modes) > 1:
-            rows.append(("modes", self._modes_in_words()))
+        rows: list[tuple[str, str]] = []
         best, chains, space = self.map, self.best_chains, self.density.prior.space
         known_best = np.argsort(np.where(space.fixed, np.inf, best.standard_deviations))[:_MOST_PRINTED]
         for j in known_best if space.size > _MOST_PRINTED else range(space.size):
@@ -165,6 +183,10 @@ class InversionResult(Result):
             if self.truth is not None:
                 text += f", truth {self.truth[j]:.5g}"
             rows.append((space.names[j], text))
+        rows += [("verdict", verdict(self.checks())), ("observations", self.observations_in_words())]
+        rows.append(("minima found", self._minima_in_words()))
+        if len(self.modes) > 1:
+            rows.append(("modes", self._modes_in_words()))
         rows.append(("fit", f"chi-squared {self.chi_squared:.3g} per observation, by {self.fitted_by}"))
         if self.adequacy is not None:
             rows.append(("surrogate", str(self.adequacy) + ("" if self.adequacy.adequate else ": doubtful")))
@@ -179,6 +201,18 @@ class InversionResult(Result):
             largest = np.abs(differences["means"]).max()
             rows.append((f"{route} against that", f"means within {largest:.2g} standard deviations"))
         return [*rows, *self.remarks.items()]
+
+    def observations_in_words(self) -> str:
+        """How many there are, of how many observables, and the law of their noise."""
+        density = self.density
+        n, n_out, measured = density.n_data, density.solves.observables.size, len(np.unique(density.places))
+        some = f" of {n_out:,}" * (measured < n_out)
+        text = (
+            f"{n:,} measurements of {measured:,} observables{some and f',{some}'}"
+            if density.repeated
+            else f"{n:,}{some}"
+        )
+        return text + (f"; noise {density.noise.law}" if density.noise.law != "normal" else "")
 
     def _modes_in_words(self) -> str:
         drawn = [f"{_in_percent(shares(self.modes, chains).drawn)} of {route}" for route, chains in self.chains.items()]
@@ -198,7 +232,9 @@ class InversionResult(Result):
         """JSON-able."""
         correction = self.correction()
         return {
-            "model": self.model, "n_data": self.density.n_data, "prior": self.density.prior.to_dict(),
+            "model": self.model, "n_data": self.density.n_data,
+            "checks": [check.numbers() for check in self.checks()], "noise": self._noise(),
+            "prior": self.density.prior.to_dict(),
             "minima": [self._point(minimum) for minimum in self.minima], "map": self._point(self.map),
             "corrected_by_pde": self.corrected is not None,
             "shift_of_map_by_pde": None if correction is None else correction.tolist(),
@@ -208,6 +244,15 @@ class InversionResult(Result):
             "shifts": self.shifts(),
             "truth": None if self.truth is None else self._by_name(self.truth),
             "wall_seconds": self.seconds, "remarks": self.remarks,
+        }  # fmt: skip
+
+    def _noise(self) -> dict[str, Any]:
+        noise, far = self.density.noise_of_data, outliers(self.density, self.residuals)
+        names = labels(self.density)
+        return {
+            "law": noise.law, "degrees_of_freedom": noise.degrees_of_freedom if noise.heavy_tailed else None,
+            "smallest_scale": float(noise.scales.min()), "largest_scale": float(noise.scales.max()),
+            "notes": list(noise.notes), "outliers": {names[i]: float(self.residuals[i]) for i in far},
         }  # fmt: skip
 
     def _by_name(self, values: Array) -> dict[str, float]:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import least_squares
 
-from gnvpro.apps.inversion.posterior.observations import Noise, noise_of, observations_of
+from gnvpro.apps.inversion.posterior.noise import Noise
+from gnvpro.apps.inversion.posterior.observations import observations_of
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
+from gnvpro.apps.inversion.posterior.stated_noise import noise_of
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
@@ -64,10 +67,18 @@ class ErrorModel:
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """The law of the parameters given observations, `data` (n_out,), NaN where there is none.
+    """The law of the parameters given observations and their noise.
 
-    The noise is of all n_out observables; what it says where nothing was observed does not matter. Without `error` the
-    forward model counts as exact.
+    Attributes
+    ----------
+    data : (m,)
+        Observed values, NaN where there is none: one for every observable, in their order.
+    noise
+        Of all m; what it says where nothing was observed does not matter.
+    error
+        Law of the forward model's own error; without it the model counts as exact.
+    which : (m,)
+        The observable that each value is of, where they are not one for each: several of some, none of others.
     """
 
     solves: Solves
@@ -75,9 +86,10 @@ class Posterior:
     noise: Noise
     prior: Prior
     error: ErrorModel | None = None
+    which: NDArray[np.intp] | None = None
 
     def __post_init__(self) -> None:
-        m = self.solves.observables.size
+        m = self.solves.observables.size if self.which is None else len(self.which)
         if self.data.shape != (m,) or self.noise.size != m:
             raise UsageError(f"expected {m} observations and their noise, got {self.data.shape} and {self.noise.size}")
         if not self.measured.any():
@@ -94,16 +106,27 @@ class Posterior:
         """From what `gnvpro.invert` takes: a forward model, and observations, noise and prior in any of their forms."""
         law = prior if isinstance(prior, Prior) else Prior.of(model.parameters, prior)
         solves = model if isinstance(model, Solves) else Solves(model, scale=law.scale)
-        data, standard_deviations = observations_of(observations, solves.observables)
-        return cls(solves, data, noise_of(noise, data, standard_deviations), law)
+        data, deviations, which = observations_of(observations, solves.observables)
+        return cls(solves, data, noise_of(noise, data, deviations, solves.observables, which), law, which=which)
 
     @cached_property
     def measured(self) -> np.ndarray:
-        """Where there is an observation (n_out,)."""
+        """Which of `data` are observations (m,)."""
         return np.isfinite(self.data)
 
     @cached_property
-    def _noise(self) -> Noise:
+    def places(self) -> NDArray[np.intp]:
+        """The observable that each observation is of (n_data,)."""
+        return np.flatnonzero(self.measured) if self.which is None else self.which[self.measured]
+
+    @cached_property
+    def values(self) -> Array:
+        """The observations (n_data,): `data` without what is missing."""
+        return self.data[self.measured]
+
+    @cached_property
+    def noise_of_data(self) -> Noise:
+        """The noise of the observations, n_data of them."""
         return self.noise.of(self.measured)
 
     @property
@@ -111,16 +134,41 @@ class Posterior:
         """Number of observations."""
         return int(self.measured.sum())
 
+    @cached_property
+    def repeated(self) -> bool:
+        """Whether an observable was measured more than once."""
+        return len(np.unique(self.places)) < self.n_data
+
+    @cached_property
+    def by_observable(self) -> tuple[Array, Array]:
+        """Observed values and sizes of their noise (n_out,), NaN where there is none; repeats averaged, for pictures."""
+        scales, n_out = self.noise_of_data.scales, self.solves.observables.size
+        precision = np.bincount(self.places, 1 / scales**2, n_out)
+        total = np.bincount(self.places, self.values / scales**2, n_out)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return total / precision, np.where(precision > 0, 1 / np.sqrt(precision), np.nan)
+
     def with_error(self, error: ErrorModel) -> Posterior:
         """The same with another law of the forward model's error."""
         return replace(self, error=error)
 
+    def predicted(self, observables: Array) -> Array:
+        """What the model says of every observation: (n, n_out) -> (n, n_data)."""
+        return observables[:, self.places]
+
     def whitened(self, observables: Array) -> Array:
         """Observables less observations in units of the noise: (n, n_out) -> (n, n_data)."""
-        return self._noise.whiten(observables[:, self.measured] - self.data[self.measured])
+        return self.noise_of_data.whiten(self.predicted(observables) - self.values)
 
     def residuals(self, observables: Array) -> Array:
-        """The same, the model's error taken out and added to the noise; half their square is the misfit."""
+        """The same, the model's error taken out and added to the noise; half their square is the misfit.
+
+        Of Student's law those that `Noise.robust` makes of them.
+        """
+        return self.noise.robust(self._apart(observables))
+
+    def _apart(self, observables: Array) -> Array:
+        """Whitened, the model's error taken out and added to the noise (n, n_data)."""
         residuals = self.whitened(observables)
         return residuals if self.error is None else self.error.whiten(residuals + self.error.mean)
 
@@ -131,17 +179,45 @@ class Posterior:
 
     def weights(self, observables: Array) -> Array:
         """Derivative of the misfit by the observables (n, n_out)."""
-        residuals = self.residuals(observables)
+        apart = self._apart(observables)
+        residuals = self.noise.robust(apart) * self.noise.robust_slopes(apart)
         if self.error is not None:
             residuals = self.error.whiten(residuals)  # it is its own transpose
-        weights = np.zeros_like(observables)
-        weights[:, self.measured] = self._noise.whiten_transposed(residuals)
+        weights, by_datum = np.zeros_like(observables), self.noise_of_data.whiten_transposed(residuals)
+        if self.repeated:
+            np.add.at(weights.T, self.places, by_datum.T)
+        else:
+            weights[:, self.places] = by_datum
         return weights
 
-    def sensitivity(self, jacobian: Array) -> Array:
-        """Derivative of `residuals` from the Jacobian of the observables: (n_out, n_in) -> (n_data, n_in)."""
-        columns = self._noise.whiten(jacobian[self.measured].T)
+    def sensitivity(self, jacobian: Array, observables: Array | None = None) -> Array:
+        """Derivative of `residuals` from the Jacobian of the observables: (n_out, n_in) -> (n_data, n_in).
+
+        Of Student's law it depends on the `observables` (n_out,) there.
+        """
+        columns = self._whitened_columns(jacobian)
+        if not self.noise.heavy_tailed:
+            return columns
+        return columns * self.noise.robust_slopes(self._apart_at(observables))[:, None]
+
+    def curvature_root(self, jacobian: Array, observables: Array) -> Array:
+        """A root R (n_data, n_in) of the misfit's Hessian R^T R by the parameters, the model's own curvature left out.
+
+        `sensitivity` where the noise is normal. Of Student's law outliers, whose curvature is negative, count nothing.
+        """
+        columns = self._whitened_columns(jacobian)
+        if not self.noise.heavy_tailed:
+            return columns
+        return columns * np.sqrt(self.noise.curvatures(self._apart_at(observables)))[:, None]
+
+    def _whitened_columns(self, jacobian: Array) -> Array:
+        columns = self.noise_of_data.whiten(jacobian[self.places].T)
         return (columns if self.error is None else self.error.whiten(columns)).T
+
+    def _apart_at(self, observables: Array | None) -> Array:
+        if observables is None:
+            raise UsageError("the derivative of residuals of Student's law depends on the observables; give these too")
+        return self._apart(observables[None])[0]
 
     def log_density(self, z: Array) -> Array:
         """Of the normal variables behind the parameters, up to a constant: (n, n_free) -> (n,)."""
@@ -191,7 +267,7 @@ class Whitening:
                     raise NumericalFailure(f"the forward model could not be solved at {y[0].tolist()}")
                 return _REFUSED * begun[0], np.zeros((len(begun[0]), n))  # a step that the search takes back
             slopes = prior.pull_back(np.tile(z, (prior.size, 1)), np.eye(prior.size))
-            derivative = posterior.sensitivity(jacobian[0]) @ slopes
+            derivative = posterior.sensitivity(jacobian[0], observables[0]) @ slopes
             residuals = np.concatenate([posterior.residuals(observables)[0], z - held])
             begun.append(np.abs(residuals) + 1)
             return residuals, np.concatenate([derivative, np.eye(n)])

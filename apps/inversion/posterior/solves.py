@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gnvpro.apps.inversion.posterior.failures import Failures
+from gnvpro.apps.inversion.posterior.kept import KeptObservables
 from gnvpro.apps.inversion.posterior.memory import Memory, key_of
 from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.pde_data.problems.contract import SolveStatus
@@ -74,6 +75,8 @@ class Solves:
         self._problem = None if isinstance(model, Surrogate | RemoteModel) else as_problem(model)
         longest = self.observables.size * (self.parameters.size + 1) + self.parameters.size
         self._memory = None if memory is None else Memory(memory, definition, longest)
+        # Of a surrogate they are computed again where they are wanted.
+        self._kept = None if isinstance(model, Surrogate) else KeptObservables(scale)
 
     @property
     def differentiable(self) -> bool:
@@ -94,11 +97,17 @@ class Solves:
         """Results in the file that were damaged, and computed again."""
         return 0 if self._memory is None else self._memory.damaged
 
+    def again(self, y: Array) -> Array | None:
+        """Observables (n, n_out) at points that were solved before, by a surrogate at any; not counted, None if unknown."""
+        if self._kept is None:
+            return numbers(self.model.evaluate(y), "what the model returns")
+        return self._kept.at(y)
+
     def evaluate(self, y: Array) -> Array:
         """As the model; NaN in the rows that could not be computed."""
         with self._lock:
             observables = self._remembered("evaluate", (y,), self._evaluated, self.observables.size)
-            self._count_failures(observables)
+            self._note(y, observables)
             return observables
 
     def vjp(self, y: Array, dc: Array) -> Array:
@@ -112,7 +121,7 @@ class Solves:
         n_out, n_in = self.observables.size, self.parameters.size
         with self._lock:
             both = self._remembered("linearize", (y,), self._linearized, n_out * (1 + n_in))
-            self._count_failures(both[:, :n_out])
+            self._note(y, both[:, :n_out])
         return both[:, :n_out], both[:, n_out:].reshape(-1, n_out, n_in)
 
     def pulled_back(self, y: Array, weights: Callable[[Array], Array]) -> tuple[Array, Array]:
@@ -122,7 +131,7 @@ class Solves:
                 self.evaluated += len(y)
                 self.differentiated += len(y)
                 observables, pull = self._call("pullback", y)
-                self._count_failures(observables)
+                self._note(y, observables)
                 return observables, pull(weights(observables))
         if "linearize" not in self._offered and "vjp" in self._offered:
             observables = self.evaluate(y)
@@ -252,7 +261,10 @@ class Solves:
         if method != "evaluate":
             self.differentiated += n
 
-    def _count_failures(self, observables: Array) -> None:
+    def _note(self, y: Array, observables: Array) -> None:
+        """Count failures among what was asked for, and keep it."""
+        if self._kept is not None:
+            self._kept.add(y, observables)
         self.failed += int((~np.isfinite(observables).all(axis=1)).sum())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import BLUE, COLOURS, GREY, RED, in_units, labelled, styled
@@ -18,18 +18,18 @@ from gnvpro.surrogate.spaces import Array, Space
 
 # Images and curves that are shown of many.
 _MOST_IMAGES, _MOST_CURVES = 4, 6
-# Residual images end here, in standard deviations; a histogram at least.
-_RESIDUAL_RANGE = 4.0
+# Residual images end here, in standard deviations; a histogram at least here, and at most there.
+_RESIDUAL_RANGE, _FARTHEST = 4.0, 10.0
 _MISSING = "#d0d0d0"
 
 
 def standardised(inversion: InversionResult) -> Array:
-    """Fitted less observed in standard deviations of each observation (n_out,); NaN where there is none.
+    """Fitted less observed in units of the noise of each observable (n_out,), repeats averaged; NaN where there is none.
 
     Where the noise is correlated these are not independent, as `InversionResult.residuals` are.
     """
-    posterior = inversion.density
-    return (inversion.fitted - posterior.data) / posterior.noise.standard_deviations
+    observed, scales = inversion.density.by_observable
+    return (inversion.fitted - observed) / scales
 
 
 def largest_residuals(inversion: InversionResult) -> list[int]:
@@ -46,7 +46,7 @@ def images(inversion: InversionResult) -> Figure:
     background = None if inversion.problem is None else background_of(inversion.problem)
     base = np.zeros(space.size) if background is None else background
     what = "" if background is None else " anomaly"
-    observed = stacked(space, inversion.density.data - base)
+    observed = stacked(space, inversion.density.by_observable[0] - base)
     fitted = stacked(space, inversion.fitted - base)
     residuals, names, shown = stacked(space, standardised(inversion)), image_names(space), largest_residuals(inversion)
     figure = Figure(figsize=(9.2, 2.45 * len(shown) + 0.6), layout="constrained")
@@ -86,17 +86,17 @@ def curves(inversion: InversionResult) -> Figure:
     first, rest = space.axes[0], space.axes[1:]
     numeric = not isinstance(first.labels[0], str)
     x = np.asarray(first.labels, float) if numeric else np.arange(len(first.labels))
-    observed, fitted, spread = (
-        values.reshape(len(x), -1) for values in (posterior.data, inversion.fitted, posterior.noise.standard_deviations)
-    )
-    n = observed.shape[1]
+    fitted = inversion.fitted.reshape(len(x), -1)
+    at, series = np.divmod(posterior.places, fitted.shape[1])
+    scales, n = posterior.noise_of_data.scales, fitted.shape[1]
     shown = np.unique(np.linspace(0, n - 1, min(_MOST_CURVES, n)).astype(int))
     figure = Figure(figsize=(9.2, 3.6), layout="constrained")
     axes = figure.subplots()
     for j, colour in zip(shown, COLOURS, strict=False):
         label = f"{rest[0].name} {rest[0].labels[j]}" if len(rest) == 1 else f"series {j}" if rest else "fitted"
         style = dict(fmt="o", markersize=3, elinewidth=0.8, color=colour)
-        axes.errorbar(x, observed[:, j], yerr=spread[:, j], **style)  # pyright: ignore[reportArgumentType]
+        here = series == j
+        axes.errorbar(x[at[here]], posterior.values[here], yerr=scales[here], **style)  # pyright: ignore[reportArgumentType]
         axes.plot(x, fitted[:, j], color=colour, linewidth=1.2, label=label)
     axes.errorbar([], [], yerr=[], fmt="o", markersize=3, elinewidth=0.8, color=GREY, label="observed ± noise")
     if not numeric and len(x) <= 12:
@@ -112,21 +112,33 @@ def residuals(inversion: InversionResult) -> Figure:
     """Residuals in units of the noise: over the number of the observable, and their law beside the standard normal."""
     figure = Figure(figsize=(9.2, 3.1), layout="constrained")
     places, law = figure.subplots(1, 2, width_ratios=(1.6, 1))
-    values = standardised(inversion)
+    posterior = inversion.density
+    values = (posterior.predicted(inversion.fitted[None])[0] - posterior.values) / posterior.noise_of_data.scales
     places.axhspan(-2, 2, color=GREY, alpha=0.12, linewidth=0)
     places.axhline(0, color=GREY, linewidth=0.8)
+    places.set_xlim(-0.5, len(inversion.fitted) - 0.5)
     size = 16 if len(values) < 200 else 4
-    places.scatter(np.arange(len(values)), values, s=size, color=BLUE, linewidths=0, alpha=0.8, rasterized=True)
+    places.scatter(posterior.places, values, s=size, color=BLUE, linewidths=0, alpha=0.8, rasterized=True)
     places.set_xlabel("number of the observable")
     places.xaxis.set_major_locator(MaxNLocator(integer=True))
     places.set_ylabel("(fitted − observed) / noise")
     whitened = inversion.residuals
-    far = max(_RESIDUAL_RANGE, 1.05 * float(np.abs(whitened).max()))
+    far = float(np.clip(1.05 * np.abs(whitened).max(), _RESIDUAL_RANGE, _FARTHEST))
+    beyond = int((np.abs(whitened) > far).sum())
+    told = f"{len(whitened):,} residuals" + (f", {beyond} beyond ±{far:g} in the last bins" if beyond else "")
     bins = np.linspace(-far, far, int(np.clip(2 * np.sqrt(len(whitened)), 8, 60)) + 1)
-    law.hist(whitened, bins=bins.tolist(), density=True, color=BLUE, alpha=0.6, label=f"{len(whitened):,} residuals")
+    law.hist(np.clip(whitened, -far, far), bins=bins.tolist(), density=True, color=BLUE, alpha=0.6, label=told)
     x = np.linspace(-far, far, 300)
-    law.plot(x, norm.pdf(x), color=RED, linewidth=1.4, label="standard normal")
-    law.set_xlabel("decorrelated residual / noise" if inversion.density.noise.correlated else "residual / noise")
+    noise = posterior.noise
+    name = f"Student's t({noise.degrees_of_freedom:g})" if noise.heavy_tailed else "standard normal"
+    law.plot(
+        x,
+        t.pdf(x, noise.degrees_of_freedom) if noise.heavy_tailed else norm.pdf(x),
+        color=RED,
+        linewidth=1.4,
+        label=name,
+    )
+    law.set_xlabel("decorrelated residual / noise" if noise.correlated else "residual / noise")
     law.set_ylabel("density")
     law.set_ylim(top=1.3 * law.get_ylim()[1])  # room for the legend
     law.legend(loc="upper right", fontsize=8)

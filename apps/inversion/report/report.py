@@ -15,15 +15,20 @@ from gnvpro.apps.inversion.report import body, figures, fit_figures
 from gnvpro.apps.inversion.report.figures import interval, labelled_parameter, relative_spread
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import RHAT, shift
+from gnvpro.apps.inversion.verdict import verdict, worst
 from gnvpro.apps.reports import images
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.formatting import seconds
+from gnvpro.surrogate.formatting import seconds, with_unit
 from gnvpro.surrogate.laws.plain import law_of
+from gnvpro.surrogate.names import listed
 
 # Parameters with marginals, pairs and chains; with a column of a table; with a row that is open; minima that are listed.
 MOST_PARAMETERS, MOST_COLUMNS, MOST_ROWS, MOST_MINIMA = 6, 3, 12, 10
+
+# Posterior over prior standard deviation of a parameter that the data do not inform.
+_UNINFORMED = 0.95
 
 # Of the prior, that the origin of a report names.
 _MOST_LAWS = 8
@@ -31,9 +36,10 @@ _MOST_LAWS = 8
 
 def write_report(path: Path, inversion: InversionResult, command: str) -> None:
     """Write the report of an inversion; `command` is what to type to get the same again, empty for none."""
-    columns = figures.best_informed(inversion, MOST_COLUMNS)
+    columns, checks = figures.best_informed(inversion, MOST_COLUMNS), inversion.checks()
     page = render(
-        __package__, inversion=inversion, headlines=headlines(inversion), parameters=parameters(inversion),
+        __package__, inversion=inversion, verdict=verdict(checks), mark=worst(checks), checks=checks,
+        answer=answer(inversion), headlines=headlines(inversion), parameters=parameters(inversion),
         most_rows=MOST_ROWS, shown=[inversion.names[j] for j in columns],
         minima=[minimum(inversion, local, columns) for local in inversion.minima[:MOST_MINIMA]],
         corrected=None if inversion.corrected is None else minimum(inversion, inversion.corrected, columns),
@@ -41,6 +47,26 @@ def write_report(path: Path, inversion: InversionResult, command: str) -> None:
         shifts=shifts(inversion, columns), notes=notes(inversion), command=command, origin=_origin(inversion),
     )  # fmt: skip
     path.write_text(page, encoding="utf-8")
+
+
+def answer(inversion: InversionResult) -> list[str]:
+    """The parameters with their uncertainty, in words: those that the data inform best, in their order."""
+    space, credible, deviations = inversion.density.prior.space, interval(inversion), figures.spread(inversion)
+    sentences = []
+    for j in figures.best_informed(inversion, MOST_PARAMETERS):
+        deviation, chains = float(deviations[j]), inversion.best_chains
+        value = float(inversion.map.parameters[j] if chains is None else chains.mean[j])
+        low, high = (rounded(float(end), deviation) for end in credible[j])
+        number = f"{rounded(value, deviation)} ± {deviation:.2g}"
+        known = f"{space.names[j]} is {with_unit(number, space.unit(j))}, with 95 % probability {low} to {high}"
+        ratio = relative_spread(inversion)[j]
+        sentences.append(known + "; the data say next to nothing of it" * bool(ratio > _UNINFORMED))
+    if more := int(inversion.density.prior.n_free) - len(sentences):
+        sentences.append(f"{more} more, which the data inform less, are in the table")
+    fixed = [name for name, free in zip(inversion.names, inversion.density.prior.free, strict=True) if not free]
+    if fixed:
+        sentences.append(f"fixed: {listed(fixed)}")
+    return sentences
 
 
 def _pictures(inversion: InversionResult) -> list[dict[str, str]]:
@@ -122,13 +148,13 @@ def _origin(inversion: InversionResult) -> list[tuple[str, str]]:
     others = [f"{name} {law_of(law).in_words()}" for name, law in prior.get("laws", {}).items()]
     laws += others[:_MOST_LAWS] + [f"{len(others) - _MOST_LAWS} laws more"] * (len(others) > _MOST_LAWS)
     laws += [prior["law"]] * (density.prior.simplex or bool(density.prior.bounded.any()))
-    deviations = density.noise.standard_deviations[density.measured]
-    correlated = ", correlated" * density.noise.correlated
+    scales = density.noise_of_data.scales
+    size = "scales" if density.noise.heavy_tailed else "standard deviations"
     return [
         ("model", inversion.model),
         ("PDE", "none at hand" if inversion.problem is None else inversion.problem.name),
-        ("observations", f"{density.n_data:,} of {len(density.data):,}"),
-        ("noise", f"normal, standard deviations {deviations.min():.3g} to {deviations.max():.3g}{correlated}"),
+        ("observations", inversion.observations_in_words()),
+        ("noise", f"{density.noise.law}, {size} {scales.min():.3g} to {scales.max():.3g}"),
         ("prior", "; ".join(laws)),
         *origin_rows(),
     ]
@@ -137,7 +163,8 @@ def _origin(inversion: InversionResult) -> list[tuple[str, str]]:
 def headlines(inversion: InversionResult) -> list[tuple[str, str]]:
     """A value and what it says, for the cards on top."""
     n, chains, adequacy = inversion.density.n_data, inversion.best_chains, inversion.adequacy
-    usual = f"1 ± {2 * np.sqrt(2 / n):.2g} is usual of {n:,} observations with noise of this size"
+    few = f"{n:,} observation{'s' * (n > 1)}"
+    usual = f"1 ± {2 * np.sqrt(2 / n):.2g} is usual of {few} with noise of this size"
     fit = f"chi-squared per observation at the most probable point, by {inversion.fitted_by}; {usual}"
     cards = [(f"{inversion.chi_squared:.3g}", fit)]
     if chains is not None:

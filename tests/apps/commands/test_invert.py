@@ -90,7 +90,7 @@ def test_numbers_report_and_draws_are_written(answered):
     tree = az.from_netcdf(out / "posterior-delayed.nc")
     summary = az.summary(tree, var_names=["y"])
     assert len(summary) == 2
-    assert tree["observed_data"]["d"].isnull().sum() == 1
+    assert tree["observed_data"]["d"].sizes["observable"] == 5, "what is missing is not there"
 
 
 def test_people_read_a_table(gnvpro, model, field):
@@ -242,13 +242,10 @@ def test_observations_by_name_in_any_order(tmp_path):
     space = DecayProblem().observables
     lines = [f'"{name}",{k},0.1' for k, name in enumerate(space.names)][::-1][:-1]
     (tmp_path / "some.csv").write_text("\n".join(["observable, value, standard_deviation", *lines]))
-    values, deviations = observations_of(tmp_path / "some.csv", space)
+    values, deviations, _ = observations_of(tmp_path / "some.csv", space)
     np.testing.assert_array_equal(values[1:], np.arange(1, space.size))
     assert np.isnan(values[0])
     np.testing.assert_array_equal(deviations[1:], 0.1)
-    (tmp_path / "twice.csv").write_text("\n".join(["observable,value", lines[0], lines[0]]).replace(",0.1", ""))
-    with pytest.raises(ValueError, match="may be .*; name one so"):
-        observations_of(tmp_path / "twice.csv", space)
     for suffix, save in ((".npy", np.save), (".npz", lambda p, v: np.savez(p, observations=v))):
         save(tmp_path / f"row{suffix}", np.arange(space.size)[None])
         np.testing.assert_array_equal(observations_of(tmp_path / f"row{suffix}", space)[0], np.arange(space.size))
@@ -265,3 +262,50 @@ def test_an_interruption_says_where_the_solves_are(gnvpro, model, field, tmp_pat
     assert "solves.db, and the same command goes on" in ran.stderr
     assert not (tmp_path / "out").exists()
     assert "nothing was written" in gnvpro(*ask).stderr
+
+
+def test_draws_that_were_rescued_before_are_not_touched(gnvpro, model, field, tmp_path, monkeypatch):
+    earlier = tmp_path / "out-unfinished"
+    earlier.mkdir()
+    (earlier / "posterior-surrogate.nc").write_bytes(b"of a run before")
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", "--out", tmp_path / "out", *FEW)
+
+    def broken(*_, **__):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gnvpro.apps.inversion.invert.Inversion.write", broken)
+        failed = gnvpro(*ask)
+    assert failed.exit_code != 0
+    assert "the draws so far are in" in " ".join(failed.stderr.split())
+    assert az.from_netcdf(tmp_path / "out-unfinished-2" / "posterior-surrogate.nc")["posterior"]["y"].shape[0] == 4
+    gnvpro(*ask)
+    assert (tmp_path / "out" / "report.html").exists()
+    assert (earlier / "posterior-surrogate.nc").read_bytes() == b"of a run before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out-unfinished", "out-unfinished-2"]
+
+
+def test_outliers_repeats_and_a_floor_from_the_command_line(gnvpro, model, tmp_path):
+    """As a spreadsheet leaves it: capitals, semicolons, decimal commas, one value twice, one gross, one missing."""
+    clean, names = DecayProblem().evaluate(TRUTH)[0], DecayProblem.observables.names
+    rows = [(name, value) for name, value in zip(names, clean.tolist(), strict=True)]
+    rows += [(names[0].upper(), clean[0] * 1.01), (names[3], 40.0), (names[4], "NA"), (names[5], 1e-9)]
+    text = "\n".join(["\ufeffObservable;Value", *(f"{name};{value}".replace(".", ",") for name, value in rows)])
+    (tmp_path / "field.csv").write_text(text, encoding="utf-8")
+    ask = ("invert", model, "-d", tmp_path / "field.csv", "--draws", 0, "--json")
+    student = gnvpro(*ask, "--noise", "student-t(4): 2%").numbers
+    assert student["n_data"] == 9
+    found = student["map"]["parameters"]
+    assert [found[name] for name in DecayProblem.parameters.names] == pytest.approx(TRUTH[0].tolist(), rel=0.05)
+    assert "1 of 9 observations is hardly anything" in student["remarks"]["noise"]
+    assert f"{names[3]} #2" in student["noise"]["outliers"]
+    none = gnvpro(*ask, "--noise", "student-t(4): 2%, at least 0").numbers
+    assert "noise" not in none["remarks"]
+    assert none["noise"]["smallest_scale"] == pytest.approx(2e-11)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2)])
+def test_the_truth_is_one_row_or_a_vector(gnvpro, model, field, tmp_path, shape):
+    np.save(tmp_path / "truth.npy", TRUTH.reshape(shape))
+    ask = ("invert", model, "-d", field / "field.csv", "--noise", "data", "--draws", 0, "--json")
+    assert list(gnvpro(*ask, "--truth", tmp_path / "truth.npy").numbers["truth"].values()) == TRUTH[0].tolist()

@@ -89,7 +89,7 @@ def test_the_result_is_read_by_people_programs_and_arviz(surrogate, observed, tm
     assert numbers["prior"]["normal"] == {"rate": {"mean": 0.45, "standard_deviation": 0.1}}
     summary = az.summary(inversion.posterior, var_names=["y"])
     assert list(summary.index) == ["y[amplitude]", "y[rate]"]
-    assert inversion.posterior["observed_data"]["d"].sizes["observable"] == len(observed)
+    assert inversion.posterior["observed_data"]["d"].sizes["observable"] == len(observed) - 1
     np.testing.assert_array_equal(inversion.posterior["posterior"]["y"], inversion.chains["delayed"].draws)
     inversion.write(tmp_path / "folder", more={"settings": {"mine": 1}})
     written = json.loads((tmp_path / "folder" / "inversion.json").read_text())

@@ -7,6 +7,7 @@ import pytest
 
 from gnvpro.apps.inversion.posterior.observations import Noise, noise_of
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.models import correlated, covariance, independent
 from tests.calculus import assert_adjoint
 
@@ -182,3 +183,59 @@ def test_a_failed_solve_stays_in_its_row():
 def test_noise_is_positive(factor):
     with pytest.raises(ValueError, match="expected positive standard deviations.*observation 1"):
         Noise(factor)
+
+
+SPACE = Space.vector(["a", "b", "c", "d", "e"], units=("V", "V", "V", "V", "A"))
+SIZES = np.array([1.0, -2.0, 3.0, 1e-9, 1e-6])
+
+
+def test_relative_noise_of_what_is_hardly_anything_has_a_floor_by_unit():
+    noise = noise_of("2%", SIZES, space=SPACE)
+    # 2 % of a hundredth of the median of the volts, which is 1.5; the only current is as large as its own median.
+    np.testing.assert_allclose(noise.scales, [0.02, 0.04, 0.06, 0.02 * 0.01 * 1.5, 2e-8])
+    assert len(noise.notes) == 1
+    assert noise.notes[0].startswith("1 of 5 observations is hardly anything: below 1% of the median size")
+    assert "`2%, at least 0` for no such floor" in noise.notes[0]
+    zero = noise_of("2%", np.where(SIZES == 1e-9, 0.0, SIZES), space=SPACE)
+    np.testing.assert_allclose(zero.scales[3], 0.02 * 0.01 * 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2%, at least 0", 0.02 * np.abs(SIZES)),
+        ("2%+0.001", 0.02 * np.abs(SIZES) + 0.001),
+        ("2% , at least 0.03", [0.03, 0.04, 0.06, 0.03, 0.03]),
+        ("0.001", 5 * [0.001]),
+        ("student-t(5): 2%, at least 0", 0.02 * np.abs(SIZES)),
+    ],
+)
+def test_the_floor_is_switched_off_or_stated(text, expected):
+    noise = noise_of(text, SIZES, space=SPACE)
+    np.testing.assert_allclose(noise.scales, expected)
+    assert noise.notes == ()
+
+
+def test_ordinary_data_have_no_floor_and_zeros_alone_are_refused():
+    data = np.array([1.0, -0.5, 0.1, 2.0, 3.0])
+    assert noise_of("2%", data, space=SPACE).notes == ()
+    with pytest.raises(UsageError, match="got 0 for observation 0.*add an absolute part"):
+        noise_of("2%", np.zeros(5), space=SPACE)
+    with pytest.raises(UsageError, match="got 0 for observation 3"):
+        noise_of("2%, at least 0", np.where(SIZES == 1e-9, 0.0, SIZES), space=SPACE)
+    with pytest.raises(UsageError, match="expected noise such as"):
+        noise_of("2%, at least", data, space=SPACE)
+
+
+def test_deviations_that_are_not_used_are_told():
+    assert "were not used; the noise `data` takes them" in noise_of("2%", SIZES, 0.1 * np.ones(5)).notes[0]
+    assert noise_of("data", SIZES, 0.1 * np.ones(5)).notes == ()
+
+
+def test_noise_of_observables_is_spread_over_repeats():
+    which, values = np.array([2, 0, 2]), np.array([1.0, 2.0, 3.0])
+    by_observable = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    np.testing.assert_array_equal(noise_of(by_observable, values, None, SPACE, which).scales, [0.3, 0.1, 0.3])
+    np.testing.assert_array_equal(noise_of([0.1, 0.2, 0.3], values, None, SPACE, which).scales, [0.1, 0.2, 0.3])
+    with pytest.raises(UsageError, match=r"expected noise of 3 observations: .*got \(4,\)"):
+        noise_of(np.ones(4), values, None, SPACE, which)

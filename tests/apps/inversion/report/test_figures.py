@@ -152,6 +152,33 @@ def test_residuals_are_in_units_of_the_noise_and_beside_their_law(three):
     np.testing.assert_allclose(y, norm.pdf(x))
 
 
+def test_outliers_are_in_the_last_bins_and_students_law_beside_them(three):
+    data = three.density.data + np.where(np.arange(18) == 4, 100.0, 0.0)
+    noise = Noise(three.density.noise.factor, 4.0)
+    other = dataclasses.replace(three, density=dataclasses.replace(three.density, data=data, noise=noise))
+    law = fit_figures.residuals(other).axes[1]
+    assert law.get_xlim()[0] > -12
+    assert sum(bar.get_height() * bar.get_width() for bar in law.patches) == pytest.approx(1)
+    labels = [text.get_text() for text in law.get_legend().get_texts()]
+    assert labels == ["18 residuals, 1 beyond ±10 in the last bins", "Student's t(4)"]
+
+
+def test_repeats_are_drawn_one_by_one_in_curves_and_averaged_in_images():
+    inversion = invert()
+    density = inversion.density
+    which = np.array([0, 0, 17])
+    repeated = dataclasses.replace(
+        density, data=np.array([1.0, 3.0, 2.0]), which=which, noise=Noise(np.array([0.1, 0.1, 0.2]))
+    )
+    other = dataclasses.replace(inversion, density=repeated)
+    axes = fit_figures.curves(other).axes[0]
+    points = [line.get_ydata().tolist() for line in axes.get_lines() if line.get_marker() == "o"]
+    assert [1.0, 3.0] in points
+    expected = (inversion.fitted[0] - 2.0) / (0.1 / np.sqrt(2))
+    assert fit_figures.standardised(other)[0] == pytest.approx(expected)
+    assert np.isnan(fit_figures.standardised(other)[1:17]).all()
+
+
 def test_correlated_noise_has_decorrelated_residuals_in_the_histogram():
     inversion = invert()
     m = inversion.density.data.size

@@ -51,8 +51,8 @@ def test_a_complete_result_has_all_sections_and_needs_no_other_file(page_of):
     inversion = dataclasses.replace(inversion, corrected=inversion.minima[0])
     page = page_of(inversion)
     assert headings(page) == [
-        "Parameters", "Minima", "What the data say of each parameter", "Posterior", "Data fit", "Residuals", "Chains",
-        "Costs", "Routes against each other", "How to reproduce",
+        "Parameters", "Can it be relied on?", "What the data say of each parameter", "Posterior", "Data fit", "Residuals",
+        "Chains", "Minima", "Costs", "Routes against each other", "How to reproduce",
     ]  # fmt: skip
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert sources
