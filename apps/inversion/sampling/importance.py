@@ -3,13 +3,15 @@
 Points are drawn in thousands at once from a mixture, each weighted by posterior over mixture; the mixture is then fitted to
 the points by their weights, and so on until the weights are about even (Cappé et al. 2008). As long as they are not, they are
 tempered: taken to the power that leaves enough points in the game, which is as if the noise were larger. Modes are found
-together, with what each holds; bends and funnels take more components; nothing has to wander from one place to another, and no
-gradient is needed, so a model that fails somewhere, or has single values, is sampled as exactly as any other. The last mixture is
-drawn from once more: these points alone are the result, so that the weights are honest.
+together, with what each holds; bends and funnels take more components; no gradient is needed, so a model that fails somewhere, or
+has single values, is sampled as exactly as any other. Before a mixture is fitted, the points walk a little, by differences of
+each other (ter Braak 2006): a mixture alone would lose what it once has missed. The last mixture is drawn from once more, and
+these points alone are the result, so that the weights are honest; whether they cover the posterior is asked by a last walk.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +26,14 @@ from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 
 # Points of a round; rounds at most; rounds that are used together.
-_POINTS, _ROUNDS, _TOGETHER = 4000, 30, 3
+_POINTS, _ROUNDS, _TOGETHER = 4000, 60, 3
+# Share of effective points of the first round from which the modes are a good beginning; rounds without a gain until it ends.
+_NEARLY_NORMAL, _PATIENCE = 0.01, 6
 # Share of effective points below which weights are tempered, and at which adapting ends.
-_TEMPERED, _EVEN = 0.1, 0.35
-# Components of the mixture at first, while tempered, and at most.
-_COMPONENTS, _MOST_COMPONENTS = 4, 64
-# Rounds without a gain of a tenth after which adapting ends.
-_PATIENCE = 3
+_TEMPERED, _EVEN = 0.3, 0.35
+# Points that walk between two rounds, and their steps; of the last walk, and the mean weight at its end, in that of the points
+# by their own weights, above which these have missed something.
+_WALKING, _STEPS, _LAST_STEPS, _MISSED = 2000, 10, 30, 1.5
 # Of all runs together, at most.
 _MOST_EVALUATIONS = 2_000_000
 # Above this the weights have no variance to speak of, and an effective size means nothing (Vehtari et al. 2024).
@@ -44,21 +47,51 @@ class _Weighted:
     points: Array
     log_weights: Array
 
-    def effective(self, power: float = 1.0) -> float:
-        """Kish's effective number of the points, of weights to this power."""
-        return float(np.exp(2 * logsumexp(power * self.log_weights) - logsumexp(2 * power * self.log_weights)))
+    def effective(self) -> float:
+        """Kish's effective number of the points."""
+        return float(np.exp(2 * logsumexp(self.log_weights) - logsumexp(2 * self.log_weights))) if self.alive else 0.0
 
     @property
     def alive(self) -> bool:
         """Whether any has a weight."""
         return bool(np.isfinite(self.log_weights).any())
 
-    def resampled(self, n: int, rng: np.random.Generator, power: float = 1.0) -> Array:
+    def resampled(self, n: int, rng: np.random.Generator) -> Array:
         """So many of the points by their weights, systematically, in random order."""
-        with np.errstate(invalid="ignore"):
-            weights = np.exp(power * (self.log_weights - self.log_weights.max()))
+        weights = np.exp(self.log_weights - self.log_weights.max())
         places = np.searchsorted(weights.cumsum() / weights.sum(), (rng.random() + np.arange(n)) / n)
         return rng.permutation(self.points[np.minimum(places, len(weights) - 1)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Normal variables (n, n_free) and their log-likelihood (n,)."""
+
+    z: Array
+    log_likelihood: Array
+
+    @classmethod
+    def of(cls, posterior: Posterior, z: Array) -> _Points:
+        likelihood = posterior.log_density(z) + 0.5 * (z**2).sum(axis=1)
+        return cls(z, np.where(np.isfinite(likelihood), likelihood, -np.inf))
+
+    @property
+    def columns(self) -> tuple[Array, Array]:
+        """Both."""
+        return self.z, self.log_likelihood
+
+    def log_density(self, power: float = 1.0) -> Array:
+        """Of the posterior with the likelihood to a power; also with none of it, where the model fails there is none."""
+        tempered = (
+            np.where(np.isfinite(self.log_likelihood), power * self.log_likelihood, -np.inf)
+            if power < 1
+            else self.log_likelihood
+        )
+        return tempered - 0.5 * (self.z**2).sum(axis=1)
+
+    def weighted(self, mixture: Array, power: float = 1.0) -> _Weighted:
+        """By the log densities (n,) that the points were drawn with."""
+        return _Weighted(self.z, self.log_density(power) - mixture)
 
 
 def sample_importance(
@@ -88,80 +121,122 @@ def sample_importance(
     first = Mixture.at_modes(modes, np.where(np.isfinite(heights), heights, -1e300))
     for run in range(chains):
         rng = np.random.default_rng([seed, 3, run])
-        mixture, rounds = _adapted(posterior, first, rng, run, chains, report)
+
+        def tell(note: str, run: int = run) -> None:
+            if report is not None:
+                report(run, chains, f"run {run + 1} of {chains}, {note}")
+
+        mixture, rounds = _adapted(posterior, first, rng, tell)
         found = _drawn(posterior, mixture, draws, limit - rounds * _POINTS, rng)
-        runs.append((found, len(mixture.shares), rounds))
-        if report is not None:
-            report(run + 1, chains, f"run {run + 1} of {chains}: {found.effective():.0f} effective of {len(found.points)} points")
+        runs.append((found, len(mixture.shares), rounds, _after_walk(posterior, mixture, found, rng)))
+        tell(f"{found.effective():.0f} effective of {len(found.points)} points")
     latent = np.array([
         found.resampled(draws, np.random.default_rng([seed, 4, run])) for run, (found, *_) in enumerate(runs)
     ])  # fmt: skip
     weights = [found for found, *_ in runs]
     about = {
-        "components": [components for _, components, _ in runs], "rounds": [rounds for *_, rounds in runs],
+        "components": [components for _, components, *_ in runs], "rounds": [rounds for *_, rounds, _ in runs],
         "effective_share": [found.effective() / len(found.points) for found in weights],
         "log_evidence": [float(logsumexp(found.log_weights) - np.log(len(found.points))) for found in weights],
         "pareto_k": [_pareto_k(found.log_weights) for found in weights],
+        "weight_after_walk": [missed for *_, missed in runs],
         "weights_effective": sum(found.effective() for found in weights),
     }  # fmt: skip
     return Chains.of(posterior.prior, latent, "importance sampling on the surrogate", cost, about)
 
 
-def _weighted(posterior: Posterior, points: Array, mixture: Array) -> _Weighted:
-    """By the log densities (n,) that the points were drawn with."""
-    density = posterior.log_density(points)
-    return _Weighted(points, np.where(np.isfinite(density), density - mixture, -np.inf))
-
-
 def _adapted(
-    posterior: Posterior, mixture: Mixture, rng: np.random.Generator, run: int, runs: int, report: Report | None
+    posterior: Posterior, first: Mixture, rng: np.random.Generator, tell: Callable[[str], None]
 ) -> tuple[Mixture, int]:
-    """The mixture whose points have the most even weights, and the rounds it took."""
-    latest: list[tuple[Mixture, Array, Array]] = []  # mixture, points, log posterior
-    best, most, since, components = mixture, 0.0, 0, _COMPONENTS
+    """A mixture whose points have even weights, as far as that can be reached, and the rounds it took.
+
+    From the modes, if these tell nearly all of the posterior; else from the prior, the likelihood being tempered.
+    """
+    mixture, most = first, 0.0
+    latest: list[tuple[Mixture, _Points]] = []
+    power, best, stalled = 0.0, first, 0
     for done in range(1, _ROUNDS + 1):
-        points = mixture.draw(_POINTS, rng)
-        latest = [*latest, (mixture, points, posterior.log_density(points))][-_TOGETHER:]
-        fresh = _Weighted(points, _finite(latest[-1][2] - mixture.log_density(points)))
+        latest = [*latest, (mixture, _Points.of(posterior, mixture.draw(_POINTS, rng)))][-_TOGETHER:]
+        fresh = latest[-1][1].weighted(mixture.log_density(latest[-1][1].z))
         share = fresh.effective() / _POINTS if fresh.alive else 0.0
-        if report is not None:
-            report(run + done / _ROUNDS, runs, f"run {run + 1} of {runs}, round {done}: {share:.1%} of the points effective")
-        gained = share > 1.1 * most
-        if share > most:
+        tell(
+            f"round {done}: {share:.1%} of the points effective" + (f", likelihood to {power:.2g}" if power < 1 else "")
+        )
+        if share > most and (done == 1 or power > 0.5):
             best, most = mixture, share
-        since = 0 if gained else since + 1
         if share >= _EVEN:
-            break
+            if power == 1.0 or _after_walk(posterior, mixture, fresh, rng) <= _MISSED:
+                return mixture, done
+            share = 0.0
+        if done == 1:
+            if share >= _NEARLY_NORMAL:
+                power = 1.0
+            else:
+                mixture, latest = Mixture.prior(posterior.prior.n_free), []
+                continue
         # All late points, as if drawn from the mean of their mixtures.
-        together = np.concatenate([points for _, points, _ in latest])
-        density = logsumexp([m.log_density(together) for m, *_ in latest], axis=0) - np.log(len(latest))
-        weighted = _Weighted(together, _finite(np.concatenate([log for *_, log in latest]) - density))
-        if not weighted.alive:
-            raise NumericalFailure(f"the forward model could be solved at none of {len(together)} points near its modes")
-        power = _power(weighted)
-        if power == 1.0:
-            if since >= _PATIENCE and components == _MOST_COMPONENTS:
-                break
-            if not gained and components < _MOST_COMPONENTS:
-                components, since = 2 * components, 0
-        mixture = Mixture.fitted(weighted.resampled(_POINTS, rng, power), components, rng)
+        together = _Points(
+            *(np.concatenate(column) for column in zip(*(points.columns for _, points in latest), strict=True))
+        )
+        density = logsumexp([of.log_density(together.z) for of, _ in latest], axis=0) - np.log(len(latest))
+        if not together.weighted(density, 0.0).alive:
+            raise NumericalFailure(
+                f"the forward model could be solved at none of {len(together.z)} points of the prior"
+            )
+        further = max(power, _power(together, density))
+        stalled = 0 if further > 1.02 * power or share > 1.1 * most else stalled + 1
+        power = further
+        if stalled > _PATIENCE:
+            break
+        draws = together.weighted(density, power).resampled(_WALKING, rng)
+        mixture = Mixture.fitted(_walked(posterior, draws, power, _STEPS, rng), rng)
     return best, done
 
 
-def _finite(log_weights: Array) -> Array:
-    return np.where(np.isfinite(log_weights), log_weights, -np.inf)
+def _walked(posterior: Posterior, z: Array, power: float, steps: int, rng: np.random.Generator) -> Array:
+    """Points (n, n_free) after steps of Metropolis by differences of pairs of the others; the likelihood to a power."""
+
+    def log_density(z: Array) -> Array:
+        return _Points.of(posterior, z).log_density(power)
+
+    n, half = z.shape[1], len(z) // 2
+    z, density = z.copy(), log_density(z)
+    for step in range(steps):
+        # One half moves by the differences of the other, which is what makes the proposal symmetric.
+        moving, others = (slice(0, half), slice(half, None)) if step % 2 else (slice(half, None), slice(0, half))
+        pairs = rng.integers(half, size=(2, half))
+        apart = z[others][pairs[0]] - z[others][pairs[1]]
+        scale = 2.38 / np.sqrt(2 * n) * np.exp(rng.uniform(np.log(1e-3), 0.2, (half, 1)))
+        proposed = z[moving] + scale * apart
+        new = log_density(proposed)
+        with np.errstate(invalid="ignore"):
+            taken = np.log(rng.random(half)) < new - density[moving]
+        z[moving] = np.where(taken[:, None], proposed, z[moving])
+        density[moving] = np.where(taken, new, density[moving])
+    return z
 
 
-def _power(weighted: _Weighted) -> float:
-    """The largest power, up to one, that leaves the share `_TEMPERED` of the points effective."""
-    least = _TEMPERED * len(weighted.points) / _TOGETHER
-    if weighted.effective() >= least:
+def _after_walk(posterior: Posterior, mixture: Mixture, found: _Weighted, rng: np.random.Generator) -> float:
+    """Mean weight of draws after a walk over what it is expected to be: far above one, if the points miss some.
+
+    The posterior's mean of a weight w is E[w^2] / E[w] over the points: what a walk, which leaves the posterior as it is, may not
+    change. A point that has walked to where the mixture has hardly any density has a weight far above these.
+    """
+    walked = _walked(posterior, found.resampled(_WALKING, rng), 1.0, _LAST_STEPS, rng)
+    there = logsumexp(posterior.log_density(walked) - mixture.log_density(walked)) - np.log(len(walked))
+    return float(np.exp(there - logsumexp(2 * found.log_weights) + logsumexp(found.log_weights)))
+
+
+def _power(points: _Points, mixture: Array) -> float:
+    """The largest power of the likelihood, up to one, that leaves the share `_TEMPERED` of the points of a round effective."""
+    least = _TEMPERED * _POINTS
+    if points.weighted(mixture).effective() >= least:
         return 1.0
-    low, high = 0.0, 1.0
+    low, high = -40.0, 0.0  # logarithms
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if weighted.effective(middle) >= least else (low, middle)
-    return low
+        low, high = (middle, high) if points.weighted(mixture, np.exp(middle)).effective() >= least else (low, middle)
+    return float(np.exp(low))
 
 
 def _drawn(posterior: Posterior, mixture: Mixture, effective: int, limit: int, rng: np.random.Generator) -> _Weighted:
@@ -169,8 +244,10 @@ def _drawn(posterior: Posterior, mixture: Mixture, effective: int, limit: int, r
     parts: list[_Weighted] = []
     while True:
         points = mixture.draw(_POINTS, rng)
-        parts.append(_weighted(posterior, points, mixture.log_density(points)))
-        found = _Weighted(*(np.concatenate(column) for column in zip(*((p.points, p.log_weights) for p in parts), strict=True)))
+        parts.append(_Points.of(posterior, points).weighted(mixture.log_density(points)))
+        found = _Weighted(
+            *(np.concatenate(column) for column in zip(*((p.points, p.log_weights) for p in parts), strict=True))
+        )
         if (found.alive and found.effective() >= effective) or len(found.points) + _POINTS > limit:
             if not found.alive:
                 raise NumericalFailure(f"the forward model could be solved at none of {len(found.points)} points")
@@ -180,5 +257,5 @@ def _drawn(posterior: Posterior, mixture: Mixture, effective: int, limit: int, r
 def _pareto_k(log_weights: Array) -> float:
     """Shape of the tail of the weights, by ArviZ; finite variance below a half."""
     with np.errstate(all="ignore"):
-        _, shape = array_stats.psislw(log_weights[np.isfinite(log_weights)])
+        _, shape = array_stats.psislw(-log_weights[np.isfinite(log_weights)])
     return float(shape)

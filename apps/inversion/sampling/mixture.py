@@ -19,8 +19,22 @@ from gnvpro.surrogate.spaces import Array
 _FREEDOM = 5.0
 # Steps of expectation and maximisation, and what is added to a variance, relative to that of all draws.
 _STEPS, _LEAST_VARIANCE = 40, 1e-10
+# Draws for each dimension of a component, at least, and the gain in the mean log density that is worth twice as many components.
+_DRAWS_EACH, _GAIN = 6, 0.03
 # Of the whole covariance of the draws, a component that keeps far draws from having hardly any density.
-_WIDE_SHARE, _WIDE = 0.05, 2.0
+_WIDE_SHARE, _WIDE = 0.1, 2.0
+# Of every fitted component: a little too wide costs some points, a little too narrow makes weights uneven.
+_WIDER = 1.15
+
+
+def _normal_laws(white: Array, components: int, rng: np.random.Generator) -> GaussianMixture:
+    found = GaussianMixture(
+        components, max_iter=_STEPS, reg_covar=_LEAST_VARIANCE, tol=1e-2, random_state=int(rng.integers(2**31)),
+        init_params="kmeans",
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so near is near enough
+        return found.fit(white)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +61,29 @@ class Mixture:
         )
 
     @classmethod
-    def fitted(cls, draws: Array, components: int, rng: np.random.Generator) -> Mixture:
-        """To draws (n_draws, n): normal laws by expectation and maximisation, their tails made heavier, and a wide one."""
+    def prior(cls, n: int) -> Mixture:
+        """About that of the normal variables, and so flat enough to begin by."""
+        return cls(np.zeros((1, n)), np.eye(n)[None], np.ones(1))
+
+    @classmethod
+    def fitted(cls, draws: Array, rng: np.random.Generator) -> Mixture:
+        """To draws (n_draws, n): normal laws by expectation and maximisation, their tails made heavier, and a wide one.
+
+        Components are doubled as long as draws that were left out become more probable by it.
+        """
         mean, covariance = draws.mean(axis=0), np.atleast_2d(np.cov(draws.T))
         n = len(mean)
         root = np.linalg.cholesky(covariance + 1e-14 * np.trace(covariance) * np.eye(n))
         white = np.linalg.solve(root, (draws - mean).T).T
-        found = GaussianMixture(
-            components, max_iter=_STEPS, reg_covar=_LEAST_VARIANCE, tol=1e-2, random_state=int(rng.integers(2**31)),
-            init_params="k-means++" if components > 1 else "kmeans",
-        )  # fmt: skip
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # so near is near enough
-            found.fit(white)
-        factors = root @ np.linalg.cholesky(found.covariances_)
+        kept, aside = white[::2], white[1::2]
+        components, found = 1, _normal_laws(kept, 1, rng)
+        while 2 * components * _DRAWS_EACH * n <= len(kept):
+            more = _normal_laws(kept, 2 * components, rng)
+            if more.score(aside) < found.score(aside) + _GAIN:
+                break
+            components, found = 2 * components, more
+        found = _normal_laws(white, components, rng)
+        factors = _WIDER * root @ np.linalg.cholesky(found.covariances_)
         return cls(
             np.concatenate([mean + found.means_ @ root.T, mean[None]]),
             np.concatenate([factors, _WIDE * root[None]]),

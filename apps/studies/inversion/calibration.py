@@ -176,7 +176,9 @@ def rank_figure(rows: dict[str, Calibration], pooled: bool = False) -> Figure:
             outside = [p_value(ranks, row.n_draws) < 1 - LEVEL for ranks in shown]
             usual = GREY if len(of) > 1 else BLUE
             draw_difference(axes, shown, row.n_draws, LEVEL, [RED if out else usual for out in outside])
-            said = f"{sum(outside)} of {len(of)} outside" if len(of) > 1 else f"p = {p_value(shown[0], row.n_draws):.2g}"
+            said = (
+                f"{sum(outside)} of {len(of)} outside" if len(of) > 1 else f"p = {p_value(shown[0], row.n_draws):.2g}"
+            )
             axes.text(0.97, 0.95, said, transform=axes.transAxes, ha="right", va="top", fontsize=8)
             if i == 0:
                 axes.set_title(titles[j])

@@ -139,7 +139,13 @@ def banana(bend=3.0, noise=0.05):
     precision = 1 / noise**2 + 1 / 100
     centre, spread = bend * x**2 / noise**2 / precision, precision**-0.5
     y = np.concatenate([np.column_stack([x, centre + s * spread]) for s in (-1, 1)])  # same mean and variance
-    return Hard(Model(space, value, slope), np.zeros(1), np.array([noise]), laws, *_weighted(y, np.log(np.tile(inside, 2) + 1e-300)))
+    return Hard(
+        Model(space, value, slope),
+        np.zeros(1),
+        np.array([noise]),
+        laws,
+        *_weighted(y, np.log(np.tile(inside, 2) + 1e-300)),
+    )
 
 
 def corner():
@@ -179,7 +185,10 @@ def ring(noise=0.002):
         return rows((2 * y[:, 0], 2 * y[:, 1]), (1 + 0 * y[:, 0], 0 * y[:, 0]))
 
     data, spread = np.array([0.5, 0.3]), np.array([noise, 0.5])
-    angle, radius = (2 * np.pi * (np.arange(2000) + 0.5) / 2000), np.sqrt(0.5) + np.linspace(-6, 6, 61) * noise / np.sqrt(2)
+    angle, radius = (
+        (2 * np.pi * (np.arange(2000) + 0.5) / 2000),
+        np.sqrt(0.5) + np.linspace(-6, 6, 61) * noise / np.sqrt(2),
+    )
     polar = grid(angle, radius)
     y = polar[:, 1:] * np.column_stack([np.cos(polar[:, 0]), np.sin(polar[:, 0])])
     density = -0.5 * (((value(y) - data) / spread) ** 2).sum(axis=1) + np.log(polar[:, 1])
@@ -204,6 +213,12 @@ def funnel():
 
 
 HARD = dict(
-    near_zero=near_zero, two_modes=two_modes, banana=banana, corner=corner, heavy_tail=heavy_tail, ring=ring, funnel=funnel
+    near_zero=near_zero,
+    two_modes=two_modes,
+    banana=banana,
+    corner=corner,
+    heavy_tail=heavy_tail,
+    ring=ring,
+    funnel=funnel,
 )
 normal = stats.norm
