@@ -1,10 +1,10 @@
 """Adaptive importance sampling, tempered: for posteriors that chains do not go through.
 
 Points are drawn in thousands at once from a mixture, each weighted by posterior over mixture; the mixture is then fitted to
-the points by their weights, and so on until the weights are about even (Cappé et al. 2008). As long as they are not, they are
-tempered: taken to the power that leaves enough points in the game, which is as if the noise were larger. Modes are found
-together, with what each holds; bends and funnels take more components; no gradient is needed, so a model that fails somewhere, or
-has single values, is sampled as exactly as any other. Before a mixture is fitted, the points walk a little, by differences of
+the points by their weights, and so on until the weights are about even (Cappé et al. 2008). Where the modes tell little of
+the posterior, it begins from the prior, with the likelihood to a power that leaves enough points in the game, as if the noise
+were larger, and that rises to one. Modes are found together, with what each holds; bends and funnels take more components;
+no gradient is needed, so a model that fails somewhere, or has single values, is sampled as exactly as any other. Before a mixture is fitted, the points walk a little, by differences of
 each other (ter Braak 2006): a mixture alone would lose what it once has missed. The last mixture is drawn from once more, and
 these points alone are the result, so that the weights are honest; whether they cover the posterior is asked by a last walk.
 """
@@ -19,7 +19,7 @@ from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
-from gnvpro.apps.inversion.sampling.chains import Chains, Cost
+from gnvpro.apps.inversion.sampling.chains import MISSED, Chains, Cost
 from gnvpro.apps.inversion.sampling.mixture import Mixture
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.progress import Report
@@ -30,14 +30,11 @@ _POINTS, _ROUNDS, _TOGETHER = 4000, 60, 3
 # Share of effective points of the first round from which the modes are a good beginning; rounds without a gain until it ends.
 _NEARLY_NORMAL, _PATIENCE = 0.01, 6
 # Share of effective points below which weights are tempered, and at which adapting ends.
-_TEMPERED, _EVEN = 0.3, 0.35
-# Points that walk between two rounds, and their steps; of the last walk, and the mean weight at its end, in that of the points
-# by their own weights, above which these have missed something.
-_WALKING, _STEPS, _LAST_STEPS, _MISSED = 2000, 10, 30, 1.5
+_TEMPERED, _LEAST_TEMPERED, _EVEN = 0.3, 0.03, 0.35
+# Points that walk between two rounds, and their steps; the same of the walk that asks whether something was missed.
+_WALKING, _STEPS, _ASKING, _ASKING_STEPS = 2000, 10, 500, 30
 # Of all runs together, at most.
 _MOST_EVALUATIONS = 2_000_000
-# Above this the weights have no variance to speak of, and an effective size means nothing (Vehtari et al. 2024).
-LARGEST_K = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +99,8 @@ def sample_importance(
     draws: int,
     seed: int,
     report: Report | None = None,
-) -> Chains:
-    """Draw from a posterior by several independent runs, whose draws have equal weights: one run a chain.
+) -> tuple[Chains, Mixture]:
+    """Draw by several independent runs, whose draws have equal weights, one run a chain; and the best mixture.
 
     Parameters
     ----------
@@ -115,7 +112,7 @@ def sample_importance(
     NumericalFailure
         The model could be solved at none of the points of a first round.
     """
-    cost, runs = Cost(cheap=posterior.solves), []
+    cost, runs, mixtures = Cost(cheap=posterior.solves), [], []
     limit = _MOST_EVALUATIONS // chains
     heights = posterior.log_density(np.array([mode.centre for mode in modes]))
     first = Mixture.at_modes(modes, np.where(np.isfinite(heights), heights, -1e300))
@@ -127,6 +124,7 @@ def sample_importance(
                 report(run, chains, f"run {run + 1} of {chains}, {note}")
 
         mixture, rounds = _adapted(posterior, first, rng, tell)
+        mixtures.append(mixture)
         found = _drawn(posterior, mixture, draws, limit - rounds * _POINTS, rng)
         runs.append((found, len(mixture.shares), rounds, _after_walk(posterior, mixture, found, rng)))
         tell(f"{found.effective():.0f} effective of {len(found.points)} points")
@@ -142,7 +140,8 @@ def sample_importance(
         "weight_after_walk": [missed for *_, missed in runs],
         "weights_effective": sum(found.effective() for found in weights),
     }  # fmt: skip
-    return Chains.of(posterior.prior, latent, "importance sampling on the surrogate", cost, about)
+    chains_found = Chains.of(posterior.prior, latent, "importance sampling on the surrogate", cost, about)
+    return chains_found, mixtures[int(np.argmax(about["effective_share"]))]
 
 
 def _adapted(
@@ -154,7 +153,7 @@ def _adapted(
     """
     mixture, most = first, 0.0
     latest: list[tuple[Mixture, _Points]] = []
-    power, best, stalled = 0.0, first, 0
+    power, best, stalled, from_modes = 0.0, first, 0, False
     for done in range(1, _ROUNDS + 1):
         latest = [*latest, (mixture, _Points.of(posterior, mixture.draw(_POINTS, rng)))][-_TOGETHER:]
         fresh = latest[-1][1].weighted(mixture.log_density(latest[-1][1].z))
@@ -164,16 +163,17 @@ def _adapted(
         )
         if share > most and (done == 1 or power > 0.5):
             best, most = mixture, share
+        missed = False
         if share >= _EVEN:
-            if power == 1.0 or _after_walk(posterior, mixture, fresh, rng) <= _MISSED:
+            if _after_walk(posterior, mixture, fresh, rng) <= MISSED:
                 return mixture, done
-            share = 0.0
-        if done == 1:
-            if share >= _NEARLY_NORMAL:
-                power = 1.0
-            else:
-                mixture, latest = Mixture.prior(posterior.prior.n_free), []
-                continue
+            missed, most = True, 0.0
+        if done == 1 and share >= _NEARLY_NORMAL and not missed:
+            from_modes, power = True, 1.0
+        elif done == 1 or (missed and from_modes):
+            from_modes, power, latest = False, 0.0, []
+            mixture = Mixture.prior(posterior.prior.n_free)
+            continue
         # All late points, as if drawn from the mean of their mixtures.
         together = _Points(
             *(np.concatenate(column) for column in zip(*(points.columns for _, points in latest), strict=True))
@@ -183,8 +183,10 @@ def _adapted(
             raise NumericalFailure(
                 f"the forward model could be solved at none of {len(together.z)} points of the prior"
             )
-        further = max(power, _power(together, density))
-        stalled = 0 if further > 1.02 * power or share > 1.1 * most else stalled + 1
+        # Fewer effective points are made do with where components are too few for so thin a posterior.
+        further = max(power, _power(together, density, max(_TEMPERED / 2**stalled, _LEAST_TEMPERED)))
+        gained = further > 1.05 * power or (power == 1.0 and share == most)
+        stalled = max(0, stalled - 1) if gained else stalled + 1
         power = further
         if stalled > _PATIENCE:
             break
@@ -219,17 +221,17 @@ def _walked(posterior: Posterior, z: Array, power: float, steps: int, rng: np.ra
 def _after_walk(posterior: Posterior, mixture: Mixture, found: _Weighted, rng: np.random.Generator) -> float:
     """Mean weight of draws after a walk over what it is expected to be: far above one, if the points miss some.
 
-    The posterior's mean of a weight w is E[w^2] / E[w] over the points: what a walk, which leaves the posterior as it is, may not
-    change. A point that has walked to where the mixture has hardly any density has a weight far above these.
+    The posterior's mean of a weight w is E[w^2] / E[w] over the points: what a walk, which leaves the posterior as it is,
+    may not change. A point that has walked to where the mixture has hardly any density has a weight far above these.
     """
-    walked = _walked(posterior, found.resampled(_WALKING, rng), 1.0, _LAST_STEPS, rng)
+    walked = _walked(posterior, found.resampled(_ASKING, rng), 1.0, _ASKING_STEPS, rng)
     there = logsumexp(posterior.log_density(walked) - mixture.log_density(walked)) - np.log(len(walked))
     return float(np.exp(there - logsumexp(2 * found.log_weights) + logsumexp(found.log_weights)))
 
 
-def _power(points: _Points, mixture: Array) -> float:
-    """The largest power of the likelihood, up to one, that leaves the share `_TEMPERED` of the points of a round effective."""
-    least = _TEMPERED * _POINTS
+def _power(points: _Points, mixture: Array, share: float) -> float:
+    """The largest power of the likelihood, up to one, that leaves this share of the points of a round effective."""
+    least = share * _POINTS
     if points.weighted(mixture).effective() >= least:
         return 1.0
     low, high = -40.0, 0.0  # logarithms

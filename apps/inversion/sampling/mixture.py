@@ -19,7 +19,7 @@ from gnvpro.surrogate.spaces import Array
 _FREEDOM = 5.0
 # Steps of expectation and maximisation, and what is added to a variance, relative to that of all draws.
 _STEPS, _LEAST_VARIANCE = 40, 1e-10
-# Draws for each dimension of a component, at least, and the gain in the mean log density that is worth twice as many components.
+# Draws for each dimension of a component, at least; gain in the mean log density that is worth twice as many components.
 _DRAWS_EACH, _GAIN = 6, 0.03
 # Of the whole covariance of the draws, a component that keeps far draws from having hardly any density.
 _WIDE_SHARE, _WIDE = 0.1, 2.0
@@ -39,7 +39,7 @@ def _normal_laws(white: Array, components: int, rng: np.random.Generator) -> Gau
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Laws of x = centre + factor t, with t of Student's law: centres (k, n), lower triangular factors (k, n, n), shares (k,)."""
+    """Laws of centre + factor t, with t of Student's law: centres (k, n), lower triangular factors (k, n, n), shares (k,)."""
 
     centres: Array
     factors: Array
@@ -47,7 +47,7 @@ class Mixture:
 
     @classmethod
     def at_modes(cls, modes: Sequence[Whitening], heights: Array) -> Mixture:
-        """Of Laplace's approximations at modes whose log densities are `heights` (k,), each with a wide one; and the prior."""
+        """Laplace's approximations at modes whose log densities are `heights` (k,), each with a wide one; and the prior."""
         n = len(modes[0].centre)
         volumes = np.array([np.log(np.diagonal(mode.factor)).sum() for mode in modes]) + heights
         # A mode that is thought to hold hardly anything may hold more: it is a normal law only nearly.

@@ -1,8 +1,8 @@
 """Are ranks of truths among draws uniform? A test of the whole distribution function, and the band it is drawn with.
 
-The number of ranks below i is binomial at every i, if they are uniform; the band that holds all of these numbers at once with a
-given probability is found by simulation, and a p-value by the same simulation (Säilynoja, Bürkner and Vehtari 2022). Unlike a
-histogram it needs no bins, and unlike Kolmogorov and Smirnov's test it is as watchful at the ends as in the middle.
+The number of ranks below i is binomial at every i, if they are uniform; the band that holds all of these numbers at once with
+a given probability is found by simulation, and a p-value by the same simulation (Säilynoja, Bürkner and Vehtari 2022). Unlike
+a histogram it needs no bins, and unlike Kolmogorov and Smirnov's test it is as watchful at the ends as in the middle.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Posteriors that chains find hard, each with its exact marginals by quadrature: analytic models of two or three parameters."""
+"""Posteriors that chains find hard, each with its exact law by quadrature: analytic models of two or three parameters."""
 
 from dataclasses import dataclass
 

@@ -14,10 +14,10 @@ from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
 from gnvpro.apps.studies.inversion import routes as inversion_routes
 from gnvpro.apps.studies.inversion.calibration import Calibration, inside, limits, ranked
-from gnvpro.apps.studies.inversion.uniformity import band, p_value
 from gnvpro.apps.studies.inversion.cases import observed, reference_of, truths
 from gnvpro.apps.studies.inversion.informed import agreement, informed
 from gnvpro.apps.studies.inversion.routes import GOOD, POOR, UNLEARNED, WALK, Lengths
+from gnvpro.apps.studies.inversion.uniformity import band, p_value
 from gnvpro.surrogate.spaces import Space
 from tests.apps.studies.inversion.toy import Smooth
 
