@@ -4,9 +4,10 @@ Points are drawn in thousands at once from a mixture, each weighted by posterior
 the points by their weights, and so on until the weights are about even (Cappé et al. 2008). Where the modes tell little of
 the posterior, it begins from the prior, with the likelihood to a power that leaves enough points in the game, as if the noise
 were larger, and that rises to one. Modes are found together, with what each holds; bends and funnels take more components;
-no gradient is needed, so a model that fails somewhere, or has single values, is sampled as exactly as any other. Before a mixture is fitted, the points walk a little, by differences of
-each other (ter Braak 2006): a mixture alone would lose what it once has missed. The last mixture is drawn from once more, and
-these points alone are the result, so that the weights are honest; whether they cover the posterior is asked by a last walk.
+no gradient is needed, so a model that fails somewhere, or has single values, is sampled as exactly as any other. Before a
+mixture is fitted, the points walk a little, by differences of each other (ter Braak 2006): a mixture alone would lose what it
+once has missed. The last mixture is drawn from once more, and these points alone are the result, so that the weights are
+honest; whether they cover the posterior is asked by a last walk.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 
-# Points of a round; rounds at most; rounds that are used together.
-_POINTS, _ROUNDS, _TOGETHER = 4000, 60, 3
+# Points of a round, eight times the draws that are wanted, but for these limits; rounds; rounds that are used together.
+_LEAST_POINTS, _MOST_POINTS, _ROUNDS, _TOGETHER = 500, 4000, 60, 3
 # Share of effective points of the first round from which the modes are a good beginning; rounds without a gain until it ends.
 _NEARLY_NORMAL, _PATIENCE = 0.01, 6
 # Share of effective points below which weights are tempered, and at which adapting ends.
 _TEMPERED, _LEAST_TEMPERED, _EVEN = 0.3, 0.03, 0.35
-# Points that walk between two rounds, and their steps; the same of the walk that asks whether something was missed.
-_WALKING, _STEPS, _ASKING, _ASKING_STEPS = 2000, 10, 500, 30
+# Steps of walks between two rounds, by half as many points; of the walk that asks whether something was missed, by an eighth.
+_STEPS, _ASKING_STEPS = 10, 30
 # Of all runs together, at most.
 _MOST_EVALUATIONS = 2_000_000
 
@@ -113,7 +114,7 @@ def sample_importance(
         The model could be solved at none of the points of a first round.
     """
     cost, runs, mixtures = Cost(cheap=posterior.solves), [], []
-    limit = _MOST_EVALUATIONS // chains
+    limit, size = _MOST_EVALUATIONS // chains, int(np.clip(8 * draws, _LEAST_POINTS, _MOST_POINTS))
     heights = posterior.log_density(np.array([mode.centre for mode in modes]))
     first = Mixture.at_modes(modes, np.where(np.isfinite(heights), heights, -1e300))
     for run in range(chains):
@@ -123,9 +124,9 @@ def sample_importance(
             if report is not None:
                 report(run, chains, f"run {run + 1} of {chains}, {note}")
 
-        mixture, rounds = _adapted(posterior, first, rng, tell)
+        mixture, rounds = _adapted(posterior, first, size, rng, tell)
         mixtures.append(mixture)
-        found = _drawn(posterior, mixture, draws, limit - rounds * _POINTS, rng)
+        found = _drawn(posterior, mixture, draws, limit - rounds * size, rng)
         runs.append((found, len(mixture.shares), rounds, _after_walk(posterior, mixture, found, rng)))
         tell(f"{found.effective():.0f} effective of {len(found.points)} points")
     latent = np.array([
@@ -145,7 +146,7 @@ def sample_importance(
 
 
 def _adapted(
-    posterior: Posterior, first: Mixture, rng: np.random.Generator, tell: Callable[[str], None]
+    posterior: Posterior, first: Mixture, size: int, rng: np.random.Generator, tell: Callable[[str], None]
 ) -> tuple[Mixture, int]:
     """A mixture whose points have even weights, as far as that can be reached, and the rounds it took.
 
@@ -155,9 +156,9 @@ def _adapted(
     latest: list[tuple[Mixture, _Points]] = []
     power, best, stalled, from_modes = 0.0, first, 0, False
     for done in range(1, _ROUNDS + 1):
-        latest = [*latest, (mixture, _Points.of(posterior, mixture.draw(_POINTS, rng)))][-_TOGETHER:]
+        latest = [*latest, (mixture, _Points.of(posterior, mixture.draw(size, rng)))][-_TOGETHER:]
         fresh = latest[-1][1].weighted(mixture.log_density(latest[-1][1].z))
-        share = fresh.effective() / _POINTS if fresh.alive else 0.0
+        share = fresh.effective() / size if fresh.alive else 0.0
         tell(
             f"round {done}: {share:.1%} of the points effective" + (f", likelihood to {power:.2g}" if power < 1 else "")
         )
@@ -184,13 +185,13 @@ def _adapted(
                 f"the forward model could be solved at none of {len(together.z)} points of the prior"
             )
         # Fewer effective points are made do with where components are too few for so thin a posterior.
-        further = max(power, _power(together, density, max(_TEMPERED / 2**stalled, _LEAST_TEMPERED)))
+        further = max(power, _power(together, density, size, max(_TEMPERED / 2**stalled, _LEAST_TEMPERED)))
         gained = further > 1.05 * power or (power == 1.0 and share == most)
         stalled = max(0, stalled - 1) if gained else stalled + 1
         power = further
         if stalled > _PATIENCE:
             break
-        draws = together.weighted(density, power).resampled(_WALKING, rng)
+        draws = together.weighted(density, power).resampled(size // 2, rng)
         mixture = Mixture.fitted(_walked(posterior, draws, power, _STEPS, rng), rng)
     return best, done
 
@@ -224,14 +225,14 @@ def _after_walk(posterior: Posterior, mixture: Mixture, found: _Weighted, rng: n
     The posterior's mean of a weight w is E[w^2] / E[w] over the points: what a walk, which leaves the posterior as it is,
     may not change. A point that has walked to where the mixture has hardly any density has a weight far above these.
     """
-    walked = _walked(posterior, found.resampled(_ASKING, rng), 1.0, _ASKING_STEPS, rng)
+    walked = _walked(posterior, found.resampled(len(found.points) // 8, rng), 1.0, _ASKING_STEPS, rng)
     there = logsumexp(posterior.log_density(walked) - mixture.log_density(walked)) - np.log(len(walked))
     return float(np.exp(there - logsumexp(2 * found.log_weights) + logsumexp(found.log_weights)))
 
 
-def _power(points: _Points, mixture: Array, share: float) -> float:
+def _power(points: _Points, mixture: Array, size: int, share: float) -> float:
     """The largest power of the likelihood, up to one, that leaves this share of the points of a round effective."""
-    least = share * _POINTS
+    least = share * size
     if points.weighted(mixture).effective() >= least:
         return 1.0
     low, high = -40.0, 0.0  # logarithms
@@ -245,12 +246,12 @@ def _drawn(posterior: Posterior, mixture: Mixture, effective: int, limit: int, r
     """Points of the mixture until so many are effective, or up to the limit."""
     parts: list[_Weighted] = []
     while True:
-        points = mixture.draw(_POINTS, rng)
+        points = mixture.draw(max(_LEAST_POINTS, min(effective, _MOST_POINTS)), rng)
         parts.append(_Points.of(posterior, points).weighted(mixture.log_density(points)))
         found = _Weighted(
             *(np.concatenate(column) for column in zip(*((p.points, p.log_weights) for p in parts), strict=True))
         )
-        if (found.alive and found.effective() >= effective) or len(found.points) + _POINTS > limit:
+        if (found.alive and found.effective() >= effective) or len(found.points) >= limit:
             if not found.alive:
                 raise NumericalFailure(f"the forward model could be solved at none of {len(found.points)} points")
             return found

@@ -2,9 +2,9 @@
 
 Truths by the prior and observations by the likelihood make the rank of the truth among independent draws from the posterior
 uniform, whatever the posterior is (Cook, Gelman and Rubin 2006; Talts et al. 2018). Draws of chains are thinned until they
-are about independent. The log-likelihood is ranked beside the parameters: it tells what these do not, such as a posterior that
-is the prior (Modrák et al. 2023). Parameters of one truth are not independent of each other: their pooled coverage varies more
-than so many coin tosses, and its limits say by how much.
+are about independent. The log-likelihood is ranked beside the parameters: it tells what these do not, such as a posterior
+that is the prior (Modrák et al. 2023). Parameters of one truth are not independent of each other: their pooled coverage
+varies more than so many coin tosses, and its limits say by how much.
 """
 
 from __future__ import annotations
