@@ -203,7 +203,8 @@ def _walked(posterior: Posterior, z: Array, power: float, steps: int, rng: np.ra
         return _Points.of(posterior, z).log_density(power)
 
     n, half = z.shape[1], len(z) // 2
-    z, density = z.copy(), log_density(z)
+    z = z[: 2 * half].copy()
+    density = log_density(z)
     for step in range(steps):
         # One half moves by the differences of the other, which is what makes the proposal symmetric.
         moving, others = (slice(0, half), slice(half, None)) if step % 2 else (slice(half, None), slice(0, half))
