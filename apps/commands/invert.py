@@ -14,7 +14,7 @@ from annotated_types import Ge
 from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress, say, table
-from gnvpro.apps.inversion import Route
+from gnvpro.apps.inversion import Route, Sampler
 from gnvpro.apps.settings import Assignments, SolvingOptions, command_line, to_dict
 from gnvpro.surrogate.extras import require
 from gnvpro.surrogate.writing import require_new_folder
@@ -42,6 +42,9 @@ class InvertOptions(SolvingOptions):
         tuple[Route, ...] | None,
         Doc("surrogate, delayed (accepted by the PDE) and pde; without, the first, and the second if there is a PDE."),
     ] = None
+    sampler: Annotated[
+        Sampler, Doc("On the surrogate: auto takes what suits the posterior, and another where that does not converge.")
+    ] = "auto"
     prior: Annotated[
         dict[str, Any] | None,
         Doc("Prior of a parameter: normal, or any law as JSON; else the law of the data. Repeatable."),

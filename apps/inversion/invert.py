@@ -15,16 +15,18 @@ from xarray import DataTree
 
 from gnvpro.apps.arguments import parameters_of, problem_of
 from gnvpro.apps.console import jsonable
-from gnvpro.apps.inversion import Route
+from gnvpro.apps.inversion import Route, Sampler
 from gnvpro.apps.inversion.adequacy import Adequacy, adequacy_from_bands, adequacy_from_solves, advice
 from gnvpro.apps.inversion.inference_data import labels
 from gnvpro.apps.inversion.maximum_a_posteriori import Minimum, find_minima
+from gnvpro.apps.inversion.modes import modes_of
 from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
 from gnvpro.apps.inversion.posterior.remote import RemoteModel
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.report.report import write_report
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import Chains
+from gnvpro.apps.inversion.sampling.choice import sample_surrogate, starts_among
 from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.pde_data.problems.contract import Problem
@@ -44,8 +46,8 @@ from gnvpro.surrogate.writing import require_new_folder, whole_file, whole_folde
 
 # PDE solves that the error of the surrogate is measured by.
 _ADEQUACY_SOLVES = 8
-# Of a random walk on the surrogate from draw to draw, per parameter.
-_STEPS_PER_PARAMETER = 3
+# Modes that sampling begins from, at most.
+_MOST_MODES = 8
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -95,6 +97,7 @@ def invert(
     problem: Problem | str | Literal[False] | None = None,
     *,
     routes: Sequence[Route] | None = None,
+    sampler: Sampler = "auto",
     like: Surrogate | str | Path | None = None,
     chains: int = 4,
     draws: int = 1600,
@@ -132,6 +135,9 @@ def invert(
         The PDE: a problem, `package.module:factory`, without it the surrogate's own where it has one, or False for none.
     routes
         `surrogate`, `delayed` (accepted by the PDE) and `pde`; without, the first, and the second if there is a PDE.
+    sampler
+        On the surrogate: `nuts`, `importance` (tempered importance sampling by mixtures, up to about a dozen parameters) or
+        `walk`; `auto` takes what suits the posterior, and another one where that does not converge.
     like
         Surrogate whose names and bounds those of a server's model are.
     chains, draws, tune
@@ -186,6 +192,8 @@ def invert(
         definition = "" if memory is None else definition_hash(pde.definition)
         solved = limits.enter_context(solved_within(pde, *settings))
         accurate = replace(cheap, solves=Solves(solved, memory, definition, cheap.prior.scale))
+    if sampler not in get_args(Sampler):
+        raise UsageError(f"expected sampler {', '.join(get_args(Sampler))}, got {sampler!r}")
     if unknown := set(routes or ()) - set(get_args(Route)):
         raise UsageError(f"expected routes {', '.join(get_args(Route))}, got {', '.join(map(repr, sorted(unknown)))}")
     by_pde_alone = [route for route in routes or () if route != "surrogate"]
@@ -224,11 +232,8 @@ def invert(
         sampled: dict[Route, Chains] = {}
         # Where all parameters are fixed, the posterior is the point.
         sampling = set(routes or ("surrogate", "delayed")) if draws and cheap.prior.n_free else set()
-        start = whitening.draw(np.random.default_rng(seed), chains)
-        # Where a parameter has single values, the density has jumps, which gradients do not tell.
-        single = cheap.prior.single
-        start[:, single], smooth = whitening.centre[single], not single.any()
-        nuts: dict[str, Any] = dict(chains=chains, seed=seed, whitening=whitening)
+        modes = [whitening, *(Whitening.at_mode(cheap, mode.parameters) for mode in modes_of(minima)[1:_MOST_MODES])]
+        start, jumps = starts_among(modes, chains, cheap, seed) if sampling else np.zeros((0, 0)), None
 
         def keep(route: Route, drawn: Chains) -> None:
             sampled[route] = drawn
@@ -238,22 +243,20 @@ def invert(
                 write_draws(folder, route, drawn.tree(cheap.values, tuple(labels(cheap))))
 
         if "surrogate" in sampling:
+            lengths: dict[str, Any] = dict(chains=chains, draws=draws, tune=tune, seed=seed)
             report = stage("sampling on the surrogate")
-            if smooth:
-                keep("surrogate", sample_nuts(cheap, draws=draws, tune=tune, report=report, **nuts))
-            else:
-                steps = _STEPS_PER_PARAMETER * cheap.prior.n_free
-                walking: dict[str, Any] = dict(draws=draws, tune=tune, steps=steps, report=report)
-                keep("surrogate", sample_metropolis(cheap, start=start, factor=whitening.factor, seed=seed, **walking))
-            start = sampled["surrogate"].latent[:, -1]
+            drawn, jumps = sample_surrogate(cheap, modes, sampler, **lengths, report=report)
+            keep("surrogate", drawn)
+            start = drawn.latent[:, -1]
         by_pde: dict[str, Any] = dict(draws=pde_draws, tune=pde_tune)
-        walk: dict[str, Any] = dict(seed=seed, start=start, factor=whitening.factor, **by_pde)
+        walk: dict[str, Any] = dict(seed=seed, start=start, factor=whitening.factor, jumps=jumps, **by_pde)
         if accurate is not None and "delayed" in sampling:
             keep("delayed", sample_delayed(cheap, accurate, report=stage("sampling accepted by the PDE"), **walk))
         if accurate is not None and "pde" in sampling:
             by_pde |= dict(accurate=True, report=stage("sampling on the PDE"))
-            if accurate.solves.differentiable and smooth:
-                keep("pde", sample_nuts(accurate, **nuts, **by_pde))
+            # Gradients tell nothing of other modes, nor of jumps where a parameter has single values.
+            if accurate.solves.differentiable and jumps is None and not cheap.prior.single.any():
+                keep("pde", sample_nuts(accurate, chains=chains, seed=seed, whitening=whitening, **by_pde))
             else:
                 keep("pde", sample_metropolis(accurate, **(walk | by_pde)))
         best, point = accurate or cheap, corrected or minima[0]

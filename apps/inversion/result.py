@@ -148,6 +148,11 @@ class InversionResult(Result):
                     f"the chains of {route} do not agree (split R-hat {apart:.2f}, expected at most {_DISAGREE}); draw more "
                     f"with {longer}, and look at the minima"
                 )
+            if chains.trouble is not None:
+                return (
+                    f"not converged, by {route}: {chains.trouble}; take another `sampler`, narrow the prior, or "
+                    "give data near zero an absolute part of the noise"
+                )
             if len(self.modes) > 1 and not (by_mode := shares(self.modes, chains)).known:
                 return (
                     f"the posterior has {len(self.modes)} modes, and the chains of {route} went from one to another too "

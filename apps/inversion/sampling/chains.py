@@ -19,6 +19,12 @@ from gnvpro.surrogate.spaces import Array, Space
 
 # The usual limit for chains that agree.
 RHAT = 1.01
+# Share of transitions of NUTS that may diverge: a failing region, or a bound far away, costs some.
+_MOST_DIVERGENT = 0.002
+# Above this weights have no variance to speak of, and their effective number means nothing (Vehtari et al. 2024).
+LARGEST_K = 0.7
+# Mean weight of points that have walked, in what it would be if they stayed among the others (`importance`).
+MISSED = 2.0
 
 
 class Cost:
@@ -108,13 +114,19 @@ class Chains:
 
     @cached_property
     def effective(self) -> Array:
-        """Effective samples (n_in,) of every parameter."""
-        return self._by_parameter(effective_samples, self.draws.shape[0] * self.draws.shape[1])
+        """Effective samples (n_in,) of every parameter; of draws by weights no more than these have."""
+        of_draws = self._by_parameter(effective_samples, self.draws.shape[0] * self.draws.shape[1])
+        return np.minimum(of_draws, self._behind)
+
+    @property
+    def _behind(self) -> float:
+        """Effective points behind draws that were made equal in weight (Kish); of chains, as many as one likes."""
+        return float(self.about.get("weights_effective", np.inf))
 
     @cached_property
     def monte_carlo_error(self) -> Array:
         """Standard error of `mean` (n_in,)."""
-        means = self._by_parameter(lambda draws: float(ess(draws, method="mean")), 1.0)
+        means = np.minimum(self._by_parameter(lambda draws: float(ess(draws, method="mean")), 1.0), self._behind)
         return self.standard_deviation / np.sqrt(means)
 
     def _by_parameter(self, diagnose: Callable[[Array], float], of_fixed: float) -> Array:
@@ -130,8 +142,20 @@ class Chains:
 
     @property
     def converged(self) -> bool:
-        """Whether split R-hat is below `RHAT` for all parameters."""
-        return bool((self.split_rhat < RHAT).all())
+        """Whether split R-hat is below `RHAT` for all parameters, and the sampler itself has no `trouble`."""
+        return bool((self.split_rhat < RHAT).all()) and self.trouble is None
+
+    @property
+    def trouble(self) -> str | None:
+        """What the sampler itself says against its draws, whether or not they agree; None where it says nothing."""
+        about, n = self.about, self.draws.shape[0] * self.draws.shape[1]
+        if (divergences := about.get("divergences", 0)) > _MOST_DIVERGENT * n:
+            return f"{divergences} of {n} transitions diverged, which misses narrow parts"
+        if (k := np.max(about.get("pareto_k", 0.0))) > LARGEST_K:
+            return f"a few points have nearly all of the weight (Pareto k {k:.2f}, expected at most {LARGEST_K})"
+        if (missed := np.max(about.get("weight_after_walk", 0.0))) > MISSED:
+            return f"draws that walk on come to where hardly any were drawn (weights {missed:.2g} times as large)"
+        return None
 
     def tree(self, observed: Array | None = None, names: tuple[str, ...] = ()) -> DataTree:
         """What ArviZ reads: groups posterior, sample_stats and, of observations (n_out,), observed_data."""

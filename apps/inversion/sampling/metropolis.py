@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gnvpro.apps.inversion.posterior.posterior import ErrorModel, Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, Cost
+from gnvpro.apps.inversion.sampling.mixture import Mixture
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
@@ -28,6 +29,8 @@ _ATTEMPTS = 20
 _STEPS_PER_PARAMETER = 10
 # Of steps, where there are parameters with single values.
 _SHARE_ANEW = 0.2
+# Of steps, where there is a mixture to jump to.
+_SHARE_OF_JUMPS = 0.3
 # Differences of the two models that their error is learned from, the latest.
 _LATEST = 512
 
@@ -37,12 +40,14 @@ class RandomWalk:
     """Normal steps, whose size adapts during warm-up: `scale` times a `factor` (n, n) of about the posterior's covariance.
 
     Variables that are `single` (n,), of parameters with single values, stay in such steps; some steps draw one of them anew
-    from its prior instead, and leave the others.
+    from its prior instead, and leave the others. Where there is a mixture of about the posterior, some steps jump to a point
+    of it: from mode to mode, which steps do not find.
     """
 
     factor: Array
     single: NDArray[np.bool_] | None = None
     scale: float = 0.0
+    jumps: Mixture | None = None
     _adapted: int = 0
 
     def __post_init__(self) -> None:
@@ -68,9 +73,15 @@ class RandomWalk:
         z, density, accepted = z.copy(), density.copy(), 0
         walked = 0
         for _ in range(steps):
-            anew = len(self._anew) > 0 and (len(self._anew) == len(self.factor) or rng.random() < _SHARE_ANEW)
+            jump = self.jumps is not None and rng.random() < _SHARE_OF_JUMPS
+            anew = (
+                not jump and len(self._anew) > 0 and (len(self._anew) == len(self.factor) or rng.random() < _SHARE_ANEW)
+            )
             prior_ratio: Array | float = 0.0  # of the density that is drawn from: it cancels that of the prior
-            if anew:
+            if jump and self.jumps is not None:
+                proposed = self.jumps.draw(len(z), rng)
+                prior_ratio = self.jumps.log_density(z) - self.jumps.log_density(proposed)
+            elif anew:
                 j, proposed = rng.choice(self._anew), z.copy()
                 proposed[:, j] = rng.standard_normal(len(z))
                 prior_ratio = 0.5 * (proposed[:, j] ** 2 - z[:, j] ** 2)
@@ -79,7 +90,7 @@ class RandomWalk:
             new = log_density(proposed)
             accept = np.log(rng.random(len(z))) < new - density + prior_ratio
             z[accept], density[accept] = proposed[accept], new[accept]
-            if anew:
+            if anew or jump:
                 continue
             walked += 1
             accepted += int(accept.sum())
@@ -99,6 +110,7 @@ def sample_metropolis(
     factor: Array,
     steps: int = 1,
     accurate: bool = False,
+    jumps: Mixture | None = None,
     report: Report | None = None,
 ) -> Chains:
     """Draw from a posterior by a random walk, its step size tuned first.
@@ -111,13 +123,15 @@ def sample_metropolis(
         From draw to draw.
     accurate
         The forward model is the PDE, and is counted as that.
+    jumps
+        About the posterior, to go from mode to mode by.
 
     Raises
     ------
     NumericalFailure
         The density is not finite at a start, nor at any of the points near it that were tried.
     """
-    rng, walk = np.random.default_rng(seed), RandomWalk(factor, posterior.prior.single)
+    rng, walk = np.random.default_rng(seed), RandomWalk(factor, posterior.prior.single, jumps=jumps)
     cost = Cost(accurate=posterior.solves) if accurate else Cost(cheap=posterior.solves)
     z, density = _begun(start, posterior.log_density, walk, seed)
     if not np.isfinite(density).all():
@@ -145,6 +159,7 @@ def sample_delayed(
     factor: Array,
     steps: int | None = None,
     learn: bool = True,
+    jumps: Mixture | None = None,
     report: Report | None = None,
 ) -> Chains:
     """Draw from the accurate posterior by proposals of the cheap one, of the same observations, noise and prior.
@@ -159,13 +174,16 @@ def sample_delayed(
         Of the cheap chain between two accurate solves; ten per parameter without.
     learn
         Whether the cheap posterior learns the model error while tuning.
+    jumps
+        As for `sample_metropolis`.
 
     Raises
     ------
     NumericalFailure
         One of the models could not be solved where a chain begins, nor near it.
     """
-    rng, walk, prior = np.random.default_rng(seed), RandomWalk(factor, cheap.prior.single), cheap.prior
+    rng, prior = np.random.default_rng(seed), cheap.prior
+    walk = RandomWalk(factor, prior.single, jumps=jumps)
     steps = steps or _STEPS_PER_PARAMETER * prior.n_free
     cost = Cost(cheap.solves, accurate.solves)
     learned = _Differences(cheap, accurate)

@@ -17,7 +17,7 @@ import numpy as np
 from rich.table import Table
 
 from gnvpro.apps.inversion.adequacy import adequacy_from_solves
-from gnvpro.apps.inversion.posterior.posterior import Whitening
+from gnvpro.apps.inversion.posterior.posterior import Posterior, Whitening
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
@@ -72,9 +72,10 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Inverted:
-    """One posterior: its draws, the directions that are informed by both models, and JSON-able numbers."""
+    """One posterior by the surrogate: its draws, the directions that are informed by both models, JSON-able numbers."""
 
     truth: Array
+    posterior: Posterior
     chains: Chains
     by_surrogate: Informed
     by_pde: Informed
@@ -109,7 +110,8 @@ def run(options: StudySettings, report: Report) -> StudyResult:
                     inverted.append(posterior)
     by_noise = {noise: [row for row in inverted if row.numbers["noise"] == noise] for noise in settings.noise}
     covered = {
-        f"noise {noise}": Calibration.of((row.truth, row.chains) for row in rows) for noise, rows in by_noise.items()
+        f"noise {noise}": Calibration.of((row.truth, row.posterior, row.chains) for row in rows)
+        for noise, rows in by_noise.items()
     }
     space = samples.parameter_space
     numbers = {
@@ -159,7 +161,7 @@ def _inverted(
         "divergences": chains.about["divergences"], "evaluations": chains.cheap, "cpu_seconds": chains.cpu_seconds,
         "gate": adequacy_from_solves(posterior, y, problem.evaluate(y), np.cov(chains.pooled.T)).numbers(),
     }  # fmt: skip
-    return Inverted(case.truth, chains, by_surrogate, by_pde, numbers)
+    return Inverted(case.truth, posterior, chains, by_surrogate, by_pde, numbers)
 
 
 def _table(rows: list[dict[str, Any]], noises: tuple[str, ...]) -> Table:

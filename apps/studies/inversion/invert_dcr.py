@@ -16,6 +16,7 @@ import numpy as np
 from rich.table import Table
 
 from gnvpro.apps.inversion.invert import invert
+from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.sampling.chains import Chains, effective_samples
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
@@ -160,11 +161,11 @@ def _speed(case: Case, surrogate: Surrogate, settings: Settings, seed: int, repo
 def _covered(
     cases: list[Case], surrogate: Surrogate, settings: Settings, seed: int, name: str, report: Report
 ) -> Calibration:
-    def posteriors() -> Iterator[tuple[Array, Chains]]:
+    def posteriors() -> Iterator[tuple[Array, Posterior, Chains]]:
         for i, case in enumerate(cases):
             report(i, len(cases), f"coverage, {name}: posterior {i + 1} of {len(cases)}")
             lengths: dict[str, Any] = dict(draws=settings.coverage_draws, tune=settings.coverage_tune, seed=seed + i)
-            yield case.truth, _inverted(case, surrogate, starts=4, chains=4, **lengths)
+            yield case.truth, case.posterior(surrogate), _inverted(case, surrogate, starts=4, chains=4, **lengths)
 
     return Calibration.of(posteriors())
 

@@ -13,10 +13,11 @@ from gnvpro.apps.inversion.sampling.chains import Chains
 from gnvpro.apps.studies.inversion import calibration
 from gnvpro.apps.studies.inversion import minima as inversion_minima
 from gnvpro.apps.studies.inversion import routes as inversion_routes
-from gnvpro.apps.studies.inversion.calibration import Calibration, limits, placed
+from gnvpro.apps.studies.inversion.calibration import Calibration, inside, limits, ranked
 from gnvpro.apps.studies.inversion.cases import observed, reference_of, truths
 from gnvpro.apps.studies.inversion.informed import agreement, informed
 from gnvpro.apps.studies.inversion.routes import GOOD, POOR, UNLEARNED, WALK, Lengths
+from gnvpro.apps.studies.inversion.uniformity import band, p_value
 from gnvpro.surrogate.spaces import Space
 from tests.apps.studies.inversion.toy import Smooth
 
@@ -29,25 +30,45 @@ def silent(*_):
 
 def calibrated(covered, ranks=None):
     n = len(covered)
-    return Calibration(
-        NAMES, covered, np.zeros(covered.shape) if ranks is None else ranks, np.ones(n), np.full(n, 100.0)
-    )
+    ranks = np.zeros((n, len(NAMES) + 1), int) if ranks is None else ranks
+    return Calibration(NAMES, covered, ranks, 99, np.ones(n), np.full(n, 100.0))
 
 
 def test_intervals_of_few_draws_cover_as_they_say():
     rng = np.random.default_rng(0)
-    inside = [placed(rng.standard_normal((39, 3)), rng.standard_normal(3))[0] for _ in range(4000)]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.007)  # three standard errors
-    narrow = [placed(0.8 * rng.standard_normal((39, 3)), rng.standard_normal(3))[0] for _ in range(4000)]
+    covered = [inside(rng.standard_normal((39, 3)), rng.standard_normal(3)) for _ in range(4000)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.007)  # three standard errors
+    narrow = [inside(0.8 * rng.standard_normal((39, 3)), rng.standard_normal(3)) for _ in range(4000)]
     assert np.mean(narrow) < 0.92
 
 
-def test_ranks_of_a_shifted_posterior_are_not_uniform():
+@pytest.mark.parametrize(
+    ("scale", "shift", "fits"), [(1.0, 0.0, True), (1.0, 0.5, False), (0.6, 0.0, False), (1.8, 0.0, False)]
+)
+def test_ranks_of_a_posterior_that_is_off_are_not_uniform(scale, shift, fits):
     rng = np.random.default_rng(1)
-    for shift, fits in ((0.0, True), (0.5, False)):
-        draws = [placed(shift + rng.standard_normal((200, 3)), rng.standard_normal(3)) for _ in range(200)]
-        found = calibrated(np.array([d[0] for d in draws]), np.array([d[1] for d in draws])).numbers()
-        assert (min(found["rank_uniformity_p"].values()) > 1e-3) is fits
+    ranks = np.array([
+        ranked(shift + scale * rng.standard_normal((99, 4)), rng.standard_normal(4)) for _ in range(200)
+    ])  # fmt: skip
+    found = calibrated(np.ones((200, 3), bool), ranks)
+    assert set(found.uniformity()) == {*NAMES, "log-likelihood"}
+    assert (found.least_p > 1e-2) is fits
+    assert found.numbers()["rank_uniformity_least_p_corrected"] == found.least_p
+
+
+def test_the_p_value_of_uniform_ranks_is_uniform_and_the_band_holds_all_of_a_curve():
+    rng, n, n_draws = np.random.default_rng(2), 48, 63
+    sets = rng.integers(0, n_draws + 1, (2000, n))
+    values = np.array([p_value(ranks, n_draws) for ranks in sets])
+    # Discrete, so at most; 2,000 draws know a share of 0.05 within 0.005, 0.5 within 0.011.
+    for level in (0.05, 0.2, 0.5):
+        assert level - 0.06 < (values <= level).mean() < level + 0.03
+    at, low, high = band(n, n_draws, 0.95)
+    shares = (sets[:, :, None] < np.arange(1, n_draws + 1)).mean(axis=1)
+    within = ((low - 1e-12 <= shares) & (shares <= high + 1e-12)).all(axis=1)
+    assert within.mean() == pytest.approx(0.95, abs=0.03)
+    assert (low <= at).all()
+    assert (at <= high).all()
 
 
 def test_limits_consider_that_parameters_of_a_truth_go_together():
@@ -157,11 +178,16 @@ def test_calibration_of_the_right_model_and_of_none(case):
     posterior = case.posterior(Smooth())
     draws = np.random.default_rng(0).random((2, 50, 3))
     chains = Chains(posterior.prior.space, draws, draws, "prior")
-    found = Calibration.of([(np.full(3, 0.5), chains), (np.full(3, 2.0), chains)])
+    found = Calibration.of([(np.full(3, 0.5), posterior, chains), (np.full(3, 2.0), posterior, chains)])
     assert found.names == posterior.prior.space.names
     assert found.covered[0].all()
     assert not found.covered[1].any()
     assert found.numbers()["truths"] == 2
+    assert found.ranks.shape == (2, 4)
+    assert (found.ranks[1, :3] == found.n_draws).all()
+    # Draws of the prior fit the data worse than what made them.
+    right = Calibration.of([(case.truth, posterior, chains)])
+    assert right.ranks[0, 3] > 0.9 * right.n_draws
     assert calibration.table({"one": found}).row_count == 1
 
 
