@@ -12,8 +12,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gnvpro.apps.serving.bounds import Bounds
 from gnvpro.apps.serving.serve import serve_model
-from gnvpro.apps.serving.served import Bounds, ServedModel
+from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.server import MODELS, Limits, make_app
 from gnvpro.apps.serving.um_bridge import OPERATIONS
 from gnvpro.surrogate.spaces import Space
