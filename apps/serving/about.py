@@ -28,6 +28,8 @@ def _parameters(space: Space) -> dict[str, Any]:
 
 
 def _names(space: Space) -> dict[str, Any]:
+    if len(space.axes) == 1 and space.mesh is None:
+        return {"names": list(space.names), "units": [space.unit(j) for j in range(space.size)]}
     axes = [{"name": axis.name, "unit": axis.unit, "size": len(axis.labels)} for axis in space.axes]
     if space.mesh is not None:  # thousands of points, which have no names of their own
         return {"axes": axes, "units": [space.units[0]]}

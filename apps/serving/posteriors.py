@@ -126,8 +126,11 @@ class Posteriors:
     def describe(self, served: Mapping[str, ServedModel], log: RequestLog) -> None:
         """Put the most probable point by the surrogate, and the normal approximation there, into what clients are told.
 
-        The log is warned where `gnvpro.invert` would be: the surrogate's error is not small beside the noise.
+        The log is told which densities there are not, and warned where `gnvpro.invert` would be: the surrogate's error is not
+        small beside the noise.
         """
+        for name, why in self.missing.items():
+            log.event("warning", model=name, message=f"it is not served: {why}")
         try:
             minimum = find_minima(self.posterior, _STARTS, 0)[0]
             normal = Whitening.at_mode(self.posterior, minimum.parameters)

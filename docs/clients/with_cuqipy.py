@@ -1,7 +1,7 @@
 """A served posterior sampled by CUQIpy's NUTS, with the served gradient, in the normal variables behind the parameters.
 
-    gnvpro serve runs/dcr-model --posterior field.csv --noise 2%
-    python docs/clients/with_cuqipy.py http://localhost:4242 dcr-model
+gnvpro serve runs/dcr-model --posterior field.csv --noise 2%
+python docs/clients/with_cuqipy.py http://localhost:4242 dcr-model
 """
 
 import argparse
@@ -33,7 +33,8 @@ target = cuqi.distribution.UserDefinedDistribution(
     logpdf_func=lambda x: posterior([(centre + factor @ x).tolist()])[0][0],
     gradient_func=lambda x: factor.T @ posterior.gradient(0, 0, [(centre + factor @ x).tolist()], [1.0]),
 )
-np.random.seed(1)
+np.random.seed(1)  # noqa: NPY002 (the generator that the sampler draws from)
+cuqi.config.PROGRESS_BAR_DYNAMIC_UPDATE = False
 sampler = cuqi.sampler.NUTS(target, initial_point=np.zeros(len(names)))
 began = time.perf_counter()
 sampler.warmup(given.tune)

@@ -1,7 +1,7 @@
 """Which parameters matter for an observable: Sobol indices by OpenTURNS's chaos on a served model.
 
-    gnvpro serve runs/dcr-model
-    python docs/clients/with_openturns.py http://localhost:4242 dcr-model
+gnvpro serve runs/dcr-model
+python docs/clients/with_openturns.py http://localhost:4242 dcr-model
 """
 
 import argparse
@@ -36,7 +36,9 @@ chaos = ot.FunctionalChaosRandomVector(algorithm.getResult())
 indices = ot.FunctionalChaosSobolIndices(algorithm.getResult())
 print(f"OpenTURNS {ot.__version__}: {given.points} evaluations in {seconds:.1f} s")
 deviation = chaos.getCovariance()[0, 0] ** 0.5
-print(f"{about['observables']['names'][given.observable]:>30} mean {chaos.getMean()[0]:.6g} standard deviation {deviation:.4g}")
+print(
+    f"{about['observables']['names'][given.observable]:>30} mean {chaos.getMean()[0]:.6g} standard deviation {deviation:.4g}"
+)
 for j, name in enumerate(names):
     first, total = indices.getSobolIndex(j), indices.getSobolTotalIndex(j)
     print(f"{name:>30} first order {first:.4f} total {total:.4f}")

@@ -19,8 +19,8 @@ from umbridge.pymc import UmbridgeOp
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("url")
 parser.add_argument("model")
-parser.add_argument("--draws", type=int, default=200)
-parser.add_argument("--tune", type=int, default=100)
+parser.add_argument("--draws", type=int, default=150)
+parser.add_argument("--tune", type=int, default=60)
 given = parser.parse_args()
 
 name = f"{given.model}-posterior-normal"
@@ -33,7 +33,8 @@ with pm.Model():
     z = pm.Deterministic("z", centre + factor @ x)  # of x the posterior is about standard normal
     pm.Potential("posterior", UmbridgeOp(given.url, name)(z)[0])
     began = time.perf_counter()
-    trace = pm.sample(given.draws, tune=given.tune, chains=2, cores=1, random_seed=1, progressbar=False)
+    options = {"init": "adapt_diag", "chains": 2, "cores": 1, "random_seed": 1, "progressbar": False}
+    trace = pm.sample(given.draws, tune=given.tune, **options)
     seconds = time.perf_counter() - began
 
 to_parameters = umbridge.HTTPModel(given.url, f"{given.model}-from-normal")

@@ -1,7 +1,7 @@
 """Means of the observables over uniform parameters, by QMCPy's quasi-Monte Carlo to a tolerance.
 
-    gnvpro serve runs/dcr-model
-    python docs/clients/with_qmcpy.py http://localhost:4242 dcr-model
+gnvpro serve runs/dcr-model
+python docs/clients/with_qmcpy.py http://localhost:4242 dcr-model
 """
 
 import argparse

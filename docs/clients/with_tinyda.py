@@ -39,25 +39,28 @@ from_normal = umbridge.HTTPModel(given.url, f"{given.model}-from-normal")
 to_parameters = lambda z: np.array(from_normal([z.tolist()])[0])[at]  # noqa: E731
 prior = multivariate_normal(np.zeros(len(names)), np.eye(len(names)))
 
-levels = [f"{given.model}-log-likelihood", f"{given.model}-pde-log-likelihood"]
-served = [level for level in levels if level in umbridge.supported_models(given.url)]
+likelihoods = [f"{given.model}-log-likelihood", f"{given.model}-pde-log-likelihood"]
+served = [level for level in likelihoods if level in umbridge.supported_models(given.url)]
 posteriors = [
     tda.Posterior(prior, Served(), tda.UmBridgeModel(umbridge.HTTPModel(given.url, level), pre=to_parameters))
     for level in served
 ]
 proposal = tda.GaussianRandomWalk(C=np.array(about["covariance"]) * 2.4**2 / len(names))
-np.random.seed(1)
+np.random.seed(1)  # noqa: NPY002 (the generator that the sampler draws from)
 start = [np.array(about["most_probable"])] * 2
 began = time.perf_counter()
+levels = posteriors if len(posteriors) > 1 else posteriors[0]
 chains = tda.sample(
-    posteriors if len(posteriors) > 1 else posteriors[0], proposal, iterations=given.draws, n_chains=2,
-    initial_parameters=start, force_sequential=True, **({"subsampling_rate": 5} if len(posteriors) > 1 else {}),
-)  # fmt: skip
+    levels, proposal, given.draws, n_chains=2, initial_parameters=start, subchain_length=5, force_sequential=True
+)
 seconds = time.perf_counter() - began
 
-finest = [[link.parameters for link in links] for key, links in chains.items() if key.startswith(("chain_f", "chain_0", "chain_1"))]
+kind = "chain_fine" if len(posteriors) > 1 else "chain"
+finest = [[link.parameters for link in chains[f"{kind}_{i}"]] for i in range(2)]
 draws = np.array([[to_parameters(z) for z in chain] for chain in finest])  # (chain, draw, parameter)
 effective = min(float(az.ess(draws[..., j])) for j in range(len(names)))
-print(f"tinyDA {version('tinyDA')}: {effective:.0f} effective of {draws[..., 0].size} draws in {seconds:.1f} s, by {served[-1]}")
+print(
+    f"tinyDA {version('tinyDA')}: {effective:.0f} effective of {draws[..., 0].size} draws in {seconds:.1f} s, by {served[-1]}"
+)
 for j, parameter in enumerate(names):
     print(f"{parameter:>20} mean {draws[..., j].mean():.6g} standard deviation {draws[..., j].std():.4g}")
