@@ -215,6 +215,7 @@ def test_a_pde_that_fails_at_a_point_is_no_possible_point_and_is_counted(model):
     talk.close()
 
 
+@pytest.mark.long
 def test_missing_libraries_of_the_pde_are_errors_and_no_densities(model):
     """`Fussy` fails above 1.8, and below 1.1 lacks a library."""
     observed = Surrogate.load(model).evaluate(np.array([[1.5, 0.5]]))[0]

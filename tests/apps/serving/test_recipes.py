@@ -1,4 +1,4 @@
-"""The recipes of docs/clients: their samplers, in environments without gnvpro, against quadrature. `make recipes` runs them."""
+"""The recipes of docs/clients, in environments without gnvpro, against quadrature: `make recipes` runs them."""
 
 import os
 import re
