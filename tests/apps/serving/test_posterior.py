@@ -12,10 +12,11 @@ from gnvpro.apps.serving.request_log import RequestLog
 from gnvpro.apps.serving.serve import served_models
 from gnvpro.apps.serving.server import make_app
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.laws import Choices, Lognormal, Normal, Uniform
+from gnvpro.surrogate.laws import Choices, Dirichlet, Lognormal, Normal, Uniform
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
+from gnvpro.training.estimators import GNvproClassifier
 from gnvpro.training.train import TrainSettings, train
 from tests.apps.serving.conftest import points
 from tests.apps.serving.test_requests import Talk
@@ -197,6 +198,19 @@ def test_what_has_no_density_in_its_parameters_is_served_by_the_normal_variables
     talk.close()
 
 
+def test_on_a_simplex_the_likelihood_is_served_and_the_density_of_the_normal_variables():
+    talk = serving({"m": small({("sand", "silt", "clay"): Dirichlet((1.0, 2.0, 1.0))})}, [0.3, -0.2])
+    assert talk.request("GET", "/Info")[1]["models"] == ["m", "m-log-likelihood", "m-posterior-normal", "m-from-normal"]
+    assert talk.post("/ModelInfo", {"name": "m-log-likelihood"})[1]["parameters"]["sum_to_one"] == [[0, 1, 2]]
+    assert np.isfinite(value(talk, "m-log-likelihood", [0.2, 0.5, 0.3]))
+    assert value(talk, "m-log-likelihood", [0.2, 0.5, 0.5]) == -np.inf
+    z, along = np.array([0.3, -0.2, 0.9]), np.array([0.06, -0.1, 0.04])
+    gradient = np.array(ask(talk, "Gradient", "m-posterior-normal", z))
+    assert_taylor(partial(value, talk, "m-posterior-normal"), gradient @ along, z, along)
+    assert sum(ask(talk, "Evaluate", "m-from-normal", z)[0]) == pytest.approx(1)
+    talk.close()
+
+
 def test_a_pde_that_fails_at_a_point_is_no_possible_point_and_is_counted(model):
     surrogate = Surrogate.load(model)
     observed = surrogate.evaluate(np.array([[1.5, 0.5]]))[0]
@@ -234,6 +248,9 @@ def test_what_no_posterior_can_be_made_of_is_refused_before_anything_is_served(s
             serving(models, observations, **data)
 
     refused("observations of one model, got 2: a, b", {"a": surrogate, "b": surrogate}, observed)
+    x = np.random.default_rng(0).uniform(-1, 1, (40, 2))
+    classifier = GNvproClassifier((3,), budget=10, random_state=0).fit(x, x[:, 0] > 0).surrogate_
+    refused("a is a classifier, which has no observations to fit", {"a": classifier}, [1.0, 2.0])
     refused("expected 7 numbers", {"a": surrogate}, [1.0, 2.0])
     refused("needs the noise", {"a": surrogate}, observed, noise=None)
     refused("belongs to a posterior", {"a": surrogate}, None)

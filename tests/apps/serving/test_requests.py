@@ -180,7 +180,10 @@ def test_information(talk):
     assert talk.request("GET", "/Info") == (200, {"protocolVersion": 1.0, "models": ["smooth"]})
     assert talk.post("/InputSizes", FULL) == (200, {"inputSizes": [3]})
     assert talk.post("/OutputSizes", {"name": "smooth"}) == (200, {"outputSizes": [7]})
-    assert talk.post("/ModelInfo", {"name": "smooth"}) == (200, {"support": dict.fromkeys(OPERATIONS, True)})
+    status, about = talk.post("/ModelInfo", {"name": "smooth"})
+    assert (status, about["support"]) == (200, dict.fromkeys(OPERATIONS, True))
+    assert (about["parameters"]["upper"], about["observables"]["names"][-1]) == ([1.0] * 3, "c6")
+    assert talk.request("GET", "/description") == (200, {"models": {"smooth": about}})
     assert talk.request("GET", "/health")[1]["status"] == "ok"
 
 
@@ -208,7 +211,7 @@ NEARLY = st.builds(
     st.sets(st.sampled_from([*FULL]), max_size=1),
 )
 BODIES = st.one_of(NEARLY.map(lambda body: json.dumps(body).encode()), JSON.map(lambda b: json.dumps(b).encode()))
-PATHS = ("Info", "InputSizes", "OutputSizes", "ModelInfo", *OPERATIONS, "health", "nothing")
+PATHS = ("Info", "InputSizes", "OutputSizes", "ModelInfo", "description", *OPERATIONS, "health", "nothing")
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
