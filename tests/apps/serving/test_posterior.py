@@ -16,11 +16,11 @@ from gnvpro.surrogate.laws import Choices, Dirichlet, Lognormal, Normal, Uniform
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.samples import Samples
 from gnvpro.surrogate.spaces import Space
-from gnvpro.training.estimators import GNvproClassifier
 from gnvpro.training.train import TrainSettings, train
 from tests.apps.serving.conftest import points
 from tests.apps.serving.test_requests import Talk
 from tests.calculus import assert_taylor
+from tests.surrogate.model.test_classifier import classifier
 
 NOISE = 0.05
 DENSITIES = ("log-likelihood", "log-prior", "posterior")
@@ -248,9 +248,7 @@ def test_what_no_posterior_can_be_made_of_is_refused_before_anything_is_served(s
             serving(models, observations, **data)
 
     refused("observations of one model, got 2: a, b", {"a": surrogate, "b": surrogate}, observed)
-    x = np.random.default_rng(0).uniform(-1, 1, (40, 2))
-    classifier = GNvproClassifier((3,), budget=10, random_state=0).fit(x, x[:, 0] > 0).surrogate_
-    refused("a is a classifier, which has no observations to fit", {"a": classifier}, [1.0, 2.0])
+    refused("a is a classifier, which has no observations to fit", {"a": classifier()}, [1.0, 2.0])
     refused("expected 7 numbers", {"a": surrogate}, [1.0, 2.0])
     refused("needs the noise", {"a": surrogate}, observed, noise=None)
     refused("belongs to a posterior", {"a": surrogate}, None)
