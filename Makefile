@@ -86,7 +86,7 @@ $(RECIPES)/%/.made: $(ENVIRONMENT) docs/clients/requirements-%.txt
 	touch $@
 
 recipes: $(RECIPES)/clients/.made $(RECIPES)/tinyda/.made
-	@GNVPRO_RECIPES=$(CURDIR)/$(RECIPES) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m '' tests/apps/serving/test_recipes.py
+	@GNVPRO_RECIPES=$(CURDIR)/$(RECIPES) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -s -m '' tests/apps/serving/test_recipes.py
 
 bench: $(ENVIRONMENT)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.run --out runs/benchmarks.json
