@@ -257,3 +257,15 @@ def test_what_no_posterior_can_be_made_of_is_refused_before_anything_is_served(s
     refused("no observations at", {"a": surrogate}, tmp_path / "field.csv", error=FileNotFoundError)
     (tmp_path / "field.csv").write_text("observable,value\nelsewhere,1\n")
     refused("no observable 'elsewhere'", {"a": surrogate}, tmp_path / "field.csv")
+
+
+def test_the_command_says_what_is_wrong_and_listens_to_nobody(gnvpro, smooth, tmp_path):
+    for words, said in (
+        (("--posterior", tmp_path / "field.csv", "--noise", "2%"), "no observations at"),
+        (("--posterior", tmp_path / "field.csv"), "needs the noise"),
+        (("--noise", "2%"), "belongs to a posterior"),
+    ):
+        ran = gnvpro("serve", smooth, "--port", 0, *words)
+        assert ran.exit_code != 0
+        assert said in ran.stderr
+        assert "listening" not in ran.stderr
