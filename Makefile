@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-all test-portable faults check bench gpu
+.PHONY: help env demo test test-all test-portable faults check bench gpu recipes
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -19,6 +19,7 @@ help:
 	echo "make check          formatting, lint, types, direction of imports"
 	echo "make bench          seconds of the parts that matter, to runs/benchmarks.json"
 	echo "make gpu            tests on CUDA, the study of sizes and a profile, to runs/gpu.md; without CUDA the tests on fake tensors"
+	echo "make recipes        the scripts of docs/clients against a server, in environments of their own in .recipes"
 	echo "make env            the environment in .venv, which the others make as needed"
 
 env: $(ENVIRONMENT)
@@ -72,6 +73,20 @@ check: $(ENVIRONMENT)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# Samplers that know nothing of gnvpro, at the versions that are written beside their scripts.
+RECIPES := .recipes
+$(RECIPES)/%/.made: $(ENVIRONMENT) docs/clients/requirements-%.txt
+	@$(BIN)/python -m venv --clear $(@D)
+	if command -v uv > /dev/null; then install="uv pip install --python $(@D)/bin/python"
+	elif [ -x $(BIN)/uv ]; then install="$(BIN)/uv pip install --python $(@D)/bin/python"
+	else install="$(@D)/bin/python -m pip install"
+	fi
+	$$install -r docs/clients/requirements-$*.txt
+	touch $@
+
+recipes: $(RECIPES)/clients/.made $(RECIPES)/tinyda/.made
+	@GNVPRO_RECIPES=$(CURDIR)/$(RECIPES) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -s -m '' tests/apps/serving/test_recipes.py
 
 bench: $(ENVIRONMENT)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.run --out runs/benchmarks.json

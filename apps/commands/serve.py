@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_doc import Doc
 from annotated_types import Ge, Le, MinLen
 from typer import Argument
 
 from gnvpro.apps.console import Outcome
-from gnvpro.apps.settings import SolvingOptions, to_dict
+from gnvpro.apps.settings import Assignments, SolvingOptions, to_dict
 
 EXAMPLE = "serve runs/model --with-pde --port 4242"
 
@@ -36,6 +37,24 @@ class ServeOptions(SolvingOptions):
         str | None, Doc("The PDE, if it is not registered: module:factory, a program's .toml, a URL.")
     ] = None
     extrapolate: Annotated[bool, Doc("Answer outside the training range too, where no error is promised.")] = False
+    posterior: Annotated[
+        Path | None, Doc("Observations of the model, .csv, .npz or .npy: serve the log densities of its posterior too.")
+    ] = None
+    noise: Annotated[
+        str | None,
+        Doc("Of these: 2%, 0.001 or 2%+0.001; data, where the file has it; or a file, also of a covariance."),
+    ] = None
+    prior: Annotated[
+        dict[str, Any] | None,
+        Doc("Prior of a parameter: normal, or any law as JSON; else the law of the data. Repeatable."),
+        Assignments,
+    ] = None
+    outside: Annotated[
+        Literal["refuse", "nan", "clip"] | None,
+        Doc(
+            "Outside of where it answers: an error, NaN or the nearest answer; else models refuse, densities are -inf."
+        ),
+    ] = None
     max_body: Annotated[int, Doc("Bytes of one request."), Ge(1000)] = 1_000_000
     max_requests: Annotated[int, Doc("Requests in work; more are refused."), Ge(1)] = 256
     log: Annotated[
@@ -43,6 +62,8 @@ class ServeOptions(SolvingOptions):
         Doc("JSON lines on stderr: every request, those with errors, or only start and stop."),
     ] = "requests"
     threads: Annotated[int, Doc("Threads of torch; small networks want one."), Ge(1)] = 1
+
+    METAVARS: ClassVar = {"prior": "NAME=[MEAN,SD]"}
 
 
 def run(options: ServeOptions) -> Outcome:

@@ -7,7 +7,7 @@ import logging
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -31,8 +31,17 @@ class RequestLog:
         """Something about the server itself."""
         self._write({"time": _now(), "event": event, **fields})
 
-    def request(self, method: str, path: str, model: str, status: int, seconds: float, error: str) -> None:
-        """A request that was answered; `model` and `error` empty where there is none."""
+    def request(
+        self,
+        method: str,
+        path: str,
+        model: str,
+        status: int,
+        seconds: float,
+        error: str,
+        remark: Mapping[str, str] | None = None,
+    ) -> None:
+        """A request that was answered; `model` and `error` empty where there is none, `remark` more by name."""
         if self._level == "none" or (self._level == "errors" and status < 400):
             return
         fields: dict[str, object] = {"time": _now(), "event": "request", "method": method, "path": path[:_LONGEST]}
@@ -41,6 +50,7 @@ class RequestLog:
         fields |= {"status": status, "ms": round(1e3 * seconds, 3)}
         if error:
             fields["error"] = error[:_LONGEST]
+        fields |= {name: text[:_LONGEST] for name, text in (remark or {}).items()}
         self._write(fields)
 
     def defect(self, error: BaseException) -> None:

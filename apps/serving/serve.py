@@ -10,15 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 
 from gnvpro.apps.arguments import Folder, model_of, problem_of
+from gnvpro.apps.serving.bounds import Bounds
 from gnvpro.apps.serving.hosts import Hosts, is_loopback
 from gnvpro.apps.serving.page.page import page_routes
+from gnvpro.apps.serving.posteriors import PosteriorOptions, Posteriors, require_one
 from gnvpro.apps.serving.request_log import Level, RequestLog
-from gnvpro.apps.serving.served import Bounds, ModelFailed, ServedModel
+from gnvpro.apps.serving.served import ModelFailed, Otherwise, Policy, ServedModel
 from gnvpro.apps.serving.server import Limits, make_app, run_until_stopped
 from gnvpro.apps.serving.solver_process import SolverProcess
 from gnvpro.surrogate.checks import integer, path_of
@@ -42,6 +44,8 @@ class Served(Result):
     models: tuple[str, ...]
     answered: int
     errors: int
+    outside: int = 0
+    unsolved: int = 0
 
     @property
     def title(self) -> str:
@@ -51,11 +55,13 @@ class Served(Result):
     def rows(self) -> list[tuple[str, str]]:
         """Models and counts."""
         counts = [("answered", str(self.answered)), ("with an error", str(self.errors))]
-        return [("models", ", ".join(self.models)), *counts]
+        rare = [("outside of the domain", self.outside), ("could not be solved", self.unsolved)]
+        return [("models", ", ".join(self.models)), *counts, *((what, str(n)) for what, n in rare if n)]
 
     def numbers(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"models": list(self.models), "answered": self.answered, "errors": self.errors}
+        counts = {name: getattr(self, name) for name in ("answered", "errors", "outside", "unsolved")}
+        return {"models": list(self.models), **counts}
 
 
 def serve(
@@ -67,6 +73,10 @@ def serve(
     with_pde: bool = False,
     problem: Any = None,
     extrapolate: bool = False,
+    posterior: object = None,
+    noise: object = None,
+    prior: Mapping[str, Any] | None = None,
+    outside: Policy | None = None,
     max_body: int = 1_000_000,
     max_requests: int = 256,
     log: Level = "requests",
@@ -90,6 +100,15 @@ def serve(
         Serve the PDE of every model too, as NAME-pde; the PDE of one model, where it is not a registered one.
     extrapolate
         Answer outside the training range too, where no error is promised.
+    posterior, noise, prior
+        Observations of the one model, their noise, and laws of parameters in place of those of the model, as `invert` takes
+        them: then its log densities are served too, as NAME-log-likelihood, NAME-log-prior, NAME-posterior (also as
+        `posterior`) and NAME-posterior-normal, by the normal variables that NAME-from-normal maps to parameters; with
+        `with_pde` those of the PDE too.
+    outside
+        What a point gets at which a model does not answer: `refuse`, an error; `nan`, NaN, of log densities -inf; `clip`,
+        the answer at the nearest point where there is one, which log densities but that of the likelihood never are.
+        Without, models refuse and log densities are -inf. With `nan`, and of log densities, also where a PDE fails.
     max_body, max_requests
         Bytes of one request, and requests in work; what exceeds them is refused.
     log
@@ -102,38 +121,50 @@ def serve(
     Raises
     ------
     UsageError, OSError
-        Models that cannot be served together, an address that cannot be had.
+        Models that cannot be served together, observations that do not fit the model, an address that cannot be had.
     """
     integer("port", port, least=0)
+    if outside not in (None, *get_args(Policy.__value__)):
+        raise UsageError(f"expected outside refuse, nan or clip, got {outside!r}")
     lines, hosts = RequestLog(log), Hosts.of(host, allow_host)
     with torch_threads(threads):
         solving = dict(time_limit=time_limit, ranks=ranks, threads=threads_per_solve)
-        served = served_models(models, with_pde, problem, extrapolate, lines, **solving)
+        data = PosteriorOptions.of(posterior, noise, prior)
+        served = served_models(models, with_pde, problem, extrapolate, lines, data, outside, **solving)
         app = make_app(served, Limits(body=max_body, requests=max_requests), lines, hosts)
         app.add_routes(_page_of(served))
         if not is_loopback(host):
             lines.event("warning", message=f"{host} is reachable from other machines, and anyone may ask the models")
         counts = run_until_stopped(app, host, port)
-    return Served(tuple(served), counts.answered, counts.errors)
+    return Served(tuple(served), **counts.totals)
 
 
 def served_models(
-    models: Any, with_pde: bool, problem: Any, extrapolate: bool, log: RequestLog, **solving: Any
+    models: Any,
+    with_pde: bool,
+    problem: Any,
+    extrapolate: bool,
+    log: RequestLog,
+    data: PosteriorOptions | None = None,
+    outside: Policy | None = None,
+    **solving: Any,
 ) -> dict[str, ServedModel]:
-    """The models under their names, warm, each followed by its PDE where that is asked for; takes what `serve` takes, and
-    `solving` is that of `SolverProcess`.
+    """The models under their names, warm, each followed by its PDE where that is asked for, and by the log densities of its
+    posterior where there are `data`; takes what `serve` takes, and `solving` is that of `SolverProcess`.
 
     Raises
     ------
     UsageError
-        Two models that were given the same name, or the name of another's PDE; a PDE of a model that has none, or
-        one `problem` for several models.
+        Two models that were given the same name, or the name of another's PDE; a PDE or a posterior of a model that has none,
+        or one `problem`, or observations, for several models.
     """
     named = named_models(models)
     if not named:
         raise UsageError("expected at least one model to serve, got none")
     if problem is not None and (len(named) > 1 or not with_pde):
         raise UsageError("`problem` names the PDE of one model: give it one model, and with_pde=True")
+    if data is not None:
+        require_one(list(named))
     if with_pde and (taken := [name for name in named if f"{name}-pde" in named]):
         raise UsageError(
             f"{taken[0]}-pde would be the PDE of {taken[0]!r}, and is the name of another model; give it another name, "
@@ -141,20 +172,37 @@ def served_models(
         )
     served: dict[str, ServedModel] = {}
     for name, saved in named.items():
-        model = model_of(saved)
-        served[name] = serve_model(name, model, extrapolate)
+        model, otherwise = model_of(saved), Otherwise(outside or "refuse")
+        densities = None
+        if data is not None:
+            if isinstance(model, Classifier):
+                raise UsageError(f"{name} is a classifier, which has no observations to fit; leave `posterior` out")
+            densities = Posteriors(name, model, data, outside)
+        served[name] = serve_model(name, model, extrapolate, otherwise)
         served[name].warm_up()
+        if densities is not None:
+            served |= densities.of_surrogate()
         if with_pde:
             if isinstance(model, Classifier):
                 raise UsageError(f"{name} is a classifier, which has no PDE; leave with_pde=True out or serve it apart")
-            served[f"{name}-pde"] = _serve_pde(f"{name}-pde", model, problem, log, **solving)
+            pde = _serve_pde(f"{name}-pde", model, problem, log, otherwise, **solving)
+            served[pde.name] = pde
+            if densities is not None:
+                served |= densities.of_pde(pde, PDE_MOST_WAITING)
+        if densities is not None:
+            densities.describe(served, log)
+            if "posterior" not in served and f"{name}-posterior" in served:
+                served["posterior"] = served[f"{name}-posterior"]  # what the examples of UM-Bridge ask for
     return served
 
 
-def serve_model(name: str, model: Surrogate | Classifier, extrapolate: bool = False) -> ServedModel:
+def serve_model(
+    name: str, model: Surrogate | Classifier, extrapolate: bool = False, otherwise: Otherwise | None = None
+) -> ServedModel:
     """A saved model with what the protocol has of it: of a surrogate everything."""
     hessian = partial(hessian_product, model) if isinstance(model, Surrogate) else None
-    return ServedModel(name, model, bounds=None if extrapolate else Bounds.of(model), hessian=hessian)
+    bounds = None if extrapolate else Bounds.of(model)
+    return ServedModel(name, model, bounds=bounds, otherwise=otherwise, hessian=hessian)
 
 
 def named_models(models: Any) -> dict[str, Any]:
@@ -188,8 +236,10 @@ def named_models(models: Any) -> dict[str, Any]:
     return named
 
 
-def _serve_pde(name: str, surrogate: Surrogate, problem: Any, log: RequestLog, **solving: Any) -> ServedModel:
-    """The PDE a surrogate was trained on, solved in a process of its own; points outside its space are refused.
+def _serve_pde(
+    name: str, surrogate: Surrogate, problem: Any, log: RequestLog, otherwise: Otherwise, **solving: Any
+) -> ServedModel:
+    """The PDE a surrogate was trained on, solved in a process of its own, and nowhere outside of its space.
 
     The process starts meanwhile; where that fails, the log says why, and so does every answer.
     """
@@ -213,6 +263,7 @@ def _serve_pde(name: str, surrogate: Surrogate, problem: Any, log: RequestLog, *
         name,
         solver,
         bounds=Bounds.of(solver),
+        otherwise=otherwise,
         executor=thread,
         operations=solver.operations,
         close=close,

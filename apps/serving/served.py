@@ -1,6 +1,7 @@
 """A forward model with a name, as the protocol sees it: operations on single vectors, computed in batches.
 
-`"config": {"trust": LEVEL}` in a request to Evaluate asks how far the result can be trusted.
+`"config": {"trust": LEVEL}` in a request to Evaluate asks how far the result can be trusted. What is answered where there is
+nothing to compute, at the edge of the domain or where a PDE fails, is the model's `Otherwise`.
 """
 
 from __future__ import annotations
@@ -9,76 +10,58 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from gnvpro.apps.serving import um_bridge
+from gnvpro.apps.serving.about import about_model
 from gnvpro.apps.serving.batching import Batcher, QueueFull, Rows
+from gnvpro.apps.serving.bounds import Bounds, shortened_list
 from gnvpro.surrogate.admissible import admissible_points
 from gnvpro.surrogate.forward_model import ForwardModel
-from gnvpro.surrogate.model.inputs import training_range
 from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.surrogate.spaces import Array, Space, shortened
+from gnvpro.surrogate.spaces import Array, shortened
 
 TRUST = "trust"
 # A batch of so many rows that takes longer is no work for the event loop, which answers nobody meanwhile.
 _WARM_ROWS, _MOST_SECONDS = 64, 0.02
 
 
-@dataclass(frozen=True, eq=False)
-class Bounds:
-    """Where a model answers, the same points as `Surrogate.inside` has; made once, as every request is checked.
+# What a point outside of where a model answers gets: an error, NaN (of a log density -inf), or the nearest answer.
+type Policy = Literal["refuse", "nan", "clip"]
+# Keys beside `output` that say why it is not what was computed at this point.
+OUTSIDE, UNSOLVED = "outside", "unsolved"
+
+
+@dataclass(frozen=True)
+class Otherwise:
+    """What is answered where there is nothing to compute.
 
     Attributes
     ----------
-    lower, upper : (n_in,)
-        Of the space; infinite where it has none.
-    low, high : (n_in,)
-        The same, narrowed to the range of the training samples with its margin, where that is known.
+    policy
+        With `nan`, a point that cannot be solved gets the same answer as one outside.
+    value, slope
+        Components of that answer, and of derivatives there.
     """
 
-    space: Space
-    lower: Array
-    upper: Array
-    low: Array
-    high: Array
+    policy: Policy = "refuse"
+    value: float = np.nan
+    slope: float = np.nan
 
     @classmethod
-    def of(cls, model: ForwardModel) -> Bounds:
-        """Of any forward model; of a surrogate narrowed to its training range."""
-        space = model.parameters
-        lower, upper = space.lower_bounds, space.upper_bounds
-        trained = training_range(
-            getattr(model, "training", None) or {}, logarithmic=getattr(model, "logarithmic", None)
-        )
-        if trained is None:
-            return cls(space, lower, upper, lower, upper)
-        return cls(space, lower, upper, np.maximum(lower, trained[0]), np.minimum(upper, trained[1]))
-
-    def violations(self, point: Array) -> list[str]:
-        """What is wrong with a point (n_in,), a few words for every component; empty where nothing is."""
-        off = (point < self.low) | (point > self.high)
-        if off.any():
-            return [self._violation(int(j), point[j]) for j in np.flatnonzero(off)]
-        beyond = self.space.beyond_bounds(point)
-        return [] if beyond is None else [beyond]
-
-    def _violation(self, j: int, value: float) -> str:
-        name = self.space.names[j]
-        if not self.lower[j] <= value <= self.upper[j]:
-            return f"{name} = {value:g}, expected {self.lower[j]:g} to {self.upper[j]:g}"
-        return f"{name} = {value:g}, expected {self.low[j]:g} to {self.high[j]:g} (where it was trained)"
-
-
-def shortened_list(violations: list[str], most: int) -> list[str]:
-    """The first of them, and how many more there are."""
-    more = len(violations) - most
-    return violations[:most] + ([f"{more} more are out of bounds"] if more > 0 else [])
+    def of_density(cls, policy: Policy = "nan") -> Otherwise:
+        """Of a log density: nothing is possible there, and it is flat."""
+        return cls(policy, -np.inf, 0.0)
 
 
 class ModelFailed(RuntimeError):
     """A model that could not compute at all; the message is for whoever asked."""
+
+
+class NotSolved(ModelFailed):
+    """A model that could not compute at this point."""
 
 
 class ServedModel:
@@ -89,7 +72,9 @@ class ServedModel:
     model
         Operations that it lacks (`jvp`, `vjp`) are not offered.
     bounds
-        Points outside are refused; anywhere without.
+        Where it answers; anywhere without.
+    otherwise
+        What it answers elsewhere.
     hessian
         Second derivatives, (y, dc, dy) -> gradient of <dc, observables> differentiated along dy, row by row.
     executor
@@ -98,6 +83,11 @@ class ServedModel:
         What is computed for the operations of the protocol, as `Batcher` has it; without, what the model offers.
     close
         Called when the server has stopped.
+
+    Attributes
+    ----------
+    about
+        What clients are told beside what the protocol has; JSON-able.
     """
 
     def __init__(
@@ -106,6 +96,7 @@ class ServedModel:
         model: ForwardModel,
         *,
         bounds: Bounds | None = None,
+        otherwise: Otherwise | None = None,
         hessian: Callable[[Array, Array, Array], Array] | None = None,
         executor: Executor | None = None,
         operations: Mapping[str, Callable[..., Rows]] | None = None,
@@ -113,6 +104,7 @@ class ServedModel:
         most_waiting: int = 4096,
     ):
         self.name, self.model, self.bounds, self.executor, self.close = name, model, bounds, executor, close
+        self.otherwise = otherwise or Otherwise()
         self.n_in, self.n_out = model.parameters.size, model.observables.size
         if operations is None:
             offered = {
@@ -122,7 +114,8 @@ class ServedModel:
                 "ApplyHessian": hessian,
             }
             operations = {operation: call for operation, call in offered.items() if call is not None}
-        self._operations = operations
+        self.operations = operations
+        self.about = about_model(model)
         self.support = {operation: operation in operations for operation in um_bridge.OPERATIONS}
         self.batcher = Batcher(operations, executor, most_waiting=most_waiting)
 
@@ -134,7 +127,7 @@ class ServedModel:
         y = admissible_points(self.model.parameters, _WARM_ROWS, 0)
         dc, dy = np.ones((_WARM_ROWS, self.n_out)), np.ones((_WARM_ROWS, self.n_in))
         arguments = {"Evaluate": (y,), "Gradient": (y, dc), "ApplyJacobian": (y, dy), "ApplyHessian": (y, dc, dy)}
-        for operation, compute in self._operations.items():
+        for operation, compute in self.operations.items():
             compute(*arguments[operation])
             began = time.perf_counter()
             compute(*arguments[operation])
@@ -142,7 +135,7 @@ class ServedModel:
                 self.batcher.in_thread.add(operation)
 
     async def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """The protocol's answer to a request that names this model.
+        """The protocol's answer to a request that names this model; with `OUTSIDE` or `UNSOLVED`, why it is another one.
 
         Raises
         ------
@@ -151,32 +144,62 @@ class ServedModel:
         """
         if not self.support[operation]:
             raise um_bridge.UnsupportedFeature(f"{operation} is not supported by model {self.name!r}")
-        rows = self._rows(operation, request)
-        if self.bounds is not None and (violations := self.bounds.violations(rows[0])):
-            why = "; ".join(shortened_list(violations, 1))
-            raise um_bridge.InvalidInput(f"the point is outside of what model {self.name!r} answers for: {why}")
+        y, *others = self._rows(operation, request)
+        violations = [] if self.bounds is None else self.bounds.violations(y)
+        outside = "; ".join(shortened_list(violations, 1))
+        if outside and self.otherwise.policy == "refuse":
+            raise um_bridge.InvalidInput(f"the point is outside of what model {self.name!r} answers for: {outside}")
         # Before anything is computed: a solve may take seconds.
         level = requested_level(self.name, self.model, request.get("config")) if operation == "Evaluate" else None
+        if outside and self.otherwise.policy == "nan":
+            return self._instead(operation, OUTSIDE, outside)
+        nearest = self.bounds.nearest(y) if outside and self.bounds is not None else None
+        if nearest is not None:
+            y = nearest.point
+            if operation in ("ApplyJacobian", "ApplyHessian"):
+                others[-1] = nearest.along(others[-1])
         try:
-            result = await self.batcher(operation, *rows)
-        except QueueFull as full:
-            raise um_bridge.InvalidOutput(f"model {self.name!r} is busy: {full}; try again later", 503) from None
-        except ModelFailed as failure:
-            raise um_bridge.InvalidOutput(f"model {self.name!r}: {failure}") from failure
-        result = self._usable(operation, result)
-        if operation != "Evaluate":
-            return {"output": result}
-        answer: dict[str, Any] = {"output": [result]}
+            result = self._usable(operation, await self._computed(operation, y, *others))
+        except NotSolved as failure:
+            if self.otherwise.policy != "nan":
+                raise um_bridge.InvalidOutput(f"model {self.name!r}: {failure}") from failure
+            return self._instead(operation, UNSOLVED, str(failure))
+        if nearest is not None and operation in ("Gradient", "ApplyHessian"):
+            result = nearest.along(result)
+        answer: dict[str, Any] = {"output": [result] if operation == "Evaluate" else result}
+        if outside:
+            answer[OUTSIDE] = outside
         if level is not None:
-            answer[TRUST] = reliability(self.model, rows[0], level)
+            answer[TRUST] = reliability(self.model, y, level)
         return answer
 
+    async def _computed(self, operation: str, *rows: Array) -> Array:
+        try:
+            return await self.batcher(operation, *rows)
+        except QueueFull as full:
+            raise um_bridge.InvalidOutput(f"model {self.name!r} is busy: {full}; try again later", 503) from None
+        except NotSolved:
+            raise
+        except ModelFailed as failure:
+            raise um_bridge.InvalidOutput(f"model {self.name!r}: {failure}") from failure
+
+    def _instead(self, operation: str, key: str, why: str) -> dict[str, Any]:
+        """The answer in place of a result, and why."""
+        value = self.otherwise.value if operation == "Evaluate" else self.otherwise.slope
+        result = um_bridge.not_finite(np.full(self._size(operation), value))
+        return {"output": [result] if operation == "Evaluate" else result, key: why}
+
+    def _size(self, operation: str) -> int:
+        return self.n_out if operation in ("Evaluate", "ApplyJacobian") else self.n_in
+
     def _usable(self, operation: str, result: Array) -> Array:
-        result, size = np.asarray(result), self.n_out if operation in ("Evaluate", "ApplyJacobian") else self.n_in
+        result, size = np.asarray(result), self._size(operation)
         if result.shape != (size,) or result.dtype.kind not in "fiu":
             got = f"{result.shape} of {result.dtype}"
             raise um_bridge.InvalidOutput(f"model {self.name!r}: expected {size} real numbers, got {got}")
         if not np.isfinite(result).all():
+            if self.otherwise.policy == "nan":
+                raise NotSolved("there is no finite result at this point")
             raise um_bridge.InvalidOutput(f"model {self.name!r} has no finite result at this point")
         return result
 

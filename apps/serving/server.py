@@ -21,7 +21,7 @@ from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.connections import Connection, Connections, Waiting
 from gnvpro.apps.serving.hosts import Hosts
 from gnvpro.apps.serving.request_log import RequestLog, everything_in
-from gnvpro.apps.serving.served import ServedModel
+from gnvpro.apps.serving.served import OUTSIDE, UNSOLVED, ServedModel
 
 # Seconds that requests in work get once the server is told to stop.
 GRACE = 60.0
@@ -43,11 +43,21 @@ class Limits:
 
 @dataclass
 class Counts:
-    """What the server has done: requests in work, answered, and answered with an error."""
+    """What the server has done: requests in work, answered, answered with an error, and with something else than a result.
+
+    `outside` and `unsolved` are points where there was nothing to compute, or where that failed.
+    """
 
     in_work: int = 0
     answered: int = 0
     errors: int = 0
+    outside: int = 0
+    unsolved: int = 0
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Of what has been answered."""
+        return {name: getattr(self, name) for name in ("answered", "errors", OUTSIDE, UNSOLVED)}
 
 
 MODELS = web.AppKey("models", Mapping[str, ServedModel])
@@ -58,6 +68,8 @@ HOSTS = web.AppKey("hosts", Hosts)
 WAITING = web.AppKey("waiting", Waiting)
 CONNECTIONS = web.AppKey("connections", Connections)
 _MODEL_NAME = web.RequestKey("model_name", str)
+# Why the answer is not what was computed at the point, by its key beside `output`.
+_REMARK = web.RequestKey("remark", dict[str, str])
 
 
 def make_app(
@@ -81,7 +93,8 @@ def make_app(
             web.get("/Info", _info),
             web.post("/InputSizes", _about(lambda model: {"inputSizes": [model.n_in]})),
             web.post("/OutputSizes", _about(lambda model: {"outputSizes": [model.n_out]})),
-            web.post("/ModelInfo", _about(lambda model: {"support": model.support})),
+            web.post("/ModelInfo", _about(lambda model: {"support": model.support, **model.about})),
+            web.get("/description", _description),
             *(web.post(f"/{operation}", _operation(operation)) for operation in um_bridge.OPERATIONS),
         ]
     )
@@ -112,7 +125,7 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
             response.headers["Allow"] = http.headers["Allow"]
     except Exception as defect:
         response, error = _defect(app, defect)
-    _finish(app, request, response, began, error, request.get(_MODEL_NAME, ""))
+    _finish(app, request, response, began, error, request.get(_MODEL_NAME, ""), request.get(_REMARK))
     return response
 
 
@@ -142,12 +155,17 @@ def _finish(
     began: float,
     error: str,
     model: str = "",
+    remark: Mapping[str, str] | None = None,
 ) -> None:
     """Every answer passes here: no browser guesses what it is, and it is counted and logged."""
     response.headers["X-Content-Type-Options"] = "nosniff"
-    app[COUNTS].answered += 1
-    app[COUNTS].errors += bool(error)
-    app[LOG].request(request.method, request.path, model, response.status, time.perf_counter() - began, error)
+    counts, remark = app[COUNTS], remark or {}
+    counts.answered += 1
+    counts.errors += bool(error)
+    counts.outside += OUTSIDE in remark
+    counts.unsolved += UNSOLVED in remark
+    seconds = time.perf_counter() - began
+    app[LOG].request(request.method, request.path, model, response.status, seconds, error, remark)
 
 
 def _refused_outside(app: web.Application, request: web.BaseRequest, error: Exception) -> web.Response:
@@ -197,7 +215,10 @@ async def _model_and_content(request: web.Request) -> tuple[ServedModel, dict]:
 def _operation(operation: str) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         model, content = await _model_and_content(request)
-        return _json(await model.answer(operation, content))
+        answer = await model.answer(operation, content)
+        if remark := {key: answer[key] for key in (OUTSIDE, UNSOLVED) if key in answer}:
+            request[_REMARK] = remark
+        return _json(answer)
 
     return handle
 
@@ -213,14 +234,19 @@ async def _info(request: web.Request) -> web.Response:
     return _json({"protocolVersion": um_bridge.VERSION, "models": list(request.app[MODELS])})
 
 
+async def _description(request: web.Request) -> web.Response:
+    models = request.app[MODELS]
+    return _json({"models": {name: {"support": model.support, **model.about} for name, model in models.items()}})
+
+
 async def _health(request: web.Request) -> web.Response:
     counts = request.app[COUNTS]
     about = {"status": "ok", "models": list(request.app[MODELS]), "requests_in_work": counts.in_work - 1}
-    return _json({**about, "answered": counts.answered, "errors": counts.errors})
+    return _json({**about, **counts.totals})
 
 
 async def _close(app: web.Application) -> None:
-    for model in app[MODELS].values():
+    for model in dict.fromkeys(app[MODELS].values()):  # one may have two names
         await asyncio.to_thread(model.close)
 
 
@@ -252,7 +278,7 @@ async def _serve(app: web.Application, host: str, port: int) -> Counts:
             listening.close()
     finally:
         await runner.cleanup()
-    log.event("stopped", answered=counts.answered, errors=counts.errors)
+    log.event("stopped", **counts.totals)
     return counts
 
 

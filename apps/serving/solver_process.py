@@ -15,7 +15,7 @@ import numpy as np
 
 from gnvpro.apps.serving.batching import Rows
 from gnvpro.apps.serving.request_log import RequestLog, everything_in
-from gnvpro.apps.serving.served import ModelFailed
+from gnvpro.apps.serving.served import ModelFailed, NotSolved
 from gnvpro.pde_data.problems.contract import Problem, SolveFailed, SolveStatus
 from gnvpro.pde_data.problems.limited import LimitedProblem
 from gnvpro.pde_data.problems.solving import derivative_block, solve_block
@@ -74,7 +74,8 @@ class SolverProcess:
 
     def _rows(self, operation: str, *arguments: Array) -> list[Array | Exception]:
         values, reasons = self._computed(operation, *arguments)
-        return [ModelFailed(reason) if reason else row for row, reason in zip(values, reasons, strict=True)]
+        failed = ModelFailed if self._closed else NotSolved  # then no point is at fault
+        return [failed(reason) if reason else row for row, reason in zip(values, reasons, strict=True)]
 
     def _computed(self, operation: str, *arguments: Array) -> Computed:
         compute = self._solved if operation == "evaluate" else partial(self._derived, operation)

@@ -145,6 +145,20 @@ def require_zero(request: dict[str, Any], *keys: str) -> None:
             raise InvalidInput(f"{key}: expected 0, as there is one input vector and one output vector, got {got}")
 
 
+def not_finite(vector: Array) -> Any:
+    """A vector as it is sent, also where it has no finite numbers, which JSON does not have.
+
+    Infinity is a number that is too large, which parsers read as infinity; NaN is the word that UM-Bridge's own Python server
+    sends, and Python's parser reads.
+    """
+    if np.isfinite(vector).all():
+        return vector
+    words = [
+        "NaN" if np.isnan(x) else f"{'-' if x < 0 else ''}1e999" if np.isinf(x) else repr(x) for x in vector.tolist()
+    ]
+    return orjson.Fragment(f"[{','.join(words)}]")
+
+
 def _required(request: dict[str, Any], key: str) -> Any:
     if key not in request:
         raise InvalidInput(f"{key} is missing; got {shortened(', '.join(request)) or 'an empty object'}")

@@ -204,7 +204,8 @@ def test_serve_blocks_until_it_is_stopped_and_counts(surrogate, model, monkeypat
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
             signal.signal(number, handler)
-    assert served.numbers() == {"models": ["a", "b"], "answered": 0, "errors": 0}
+    counts = dict.fromkeys(("answered", "errors", "outside", "unsolved"), 0)
+    assert served.numbers() == {"models": ["a", "b"], **counts}
 
 
 @pytest.mark.long

@@ -78,13 +78,67 @@ def requests_of(model: Path, n: int = 512) -> list[bytes]:
     return [orjson.dumps({"name": "served", "input": [y.tolist()], "config": {}}) for y in points]
 
 
-async def _one_client(url: str, bodies: list[bytes], n: int) -> list[float]:
+def posterior_requests(n_in: int, n: int = 512) -> list[bytes]:
+    """The same of the log density of so many normal variables."""
+    z = np.random.default_rng(7).standard_normal((n, n_in))
+    return [orjson.dumps({"name": "served-posterior-normal", "input": [row.tolist()], "config": {}}) for row in z]
+
+
+def posterior(model: Path, n: int = 1000, repeats: int = 7) -> dict[str, Any]:
+    """Requests of one client to a model and to its posterior, in turn: p50 in ms, CPU of the server for one in microseconds.
+
+    Observations are what the model says at the middle of its prior, with 5 % noise.
+    """
+    surrogate = Surrogate.load(model)
+    data = surrogate.evaluate(draw(surrogate.parameters, 0, np.arange(1)))[0]
+    n_in = int((~surrogate.parameters.fixed).sum())
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        observed = Path(folder) / "observed.npy"
+        np.save(observed, data)
+        with running(model, "--posterior", str(observed), "--noise", f"5%+{0.01 * np.abs(data).max():g}") as (
+            url,
+            server,
+        ):
+            asked = {
+                "model": ("Evaluate", requests_of(model)),
+                "posterior": ("Evaluate", density := posterior_requests(n_in)),
+                "gradient of the posterior": ("Gradient", [_gradient_of(body) for body in density]),
+            }
+            each: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+            for _ in range(repeats):
+                for name, (operation, bodies) in asked.items():
+                    before = sum(server.cpu_times()[:2])
+                    seconds = _run(_one_client(url, bodies, n, operation))
+                    cpu = (sum(server.cpu_times()[:2]) - before) / (n + 20)
+                    each[name].append((1e3 * float(np.median(seconds)), 1e6 * cpu))
+            for name, runs in each.items():
+                p50, cpu = zip(*runs, strict=True)
+                found[name] = {
+                    "p50_ms": statistics.median(p50),
+                    "best_p50_ms": min(p50),
+                    "cpu_us": statistics.median(cpu),
+                    "best_cpu_us": min(cpu),
+                }
+            bodies = asked["posterior"][1]
+            found["evaluations_per_second"] = {
+                "model": throughput(url, asked["model"][1], 3.0, 3)["evaluations_per_second"],
+                "posterior": throughput(url, bodies, 3.0, 3)["evaluations_per_second"],
+            }
+    return found
+
+
+def _gradient_of(body: bytes) -> bytes:
+    return orjson.dumps(orjson.loads(body) | {"outWrt": 0, "inWrt": 0, "sens": [1.0]})
+
+
+async def _one_client(url: str, bodies: list[bytes], n: int, operation: str = "Evaluate") -> list[float]:
     """Seconds of n requests, one after the other on one connection."""
     seconds = []
     async with aiohttp.ClientSession() as session:
         for i in range(n + 20):
             began = time.perf_counter()
-            async with session.post(f"{url}/Evaluate", data=bodies[i % len(bodies)]) as answer:
+            async with session.post(f"{url}/{operation}", data=bodies[i % len(bodies)]) as answer:
                 content = await answer.read()
             seconds.append(time.perf_counter() - began)
             assert answer.status == 200, content
@@ -169,7 +223,8 @@ def serving(model: Path, seconds: float) -> dict[str, Any]:
         many = throughput(url, bodies)
         many["server_cpu_share"] = (sum(server.cpu_times()[:2]) - cpu) / (time.perf_counter() - began)
         many["server_cpu_us_per_request"] = 1e6 * (sum(server.cpu_times()[:2]) - cpu) / many["answers"]["right"]
-        return {"one client": single, "many clients": many, "endurance": endurance(url, bodies, server, seconds)}
+        lasting = endurance(url, bodies, server, seconds)
+    return {"one client": single, "many clients": many, "endurance": lasting, "posterior": posterior(model)}
 
 
 def _run(coroutine: Any) -> Any:

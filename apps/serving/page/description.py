@@ -9,7 +9,7 @@ import numpy as np
 
 from gnvpro.apps.reports.images import are_images, image_names
 from gnvpro.apps.reports.raster import Raster
-from gnvpro.apps.serving.served import Bounds, shortened_list
+from gnvpro.apps.serving.bounds import Bounds, shortened_list
 from gnvpro.surrogate.admissible import box
 from gnvpro.surrogate.formatting import percent, shown_unit
 from gnvpro.surrogate.forward_model import ForwardModel

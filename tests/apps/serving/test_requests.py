@@ -12,8 +12,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gnvpro.apps.serving.bounds import Bounds
 from gnvpro.apps.serving.serve import serve_model
-from gnvpro.apps.serving.served import Bounds, ServedModel
+from gnvpro.apps.serving.served import ServedModel
 from gnvpro.apps.serving.server import MODELS, Limits, make_app
 from gnvpro.apps.serving.um_bridge import OPERATIONS
 from gnvpro.surrogate.spaces import Space
@@ -179,7 +180,10 @@ def test_information(talk):
     assert talk.request("GET", "/Info") == (200, {"protocolVersion": 1.0, "models": ["smooth"]})
     assert talk.post("/InputSizes", FULL) == (200, {"inputSizes": [3]})
     assert talk.post("/OutputSizes", {"name": "smooth"}) == (200, {"outputSizes": [7]})
-    assert talk.post("/ModelInfo", {"name": "smooth"}) == (200, {"support": dict.fromkeys(OPERATIONS, True)})
+    status, about = talk.post("/ModelInfo", {"name": "smooth"})
+    assert (status, about["support"]) == (200, dict.fromkeys(OPERATIONS, True))
+    assert (about["parameters"]["upper"], about["observables"]["names"][-1]) == ([1.0] * 3, "c6")
+    assert talk.request("GET", "/description") == (200, {"models": {"smooth": about}})
     assert talk.request("GET", "/health")[1]["status"] == "ok"
 
 
@@ -207,7 +211,7 @@ NEARLY = st.builds(
     st.sets(st.sampled_from([*FULL]), max_size=1),
 )
 BODIES = st.one_of(NEARLY.map(lambda body: json.dumps(body).encode()), JSON.map(lambda b: json.dumps(b).encode()))
-PATHS = ("Info", "InputSizes", "OutputSizes", "ModelInfo", *OPERATIONS, "health", "nothing")
+PATHS = ("Info", "InputSizes", "OutputSizes", "ModelInfo", "description", *OPERATIONS, "health", "nothing")
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
