@@ -1,0 +1,290 @@
+"""Which parameters matter: the function `gnvpro.sensitivity`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from gnvpro.apps.arguments import name_of, problem_of, surrogate_of
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.sensitivity.analysed import Analysed, analysed, solver
+from gnvpro.apps.sensitivity.correction import corrected, shapley_projections, sobol_projections
+from gnvpro.apps.sensitivity.directions import Directions, directions
+from gnvpro.apps.sensitivity.estimates import Shares, ratios
+from gnvpro.apps.sensitivity.report import write_report
+from gnvpro.apps.sensitivity.result import SensitivityResult
+from gnvpro.apps.sensitivity.shapley import REPLICATES as ORDERS
+from gnvpro.apps.sensitivity.shapley import orders_in_words, shapley_sums
+from gnvpro.apps.sensitivity.sobol import REPLICATES, most_points, sobol_sums, until_precise
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.limited import solved_within
+from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_problem
+from gnvpro.surrogate.checks import integer, path_of
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
+from gnvpro.surrogate.forward_model import ForwardModel
+from gnvpro.surrogate.laws.joint import NormalisedUniform
+from gnvpro.surrogate.model.classifier import Classifier
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.names import listed
+from gnvpro.surrogate.progress import Report, noted, silent
+from gnvpro.surrogate.spaces import Array
+from gnvpro.surrogate.writing import require_new_folder, whole_folder
+
+Measure = Literal["auto", "sobol", "shapley"]
+
+# Half width of the 95 % interval of sampling that a surrogate is evaluated for, and how often at most.
+_TOLERANCE, _MOST_EVALUATIONS = 0.002, 1 << 21
+# Points of derivatives; and of all that a model that solves a PDE is asked for without `points`, and with `force` alone.
+_POINTS_OF_DIRECTIONS, _NUMBERS_OF_DIRECTIONS = 1 << 10, 1 << 24
+_POINTS_OF_PDE, _POINTS_OF_PDE_DIRECTIONS, MOST_SOLVES = 256, 64, 5000
+# The fewest solves that tell how they vary.
+_FEWEST_SOLVES = 10
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Sensitivity(SensitivityResult):
+    """The result of `sensitivity`: rows, numbers, and a folder of them."""
+
+    def write(self, folder: str | Path, command: str = "", more: Mapping[str, Any] | None = None) -> None:
+        """Write report, pictures, numbers and a table of all indices into a new folder.
+
+        The report tells the `command` to type for the same again; `more` is JSON-able, and stored beside the numbers.
+        """
+        folder = path_of(folder)
+        require_new_folder(folder, "sensitivity")
+        with whole_folder(folder) as new:
+            self.save_numbers(new / "sensitivity.json", more or {})
+            self.save_table(new / "indices.csv")
+            write_report(new, self, command)
+
+
+def sensitivity(
+    model: ForwardModel | str | Path,
+    prior: Mapping[str, Sequence[float]] | None = None,
+    *,
+    measure: Measure = "auto",
+    points: int | None = None,
+    solves: int = 0,
+    problem: Any = None,
+    seed: int = 0,
+    force: bool = False,
+    time_limit: float | None = None,
+    ranks: int = 1,
+    threads_per_solve: int = 1,
+    progress: Report = silent,
+) -> Sensitivity:
+    """Shares of the variance of the observables that parameters have, and the directions in which these matter.
+
+    First-order and total Sobol indices of independent parameters; Shapley effects where their law makes them depend on each
+    other. 95 % intervals hold the error of sampling and, of a surrogate, its own: as it is known from its error bands, or
+    from fresh solves of the PDE, which correct the indices too.
+
+    Parameters
+    ----------
+    model
+        A surrogate or the folder of one; or any other forward model, the name of a problem, `package.module:factory`, a
+        program's .toml, a URL: it is then solved at every point.
+    prior
+        Other laws by parameter, as of `gnvpro.invert`; the law of the space without.
+    measure
+        `sobol`, `shapley`, or `auto`: Sobol indices where parameters are independent.
+    points
+        Points of sampling in all; every one takes an evaluation for each parameter, and two more. Without, as many as a
+        precision of .002 needs of a surrogate, and 256 of a PDE.
+    solves
+        Fresh solves of the surrogate's PDE that correct its indices; none without.
+    problem
+        The PDE for these, where it is not a registered one.
+    force
+        Also where a model that is no surrogate has to be solved more than 5,000 times.
+    time_limit, ranks, threads_per_solve
+        How the PDE is solved: see `gnvpro.pde_data.problems.limited.solved_within`.
+
+    Raises
+    ------
+    UsageError
+        Arguments that are wrong or do not fit each other; Sobol indices of parameters that depend on each other.
+    NumericalFailure
+        A model that could be computed nowhere.
+    """
+    _check(measure, points, solves, seed, prior)
+    name, subject = name_of(model, "the model"), _subject(model)
+    settings = time_limit, ranks, threads_per_solve
+    with ExitStack() as limits:
+        if not isinstance(subject, Surrogate):
+            if solves or problem is not None:
+                raise UsageError(f"`solves` and `problem` correct a surrogate; {name} is solved itself, leave them out")
+            subject = limits.enter_context(solved_within(subject, *settings))
+        pde = limits.enter_context(solved_within(problem_of(subject, problem), *settings)) if solves else None
+        law = Prior.of(subject.parameters, prior)
+        is_pde = not isinstance(subject, Surrogate)
+        if is_pde and not force:
+            _refuse_dear(name, law, subject, points)
+        found, scale_evaluations = analysed(subject, name, law, seed, points, is_pde)
+        by_shapley = measure == "shapley" or (measure == "auto" and bool(found.dependent))
+        if measure == "sobol" and found.dependent:
+            raise UsageError(
+                f"parameters of {name} depend on each other ({found.dependent[0].kind}), which Sobol indices are not for; "
+                "take measure='shapley'"
+            )
+        parts, variances, evaluations, failed = _sampled(found, by_shapley, points, seed, is_pde, noted(progress, "sampling"))
+        variance = variances.mean(axis=0)
+        errors = found.relative_errors(np.where(variance > 0, variance, np.nan))
+        shares = {what: Shares.of(*ratios(part, variances), errors) for what, part in parts.items()}
+        remarks = _remarks(found, subject, by_shapley, failed)
+        if pde is not None:
+            shares = _corrected(found, pde, shares, variance, solves, seed, remarks, noted(progress, "correcting"))
+        progress(0, None, "directions")
+        return Sensitivity(
+            name, tuple(found.names), found.groups, shares, np.sqrt(variance), errors,
+            _directions(found, float(variance[0]), seed, is_pde),
+            _about(found, by_shapley, evaluations + scale_evaluations, solves, seed, errors), remarks,
+        )  # fmt: skip
+
+
+def _check(measure: Any, points: Any, solves: Any, seed: Any, prior: Any) -> None:
+    if measure not in get_args(Measure):
+        raise UsageError(f"expected measure {', '.join(get_args(Measure))}, got {measure!r}")
+    if points is not None:
+        integer("points", points, least=2 * REPLICATES)
+    if integer("solves", solves, least=0) and solves < _FEWEST_SOLVES:
+        raise UsageError(f"expected solves 0 or at least {_FEWEST_SOLVES}, got {solves}")
+    integer("seed", seed, least=0)
+    if prior is not None and not isinstance(prior, Mapping):
+        raise UsageError(f"expected prior a mean and a standard deviation by name, got {prior!r}")
+
+
+def _subject(model: Any) -> Surrogate | Problem:
+    """A surrogate, or what is solved itself."""
+    if isinstance(model, Surrogate | Classifier):
+        return surrogate_of(model)
+    if not isinstance(model, str | Path):
+        return as_problem(model)
+    named = isinstance(model, str) and (model in REGISTERED or ":" in model or model.endswith(".toml"))
+    return load_problem(model) if named and not Path(model).is_dir() else surrogate_of(model)
+
+
+def _replicates(points: int, together: int) -> int:
+    """Points of each of several replicates, a power of two: at most as many as were asked for in all."""
+    return 1 << max(1, (points // together).bit_length() - 1)
+
+
+def _refuse_dear(name: str, law: Prior, problem: Problem, points: int | None) -> None:
+    asked = points or _POINTS_OF_PDE
+    solves = _replicates(asked, REPLICATES) * REPLICATES * (law.n_free + 2)
+    if solves > MOST_SOLVES:
+        raise UsageError(
+            f"{name} would be solved {solves:,} times, {asked} points with {law.n_free + 2} solves each; take a surrogate of it, "
+            f"fewer `points`, or force=True for more than {MOST_SOLVES:,}"
+        )
+
+
+def _sampled(
+    found: Analysed, by_shapley: bool, points: int | None, seed: int, is_pde: bool, progress: Report
+) -> tuple[dict[str, Array], Array, int, int]:
+    """Parts of the variance by measure, the variance, and how often the model was evaluated and failed."""
+    if points is None and is_pde:
+        points = _POINTS_OF_PDE
+
+    def report(done: int) -> None:
+        progress(done, None, f"{done:,} evaluations")
+
+    if by_shapley:
+        n = None if points is None else _replicates(points, 2 * ORDERS)
+        sums = shapley_sums(found, seed, _TOLERANCE, _MOST_EVALUATIONS, n, report)
+        return {"Shapley effect": sums.parts}, sums.variance, sums.evaluations, sums.failed
+    if points is None:
+        sums = until_precise(found, _TOLERANCE, _MOST_EVALUATIONS, seed, report)
+    else:
+        n = min(_replicates(points, REPLICATES), most_points(found))
+        sums = sobol_sums(found, n, max(REPLICATES, points // n), seed, report)
+    return {"first order": sums.first, "total": sums.total}, sums.variance, sums.evaluations, sums.failed
+
+
+def _corrected(
+    found: Analysed, pde: Problem, shares: dict[str, Shares], variance: Array, n: int, seed: int,
+    remarks: dict[str, str], progress: Report,
+) -> dict[str, Shares]:  # fmt: skip
+    """Shares of the PDE's variance, by fresh solves."""
+    progress(0, None, f"{n} solves of {pde.name}")
+    z = np.random.default_rng([seed, 20]).standard_normal((n, found.prior.n_free))
+    y = found.prior.parameters(z)
+    truth, at = solver(pde)(y), found.compute(y)
+    if found.of_field:
+        truth = _coefficients(found, truth, y)
+    good = np.isfinite(truth).all(axis=1) & np.isfinite(at).all(axis=1)
+    if good.sum() < _FEWEST_SOLVES:
+        raise NumericalFailure(f"{pde.name} could be solved at {good.sum()} of {n} points, {_FEWEST_SOLVES} are needed")
+    if not good.all():
+        remarks["not solved"] = f"{n - good.sum()} of {n} points, which are left out"
+    z, truth, at = z[good], truth[good], at[good]
+    how = shapley_projections if len(shares) == 1 else sobol_projections
+    projected = how(found, z, at, seed, lambda done: progress(done, None, f"{done:,} evaluations"))
+    return {
+        what: corrected(found, share, variance, truth - at, at, part)
+        for (what, share), part in zip(shares.items(), projected, strict=True)
+    }
+
+
+def _coefficients(found: Analysed, fields: Array, y: Array) -> Array:
+    raise UsageError("indices of fields are not corrected by solves; leave `solves` out")
+
+
+def _directions(found: Analysed, variance: float, seed: int, is_pde: bool) -> Directions | None:
+    if not variance > 0:
+        return None
+    fits = _NUMBERS_OF_DIRECTIONS // found.prior.n_free**2
+    n = min(_POINTS_OF_PDE_DIRECTIONS if is_pde else _POINTS_OF_DIRECTIONS, 1 << max(1, fits.bit_length() - 1))
+    return directions(found, variance, n, seed)
+
+
+def _remarks(found: Analysed, subject: Surrogate | Problem, by_shapley: bool, failed: int) -> dict[str, str]:
+    remarks: dict[str, str] = {}
+    fixed = [name for name, free in zip(found.prior.space.names, found.prior.free, strict=True) if not free]
+    if fixed:
+        remarks["fixed"] = f"{listed(fixed)}: no share"
+    if isinstance(subject, Surrogate) and found.mean_square_error is None:
+        remarks["error of the surrogate"] = (
+            "unknown, as it has no error bands or infinite ones: intervals are of sampling alone; gnvpro.calibrate makes bands"
+        )
+    if found.prior.changed and found.mean_square_error is not None:
+        remarks["other laws"] = (
+            f"of {listed(found.prior.changed)}: the error of the surrogate is taken to be as large as by the law of its samples"
+        )
+    if found.of_field:
+        remarks["field"] = "analysed by the coefficients of its modes: distances of fields are distances of these"
+    if by_shapley and any(isinstance(law, NormalisedUniform) for law in found.dependent):
+        remarks["shares of a sum"] = (
+            "effects are of the independent uniform parts, of which parameters are the shares: one is changed, all others "
+            "then shrink or grow alike"
+        )
+    elif found.dependent:
+        kinds = listed(dict.fromkeys(law.kind for law in found.dependent))
+        remarks["dependence"] = f"{kinds}: first-order and total indices would not add up, Shapley effects do"
+    if failed:
+        remarks["not computed"] = f"{failed} points, which are left out"
+    return remarks
+
+
+def _about(
+    found: Analysed, by_shapley: bool, evaluations: int, solves: int, seed: int, errors: Array | None
+) -> dict[str, Any]:
+    scaled = "each over its scale" if (found.groups.scale != found.groups.scale[0]).any() else "in their unit"
+    if solves:
+        intervals = f"of the PDE: {solves} fresh solves correct the surrogate"
+    elif errors is None:
+        intervals = "of sampling alone"
+    else:
+        intervals = f"hold sampling and the surrogate's error, {100 * errors[0]:.2g} % of the standard deviation, whatever it is like"
+    orders = f", {orders_in_words(len(found.names))}" if by_shapley else ""
+    return {
+        "law": found.prior.to_dict(), "seed": seed, "solves": solves, "evaluations": evaluations,
+        "scale": found.groups.scale.tolist(),
+        "norm": f"all {found.space.size} observables, {scaled}, by their variance",
+        "intervals": intervals, "computed": f"{evaluations:,} evaluations{orders}",
+    }  # fmt: skip
