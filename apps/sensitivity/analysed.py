@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.sensitivity.estimates import ModelError
 from gnvpro.apps.sensitivity.groups import Groups
 from gnvpro.apps.sensitivity.model_error import mean_square_errors
 from gnvpro.pde_data.problems.contract import Problem
@@ -41,6 +42,8 @@ class Analysed:
         Of every observable; None where it is unknown.
     total_error
         The most that the mean square errors of all sum to, in units of the scale; infinite where each is known.
+    n_samples
+        From which the model was fitted.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Analysed:
     model: Surrogate | Problem
     mean_square_error: Array | None = None
     total_error: float = math.inf
+    n_samples: int = 1
     of_field: bool = False
 
     @property
@@ -75,13 +79,13 @@ class Analysed:
         """Laws that make parameters depend on each other."""
         return [law for _, law in self.blocks if law.size > 1 and not _independent(law)]
 
-    def relative_errors(self, variances: Array) -> Array | None:
-        """Root mean square errors of every group over its standard deviation (n_groups,), from variances (n_groups,)."""
+    def model_error(self, variances: Array) -> ModelError | None:
+        """Of every group, from variances (n_groups,); None where it is unknown."""
         if self.mean_square_error is None:
             return None
         errors = np.minimum(self.groups.sums(self.mean_square_error), self.total_error)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.sqrt(errors / variances)
+            return ModelError(np.sqrt(errors / variances), self.n_samples)
 
     def normal_points(self, n: int, seed: list[int], sets: int = 1) -> Array:
         """Points of a scrambled Sobol sequence as normal variables, n a power of two: (sets, n, n_free)."""
@@ -133,9 +137,10 @@ def solver(problem: Problem) -> Callable[[Array], Array]:
 def _of_surrogate(model: Surrogate, name: str, prior: Prior) -> Analysed:
     measure = ErrorMeasure.of(model.training)
     errors = None if model.trust is None else mean_square_errors(model.trust.bands)
+    fitted = _n_fitted(model)
     if model.modes is None:
         scale = np.ones(model.observables.size) if measure.output_scale is None else measure.output_scale
-        return Analysed(name, prior, Groups(model.observables, scale), model.evaluate, model, errors)
+        return Analysed(name, prior, Groups(model.observables, scale), model.evaluate, model, errors, n_samples=fitted)
     # The modes are orthonormal: distances of fields are those of their coefficients, and errors sum to those of the values.
     n = len(model.weights)
     unit = model.observables.units[0]
@@ -144,8 +149,17 @@ def _of_surrogate(model: Surrogate, name: str, prior: Prior) -> Analysed:
     total = None if errors is None else float(errors.sum())
     return Analysed(
         name, prior, Groups(space, np.ones(n)), coefficients.evaluate, coefficients,
-        None if total is None else np.full(n, total), math.inf if total is None else total, of_field=True,
+        None if total is None else np.full(n, total), math.inf if total is None else total, fitted, of_field=True,
     )  # fmt: skip
+
+
+def _n_fitted(model: Surrogate) -> int:
+    """Samples that a model was fitted to, by the record of its training; those of its bands where there is none."""
+    numbers = model.training.get("samples")
+    trained = numbers.get("train") if isinstance(numbers, dict) else None
+    if isinstance(trained, int) and trained > 0:
+        return trained
+    return 1 if model.trust is None else model.trust.bands.n_samples
 
 
 def _independent(law: Law) -> bool:

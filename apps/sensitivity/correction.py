@@ -91,4 +91,4 @@ def corrected(found: Analysed, shares: Shares, variance: Array, error: Array, at
     half = factor * deviations.std(axis=0, ddof=1) / truth / np.sqrt(n) + shares.sampling.T * variance / truth
     clipped = (np.clip(of, 0, 1).T for of in (estimate, least - half, least + own + half))
     estimate, lower, upper = clipped
-    return Shares(estimate, half.T, lower, upper)
+    return Shares(estimate, half.T, lower, upper, lower, upper)

@@ -31,7 +31,7 @@ def write_report(folder: Path, result: SensitivityResult, command: str) -> None:
 
 
 def _pictures(result: SensitivityResult) -> list[tuple[str, str, Figure, str]]:
-    held = "sampling and the error of the model" if result.relative_error is not None else "sampling"
+    held = "sampling and the error of the model" if result.error is not None else "sampling"
     drawn = [("indices", "Which parameters matter", figures.bars(result), f"Lines are 95 % intervals, which hold {held}.")]
     size = result.groups.space.size
     if 1 < size <= _MOST_MAPPED and np.isfinite(result.leading.estimate[1:]).any():

@@ -14,7 +14,7 @@ import numpy as np
 
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.sensitivity.directions import Directions
-from gnvpro.apps.sensitivity.estimates import Shares
+from gnvpro.apps.sensitivity.estimates import ModelError, Shares
 from gnvpro.apps.sensitivity.groups import ALL, Groups
 from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.result import Result
@@ -42,8 +42,8 @@ class SensitivityResult(Result):
         `first order` and `total`, or `Shapley effect`: (n_groups, n_parameters) each.
     standard_deviation : (n_groups,)
         Of the observables of every group together, over their scale.
-    relative_error : (n_groups,)
-        Root mean square error of the model over that; None where it is unknown or there is none.
+    error
+        Of the model; None where it is unknown or there is none.
     directions
         Of all observables; None where the model has no derivatives.
     about
@@ -57,7 +57,7 @@ class SensitivityResult(Result):
     groups: Groups
     shares: dict[str, Shares]
     standard_deviation: Array
-    relative_error: Array | None
+    error: ModelError | None
     directions: Directions | None
     about: dict[str, Any]
     remarks: dict[str, str] = field(default_factory=dict)
@@ -139,7 +139,7 @@ class SensitivityResult(Result):
         })  # fmt: skip
 
     def _of_group(self, k: int) -> dict[str, Any]:
-        error = None if self.relative_error is None else float(self.relative_error[k])
+        error = None if self.error is None else float(self.error.relative[k])
         return {"standard_deviation_over_scale": float(self.standard_deviation[k]), "relative_error": error}
 
     def doubt(self) -> str | None:
@@ -157,11 +157,11 @@ class SensitivityResult(Result):
         """Every index as a line of a .csv."""
         with path.open("w", newline="", encoding="utf-8") as file:
             lines = csv.writer(file)
-            lines.writerow(["observables", "measure", "parameter", "estimate", "lower", "upper"])
+            lines.writerow(["observables", "measure", "parameter", "estimate", "lower", "upper", "least", "most"])
             for k, name in enumerate(self.group_names):
                 for what, share in self.shares.items():
                     for j, parameter in enumerate(self.names):
-                        values = (float(of[k, j]) for of in (share.estimate, share.lower, share.upper))
+                        values = (float(of[k, j]) for of in (share.estimate, share.lower, share.upper, share.least, share.most))
                         lines.writerow([name, what, parameter, *values])
 
     def save_numbers(self, path: Path, more: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.sensitivity.analysed import Analysed, analysed, solver
 from gnvpro.apps.sensitivity.correction import corrected, shapley_projections, sobol_projections
 from gnvpro.apps.sensitivity.directions import Directions, directions
-from gnvpro.apps.sensitivity.estimates import Shares, ratios
+from gnvpro.apps.sensitivity.estimates import ModelError, Shares, ratios
 from gnvpro.apps.sensitivity.report import write_report
 from gnvpro.apps.sensitivity.result import SensitivityResult
 from gnvpro.apps.sensitivity.shapley import REPLICATES as ORDERS
@@ -120,7 +120,7 @@ def sensitivity(
             if solves or problem is not None:
                 raise UsageError(f"`solves` and `problem` correct a surrogate; {name} is solved itself, leave them out")
             subject = limits.enter_context(solved_within(subject, *settings))
-        pde = limits.enter_context(solved_within(problem_of(subject, problem), *settings)) if solves else None
+        pde = limits.enter_context(solved_within(_pde(subject, problem), *settings)) if solves else None
         law = Prior.of(subject.parameters, prior)
         is_pde = not isinstance(subject, Surrogate)
         if is_pde and not force:
@@ -134,16 +134,16 @@ def sensitivity(
             )
         parts, variances, evaluations, failed = _sampled(found, by_shapley, points, seed, is_pde, noted(progress, "sampling"))
         variance = variances.mean(axis=0)
-        errors = found.relative_errors(np.where(variance > 0, variance, np.nan))
-        shares = {what: Shares.of(*ratios(part, variances), errors) for what, part in parts.items()}
+        error = found.model_error(np.where(variance > 0, variance, np.nan))
+        shares = {what: Shares.of(*ratios(part, variances), error) for what, part in parts.items()}
         remarks = _remarks(found, subject, by_shapley, failed)
         if pde is not None:
             shares = _corrected(found, pde, shares, variance, solves, seed, remarks, noted(progress, "correcting"))
         progress(0, None, "directions")
         return Sensitivity(
-            name, tuple(found.names), found.groups, shares, np.sqrt(variance), errors,
+            name, tuple(found.names), found.groups, shares, np.sqrt(variance), error,
             _directions(found, float(variance[0]), seed, is_pde),
-            _about(found, by_shapley, evaluations + scale_evaluations, solves, seed, errors), remarks,
+            _about(found, by_shapley, evaluations + scale_evaluations, solves, seed, error), remarks,
         )  # fmt: skip
 
 
@@ -167,6 +167,17 @@ def _subject(model: Any) -> Surrogate | Problem:
         return as_problem(model)
     named = isinstance(model, str) and (model in REGISTERED or ":" in model or model.endswith(".toml"))
     return load_problem(model) if named and not Path(model).is_dir() else surrogate_of(model)
+
+
+def _pde(surrogate: Surrogate | Problem, problem: Any) -> Problem:
+    """What corrects a surrogate: its own PDE, or an object with the same parameters and observables."""
+    if isinstance(surrogate, Surrogate) and (problem is None or isinstance(problem, str | Path)):
+        return problem_of(surrogate, problem)
+    given = as_problem(problem)
+    for theirs, mine in ((given.parameters, surrogate.parameters), (given.observables, surrogate.observables)):
+        if difference := theirs.difference(mine):
+            raise UsageError(f"problem and surrogate disagree on {mine.axes[0].name}: {difference}")
+    return given
 
 
 def _replicates(points: int, together: int) -> int:
@@ -272,15 +283,15 @@ def _remarks(found: Analysed, subject: Surrogate | Problem, by_shapley: bool, fa
 
 
 def _about(
-    found: Analysed, by_shapley: bool, evaluations: int, solves: int, seed: int, errors: Array | None
+    found: Analysed, by_shapley: bool, evaluations: int, solves: int, seed: int, error: ModelError | None
 ) -> dict[str, Any]:
     scaled = "each over its scale" if (found.groups.scale != found.groups.scale[0]).any() else "in their unit"
     if solves:
         intervals = f"of the PDE: {solves} fresh solves correct the surrogate"
-    elif errors is None:
+    elif error is None:
         intervals = "of sampling alone"
     else:
-        intervals = f"hold sampling and the surrogate's error, {100 * errors[0]:.2g} % of the standard deviation, whatever it is like"
+        intervals = f"hold sampling and the surrogate's error, {100 * error.relative[0]:.2g} % of the standard deviation"
     orders = f", {orders_in_words(len(found.names))}" if by_shapley else ""
     return {
         "law": found.prior.to_dict(), "seed": seed, "solves": solves, "evaluations": evaluations,
