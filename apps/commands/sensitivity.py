@@ -31,7 +31,9 @@ class SensitivityOptions(SolvingOptions):
     measure: Annotated[
         Literal["auto", "sobol", "shapley"], Doc("auto: sobol where parameters are independent, else shapley.")
     ] = "auto"
-    points: Annotated[int | None, Doc("Points of sampling; without, as many as a precision of .002 takes."), Ge(16)] = None
+    points: Annotated[int | None, Doc("Points of sampling; without, as many as a precision of .002 takes."), Ge(16)] = (
+        None
+    )
     solves: Annotated[int, Doc("Fresh solves of the PDE that correct the indices of a surrogate."), Ge(0)] = 0
     problem: Annotated[
         str | None, Doc("The PDE for these, if it is not registered: module:factory, a program's .toml, a URL.")

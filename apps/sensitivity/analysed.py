@@ -44,6 +44,8 @@ class Analysed:
         The most that the mean square errors of all sum to, in units of the scale; infinite where each is known.
     n_samples
         From which the model was fitted.
+    modes : (n_out, n_values)
+        Of a field, whose coefficients are the observables.
     """
 
     name: str
@@ -54,7 +56,7 @@ class Analysed:
     mean_square_error: Array | None = None
     total_error: float = math.inf
     n_samples: int = 1
-    of_field: bool = False
+    modes: Array | None = None
 
     @property
     def space(self) -> Space:
@@ -147,10 +149,9 @@ def _of_surrogate(model: Surrogate, name: str, prior: Prior) -> Analysed:
     space = Space.vector([f"mode {k + 1}" for k in range(n)], axis="mode", units=(unit,) * n)
     coefficients = replace(model, modes=None, observables=space, trust=None)
     total = None if errors is None else float(errors.sum())
-    return Analysed(
-        name, prior, Groups(space, np.ones(n)), coefficients.evaluate, coefficients,
-        None if total is None else np.full(n, total), math.inf if total is None else total, fitted, of_field=True,
-    )  # fmt: skip
+    found = Analysed(name, prior, Groups(space, np.ones(n)), coefficients.evaluate, coefficients)
+    found = replace(found, n_samples=fitted, modes=model.modes.double().numpy())
+    return found if total is None else replace(found, mean_square_error=np.full(n, total), total_error=total)
 
 
 def _n_fitted(model: Surrogate) -> int:

@@ -1,8 +1,8 @@
 """Points that share some parameters with others and are drawn anew in the rest, given these: for laws that join parameters.
 
 A second point is changed into the first, parameter by parameter in a given order. After k steps it has the first k from
-the first point, and the others by their law given those, so that averages of products are closed Sobol indices (Song, Nelson &
-Staum 2016; Owen & Prieur 2017). Neighbours in this sequence share all that is random.
+the first point, and the others by their law given those, so that averages of products are closed Sobol indices (Song,
+Nelson & Staum 2016; Owen & Prieur 2017). Neighbours in this sequence share all that is random.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gnvpro.surrogate.laws.joint import Dirichlet, JointNormal
 from gnvpro.surrogate.laws.law import Law
 from gnvpro.surrogate.spaces import Array
 
-# Normal variables of the first point, of the second, and which members of a block are taken, in the order they are: parameters.
+# How many members of a block are taken from the first point, to parameters (n, size).
 type Mixture = Callable[[int], Array]
 
 

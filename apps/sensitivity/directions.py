@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from gnvpro.apps.sensitivity.analysed import Analysed
+from gnvpro.apps.sensitivity.estimates import LEVEL
 from gnvpro.surrogate.equality import ComparedByValue
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
@@ -92,13 +94,23 @@ def directions(found: Analysed, variance: float, n: int, seed: int) -> Direction
         return None
     mean = squares.mean(axis=0)
     values, vectors = _spectrum(mean)
-    shares = np.random.default_rng([seed, 12]).multinomial(len(squares), np.full(len(squares), 1 / len(squares)), _RESAMPLES)
+    shares = np.random.default_rng([seed, 12]).multinomial(
+        len(squares), np.full(len(squares), 1 / len(squares)), _RESAMPLES
+    )
     again = np.tensordot(shares / len(squares), squares, 1)
     spectra = np.linalg.eigvalsh(again)[:, ::-1]
-    diagonals = np.diagonal(again, axis1=1, axis2=2)
-    (low, high), (least, largest) = (np.quantile(of, [0.025, 0.975], axis=0) for of in (spectra, diagonals))
+    low, high = _interval(values, spectra)
+    least, largest = _interval(np.diag(mean), np.diagonal(again, axis1=1, axis2=2))
     names = tuple(name for name, one in zip(found.names, smooth, strict=True) if one)
     return Directions(names, values, low, high, vectors, np.diag(mean), least, largest, len(squares))
+
+
+def _interval(values: Array, again: Array) -> tuple[Array, Array]:
+    """95 % interval of positive numbers by the spread of their logarithms; resampled eigenvalues themselves are too small."""
+    tiny = np.finfo(float).tiny
+    spread = np.log(np.maximum(again, tiny)).std(axis=0)
+    factor = np.exp(ndtri((1 + LEVEL) / 2) * np.where(values > tiny, spread, 0.0))
+    return values / factor, values * factor
 
 
 def _spectrum(matrix: Array) -> tuple[Array, Array]:

@@ -4,13 +4,14 @@ Every measure here is a quotient R = <s, Q s> / <s, s> of the observables s less
 square-integrable functions of the parameters: Q is the projection on functions of some of them (a first-order or closed
 index), one less such a projection (a total index), or a mean of differences of nested projections (a Shapley effect).
 In each case 0 <= Q <= 1, so that Q = V' P V with an isometry V and a projection P, and R is the squared cosine of the
-angle a between V s and the range of P. Let the model be wrong by a function e whose mean square is r² times the variance of s.
+angle a between V s and the range of P. Let the model be wrong by a function e of mean square r² times the variance of s.
 
-- Whatever e is like, truth and model enclose an angle of at most arcsin r, which V leaves as it is: the index of the truth lies
-  between cos²(a + arcsin r) and cos²(a - arcsin r). These are `least` and `most`.
-- To first order only the part of e along one function counts, Q s - R s. Where the errors at different samples are independent,
-  that part is r / sqrt(n) in root mean square, n being the number of samples: the angle changes by 1.96 r / sqrt(n) at most in 95
-  of 100 cases. The rest of e has a share of its own, which is between 0 and 1 and adds at most r². So `lower` and `upper`.
+- Whatever e is like, truth and model enclose an angle of at most arcsin r, which V leaves as it is: the index of the truth
+  lies between cos²(a + arcsin r) and cos²(a - arcsin r). These are `least` and `most`.
+- To first order only the part of e along one function counts, Q s - R s. Where the errors at different samples are
+  independent, that part is r / sqrt(n) in root mean square, n being the number of samples: the angle changes by at most
+  1.96 r / sqrt(n) in 95 of 100 cases. The rest of e has a share of its own, between 0 and 1, which adds at most r². So
+  `lower` and `upper`.
 """
 
 from __future__ import annotations

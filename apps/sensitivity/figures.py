@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -13,7 +14,7 @@ from gnvpro.apps.sensitivity.result import SensitivityResult
 from gnvpro.surrogate.spaces import Array, Axis
 
 # Parameters with bars and with a row of a map; observables whose names fit below one; directions with components.
-_MOST_BARS, _MOST_ROWS, _MOST_TICKS, _MOST_DIRECTIONS = 20, 40, 16, 3
+_MOST_BARS, _MOST_ROWS, _MOST_TICKS, _MOST_DIRECTIONS = 20, 24, 16, 3
 
 
 @styled
@@ -61,7 +62,7 @@ def maps(result: SensitivityResult) -> Figure:
     return figure
 
 
-def _map(axes: Axes, axis: Axis, values: Array, highest: float):  # noqa: ANN202  what `colorbar` takes
+def _map(axes: Axes, axis: Axis, values: Array, highest: float) -> QuadMesh:
     """Parameters downwards, labels of an axis to the right: at their values where they are increasing numbers."""
     n = values.shape[1]
     numbers = None if isinstance(axis.labels[0], str) else np.array(axis.labels, dtype=float)
@@ -88,7 +89,9 @@ def decay(found: Directions) -> Figure:
     left, right = figure.subplots(1, 2)
     number = np.arange(1, len(found.eigenvalues) + 1)
     kept = found.eigenvalues > 1e-12 * found.eigenvalues[0]
-    left.vlines(number[kept], np.maximum(found.lower[kept], 1e-14), found.upper[kept], color=GREY, linewidth=4, alpha=0.5)
+    left.vlines(
+        number[kept], np.maximum(found.lower[kept], 1e-14), found.upper[kept], color=GREY, linewidth=4, alpha=0.5
+    )
     left.plot(number[kept], found.eigenvalues[kept], "o-", color=BLUE, markersize=4, linewidth=1)
     left.set_yscale("log")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -32,15 +32,17 @@ def write_report(folder: Path, result: SensitivityResult, command: str) -> None:
 
 def _pictures(result: SensitivityResult) -> list[tuple[str, str, Figure, str]]:
     held = "sampling and the error of the model" if result.error is not None else "sampling"
-    drawn = [("indices", "Which parameters matter", figures.bars(result), f"Lines are 95 % intervals, which hold {held}.")]
+    drawn = [
+        ("indices", "Which parameters matter", figures.bars(result), f"Lines are 95 % intervals, which hold {held}.")
+    ]
     size = result.groups.space.size
     if 1 < size <= _MOST_MAPPED and np.isfinite(result.leading.estimate[1:]).any():
         of_axis = "Along each axis, all observables of a label together." if result.groups.axes else "By observable."
         drawn.append(("observables", "Where they matter", figures.maps(result), of_axis))
     if result.directions is not None:
         caption = (
-            "Of the mean square of the derivative by the standard normal variables behind the parameters. Bars at the left are "
-            "95 % intervals of bootstrap."
+            "Of the mean square of the derivative by the standard normal variables behind the parameters. Grey at the left: "
+            "95 % intervals by bootstrap."
         )
         drawn.append(("directions", "Directions", figures.decay(result.directions), caption))
     return drawn
@@ -54,7 +56,9 @@ def headlines(result: SensitivityResult) -> list[tuple[str, str]]:
     told = [(f"{value:.2g}" if np.isfinite(value) else "–", f"{what} of {result.names[first]}, the largest")]
     if "first order" in result.shares:
         alone = float(np.nansum(result.shares["first order"].estimate[0]))
-        told.append((percent(min(alone, 1.0)), "of the variance by parameters one at a time; the rest by several together"))
+        told.append(
+            (percent(min(alone, 1.0)), "of the variance by parameters one at a time; the rest by several together")
+        )
     small = int((result.leading.upper[0] < 0.01).sum())
     told.append((f"{small} of {len(result.names)}", f"parameters with a {what} below .01"))
     if result.directions is not None:
@@ -65,7 +69,9 @@ def headlines(result: SensitivityResult) -> list[tuple[str, str]]:
 
 def table_rows(result: SensitivityResult) -> list[dict[str, object]]:
     """A row for every parameter, those that matter most first."""
-    bounds = {} if result.directions is None else dict(zip(result.directions.names, result.directions.bounds, strict=True))
+    bounds = (
+        {} if result.directions is None else dict(zip(result.directions.names, result.directions.bounds, strict=True))
+    )
     return [
         dict(
             name=result.names[j],

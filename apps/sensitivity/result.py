@@ -110,7 +110,9 @@ class SensitivityResult(Result):
         rows = []
         for k in range(min(2, len(found.eigenvalues))):
             left = found.remainders[k + 1]
-            rows.append((f"direction {k + 1}", f"{components(found, k)}; beyond it at most {percent(left)} of the variance"))
+            rows.append(
+                (f"direction {k + 1}", f"{components(found, k)}; beyond it at most {percent(left)} of the variance")
+            )
         return rows
 
     def in_words(self, share: Shares, group: int, j: int) -> str:
@@ -129,10 +131,11 @@ class SensitivityResult(Result):
             for k, name in enumerate(names)
         }
         single = names[self.groups.each] if len(names) > 1 else []
+        by_axis = {axis: {name: told[name] for name in names[part]} for axis, part in self.groups.axes.items()}
         return jsonable({
             "model": self.model, "parameters": list(self.names), "ranking": [self.names[j] for j in self.order],
             "measures": list(self.shares), "all": told[names[0]],
-            "by_axis": {axis: {names[k]: told[names[k]] for k in range(part.start, part.stop)} for axis, part in self.groups.axes.items()},
+            "by_axis": by_axis,
             "by_observable": {name: told[name] for name in single},
             "directions": None if self.directions is None else self.directions.to_dict(),
             **self.about, "remarks": self.remarks,
@@ -161,7 +164,10 @@ class SensitivityResult(Result):
             for k, name in enumerate(self.group_names):
                 for what, share in self.shares.items():
                     for j, parameter in enumerate(self.names):
-                        values = (float(of[k, j]) for of in (share.estimate, share.lower, share.upper, share.least, share.most))
+                        values = (
+                            float(of[k, j])
+                            for of in (share.estimate, share.lower, share.upper, share.least, share.most)
+                        )
                         lines.writerow([name, what, parameter, *values])
 
     def save_numbers(self, path: Path, more: Mapping[str, Any]) -> None:

@@ -15,11 +15,12 @@ from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.sensitivity.analysed import Analysed, analysed, solver
 from gnvpro.apps.sensitivity.correction import corrected, shapley_projections, sobol_projections
 from gnvpro.apps.sensitivity.directions import Directions, directions
-from gnvpro.apps.sensitivity.estimates import ModelError, Shares, ratios
+from gnvpro.apps.sensitivity.estimates import Shares, ratios
+from gnvpro.apps.sensitivity.remarks import about, remarks_on
 from gnvpro.apps.sensitivity.report import write_report
 from gnvpro.apps.sensitivity.result import SensitivityResult
 from gnvpro.apps.sensitivity.shapley import REPLICATES as ORDERS
-from gnvpro.apps.sensitivity.shapley import orders_in_words, shapley_sums
+from gnvpro.apps.sensitivity.shapley import shapley_sums
 from gnvpro.apps.sensitivity.sobol import REPLICATES, most_points, sobol_sums, until_precise
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.limited import solved_within
@@ -27,10 +28,8 @@ from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_proble
 from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
-from gnvpro.surrogate.laws.joint import NormalisedUniform
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
-from gnvpro.surrogate.names import listed
 from gnvpro.surrogate.progress import Report, noted, silent
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.writing import require_new_folder, whole_folder
@@ -132,18 +131,20 @@ def sensitivity(
                 f"parameters of {name} depend on each other ({found.dependent[0].kind}), which Sobol indices are not for; "
                 "take measure='shapley'"
             )
-        parts, variances, evaluations, failed = _sampled(found, by_shapley, points, seed, is_pde, noted(progress, "sampling"))
+        parts, variances, evaluations, failed = _sampled(
+            found, by_shapley, points, seed, is_pde, noted(progress, "sampling")
+        )
         variance = variances.mean(axis=0)
         error = found.model_error(np.where(variance > 0, variance, np.nan))
         shares = {what: Shares.of(*ratios(part, variances), error) for what, part in parts.items()}
-        remarks = _remarks(found, subject, by_shapley, failed)
+        remarks = remarks_on(found, subject, by_shapley, failed)
         if pde is not None:
             shares = _corrected(found, pde, shares, variance, solves, seed, remarks, noted(progress, "correcting"))
         progress(0, None, "directions")
         return Sensitivity(
             name, tuple(found.names), found.groups, shares, np.sqrt(variance), error,
             _directions(found, float(variance[0]), seed, is_pde),
-            _about(found, by_shapley, evaluations + scale_evaluations, solves, seed, error), remarks,
+            about(found, by_shapley, evaluations + scale_evaluations, solves, seed, error), remarks,
         )  # fmt: skip
 
 
@@ -190,8 +191,8 @@ def _refuse_dear(name: str, law: Prior, problem: Problem, points: int | None) ->
     solves = _replicates(asked, REPLICATES) * REPLICATES * (law.n_free + 2)
     if solves > MOST_SOLVES:
         raise UsageError(
-            f"{name} would be solved {solves:,} times, {asked} points with {law.n_free + 2} solves each; take a surrogate of it, "
-            f"fewer `points`, or force=True for more than {MOST_SOLVES:,}"
+            f"{name} would be solved {solves:,} times, {asked} points with {law.n_free + 2} solves each; take a surrogate of "
+            f"it, fewer `points`, or force=True for more than {MOST_SOLVES:,}"
         )
 
 
@@ -226,8 +227,8 @@ def _corrected(
     z = np.random.default_rng([seed, 20]).standard_normal((n, found.prior.n_free))
     y = found.prior.parameters(z)
     truth, at = solver(pde)(y), found.compute(y)
-    if found.of_field:
-        truth = _coefficients(found, truth, y)
+    if found.modes is not None:
+        truth = truth @ found.modes.T  # orthonormal: what is no sum of them is left out, as in training
     good = np.isfinite(truth).all(axis=1) & np.isfinite(at).all(axis=1)
     if good.sum() < _FEWEST_SOLVES:
         raise NumericalFailure(f"{pde.name} could be solved at {good.sum()} of {n} points, {_FEWEST_SOLVES} are needed")
@@ -242,60 +243,9 @@ def _corrected(
     }
 
 
-def _coefficients(found: Analysed, fields: Array, y: Array) -> Array:
-    raise UsageError("indices of fields are not corrected by solves; leave `solves` out")
-
-
 def _directions(found: Analysed, variance: float, seed: int, is_pde: bool) -> Directions | None:
     if not variance > 0:
         return None
     fits = _NUMBERS_OF_DIRECTIONS // found.prior.n_free**2
     n = min(_POINTS_OF_PDE_DIRECTIONS if is_pde else _POINTS_OF_DIRECTIONS, 1 << max(1, fits.bit_length() - 1))
     return directions(found, variance, n, seed)
-
-
-def _remarks(found: Analysed, subject: Surrogate | Problem, by_shapley: bool, failed: int) -> dict[str, str]:
-    remarks: dict[str, str] = {}
-    fixed = [name for name, free in zip(found.prior.space.names, found.prior.free, strict=True) if not free]
-    if fixed:
-        remarks["fixed"] = f"{listed(fixed)}: no share"
-    if isinstance(subject, Surrogate) and found.mean_square_error is None:
-        remarks["error of the surrogate"] = (
-            "unknown, as it has no error bands or infinite ones: intervals are of sampling alone; gnvpro.calibrate makes bands"
-        )
-    if found.prior.changed and found.mean_square_error is not None:
-        remarks["other laws"] = (
-            f"of {listed(found.prior.changed)}: the error of the surrogate is taken to be as large as by the law of its samples"
-        )
-    if found.of_field:
-        remarks["field"] = "analysed by the coefficients of its modes: distances of fields are distances of these"
-    if by_shapley and any(isinstance(law, NormalisedUniform) for law in found.dependent):
-        remarks["shares of a sum"] = (
-            "effects are of the independent uniform parts, of which parameters are the shares: one is changed, all others "
-            "then shrink or grow alike"
-        )
-    elif found.dependent:
-        kinds = listed(dict.fromkeys(law.kind for law in found.dependent))
-        remarks["dependence"] = f"{kinds}: first-order and total indices would not add up, Shapley effects do"
-    if failed:
-        remarks["not computed"] = f"{failed} points, which are left out"
-    return remarks
-
-
-def _about(
-    found: Analysed, by_shapley: bool, evaluations: int, solves: int, seed: int, error: ModelError | None
-) -> dict[str, Any]:
-    scaled = "each over its scale" if (found.groups.scale != found.groups.scale[0]).any() else "in their unit"
-    if solves:
-        intervals = f"of the PDE: {solves} fresh solves correct the surrogate"
-    elif error is None:
-        intervals = "of sampling alone"
-    else:
-        intervals = f"hold sampling and the surrogate's error, {100 * error.relative[0]:.2g} % of the standard deviation"
-    orders = f", {orders_in_words(len(found.names))}" if by_shapley else ""
-    return {
-        "law": found.prior.to_dict(), "seed": seed, "solves": solves, "evaluations": evaluations,
-        "scale": found.groups.scale.tolist(),
-        "norm": f"all {found.space.size} observables, {scaled}, by their variance",
-        "intervals": intervals, "computed": f"{evaluations:,} evaluations{orders}",
-    }  # fmt: skip

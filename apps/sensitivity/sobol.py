@@ -69,9 +69,7 @@ def sobol_sums(
         total.append(found.groups.sums(shares[1]))
         variance.append(found.groups.sums(spread))
         report((replicate + 1) * n * (size + 2))
-    return SobolSums(
-        np.stack(first), np.stack(total), np.stack(variance), replicates * n * (size + 2), failed
-    )
+    return SobolSums(np.stack(first), np.stack(total), np.stack(variance), replicates * n * (size + 2), failed)
 
 
 def until_precise(

@@ -48,8 +48,8 @@ def tensor_indices(values: Array, weights: list[Array]) -> tuple[Array, Array]:
 def borehole(nodes: tuple[int, ...] = NODES) -> tuple[Array, Array]:
     """Indices of the borehole function, all parameters uniform.
 
-    It is a product of the difference of heads and a function of the six others. With the relative variance v of a factor, that
-    of the product is (1 + v)(1 + v') - 1, and its parts follow from those of the factors.
+    It is a product of the difference of heads and a function of the six others. With the relative variances v and v' of the
+    factors, that of the product is (1 + v)(1 + v') - 1, and its parts follow from those of the factors.
     """
     function = FUNCTIONS["borehole"]
     names = list(function.bounds)

@@ -85,11 +85,11 @@ def run(options: StudySettings, report: Report) -> StudyResult:
     settings = options.own(Settings, dict(functions=("borehole",)))
     seeds = options.seeds_from(1 if options.quick else 20)
     plan = [Run(name, settings.n, settings.fresh, seed) for name in settings.functions for seed in seeds]
-    rows = KeptRuns(Run, settings.runs).measured(
-        plan, measured, lambda one: f"{one.function}, seed {one.seed}", report
-    )
+    rows = KeptRuns(Run, settings.runs).measured(plan, measured, lambda one: f"{one.function}, seed {one.seed}", report)
     summaries = [summary(name, [row for row in rows if row["function"] == name]) for name in settings.functions]
-    return StudyResult({"settings": asdict(settings) | {"runs": None}, "summary": summaries, "runs": rows}, [_table(summaries)])
+    return StudyResult(
+        {"settings": asdict(settings) | {"runs": None}, "summary": summaries, "runs": rows}, [_table(summaries)]
+    )
 
 
 def trained(function: Function, n: int, seed: int) -> Surrogate:
@@ -119,7 +119,9 @@ def measured(one: Run) -> Row:
 def against(found: Sensitivity, exact: tuple[Array, Array]) -> dict[str, Any]:
     """Errors of indices, half widths of their intervals, and which intervals hold the exact ones."""
     shares = [found.shares["first order"], found.shares["total"]]
-    estimate, lower, upper = (np.stack([getattr(of, name)[0] for of in shares]) for name in ("estimate", "lower", "upper"))
+    estimate, lower, upper = (
+        np.stack([getattr(of, name)[0] for of in shares]) for name in ("estimate", "lower", "upper")
+    )
     truth = np.stack(exact)
     widest = np.stack([(of.most - of.least)[0] for of in shares])
     return {
@@ -139,11 +141,14 @@ def summary(function: str, rows: list[Row]) -> dict[str, Any]:
     stated = [row["stated_error"] for row in rows if row["stated_error"] is not None]
     of_all["stated_error"] = float(np.median(stated)) if stated else None
     for kind in kinds:
-        error, half, within = (np.array([row[kind][what] for row in rows]) for what in ("error", "half_width", "within"))
+        error, half, within = (
+            np.array([row[kind][what] for row in rows]) for what in ("error", "half_width", "within")
+        )
         worst = error.max(axis=(1, 2))
+        widest = half.max(axis=(1, 2))
         of_all["kinds"][kind] = {
             "median_of_largest_error": float(np.median(worst)), "largest_error": float(worst.max()),
-            "seeds_within_a_hundredth": int((worst <= 0.01).sum()), "median_half_width": float(np.median(half.max(axis=(1, 2)))),
+            "seeds_within_a_hundredth": int((worst <= 0.01).sum()), "median_half_width": float(np.median(widest)),
             "covered": float(within.mean()), "least_covered_index": float(within.mean(axis=0).min()),
             "all_indices_covered": float(within.all(axis=(1, 2)).mean()),
         }  # fmt: skip
@@ -152,8 +157,8 @@ def summary(function: str, rows: list[Row]) -> dict[str, Any]:
 
 def _table(summaries: list[dict[str, Any]]) -> Table:
     table = study_table(
-        "indices against exact ones", "function", "surrogate's error, median", "intervals", "largest error of an index, median",
-        "worst seed", "half width, median of the widest", "covered, of all", "of the least covered", "all at once", box=None,
+        "indices against exact ones", "function", "surrogate's error, median", "intervals", "largest error, median",
+        "worst seed", "widest half width, median", "covered, of all", "of the least covered", "all at once", box=None,
     )  # fmt: skip
     for one in summaries:
         for kind, of in one["kinds"].items():
