@@ -70,8 +70,8 @@ _HOMES = {
 __all__ = [  # noqa: RUF022  in the order of use
     "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "sensitivity",
     "segment", "export", "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier",
-    "TrainSettings", "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction", "Resistivity",
-    "UsageError",
+    "TrainSettings", "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction",
+    "Resistivity", "UsageError",
 ]  # fmt: skip
 
 

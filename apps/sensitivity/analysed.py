@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import qmc
 
@@ -26,6 +27,10 @@ from gnvpro.surrogate.spaces import Array, Space
 
 # Points at which observables are computed for their scale where the model has none, if it is cheap and if it solves a PDE.
 _SCALE_POINTS, _SCALE_SOLVES = 1024, 16
+
+
+# Numbers of parameters.
+type Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +75,7 @@ class Analysed:
         return [names[j] for j in np.flatnonzero(self.prior.free)]
 
     @cached_property
-    def blocks(self) -> list[tuple[Array, Law]]:
+    def blocks(self) -> list[tuple[Places, Law]]:
         """Laws of parameters that vary, and their places (size,) among these."""
         place = np.cumsum(self.prior.free) - 1
         of_law = [(np.arange(c.start, c.stop), law) for c, law in self.prior.transport.columns]

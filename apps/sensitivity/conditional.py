@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gnvpro.apps.sensitivity.analysed import Analysed
+from gnvpro.apps.sensitivity.analysed import Analysed, Places
 from gnvpro.surrogate.laws.joint import Dirichlet, JointNormal
 from gnvpro.surrogate.laws.law import Law
 from gnvpro.surrogate.spaces import Array
@@ -20,7 +20,7 @@ from gnvpro.surrogate.spaces import Array
 type Mixture = Callable[[int], Array]
 
 
-def sequence(found: Analysed, order: Array, kept: Array, fresh: Array) -> Array:
+def sequence(found: Analysed, order: Places, kept: Array, fresh: Array) -> Array:
     """Parameters (n_free + 1, n, n_in): of the `fresh` point first and of the `kept` one last.
 
     Parameters
@@ -47,7 +47,7 @@ def sequence(found: Analysed, order: Array, kept: Array, fresh: Array) -> Array:
     return points
 
 
-def mixed(law: Law, order: Array, kept: Array, fresh: Array) -> Mixture | None:
+def mixed(law: Law, order: Places, kept: Array, fresh: Array) -> Mixture | None:
     """Parameters (n, size) of a joint law of which the first m in an order are kept; None where variables say it all.
 
     That is so of a law of one parameter. Of uniforms over their sum it is the uniforms that are kept or drawn anew.
@@ -59,7 +59,7 @@ def mixed(law: Law, order: Array, kept: Array, fresh: Array) -> Mixture | None:
     return None
 
 
-def _of_normal(law: JointNormal, order: Array, kept: Array, fresh: Array) -> Mixture:
+def _of_normal(law: JointNormal, order: Places, kept: Array, fresh: Array) -> Mixture:
     """In the order given, each is a mean by those before it and an innovation, which is kept or fresh."""
     factor = np.linalg.cholesky(np.array(law.covariance)[np.ix_(order, order)])
     deviations = law.from_normal(kept) - np.array(law.mean)
@@ -73,7 +73,7 @@ def _of_normal(law: JointNormal, order: Array, kept: Array, fresh: Array) -> Mix
     return parameters
 
 
-def _of_dirichlet(law: Dirichlet, order: Array, kept: Array, fresh: Array) -> Mixture:
+def _of_dirichlet(law: Dirichlet, order: Places, kept: Array, fresh: Array) -> Mixture:
     """Given some shares, the others divide what is left of one by the same law among themselves."""
     shares, parts = law.from_normal(kept), law.parts(fresh)[0]
 

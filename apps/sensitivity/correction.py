@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from gnvpro.apps.sensitivity.analysed import Analysed
+from gnvpro.apps.sensitivity.analysed import Analysed, Places
 from gnvpro.apps.sensitivity.conditional import sequence
 from gnvpro.apps.sensitivity.estimates import LEVEL, Shares
 from gnvpro.surrogate.spaces import Array
@@ -55,9 +55,9 @@ def shapley_projections(
     """What each parameter adds to the conditional mean, averaged over orders, at points (n, n_free)."""
     rng, (n, size) = np.random.default_rng([seed, 22]), kept.shape
     gains = np.zeros((n, size, at.shape[1]))
-    order = np.arange(size)
+    order: Places = np.arange(size, dtype=np.intp)
     for k in range(_DRAWS):
-        order = rng.permutation(size) if k % 2 == 0 else order[::-1]
+        order = rng.permutation(size).astype(np.intp) if k % 2 == 0 else order[::-1]
         path = sequence(found, order, kept, rng.standard_normal(kept.shape))
         values = found.compute(path.reshape(-1, path.shape[-1])).reshape(size + 1, n, -1)
         gains[:, order] += np.diff(values, axis=0).swapaxes(0, 1) / _DRAWS

@@ -57,7 +57,7 @@ class Groups:
     @property
     def each(self) -> slice:
         """Which groups are single observables, in their order."""
-        n = self.weights.shape[0]
+        n = len(self.weights.indptr) - 1
         return slice(n - self.space.size, n)
 
     def sums(self, values: Array) -> Array:

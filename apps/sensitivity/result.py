@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnvpro.apps.console import jsonable
 from gnvpro.apps.sensitivity.directions import Directions
@@ -73,7 +74,7 @@ class SensitivityResult(Result):
         return list(self.shares.values())[-1]
 
     @cached_property
-    def order(self) -> Array:
+    def order(self) -> NDArray[np.intp]:
         """Parameters by how much they matter to all observables together."""
         return np.argsort(-np.nan_to_num(self.leading.estimate[0]), kind="stable")
 

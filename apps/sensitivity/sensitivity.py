@@ -166,8 +166,9 @@ def _subject(model: Any) -> Surrogate | Problem:
         return surrogate_of(model)
     if not isinstance(model, str | Path):
         return as_problem(model)
-    named = isinstance(model, str) and (model in REGISTERED or ":" in model or model.endswith(".toml"))
-    return load_problem(model) if named and not Path(model).is_dir() else surrogate_of(model)
+    name = str(model)
+    named = name in REGISTERED or ":" in name or name.endswith(".toml")
+    return load_problem(name) if named and not Path(model).is_dir() else surrogate_of(model)
 
 
 def _pde(surrogate: Surrogate | Problem, problem: Any) -> Problem:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gnvpro.apps.sensitivity.analysed import Analysed
+from gnvpro.apps.sensitivity.analysed import Analysed, Places
 from gnvpro.apps.sensitivity.conditional import sequence
 from gnvpro.apps.sensitivity.estimates import ratios
 from gnvpro.surrogate.errors import NumericalFailure
@@ -62,18 +62,18 @@ def shapley_sums(
     raise AssertionError("orders never end")
 
 
-def _orders(size: int, seed: int) -> Iterator[list[Array]]:
+def _orders(size: int, seed: int) -> Iterator[list[Places]]:
     """Orders of every replicate."""
     if size <= _FEW:
         every = [np.array(order) for order in itertools.permutations(range(size))]
         yield from itertools.repeat(every)
     rng = np.random.default_rng([seed, 7])
     while True:
-        order = rng.permutation(size)
+        order: Places = rng.permutation(size).astype(np.intp)
         yield [order, order[::-1]]
 
 
-def _of_order(found: Analysed, order: Array, n: int, seed: list[int]) -> tuple[Array, Array, int]:
+def _of_order(found: Analysed, order: Places, n: int, seed: list[int]) -> tuple[Array, Array, int]:
     """What every parameter adds in one order (n_parameters, n_groups), the variance (n_groups,), and points that failed."""
     kept, fresh = found.normal_points(n, seed, sets=2)
     path = sequence(found, order, kept, fresh)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -64,6 +64,7 @@ class Solver:
     """A test function as what is solved."""
 
     function: Function
+    block_size: ClassVar = 1 << 20  # solved at once
 
     @property
     def parameters(self) -> Space:
