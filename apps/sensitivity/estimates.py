@@ -95,6 +95,11 @@ class Shares(ComparedByValue):
         }
 
 
+def power_of_two(most: int) -> int:
+    """The largest power of two up to a number, two at least: as many points of a Sobol sequence."""
+    return 1 << max(1, most.bit_length() - 1)
+
+
 def turned(share: Array, turn: Array) -> Array:
     """Shares cos² a of vectors at the angle a + turn, between 0 and a right angle."""
     return np.cos(np.clip(np.arccos(np.sqrt(share)) + turn, 0, np.pi / 2)) ** 2

@@ -15,11 +15,10 @@ from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.sensitivity.analysed import Analysed, analysed, solver
 from gnvpro.apps.sensitivity.correction import corrected, shapley_projections, sobol_projections
 from gnvpro.apps.sensitivity.directions import Directions, directions
-from gnvpro.apps.sensitivity.estimates import Shares, ratios
+from gnvpro.apps.sensitivity.estimates import Shares, power_of_two, ratios
 from gnvpro.apps.sensitivity.remarks import about, remarks_on
 from gnvpro.apps.sensitivity.report import write_report
 from gnvpro.apps.sensitivity.result import SensitivityResult
-from gnvpro.apps.sensitivity.shapley import REPLICATES as ORDERS
 from gnvpro.apps.sensitivity.shapley import shapley_sums
 from gnvpro.apps.sensitivity.sobol import REPLICATES, most_points, sobol_sums, until_precise
 from gnvpro.pde_data.problems.contract import Problem
@@ -182,14 +181,9 @@ def _pde(surrogate: Surrogate | Problem, problem: Any) -> Problem:
     return given
 
 
-def _replicates(points: int, together: int) -> int:
-    """Points of each of several replicates, a power of two: at most as many as were asked for in all."""
-    return 1 << max(1, (points // together).bit_length() - 1)
-
-
 def _refuse_dear(name: str, law: Prior, problem: Problem, points: int | None) -> None:
     asked = points or _POINTS_OF_PDE
-    solves = _replicates(asked, REPLICATES) * REPLICATES * (law.n_free + 2)
+    solves = power_of_two(asked // REPLICATES) * REPLICATES * (law.n_free + 2)
     if solves > MOST_SOLVES:
         raise UsageError(
             f"{name} would be solved {solves:,} times, {asked} points with {law.n_free + 2} solves each; take a surrogate of "
@@ -208,13 +202,12 @@ def _sampled(
         progress(done, None, f"{done:,} evaluations")
 
     if by_shapley:
-        n = None if points is None else _replicates(points, 2 * ORDERS)
-        sums = shapley_sums(found, seed, _TOLERANCE, _MOST_EVALUATIONS, n, report)
+        sums = shapley_sums(found, seed, _TOLERANCE, _MOST_EVALUATIONS, points, report)
         return {"Shapley effect": sums.parts}, sums.variance, sums.evaluations, sums.failed
     if points is None:
         sums = until_precise(found, _TOLERANCE, _MOST_EVALUATIONS, seed, report)
     else:
-        n = min(_replicates(points, REPLICATES), most_points(found))
+        n = min(power_of_two(points // REPLICATES), most_points(found))
         sums = sobol_sums(found, n, max(REPLICATES, points // n), seed, report)
     return {"first order": sums.first, "total": sums.total}, sums.variance, sums.evaluations, sums.failed
 
@@ -247,6 +240,6 @@ def _corrected(
 def _directions(found: Analysed, variance: float, seed: int, is_pde: bool) -> Directions | None:
     if not variance > 0:
         return None
-    fits = _NUMBERS_OF_DIRECTIONS // found.prior.n_free**2
-    n = min(_POINTS_OF_PDE_DIRECTIONS if is_pde else _POINTS_OF_DIRECTIONS, 1 << max(1, fits.bit_length() - 1))
+    most = power_of_two(_NUMBERS_OF_DIRECTIONS // found.prior.n_free**2)
+    n = min(_POINTS_OF_PDE_DIRECTIONS if is_pde else _POINTS_OF_DIRECTIONS, most)
     return directions(found, variance, n, seed)

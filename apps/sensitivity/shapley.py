@@ -15,12 +15,12 @@ import numpy as np
 
 from gnvpro.apps.sensitivity.analysed import Analysed, Places
 from gnvpro.apps.sensitivity.conditional import sequence
-from gnvpro.apps.sensitivity.estimates import ratios
+from gnvpro.apps.sensitivity.estimates import power_of_two, ratios
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.spaces import Array
 
-# Points in each order, a power of two; observables of an order that are held at a time: 128 MiB.
-_POINTS, _NUMBERS = 1 << 8, 1 << 24
+# Points of a replicate, and of an order at least, powers of two; observables of an order that are held at a time: 128 MiB.
+_POINTS, _FEWEST_POINTS, _NUMBERS = 1 << 9, 1 << 6, 1 << 24
 # Up to so many parameters all orders are taken; replicates, each of one or several orders and their reverses.
 _FEW, REPLICATES = 4, 16
 
@@ -43,9 +43,17 @@ def shapley_sums(
     points: int | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> ShapleySums:
-    """Replicates until the effects of all observables together are within a tolerance, or `most` points are computed."""
+    """Replicates until the effects of all observables together are within a tolerance, or `most` points are computed.
+
+    With `points`, so many in all, and no more replicates than there are to be at least.
+    """
     size = found.prior.n_free
-    n = points or max(2, min(_POINTS, 1 << ((_NUMBERS // ((size + 1) * found.space.size)).bit_length() - 1)))
+    together = math.factorial(size) if size <= _FEW else 2
+    if points is None:
+        n = max(_FEWEST_POINTS, power_of_two(_POINTS // together))
+    else:
+        n = power_of_two(points // (REPLICATES * together))
+    n = min(n, power_of_two(_NUMBERS // ((size + 1) * found.space.size)))
     parts, variances, spent, failed = [], [], 0, 0
     for replicate, orders in enumerate(_orders(size, seed)):
         sums = [_of_order(found, order, n, [seed, replicate, k]) for k, order in enumerate(orders)]

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import sobol_indices
 
 from gnvpro.apps.sensitivity.analysed import Analysed
-from gnvpro.apps.sensitivity.estimates import ratios
+from gnvpro.apps.sensitivity.estimates import power_of_two, ratios
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.spaces import Array
 
@@ -31,8 +31,7 @@ class SobolSums:
 
 def most_points(found: Analysed) -> int:
     """Points of a replicate that fit in memory, a power of two."""
-    fits = _NUMBERS // max(1, (found.prior.n_free + 2) * found.space.size)
-    return 1 << max(1, fits.bit_length() - 1)
+    return power_of_two(_NUMBERS // ((found.prior.n_free + 2) * found.space.size))
 
 
 def sobol_sums(
@@ -77,6 +76,7 @@ def until_precise(
 ) -> SobolSums:
     """Four times the points until the indices of all observables together are within a tolerance, or `most` are computed."""
     n, replicates, spent = min(1 << 10, most_points(found)), REPLICATES, 0
+    n = min(n, power_of_two(most // (replicates * (found.prior.n_free + 2))))
     while True:
         sums = sobol_sums(found, n, replicates, seed, lambda done, so_far=spent: report(so_far + done))
         spent += sums.evaluations

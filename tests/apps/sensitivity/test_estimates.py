@@ -1,4 +1,4 @@
-"""Intervals: the angle bound is sharp and holds, what counts on independent errors is narrower, and a mean square is not missed."""
+"""Intervals: the bound by angles holds and is sharp, the narrower one covers, and a mean square is not missed."""
 
 import numpy as np
 import pytest
@@ -42,13 +42,15 @@ def test_the_bounds_are_reached_by_the_worst_error():
     angle = np.arccos(s[0])
     found = Shares.of(np.array([[share]]), np.zeros((1, 1)), ModelError(np.array([r]), 1))
     for sign, bound in ((1, found.least), (-1, found.most)):
-        worst = np.cos(np.arcsin(r)) * np.array([np.cos(angle + sign * np.arcsin(r)), np.sin(angle + sign * np.arcsin(r))])
+        worst = np.cos(np.arcsin(r)) * np.array(
+            [np.cos(angle + sign * np.arcsin(r)), np.sin(angle + sign * np.arcsin(r))]
+        )
         assert np.linalg.norm(worst - s) == pytest.approx(r)
         assert worst[0] ** 2 / (worst @ worst) == pytest.approx(bound[0, 0])
 
 
 def test_independent_errors_are_within_the_narrower_interval_at_least_95_of_100_times():
-    """Of a random function of as many independent parts as there are samples; an error of three parts is not."""
+    """Of a random function of as many independent parts as there are samples; an error of one part is not."""
     rng = np.random.default_rng(1)
 
     def covered(parts):
@@ -56,12 +58,8 @@ def test_independent_errors_are_within_the_narrower_interval_at_least_95_of_100_
         q = np.diag((np.arange(n) < 40).astype(float))
         for _ in range(2000):
             s = rng.standard_normal(n)
-            e = np.zeros(n)
-            aligned = q @ s - (s @ q @ s) / (s @ s) * s
-            if parts == n:
-                e = rng.standard_normal(n)
-            else:
-                e = aligned * rng.standard_normal()  # all along the one function that counts
+            aligned = q @ s - (s @ q @ s) / (s @ s) * s  # the one function that counts
+            e = rng.standard_normal(n) if parts == n else aligned * rng.standard_normal()
             e *= 0.1 * np.linalg.norm(s) / np.linalg.norm(e)
             share, truth = (v @ q @ v / (v @ v) for v in (s, s + e))
             found = Shares.of(np.array([[share]]), np.zeros((1, 1)), ModelError(np.array([0.1]), n))

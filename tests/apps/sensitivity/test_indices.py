@@ -96,7 +96,9 @@ def test_shapley_effects_of_shares_of_a_sum_that_are_alike_are_alike_and_of_a_di
     space = Space.of_laws({("a", "b"): Dirichlet((1.0, 3.0))})
     found = gnvpro.sensitivity(linear(space, np.array([[1.0, 0.0]])), points=8192, force=True)
     np.testing.assert_allclose(found.leading.estimate[0], [0.5, 0.5], atol=0.01)
-    simplex = Space.vector(["a", "b", "c"], lower=(0.0,) * 3, upper=(1.0,) * 3, constraint="simplex", law="normalised_uniform")
+    simplex = Space.vector(
+        ["a", "b", "c"], lower=(0.0,) * 3, upper=(1.0,) * 3, constraint="simplex", law="normalised_uniform"
+    )
     model = Model(simplex, Space.vector(["c"]), lambda y: (y**2).sum(1))
     shares = gnvpro.sensitivity(model, points=8192, force=True)
     np.testing.assert_allclose(shares.leading.estimate[0], np.full(3, 1 / 3), atol=0.03)
@@ -120,15 +122,15 @@ def test_every_point_of_a_sequence_has_the_law_and_what_was_kept(law):
     else:
         space = Space.of_laws({names: law})
     found = found_of(linear(space, np.array([[1.0, 2.0, 3.0]])))
-    rng = np.random.default_rng(0)
-    kept, fresh = rng.standard_normal((2, 20000, 3))
+    kept, fresh = found.normal_points(8192, [0], sets=2)
     order = np.array([2, 0, 1])
     path = sequence(found, order, kept, fresh)
     whole = law.from_normal(kept)
     np.testing.assert_allclose(path[-1], whole, atol=1e-12)
-    np.testing.assert_allclose(path[0], law.from_normal(fresh), atol=1e-12)
+    if not isinstance(law, JointNormal):  # whose innovations are in the order of the parameters
+        np.testing.assert_allclose(path[0], law.from_normal(fresh), atol=1e-12)
     for step, points in enumerate(path):
-        np.testing.assert_allclose(points.mean(0), whole.mean(0), atol=0.05)
+        np.testing.assert_allclose(points.mean(0), whole.mean(0), atol=0.02)
         np.testing.assert_allclose(np.cov(points.T), np.cov(whole.T), atol=0.06)
         if not isinstance(law, NormalisedUniform):  # there it is the parts that are kept
             np.testing.assert_allclose(points[:, order[:step]], whole[:, order[:step]], atol=1e-12)
@@ -175,10 +177,10 @@ def test_points_that_cannot_be_computed_are_left_out_and_told():
 
 def test_an_observable_that_is_constant_has_no_shares():
     model = Model(box(2), Space.vector(["c", "flat"]), lambda y: np.stack([y[:, 0], np.ones(len(y))], 1))
-    found = gnvpro.sensitivity(model, points=256)
+    found = gnvpro.sensitivity(model, points=1024)
     assert np.isnan(found.leading.estimate[-1]).all()
     assert found.numbers()["by_observable"]["flat"]["total"]["estimate"] == [None, None]
-    assert found.leading.estimate[0, 0] == pytest.approx(1)
+    assert found.leading.estimate[0, 0] == pytest.approx(1, abs=0.02)
 
 
 def test_what_does_not_fit_is_refused():
