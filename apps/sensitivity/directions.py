@@ -21,6 +21,8 @@ from gnvpro.surrogate.forward_model import offers
 from gnvpro.surrogate.spaces import Array
 
 _RESAMPLES = 400
+# Eigenvalues below this share of the largest are rounding.
+_ROUNDING = 1e-14
 # Derivatives that are held at a time: 256 MiB.
 _NUMBERS = 1 << 25
 
@@ -118,7 +120,8 @@ def _spectrum(matrix: Array) -> tuple[Array, Array]:
     vectors = columns.T[::-1]
     largest = np.abs(vectors).argmax(axis=1)
     signs = np.sign(vectors[np.arange(len(vectors)), largest])
-    return np.maximum(values[::-1], 0.0), vectors * signs[:, None]
+    values = values[::-1]
+    return np.where(values > _ROUNDING * values[0], values, 0.0), vectors * signs[:, None]
 
 
 def _squares(found: Analysed, z: Array) -> Array:
