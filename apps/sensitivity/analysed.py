@@ -25,9 +25,8 @@ from gnvpro.surrogate.laws.law import LEAST, Law
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
 
-# Points at which observables are computed for their scale where the model has none, if it is cheap and if it solves a PDE.
-_SCALE_POINTS, _SCALE_SOLVES = 1024, 16
-
+# Points at which the observables of a problem are computed for their scale, a power of two.
+SCALE_POINTS = 16
 
 # Numbers of parameters.
 type Places = NDArray[np.intp]
@@ -101,10 +100,8 @@ class Analysed:
         return ndtri(np.clip(u, LEAST, 1 - 2.0**-53)).reshape(n, sets, size).swapaxes(0, 1)
 
 
-def analysed(
-    model: Surrogate | Problem, name: str, prior: Prior, seed: int, points: int | None, pde: bool
-) -> tuple[Analysed, int]:
-    """What is to be analysed of a model, and how often it was computed to know the scale of its observables.
+def analysed(model: Surrogate | Problem, name: str, prior: Prior) -> Analysed:
+    """What is to be analysed of a model; the scale of the observables of a problem is one until `scaled`.
 
     Raises
     ------
@@ -114,19 +111,22 @@ def analysed(
     if not prior.n_free:
         raise UsageError(f"{name}: all parameters are fixed, so none matters; expected one at least that varies")
     if isinstance(model, Surrogate):
-        return _of_surrogate(model, name, prior), 0
+        return _of_surrogate(model, name, prior)
     if model.observables.mesh is not None:
         raise UsageError(
             f"{name} gives a field of {model.observables.size:,} values; train a surrogate on it, whose modes are analysed"
         )
-    found = Analysed(name, prior, Groups(model.observables, np.ones(model.observables.size)), solver(model), model)
-    n = _SCALE_SOLVES if pde else _SCALE_POINTS
-    values = found.compute(prior.parameters(found.normal_points(n, [seed, 99])[0]))
+    return Analysed(name, prior, Groups(model.observables, np.ones(model.observables.size)), solver(model), model)
+
+
+def scaled(found: Analysed, seed: int) -> Analysed:
+    """With the scale that observables have at `SCALE_POINTS` points by the law."""
+    values = found.compute(found.prior.parameters(found.normal_points(SCALE_POINTS, [seed, 99])[0]))
     values = values[np.isfinite(values).all(axis=1)]
     if len(values) < 2:
-        raise NumericalFailure(f"{name} could be computed at {len(values)} of {n} points by the law of its parameters")
-    scale = measure_for(values, model.observables)[0].output_scale
-    return replace(found, groups=Groups(model.observables, np.ones(values.shape[1]) if scale is None else scale)), n
+        raise NumericalFailure(f"{found.name} could be computed at {len(values)} of {SCALE_POINTS} points by its law")
+    scale = measure_for(values, found.space)[0].output_scale
+    return found if scale is None else replace(found, groups=Groups(found.space, scale))
 
 
 def solver(problem: Problem) -> Callable[[Array], Array]:

@@ -15,8 +15,8 @@ from scipy.special import ndtri
 
 from gnvpro.apps.sensitivity.analysed import Analysed
 from gnvpro.apps.sensitivity.estimates import LEVEL
+from gnvpro.pde_data.problems.solving import derivative_block
 from gnvpro.surrogate.equality import ComparedByValue
-from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
 from gnvpro.surrogate.spaces import Array
 
@@ -85,7 +85,7 @@ def directions(found: Analysed, variance: float, n: int, seed: int) -> Direction
         Of all observables together, in the norm of the groups.
     """
     smooth = ~found.prior.transport.discrete[found.prior.free]
-    if not smooth.any() or not any(offers(found.model, how) for how in ("jvp", "vjp")):
+    if not smooth.any() or not products(found):
         return None
     points = found.normal_points(n, [seed, 11])[0]
     held = found.space.size * found.prior.size
@@ -134,22 +134,26 @@ def _squares(found: Analysed, z: Array) -> Array:
     return by_normal.swapaxes(1, 2) @ by_normal
 
 
+def products(found: Analysed) -> int:
+    """Products that a derivative at one point takes: one for each parameter that varies, or for each observable."""
+    forward, backward = offers(found.model, "jvp"), offers(found.model, "vjp")
+    by_way = found.prior.n_free if forward else 0, found.space.size if backward else 0
+    return min((n for n in by_way if n), default=0)
+
+
 def _jacobian(found: Analysed, y: Array) -> Array:
-    """(n, n_out, n_in): by as few products as there are parameters that vary, or observables."""
-    model, n = found.model, len(y)
-    free, n_out = np.flatnonzero(found.prior.free), found.space.size
-    forward, backward = offers(model, "jvp"), offers(model, "vjp")
-    jacobian = np.zeros((n, n_out, y.shape[1]))
-    if forward and (len(free) <= n_out or not backward):
+    """(n, n_out, n_in), by as few products as can be; NaN at points whose derivative fails."""
+    model, n, n_out, n_in = found.model, len(y), found.space.size, y.shape[1]
+    jacobian = np.zeros((n, n_out, n_in))
+    free = np.flatnonzero(found.prior.free)
+    if offers(model, "jvp") and products(found) == len(free):
         for j in free:
             along = np.zeros_like(y)
             along[:, j] = 1.0
-            jacobian[:, :, j] = model.jvp(y, along)
-        return jacobian
-    for k in range(n_out):
-        seed = np.zeros((n, n_out))
-        seed[:, k] = 1.0
-        jacobian[:, k] = model.vjp(y, seed)
-    if jacobian.shape != (n, n_out, y.shape[1]):
-        raise UsageError(f"expected derivatives of {n_out} observables by {y.shape[1]} parameters")
+            jacobian[:, :, j] = derivative_block(model.jvp, (y, along), n_out)
+    else:
+        for k in range(n_out):
+            seed = np.zeros((n, n_out))
+            seed[:, k] = 1.0
+            jacobian[:, k] = derivative_block(model.vjp, (y, seed), n_in)
     return jacobian

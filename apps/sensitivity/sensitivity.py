@@ -12,13 +12,14 @@ import numpy as np
 
 from gnvpro.apps.arguments import name_of, problem_of, surrogate_of
 from gnvpro.apps.inversion.posterior.prior import Prior
-from gnvpro.apps.sensitivity.analysed import Analysed, analysed, solver
+from gnvpro.apps.sensitivity.analysed import SCALE_POINTS, Analysed, analysed, scaled, solver
 from gnvpro.apps.sensitivity.correction import corrected, shapley_projections, sobol_projections
-from gnvpro.apps.sensitivity.directions import Directions, directions
+from gnvpro.apps.sensitivity.directions import Directions, directions, products
 from gnvpro.apps.sensitivity.estimates import Shares, power_of_two, ratios
 from gnvpro.apps.sensitivity.remarks import about, remarks_on
 from gnvpro.apps.sensitivity.report import write_report
 from gnvpro.apps.sensitivity.result import SensitivityResult
+from gnvpro.apps.sensitivity.shapley import evaluations as shapley_evaluations
 from gnvpro.apps.sensitivity.shapley import shapley_sums
 from gnvpro.apps.sensitivity.sobol import REPLICATES, most_points, sobol_sums, until_precise
 from gnvpro.pde_data.problems.contract import Problem
@@ -120,16 +121,17 @@ def sensitivity(
             subject = limits.enter_context(solved_within(subject, *settings))
         pde = limits.enter_context(solved_within(_pde(subject, problem), *settings)) if solves else None
         law = Prior.of(subject.parameters, prior)
-        is_pde = not isinstance(subject, Surrogate)
-        if is_pde and not force:
-            _refuse_dear(name, law, subject, points)
-        found, scale_evaluations = analysed(subject, name, law, seed, points, is_pde)
+        found, is_pde = analysed(subject, name, law), not isinstance(subject, Surrogate)
         by_shapley = measure == "shapley" or (measure == "auto" and bool(found.dependent))
         if measure == "sobol" and found.dependent:
             raise UsageError(
                 f"parameters of {name} depend on each other ({found.dependent[0].kind}), which Sobol indices are not for; "
                 "take measure='shapley'"
             )
+        if is_pde:
+            if not force:
+                _refuse_dear(found, by_shapley, points or _POINTS_OF_PDE)
+            found = scaled(found, seed)
         parts, variances, evaluations, failed = _sampled(
             found, by_shapley, points, seed, is_pde, noted(progress, "sampling")
         )
@@ -143,7 +145,7 @@ def sensitivity(
         return Sensitivity(
             name, tuple(found.names), found.groups, shares, np.sqrt(variance), error,
             _directions(found, float(variance[0]), seed, is_pde),
-            about(found, by_shapley, evaluations + scale_evaluations, solves, seed, error), remarks,
+            about(found, by_shapley, evaluations + SCALE_POINTS * is_pde, solves, seed, error), remarks,
         )  # fmt: skip
 
 
@@ -181,13 +183,16 @@ def _pde(surrogate: Surrogate | Problem, problem: Any) -> Problem:
     return given
 
 
-def _refuse_dear(name: str, law: Prior, problem: Problem, points: int | None) -> None:
-    asked = points or _POINTS_OF_PDE
-    solves = power_of_two(asked // REPLICATES) * REPLICATES * (law.n_free + 2)
-    if solves > MOST_SOLVES:
+def _refuse_dear(found: Analysed, by_shapley: bool, points: int) -> None:
+    size = found.prior.n_free
+    sobol = power_of_two(points // REPLICATES) * REPLICATES * (size + 2)
+    solves = (shapley_evaluations(size, points) if by_shapley else sobol) + SCALE_POINTS
+    derivatives = _POINTS_OF_PDE_DIRECTIONS * products(found)
+    if solves + derivatives > MOST_SOLVES:
+        and_derivatives = f" and differentiated {derivatives:,} times" if derivatives else ""
         raise UsageError(
-            f"{name} would be solved {solves:,} times, {asked} points with {law.n_free + 2} solves each; take a surrogate of "
-            f"it, fewer `points`, or force=True for more than {MOST_SOLVES:,}"
+            f"{found.name} would be solved {solves:,} times{and_derivatives}, for {points} points of {size} parameters; take a "
+            f"surrogate of it, fewer `points`, or force=True for more than {MOST_SOLVES:,}"
         )
 
 

@@ -48,7 +48,7 @@ def shapley_sums(
     With `points`, so many in all, and no more replicates than there are to be at least.
     """
     size = found.prior.n_free
-    together = math.factorial(size) if size <= _FEW else 2
+    together = _together(size)
     if points is None:
         n = max(_FEWEST_POINTS, power_of_two(_POINTS // together))
     else:
@@ -68,6 +68,17 @@ def shapley_sums(
             if points is not None or not float(widths.max()) > tolerance or 2 * spent > most:
                 return ShapleySums(np.stack(parts), np.stack(variances), spent, failed)
     raise AssertionError("orders never end")
+
+
+def evaluations(size: int, points: int) -> int:
+    """Of a model of so many parameters that vary, with so many points."""
+    together = _together(size)
+    return REPLICATES * together * power_of_two(points // (REPLICATES * together)) * (size + 1)
+
+
+def _together(size: int) -> int:
+    """Orders of a replicate."""
+    return math.factorial(size) if size <= _FEW else 2
 
 
 def _orders(size: int, seed: int) -> Iterator[list[Places]]:

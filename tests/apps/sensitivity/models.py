@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from gnvpro.apps.inversion.posterior.prior import Prior
-from gnvpro.apps.sensitivity.analysed import Analysed, analysed
+from gnvpro.apps.sensitivity.analysed import Analysed, analysed, scaled
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
 
@@ -38,7 +38,7 @@ def found_of(model: Model) -> Analysed:
     """As `gnvpro.sensitivity` analyses it."""
     from gnvpro.pde_data.problems.loading import as_problem
 
-    return analysed(as_problem(model), "the model", Prior.of(model.parameters), 0, None, False)[0]
+    return scaled(analysed(as_problem(model), "the model", Prior.of(model.parameters)), 0)
 
 
 def linear(space: Space, matrix: Array, observables: Space | None = None) -> Differentiable:

@@ -186,7 +186,7 @@ def test_an_observable_that_is_constant_has_no_shares():
 def test_what_does_not_fit_is_refused():
     model = linear(box(30), np.ones((1, 30)))
     for arguments, expected in (
-        (dict(), "would be solved 8,192 times, 256 points with 32 solves each.*force=True"),
+        (dict(), "would be solved 8,208 times and differentiated 1,920 times, for 256 points of 30.*force=True"),
         (dict(measure="total"), "expected measure auto, sobol, shapley, got 'total'"),
         (dict(points=3), "expected points >= 16, got 3"),
         (dict(solves=5), "expected solves 0 or at least 10, got 5"),
