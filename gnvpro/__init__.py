@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gnvpro.apps.generate import generate
     from gnvpro.apps.inversion.invert import invert
     from gnvpro.apps.segmentation.segment import segment
+    from gnvpro.apps.sensitivity.sensitivity import sensitivity
     from gnvpro.apps.serving.serve import serve
     from gnvpro.apps.train import train
     from gnvpro.apps.trust.calibrate import calibrate
@@ -47,6 +48,7 @@ _HOMES = {
     "predict": "apps.trust.predict",
     "calibrate": "apps.trust.calibrate",
     "invert": "apps.inversion.invert",
+    "sensitivity": "apps.sensitivity.sensitivity",
     "segment": "apps.segmentation.segment",
     "export": "apps.export",
     "serve": "apps.serving.serve",
@@ -71,10 +73,10 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022  in the order of use
-    "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "segment", "export",
-    "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier", "TrainSettings",
-    "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction", "Resistivity",
-    "FourElectrodeSurvey", "read_survey", "write_survey", "UsageError",
+    "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "sensitivity",
+    "segment", "export", "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier",
+    "TrainSettings", "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction",
+    "Resistivity", "FourElectrodeSurvey", "read_survey", "write_survey", "UsageError",
 ]  # fmt: skip
 
 

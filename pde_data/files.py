@@ -49,7 +49,6 @@ _PAIRS = (("parameters", "observables"), ("Y", "C"))
 
 
 # What stands in a cell of a table for a number that is missing, in any letters.
-_MISSING = ("", "na", "n/a", "nan", "null", "none", "missing", "-")
 
 
 @contextmanager

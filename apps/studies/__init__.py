@@ -22,6 +22,7 @@ STUDIES = {
     "scaling": "gnvpro.apps.studies.scaling.scaling",
     "ablation": "gnvpro.apps.studies.ablation.ablation",
     "coverage": "gnvpro.apps.studies.coverage",
+    "sensitivity": "gnvpro.apps.studies.sensitivity.sensitivity",
     "invert-dcr": "gnvpro.apps.studies.inversion.invert_dcr",
     "invert-cdr": "gnvpro.apps.studies.inversion.invert_cdr",
     "surrogates": "gnvpro.apps.studies.surrogates.surrogates",

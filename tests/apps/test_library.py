@@ -14,7 +14,7 @@ from tests.pde_data.toy import DecayProblem
 
 VERBS = {
     *("generate", "read_samples", "train", "load", "compare", "predict"),
-    *("calibrate", "invert", "segment", "export", "serve"),
+    *("calibrate", "invert", "sensitivity", "segment", "export", "serve"),
 }
 QUICK = dict(widths=(6,), budget=60, polynomial="off")
 

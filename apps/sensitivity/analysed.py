@@ -1,0 +1,175 @@
+"""What is analysed: observables as a function of the parameters, the law of these, and what is known of the error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.sensitivity.estimates import ModelError
+from gnvpro.apps.sensitivity.groups import Groups
+from gnvpro.apps.sensitivity.model_error import mean_square_errors
+from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.solving import reasons, solve_block
+from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
+from gnvpro.surrogate.laws.joint import JointNormal
+from gnvpro.surrogate.laws.law import LEAST, Law
+from gnvpro.surrogate.model.surrogate import Surrogate
+from gnvpro.surrogate.spaces import Array, Space
+
+# Points at which the observables of a problem are computed for their scale, a power of two.
+SCALE_POINTS = 16
+
+# Numbers of parameters.
+type Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Analysed:
+    """A model, of a field its coefficients, and the law of its parameters.
+
+    Attributes
+    ----------
+    compute
+        Parameters (n, n_in) to observables (n, n_out), NaN where there are none.
+    model
+        For its derivatives.
+    mean_square_error : (n_out,)
+        Of every observable; None where it is unknown.
+    total_error
+        The most that the mean square errors of all sum to, in units of the scale; infinite where each is known.
+    n_samples
+        From which the model was fitted.
+    modes : (n_out, n_values)
+        Of a field, whose coefficients are the observables.
+    """
+
+    name: str
+    prior: Prior
+    groups: Groups
+    compute: Callable[[Array], Array]
+    model: Surrogate | Problem
+    mean_square_error: Array | None = None
+    total_error: float = math.inf
+    n_samples: int = 1
+    modes: Array | None = None
+
+    @property
+    def space(self) -> Space:
+        """Of the observables."""
+        return self.groups.space
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the parameters that vary."""
+        names = self.prior.space.names
+        return [names[j] for j in np.flatnonzero(self.prior.free)]
+
+    @cached_property
+    def blocks(self) -> list[tuple[Places, Law]]:
+        """Laws of parameters that vary, and their places (size,) among these."""
+        place = np.cumsum(self.prior.free) - 1
+        of_law = [(np.arange(c.start, c.stop), law) for c, law in self.prior.transport.columns]
+        return [(place[columns], law) for columns, law in of_law if self.prior.free[columns].all()]
+
+    @cached_property
+    def dependent(self) -> list[Law]:
+        """Laws that make parameters depend on each other."""
+        return [law for _, law in self.blocks if law.size > 1 and not _independent(law)]
+
+    def model_error(self, variances: Array) -> ModelError | None:
+        """Of every group, from variances (n_groups,); None where it is unknown."""
+        if self.mean_square_error is None:
+            return None
+        errors = np.minimum(self.groups.sums(self.mean_square_error), self.total_error)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return ModelError(np.sqrt(errors / variances), self.n_samples)
+
+    def normal_points(self, n: int, seed: list[int], sets: int = 1) -> Array:
+        """Points of a scrambled Sobol sequence as normal variables, n a power of two: (sets, n, n_free)."""
+        size = self.prior.n_free
+        u = qmc.Sobol(sets * size, rng=np.random.default_rng(seed)).random_base2(n.bit_length() - 1)
+        return ndtri(np.clip(u, LEAST, 1 - 2.0**-53)).reshape(n, sets, size).swapaxes(0, 1)
+
+
+def analysed(model: Surrogate | Problem, name: str, prior: Prior) -> Analysed:
+    """What is to be analysed of a model; the scale of the observables of a problem is one until `scaled`.
+
+    Raises
+    ------
+    UsageError
+        A field that is not of a surrogate, no parameter that varies.
+    """
+    if not prior.n_free:
+        raise UsageError(f"{name}: all parameters are fixed, so none matters; expected one at least that varies")
+    if isinstance(model, Surrogate):
+        return _of_surrogate(model, name, prior)
+    if model.observables.mesh is not None:
+        raise UsageError(
+            f"{name} gives a field of {model.observables.size:,} values; train a surrogate on it, whose modes are analysed"
+        )
+    return Analysed(name, prior, Groups(model.observables, np.ones(model.observables.size)), solver(model), model)
+
+
+def scaled(found: Analysed, seed: int) -> Analysed:
+    """With the scale that observables have at `SCALE_POINTS` points by the law."""
+    values = found.compute(found.prior.parameters(found.normal_points(SCALE_POINTS, [seed, 99])[0]))
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(values) < 2:
+        raise NumericalFailure(f"{found.name} could be computed at {len(values)} of {SCALE_POINTS} points by its law")
+    scale = measure_for(values, found.space)[0].output_scale
+    return found if scale is None else replace(found, groups=Groups(found.space, scale))
+
+
+def solver(problem: Problem) -> Callable[[Array], Array]:
+    """Observables by a problem; where nothing at all could be solved, it raises why."""
+
+    def compute(y: Array) -> Array:
+        block = solve_block(problem, y)
+        if not np.isfinite(block.observables).all(axis=1).any():
+            raise NumericalFailure(f"the PDE could be solved at none of {len(y)} points ({reasons(block.failures)})")
+        return block.observables
+
+    return compute
+
+
+def _of_surrogate(model: Surrogate, name: str, prior: Prior) -> Analysed:
+    measure = ErrorMeasure.of(model.training)
+    errors = None if model.trust is None else mean_square_errors(model.trust.bands)
+    fitted = _n_fitted(model)
+    if model.modes is None:
+        scale = np.ones(model.observables.size) if measure.output_scale is None else measure.output_scale
+        return Analysed(name, prior, Groups(model.observables, scale), model.evaluate, model, errors, n_samples=fitted)
+    # The modes are orthonormal: distances of fields are those of their coefficients, and errors sum to those of the values.
+    n = len(model.weights)
+    unit = model.observables.units[0]
+    space = Space.vector([f"mode {k + 1}" for k in range(n)], axis="mode", units=(unit,) * n)
+    coefficients = replace(model, modes=None, observables=space, trust=None)
+    total = None if errors is None else float(errors.sum())
+    found = Analysed(name, prior, Groups(space, np.ones(n)), coefficients.evaluate, coefficients)
+    found = replace(found, n_samples=fitted, modes=model.modes.double().numpy())
+    return found if total is None else replace(found, mean_square_error=np.full(n, total), total_error=total)
+
+
+def _n_fitted(model: Surrogate) -> int:
+    """Samples that a model was fitted to, by the record of its training; those of its bands where there is none."""
+    numbers = model.training.get("samples")
+    trained = numbers.get("train") if isinstance(numbers, dict) else None
+    if isinstance(trained, int) and trained > 0:
+        return trained
+    return 1 if model.trust is None else model.trust.bands.n_samples
+
+
+def _independent(law: Law) -> bool:
+    if not isinstance(law, JointNormal):
+        return False
+    covariance = np.array(law.covariance)
+    return bool((covariance == np.diag(np.diag(covariance))).all())

@@ -1,0 +1,1 @@
+"""Study `sensitivity`: indices from few solves against exact ones."""
