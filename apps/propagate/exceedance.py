@@ -90,7 +90,7 @@ class Exceedance:
     value
         Unbiased where solves corrected it, so that it may be a little below 0 or above 1.
     lower, upper, drawn_lower, drawn_upper
-        As in `moments.Estimate`.
+        As in `moments.Estimate`; with solves, those from draws alone are as wide as of the surrogate.
     surrogate
         That of the surrogate alone.
     unassuming_lower, unassuming_upper
@@ -202,8 +202,8 @@ def _corrected(
         value,
         np.clip(lower - lost.tail, 0, 1),
         np.clip(upper + gained.tail, 0, 1),
-        drawn_lower,
-        drawn_upper,
+        value - (share - drawn_lower),
+        value + (drawn_upper - share),
         share,
         np.clip(lower - lost.unassuming, 0, 1),
         np.clip(upper + gained.unassuming, 0, 1),
