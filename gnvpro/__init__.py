@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gnvpro.apps.export import export
     from gnvpro.apps.generate import generate
     from gnvpro.apps.inversion.invert import invert
+    from gnvpro.apps.propagate.propagate import propagate
     from gnvpro.apps.segmentation.segment import segment
     from gnvpro.apps.serving.serve import serve
     from gnvpro.apps.train import train
@@ -45,6 +46,7 @@ _HOMES = {
     "predict": "apps.trust.predict",
     "calibrate": "apps.trust.calibrate",
     "invert": "apps.inversion.invert",
+    "propagate": "apps.propagate.propagate",
     "segment": "apps.segmentation.segment",
     "export": "apps.export",
     "serve": "apps.serving.serve",
@@ -66,8 +68,8 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022  in the order of use
-    "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "segment", "export",
-    "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier", "TrainSettings",
+    "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "propagate", "segment",
+    "export", "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier", "TrainSettings",
     "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction", "Resistivity",
     "UsageError",
 ]  # fmt: skip

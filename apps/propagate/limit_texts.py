@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from gnvpro.surrogate.errors import UsageError
 
-VALUE = re.compile(r"\s*([<>]?)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$")
+VALUE = re.compile(r"\s*([<>]?)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^=<>]*?)\s*$")
 _NAMED = re.compile(r"\s*(.*?)\s*(?:=\s*|(?=[<>]))([^=<>]*|[<>][^=<>]*)$")
 EXPECTED = (
     "expected a limit such as 0.3 or <0.1, of all or of one quantity by its name, NAME=0.3 or NAME<0.1; a limit is one "

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gnvpro.apps.arguments import Folder
 from gnvpro.apps.inversion.posterior.solves import Solves as Memory
 from gnvpro.apps.propagate.design import choose
-from gnvpro.apps.propagate.draws import Draws
 from gnvpro.apps.propagate.limits import Limit
-from gnvpro.apps.propagate.quantities import Quantities
+from gnvpro.apps.propagate.population import Population
 from gnvpro.apps.propagate.result import Solves
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import at_once
-from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
@@ -28,45 +24,23 @@ FEWEST_SOLVES = 20
 _NO_BAND = 1e-3
 
 
-def distances(values: Array, limits: Sequence[Limit], widths: Array | None) -> tuple[Array, Array | None]:
-    """In which order draws are alike, (N,), and how many widths of the bands they are from the nearest limit."""
-    flat = values.reshape(-1, values.shape[2])
-    if not limits:
-        spread = flat.std(axis=0)
-        return (flat / np.where(spread > 0, spread, 1.0)).mean(axis=1), None
-    nearest = np.full(len(flat), np.inf)
-    signed = np.zeros(len(flat))
-    for limit in limits:
-        column = flat[:, limit.column] - limit.value
-        width = np.nan if widths is None else float(widths[limit.column])
-        if not (np.isfinite(width) and width > 0):  # no band
-            width = _NO_BAND * float(column.std()) or 1.0
-        distance = np.abs(column) / width
-        nearer = distance < nearest
-        nearest[nearer], signed[nearer] = distance[nearer], np.sign(column[nearer])
-    return signed * np.log1p(nearest), nearest
-
-
-def memory_of(solvable: Problem, pde: Problem, checkpoint: Folder | None) -> Memory:
-    path = None if checkpoint is None else path_of(checkpoint)
-    return Memory(solvable, path, "" if path is None else definition_hash(pde.definition))
-
-
 def solve(
-    solvable: Problem,
+    problem: Problem,
     memory: Memory,
-    quantities: Quantities,
-    drawn: Draws,
-    values: Array,
-    at: tuple[Array, Array | None],
+    population: Population,
+    limits: Sequence[Limit],
     n: int,
     seed: int,
     progress: Report,
 ) -> Solves:
-    chosen = choose(n, *at, np.random.default_rng([seed, 1]))
+    """Choose n draws, n even, and solve the PDE there.
+
+    Raises NumericalFailure: fewer than half of `FEWEST_SOLVES` could be solved.
+    """
+    chosen = choose(n, *_distances(population, limits), np.random.default_rng([seed, 1]))
     rows, back = np.unique(chosen.rows, return_inverse=True)
-    points = drawn.points.reshape(-1, drawn.points.shape[2])[rows]
-    together = at_once(solvable, len(points))
+    points = population.points[rows]
+    together = at_once(problem, len(points))
     observables = []
     for first in range(0, len(points), together):
         progress(first, len(points), f"{first} of {len(points)} PDE solves")
@@ -75,15 +49,31 @@ def solve(
     whole = np.isfinite(solved).all(axis=1)
     failures = Counter(memory.failures)
     if (untold := int((~whole).sum()) - failures.total()) > 0:
-        failures["failed before, says the checkpoint"] += untold
+        failures["failed before, as the checkpoint says"] += untold
     if whole.sum() < FEWEST_SOLVES // 2:
-        raise NumericalFailure(
-            f"the PDE could be solved at {whole.sum()} of {len(points)} points ({memory.failures}): too few to say anything"
-        )
-    found = np.full((len(points), len(quantities.names)), np.nan)
-    found[whole] = quantities.of(solved[whole])
-    predicted = values.reshape(-1, values.shape[2])[chosen.rows]
+        why = f" ({memory.failures})" if memory.failures else ""
+        raise NumericalFailure(f"the PDE could be solved at {whole.sum()} of {len(points)} points{why}: too few")
+    found = np.full((len(points), len(population.quantities.names)), np.nan)
+    found[whole] = population.quantities.of(solved[whole])
     return Solves(
-        points[back], chosen.weights, found[back], predicted, np.ones(found.shape[1]), len(points), dict(failures),
-        memory.remembered,
+        points[back], chosen.weights, found[back], population.flat[chosen.rows], np.ones(found.shape[1]), len(points),
+        dict(failures), memory.remembered,
     )  # fmt: skip
+
+
+def _distances(population: Population, limits: Sequence[Limit]) -> tuple[Array, Array | None]:
+    """In which order draws are alike, (N,), and how many widths of the bands they are from the nearest limit."""
+    flat = population.flat
+    if not limits:
+        spread = flat.std(axis=0)
+        return (flat / np.where(spread > 0, spread, 1.0)).mean(axis=1), None
+    nearest, signed = np.full(len(flat), np.inf), np.zeros(len(flat))
+    for limit in limits:
+        beyond = flat[:, limit.column] - limit.value
+        width = population.usual_width(limit.column)
+        if not width > 0:
+            width = _NO_BAND * float(beyond.std()) or 1.0
+        distance = np.abs(beyond) / width
+        nearer = distance < nearest
+        nearest[nearer], signed[nearer] = distance[nearer], np.sign(beyond[nearer])
+    return signed * np.log1p(nearest), nearest
