@@ -85,7 +85,7 @@ def _of_limit(limit: Limit, drawn: Drawn, level: float, size: Sizes | None, solv
     if limit.above:
         return exceedance(np.array([limit.value]), drawn, level, size, solved)
     mirrored = None if solved is None else replace(solved, pde=-solved.pde, surrogate=-solved.surrogate)
-    return exceedance(np.array([-limit.value]), drawn.negated(), level, size, mirrored)
+    return exceedance(np.array([-limit.value]), drawn.negated, level, size, mirrored)
 
 
 def _of_level(of_quantities: Sequence[Estimate], i: int) -> Estimate:

@@ -4,12 +4,13 @@ With solves, the probability is that of the surrogate over all draws, more the c
 surrogate does not, less D-, the reverse. Both are means over the draws, estimated without bias from the solves, which
 also tell how far each may be off:
 
-- A difference needs an error larger than the distance of the surrogate to the threshold. Within the largest error seen,
-  on its side of the threshold, differences are counted; the interval is that of weighted counts, and at most what the
-  surrogate has there. That one error was the largest of n bounds the chance of a larger one (the rule of three).
-- Beyond it nothing is seen, and what one believes of the tail decides: here the chance of an error halves at least when
-  its size doubles (a mean error that is just finite). Without any such belief no number of solves below 1/p says more than
-  plain Monte Carlo: that interval is given beside, as `unassuming`.
+- A difference needs an error larger than the distance of the surrogate to the threshold. Within the largest error seen
+  near it, on its side, differences are counted; the interval is that of weighted counts, and at most what the surrogate
+  has there. An error is seen near a distance where its own is at most `_NEAR` times that.
+- Beyond it nothing is seen. That an error was the largest of n bounds the chance of a larger one (the rule of three), and
+  what one believes of the tail says how fast it falls: here it halves at least when the size doubles, so that errors have
+  just no infinite mean. Without any such belief no number of solves below 1/p says more than plain Monte Carlo: that
+  interval is given beside, as `unassuming`.
 
 Without solves, errors have the sizes of the error bands wherever the parameters are, and that tail; the interval is that
 of all of them upwards, and all downwards.
@@ -18,6 +19,7 @@ of all of them upwards, and all downwards.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,8 @@ from gnvpro.apps.propagate.counts import weighted_counts, wilson
 from gnvpro.surrogate.spaces import Array
 
 # Values that stand for those of all draws where distances are averaged.
-_NODES = 2048
+_NODES = 1024
+_NEAR = 4.0
 # What is left of the errors beyond the last level of the bands: shares of them, and how many times its width they have.
 _BEYOND = ((0.5, 2.0), (0.4, 10.0), (0.09, 100.0))
 
@@ -130,9 +133,24 @@ class Drawn:
         """From values (r, m)."""
         return cls(np.sort(values, axis=1), float(values.size) if effective is None else effective)
 
+    @cached_property
+    def ordered(self) -> Array:
+        """All draws (N,) in ascending order."""
+        return np.sort(self.parts, axis=None)
+
+    @cached_property
+    def nodes(self) -> Array:
+        """Values that stand for all draws, as many of them below one as above the next."""
+        n = len(self.ordered)
+        few = min(_NODES, n)
+        return self.ordered[((np.arange(few) + 0.5) * n / few).astype(int)]
+
+    @cached_property
     def negated(self) -> Drawn:
         """Of the quantity times -1."""
-        return Drawn(-self.parts[:, ::-1], self.effective)
+        mirrored = Drawn(-self.parts[:, ::-1], self.effective)
+        mirrored.__dict__["ordered"] = -self.ordered[::-1]  # need not be sorted again
+        return mirrored
 
     def above(self, thresholds: Array) -> Array:
         """Share of the draws of every part beyond thresholds (t,): (r, t)."""
@@ -192,7 +210,7 @@ def _corrected(
 ) -> Exceedance:
     gained = _differences(thresholds, drawn, solved, level)
     mirrored = Solved(-solved.pde, -solved.surrogate, solved.weights, solved.least)
-    lost = _differences(-thresholds, drawn.negated(), mirrored, level)
+    lost = _differences(-thresholds, drawn.negated, mirrored, level)
     value = share + gained.value - lost.value
     # Intervals of the parts give that of the sum (Zou and Donner 2008), and what is assumed is added to it.
     down = np.sqrt((share - drawn_lower) ** 2 + (gained.value - gained.lower) ** 2 + (lost.upper - lost.value) ** 2)
@@ -218,7 +236,8 @@ def _differences(thresholds: Array, drawn: Drawn, solved: Solved, level: float) 
     failed = below & np.isnan(f)
     seen = below & (f > t)
     errors = np.where(np.isnan(f), 0.0, np.abs(f - s))
-    largest = np.maximum(np.where(below, errors, 0.0).max(axis=1), solved.least)
+    near = below & (t - s <= _NEAR * errors)
+    largest = np.maximum(np.where(near, errors, 0.0).max(axis=1), solved.least)
     # What the surrogate has below the threshold, and of it beyond the largest error.
     mass = 1 - drawn.above(thresholds).mean(axis=0)
     beyond = np.minimum(1 - drawn.above(thresholds - largest).mean(axis=0), mass)
@@ -236,14 +255,27 @@ def _differences(thresholds: Array, drawn: Drawn, solved: Solved, level: float) 
     squares = (of_law**2).sum(axis=1)
     worth = np.divide(of_law.sum(axis=1) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
     rate = np.minimum(1.0, np.divide(-np.log((1 - level) / 2), worth, out=np.ones_like(worth), where=worth > 0))
-    return _Differences(value, lower, upper, _tail(thresholds, drawn, largest, rate), rate * beyond, seen.sum(axis=1))
+    return _Differences(
+        value, lower, upper, _tail(thresholds, drawn, solved, largest, rate), rate * beyond, seen.sum(axis=1)
+    )
 
 
-def _tail(thresholds: Array, drawn: Drawn, largest: Array, rate: Array) -> Array:
-    """Chance (t,) of differences beyond the largest error M: mean of rate M / m over draws at distances m > M below."""
-    values = np.sort(drawn.parts, axis=None)
-    nodes = values[((np.arange(min(_NODES, len(values))) + 0.5) * len(values) / min(_NODES, len(values))).astype(int)]
-    distance = thresholds[:, None] - nodes
+def _tail(thresholds: Array, drawn: Drawn, solved: Solved, largest: Array, rate: Array) -> Array:
+    """Chance (t,) of differences beyond the largest error near: mean of rate M(m) / m over draws at distances m below.
+
+    M(m) is the largest error of solves below the threshold within `_NEAR` m of it.
+    """
+    whole = np.isfinite(solved.pde)
+    order = np.argsort(solved.surrogate[whole])
+    s = solved.surrogate[whole][order]
+    errors = np.abs(solved.pde[whole][order] - s)
+    of_below = np.where(s <= thresholds[:, None], errors, 0.0)
+    # Column i: the largest of numbers i and on, so of all within a distance; the last one: of none.
+    largest_from = np.zeros((len(thresholds), len(s) + 1))
+    largest_from[:, :-1] = np.maximum.accumulate(of_below[:, ::-1], axis=1)[:, ::-1]
+    distance = thresholds[:, None] - drawn.nodes
+    first = np.searchsorted(s, thresholds[:, None] - _NEAR * np.maximum(distance, 0.0))
+    local = np.maximum(np.take_along_axis(largest_from, first, axis=1), solved.least)
     with np.errstate(divide="ignore", invalid="ignore"):
-        chances = np.where(distance > largest[:, None], (rate * largest)[:, None] / distance, 0.0)
+        chances = np.where(distance > largest[:, None], rate[:, None] * local / distance, 0.0)
     return chances.mean(axis=1)

@@ -23,6 +23,8 @@ from gnvpro.surrogate.spaces import Array, Space
 _MOST_PANELS, _MOST_IMAGES = 6, 4
 # Points along the longer side of a picture of a field, and probabilities below which nothing is shown.
 _POINTS, _LEAST = 200, 1e-4
+# Of the range of the draws: so far beyond it a limit is still drawn.
+_WIDER = 0.3
 _ACROSS = 3
 
 
@@ -86,22 +88,22 @@ def _draw_distribution(axes: Axes, result: PropagationResult, column: int, curve
     if result.solves is not None:
         shown = np.where(of.surrogate >= least, of.surrogate, np.nan)
         axes.plot(t, shown, "--", color=ORANGE, linewidth=1.0, label="surrogate alone")
-    for number, limit in enumerate(limit for limit in result.limits if limit.column == column):
-        label = "limit" if number == 0 else None
-        axes.axvline(limit.value, color=RED, linewidth=1.2, label=label)
     axes.set_yscale("log")
     axes.set_ylim(least, 1.3)
-    shown = t[of.upper >= least] if not np.isnan(of.upper).all() else t
-    if len(shown) > 1:
-        axes.set_xlim(shown[0], max([float(t[of.surrogate >= least].max()), *_limits_of(result, column)]))
+    low, high = float(t[0]), float(t[of.surrogate >= least].max())
+    for number, limit in enumerate(limit.value for limit in result.limits if limit.column == column):
+        near = low - _WIDER * (high - low) <= limit <= high + _WIDER * (high - low)
+        axes.plot([], [], color=RED, label=None if number else "limit")
+        if near:
+            axes.axvline(limit, color=RED, linewidth=1.2)
+            low, high = min(low, limit), max(high, limit)
+        else:
+            side, text = ("right", f"limit {limit:.4g} →") if limit > high else ("left", f"← limit {limit:.4g}")
+            axes.set_title(text, fontsize=8, color=RED, loc=side)
+    axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.margins(x=0.05)
     axes.set_xlabel(in_unit(result.quantities.names[column], result.quantities.unit(column)))
-
-
-def _limits_of(result: PropagationResult, column: int) -> list[float]:
-    return [limit.value for limit in result.limits if limit.column == column]
 
 
 @styled

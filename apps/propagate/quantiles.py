@@ -12,7 +12,7 @@ from gnvpro.apps.propagate.moments import Estimate
 from gnvpro.surrogate.spaces import Array
 
 # Thresholds over the whole law, and around every quantile: by the spread of the draws and by the largest error.
-_OVERALL, _AROUND = 129, 33
+_OVERALL, _AROUND = 65, 33
 # How far around, in standard deviations of a count.
 _DEVIATIONS = 5.0
 
@@ -29,9 +29,10 @@ def curve(
     levels: Sequence[float], drawn: Drawn, level: float, sizes: Sizes | None, solved: Solved | None
 ) -> Curve:
     """Probabilities at thresholds that are dense where the quantiles of these levels may be."""
-    values = np.sort(drawn.parts, axis=None)
+    values = drawn.ordered
     n = len(values)
-    shares = [np.linspace(0, 1, _OVERALL)]
+    rare = np.geomspace(1 / n, 0.5, _OVERALL)
+    shares = [np.linspace(0, 1, _OVERALL), rare, 1 - rare]
     offsets = []
     reach = 0.0 if sizes is None else float(np.median(sizes.widths))
     n_solves = n if solved is None else len(solved.pde)

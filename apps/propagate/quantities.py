@@ -39,6 +39,8 @@ class Scalar:
             return (self.kind,)
         over = f"{self.kind} over {self.space.axes[self.axis].name}"
         others = self.space.axes[: self.axis] + self.space.axes[self.axis + 1 :]
+        if len(others) == 1:
+            return tuple(f"{over}, {others[0].name} {label}" for label in others[0].labels)
         return tuple(f"{over}, {name}" for name in Space(others).names) if others else (over,)
 
     def of(self, values: Array) -> Array:

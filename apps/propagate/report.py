@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnvpro.apps.propagate.figures import figures
-from gnvpro.apps.propagate.result import PropagationResult
+from gnvpro.apps.propagate.result import PropagationResult, between
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.surrogate.writing import whole_file
 
@@ -33,12 +33,12 @@ def write_report(path: Path, result: PropagationResult, command: str) -> None:
 
 def _limit(result: PropagationResult, i: int) -> dict[str, str]:
     limit, one = result.limits[i], result.exceedances[i]
-    assumed = "–" if result.solves is None else _between(one.unassuming_lower[0], one.unassuming_upper[0])
+    assumed = "–" if result.solves is None else between(one.unassuming_lower[0], one.unassuming_upper[0])
     return {
         "event": limit.event(result.quantities),
         "value": f"{max(float(one.value[0]), 0.0):.3g}",
-        "interval": _between(one.lower[0], one.upper[0]),
-        "drawn": _between(one.drawn_lower[0], one.drawn_upper[0]),
+        "interval": between(one.lower[0], one.upper[0]),
+        "drawn": between(one.drawn_lower[0], one.drawn_upper[0]),
         "surrogate": f"{one.surrogate[0]:.3g}",
         "unassuming": assumed,
     }
@@ -47,15 +47,12 @@ def _limit(result: PropagationResult, i: int) -> dict[str, str]:
 def _quantity(result: PropagationResult, j: int) -> dict[str, object]:
     estimates = {"mean": result.mean, "deviation": result.deviation}
     told = {
-        name: (f"{one.value[j]:.5g}", _between(one.lower[j], one.upper[j])) for name, one in estimates.items()
+        name: (f"{one.value[j]:.6g}", between(one.lower[j], one.upper[j])) for name, one in estimates.items()
     }
     return {
         "name": result.quantities.names[j],
         "unit": result.quantities.unit(j),
         **told,
-        "quantiles": [(f"{one.value[j]:.5g}", _between(one.lower[j], one.upper[j])) for one in result.quantiles],
+        "quantiles": [(f"{one.value[j]:.6g}", between(one.lower[j], one.upper[j])) for one in result.quantiles],
     }
 
-
-def _between(lower: float, upper: float) -> str:
-    return "not known" if lower != lower or upper != upper else f"{lower:.4g} to {upper:.4g}"

@@ -25,7 +25,7 @@ from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array
 
 # Quantities that are told one by one, and limits of observables.
-_TOLD = 8
+_TOLD = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,25 +147,22 @@ class PropagationResult(Result):
 
     def _probability(self, i: int) -> str:
         one = self.exceedances[i]
-        text = f"{max(float(one.value[0]), 0.0):.3g}{self._interval(float(one.lower[0]), float(one.upper[0]))}"
-        drawn = f"draws alone {one.drawn_lower[0]:.3g} to {one.drawn_upper[0]:.3g}"
+        text = f"{max(float(one.value[0]), 0.0):.3g}{in_brackets(float(one.lower[0]), float(one.upper[0]))}"
+        drawn = f"draws alone {between(float(one.drawn_lower[0]), float(one.drawn_upper[0]))}"
         if self.solves is None:
             return f"{text}; {drawn}"
         n = int(one.differences[0])
         return f"{text}; surrogate {one.surrogate[0]:.3g}, {n} solve{'s differ' if n != 1 else ' differs'}; {drawn}"
 
-    def _interval(self, lower: float, upper: float) -> str:
-        return "" if math.isnan(lower) or math.isnan(upper) else f" ({lower:.3g} to {upper:.3g})"
-
     def _quantity(self, column: int) -> list[tuple[str, str]]:
         name, unit = self.quantities.names[column], self.quantities.unit(column)
 
         def shown(one: Estimate) -> str:
-            value = with_unit(f"{one.value[column]:.5g}", unit)
-            return value + self._interval(float(one.lower[column]), float(one.upper[column]))
+            value = with_unit(f"{one.value[column]:.6g}", unit)
+            return value + in_brackets(float(one.lower[column]), float(one.upper[column]))
 
         quantiles = ", ".join(
-            f"{level:.4g}: {one.value[column]:.5g}{self._interval(float(one.lower[column]), float(one.upper[column]))}"
+            f"{level:.4g}: {one.value[column]:.5g}{in_brackets(float(one.lower[column]), float(one.upper[column]))}"
             for level, one in zip(self.quantile_levels, self.quantiles, strict=True)
         )
         return [
@@ -261,6 +258,20 @@ class PropagationResult(Result):
                 parameters=solves.parameters, weights=solves.weights, solved=solves.solved, predicted=solves.predicted,
                 names=np.array(self.quantities.names),
             )  # fmt: skip
+
+
+def between(lower: float, upper: float) -> str:
+    """An interval in words, in as many digits as tell its ends apart; `not known` where one of them is NaN."""
+    if math.isnan(lower) or math.isnan(upper):
+        return "not known"
+    size, width = max(abs(lower), abs(upper)), upper - lower
+    digits = 3 if not 0 < width < math.inf else min(max(3, 2 + math.ceil(math.log10(size / width))), 9)
+    return f"{lower:.{digits}g} to {upper:.{digits}g}"
+
+
+def in_brackets(lower: float, upper: float) -> str:
+    """The same after a value; nothing where it is not known."""
+    return "" if math.isnan(lower) or math.isnan(upper) else f" ({between(lower, upper)})"
 
 
 def _of(one: Estimate, j: int) -> dict[str, float | None]:
