@@ -84,7 +84,7 @@ def _draw_distribution(axes: Axes, result: PropagationResult, column: int, curve
     drawn = (np.maximum(end, least) for end in (of.drawn_lower, of.drawn_upper))
     axes.fill_between(t, *drawn, color=BLUE, alpha=0.45, linewidth=0)
     by = "corrected by the PDE" if result.solves is not None else "surrogate"
-    axes.plot(t, np.where(of.value >= least, of.value, np.nan), color=BLUE, linewidth=1.4, label=by)
+    axes.plot(t, np.where(curve.value >= least, curve.value, np.nan), color=BLUE, linewidth=1.4, label=by)
     if result.solves is not None:
         shown = np.where(of.surrogate >= least, of.surrogate, np.nan)
         axes.plot(t, shown, "--", color=ORANGE, linewidth=1.0, label="surrogate alone")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from gnvpro.apps.propagate.exceedance import Drawn, Exceedance, Sizes, Solved, exceedance
 from gnvpro.apps.propagate.moments import Estimate
@@ -23,6 +25,15 @@ class Curve:
 
     thresholds: Array
     exceedance: Exceedance
+
+    @cached_property
+    def value(self) -> Array:
+        """The probabilities (t,), made to descend: single solves that differ are no steps up and down again.
+
+        By isotonic regression, a threshold weighing as much as the surrogate has around it.
+        """
+        weights = np.maximum(-np.gradient(self.exceedance.surrogate), 1e-12) if len(self.thresholds) > 1 else np.ones(1)
+        return isotonic_regression(self.exceedance.value, weights=weights, increasing=False).x
 
 
 def curve(
@@ -53,7 +64,7 @@ def curve(
 def quantiles_of(levels: Sequence[float], found: Curve) -> Estimate:
     """The quantiles of these levels (q,): each of the intervals is of the thresholds that its probabilities do not exclude."""
     t, of = found.thresholds, found.exceedance
-    below = np.maximum.accumulate(1 - of.value)
+    below = 1 - found.value
     value = np.array([_first(t, below, level) for level in levels])
     ends = {}
     for kind, low, high in (("", of.lower, of.upper), ("drawn_", of.drawn_lower, of.drawn_upper)):
