@@ -10,7 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Ge
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, progress
+from gnvpro.apps.console import Outcome, progress, table
 from gnvpro.apps.propagate.limit_texts import Limits
 from gnvpro.apps.settings import Assignments, SolvingOptions, command_line, to_dict
 from gnvpro.surrogate.writing import require_new_folder
@@ -25,7 +25,9 @@ class PropagateOptions(SolvingOptions):
     model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
     limit: Annotated[
         dict[str, Any] | None,
-        Doc("What is not to be exceeded, 0.3, or fallen below, '<0.1'; of one quantity NAME=0.3, 'NAME<0.1'. Repeatable."),
+        Doc(
+            "What is not to be exceeded, 0.3, or fallen below, '<0.1'; of one quantity NAME=0.3, 'NAME<0.1'. Repeatable."
+        ),
         Limits,
     ] = None
     of: Annotated[
@@ -57,7 +59,7 @@ class PropagateOptions(SolvingOptions):
 
 
 def run(options: PropagateOptions) -> Outcome:
-    """Say what comes out under the law of the parameters: mean, deviation, quantiles, chance of a limit, each with an interval."""
+    """Say what comes out under the law of the parameters: mean, deviation, quantiles, chance of a limit, with intervals."""
     from gnvpro.apps.propagate.propagate import propagate
 
     require_new_folder(options.out, "propagation")
@@ -72,4 +74,5 @@ def run(options: PropagateOptions) -> Outcome:
         at = options.checkpoint
         kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
         raise KeyboardInterrupt(f"nothing was written{kept}") from None
-    return Outcome.of(result, saved=options.out, **more)
+    rows = result.rows() + ([] if options.out is None else [("saved", str(options.out))])
+    return Outcome({**result.numbers(), **more}, table(result.title, rows))

@@ -79,12 +79,16 @@ def of_posterior(path: Path, space: Space, n_quantities: int) -> Draws:
     from gnvpro.apps.inversion.sampling.chains import effective_samples
 
     if not path.is_file():
-        raise UsageError(f"{path} is not there; expected the draws of an inversion, such as runs/inversion/posterior-pde.nc")
+        raise UsageError(
+            f"{path} is not there; expected the draws of an inversion, such as runs/inversion/posterior-pde.nc"
+        )
     try:
         with xr.open_dataset(path, group="posterior", engine="h5netcdf") as posterior:
             drawn, names = posterior["y"].values, [str(name) for name in posterior["y"][posterior["y"].dims[-1]].values]
     except (OSError, KeyError, ValueError) as error:
-        raise UsageError(f"{path} holds no posterior of `invert` ({error}); expected one of its posterior-….nc") from None
+        raise UsageError(
+            f"{path} holds no posterior of `invert` ({error}); expected one of its posterior-….nc"
+        ) from None
     if drawn.ndim != 3 or not np.isfinite(drawn).all():
         raise UsageError(f"{path}: expected finite draws (chains, draws, parameters), got {drawn.shape}")
     drawn = drawn[:, :, space.order_of(names, str(path))]

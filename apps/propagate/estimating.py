@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gnvpro.apps.propagate.exceedance import Drawn, Exceedance, Sizes, Solved, exceedance
+from gnvpro.apps.propagate.drawn import Drawn, Sizes
+from gnvpro.apps.propagate.exceedance import Exceedance, Solved, exceedance
 from gnvpro.apps.propagate.limits import Limit
 from gnvpro.apps.propagate.moments import Estimate, moments
 from gnvpro.apps.propagate.population import Population

@@ -80,9 +80,11 @@ def _draw_distribution(axes: Axes, result: PropagationResult, column: int, curve
     of, t = curve.exceedance, curve.thresholds
     least = max(_LEAST, 1 / result.n_draws)
     if not np.isnan(of.lower).all():
-        axes.fill_between(t, np.maximum(of.lower, least), np.maximum(of.upper, least), color=BLUE, alpha=0.2, linewidth=0)
-    drawn = (np.maximum(end, least) for end in (of.drawn_lower, of.drawn_upper))
-    axes.fill_between(t, *drawn, color=BLUE, alpha=0.45, linewidth=0)
+        axes.fill_between(
+            t, np.maximum(of.lower, least), np.maximum(of.upper, least), color=BLUE, alpha=0.2, linewidth=0
+        )
+    low, high = np.maximum(of.drawn_lower, least), np.maximum(of.drawn_upper, least)
+    axes.fill_between(t, low, high, color=BLUE, alpha=0.45, linewidth=0)
     by = "corrected by the PDE" if result.solves is not None else "surrogate"
     axes.plot(t, np.where(curve.value >= least, curve.value, np.nan), color=BLUE, linewidth=1.4, label=by)
     if result.solves is not None:
@@ -112,7 +114,7 @@ def bands(result: PropagationResult) -> Figure:
     space = result.quantities.space
     first = space.axes[0]
     numeric = not isinstance(first.labels[0], str)
-    x = np.asarray(first.labels, float) if numeric else np.arange(len(first.labels))
+    x = np.asarray(first.labels if numeric else range(len(first.labels)), float)
     rest = space.axes[1:]
     names = Space(rest).names if rest else ("",)
     shown = np.unique(np.linspace(0, len(names) - 1, min(_MOST_PANELS, len(names))).astype(int))
@@ -122,8 +124,7 @@ def bands(result: PropagationResult) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, j in zip(grid, shown, strict=False):
         _draw_bands(axes, result, x, int(j))
-        label = names[j] if len(rest) != 1 or isinstance(rest[0].labels[0], str) and len(rest) != 1 else None
-        axes.set_title(label or (f"{rest[0].name} {rest[0].labels[j]}" if rest else ""), fontsize=9)
+        axes.set_title(f"{rest[0].name} {rest[0].labels[j]}" if len(rest) == 1 else names[j], fontsize=9)
         if not numeric:
             every = max(1, len(x) // 12)
             axes.set_xticks(x[::every], [str(one) for one in first.labels[::every]], rotation=60, fontsize=8)

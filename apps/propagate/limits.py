@@ -14,6 +14,7 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import with_unit
 from gnvpro.surrogate.names import find_names, listed
 
+
 @dataclass(frozen=True)
 class Limit:
     """The limit of quantity number `column`: `above` where what exceeds it counts, else what falls below."""
@@ -53,12 +54,16 @@ def limits_of(given: Any, quantities: Quantities) -> tuple[Limit, ...]:
     first = quantities.n_observables if quantities.scalars else 0
     for name, value in sorted(parts, key=lambda part: bool(part[0])):  # those of all first: a name has precedence
         if name and places[name] is None:
-            raise UsageError(f"there is no quantity {name!r} that a limit could be of; there are {listed(quantities.names)}")
+            raise UsageError(
+                f"there is no quantity {name!r} that a limit could be of; there are {listed(quantities.names)}"
+            )
         place = places[name] if name else None
         for column in range(first, len(quantities.names)) if place is None else [place]:
             found[column] = _limit(column, value, quantities)
     if len([name for name, _ in parts if not name]) > 1:
-        raise UsageError(f"expected one limit of all quantities, got {listed(value for name, value in parts if not name)}")
+        raise UsageError(
+            f"expected one limit of all quantities, got {listed(value for name, value in parts if not name)}"
+        )
     return tuple(found[column] for column in sorted(found))
 
 
@@ -82,5 +87,7 @@ def _limit(column: int, value: Any, quantities: Quantities) -> Limit:
         raise UsageError(f"{EXPECTED}; got {value!r}")
     unit, own = match[3], quantities.unit(column)
     if unit and unit != own:
-        raise UsageError(f"the limit of {quantities.names[column]} is in {unit!r}, expected {own!r}; leave the unit out")
+        raise UsageError(
+            f"the limit of {quantities.names[column]} is in {unit!r}, expected {own!r}; leave the unit out"
+        )
     return Limit(column, float(match[2]), match[1] != "<")

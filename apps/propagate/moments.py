@@ -137,17 +137,14 @@ def moments(
         _corrected(np.where(failed, as_one, solved), cheap, weights, mean, squares, drawn, drawn_squares, level)
         for as_one in (cheap, *((failed_as or ()) if failed.any() else ()))
     ]
-    # What fails is as the surrogate says, and the interval covers the extremes.
-    estimates = []
-    for which in (0, 1):
-        parts = [part[which] for part in found]
-        lower, upper = (
-            choose(np.array([getattr(part, end) for part in parts]), axis=0)
-            for choose, end in ((np.min, "lower"), (np.max, "upper"))
-        )
-        one = parts[0]
-        estimates.append(Estimate(one.value, lower, upper, one.drawn_lower, one.drawn_upper))
-    return estimates[0], estimates[1], found[0][2]
+    return _covering([one for one, _, _ in found]), _covering([one for _, one, _ in found]), found[0][2]
+
+
+def _covering(parts: list[Estimate]) -> Estimate:
+    """The first, what fails being as the surrogate says, with an interval that covers those of all."""
+    first = parts[0]
+    lower, upper = np.min([one.lower for one in parts], axis=0), np.max([one.upper for one in parts], axis=0)
+    return Estimate(first.value, lower, upper, first.drawn_lower, first.drawn_upper)
 
 
 def _corrected(
@@ -173,4 +170,8 @@ def _corrected(
         return np.sqrt(np.maximum(x, 0))
 
     low, high, drawn_low, drawn_high = (variance + d for d in (-half, half, -drawn_squares, drawn_squares))
-    return of_mean, Estimate(root(variance), root(low), root(high), root(drawn_low), root(drawn_high)), first.coefficient
+    return (
+        of_mean,
+        Estimate(root(variance), root(low), root(high), root(drawn_low), root(drawn_high)),
+        first.coefficient,
+    )

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from gnvpro.apps.propagate.drawn import Drawn, Sizes
 from gnvpro.apps.propagate.draws import Draws
-from gnvpro.apps.propagate.exceedance import Drawn, Sizes
 from gnvpro.apps.propagate.quantities import Quantities
 from gnvpro.surrogate.errors import NumericalFailure
 from gnvpro.surrogate.model.surrogate import Surrogate

@@ -12,6 +12,7 @@ from gnvpro.apps.comparison.costs import one_thread
 from gnvpro.apps.inversion.posterior.solves import Solves as Memory
 from gnvpro.apps.propagate.draws import Draws, by_law, of_posterior
 from gnvpro.apps.propagate.estimating import estimate
+from gnvpro.apps.propagate.files import write_numbers
 from gnvpro.apps.propagate.limits import limits_of
 from gnvpro.apps.propagate.population import Population
 from gnvpro.apps.propagate.quantities import Quantities
@@ -42,7 +43,7 @@ class Propagation(PropagationResult):
         folder = path_of(folder)
         require_new_folder(folder, "propagation")
         with whole_folder(folder) as new:
-            self.write_numbers(new, more or {})
+            write_numbers(new, self, more or {})
             write_report(new / "report.html", self, command)
 
 

@@ -1,4 +1,4 @@
-"""Quantiles from probabilities: where the probability to fall below reaches a level, and which thresholds are not excluded."""
+"""Quantiles from probabilities: where the chance to fall below reaches a level, and which thresholds are possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from gnvpro.apps.propagate.exceedance import Drawn, Exceedance, Sizes, Solved, exceedance
+from gnvpro.apps.propagate.drawn import Drawn, Sizes
+from gnvpro.apps.propagate.exceedance import Exceedance, Solved, exceedance
 from gnvpro.apps.propagate.moments import Estimate
 from gnvpro.surrogate.spaces import Array
 
@@ -36,9 +37,7 @@ class Curve:
         return isotonic_regression(self.exceedance.value, weights=weights, increasing=False).x
 
 
-def curve(
-    levels: Sequence[float], drawn: Drawn, level: float, sizes: Sizes | None, solved: Solved | None
-) -> Curve:
+def curve(levels: Sequence[float], drawn: Drawn, level: float, sizes: Sizes | None, solved: Solved | None) -> Curve:
     """Probabilities at thresholds that are dense where the quantiles of these levels may be."""
     values = drawn.ordered
     n = len(values)
@@ -62,7 +61,7 @@ def curve(
 
 
 def quantiles_of(levels: Sequence[float], found: Curve) -> Estimate:
-    """The quantiles of these levels (q,): each of the intervals is of the thresholds that its probabilities do not exclude."""
+    """The quantiles of these levels (q,): intervals are of the thresholds that the probabilities allow."""
     t, of = found.thresholds, found.exceedance
     below = 1 - found.value
     value = np.array([_first(t, below, level) for level in levels])

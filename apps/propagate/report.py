@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnvpro.apps.propagate.figures import figures
-from gnvpro.apps.propagate.result import PropagationResult, between
+from gnvpro.apps.propagate.in_words import between
+from gnvpro.apps.propagate.result import PropagationResult
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.surrogate.writing import whole_file
 
@@ -46,13 +47,10 @@ def _limit(result: PropagationResult, i: int) -> dict[str, str]:
 
 def _quantity(result: PropagationResult, j: int) -> dict[str, object]:
     estimates = {"mean": result.mean, "deviation": result.deviation}
-    told = {
-        name: (f"{one.value[j]:.6g}", between(one.lower[j], one.upper[j])) for name, one in estimates.items()
-    }
+    told = {name: (f"{one.value[j]:.6g}", between(one.lower[j], one.upper[j])) for name, one in estimates.items()}
     return {
         "name": result.quantities.names[j],
         "unit": result.quantities.unit(j),
         **told,
         "quantiles": [(f"{one.value[j]:.6g}", between(one.lower[j], one.upper[j])) for one in result.quantiles],
     }
-

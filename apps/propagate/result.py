@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gnvpro.apps.propagate.exceedance import Exceedance
+from gnvpro.apps.propagate.in_words import between, in_brackets
 from gnvpro.apps.propagate.limits import Limit
 from gnvpro.apps.propagate.moments import Estimate
 from gnvpro.apps.propagate.quantiles import Curve
@@ -122,8 +119,12 @@ class PropagationResult(Result):
         if self.solves is not None:
             return f"from {self.n_draws} draws and {self.solves.n_solved} PDE solves, which make the answers unbiased"
         if self.has_bands:
-            return f"from {self.n_draws} draws and the error bands of the surrogate; `pde_solves` would make them unbiased"
-        return f"from {self.n_draws} draws alone: the model has no error bands, see gnvpro.calibrate, or give `pde_solves`"
+            return (
+                f"from {self.n_draws} draws and the error bands of the surrogate; `pde_solves` would make them unbiased"
+            )
+        return (
+            f"from {self.n_draws} draws alone: the model has no error bands, see gnvpro.calibrate, or give `pde_solves`"
+        )
 
     def rows(self) -> list[tuple[str, str]]:
         """The limits first, then what was asked for as scalars; of many observables how large they are."""
@@ -237,41 +238,6 @@ class PropagationResult(Result):
             "remembered": solves.remembered,
             "coefficients": solves.coefficients.tolist(),
         }
-
-    def write_numbers(self, folder: Path, more: Mapping[str, Any]) -> None:
-        """`propagation.json`, a table `quantities.csv` and, of solves, `solves.npz`, into a folder."""
-        from gnvpro.apps.console import jsonable
-
-        (folder / "propagation.json").write_text(json.dumps(jsonable({**self.numbers(), **more}), indent=1))
-        columns: dict[str, Estimate] = {"mean": self.mean, "standard_deviation": self.deviation}
-        columns |= {f"q{level:g}": one for level, one in zip(self.quantile_levels, self.quantiles, strict=True)}
-        with (folder / "quantities.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            ends = ("", "_lower", "_upper")
-            writer.writerow(["quantity", "unit", *(f"{name}{end}" for name in columns for end in ends)])
-            for j, name in enumerate(self.quantities.names):
-                values = [float(x[j]) for one in columns.values() for x in (one.value, one.lower, one.upper)]
-                writer.writerow([name, self.quantities.unit(j), *values])
-        if (solves := self.solves) is not None:
-            np.savez(
-                folder / "solves.npz",
-                parameters=solves.parameters, weights=solves.weights, solved=solves.solved, predicted=solves.predicted,
-                names=np.array(self.quantities.names),
-            )  # fmt: skip
-
-
-def between(lower: float, upper: float) -> str:
-    """An interval in words, in as many digits as tell its ends apart; `not known` where one of them is NaN."""
-    if math.isnan(lower) or math.isnan(upper):
-        return "not known"
-    size, width = max(abs(lower), abs(upper)), upper - lower
-    digits = 3 if not 0 < width < math.inf else min(max(3, 2 + math.ceil(math.log10(size / width))), 9)
-    return f"{lower:.{digits}g} to {upper:.{digits}g}"
-
-
-def in_brackets(lower: float, upper: float) -> str:
-    """The same after a value; nothing where it is not known."""
-    return "" if math.isnan(lower) or math.isnan(upper) else f" ({between(lower, upper)})"
 
 
 def _of(one: Estimate, j: int) -> dict[str, float | None]:
