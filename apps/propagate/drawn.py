@@ -12,7 +12,7 @@ from gnvpro.apps.propagate.counts import wilson
 from gnvpro.surrogate.spaces import Array
 
 # Values that stand for those of all draws where something is averaged over them.
-_NODES = 1024
+_NODES = 512
 # What is left of the errors beyond the last level of the bands: shares of them, and how many times its width they have.
 _BEYOND = ((0.5, 2.0), (0.4, 10.0), (0.09, 100.0))
 

@@ -112,7 +112,9 @@ def test_solves_near_a_limit_tell_more_about_it_than_solves_by_the_law():
             chosen = choose(100, cheap.ravel(), distance if near else None, rng)
             at = x.ravel()[chosen.rows]
             solved = Solved(at, cheap.ravel()[chosen.rows], chosen.weights, 0.1)
-            found.append(exceedance(np.array([LIMIT]), Drawn.of(cheap), 0.95, None, solved).value[0] - (x > LIMIT).mean())
+            found.append(
+                exceedance(np.array([LIMIT]), Drawn.of(cheap), 0.95, None, solved).value[0] - (x > LIMIT).mean()
+            )
     assert np.std(off[True]) < 0.5 * np.std(off[False])
 
 
@@ -123,7 +125,8 @@ def test_solves_that_failed_count_as_anything():
     at = x.ravel()[chosen.rows]
     broken = np.where(at > 1.5, np.nan, at)
     whole, part = (
-        exceedance(np.array([LIMIT]), Drawn.of(x), 0.95, None, Solved(f, at, chosen.weights, 0.05)) for f in (at, broken)
+        exceedance(np.array([LIMIT]), Drawn.of(x), 0.95, None, Solved(f, at, chosen.weights, 0.05))
+        for f in (at, broken)
     )
     assert part.value[0] == whole.value[0]
     # What fails is all of what exceeds, and may as well not.
