@@ -11,7 +11,6 @@ from arviz_base import from_dict
 
 import gnvpro as library
 from gnvpro.apps.inversion.invert import write_draws
-from gnvpro.apps.propagate import propagate as module
 from gnvpro.apps.propagate.propagate import propagate
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
@@ -230,7 +229,6 @@ def test_options_and_arguments_are_the_same():
     assert taken.keys() - options.keys() == {"progress"}
     different = {name for name in taken.keys() & options.keys() - {"model"} if taken[name].default != options[name]}
     assert different == set()
-    assert module.DRAWS == options["draws"]
 
 
 def test_the_command_writes_numbers_solves_and_a_report(gnvpro, model, tmp_path):
