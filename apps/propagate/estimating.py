@@ -13,7 +13,6 @@ from gnvpro.apps.propagate.limits import Limit
 from gnvpro.apps.propagate.moments import Estimate, moments
 from gnvpro.apps.propagate.population import Population
 from gnvpro.apps.propagate.quantiles import Curve, curve, quantiles_of
-from gnvpro.apps.propagate.quantities import Quantities
 from gnvpro.apps.propagate.result import Solves
 from gnvpro.surrogate.progress import Report
 
@@ -54,7 +53,7 @@ def estimate(
     )
     if solves is not None and coefficients is not None:
         solves = replace(solves, coefficients=coefficients)
-    pictured = _pictured(population.quantities, limits)
+    pictured = _pictured(population, limits)
     of_quantities: list[Estimate] = []
     exceedances: dict[Limit, Exceedance] = {}
     curves: dict[int, Curve] = {}
@@ -95,8 +94,13 @@ def _of_level(of_quantities: Sequence[Estimate], i: int) -> Estimate:
     return Estimate(*(np.array([getattr(one, name)[i] for one in of_quantities]) for name in names))
 
 
-def _pictured(quantities: Quantities, limits: Sequence[Limit]) -> list[int]:
-    """Quantities whose distribution is shown: scalars, then those with limits, then the first."""
+def _pictured(population: Population, limits: Sequence[Limit]) -> list[int]:
+    """Quantities whose distribution is shown: scalars, then those whose limit is the least certain, or the first."""
+    quantities = population.quantities
+
+    def certainty(limit: Limit) -> float:
+        return abs(float((population.flat[:, limit.column] > limit.value).mean()) - 0.5)
+
     scalars = range(quantities.n_observables, len(quantities.names))
-    columns = [*scalars, *(limit.column for limit in limits)] or [0]
+    columns = [*scalars, *(limit.column for limit in sorted(limits, key=certainty))] or [0]
     return list(dict.fromkeys(columns))[:_PICTURED]

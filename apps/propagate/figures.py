@@ -223,17 +223,21 @@ def chances(result: PropagationResult) -> Figure:
     assert chance is not None
     if space.mesh is not None or are_images(space):
         pictures, of = _pictures(space)
-        figure = Figure(figsize=(4.2, 3.4), layout="constrained")
-        axes = figure.subplots()
-        drawn = _draw_map(axes, pictures, stacked(pictures, of(chance))[0])
-        figure.colorbar(drawn, ax=axes, label="chance of the limit")
+        names = image_names(pictures)[:_MOST_IMAGES]
+        figure = Figure(figsize=(3.4 * len(names) + 0.8, 3.2), layout="constrained")
+        grid = figure.subplots(1, len(names), squeeze=False)[0]
+        for axes, name, picture in zip(grid, names, stacked(pictures, of(chance)), strict=False):
+            drawn = _draw_map(axes, pictures, picture)
+            figure.colorbar(drawn, ax=axes, shrink=0.8, label="chance of the limit")
+            axes.set_title(name if len(names) > 1 else "", fontsize=9)
         return figure
     if len(space.axes) == 2:
         return _over_both(space, chance, "chance of the limit", "magma")
     figure = Figure(figsize=(7.0, 3.0), layout="constrained")
     axes = figure.subplots()
     axes.bar(np.arange(len(chance)), chance, color=BLUE)
-    axes.set_xlabel(labelled(space.axes[0]) if len(space.axes) == 1 else "observable")
+    every = max(1, len(chance) // 12)
+    axes.set_xticks(range(0, len(chance), every), [str(name) for name in space.names[::every]], rotation=30, ha="right")
     axes.set_ylabel("chance of the limit")
     axes.axhline(0, color=GREY, linewidth=0.8)
     return figure
