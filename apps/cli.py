@@ -24,7 +24,7 @@ from gnvpro.surrogate.launch import n_processes
 # In the order of `gnvpro --help`.
 COMMANDS = (
     "build", "generate", "train", "predict", "export", "calibrate", "compare",
-    "invert", "sensitivity", "serve", "segment", "study", "info", "demo",
+    "invert", "sensitivity", "propagate", "serve", "segment", "study", "info", "demo",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gnvpro.apps.export import export
     from gnvpro.apps.generate import generate
     from gnvpro.apps.inversion.invert import invert
+    from gnvpro.apps.propagate.propagate import propagate
     from gnvpro.apps.segmentation.segment import segment
     from gnvpro.apps.sensitivity.sensitivity import sensitivity
     from gnvpro.apps.serving.serve import serve
@@ -49,6 +50,7 @@ _HOMES = {
     "calibrate": "apps.trust.calibrate",
     "invert": "apps.inversion.invert",
     "sensitivity": "apps.sensitivity.sensitivity",
+    "propagate": "apps.propagate.propagate",
     "segment": "apps.segmentation.segment",
     "export": "apps.export",
     "serve": "apps.serving.serve",
@@ -74,9 +76,9 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022  in the order of use
     "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "sensitivity",
-    "segment", "export", "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate", "Classifier",
-    "TrainSettings", "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier", "ConvectionDiffusionReaction",
-    "Resistivity", "FourElectrodeSurvey", "read_survey", "write_survey", "UsageError",
+    "propagate", "segment", "export", "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate",
+    "Classifier", "TrainSettings", "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier",
+    "ConvectionDiffusionReaction", "Resistivity", "FourElectrodeSurvey", "read_survey", "write_survey", "UsageError",
 ]  # fmt: skip
 
 

@@ -48,9 +48,6 @@ REAL = "fiub"
 _PAIRS = (("parameters", "observables"), ("Y", "C"))
 
 
-# What stands in a cell of a table for a number that is missing, in any letters.
-
-
 @contextmanager
 def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
     """Whatever a library raises for the bytes of a file is told as bad usage; only calls of that library belong inside.
