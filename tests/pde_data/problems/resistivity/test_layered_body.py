@@ -38,7 +38,12 @@ CASES = {
     "below a resistive layer": ((0.5, 0.1), 1.0, {"depth": (0.95, 1.25)}),
     "below a conductive layer": ((0.5, 1.0), 0.1, {"depth": (0.95, 1.25)}),
 }
-BY_CASE = pytest.mark.parametrize(("layer", "below", "options"), CASES.values(), ids=CASES)
+# One on either side of the interface is quick.
+_QUICK = ("in a conductive layer", "below a resistive layer")
+BY_CASE = pytest.mark.parametrize(
+    ("layer", "below", "options"),
+    [pytest.param(*case, id=name, marks=() if name in _QUICK else pytest.mark.long) for name, case in CASES.items()],
+)
 
 
 def by_oracle(problem, y):
@@ -87,6 +92,7 @@ class TestAgainstTheOracle:
         y = draw(fine.parameters, 4, np.arange(2))
         assert worst(anomaly(fine, y), by_oracle(fine, y)) < 1e-3
 
+    @pytest.mark.long
     def test_next_to_the_bottom_of_a_layer(self):
         """Nearer to it than to the surface: there is more ground on top of the mesh."""
         near = problem((2.0, 1.0), 0.1, mesh="coarse", depth=(1.25, 1.55))
@@ -115,7 +121,10 @@ class TestLimits:
     @pytest.mark.parametrize("contrast", [10.0, pytest.param(0.1, marks=pytest.mark.long)])
     @pytest.mark.parametrize(
         ("layer", "depth"),
-        [((1.2, 1.0), (0.45, 0.75)), ((0.5, 1.0), (0.95, 1.25))],
+        [
+            pytest.param((1.2, 1.0), (0.45, 0.75), marks=pytest.mark.long),
+            ((0.5, 1.0), (0.95, 1.25)),
+        ],
         ids=["in the layer", "below it"],
     )
     def test_no_contrast_of_the_layers(self, layer, depth, contrast):
