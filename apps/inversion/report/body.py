@@ -75,28 +75,31 @@ def body(inversion: InversionResult) -> Figure:
     # Of the best point's horizontal axes the longer one.
     longest = 0.0 if problem.semi_axis_ratio[0] >= problem.semi_axis_ratio[1] else np.pi / 2
     direction = float(inversion.map.parameters[2]) + longest
-    figure = Figure(figsize=(9.2, 5.2), layout="constrained")
-    above, section = figure.subplots(1, 2, width_ratios=(1, 1.05))
     receivers, sources = problem.survey.potential_electrodes, problem.survey.current_electrodes
     centre = problem.placed(inversion.map.parameters).centre
+    half = 5 / 3 * problem.size(problem.volume[1]) * max(problem.semi_axis_ratio)  # beyond the largest body
+    figure = Figure(figsize=(9.2, 5.2), layout="constrained")
+    # Beneath each other where the survey is a line.
+    long = np.ptp(receivers[:, 0]) > 3 * max(np.ptp(receivers[:, 1]), half)
+    above, section = figure.subplots(2, 1) if long else figure.subplots(1, 2, width_ratios=(1, 1.05))
     above.plot(*receivers.T, **_RECEIVERS, markersize=2, label="potential electrodes")
     above.plot(*sources.T, **_SOURCES, label="current electrodes")
     survey = above.get_legend_handles_labels()[0]
     bodies = _draw_outlines(above, inversion, lambda y: outline_from_above(problem, y))
     _draw_outlines(section, inversion, lambda y: outline_in_section(problem, y, direction, centre))
     along = np.array([np.cos(direction), np.sin(direction)])
-    half = 5 / 3 * problem.size(problem.volume[1]) * max(problem.semi_axis_ratio)  # beyond the largest body
     above.plot(*(np.outer(along, (-1, 1)) * half + np.array(centre)[:, None]), ":", color="black", linewidth=0.9)
     above.set(xlabel="x1 (m)", ylabel="x2 (m)")
     above.set_title("from above", fontsize=9)
     # The ground's surface with the electrodes that stand near the plane, as far as the bodies go.
     reach, bottom = 1.25 * max(np.abs(section.get_xlim())), section.get_ylim()[0]
+    ends = section.get_xlim() if problem.moving else (-reach, reach)
     for positions, style in ((receivers, {**_RECEIVERS, "markersize": 3}), (sources, _SOURCES)):
         place, off = (positions - centre) @ along, (positions - centre) @ (-along[1], along[0])
-        near = (np.abs(off) < _NEAR * reach) & (np.abs(place) <= reach)
+        near = (np.abs(off) < _NEAR * reach) & (place >= ends[0]) & (place <= ends[1])
         section.plot(place[near], np.zeros(near.sum()), **style)
     section.axhline(0, color="black", linewidth=1)
-    section.set(xlim=(-reach, reach), ylim=(bottom, 0.12 * -bottom))
+    section.set(xlim=ends, ylim=(bottom, 0.12 * -bottom))
     section.set(xlabel="distance along the dotted line (m)", ylabel="x3 (m)")
     section.set_title(f"vertical section, {np.degrees(direction):.3g}° from x1", fontsize=9)
     for axes in (above, section):
