@@ -62,9 +62,15 @@ def test_observations_under_a_name_that_is_not_known_are_refused(surrogate, tmp_
     (tmp_path / "d.csv").write_text("sensor,value\nw,1\nu,2\nv,3\n")
     with pytest.raises(UsageError, match="expected columns observable, value, standard_deviation, got sensor, value"):
         gnvpro.invert(surrogate, tmp_path / "d.csv", noise=0.01, draws=0)
-    np.savez(tmp_path / "d.npz", observations=C[5], observable=np.array(["w", "u", "v"]))
-    with pytest.raises(UsageError, match="names of observables are read of a .csv"):
+    np.savez(tmp_path / "d.npz", observations=C[5], observable=np.array(["w", "u", "x"]))
+    with pytest.raises(UsageError, match="the model has no observable 'x'; it has u, v, w"):
         gnvpro.invert(surrogate, tmp_path / "d.npz", noise=0.01, draws=0)
+
+
+def test_observations_of_an_npz_are_found_by_name(surrogate, tmp_path):
+    np.savez(tmp_path / "d.npz", observations=C[5][[2, 0, 1]], observable=np.array(["w", "u", "v"]))
+    inversion = gnvpro.invert(surrogate, tmp_path / "d.npz", noise=0.01, draws=0)
+    np.testing.assert_allclose(inversion.minima[0].parameters, Y[5], atol=0.05)
 
 
 def test_a_prior_and_true_parameters_are_found_by_name(surrogate):

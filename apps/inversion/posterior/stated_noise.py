@@ -18,8 +18,8 @@ from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import listed
 from gnvpro.surrogate.spaces import Array, Space
 
-# A datum smaller than this share of the median has the relative noise of one of that size: of 842 data of a real survey
-# four, where the potential changes its sign.
+# A datum smaller than this share of the median has the relative noise of one of that size: four of the 842 in
+# docs/dcr-field.csv, where the potential difference changes its sign.
 SMALLEST = 0.01
 
 _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
