@@ -138,7 +138,7 @@ def test_delayed_acceptance_and_random_walks_jump_from_mode_to_mode():
     ):
         positive = found.draws[:, :, 0] > 0
         crossed = (positive[:, 1:] != positive[:, :-1]).mean()
-        assert (crossed > 0.02) is jumps
+        assert bool(crossed > 0.02) is jumps
         if jumps:
             assert_exact(found, hard)
             assert abs(positive.mean() - right) < 0.15
