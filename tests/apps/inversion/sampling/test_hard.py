@@ -1,5 +1,7 @@
 """Hard posteriors: the exact law within Monte Carlo error, by the sampler that is chosen; what has not converged says so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from gnvpro.apps.inversion.sampling.mixture import Mixture
 from gnvpro.surrogate.errors import NumericalFailure
 from tests.apps.inversion.hard import HARD, Hard, Model, box, near_zero, two_modes
 from tests.apps.inversion.models import independent, normal_prior, synthetic, unbounded
-from tests.apps.inversion.sampling.test_samplers import FAR, TRUTH, assert_draws_from, linear
+from tests.apps.inversion.sampling.test_samplers import FAR, assert_draws_from, linear
 
 QUICK = dict(chains=4, draws=400, tune=50, seed=0)
 
@@ -43,7 +45,7 @@ def test_a_hard_posterior_is_drawn_from(name):
 
 
 def test_the_checks_find_what_is_not_exact():
-    hard, other = two_modes(), two_modes(noise=0.025)
+    hard = two_modes()
     chains, _ = sample_importance(hard.posterior, modes_found(hard.posterior), chains=4, draws=400, seed=0)
     assert_exact(chains, hard)
     lost = Hard(hard.model, hard.data, hard.noise, hard.laws, *half(hard.points, hard.weights))
@@ -52,7 +54,6 @@ def test_the_checks_find_what_is_not_exact():
     share = (chains.pooled[:, 0] > 0).mean()
     right = hard.weights[hard.points[:, 0] > 0].sum()
     assert abs(share - right) < FAR * np.sqrt(right * (1 - right) / chains.effective.min())
-    assert np.abs(other.standard_deviation - hard.standard_deviation).max() > 0
 
 
 def half(points, weights):
@@ -79,7 +80,7 @@ def test_equal_weights_are_worth_no_more_than_the_weights_behind_them():
     chains, _ = sample_importance(posterior, modes_found(posterior, 2), chains=2, draws=400, seed=0)
     behind = chains.about["weights_effective"]
     assert (chains.effective <= behind).all()
-    poor = type(chains)(**{**vars(chains), "about": chains.about | {"weights_effective": 50.0}})
+    poor = replace(chains, about=chains.about | {"weights_effective": 50.0})
     assert (poor.effective <= 50).all()
     assert (poor.monte_carlo_error > 3 * chains.monte_carlo_error).all()
 
@@ -104,24 +105,24 @@ def test_a_mixture_has_the_density_that_it_draws_by():
     assert abs(inverse.mean() - 35) < FAR * inverse.std() / np.sqrt(len(points))
 
 
+@pytest.mark.long
 def test_what_is_too_thin_says_that_it_has_not_converged():
     hard = near_zero(1e-5)
-    model, prior = hard.model, hard.posterior.prior
-    found = invert(model, hard.data, hard.noise, sampler="importance", draws=30, starts=8)
+    found = invert(hard.model, hard.data, hard.noise, sampler="importance", draws=30, starts=8)
     chains = found.chains["surrogate"]
     assert not chains.converged
     assert found.doubt() is not None
-    assert prior.n_free == 3
 
 
-def test_points_that_miss_a_part_say_so():
-    hard = HARD["banana"]()
-    chains, _ = sample_importance(hard.posterior, modes_found(hard.posterior), chains=2, draws=100, seed=0)
-    assert chains.trouble is None
+def test_points_that_miss_a_part_say_so_first_thing():
+    hard = HARD["corner"]()
+    found = invert(hard.model, hard.data, hard.noise, sampler="importance", draws=50, starts=2)
+    chains = found.chains["surrogate"]
+    assert chains.trouble is found.doubt() is None
     for wrong in ({"pareto_k": [0.3, 0.9]}, {"weight_after_walk": [1.0, 5.0]}, {"divergences": 20}):
-        doubtful = type(chains)(**{**vars(chains), "about": chains.about | wrong})
-        assert doubtful.trouble is not None
+        doubtful = replace(chains, about=chains.about | wrong)
         assert not doubtful.converged
+        assert replace(found, chains={"surrogate": doubtful}).doubt().startswith("not converged, by surrogate: ")
 
 
 def test_delayed_acceptance_and_random_walks_jump_from_mode_to_mode():
@@ -137,7 +138,7 @@ def test_delayed_acceptance_and_random_walks_jump_from_mode_to_mode():
     ):
         positive = found.draws[:, :, 0] > 0
         crossed = (positive[:, 1:] != positive[:, :-1]).mean()
-        assert (crossed > 0.02) is jumps
+        assert bool(crossed > 0.02) is jumps
         if jumps:
             assert_exact(found, hard)
             assert abs(positive.mean() - right) < 0.15
@@ -206,4 +207,3 @@ def test_many_parameters_are_left_to_chains():
     chains, mixture = sample_surrogate(posterior, modes_found(posterior, 2), chains=2, draws=20, tune=20, seed=0)
     assert chains.route == "NUTS on the surrogate"
     assert mixture is None
-    assert len(TRUTH) == 3
