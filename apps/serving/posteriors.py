@@ -33,7 +33,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 _STARTS = 16
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PosteriorOptions:
     """Observations, noise and prior of a posterior, in any of the forms that `gnvpro.invert` takes."""
 
