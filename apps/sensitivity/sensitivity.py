@@ -191,8 +191,8 @@ def _refuse_dear(found: Analysed, by_shapley: bool, points: int) -> None:
     if solves + derivatives > MOST_SOLVES:
         and_derivatives = f" and differentiated {derivatives:,} times" if derivatives else ""
         raise UsageError(
-            f"{found.name} would be solved {solves:,} times{and_derivatives}, for {points} points of {size} parameters; take a "
-            f"surrogate of it, fewer `points`, or force=True for more than {MOST_SOLVES:,}"
+            f"{found.name} would be solved {solves:,} times{and_derivatives}, for {points} points of {size} parameters; take "
+            f"a surrogate of it, fewer `points`, or force=True for more than {MOST_SOLVES:,}"
         )
 
 
