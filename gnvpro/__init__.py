@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from gnvpro.apps.trust.calibrate import calibrate
     from gnvpro.apps.trust.predict import predict
     from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
-    from gnvpro.pde_data.problems.resistivity.four_electrode_survey import FourElectrodeSurvey
     from gnvpro.pde_data.problems.resistivity.problem import Resistivity
-    from gnvpro.pde_data.problems.resistivity.survey_files import read_survey, write_survey
+    from gnvpro.pde_data.problems.resistivity.surveys.four_electrode_survey import FourElectrodeSurvey
+    from gnvpro.pde_data.problems.resistivity.surveys.survey_files import read_survey, write_survey
     from gnvpro.pde_data.storage.dataset import read_samples
     from gnvpro.surrogate.elimination.varpro_loss import VarPro, varpro_loss
     from gnvpro.surrogate.errors import UsageError
@@ -68,9 +68,9 @@ _HOMES = {
     "GNvproClassifier": "training.estimators",
     "ConvectionDiffusionReaction": "pde_data.problems.convection.problem",
     "Resistivity": "pde_data.problems.resistivity.problem",
-    "FourElectrodeSurvey": "pde_data.problems.resistivity.four_electrode_survey",
-    "read_survey": "pde_data.problems.resistivity.survey_files",
-    "write_survey": "pde_data.problems.resistivity.survey_files",
+    "FourElectrodeSurvey": "pde_data.problems.resistivity.surveys.four_electrode_survey",
+    "read_survey": "pde_data.problems.resistivity.surveys.survey_files",
+    "write_survey": "pde_data.problems.resistivity.surveys.survey_files",
     "UsageError": "surrogate.errors",
 }
 

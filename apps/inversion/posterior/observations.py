@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gnvpro.apps.inversion.posterior.noise import Noise
 from gnvpro.apps.inversion.posterior.stated_noise import noise_of
 from gnvpro.pde_data.files import ARRAYS, Table, load_arrays, pick, read_table
-from gnvpro.pde_data.problems.resistivity.survey_files import SUFFIXES as SURVEYS
-from gnvpro.pde_data.problems.resistivity.survey_observations import read_survey_observations
+from gnvpro.pde_data.problems.resistivity.surveys.survey_files import SUFFIXES as SURVEYS
+from gnvpro.pde_data.problems.resistivity.surveys.survey_observations import read_survey_observations
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import find_names, listed, other_scale, shortened

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 from gnvpro.pde_data.problems.contract import PickledWithoutCaches
-from gnvpro.pde_data.problems.resistivity.four_electrode_survey import FourElectrodeSurvey
-from gnvpro.pde_data.problems.resistivity.half_space import HalfSpace
-from gnvpro.pde_data.problems.resistivity.layered import Ground, Layer, LayeredGround
-from gnvpro.pde_data.problems.resistivity.survey import Survey
+from gnvpro.pde_data.problems.resistivity.ground.half_space import HalfSpace
+from gnvpro.pde_data.problems.resistivity.ground.layered import Ground, Layer, LayeredGround
+from gnvpro.pde_data.problems.resistivity.surveys.four_electrode_survey import FourElectrodeSurvey
+from gnvpro.pde_data.problems.resistivity.surveys.survey import Survey
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -118,7 +118,7 @@ class BuriedBody(PickledWithoutCaches):
 
         Raises UsageError, OSError: as `read_survey` does.
         """
-        from gnvpro.pde_data.problems.resistivity.survey_files import read_survey
+        from gnvpro.pde_data.problems.resistivity.surveys.survey_files import read_survey
 
         survey = options.get("survey")
         if isinstance(survey, str | Path):

@@ -22,8 +22,8 @@ from gnvpro.pde_data.problems.linear_systems import SolverFailure
 from gnvpro.pde_data.problems.options import options_of
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
-from gnvpro.pde_data.problems.resistivity.layered_mesh import LayeredMesh, unit_and_cover
-from gnvpro.pde_data.problems.resistivity.mesh import MEAN_DEPTH, ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.meshes.layered_mesh import LayeredMesh, unit_and_cover
+from gnvpro.pde_data.problems.resistivity.meshes.mesh import MEAN_DEPTH, ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
 from gnvpro.pde_data.problems.solving import solve_block

@@ -20,7 +20,7 @@ from gnvpro.pde_data.problems.contract import PickledWithoutCaches
 from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody, PlacedBody
-from gnvpro.pde_data.problems.resistivity.layered import LayeredGround
+from gnvpro.pde_data.problems.resistivity.ground.layered import LayeredGround
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 

@@ -20,11 +20,11 @@ import numpy as np
 from gnvpro.pde_data.problems.fenicsx import fenicsx
 from gnvpro.pde_data.problems.linear_systems import LinearSolver
 from gnvpro.pde_data.problems.resistivity.buried_body import PlacedBody
-from gnvpro.pde_data.problems.resistivity.four_electrode_survey import FourElectrodeSurvey
-from gnvpro.pde_data.problems.resistivity.layered import Ground
-from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.ground.layered import Ground
+from gnvpro.pde_data.problems.resistivity.meshes.mesh import ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.surface import BodySurface, fold, unfold
-from gnvpro.pde_data.problems.resistivity.survey import Survey
+from gnvpro.pde_data.problems.resistivity.surveys.four_electrode_survey import FourElectrodeSurvey
+from gnvpro.pde_data.problems.resistivity.surveys.survey import Survey
 from gnvpro.pde_data.problems.resistivity.system import QuarterSystem
 from gnvpro.surrogate.spaces import Array
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.meshes.mesh import ReferenceMesh
 from gnvpro.surrogate.spaces import Array
 
 # Reflections of (x1, x2), and parities in the same order: even or odd in x1, in x2.

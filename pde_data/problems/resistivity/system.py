@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from gnvpro.pde_data.problems.fenicsx import fenicsx, geometry_part
 from gnvpro.pde_data.problems.linear_systems import LinearSolver, SymmetricSystem
-from gnvpro.pde_data.problems.resistivity.mesh import ReferenceMesh
+from gnvpro.pde_data.problems.resistivity.meshes.mesh import ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.surface import SIGNS
 from gnvpro.surrogate.spaces import Array
 

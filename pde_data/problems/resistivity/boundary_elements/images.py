@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.resistivity.image_series import powers
-from gnvpro.pde_data.problems.resistivity.layered import LayeredGround
+from gnvpro.pde_data.problems.resistivity.ground.image_series import powers
+from gnvpro.pde_data.problems.resistivity.ground.layered import LayeredGround
 from gnvpro.surrogate.spaces import Array
 
 
@@ -43,7 +43,7 @@ class Images:
 
     def flux(self, targets: Array, points: Array, normals: Array) -> Array:
         """sum_j weights_j / (4 pi r_j) of the images of targets (n, 3), through surface elements: (n, n_points)."""
-        from gnvpro.pde_data.problems.resistivity.layered_kernels import flux
+        from gnvpro.pde_data.problems.resistivity.ground.layered_kernels import flux
 
         out = np.zeros((len(targets), len(points)))
         for row, target in zip(out, np.ascontiguousarray(targets), strict=True):

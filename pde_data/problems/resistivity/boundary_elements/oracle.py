@@ -34,7 +34,7 @@ from gnvpro.pde_data.problems.resistivity.boundary_elements.sphere import (
     turned,
     turned_harmonics,
 )
-from gnvpro.pde_data.problems.resistivity.layered import LayeredGround
+from gnvpro.pde_data.problems.resistivity.ground.layered import LayeredGround
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 

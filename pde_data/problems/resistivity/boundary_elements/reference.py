@@ -10,7 +10,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.resistivity.boundary_elements.oracle import EllipsoidOracle
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
-from gnvpro.pde_data.problems.resistivity.layered import LayeredGround
+from gnvpro.pde_data.problems.resistivity.ground.layered import LayeredGround
 from gnvpro.surrogate.spaces import Array
 
 # Tried in turn until the error is a tenth of that of the fine mesh: the first does for the default survey, current that

@@ -9,7 +9,7 @@ from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import Bou
 from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
-from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
+from gnvpro.pde_data.problems.resistivity.surveys.survey import ReceiverPairs, Source, Survey
 from gnvpro.pde_data.sampling import draw
 
 pytestmark = pytest.mark.usefixtures("fenicsx")

@@ -8,10 +8,10 @@ import pytest
 from gnvpro.pde_data.problems.accuracy import estimated_error
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.problems.resistivity.boundary_elements.oracle import EllipsoidOracle
-from gnvpro.pde_data.problems.resistivity.layered import Layer
+from gnvpro.pde_data.problems.resistivity.ground.layered import Layer
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
-from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
+from gnvpro.pde_data.problems.resistivity.surveys.survey import ReceiverPairs, Source, Survey
 from gnvpro.pde_data.sampling import draw
 from tests.calculus import assert_adjoint, assert_taylor
 

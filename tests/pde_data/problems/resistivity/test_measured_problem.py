@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from gnvpro.pde_data.problems.resistivity import arrays
 from gnvpro.pde_data.problems.resistivity.boundary_elements.oracle import EllipsoidOracle
 from gnvpro.pde_data.problems.resistivity.boundary_elements.reference import BoundaryElements
-from gnvpro.pde_data.problems.resistivity.four_electrode_survey import FourElectrodeSurvey
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
-from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
+from gnvpro.pde_data.problems.resistivity.surveys import arrays
+from gnvpro.pde_data.problems.resistivity.surveys.four_electrode_survey import FourElectrodeSurvey
+from gnvpro.pde_data.problems.resistivity.surveys.survey import ReceiverPairs, Source, Survey
 from tests.calculus import assert_adjoint, assert_taylor
 
 pytestmark = pytest.mark.usefixtures("fenicsx")

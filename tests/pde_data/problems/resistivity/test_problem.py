@@ -8,7 +8,7 @@ import pytest
 from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.loading import registered_problem
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
-from gnvpro.pde_data.problems.resistivity.survey import ReceiverPairs, Source, Survey
+from gnvpro.pde_data.problems.resistivity.surveys.survey import ReceiverPairs, Source, Survey
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.forward_model import ForwardModel
 from tests.calculus import assert_adjoint, assert_taylor

@@ -7,7 +7,7 @@ import pytest
 
 from gnvpro.pde_data.problems.resistivity.boundary_elements.oracle import EllipsoidOracle
 from gnvpro.pde_data.problems.resistivity.boundary_elements.sphere import sphere_grid
-from gnvpro.pde_data.problems.resistivity.layered import Layer, LayeredGround
+from gnvpro.pde_data.problems.resistivity.ground.layered import Layer, LayeredGround
 
 ELECTRODES = np.array([[-1.5, 0.0], [0.4, 0.9]])
 RECEIVERS = np.random.default_rng(0).uniform(-1, 1, (12, 2))

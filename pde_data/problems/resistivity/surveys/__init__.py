@@ -1,0 +1,1 @@
+"""Electrodes and what is measured between them: surveys, arrays, and files of them."""
