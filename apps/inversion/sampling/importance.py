@@ -81,7 +81,9 @@ class _Points:
     def log_density(self, power: float = 1.0) -> Array:
         """Of the posterior with the likelihood to a power; also with none of it, where the model fails there is none."""
         tempered = (
-            np.where(np.isfinite(self.log_likelihood), power * self.log_likelihood, -np.inf)
+            power * self.log_likelihood
+            if power
+            else np.where(np.isfinite(self.log_likelihood), 0.0, -np.inf)
             if power < 1
             else self.log_likelihood
         )
