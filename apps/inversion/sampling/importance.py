@@ -80,11 +80,8 @@ class _Points:
 
     def log_density(self, power: float = 1.0) -> Array:
         """Of the posterior with the likelihood to a power; also with none of it, where the model fails there is none."""
-        tempered = (
-            np.where(np.isfinite(self.log_likelihood), power * self.log_likelihood, -np.inf)
-            if power < 1
-            else self.log_likelihood
-        )
+        solved = np.isfinite(self.log_likelihood)
+        tempered = power * self.log_likelihood if power else np.where(solved, 0.0, -np.inf)
         return tempered - 0.5 * (self.z**2).sum(axis=1)
 
     def weighted(self, mixture: Array, power: float = 1.0) -> _Weighted:
@@ -154,7 +151,7 @@ def _adapted(
     """
     mixture, most = first, 0.0
     latest: list[tuple[Mixture, _Points]] = []
-    power, best, stalled, from_modes = 0.0, first, 0, False
+    power, best, stalled, from_modes, done = 0.0, first, 0, False, 0
     for done in range(1, _ROUNDS + 1):
         latest = [*latest, (mixture, _Points.of(posterior, mixture.draw(size, rng)))][-_TOGETHER:]
         fresh = latest[-1][1].weighted(mixture.log_density(latest[-1][1].z))

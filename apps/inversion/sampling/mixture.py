@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
@@ -27,7 +28,7 @@ _WIDE_SHARE, _WIDE = 0.1, 2.0
 _WIDER = 1.15
 
 
-def _normal_laws(white: Array, components: int, rng: np.random.Generator) -> GaussianMixture:
+def _normal_laws(white: Array, components: int, rng: np.random.Generator) -> Any:
     found = GaussianMixture(
         components, max_iter=_STEPS, reg_covar=_LEAST_VARIANCE, tol=1e-2, random_state=int(rng.integers(2**31)),
         init_params="kmeans",
