@@ -16,7 +16,7 @@ from gnvpro.training.choice.kernel_fits import Columns, fit_hyperparameters, sol
 
 _KERNEL = "gaussian"
 # Iterations on the likelihood of the first samples; of how many the kernel is in the end.
-_ITERATIONS, _FITTED, _SAMPLES = 40, 300, 1500
+_ITERATIONS, _FITTED, _SAMPLES = 8, 150, 1500
 
 
 def filled(inputs: Array, targets: Array, weights: Array) -> Array:

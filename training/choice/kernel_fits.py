@@ -41,7 +41,7 @@ _LEAST_NOISE = 1e-10
 _LENGTH_BOUNDS, _NOISE_BOUNDS = (-3.0, 6.0), (-22.0, 2.0)
 _MEMORY = 20
 # Of targets that lack different samples, so many decide the hyperparameters: each costs a small matrix.
-_MOST_PATTERNS = 64
+_MOST_PATTERNS = 32
 # Of what the process has to explain, of the squares of the targets.
 _LEAST_MISFIT = 1e-30
 # The likelihood at which a matrix that is not positive definite is rejected.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -83,15 +84,16 @@ def imputed(precision: Array, targets: Array) -> tuple[Array, Array]:
 
 def gap_determinants(precision: Array, missing: NDArray[np.bool_], importance: Array) -> tuple[float, Array]:
     """Sum over the targets of importance (k,) times log |P_MM|, and minus its derivative by the inverse of P, (n, n)."""
-    value, by_inverse = 0.0, np.zeros_like(precision)
+    value, halves = 0.0, [precision[:0]]
     for rows, columns in _gaps(missing):
         if (weight := float(importance[columns].sum())) > 0:
             across = precision[rows]
             lower = np.linalg.cholesky(across[:, rows])
             half = solve_triangular(lower, across, lower=True)
             value += 2 * weight * float(np.log(np.diag(lower)).sum())
-            by_inverse += weight * half.T @ half
-    return value, by_inverse
+            halves.append(math.sqrt(weight) * half)
+    together = np.concatenate(halves)
+    return value, together.T @ together
 
 
 def of_few_patterns(missing: NDArray[np.bool_], importance: Array, most: int) -> Array:
