@@ -41,7 +41,7 @@ class SegmentOptions(ClassSettings):
 
 
 def run(options: SegmentOptions) -> Outcome:
-    """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is options."""
+    """Classify the pixels of an image cube from some that are labelled; Indian Pines when no cube is given."""
     from gnvpro.apps.segmentation.segment import segment
 
     with progress("training") as report:
