@@ -9,15 +9,15 @@ from typing import Any
 from gnvpro.surrogate.errors import UsageError
 
 # Of a unit: "mV" is not "V".
-_PREFIXES = frozenset(("da", *"yzafpnu\u00b5\u03bcmcdhkMGTPEZY"))
+_PREFIXES = frozenset(("da", *"yzafpnumcdhkMGTPEZY"))
 
 
 def find_names(names: Sequence[str], there: Sequence[str], where: str, *, repeated: bool = False) -> list[int | None]:
     """Place among `there` of each of `names`, None where it is not.
 
     A name is the same without the blanks around it, then in other capitals, then without a unit in brackets after it
-    (`Depth [m]` for `depth`), then with underscores for blanks, or without either (`x_1`, `x 1`, `x1`; `p 1 2` is not
-    `p 12`); the first of these that gives a place decides.
+    (`Depth [m]` for `depth`, but not `u(0.7)` for `u(0.5)`), then with underscores for blanks, or without either (`x_1`,
+    `x 1`, `x1`; `p 1 2` is not `p 12`); the first of these that gives a place decides.
 
     Raises UsageError: it gives several, or two of `names` have the same place unless these may be `repeated`; `where`
     begins the message.
@@ -30,7 +30,9 @@ def find_names(names: Sequence[str], there: Sequence[str], where: str, *, repeat
         for place, name in enumerate(there):
             at.setdefault(key(name), []).append(place)
         for i, name in enumerate(names):
-            if places[i] is None and (matching := at.get(key(name))):
+            if places[i] is not None:
+                continue
+            if matching := [place for place in at.get(key(name), ()) if _brackets_agree(name, there[place])]:
                 if len(matching) > 1:
                     raise UsageError(
                         f"{where}: {name} may be {listed(there[place] for place in matching)}; name one so"
@@ -79,7 +81,10 @@ def other_scale(name: str, unit: str) -> str | None:
     Other words in brackets say nothing of the scale.
     """
     match = _UNIT.search(" ".join(name.split()))
-    if match is None or (written := match[0].strip(" [()]")) == unit:
+    if match is None:
+        return None
+    written, unit = (_one_micro(text) for text in (match[0].strip(" [()]"), unit))
+    if written == unit:
         return None
     pairs = ((written, unit), (unit, written), (written[1:], unit[1:]))
     for longer, shorter in pairs[:2]:
@@ -90,6 +95,17 @@ def other_scale(name: str, unit: str) -> str | None:
 
 
 _UNIT = re.compile(r"\s*[\[(][^\[\]()]*[\])]$")
+
+
+def _brackets_agree(one: str, other: str) -> bool:
+    """Whether one of two names has no brackets at its end, or both have the same: they are not two points, then."""
+    ends = [_UNIT.search(_folded(name)) for name in (one, other)]
+    return None in ends or ends[0][0].strip() == ends[1][0].strip()
+
+
+def _one_micro(unit: str) -> str:
+    """With one letter for micro, of which there are three."""
+    return unit.replace("\u00b5", "u").replace("\u03bc", "u")
 
 
 def _folded(name: str) -> str:

@@ -46,8 +46,10 @@ from gnvpro.surrogate.writing import require_new_folder, whole_file, whole_folde
 
 # PDE solves that the error of the surrogate is measured by.
 _ADEQUACY_SOLVES = 8
-# Modes that sampling begins from, at most.
-_MOST_MODES = 8
+# Halves of a chain are compared, and a half has two draws at least.
+_FEWEST_DRAWS = 4
+# Modes that sampling begins from, at most: those of all signs of six parameters.
+_MOST_MODES = 64
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -176,6 +178,12 @@ def invert(
     )
     for name, value in counts.items():
         integer(name, value)
+    integer("chains", chains, least=1)
+    for name, value in (("draws", draws), ("pde_draws", pde_draws)):
+        if 0 < value < _FEWEST_DRAWS:
+            raise UsageError(
+                f"expected {name} of at least {_FEWEST_DRAWS} a chain, which R-hat needs, or 0; got {value}"
+            )
     if prior is not None and not isinstance(prior, Mapping):
         raise UsageError(f"expected prior a mean and a standard deviation by name, got {prior!r}")
     model, pde, why_none = _models(surrogate, like, problem)
@@ -274,7 +282,8 @@ def invert(
         model=str(surrogate) if isinstance(surrogate, str | Path) else type(surrogate).__name__,
         density=cheap, minima=minima, corrected=corrected,
         chains={route: sampled[route] for route in ("pde", "delayed", "surrogate") if route in sampled},
-        fitted=fitted, adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
+        fitted=fitted, determined=whitening.determined,
+        adequacy=adequacy, truth=true_parameters, problem=pde, seconds=time.monotonic() - began,
         remarks=remarks, solved=None if accurate is None else accurate.solves,
     )  # fmt: skip
 

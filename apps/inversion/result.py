@@ -16,7 +16,7 @@ from gnvpro.apps.inversion.modes import modes_of, shares
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.sampling.chains import Chains, shift
-from gnvpro.apps.inversion.verdict import Check, accuracy, convergence, fit, informed, outliers, verdict
+from gnvpro.apps.inversion.verdict import Check, accuracy, convergence, fit, outliers, verdict
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.surrogate.formatting import seconds, with_unit
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -45,6 +45,8 @@ class InversionResult(Result):
         Draws by route, those that can be relied on most first.
     fitted : (n_out,)
         Observables at `map`, by the most accurate model.
+    determined
+        How many combinations of the parameters the observations determine: see `Whitening`.
     adequacy
         Error of the surrogate; None where it is unknown.
     truth : (n_in,)
@@ -63,6 +65,7 @@ class InversionResult(Result):
     corrected: Minimum | None
     chains: dict[str, Chains]
     fitted: Array
+    determined: float = 0.0
     adequacy: Adequacy | None = None
     truth: Array | None = None
     problem: Problem | None = None
@@ -129,12 +132,11 @@ class InversionResult(Result):
     def checks(self) -> list[Check]:
         """Whether the result can be relied on, question by question."""
         prior = self.density.prior
-        fitted = informed(self.map.standard_deviations, np.sqrt(np.diagonal(prior.moments[1])))
         route = next(iter(self.chains), None)
         sampled = convergence(self.best_chains, self.doubt())
         if not prior.n_free:
             sampled = Check("converged", "yes", "all parameters are fixed: there is nothing to sample")
-        checks = [sampled, fit(self.density, self.residuals, fitted)]
+        checks = [sampled, fit(self.density, self.residuals, self.determined)]
         if self.adequacy is not None or isinstance(self.density.solves.model, Surrogate):
             checks.append(accuracy(self.adequacy, route))
         return checks

@@ -139,10 +139,3 @@ def worst(checks: Sequence[Check]) -> Mark:
 
 def _in_words(checks: Sequence[Check]) -> str:
     return "; ".join(check.reason for check in checks)
-
-
-def informed(standard_deviations: Array, prior: Array) -> float:
-    """How many parameters the data determine: the sum of 1 - (posterior / prior variance), each between 0 and 1."""
-    known = prior > 0
-    shares = 1 - (standard_deviations[known] / prior[known]) ** 2
-    return float(np.clip(shares, 0, 1).sum())

@@ -71,11 +71,9 @@ class Likelihood:
     def constant(self) -> float:
         """Of the logarithm of the density: that of the noise at zero."""
         noise = self.posterior.noise.of(self.posterior.measured)
-        densities = getattr(noise, "log_densities", None)  # noise of other laws than the normal one has these
-        if densities is not None and noise.factor.ndim == 1:
-            return float(densities(np.zeros((1, noise.size))).sum())
-        diagonal = noise.factor if noise.factor.ndim == 1 else np.diagonal(noise.factor)
-        return float(-np.log(diagonal).sum() - 0.5 * noise.size * _LOG_TWO_PI)
+        if not noise.correlated:
+            return float(noise.log_densities(np.zeros((1, noise.size))).sum())
+        return float(-np.log(np.diagonal(noise.factor)).sum() - 0.5 * noise.size * _LOG_TWO_PI)
 
     def value(self, y: Array) -> Rows:
         """(n,)."""
@@ -233,7 +231,7 @@ def _by_parameters(likelihood: Likelihood, law: LogDensity | None, prior: Prior)
         operations |= {"Gradient": gradient, "ApplyJacobian": partial(_along_gradient, gradient)}
     elif "ApplyJacobian" in likelihood.operations:
         operations["ApplyJacobian"] = along
-    affine = not getattr(likelihood.posterior.noise, "heavy_tailed", False)  # the weights, of normal noise
+    affine = not likelihood.posterior.noise.heavy_tailed  # the weights, of normal noise
     if likelihood.hessian is not None and affine and (law is None or law.curved):
         operations["ApplyHessian"] = hessian
     return operations

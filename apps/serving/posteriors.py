@@ -139,8 +139,11 @@ class Posteriors:
             return
         self._warn(minimum, log)
         free = self._prior.free
+        # What the data leave open is as wide as the prior, not as nothing at all.
+        inverse = np.linalg.pinv(minimum.covariance[np.ix_(free, free)])
+        inverse += np.linalg.pinv(self._prior.moments[1][np.ix_(free, free)])
         for kind, point, covariance in (
-            ("posterior", minimum.parameters[free], minimum.covariance[np.ix_(free, free)]),
+            ("posterior", minimum.parameters[free], np.linalg.pinv(inverse)),
             ("posterior-normal", normal.centre, normal.factor @ normal.factor.T),
         ):
             about = {"most_probable": point.tolist(), "covariance": covariance.tolist()}

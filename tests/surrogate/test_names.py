@@ -21,7 +21,8 @@ def test_a_name_is_found_however_it_is_written(written, meant):
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("p 1 2", "p 12"), ("x1 0.5", "x1 -0.5"), ("ab", "a.b"), ("depth", "depths")]
+    ("written", "meant"),
+    [("p 1 2", "p 12"), ("x1 0.5", "x1 -0.5"), ("ab", "a.b"), ("depth", "depths"), ("u(0.7)", "u(0.5)")],
 )
 def test_another_name_is_not_found(written, meant):
     assert find_names([meant], [written], "here") == [None]
@@ -42,6 +43,7 @@ def test_the_most_alike_is_taken_and_two_that_are_as_alike_are_refused():
         ("value [mV]", "V", "mV"), ("value (V)", "mV", "V"), ("depth (km)", "m", "km"), ("p [hPa]", "kPa", "hPa"),
         ("value [V]", "V", None), ("value", "V", None), ("value (left)", "V", None), ("value [Ohm]", "V", None),
         ("t (min)", "m", None), ("u [mV/A]", "V/A", "mV/A"), ("value [mV]", "1", None), ("u (uV)", "V", "uV"),
+        ("u [uV]", "\u00b5V", None), ("u [\u03bcV]", "\u00b5V", None), ("u [\u00b5V]", "V", "uV"),
     ],
 )  # fmt: skip
 def test_another_multiple_of_a_unit_is_seen(name, unit, expected):

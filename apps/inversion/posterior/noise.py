@@ -42,7 +42,7 @@ class Noise:
             i = int(np.argmin(np.isfinite(diagonal) & (diagonal > 0)))
             raise UsageError(
                 f"expected positive standard deviations of the noise, got {diagonal[i]:g} for observation {i}; an "
-                "observation near zero has no relative noise of use: add an absolute part, such as 2%+0.001"
+                "observation near zero has no relative noise of use: to such noise add an absolute part, such as 2%+0.001"
             )
         if not self.degrees_of_freedom > _FEWEST_DEGREES:
             raise UsageError(

@@ -146,13 +146,17 @@ def _read_csv(path: Path, space: Space) -> Observations:
             f"{path}: expected a header with {_VALUE}, or names of observables ({listed(space.names)}), got "
             f"{listed(table.header)}"
         )
-    units = set(space.units)
-    for place in (value, deviation):
-        if place is not None and len(units) == 1:
-            _require_scale(str(path), table.header[place], space.units[0])
     columns = table.numbers([place for place in (value, deviation) if place is not None], blanks=True)
     if name is not None:
-        return _by_name(str(path), table.column(name), columns, space)
+        found = _by_name(str(path), table.column(name), columns, space)
+        occurring = np.flatnonzero(np.isfinite(found.values)) if found.which is None else found.which
+    else:
+        found, occurring = None, np.arange(space.size)
+    for place in (value, deviation):
+        for unit in dict.fromkeys(space.unit(int(j)) for j in occurring) if place is not None else ():
+            _require_scale(str(path), table.header[place], unit)
+    if found is not None:
+        return found
     if len(table.header) > columns.shape[1]:
         raise UsageError(f"{path}: expected columns {_NAME}, {_VALUE}, {_DEVIATION}, got {listed(table.header)}")
     if len(columns) != space.size:

@@ -240,6 +240,14 @@ class Whitening:
     centre: Array
     factor: Array
 
+    @property
+    def determined(self) -> float:
+        """How many directions of z the observations determine: the sum of 1 - variance, that of the prior being one.
+
+        A direction that they leave open counts nothing, whatever the parameters are that it is of.
+        """
+        return len(self.centre) - float((self.factor**2).sum())
+
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """Normal variables (n, n_free) by the approximation."""
         return self.centre + rng.standard_normal((n, len(self.centre))) @ self.factor.T

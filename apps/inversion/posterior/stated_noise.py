@@ -99,8 +99,13 @@ def _units(space: Space | None, which: NDArray[np.intp] | None) -> NDArray[Any] 
 
 def _by_datum(spread: Array, space: Space | None, which: NDArray[np.intp] | None) -> Array:
     """Noise of the observations, where that of the observables was given."""
-    if space is None or which is None or len(spread) == len(which) or spread.shape != (space.size,):
+    if space is None or which is None or spread.shape != (space.size,):
         return spread
+    if len(which) == space.size:
+        raise UsageError(
+            f"there are {space.size} observables and, some of them repeated, as many observations: noise of so many numbers "
+            "may be of either; put it beside the observations, in a column standard_deviation, and take the noise `data`"
+        )
     return spread[which]
 
 
@@ -182,6 +187,10 @@ def _checked(spread: Array, values: Array) -> Noise:
             "Standard deviations in a column `standard_deviation` of the observations go with these in any order"
         )
     measured = np.isfinite(values)
+    if spread.ndim == 1 and (lacking := np.flatnonzero(measured & np.isnan(spread))).size:
+        raise UsageError(
+            f"observation {lacking[0]} has a value and no standard deviation; give it one, or leave its value out"
+        )
     if spread.ndim == 1:
         return Noise(np.where(measured, spread, 1.0))
     spread = np.where(np.outer(measured, measured), spread, np.eye(m))

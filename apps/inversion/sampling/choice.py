@@ -14,7 +14,7 @@ from gnvpro.apps.inversion.sampling.importance import sample_importance
 from gnvpro.apps.inversion.sampling.metropolis import sample_metropolis
 from gnvpro.apps.inversion.sampling.mixture import Mixture
 from gnvpro.apps.inversion.sampling.nuts import sample_nuts
-from gnvpro.surrogate.errors import NumericalFailure
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.progress import Report
 
 # Parameters up to which a mixture can be fitted to draws.
@@ -52,6 +52,8 @@ def sample_surrogate(
     NumericalFailure
         The model could not be solved where the sampler begins.
     """
+    if sampler == "nuts" and posterior.prior.single.any():
+        raise UsageError("nuts follows derivatives, and some parameters have single values; take importance or walk")
     smooth, few = not posterior.prior.single.any(), posterior.prior.n_free <= _MOST_PARAMETERS
     order: list[Sampler] = [sampler]
     if sampler == "auto":

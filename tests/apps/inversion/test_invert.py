@@ -166,6 +166,19 @@ def test_what_does_not_fit_is_refused(surrogate, observed, change, message):
         invert(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chains": 0}, "chains >= 1"),
+        ({"draws": 3}, "draws of at least 4"),
+        ({"pde_draws": 1}, "pde_draws of at least 4"),
+    ],
+)
+def test_too_few_draws_to_compare_are_refused_before_anything_is_drawn(surrogate, observed, change, message):
+    with pytest.raises(UsageError, match=message):
+        invert(surrogate, observed, **change)
+
+
 def test_a_problem_of_other_parameters_is_refused(surrogate, observed):
     other = LinearModel(box(2), surrogate.observables, np.ones((6, 2)))
     with pytest.raises(UsageError, match="problem and model disagree on parameter"):

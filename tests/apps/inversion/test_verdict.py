@@ -9,7 +9,9 @@ from scipy.stats import chi2
 from gnvpro.apps.inversion.adequacy import Adequacy
 from gnvpro.apps.inversion.invert import invert
 from gnvpro.apps.inversion.posterior.noise import Noise
-from gnvpro.apps.inversion.verdict import accuracy, convergence, fit, informed, outliers, verdict, worst
+from gnvpro.apps.inversion.posterior.posterior import Whitening
+from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.verdict import accuracy, convergence, fit, outliers, verdict, worst
 from tests.apps.inversion import linear
 from tests.apps.inversion.models import Together, box, independent, matrix, normal_prior, synthetic
 
@@ -39,7 +41,18 @@ def test_chi_squared_is_judged_by_its_law(posterior, size, mark):
 def test_what_parameters_take_up_is_no_sign_of_a_wrong_noise(posterior):
     few = dataclasses.replace(posterior, data=np.where(np.arange(M) < 2, posterior.data, np.nan))
     assert fit(few, np.array([1e-6, -1e-6]), 2.0).mark == "yes"
-    assert informed(np.array([1e-3, 2.0, 0.5]), np.array([1.0, 1.0, 0.0])) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("data", "parameters"), [(1, 2), (3, 6), (6, 3)])
+def test_as_many_directions_are_determined_as_there_are_data_or_parameters(data, parameters):
+    """Directions, not parameters: each of these may be open by itself where a combination of them is known."""
+    space = box(parameters)
+    model = Together(space, matrix(data, parameters))
+    exact = synthetic(model, np.full(parameters, 0.1), Noise(np.full(data, 1e-4)), Prior.of(space))
+    found = Whitening.at_mode(exact, np.full(parameters, 0.1))
+    assert found.determined == pytest.approx(min(data, parameters), abs=1e-3)
+    residuals = np.full(data, 1e-9)
+    assert fit(exact, residuals, found.determined).mark == ("doubtful" if data > parameters else "yes")
 
 
 def test_outliers_are_named_and_a_remedy_with_them(posterior):

@@ -78,7 +78,7 @@ def test_data_takes_what_came_with_the_observations():
     np.testing.assert_array_equal(noise_of("data", VALUES, given).standard_deviations[:3], given[:3])
     with pytest.raises(ValueError, match="came without standard deviations; expected noise such as"):
         noise_of("data", VALUES)
-    with pytest.raises(ValueError, match="got nan for observation 2"):
+    with pytest.raises(ValueError, match="observation 2 has a value and no standard deviation"):
         noise_of("data", np.ones(4), np.array([0.1, 0.2, np.nan, 0.3]))
     with pytest.raises(ValueError, match="got -0.2 for observation 1"):
         noise_of("data", VALUES, -given * [-1, 1, -1, 1])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnvpro.apps.inversion.posterior.observations import observations_of
+from gnvpro.apps.inversion.posterior.observations import noise_of, observations_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Space
 
@@ -96,7 +96,7 @@ def test_a_repeat_that_is_missing_is_none(tmp_path):
         ("observable,value\nflux 12,1\n", "no observable 'flux 12'"),
         ("observable,value [mV]\nDepth left,1\n", r"'value \[mV\]' is in mV, and the model's observables are in V"),
         ("observable,value\nDepth left (kV),1\n", r"'Depth left \(kV\)' is in kV"),
-        ("depth left [µV]\n1\n", r"is in µV"),
+        ("depth left [µV]\n1\n", r"is in uV"),
         ("observable,measured,observed\nDepth left,1,2\n", "value may be measured, observed; name one value"),
         ("observable,value\nDepth left,1e999\n", "observation Depth left is infinite; leave it empty"),
         ("observable,value\nDepth left,inf\nDepth left,1\n", "observation Depth left is infinite"),
@@ -115,6 +115,27 @@ def test_a_repeat_that_is_missing_is_none(tmp_path):
 def test_what_is_not_safe_is_refused_with_what_was_expected(tmp_path, text, said):
     with pytest.raises(UsageError, match=said):
         read(tmp_path, text)
+
+
+def test_units_are_those_of_the_observables_that_are_there(tmp_path):
+    space = Space.vector(["u", "i"], axis="what", units=("V", "A"))
+    path = tmp_path / "d.csv"
+    path.write_text("observable,value [mV]\nu,1\n")
+    with pytest.raises(UsageError, match=r"is in mV"):
+        observations_of(path, space)
+    path.write_text("observable,value [mA]\nu,1\n")
+    assert observations_of(path, space).values[0] == 1, "no multiple of V: other words in brackets say nothing"
+
+
+def test_an_observation_without_a_standard_deviation_is_told_so():
+    with pytest.raises(UsageError, match="observation 1 has a value and no standard deviation"):
+        noise_of("data", np.array([1.0, 2.0]), np.array([0.1, np.nan]))
+
+
+def test_noise_that_may_be_of_repeats_or_of_observables_is_refused():
+    repeated = np.array([0, 0, 1])
+    with pytest.raises(UsageError, match="may be of either"):
+        noise_of(np.array([0.1, 0.2, 0.3]), np.array([1.0, 1.1, 2.0]), None, SPACE, repeated)
 
 
 def test_another_encoding_is_refused_with_the_remedy(tmp_path):
