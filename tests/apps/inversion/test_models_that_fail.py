@@ -134,10 +134,16 @@ class TwoModes:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("noise", [0.03, 0.06])
 def test_two_modes_that_the_chains_hardly_connect_are_told(seed, noise):
-    inversion = invert(TwoModes(), [0.16, 0.3], noise, chains=4, draws=200, tune=100, seed=seed)
+    inversion = invert(TwoModes(), [0.16, 0.3], noise, chains=4, draws=200, tune=100, seed=seed, sampler="nuts")
     assert [round(float(mode.parameters[0]), 3) in (0.4, -0.4) for mode in inversion.modes] == [True, True]
     assert dict(inversion.rows())["modes"].startswith("2 of the minima are about as probable")
     assert inversion.doubt() is not None
+
+
+def test_two_modes_that_chains_hardly_connect_are_sampled_by_importance():
+    inversion = invert(TwoModes(), [0.16, 0.3], 0.03, chains=4, draws=200)
+    assert inversion.doubt() is None
+    assert abs((inversion.best_chains.pooled[:, 0] > 0).mean() - 0.5) < 0.1
 
 
 def test_two_modes_that_the_chains_connect_are_no_doubt():
