@@ -153,12 +153,20 @@ def _columns(header: list[str], rows: Sequence[Line]) -> dict[str, Array]:
 
 
 def _resistance(bare: MeasuredSurvey, columns: dict[str, Array]) -> Array:
-    """By `r`, by `u` over `i`, or by `rhoa` over the geometric factor; NaN where the file has none of them."""
-    if "r" in columns:
-        return columns["r"]
+    """By `r`, by `u` over `i`, or by `rhoa` over the geometric factor; NaN where the file has none of them.
+
+    Programs write a column of zeros for what was not measured: such a one does not count beside one that is not.
+    """
     counting = bare.counting
+
+    def holds(*names: str) -> bool:
+        return all(name in columns and columns[name][counting].any() for name in names)
+
+    by_rhoa, by_voltage = holds("rhoa"), holds("u", "i")
+    if "r" in columns and (holds("r") or not (by_rhoa or by_voltage)):
+        return columns["r"]
     resistance = np.full(len(bare.abmn), np.nan)
-    if "u" in columns and "i" in columns:
+    if "u" in columns and "i" in columns and (by_voltage or not by_rhoa):
         if (columns["i"][counting] == 0).any():
             i = int(counting[np.argmax(columns["i"][counting] == 0)])
             raise UsageError(f"{bare.where(i)} expected a current i, got 0")

@@ -74,6 +74,24 @@ def test_apparent_resistivity_resistance_and_voltage_are_the_same(tmp_path):
     assert by_factor.resistance[0] == pytest.approx(r[0] / 2), "the factor of the file made its apparent resistivity"
 
 
+@pytest.mark.parametrize(
+    ("header", "zeros"), [("r", "0"), ("u i", "0 0"), ("u i", "0 0.1"), ("u i", "0.1 0"), ("r u i", "0 0 0")]
+)
+def test_columns_of_zeros_do_not_count_beside_apparent_resistivities(tmp_path, header, zeros):
+    rows = [f"1 2 3 4 100 {zeros}", f"2 3 4 5 90 {zeros}"]
+    read = read_text(tmp_path, unified(f"# a b m n rhoa {header}", rows))
+    np.testing.assert_allclose(read.apparent_resistivity, [100, 90])
+    read = read_text(tmp_path, unified("# a b m n r u i", ["1 2 3 4 0 3 2", "2 3 4 5 0 4 2"]))
+    assert read.resistance.tolist() == [1.5, 2]
+
+
+def test_a_zero_among_resistances_is_a_datum(tmp_path):
+    read = read_text(tmp_path, unified("# a b m n rhoa r", ["1 2 3 4 100 0", "2 3 4 5 90 -3"]))
+    assert read.resistance.tolist() == [0, -3]
+    assert read_text(tmp_path, unified("# a b m n r", ["1 2 3 4 0"])).resistance.tolist() == [0]
+    assert read_text(tmp_path, unified("# a b m n r rhoa", ["1 2 3 4 0 0"])).resistance.tolist() == [0]
+
+
 def test_what_is_marked_is_left_out(tmp_path):
     read = read_text(tmp_path, unified("#a b m n r valid", ["1 2 3 4 -0.3 1", "1 2 1 4 9 0", "2 3 4 5 -0.2 1"]))
     assert read.survey.measurements == ((1, 2, 3, 4), (2, 3, 4, 5))
