@@ -36,14 +36,14 @@ def test_a_file_is_found_by_its_electrodes(tmp_path, name):
     positions[renumber] = SURVEY.positions
     given = survey(renumber[abmn - 1] + 1, data, np.abs(data) * 0.03, positions)
     path = gnvpro.write_survey(given, tmp_path / name)
-    values, deviations = observations_of(path, SPACE)
+    values, deviations, _ = observations_of(path, SPACE)
     missing = np.setdiff1d(np.arange(K), order)
     assert np.flatnonzero(np.isnan(values)).tolist() == missing.tolist()
     np.testing.assert_allclose(np.delete(values, missing), np.delete(RESISTANCE, missing), rtol=1e-8)
     np.testing.assert_allclose(np.delete(deviations, missing), 0.03 * np.abs(np.delete(RESISTANCE, missing)), rtol=1e-8)
     noise = noise_of("data", values, deviations)
     assert noise.size == K
-    apparent, spread = observations_of(path, APPARENT)
+    apparent, spread, _ = observations_of(path, APPARENT)
     np.testing.assert_allclose(apparent, values * SURVEY.geometric_factors)
     np.testing.assert_allclose(spread, deviations * np.abs(SURVEY.geometric_factors))
 
