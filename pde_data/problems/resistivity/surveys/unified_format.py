@@ -67,7 +67,10 @@ def read_unified(path: Path, flatten: bool = False) -> MeasuredSurvey:
 
 
 def write_unified(measured: MeasuredSurvey, path: Path) -> None:
-    """Write electrodes, measurements, resistances with their relative errors, and geometric factors where all have one."""
+    """Write electrodes, measurements, resistances with their relative errors, and geometric factors where all have one.
+
+    Raises UsageError: noise of a resistance of zero, which is no fraction of it.
+    """
     columns = {x: measured.abmn[:, j].astype(float) for j, x in enumerate("abmn")}
     known = np.isfinite(measured.resistance)
     valid = known & measured.valid
@@ -78,6 +81,12 @@ def write_unified(measured: MeasuredSurvey, path: Path) -> None:
             columns["rhoa"] = columns["r"] * columns["k"]
         if measured.standard_deviation is not None:
             size = np.abs(np.where(valid, measured.resistance, 1.0))
+            lost = (size == 0) & (measured.standard_deviation > 0)
+            if lost.any():
+                raise UsageError(
+                    f"{measured.where(int(np.argmax(lost)))} has noise and a resistance of 0, and this format has noise as a "
+                    "fraction of the resistance; write an .obs, or mark it as not valid"
+                )
             columns["err"] = np.where(valid, measured.standard_deviation / np.where(size > 0, size, 1.0), 0.0)
     else:
         valid = measured.valid

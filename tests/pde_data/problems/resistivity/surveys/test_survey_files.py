@@ -174,6 +174,24 @@ def test_damaged_ubc_files_are_told_the_line(tmp_path, text, message):
         read_text(tmp_path, text, "line.obs")
 
 
+def test_noise_of_a_zero_is_not_lost(tmp_path):
+    given = MeasuredSurvey.of(LINE, np.arange(len(LINE.abmn)) - 2.0)
+    given = replace(given, standard_deviation=np.full(len(LINE.abmn), 0.1))
+    with pytest.raises(
+        gnvpro.UsageError, match=r"^measurements: measurement 3 has noise and a resistance of 0, .* \.obs"
+    ):
+        gnvpro.write_survey(given, tmp_path / "line.dat")
+    read = gnvpro.read_survey(gnvpro.write_survey(given, tmp_path / "line.obs"))
+    np.testing.assert_array_equal(read.standard_deviation, 0.1)
+    exact = replace(given, standard_deviation=np.zeros(len(LINE.abmn)))
+    assert (gnvpro.read_survey(gnvpro.write_survey(exact, tmp_path / "line.dat")).standard_deviation == 0).all()
+    marked = replace(given, valid=given.resistance != 0)
+    assert (
+        gnvpro.read_survey(gnvpro.write_survey(marked, tmp_path / "marked.dat")).numbers()["valid"]
+        == len(LINE.abmn) - 1
+    )
+
+
 def test_ubc_files_have_the_measurements_that_were_made(tmp_path):
     abmn, resistance = np.array([[1, 2, 3, 4], [1, 2, 4, 5], [2, 3, 4, 5]]), np.array([-1.0, np.nan, -3.0])
     given = MeasuredSurvey(LINE.positions, abmn, resistance, np.array([True, True, True]), np.full(3, 0.1))
