@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.pde_data.problems.resistivity.surveys.electrodes import geometric_factors
+from gnvpro.pde_data.problems.resistivity.surveys.electrodes import by_place, geometric_factors
 from gnvpro.pde_data.problems.resistivity.surveys.measured_survey import MeasuredSurvey
 from gnvpro.pde_data.problems.resistivity.surveys.text_lines import Line, lines_of, require_flat
 from gnvpro.surrogate.errors import UsageError
@@ -57,7 +57,7 @@ def read_unified(path: Path, flatten: bool = False) -> MeasuredSurvey:
     if not (abmn == np.rint(abmn)).all():
         i = int(np.argmin((abmn == np.rint(abmn)).all(axis=1)))
         raise data[i].wrong("expected electrode numbers a, b, m, n as integers")
-    abmn = abmn.astype(np.intp)
+    abmn = by_place(positions, abmn.astype(np.intp))
     valid = columns.get("valid", np.ones(len(abmn))) != 0
     numbers = np.array([line.number for line in data], dtype=np.intp)
     bare = MeasuredSurvey(positions, abmn, np.full(len(abmn), np.nan), valid, None, numbers, str(path))

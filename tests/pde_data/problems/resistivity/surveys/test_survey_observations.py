@@ -84,6 +84,18 @@ def test_other_electrodes_and_other_models_are_told(tmp_path):
         observations_of(path, SPACE)
 
 
+def test_electrodes_with_two_numbers_at_one_place_are_one(tmp_path):
+    positions = np.concatenate([SURVEY.positions, SURVEY.positions[2:4]])  # 10 is 3, 11 is 4
+    model = gnvpro.FourElectrodeSurvey(tuple(map(tuple, positions)), ((1, 2, 3, 4), (2, 10, 11, 5), (1, 11, 6, 7)))
+    given = survey(model.abmn, [1.0, 2.0, 3.0], positions=positions)
+    values, _ = observations_for(given, model.observables)
+    assert values.tolist() == [1, 2, 3]
+    read = gnvpro.read_survey(gnvpro.write_survey(given, tmp_path / "twice.dat"))
+    assert read.abmn.tolist() == [[1, 2, 3, 4], [2, 3, 4, 5], [1, 4, 6, 7]]
+    for of in (read.survey, model):
+        assert observations_for(read, of.observables)[0].tolist() == [1, 2, 3]
+
+
 def test_noise_of_zero_is_refused_where_noise_is_asked_for():
     values, deviations = observations_for(survey([(1, 2, 3, 4)], [1.0], np.zeros(1)), SPACE)
     with pytest.raises(gnvpro.UsageError, match="positive standard deviations"):
