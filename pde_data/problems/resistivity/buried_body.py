@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -84,6 +84,8 @@ class BuriedBody(PickledWithoutCaches):
                 f"expected a Survey or a FourElectrodeSurvey, got a {type(self.survey).__name__}; "
                 "gnvpro.read_survey(path).survey is that of a file of measurements"
             )
+        if self.observable not in get_args(Observable):
+            raise UsageError(f"expected observable {' or '.join(get_args(Observable))}, got {self.observable!r}")
         for conductivity in (self.background_conductivity, self.body_conductivity):
             HalfSpace(conductivity)
         for what in ("depth", "volume", "azimuth"):

@@ -49,6 +49,7 @@ def test_background_is_that_of_two_points():
         ({"semi_axis_ratio": (2.0, 0.0, 1.0)}, "positive semi-axes"),
         ({"body_conductivity": 0.0}, "positive conductivity"),
         ({"semi_axis_ratio": (9.0, 1.0, 1.0)}, "mesh cannot be stretched"),
+        ({"observable": "rho"}, "expected observable resistance or apparent_resistivity, got 'rho'"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):
