@@ -85,7 +85,7 @@ def adequacy_from_solves(posterior: Posterior, y: Array, solved: Array, covarian
 
 
 def adequacy_from_bands(posterior: Posterior, surrogate: Surrogate, y: Array, covariance: Array) -> Adequacy | None:
-    """By the surrogate's own error bands at parameters (1, n_in), where there is no PDE; None without bands of what was observed.
+    """By the surrogate's own error bands at parameters (1, n_in), where there is no PDE; None without bands of the data.
 
     The bands say how large an error is and not its sign: the shift is that of errors that are independent from
     observation to observation, and may be larger.

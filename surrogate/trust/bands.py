@@ -274,8 +274,9 @@ def _spread(sizes: Array) -> Array:
 def _largest_of_all(sizes: Array, scale: Array) -> Array:
     """The largest (n,) of every row of residuals' sizes (n, n_out) over their scales, of those that are missing (NaN) too.
 
-    Of the observables that have a scale; NaN for rows with none of them. One that is missing is what the next sample that has it has, each relative to the root mean square of its row: the largest
-    of fewer would make the simultaneous band too narrow.
+    Of the observables that have a scale; NaN for rows with none of them. One that is missing is what the next sample that
+    has it has, each relative to the root mean square of its row: the largest of fewer would make the simultaneous band too
+    narrow.
     """
     columns = np.isfinite(scale)
     rows = ~np.isnan(sizes[:, columns]).all(axis=1)
