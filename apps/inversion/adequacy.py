@@ -85,7 +85,7 @@ def adequacy_from_solves(posterior: Posterior, y: Array, solved: Array, covarian
 
 
 def adequacy_from_bands(posterior: Posterior, surrogate: Surrogate, y: Array, covariance: Array) -> Adequacy | None:
-    """By the surrogate's own error bands at parameters (1, n_in), where there is no PDE; None without bands.
+    """By the surrogate's own error bands at parameters (1, n_in), where there is no PDE; None without bands of the data.
 
     The bands say how large an error is and not its sign: the shift is that of errors that are independent from
     observation to observation, and may be larger.
@@ -94,6 +94,8 @@ def adequacy_from_bands(posterior: Posterior, surrogate: Surrogate, y: Array, co
         return None
     bands, (observables, jacobian) = surrogate.trust.bands, posterior.solves.linearize(y)
     spread = bands.scale[posterior.places] / posterior.noise_of_data.scales
+    if not np.isfinite(spread).all():
+        return None  # an observable whose error no sample has told
     slopes = posterior.noise.robust_slopes(posterior.whitened(observables))[0]
     moved = (covariance @ posterior.sensitivity(jacobian[0], observables[0]).T) * (slopes * spread)
     by_observable = np.zeros((len(covariance), len(bands.scale)))

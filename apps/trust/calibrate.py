@@ -92,7 +92,8 @@ def calibrate(
     Raises
     ------
     UsageError
-        Samples of something else, placed by hand, or none that the model has not seen.
+        Samples of something else, placed by hand, or none that the model has not seen; an observable that too few of these
+        have.
     """
     if out is not None:
         require_place(path_of(out), overwrite)
@@ -134,7 +135,7 @@ def held_out_samples(surrogate: Surrogate, samples: Samples, seed: int) -> HeldO
     Raises
     ------
     UsageError
-        Samples of something else, placed by hand, or none left.
+        Samples of something else, placed by hand, or none left; an observable that too few of the others have.
     """
     samples = samples.in_order_of(surrogate.parameters, surrogate.observables)
     origin, now = surrogate.provenance, samples.provenance
@@ -228,6 +229,7 @@ def _others(surrogate: Surrogate, samples: Samples, seed: int) -> HeldOut:
         )
     if len(samples) < 2:
         raise UsageError(f"expected samples that the model has not seen, got {len(samples)}; generate more of them")
+    samples.require_observed()
     order = np.random.default_rng(seed).permutation(len(samples))
     n_scale = max(1, int(_SCALE_SHARE * len(samples)))
     return HeldOut(samples.subset(order[n_scale:]), samples.subset(order[:n_scale]), "calibration", own)

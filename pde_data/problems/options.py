@@ -48,14 +48,17 @@ def options_of(problem: Any) -> dict[str, Any]:
     return {f.name: values[f.name] for f in fields(problem) if f.init}
 
 
-def _validated(kind: Any, options: dict[str, Any]) -> Any:
+def _validated(kind: Any, options: dict[str, Any], above: str = "") -> Any:
+    """What a class makes of its options; `above` is where they stand among others, with a full stop at its end."""
     try:
         return TypeAdapter(kind).validate_python(options)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = (above + ".".join(str(part) for part in first["loc"])).removesuffix(".")
         if first["type"] == "value_error":  # raised by the class itself, in words of its own
             message = first["msg"].removeprefix("Value error, ")
+        elif first["type"] == "missing":
+            message = "expected a value, there is none"
         elif first["type"] in ("tuple_type", "list_type"):
             message = f'expected a list, in JSON such as ["a", "b"] or [1, 2]; got {first["input"]!r}'
         else:
@@ -77,7 +80,7 @@ def _require_known(kind: Any, given: Any, where: str = "") -> None:
                 f"options {', '.join(where + key for key in given)} do not go together; give those of one kind"
             )
         if len(kinds) == 1 and kinds[0] is not kind:
-            _validated(kinds[0], given)  # its own message, where the other class would be taken instead
+            _validated(kinds[0], given, where)  # its own message, where the other class would be taken instead
         for key, value in given.items():
             _require_known(hints[key], value, f"{where}{key}.")
     elif isinstance(given, list | tuple):

@@ -122,7 +122,8 @@ class Bands(ComparedByValue):
     marginal : (n_levels, n_out)
         For each observable by itself: it holds with the probability of the level, over parameters drawn by their law.
     scale : (n_out,)
-        Spread of the residuals, from samples that do not calibrate: the shape of the simultaneous band.
+        Spread of the residuals, from samples that do not calibrate: the shape of the simultaneous band. Infinite, as the band
+        is then, where no sample has the observable.
     factors : (n_levels,)
         The simultaneous band is factor * scale: all observables of a sample lie in it with that probability.
     source
@@ -152,10 +153,10 @@ class Bands(ComparedByValue):
         widths = [self.marginal, self.factors[:, None]]
         if any(np.isnan(w).any() or (w < 0).any() or (w[1:] < w[:-1]).any() for w in widths):
             raise UsageError("the half widths of bands must be numbers >= 0 that increase with the level")
-        if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
-            raise UsageError("the scales of the simultaneous band must be finite and positive")
-        if not isinstance(self.n_samples, int) or self.n_samples < 1:
-            raise UsageError(f"expected at least one calibration sample, got {self.n_samples!r}")
+        if not (self.scale > 0).all():
+            raise UsageError("the scales of the simultaneous band must be positive numbers")
+        if not isinstance(self.n_samples, int) or self.n_samples < 0:
+            raise UsageError(f"expected a number of calibration samples, got {self.n_samples!r}")
         if not isinstance(self.weight_ahead, float) or not 1 <= self.weight_ahead < np.inf:
             raise UsageError(f"expected a weight of the new sample from 1 on, got {self.weight_ahead!r}")
 
@@ -184,7 +185,8 @@ class Bands(ComparedByValue):
             marginal[:, columns] = quantiles(sizes, LEVELS, weighting)
         n = len(residuals)
         if isinstance(residuals, np.ndarray) and (missing := missing_in(residuals)) is not None:
-            scores, n = _largest_of_all(np.abs(residuals) / scale), max(1, int((~missing).sum(axis=0).min()))
+            scale = np.where(missing.all(axis=0), np.inf, scale)
+            scores, n = _largest_of_all(np.abs(residuals), scale), int((~missing).sum(axis=0).min())
         factors = quantiles(scores, LEVELS, weighting)
         return cls(LEVELS, marginal, scale, factors, n, source, 1.0 if weighting is None else weighting[1])
 
@@ -197,7 +199,10 @@ class Bands(ComparedByValue):
             A level that is not stored.
         """
         row = self._row(level)
-        return self.factors[row] * self.scale if simultaneous else self.marginal[row]
+        if not simultaneous:
+            return self.marginal[row]
+        known = np.isfinite(self.scale)
+        return np.where(known, self.factors[row] * np.where(known, self.scale, 1.0), np.inf)
 
     def finite_half_width(self, level: float, *, simultaneous: bool = False) -> Array | None:
         """What `half_width` gives, or None where too few samples calibrated to give every observable a band."""
@@ -236,6 +241,10 @@ class Bands(ComparedByValue):
         if all(self.finite_half_width(level, simultaneous=together) is not None for together in (False, True)):
             return None
         least = samples_needed(level) if self.weight_ahead == 1 else math.ceil(level / (1 - level) * self.weight_ahead)
+        if self.n_samples >= least and (unknown := int(np.isinf(self.scale).sum())):
+            return (
+                f"infinite: {unknown} of {len(self.scale)} observables are in none of the samples that set the scales"
+            )
         about = "" if self.weight_ahead == 1 else "about "
         return f"infinite: {self.n_samples} samples calibrated, {level:.0%} needs at least {about}{least}"
 
@@ -244,17 +253,17 @@ def spread(residuals: Array | Fields) -> Array:
     """Robust size of each observable's residuals: (n, n_out) -> (n_out,), positive.
 
     The median of the absolute values, in units of a standard deviation if they were normal; the largest of them where
-    that is zero. Observables do not see each other's units.
+    that is zero, infinite where there are none. Observables do not see each other's units.
     """
     scale = np.concatenate([_spread(sizes) for _, sizes in sizes_by_block(residuals)])
-    largest = float(scale.max())
+    largest = float(scale[np.isfinite(scale)].max(initial=0.0))
     return np.where(scale > 0, scale, _LEAST_SCALE * largest if largest > 0 else 1.0)
 
 
 def _spread(sizes: Array) -> Array:
     if (missing := missing_in(sizes)) is not None:
         known = sizes[:, there := ~missing.all(axis=0)]
-        found = np.zeros(sizes.shape[1])
+        found = np.full(sizes.shape[1], np.inf)
         median, most = 1.4826 * np.nanmedian(known, axis=0), np.fmax.reduce(known, axis=0)
         found[there] = np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most)
         return found
@@ -262,20 +271,25 @@ def _spread(sizes: Array) -> Array:
     return np.where(median > 0, np.maximum(median, _LEAST_SCALE * most), most).astype(float)
 
 
-def _largest_of_all(ratios: Array) -> Array:
-    """The largest (n,) of every row of residuals over their scales (n, n_out), of those that are missing (NaN) too.
+def _largest_of_all(sizes: Array, scale: Array) -> Array:
+    """The largest (n,) of every row of residuals' sizes (n, n_out) over their scales, of those that are missing (NaN) too.
 
-    One that is missing is what the next sample that has it has, each relative to the root mean square of its row: the largest
-    of fewer would make the simultaneous band too narrow.
+    Of the observables that have a scale; NaN for rows with none of them. One that is missing is what the next sample that
+    has it has, each relative to the root mean square of its row: the largest of fewer would make the simultaneous band too
+    narrow.
     """
+    columns = np.isfinite(scale)
+    rows = ~np.isnan(sizes[:, columns]).all(axis=1)
+    found = np.full(len(sizes), np.nan)
+    if not rows.any():
+        return found
+    ratios = sizes[np.ix_(rows, columns)] / scale[columns]
     levels = np.sqrt(np.nanmean(ratios**2, axis=1))
     filled = ratios.copy()
     for j in np.flatnonzero(np.isnan(ratios).any(axis=0)):
         known, gaps = np.flatnonzero(~np.isnan(ratios[:, j])), np.flatnonzero(np.isnan(ratios[:, j]))
-        if not len(known):
-            filled[:, j] = 0.0
-            continue
         donors = known[np.searchsorted(known, gaps) % len(known)]
         beside = np.divide(ratios[donors, j], levels[donors], out=np.zeros(len(gaps)), where=levels[donors] > 0)
         filled[gaps, j] = levels[gaps] * beside
-    return filled.max(axis=1)
+    found[rows] = filled.max(axis=1)
+    return found

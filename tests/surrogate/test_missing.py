@@ -162,3 +162,38 @@ def test_the_simultaneous_band_of_samples_with_gaps_covers_whole_ones():
     scores = np.nanmax(np.abs(gaps) / bands.scale, axis=1)
     naive = replace(bands, factors=quantiles(scores, LEVELS))
     assert naive.coverage(fresh, 0.9).simultaneous < covered.simultaneous - 0.02
+
+
+@pytest.mark.parametrize("where", ["scale", "calibration", "both", "all but one"])
+def test_the_simultaneous_band_of_an_observable_without_residuals_is_infinite(where):
+    rng = np.random.default_rng(3)
+    of_scale, residuals = rng.normal(size=(2, 60, 3))
+    for name, of in (("scale", of_scale), ("calibration", residuals)):
+        if where in (name, "both"):
+            of[:, 1] = np.nan
+    expected = Bands.calibrated(residuals[:, [0, 2]], spread(of_scale[:, [0, 2]]), "test").half_width(
+        0.9, simultaneous=True
+    )
+    if where == "all but one":
+        # What the rows that have no observable with a scale hold is not taken for residuals of zero.
+        of_scale[:, 1:] = residuals[:30, 0] = np.nan
+        expected = Bands.calibrated(residuals[30:, :1], spread(of_scale[:, :1]), "test").half_width(
+            0.9, simultaneous=True
+        )
+    bands = Bands.calibrated(residuals, spread(of_scale), "test")
+    found = bands.half_width(0.9, simultaneous=True)
+    assert np.isinf(found[1])
+    np.testing.assert_array_equal(found[np.isfinite(found)], expected)
+    assert bands.finite_half_width(0.9, simultaneous=True) is None
+    assert bands.coverage(rng.normal(size=(200, 3)), 0.9).simultaneous > 0.8
+    if where in ("scale", "all but one"):
+        assert "observables are in none of the samples that set the scales" in bands.shortage(0.9)
+    else:
+        assert bands.shortage(0.9) == "infinite: 0 samples calibrated, 90% needs at least 9"
+
+
+def test_bands_of_nothing_are_infinite():
+    bands = Bands.calibrated(np.zeros((20, 2)), spread(np.full((20, 2), np.nan)), "test")
+    assert np.isinf(bands.half_width(0.9, simultaneous=True)).all()
+    bands = Bands.calibrated(np.full((20, 2), np.nan), np.ones(2), "test")
+    assert np.isinf([bands.half_width(0.9), bands.half_width(0.9, simultaneous=True)]).all()

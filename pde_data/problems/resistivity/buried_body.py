@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from gnvpro.pde_data.problems.resistivity.ground.half_space import HalfSpace
 from gnvpro.pde_data.problems.resistivity.ground.layered import Ground, Layer, LayeredGround
 from gnvpro.pde_data.problems.resistivity.surveys.four_electrode_survey import FourElectrodeSurvey
 from gnvpro.pde_data.problems.resistivity.surveys.survey import Survey
+from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -84,16 +85,22 @@ class BuriedBody(PickledWithoutCaches):
                 f"expected a Survey or a FourElectrodeSurvey, got a {type(self.survey).__name__}; "
                 "gnvpro.read_survey(path).survey is that of a file of measurements"
             )
+        if self.observable not in get_args(Observable):
+            raise UsageError(f"expected observable {' or '.join(get_args(Observable))}, got {self.observable!r}")
         for conductivity in (self.background_conductivity, self.body_conductivity):
             HalfSpace(conductivity)
         for what in ("depth", "volume", "azimuth"):
+            object.__setattr__(self, what, _as_tuple(getattr(self, what)))
             _require_range(what, getattr(self, what), above_zero=what != "azimuth")
-        if len(self.centre) != 2:
-            raise UsageError(f"expected the centre as (x1, x2), got {self.centre}")
+        centre = _as_tuple(self.centre)
+        if not isinstance(centre, tuple) or len(centre) != 2:
+            raise UsageError(f"expected the centre as (x1, x2), each a number or a range, got {self.centre}")
+        object.__setattr__(self, "centre", tuple(map(_as_tuple, centre)))
         for j, place in enumerate(self.centre):
             _require_range(f"centre, x{j + 1}", place if isinstance(place, tuple) else (place, place))
-        if not min(self.semi_axis_ratio) > 0:
-            raise UsageError(f"expected positive semi-axes, got the ratio {self.semi_axis_ratio}")
+        ratio = numbers(self.semi_axis_ratio, "semi_axis_ratio", 1)
+        if len(ratio) != 3 or not (ratio > 0).all():
+            raise UsageError(f"expected three positive semi-axes, got the ratio {self.semi_axis_ratio}")
         half_height = self.size(self.volume[1]) * self.semi_axis_ratio[2]
         if self.depth[0] < (1 + _LEAST_GAP) * half_height:
             raise UsageError(
@@ -101,6 +108,10 @@ class BuriedBody(PickledWithoutCaches):
                 f"{self.depth[0]:g} m deep; expected at least {(1 + _LEAST_GAP) * half_height:g} m, or smaller bodies"
             )
         if self.background_layer is not None:
+            if not isinstance(self.background_layer, Layer):
+                raise UsageError(
+                    f"expected background_layer a Layer(thickness, conductivity), got {self.background_layer!r}"
+                )
             self._require_one_side(self.background_layer.thickness, half_height)
             _ = self.ground
         if self.observable == "apparent_resistivity":
@@ -205,7 +216,15 @@ class BuriedBody(PickledWithoutCaches):
         return self.data(survey.currents @ by_electrode)
 
 
+def _as_tuple(given: Any) -> Any:
+    """A range or a place as what compares and is written as JSON, where a list or an array is given."""
+    return tuple(given.tolist() if isinstance(given, np.ndarray) else given) if np.iterable(given) else given
+
+
 def _require_range(what: str, given: Range, above_zero: bool = False) -> None:
-    low, high = given
+    pair = numbers(given, what, 1)
+    if len(pair) != 2:
+        raise UsageError(f"expected {what} as a range (lowest, highest), got {given}")
+    low, high = pair.tolist()
     if not -math.inf < low <= high < math.inf or (above_zero and not low > 0):
         raise UsageError(f"expected an ascending range of {what}" + " above 0" * above_zero + f", got {low} to {high}")

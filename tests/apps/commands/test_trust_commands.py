@@ -232,6 +232,18 @@ def test_data_that_cannot_calibrate_are_refused(gnvpro, model, data, tmp_path):
     assert (ran.exit_code, "data of the same problem" in ran.stderr) == (2, True)
 
 
+def test_an_observable_that_too_few_new_samples_have_is_named(gnvpro, model, tmp_path):
+    assert gnvpro("generate", TOY, "-n", 30, "--seed", 8, "--out", tmp_path / "new.zarr").exit_code == 0
+    surrogate, samples = Surrogate.load(model), read_samples(tmp_path / "new.zarr")
+    for there in (0, 2):
+        observables = samples.observables.copy()
+        observables[there:, 1] = np.nan
+        with pytest.raises(
+            ValueError, match=rf"in 10 samples at least, got {samples.observable_space.names[1]} in {there} of 30"
+        ):
+            held_out_samples(surrogate, replace(samples, observables=observables), seed=0)
+
+
 def test_solves_that_were_asked_for_do_not_calibrate_what_they_may_have_trained(gnvpro, tmp_path):
     """The data set has grown since: the model's own samples are among those that are there now."""
     y, asked = np.random.default_rng(0).uniform([1.0, 0.1], [2.0, 0.9], (80, 2)), tmp_path / "asked.zarr"

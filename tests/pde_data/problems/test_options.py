@@ -62,6 +62,30 @@ def test_wrong_options_are_said(options, message):
         registered_problem("cdr", options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"background_layer": {"thickness": 3}},
+            "^option background_layer.conductivity: expected a value, there is none$",
+        ),
+        (
+            {"background_layer": {"thickness": "a", "conductivity": 1}},
+            "^option background_layer.thickness: .*; got 'a'",
+        ),
+        (
+            {"background_layer": {"thickness": -1, "conductivity": 1}},
+            "^option background_layer: expected a positive thick",
+        ),
+        ({"survey": {"electrodes": [[0, 0]]}}, "^option survey.measurements: expected a value, there is none$"),
+        ({"survey": {"sources": [{"leaves": [0, 1]}]}}, "^option survey.sources.0.enters: expected a value"),
+    ],
+)
+def test_options_of_one_of_several_classes_are_said_with_their_whole_path(options, message):
+    with pytest.raises(UsageError, match=message):
+        registered_problem("dcr", options)
+
+
 class Scaled(Decay):
     def __init__(self, factor=1.0):
         self.factor = factor

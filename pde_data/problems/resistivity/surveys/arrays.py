@@ -16,7 +16,7 @@ import numpy as np
 
 from gnvpro.pde_data.problems.resistivity.surveys.electrodes import FAR
 from gnvpro.pde_data.problems.resistivity.surveys.four_electrode_survey import FourElectrodeSurvey
-from gnvpro.surrogate.checks import integer
+from gnvpro.surrogate.checks import integer, numbers
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -35,6 +35,7 @@ def dipole_dipole(
     azimuth: float = 0.0,
 ) -> FourElectrodeSurvey:
     """Current and potential dipoles of the same length, 1 to `separations` lengths apart; lengths in electrodes."""
+    n = integer("n", n, least=2)
     rows = [
         (i, i + a, i + a + s * a, i + 2 * a + s * a)
         for a in _positive(lengths, "lengths of dipoles")
@@ -55,6 +56,7 @@ def pole_dipole(
     azimuth: float = 0.0,
 ) -> FourElectrodeSurvey:
     """One current electrode, the other far away, and a dipole 1 to `separations` lengths to the right and to the left."""
+    n = integer("n", n, least=2)
     rows = []
     for a in _positive(lengths, "lengths of dipoles"):
         for s in range(1, integer("separations", separations, least=1) + 1):
@@ -69,6 +71,7 @@ def pole_pole(
     n: int, spacing: float = 1.0, *, separations: int | None = None, first: Position = (0.0, 0.0), azimuth: float = 0.0
 ) -> FourElectrodeSurvey:
     """One current and one potential electrode, up to `separations` electrodes apart (all without); the others far away."""
+    n = integer("n", n, least=2)
     reach = n - 1 if separations is None else integer("separations", separations, least=1)
     rows = [(i, FAR, i + s, FAR) for s in range(1, reach + 1) for i in range(1, n - s + 1)]
     return _line("pole–pole", n, spacing, first, azimuth, rows)
@@ -83,6 +86,7 @@ def wenner(
     azimuth: float = 0.0,
 ) -> FourElectrodeSurvey:
     """A, M, N and B equally far from each other, by `widths` in electrodes; all that fit without."""
+    n = integer("n", n, least=2)
     chosen = range(1, (n - 1) // 3 + 1) if widths is None else _positive(widths, "widths")
     rows = [(i, i + 3 * a, i + a, i + 2 * a) for a in chosen for i in range(1, n - 3 * a + 1)]
     return _line("Wenner", n, spacing, first, azimuth, rows)
@@ -98,7 +102,7 @@ def schlumberger(
     azimuth: float = 0.0,
 ) -> FourElectrodeSurvey:
     """A dipole M, N of `length` electrodes in the middle, A and B 1 to `separations` beyond (all that fit without)."""
-    length = integer("length", length, least=1)
+    n, length = integer("n", n, least=2), integer("length", length, least=1)
     most = (n - 1 - length) // 2 if separations is None else integer("separations", separations, least=1)
     rows = [
         (i, i + 2 * s + length, i + s, i + s + length)
@@ -117,6 +121,9 @@ def grid(
     **options: Any,
 ) -> FourElectrodeSurvey:
     """Lines of an array along x1 and along x2, through all electrodes of a grid of `shape`; a direction may be too short."""
+    if not isinstance(shape, list | tuple) or len(shape) != 2:
+        raise UsageError(f"expected the shape of a grid as two numbers of electrodes, got {shape!r}")
+    shape = integer("shape[0]", shape[0], least=1), integer("shape[1]", shape[1], least=1)
     lines = []
     for along in range(2):
         for k in range(shape[1 - along]):
@@ -145,8 +152,8 @@ def together(*surveys: FourElectrodeSurvey) -> FourElectrodeSurvey:
 def _line(
     name: str, n: int, spacing: float, first: Position, azimuth: float, rows: list[tuple[int, ...]]
 ) -> FourElectrodeSurvey:
-    integer("n", n, least=2)
-    if not (spacing > 0 and np.isfinite(spacing)):
+    given = numbers(spacing, "the spacing of electrodes")
+    if given.ndim or not (given > 0 and np.isfinite(given)):
         raise UsageError(f"expected a positive spacing of electrodes in m, got {spacing}")
     if not rows:
         raise UsageError(
@@ -159,6 +166,8 @@ def _line(
 
 
 def _positive(values: Iterable[int], what: str) -> list[int]:
+    if not np.iterable(values):
+        raise UsageError(f"expected {what} as a list such as [1, 2], got {values!r}")
     return [integer(what, value, least=1) for value in values]
 
 

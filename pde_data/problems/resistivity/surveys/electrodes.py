@@ -61,6 +61,16 @@ def require_measurable(positions: Array, abmn: Numbers, where: Sequence[str] | N
         refuse(same, f"has {_LETTERS[i].upper()} and {_LETTERS[j].upper()} at the same place: {happens}; leave it out")
 
 
+def by_place(positions: Array, abmn: Numbers) -> Numbers:
+    """The measurements (k, 4) by the first number of every place: electrodes that stand at one (to 1e-9 m) are one."""
+    if not len(positions):
+        return abmn
+    rounded = np.round(positions, 9) + 0.0  # no -0
+    _, first, of = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
+    known = (abmn > FAR) & (abmn <= len(positions))
+    return np.where(known, first[of.reshape(-1)][np.where(known, abmn - 1, 0)] + 1, abmn)
+
+
 def resistances(positions: Array, abmn: Numbers) -> Array:
     """What is measured on homogeneous ground of 1 S/m (k,), in Ω; zero where nothing but rounding is left of it."""
     between = np.zeros((len(positions) + 1,) * 2)  # row and column 0: far away

@@ -13,8 +13,10 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from gnvpro.pde_data.problems.resistivity.surveys.electrodes import (
+    FAR,
     MEASUREMENT,
     Numbers,
+    by_place,
     canonical,
     electrodes_of,
     oriented,
@@ -52,10 +54,11 @@ def read_survey_observations(path: Path, space: Space) -> tuple[Array, Array | N
 def observations_for(measured: MeasuredSurvey, space: Space) -> tuple[Array, Array | None]:
     """The same of measurements that are in memory, for a space with an axis of measurements."""
     positions, model = electrodes_of(space.axes[0])
+    model = by_place(positions, model)
     rows = np.flatnonzero(measured.valid & np.isfinite(measured.resistance))
     if not len(rows):
         raise UsageError(f"{measured.source}: expected measurements with r, rhoa, or u and i; there is none")
-    file = _renumbered(measured, positions)[rows]
+    file = _renumbered(measured, positions, model)[rows]
     place, sign = _places(file, model)
     if (place < 0).any():
         first, unknown = int(rows[np.argmax(place < 0)]), int((place < 0).sum())
@@ -85,9 +88,9 @@ def observations_for(measured: MeasuredSurvey, space: Space) -> tuple[Array, Arr
     return values, np.abs(factor) * deviations
 
 
-def _renumbered(measured: MeasuredSurvey, positions: Array) -> Numbers:
-    """Measurements (k, 4) by the model's electrode numbers; -1 for an electrode that the model has not."""
-    there = np.flatnonzero(np.isfinite(positions).all(axis=1))
+def _renumbered(measured: MeasuredSurvey, positions: Array, model: Numbers) -> Numbers:
+    """Measurements (k, 4) by the numbers of electrodes in the model's; -1 for an electrode that the model has not."""
+    there = np.unique(model[model > FAR]) - 1
     tree = KDTree(positions[there])
     least = float(tree.query(positions[there], k=2)[0][:, 1].min()) if len(there) > 1 else 1.0
     distance, nearest = tree.query(measured.positions)

@@ -57,31 +57,41 @@ def read_ubc(path: Path, flatten: bool = False) -> MeasuredSurvey:
 
 
 def write_ubc(measured: MeasuredSurvey, path: Path) -> None:
-    """Write a surface file: in two dimensions where all electrodes have the same x2, in three otherwise.
+    """Write a surface file: in two dimensions where all electrodes have x2 = 0, in three otherwise.
 
-    Raises UsageError: a first electrode of a pair is far away, which this format cannot say.
+    Of the valid measurements, those with a resistance where any has one: a file has data in all lines or in none. Where the
+    first electrode of a pair is far away, which this format cannot say, its ends are swapped, and with them the sign.
+
+    Raises UsageError: there is no valid measurement.
     """
-    flat = bool(np.ptp(measured.positions[:, 1]) == 0)
+    flat = not measured.positions[:, 1].any()
     text = ["! V/A, standard deviation" if measured.standard_deviation is not None else "! V/A"]
     counting = measured.counting
-    pairs, source = np.unique(measured.abmn[counting, :2], axis=0, return_inverse=True)
+    if (known := np.isfinite(measured.resistance[counting])).any():
+        counting = counting[known]
+    if not len(counting):
+        raise UsageError(f"{measured.source}: expected a valid measurement to write, there is none")
+    abmn, resistance = measured.abmn[counting], measured.resistance[counting]
+    for first, second in ((0, 1), (2, 3)):
+        turned = abmn[:, first] == FAR
+        abmn[turned, first], abmn[turned, second] = abmn[turned, second], FAR
+        resistance[turned] *= -1
+    pairs, source = np.unique(abmn[:, :2], axis=0, return_inverse=True)
 
     def place(pair: Sequence[int]) -> str:
         first, second = pair
-        if first == FAR:
-            raise UsageError(f"{path}: electrodes A and M cannot be far away in this format; swap the ends of the pair")
         both = measured.positions[[first - 1, (second if second != FAR else first) - 1]]
         return " ".join(f"{x:.12g}" for x in (both[:, :1] if flat else both).ravel())
 
     for k, pair in enumerate(pairs.tolist()):
-        of_source = counting[source.reshape(-1) == k]
+        of_source = np.flatnonzero(source.reshape(-1) == k)
         text.append(f"{place(pair)} {len(of_source)}")
         for i in of_source.tolist():
-            line = place(measured.abmn[i, 2:].tolist())
-            if np.isfinite(measured.resistance[i]):
-                line += f" {measured.resistance[i]:.10g}"
+            line = place(abmn[i, 2:].tolist())
+            if np.isfinite(resistance[i]):
+                line += f" {resistance[i]:.10g}"
                 if measured.standard_deviation is not None:
-                    line += f" {measured.standard_deviation[i]:.10g}"
+                    line += f" {measured.standard_deviation[counting[i]]:.10g}"
             text.append(line)
     path.write_text("\n".join([*text, ""]), encoding="utf-8")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.pde_data.problems.resistivity.surveys.electrodes import geometric_factors
+from gnvpro.pde_data.problems.resistivity.surveys.electrodes import by_place, geometric_factors
 from gnvpro.pde_data.problems.resistivity.surveys.measured_survey import MeasuredSurvey
 from gnvpro.pde_data.problems.resistivity.surveys.text_lines import Line, lines_of, require_flat
 from gnvpro.surrogate.errors import UsageError
@@ -57,7 +57,7 @@ def read_unified(path: Path, flatten: bool = False) -> MeasuredSurvey:
     if not (abmn == np.rint(abmn)).all():
         i = int(np.argmin((abmn == np.rint(abmn)).all(axis=1)))
         raise data[i].wrong("expected electrode numbers a, b, m, n as integers")
-    abmn = abmn.astype(np.intp)
+    abmn = by_place(positions, abmn.astype(np.intp))
     valid = columns.get("valid", np.ones(len(abmn))) != 0
     numbers = np.array([line.number for line in data], dtype=np.intp)
     bare = MeasuredSurvey(positions, abmn, np.full(len(abmn), np.nan), valid, None, numbers, str(path))
@@ -67,7 +67,10 @@ def read_unified(path: Path, flatten: bool = False) -> MeasuredSurvey:
 
 
 def write_unified(measured: MeasuredSurvey, path: Path) -> None:
-    """Write electrodes, measurements, resistances with their relative errors, and geometric factors where all have one."""
+    """Write electrodes, measurements, resistances with their relative errors, and geometric factors where all have one.
+
+    Raises UsageError: noise of a resistance of zero, which is no fraction of it.
+    """
     columns = {x: measured.abmn[:, j].astype(float) for j, x in enumerate("abmn")}
     known = np.isfinite(measured.resistance)
     valid = known & measured.valid
@@ -78,6 +81,12 @@ def write_unified(measured: MeasuredSurvey, path: Path) -> None:
             columns["rhoa"] = columns["r"] * columns["k"]
         if measured.standard_deviation is not None:
             size = np.abs(np.where(valid, measured.resistance, 1.0))
+            lost = (size == 0) & (measured.standard_deviation > 0)
+            if lost.any():
+                raise UsageError(
+                    f"{measured.where(int(np.argmax(lost)))} has noise and a resistance of 0, and this format has noise as a "
+                    "fraction of the resistance; write an .obs, or mark it as not valid"
+                )
             columns["err"] = np.where(valid, measured.standard_deviation / np.where(size > 0, size, 1.0), 0.0)
     else:
         valid = measured.valid
@@ -153,12 +162,20 @@ def _columns(header: list[str], rows: Sequence[Line]) -> dict[str, Array]:
 
 
 def _resistance(bare: MeasuredSurvey, columns: dict[str, Array]) -> Array:
-    """By `r`, by `u` over `i`, or by `rhoa` over the geometric factor; NaN where the file has none of them."""
-    if "r" in columns:
-        return columns["r"]
+    """By `r`, by `u` over `i`, or by `rhoa` over the geometric factor; NaN where the file has none of them.
+
+    Programs write a column of zeros for what was not measured: such a one does not count beside one that is not.
+    """
     counting = bare.counting
+
+    def holds(*names: str) -> bool:
+        return all(name in columns and columns[name][counting].any() for name in names)
+
+    by_rhoa, by_voltage = holds("rhoa"), holds("u", "i")
+    if "r" in columns and (holds("r") or not (by_rhoa or by_voltage)):
+        return columns["r"]
     resistance = np.full(len(bare.abmn), np.nan)
-    if "u" in columns and "i" in columns:
+    if "u" in columns and "i" in columns and (by_voltage or not by_rhoa):
         if (columns["i"][counting] == 0).any():
             i = int(counting[np.argmax(columns["i"][counting] == 0)])
             raise UsageError(f"{bare.where(i)} expected a current i, got 0")

@@ -49,11 +49,27 @@ def test_background_is_that_of_two_points():
         ({"semi_axis_ratio": (2.0, 0.0, 1.0)}, "positive semi-axes"),
         ({"body_conductivity": 0.0}, "positive conductivity"),
         ({"semi_axis_ratio": (9.0, 1.0, 1.0)}, "mesh cannot be stretched"),
+        ({"observable": "rho"}, "expected observable resistance or apparent_resistivity, got 'rho'"),
+        ({"centre": 5}, r"centre as \(x1, x2\), each a number or a range, got 5"),
+        ({"centre": (1, (0, 1, 2))}, "centre, x2 as a range"),
+        ({"centre": ("a", 0)}, "centre, x1 to be a vector of real numbers"),
+        ({"depth": 3}, "depth to be a vector"),
+        ({"semi_axis_ratio": 2.0}, "semi_axis_ratio to be a vector"),
+        ({"background_layer": {"thickness": 3, "conductivity": 1}}, "expected background_layer a Layer"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Resistivity(**options)
+
+
+def test_lists_and_arrays_are_ranges_too():
+    expected = Resistivity(centre=((4.0, 10.0), 0.0), depth=(0.5, 0.7))
+    for centre, depth in (([[4.0, 10.0], 0.0], [0.5, 0.7]), ((np.array([4.0, 10.0]), 0.0), np.array([0.5, 0.7]))):
+        found = Resistivity(centre=centre, depth=depth)
+        assert found == expected
+        assert found.parameters == expected.parameters
+        assert found.definition == expected.definition
 
 
 @pytest.mark.usefixtures("fenicsx")

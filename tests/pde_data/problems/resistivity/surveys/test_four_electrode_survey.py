@@ -134,6 +134,12 @@ class TestArrays:
         ("make", "message"),
         [
             (lambda: arrays.wenner(3), "too few for a Wenner"),
+            (lambda: arrays.wenner(8.0), "expected n an integer, got 8.0"),
+            (lambda: arrays.pole_pole("8"), "expected n an integer"),
+            (lambda: arrays.wenner(8, "2"), "the spacing of electrodes to be real numbers"),
+            (lambda: arrays.dipole_dipole(8, lengths=1), r"lengths of dipoles as a list such as \[1, 2\], got 1"),
+            (lambda: arrays.grid(4), "shape of a grid as two numbers of electrodes, got 4"),
+            (lambda: arrays.grid((4.0, 4)), r"expected shape\[0\] an integer"),
             (lambda: arrays.dipole_dipole(8, 0.0), "positive spacing"),
             (lambda: arrays.dipole_dipole(8, lengths=(0,)), "lengths of dipoles"),
             (lambda: arrays.grid((2, 2)), "enough for a line"),

@@ -1,13 +1,17 @@
 """Files of measurements: both formats there and back, units, and what damaged ones are told, with the line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import gnvpro
 from gnvpro.pde_data.problems.resistivity.surveys import arrays
 from gnvpro.pde_data.problems.resistivity.surveys.measured_survey import MeasuredSurvey
+from gnvpro.pde_data.problems.resistivity.surveys.survey_observations import observations_for
 
 LINE = arrays.dipole_dipole(8, 2.0, first=(10.0, 0.0))
+SHIFTED = arrays.dipole_dipole(8, 2.0, first=(10.0, 5.0))
 RNG = np.random.default_rng(1)
 
 
@@ -26,8 +30,8 @@ def by_place(read):
 @pytest.mark.parametrize("suffix", [".dat", ".ohm", ".obs", ".loc"])
 @pytest.mark.parametrize(
     "survey",
-    [LINE, arrays.pole_dipole(7, 1.5), arrays.pole_pole(5), arrays.grid((5, 4), separations=2)],
-    ids=["line", "pole-dipole", "pole-pole", "grid"],
+    [LINE, SHIFTED, arrays.pole_dipole(7, 1.5), arrays.pole_pole(5), arrays.grid((5, 4), separations=2)],
+    ids=["line", "line at x2 = 5 m", "pole-dipole", "pole-pole", "grid"],
 )
 def test_there_and_back(tmp_path, survey, suffix):
     given, path = measured(survey), tmp_path / f"survey{suffix}"
@@ -72,6 +76,24 @@ def test_apparent_resistivity_resistance_and_voltage_are_the_same(tmp_path):
     np.testing.assert_allclose(by_voltage.standard_deviation, by_rhoa.standard_deviation)
     by_factor = read_text(tmp_path, unified("#A B M N rhoa/Ohmm k ip", [f"1 2 3 4 100 {2 * factors[0]} 3.4"]))
     assert by_factor.resistance[0] == pytest.approx(r[0] / 2), "the factor of the file made its apparent resistivity"
+
+
+@pytest.mark.parametrize(
+    ("header", "zeros"), [("r", "0"), ("u i", "0 0"), ("u i", "0 0.1"), ("u i", "0.1 0"), ("r u i", "0 0 0")]
+)
+def test_columns_of_zeros_do_not_count_beside_apparent_resistivities(tmp_path, header, zeros):
+    rows = [f"1 2 3 4 100 {zeros}", f"2 3 4 5 90 {zeros}"]
+    read = read_text(tmp_path, unified(f"# a b m n rhoa {header}", rows))
+    np.testing.assert_allclose(read.apparent_resistivity, [100, 90])
+    read = read_text(tmp_path, unified("# a b m n r u i", ["1 2 3 4 0 3 2", "2 3 4 5 0 4 2"]))
+    assert read.resistance.tolist() == [1.5, 2]
+
+
+def test_a_zero_among_resistances_is_a_datum(tmp_path):
+    read = read_text(tmp_path, unified("# a b m n rhoa r", ["1 2 3 4 100 0", "2 3 4 5 90 -3"]))
+    assert read.resistance.tolist() == [0, -3]
+    assert read_text(tmp_path, unified("# a b m n r", ["1 2 3 4 0"])).resistance.tolist() == [0]
+    assert read_text(tmp_path, unified("# a b m n r rhoa", ["1 2 3 4 0 0"])).resistance.tolist() == [0]
 
 
 def test_what_is_marked_is_left_out(tmp_path):
@@ -150,6 +172,46 @@ def test_ubc_formats(tmp_path, text, abmn):
 def test_damaged_ubc_files_are_told_the_line(tmp_path, text, message):
     with pytest.raises(gnvpro.UsageError, match=message):
         read_text(tmp_path, text, "line.obs")
+
+
+def test_noise_of_a_zero_is_not_lost(tmp_path):
+    given = MeasuredSurvey.of(LINE, np.arange(len(LINE.abmn)) - 2.0)
+    given = replace(given, standard_deviation=np.full(len(LINE.abmn), 0.1))
+    with pytest.raises(
+        gnvpro.UsageError, match=r"^measurements: measurement 3 has noise and a resistance of 0, .* \.obs"
+    ):
+        gnvpro.write_survey(given, tmp_path / "line.dat")
+    read = gnvpro.read_survey(gnvpro.write_survey(given, tmp_path / "line.obs"))
+    np.testing.assert_array_equal(read.standard_deviation, 0.1)
+    exact = replace(given, standard_deviation=np.zeros(len(LINE.abmn)))
+    assert (gnvpro.read_survey(gnvpro.write_survey(exact, tmp_path / "line.dat")).standard_deviation == 0).all()
+    marked = replace(given, valid=given.resistance != 0)
+    assert (
+        gnvpro.read_survey(gnvpro.write_survey(marked, tmp_path / "marked.dat")).numbers()["valid"]
+        == len(LINE.abmn) - 1
+    )
+
+
+def test_ubc_files_have_the_measurements_that_were_made(tmp_path):
+    abmn, resistance = np.array([[1, 2, 3, 4], [1, 2, 4, 5], [2, 3, 4, 5]]), np.array([-1.0, np.nan, -3.0])
+    given = MeasuredSurvey(LINE.positions, abmn, resistance, np.array([True, True, True]), np.full(3, 0.1))
+    read = gnvpro.read_survey(gnvpro.write_survey(given, tmp_path / "some.obs"))
+    assert read.resistance.tolist() == [-1, -3]
+    assert read.standard_deviation.tolist() == [0.1, 0.1]
+    none = replace(given, valid=np.zeros(3, dtype=bool))
+    with pytest.raises(gnvpro.UsageError, match=r"^measurements: expected a valid measurement to write"):
+        gnvpro.write_survey(none, tmp_path / "none.obs")
+    assert not (tmp_path / "none.obs").exists()
+
+
+def test_ubc_files_turn_pairs_whose_first_electrode_is_far_away(tmp_path):
+    abmn = np.array([[0, 2, 3, 4], [1, 2, 0, 5], [0, 2, 0, 5]])
+    given = MeasuredSurvey(LINE.positions, abmn, np.array([1.0, 2.0, 3.0]), np.ones(3, dtype=bool), np.full(3, 0.1))
+    read = gnvpro.read_survey(gnvpro.write_survey(given, tmp_path / "poles.obs"))
+    values, deviations = observations_for(read, given.survey.observables)
+    np.testing.assert_allclose(values, [1, 2, 3])
+    np.testing.assert_allclose(deviations, 0.1)
+    assert sorted(read.resistance.tolist()) == [-2, -1, 3]
 
 
 def test_other_suffixes_and_no_file(tmp_path):

@@ -36,14 +36,14 @@ def test_a_file_is_found_by_its_electrodes(tmp_path, name):
     positions[renumber] = SURVEY.positions
     given = survey(renumber[abmn - 1] + 1, data, np.abs(data) * 0.03, positions)
     path = gnvpro.write_survey(given, tmp_path / name)
-    values, deviations = observations_of(path, SPACE)
+    values, deviations, _ = observations_of(path, SPACE)
     missing = np.setdiff1d(np.arange(K), order)
     assert np.flatnonzero(np.isnan(values)).tolist() == missing.tolist()
     np.testing.assert_allclose(np.delete(values, missing), np.delete(RESISTANCE, missing), rtol=1e-8)
     np.testing.assert_allclose(np.delete(deviations, missing), 0.03 * np.abs(np.delete(RESISTANCE, missing)), rtol=1e-8)
     noise = noise_of("data", values, deviations)
     assert noise.size == K
-    apparent, spread = observations_of(path, APPARENT)
+    apparent, spread, _ = observations_of(path, APPARENT)
     np.testing.assert_allclose(apparent, values * SURVEY.geometric_factors)
     np.testing.assert_allclose(spread, deviations * np.abs(SURVEY.geometric_factors))
 
@@ -82,6 +82,18 @@ def test_other_electrodes_and_other_models_are_told(tmp_path):
     gnvpro.write_survey(SURVEY, path, overwrite=True)
     with pytest.raises(gnvpro.UsageError, match="expected measurements with r, rhoa, or u and i"):
         observations_of(path, SPACE)
+
+
+def test_electrodes_with_two_numbers_at_one_place_are_one(tmp_path):
+    positions = np.concatenate([SURVEY.positions, SURVEY.positions[2:4]])  # 10 is 3, 11 is 4
+    model = gnvpro.FourElectrodeSurvey(tuple(map(tuple, positions)), ((1, 2, 3, 4), (2, 10, 11, 5), (1, 11, 6, 7)))
+    given = survey(model.abmn, [1.0, 2.0, 3.0], positions=positions)
+    values, _ = observations_for(given, model.observables)
+    assert values.tolist() == [1, 2, 3]
+    read = gnvpro.read_survey(gnvpro.write_survey(given, tmp_path / "twice.dat"))
+    assert read.abmn.tolist() == [[1, 2, 3, 4], [2, 3, 4, 5], [1, 4, 6, 7]]
+    for of in (read.survey, model):
+        assert observations_for(read, of.observables)[0].tolist() == [1, 2, 3]
 
 
 def test_noise_of_zero_is_refused_where_noise_is_asked_for():
