@@ -80,6 +80,23 @@ def test_the_checker_finds_a_correction_that_is_left_out():
     assert {"rare is biased", "mean is biased", "rare is not covered", "mean is not covered"} <= set(found)
 
 
+@pytest.mark.parametrize("slope", [0.3, 0.03])
+def test_the_draws_of_a_surrogate_of_too_little_slope_count_as_those_of_the_pde(slope):
+    """The solves say that the surrogate varies too little: so does what few draws leave open."""
+    covered = []
+    for seed in range(REPETITIONS):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((8, 256))
+        chosen = choose(60, slope * x.ravel(), None, rng)
+        at = x.ravel()[chosen.rows, None]
+        found = moments(slope * x[:, :, None], 0.95, None, (at, slope * at, chosen.weights))[:2]
+        covered.append(
+            [one.lower[0] <= truth <= one.upper[0] for one, truth in zip(found, (0.0, 1.0), strict=True)]
+            + [one.drawn_lower[0] <= truth <= one.drawn_upper[0] for one, truth in zip(found, (0.0, 1.0), strict=True)]
+        )
+    assert (np.mean(covered, axis=0) >= 0.9).all()
+
+
 def test_an_interval_has_a_width_where_no_solve_differs():
     """The surrogate is exact: nothing is counted, and yet the interval is wider than that of the draws alone."""
     value, lower, upper = estimated(lambda x: x, 0)["rare"]
@@ -137,6 +154,22 @@ def test_solves_that_failed_count_as_anything():
     mean = moments(x[:, :, None], 0.95, None, control, extremes)[0]
     share = chosen.weights[np.isnan(broken)].sum()
     assert mean.upper[0] - mean.lower[0] > 15 * share
+
+
+@pytest.mark.parametrize("truth", [0.0, 3.0, "both"])
+def test_the_deviation_of_what_failed_is_bounded_by_the_mean_and_by_both_extremes(truth):
+    """What fails, a third of the law, lies at the mean, at one extreme, or half of it at each."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((8, 512))
+    fails = np.abs(x) > 1
+    f = np.where(fails, 3.0 * np.sign(x) if truth == "both" else truth, x)
+    chosen = choose(200, x.ravel(), None, rng)
+    at = x.ravel()[chosen.rows]
+    control = np.where(fails, np.nan, f).ravel()[chosen.rows, None], at[:, None], chosen.weights
+    found = moments(x[:, :, None], 0.95, None, control, (np.array([-3.0]), np.array([3.0])))[1]
+    assert found.lower[0] <= f.std() <= found.upper[0]
+    assert found.value[0] == pytest.approx(1, abs=0.1)
+    assert found.upper[0] < 1.2 * np.where(fails, 3.0 * np.sign(x), x).std()
 
 
 def test_below_a_limit_is_above_it_for_the_negated():
