@@ -106,7 +106,7 @@ def _slope(f: Array, s: Array, w: Array) -> Array:
 def moments(
     values: Array,
     level: float,
-    errors: tuple[Array, Array] | None,
+    errors: tuple[Array, Array],
     solves: tuple[Array, Array, Array] | None,
     failed_as: tuple[Array, Array] | None = None,
 ) -> tuple[Estimate, Estimate, Array | None]:
@@ -117,7 +117,7 @@ def moments(
     values : (r, m, k)
         Of the surrogate at all draws.
     errors : (k,), (k,)
-        Mean and root mean square of its error, in size, where no solves correct it; None where they are unknown.
+        Mean and root mean square of its error, in size, where no solves correct it; NaN where they are unknown.
     solves : (n, k), (n, k), (n,)
         Of the PDE and the surrogate at `Chosen` draws, and their weights. A draw that failed is NaN.
     failed_as : (k,), (k,)
@@ -126,7 +126,7 @@ def moments(
     mean, drawn = mean_of_draws(values, level)
     squares, drawn_squares = mean_of_draws(values, level, about=mean)
     if solves is None:
-        e, rms = errors if errors is not None else (np.full_like(mean, np.nan), np.full_like(mean, np.nan))
+        e, rms = errors
         of_mean = Estimate(mean, mean - drawn - e, mean + drawn + e, mean - drawn, mean + drawn)
         low, high = np.sqrt(np.maximum(squares - drawn_squares, 0)), np.sqrt(squares + drawn_squares)
         deviation = Estimate(np.sqrt(squares), np.maximum(low - rms, 0), high + rms, low, high)

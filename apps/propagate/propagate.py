@@ -127,10 +127,11 @@ def propagate(
             n = pde_solves - pde_solves % 2  # in pairs
             solves = solve(solvable, remembering, population, limits, n, seed, progress)
     estimates = estimate(population, solves, limits, levels, level, progress)
+    has_bands = any(population.sizes(j) is not None for j in range(len(quantities.names)))
     outside = f"{population.outside:.2g} of the law: the error bands do not hold there"
     return Propagation(
         model=shown, quantities=quantities, law=draws_of.law, n_draws=draws_of.count, level=level, seed=seed,
-        quantile_levels=levels, limits=limits, has_bands=population.sizes(0) is not None,
+        quantile_levels=levels, limits=limits, has_bands=has_bands,
         pde_error=surrogate.provenance.get("estimated_error"), seconds=time.monotonic() - began,
         remarks={"outside the training range": outside} if population.outside else {}, **vars(estimates),
     )  # fmt: skip

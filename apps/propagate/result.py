@@ -176,7 +176,10 @@ class PropagationResult(Result):
         own = slice(0, self.quantities.n_observables)
         half = (one.upper - one.lower)[own] / 2
         text = f"{one.value[own].min():.4g} to {one.value[own].max():.4g}"
-        return text if np.isnan(half).all() else f"{text}, each within ± {np.nanmax(half):.2g} or less"
+        if (unknown := np.isnan(half)).all():
+            return text
+        which = f"{(~unknown).sum()} of them known" if unknown.any() else "each"
+        return f"{text}, {which} within ± {np.nanmax(half):.2g} or less"
 
     def _solves(self, solves: Solves) -> str:
         text = str(solves.n_solved) + (f", {solves.remembered} of them remembered" if solves.remembered else "")

@@ -16,6 +16,7 @@ RARE = 0.02
 LIMIT = norm.isf(RARE)
 TRUTH = {"rare": RARE, "mean": 0.0, "deviation": 1.0} | {f"q{level:g}": norm.ppf(level) for level in LEVELS}
 REPETITIONS = 200
+UNKNOWN = np.array([np.nan]), np.array([np.nan])
 
 
 def wrong(x):
@@ -89,7 +90,7 @@ def test_the_draws_of_a_surrogate_of_too_little_slope_count_as_those_of_the_pde(
         x = rng.standard_normal((8, 256))
         chosen = choose(60, slope * x.ravel(), None, rng)
         at = x.ravel()[chosen.rows, None]
-        found = moments(slope * x[:, :, None], 0.95, None, (at, slope * at, chosen.weights))[:2]
+        found = moments(slope * x[:, :, None], 0.95, UNKNOWN, (at, slope * at, chosen.weights))[:2]
         covered.append(
             [one.lower[0] <= truth <= one.upper[0] for one, truth in zip(found, (0.0, 1.0), strict=True)]
             + [one.drawn_lower[0] <= truth <= one.drawn_upper[0] for one, truth in zip(found, (0.0, 1.0), strict=True)]
@@ -151,7 +152,7 @@ def test_solves_that_failed_count_as_anything():
     assert part.upper[0] > whole.upper[0]
     control = broken[:, None], at[:, None], chosen.weights
     extremes = np.array([-10.0]), np.array([10.0])
-    mean = moments(x[:, :, None], 0.95, None, control, extremes)[0]
+    mean = moments(x[:, :, None], 0.95, UNKNOWN, control, extremes)[0]
     share = chosen.weights[np.isnan(broken)].sum()
     assert mean.upper[0] - mean.lower[0] > 15 * share
 
@@ -166,7 +167,7 @@ def test_the_deviation_of_what_failed_is_bounded_by_the_mean_and_by_both_extreme
     chosen = choose(200, x.ravel(), None, rng)
     at = x.ravel()[chosen.rows]
     control = np.where(fails, np.nan, f).ravel()[chosen.rows, None], at[:, None], chosen.weights
-    found = moments(x[:, :, None], 0.95, None, control, (np.array([-3.0]), np.array([3.0])))[1]
+    found = moments(x[:, :, None], 0.95, UNKNOWN, control, (np.array([-3.0]), np.array([3.0])))[1]
     assert found.lower[0] <= f.std() <= found.upper[0]
     assert found.value[0] == pytest.approx(1, abs=0.1)
     assert found.upper[0] < 1.2 * np.where(fails, 3.0 * np.sign(x), x).std()

@@ -79,6 +79,26 @@ def test_without_solves_error_bands_make_the_intervals(surrogate, truth):
     assert "no error bands, see gnvpro.calibrate" in dict(unknown.rows())["95% intervals"]
 
 
+def test_error_bands_widen_means_by_the_size_of_the_errors_and_every_quantity_by_its_own(surrogate):
+    """The intervals of moments are of the mean error, not of the largest there may be; an unknown one is unknown alone."""
+    truth = DecayProblem().evaluate(points := np.random.default_rng(1).random((20_000, 2)) * [1.0, 0.8] + [1.0, 0.1])
+    rms = np.sqrt(((surrogate.evaluate(points) - truth) ** 2).mean(axis=0))
+    usual = propagate(surrogate, **FEW)
+    added = (usual.deviation.upper - usual.deviation.drawn_upper) / rms
+    assert ((added > 1) & (added < 6)).all()
+    bands = surrogate.trust.bands
+    marginal = bands.marginal.copy()
+    marginal[:, 0] = np.inf
+    partly = replace(surrogate, trust=replace(surrogate.trust, bands=replace(bands, marginal=marginal)))
+    found = propagate(partly, **FEW)
+    assert np.isnan(found.mean.upper[0])
+    np.testing.assert_array_equal(found.mean.upper[1:], usual.mean.upper[1:])
+    assert found.has_bands
+    rows = dict(found.rows())
+    assert "error bands of the surrogate" in rows["95% intervals"]
+    assert "5 of them known within" in rows["means of 6 observables"]
+
+
 def test_what_fails_is_recorded_and_counts_as_anything(surrogate, truth):
     whole = propagate(surrogate, DecayProblem(), of="max", limit=LIMIT, pde_solves=60, **FEW)
     part = propagate(surrogate, Fragile(), of="max", limit=LIMIT, pde_solves=60, **FEW)
