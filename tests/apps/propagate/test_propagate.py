@@ -178,6 +178,7 @@ def test_joint_discrete_and_fixed_parameters_are_drawn_by_their_laws():
     deviations = [one["standard_deviation"]["value"] for one in result.numbers()["quantities"]]
     np.testing.assert_allclose(deviations[:3], [np.sqrt(3), np.sqrt(1.25), 0], atol=0.02)
     assert "a, b" in result.law
+    assert "the others" not in result.law
 
 
 def test_a_law_by_name_takes_the_place_of_that_of_the_data(surrogate):
@@ -186,6 +187,9 @@ def test_a_law_by_name_takes_the_place_of_that_of_the_data(surrogate):
     ratio = narrow.deviation.value[0] / usual.deviation.value[0]
     assert ratio < 0.9
     assert "given: amplitude" in narrow.law
+    assert "the others" in narrow.law
+    assert dict(narrow.rows())["other laws"].startswith("of amplitude: the surrogate's error is taken")
+    assert "other laws" not in dict(usual.rows())
     with pytest.raises(UsageError, match="no parameter 'mass'"):
         propagate(surrogate, prior={"mass": [1, 2]}, **FEW)
 
@@ -206,6 +210,9 @@ def test_the_draws_of_an_inversion_are_a_law_too(surrogate, tmp_path):
     widths = [one.exceedances[0].drawn_upper - one.exceedances[0].drawn_lower for one in (result, fewer)]
     assert widths[1] > 2 * widths[0]
     assert "posterior-surrogate.nc" in result.law
+    assert "the posterior" in dict(result.rows())["other laws"]
+    half = propagate(surrogate, posterior=file, draws=1024, limit=1.1, of="max")
+    assert (result.n_draws, half.n_draws) == (1600, 1024)
     with pytest.raises(UsageError, match="two laws of the parameters"):
         propagate(surrogate, posterior=file, prior={"rate": [0.4, 0.1]})
     with pytest.raises(UsageError, match="is not there; expected the draws of an inversion"):
@@ -286,6 +293,8 @@ def test_the_command_writes_numbers_solves_and_a_report(gnvpro, model, tmp_path)
     again = gnvpro(*arguments, "--out", out)
     assert again.exit_code == 2
     assert "exists already; choose another place for the propagation" in again.stderr
+    none = gnvpro("propagate", model, "--limit", "nan")
+    assert "limit: expected a limit such as 0.3" in none.stderr
     shown = gnvpro(*arguments, "--draws", 4096, "--pde-solves", 20)
     assert "P(max > 1.55 K)" in shown.stdout
 
