@@ -67,15 +67,18 @@ def flaws(surrogate, corrected=True):
     return said
 
 
+@pytest.mark.long
 def test_a_wrong_surrogate_is_corrected_without_bias_and_within_the_intervals():
     assert flaws(wrong) == []
 
 
+@pytest.mark.long
 def test_a_surrogate_that_misses_all_that_exceeds_is_corrected_too():
     """Solves by the law find what those near the limit do not: the interval is wide, and it covers."""
     assert flaws(far_off) == []
 
 
+@pytest.mark.long
 def test_the_checker_finds_a_correction_that_is_left_out():
     found = flaws(wrong, corrected=False)
     assert {"rare is biased", "mean is biased", "rare is not covered", "mean is not covered"} <= set(found)
@@ -118,6 +121,7 @@ def test_without_an_assumption_on_unseen_errors_the_rule_of_three_is_left():
     assert found.upper[0] - found.drawn_upper[0] < 0.1 * three
 
 
+@pytest.mark.long
 def test_solves_near_a_limit_tell_more_about_it_than_solves_by_the_law():
     """Of the same number of solves: how far estimates are from what all draws by the PDE would say."""
     off = {True: [], False: []}
@@ -195,6 +199,7 @@ def test_error_bands_push_all_errors_up_or_all_down():
     assert Sizes.of_bands(np.array([0.5]), np.array([np.inf])) is None
 
 
+@pytest.mark.long
 def test_weighted_samples_are_unbiased_whatever_they_are_chosen_by():
     rng = np.random.default_rng(5)
     x = rng.standard_normal(3000)

@@ -299,6 +299,7 @@ def test_the_command_writes_numbers_solves_and_a_report(gnvpro, model, tmp_path)
     assert "P(max > 1.55 K)" in shown.stdout
 
 
+@pytest.mark.long
 def test_settings_that_are_kept_give_the_same_again(gnvpro, model, tmp_path):
     arguments = ("--limit", "max<1.5", "--of", "max", "--draws", 1024, "--quantiles", "0.5")
     first = gnvpro("propagate", model, *arguments, "--out", tmp_path / "a", "--json").numbers
@@ -307,6 +308,7 @@ def test_settings_that_are_kept_give_the_same_again(gnvpro, model, tmp_path):
     assert again["quantities"] == first["quantities"]
 
 
+@pytest.mark.long
 def test_a_seed_gives_the_same_numbers_and_no_point_of_the_data(surrogate, data):
     first, again = (propagate(surrogate, seed=3, **FEW) for _ in range(2))
     np.testing.assert_array_equal(first.mean.value, again.mean.value)
