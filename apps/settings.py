@@ -131,7 +131,9 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
             raise UsageError(expected) from None
         name = str(first["loc"][0])
         source = "" if name in command_line or file is None else f" in {file}"
-        raise UsageError(f"{name}{source}: expected {expected}; got {shortened(repr(first['input']))}") from None
+        raise UsageError(
+            f"{name}{source}: expected {expected.removeprefix('expected ')}; got {shortened(repr(first['input']))}"
+        ) from None
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Ge
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, progress, table
+from gnvpro.apps.console import Outcome, progress
 from gnvpro.apps.propagate.limit_texts import Limits
 from gnvpro.apps.settings import Assignments, SolvingOptions, command_line, to_dict
 from gnvpro.surrogate.writing import require_new_folder
@@ -41,7 +41,9 @@ class PropagateOptions(SolvingOptions):
         Assignments,
     ] = None
     posterior: Annotated[Path | None, Doc("Draws of an inversion, posterior-….nc, in place of the law.")] = None
-    draws: Annotated[int, Doc("Of the law, at which the surrogate is evaluated."), Ge(1)] = 131072
+    draws: Annotated[int, Doc("Of the law, at which the surrogate is evaluated; of a posterior at most."), Ge(1)] = (
+        131072
+    )
     level: Annotated[float, Doc("Of all intervals.")] = 0.95
     seed: Annotated[int, Doc("Of the draws and of where the PDE is solved."), Ge(0)] = 0
     checkpoint: Annotated[Path | None, Doc("File that keeps every PDE solve; the same command goes on with it.")] = None
@@ -67,12 +69,11 @@ def run(options: PropagateOptions) -> Outcome:
     try:
         with progress("propagating") as report:
             result = propagate(**arguments, progress=report)
-        more = {"settings": to_dict(options)}
+        settings = to_dict(options)
         if options.out is not None:
-            result.write(options.out, command_line("propagate", options), more)
+            result.write(options.out, command_line("propagate", options), {"settings": settings})
     except KeyboardInterrupt:
         at = options.checkpoint
         kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
         raise KeyboardInterrupt(f"nothing was written{kept}") from None
-    rows = result.rows() + ([] if options.out is None else [("saved", str(options.out))])
-    return Outcome({**result.numbers(), **more}, table(result.title, rows))
+    return Outcome.of(result, saved=options.out, settings=settings)

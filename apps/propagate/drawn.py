@@ -13,7 +13,8 @@ from gnvpro.surrogate.spaces import Array
 
 # Values that stand for those of all draws where something is averaged over them.
 _NODES = 512
-# What is left of the errors beyond the last level of the bands: shares of them, and how many times its width they have.
+# What is left of the errors beyond the last level of the bands: shares of them, and how many times its width they have. It
+# guards probabilities, which count errors; in a mean square the largest would be all (`surrogate.trust.error_sizes`).
 _BEYOND = ((0.5, 2.0), (0.4, 10.0), (0.09, 100.0))
 
 
@@ -90,13 +91,3 @@ class Sizes:
         beyond = np.array(_BEYOND)
         shares = np.concatenate([np.diff(levels, prepend=0.0), last * beyond[:, 0]])
         return cls(shares, np.concatenate([widths, widths[-1] * beyond[:, 1]]))
-
-    @property
-    def mean(self) -> float:
-        """Of the sizes that are known."""
-        return float(self.shares @ self.widths)
-
-    @property
-    def root_mean_square(self) -> float:
-        """Of the sizes that are known."""
-        return float(np.sqrt(self.shares @ self.widths**2))

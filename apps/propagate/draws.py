@@ -36,11 +36,14 @@ class Draws:
         As many independent draws tell as much, or more.
     law
         In words.
+    other
+        What says another law than that of the surrogate's data, in words; empty where nothing does.
     """
 
     points: Array
     effective: float
     law: str
+    other: str = ""
 
     @property
     def count(self) -> int:
@@ -64,11 +67,15 @@ def by_law(space: Space, laws: Mapping[str, Any] | None, n: int, n_quantities: i
     # Seeds of their own: the data of the surrogate may be points of the same sequence.
     seeds = np.random.SeedSequence([seed, 0x70726F70]).generate_state(PARTS, np.uint64)
     points = np.array([place(drawn, "sobol", int(one >> np.uint64(1)), numbers) for one in seeds])
-    return Draws(np.clip(points, space.lower_bounds, space.upper_bounds), float(PARTS * len(numbers)), _in_words(prior))
+    other = f"of {listed(prior.changed)}" if prior.changed else ""
+    points = np.clip(points, space.lower_bounds, space.upper_bounds)
+    return Draws(points, float(PARTS * len(numbers)), _in_words(prior), other)
 
 
-def of_posterior(path: Path, space: Space, n_quantities: int) -> Draws:
+def of_posterior(path: Path, space: Space, n: int, n_quantities: int) -> Draws:
     """The draws of an inversion, `posterior-….nc`: every chain is cut into parts, long beside its correlation.
+
+    Of more than n as many, evenly over each chain; at least `LEAST` a part.
 
     Raises UsageError: no such file, other parameters, or too few draws.
     """
@@ -94,19 +101,23 @@ def of_posterior(path: Path, space: Space, n_quantities: int) -> Draws:
     drawn = drawn[:, :, space.order_of(names, str(path))]
     n_chains, n_draws, _ = drawn.shape
     cuts = -(-PARTS // n_chains)
-    m = min(n_draws // cuts, _NUMBERS // n_quantities // (n_chains * cuts))
+    kept = min(n_draws, max(n // n_chains, cuts * LEAST))
+    drawn = drawn[:, np.linspace(0, n_draws - 1, kept).astype(int)]
+    m = min(kept // cuts, _NUMBERS // n_quantities // (n_chains * cuts))
     if m < LEAST:
         raise UsageError(f"{path} has {n_chains} chains of {n_draws} draws; expected at least {cuts * LEAST} a chain")
     varied = [j for j in range(space.size) if np.ptp(drawn[:, :, j]) > 0]
     effective = min((effective_samples(drawn[:, :, j]) for j in varied), default=float(m))
     parts = drawn[:, : cuts * m].reshape(n_chains * cuts, m, -1)
-    return Draws(parts, min(effective, float(parts.shape[0] * m)), f"the posterior of {path.name}")
+    return Draws(parts, min(effective, float(parts.shape[0] * m)), f"the posterior of {path.name}", "the posterior")
 
 
 def _in_words(prior: Prior) -> str:
     told = prior.to_dict()
     others = {**told.get("normal", {}), **told.get("laws", {})}
     changed = f"; given: {listed(prior.changed)}" if prior.changed else ""
-    law = f"laws of {listed(others)}, the others uniform between their bounds" if others else told["law"]
+    told_of = {name for one in (*others, *told.get("fixed", {})) for name in one.split(", ")}
+    rest = ", the others uniform between their bounds" if set(prior.space.names) - told_of else ""
+    law = f"laws of {listed(others)}{rest}" if others else told["law"]
     unknown = prior.space.law == "unknown" and not prior.changed
     return law + changed + ("; the data say none" if unknown else "")

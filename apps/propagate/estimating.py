@@ -43,14 +43,10 @@ def estimate(
     """Of all quantities; quantity by quantity, as each has as many numbers as there are draws."""
     k = len(population.quantities.names)
     sizes = [population.sizes(j) for j in range(k)]
-    known = [one for one in sizes if one is not None]
-    errors = (np.array([one.mean for one in known]), np.array([one.root_mean_square for one in known]))
     control = None if solves is None else (solves.solved, solves.predicted, solves.weights)
     flat = population.flat
     extremes = flat.min(axis=0), flat.max(axis=0)
-    mean, deviation, coefficients = moments(
-        population.values, level, errors if len(known) == k else None, control, extremes
-    )
+    mean, deviation, coefficients = moments(population.values, level, population.mean_errors(), control, extremes)
     if solves is not None and coefficients is not None:
         solves = replace(solves, coefficients=coefficients)
     pictured = _pictured(population, limits)

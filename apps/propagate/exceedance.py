@@ -75,6 +75,11 @@ class Exceedance:
     unassuming_upper: Array
     differences: NDArray[np.intp]
 
+    @property
+    def shown(self) -> float:
+        """The first value, as a probability: what is unbiased may be none."""
+        return min(max(float(self.value[0]), 0.0), 1.0)
+
 
 def exceedance(
     thresholds: Array, drawn: Drawn, level: float, sizes: Sizes | None = None, solved: Solved | None = None

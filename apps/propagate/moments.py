@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
@@ -106,7 +106,7 @@ def _slope(f: Array, s: Array, w: Array) -> Array:
 def moments(
     values: Array,
     level: float,
-    errors: tuple[Array, Array] | None,
+    errors: tuple[Array, Array],
     solves: tuple[Array, Array, Array] | None,
     failed_as: tuple[Array, Array] | None = None,
 ) -> tuple[Estimate, Estimate, Array | None]:
@@ -117,61 +117,66 @@ def moments(
     values : (r, m, k)
         Of the surrogate at all draws.
     errors : (k,), (k,)
-        Mean and root mean square of its error, in size, where no solves correct it; None where they are unknown.
+        Mean and root mean square of its error, in size, where no solves correct it; NaN where they are unknown.
     solves : (n, k), (n, k), (n,)
         Of the PDE and the surrogate at `Chosen` draws, and their weights. A draw that failed is NaN.
     failed_as : (k,), (k,)
-        The lowest and the highest value that a failed draw is counted as: the interval holds for every one between.
+        The lowest and the highest value that a failed draw is counted as: the intervals hold for every one between.
     """
     mean, drawn = mean_of_draws(values, level)
     squares, drawn_squares = mean_of_draws(values, level, about=mean)
     if solves is None:
-        e, rms = errors if errors is not None else (np.full_like(mean, np.nan), np.full_like(mean, np.nan))
+        e, rms = errors
         of_mean = Estimate(mean, mean - drawn - e, mean + drawn + e, mean - drawn, mean + drawn)
         low, high = np.sqrt(np.maximum(squares - drawn_squares, 0)), np.sqrt(squares + drawn_squares)
         deviation = Estimate(np.sqrt(squares), np.maximum(low - rms, 0), high + rms, low, high)
         return of_mean, deviation, None
     solved, cheap, weights = solves
+
+    def filled(value: Array) -> Array:
+        return np.where(failed, value, solved)
+
+    def mean_by(solved: Array) -> Correction:
+        return correction(solved, cheap, mean, weights, level)
+
+    def deviation_by(solved: Array, first: Correction) -> Estimate:
+        second = correction((solved - mean) ** 2, (cheap - mean) ** 2, squares, weights, level)
+        return _deviation(squares, drawn_squares, first, second)
+
     failed = np.isnan(solved)
-    found = [
-        _corrected(np.where(failed, as_one, solved), cheap, weights, mean, squares, drawn, drawn_squares, level)
-        for as_one in (cheap, *((failed_as or ()) if failed.any() else ()))
-    ]
-    return _covering([one for one, _, _ in found]), _covering([one for _, one, _ in found]), found[0][2]
+    first = mean_by(filled(cheap))
+    of_mean, deviation = _mean(mean, drawn, first), deviation_by(filled(cheap), first)
+    if failed_as is None or not failed.any():
+        return of_mean, deviation, first.coefficient
+    lowest, highest = (mean_by(filled(value)) for value in failed_as)
+    of_mean = _covering(of_mean, *(_mean(mean, drawn, one) for one in (lowest, highest)))
+    # The deviation is least where what failed lies at the mean of the others. It is largest with some at the lowest and
+    # some at the highest value: at most as if all were at the one farther from c, and E f as near to c as it may be.
+    known = np.where(failed, 0.0, weights[:, None])
+    middle = np.clip((known * filled(cheap)).sum(axis=0) / known.sum(axis=0), *failed_as)
+    farther = np.where(mean - failed_as[0] > failed_as[1] - mean, *failed_as)
+    ends = np.sort([lowest.shift, highest.shift], axis=0)
+    nearest = replace(first, shift=np.clip(0.0, ends[0], ends[1]))
+    least = deviation_by(filled(middle), mean_by(filled(middle)))
+    return of_mean, _covering(deviation, least, deviation_by(filled(farther), nearest)), first.coefficient
 
 
-def _covering(parts: list[Estimate]) -> Estimate:
+def _covering(first: Estimate, *others: Estimate) -> Estimate:
     """The first, what fails being as the surrogate says, with an interval that covers those of all."""
-    first = parts[0]
-    lower, upper = np.min([one.lower for one in parts], axis=0), np.max([one.upper for one in parts], axis=0)
-    return Estimate(first.value, lower, upper, first.drawn_lower, first.drawn_upper)
+    lower, upper = (np.array([getattr(one, end) for one in (first, *others)]) for end in ("lower", "upper"))
+    return replace(first, lower=lower.min(axis=0), upper=upper.max(axis=0))
 
 
-def _corrected(
-    solved: Array,
-    cheap: Array,
-    weights: Array,
-    mean: Array,
-    squares: Array,
-    drawn: Array,
-    drawn_squares: Array,
-    level: float,
-) -> tuple[Estimate, Estimate, Array]:
-    first = correction(solved, cheap, mean, weights, level)
-    value = mean + first.shift
+def _mean(mean: Array, drawn: Array, first: Correction) -> Estimate:
+    """The mean s̄ of the surrogate, known to `drawn`, corrected: Σ w (f - b s) + b s̄, so that the draws' error is b's."""
+    value, drawn = mean + first.shift, drawn * np.abs(first.coefficient)
     half = np.hypot(first.half_width, drawn)
-    of_mean = Estimate(value, value - half, value + half, value - drawn, value + drawn)
-    # About the mean of the surrogate, which is no draw of the solves; then E (f - c)² - (E f - c)², less its bias.
-    second = correction((solved - mean) ** 2, (cheap - mean) ** 2, squares, weights, level)
+    return Estimate(value, value - half, value + half, value - drawn, value + drawn)
+
+
+def _deviation(squares: Array, drawn_squares: Array, first: Correction, second: Correction) -> Estimate:
+    """About c, the mean of the surrogate, which is no draw of the solves: E (f - c)² - (E f - c)², less its bias."""
     variance = squares + second.shift - first.shift**2 + first.variance
-    half = np.hypot(second.half_width, drawn_squares)
-
-    def root(x: Array) -> Array:
-        return np.sqrt(np.maximum(x, 0))
-
-    low, high, drawn_low, drawn_high = (variance + d for d in (-half, half, -drawn_squares, drawn_squares))
-    return (
-        of_mean,
-        Estimate(root(variance), root(low), root(high), root(drawn_low), root(drawn_high)),
-        first.coefficient,
-    )
+    drawn = drawn_squares * np.abs(second.coefficient)
+    half = np.hypot(second.half_width, drawn)
+    return Estimate(*(np.sqrt(np.maximum(variance + d, 0)) for d in (0.0, -half, half, -drawn, drawn)))

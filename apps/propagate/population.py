@@ -15,6 +15,7 @@ from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.spaces import Array
 from gnvpro.surrogate.trust.bands import Bands
+from gnvpro.surrogate.trust.error_sizes import mean_errors, mean_square_errors
 
 # The level of the bands that distances are measured by, and the one that errors are taken to reach at least.
 _USUAL, _HIGH = 0.9, 0.99
@@ -72,6 +73,14 @@ class Population:
         if self._widths is None or self.bands is None:
             return None
         return Sizes.of_bands(np.array(self.bands.levels), self._widths[:, column])
+
+    def mean_errors(self) -> tuple[Array, Array]:
+        """Mean and root mean square (k,) of the errors, in size; NaN where no band tells them."""
+        if self._widths is None or self.bands is None:
+            unknown = np.full(self.values.shape[2], np.nan)
+            return unknown, unknown
+        levels = self.bands.levels
+        return mean_errors(levels, self._widths), np.sqrt(mean_square_errors(levels, self._widths))
 
     def usual_width(self, column: int) -> float:
         """Half width of the band by which distances are measured; NaN without."""

@@ -89,7 +89,7 @@ def propagate(
     posterior
         File of the draws of an inversion, `posterior-….nc`: in place of the law.
     draws
-        Of the law, at which the surrogate is evaluated.
+        Of the law, at which the surrogate is evaluated; of a posterior at most.
     level
         Of all intervals.
     checkpoint
@@ -127,12 +127,21 @@ def propagate(
             n = pde_solves - pde_solves % 2  # in pairs
             solves = solve(solvable, remembering, population, limits, n, seed, progress)
     estimates = estimate(population, solves, limits, levels, level, progress)
-    outside = f"{population.outside:.2g} of the law: the error bands do not hold there"
+    has_bands = any(population.sizes(j) is not None for j in range(len(quantities.names)))
+    remarks: dict[str, str] = {}
+    if population.outside:
+        remarks["outside the training range"] = (
+            f"{population.outside:.2g} of the law: the error bands do not hold there"
+        )
+    if draws_of.other and has_bands:
+        remarks["other laws"] = (
+            f"{draws_of.other}: the surrogate's error is taken to be as large as by the law of its samples"
+        )
     return Propagation(
         model=shown, quantities=quantities, law=draws_of.law, n_draws=draws_of.count, level=level, seed=seed,
-        quantile_levels=levels, limits=limits, has_bands=population.sizes(0) is not None,
+        quantile_levels=levels, limits=limits, has_bands=has_bands,
         pde_error=surrogate.provenance.get("estimated_error"), seconds=time.monotonic() - began,
-        remarks={"outside the training range": outside} if population.outside else {}, **vars(estimates),
+        remarks=remarks, **vars(estimates),
     )  # fmt: skip
 
 
@@ -150,7 +159,7 @@ def _draws(
         return by_law(surrogate.parameters, prior, draws, size, seed)
     if prior is not None:
         raise UsageError("`posterior` and `prior` are two laws of the parameters; leave one of them out")
-    return of_posterior(path_of(posterior), surrogate.parameters, size)
+    return of_posterior(path_of(posterior), surrogate.parameters, draws, size)
 
 
 def _checked(quantiles: Sequence[float], level: float, pde_solves: int, draws: int, seed: int) -> tuple[float, ...]:

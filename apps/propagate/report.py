@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnvpro.apps.propagate.figures import figures
-from gnvpro.apps.propagate.in_words import between
+from gnvpro.apps.propagate.in_words import between, valued
+from gnvpro.apps.propagate.moments import Estimate
 from gnvpro.apps.propagate.result import PropagationResult
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.surrogate.writing import whole_file
@@ -37,7 +38,7 @@ def _limit(result: PropagationResult, i: int) -> dict[str, str]:
     assumed = "–" if result.solves is None else between(one.unassuming_lower[0], one.unassuming_upper[0])
     return {
         "event": limit.event(result.quantities),
-        "value": f"{max(float(one.value[0]), 0.0):.3g}",
+        "value": valued(one.shown, one.lower[0], one.upper[0]),
         "interval": between(one.lower[0], one.upper[0]),
         "drawn": between(one.drawn_lower[0], one.drawn_upper[0]),
         "surrogate": f"{one.surrogate[0]:.3g}",
@@ -47,10 +48,15 @@ def _limit(result: PropagationResult, i: int) -> dict[str, str]:
 
 def _quantity(result: PropagationResult, j: int) -> dict[str, object]:
     estimates = {"mean": result.mean, "deviation": result.deviation}
-    told = {name: (f"{one.value[j]:.6g}", between(one.lower[j], one.upper[j])) for name, one in estimates.items()}
+    told = {name: _told(one, j) for name, one in estimates.items()}
     return {
         "name": result.quantities.names[j],
         "unit": result.quantities.unit(j),
         **told,
-        "quantiles": [(f"{one.value[j]:.6g}", between(one.lower[j], one.upper[j])) for one in result.quantiles],
+        "quantiles": [_told(one, j) for one in result.quantiles],
     }
+
+
+def _told(one: Estimate, j: int) -> tuple[str, str]:
+    value, lower, upper = (float(x[j]) for x in (one.value, one.lower, one.upper))
+    return valued(value, lower, upper), between(lower, upper)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gnvpro.apps.propagate.exceedance import Exceedance
-from gnvpro.apps.propagate.in_words import between, in_brackets
+from gnvpro.apps.propagate.in_words import between, in_brackets, valued
 from gnvpro.apps.propagate.limits import Limit
 from gnvpro.apps.propagate.moments import Estimate
 from gnvpro.apps.propagate.quantiles import Curve
@@ -148,7 +148,8 @@ class PropagationResult(Result):
 
     def _probability(self, i: int) -> str:
         one = self.exceedances[i]
-        text = f"{max(float(one.value[0]), 0.0):.3g}{in_brackets(float(one.lower[0]), float(one.upper[0]))}"
+        lower, upper = float(one.lower[0]), float(one.upper[0])
+        text = valued(one.shown, lower, upper) + in_brackets(lower, upper)
         drawn = f"draws alone {between(float(one.drawn_lower[0]), float(one.drawn_upper[0]))}"
         if self.solves is None:
             return f"{text}; {drawn}"
@@ -158,17 +159,16 @@ class PropagationResult(Result):
     def _quantity(self, column: int) -> list[tuple[str, str]]:
         name, unit = self.quantities.names[column], self.quantities.unit(column)
 
-        def shown(one: Estimate) -> str:
-            value = with_unit(f"{one.value[column]:.6g}", unit)
-            return value + in_brackets(float(one.lower[column]), float(one.upper[column]))
+        def shown(one: Estimate, unit: str = "") -> str:
+            value, lower, upper = (float(x[column]) for x in (one.value, one.lower, one.upper))
+            return with_unit(valued(value, lower, upper), unit) + in_brackets(lower, upper)
 
         quantiles = ", ".join(
-            f"{level:.4g}: {one.value[column]:.5g}{in_brackets(float(one.lower[column]), float(one.upper[column]))}"
-            for level, one in zip(self.quantile_levels, self.quantiles, strict=True)
+            f"{level:.4g}: {shown(one)}" for level, one in zip(self.quantile_levels, self.quantiles, strict=True)
         )
         return [
-            (f"{name}, mean", shown(self.mean)),
-            (f"{name}, standard deviation", shown(self.deviation)),
+            (f"{name}, mean", shown(self.mean, unit)),
+            (f"{name}, standard deviation", shown(self.deviation, unit)),
             (f"{name}, quantiles", with_unit(quantiles, unit)),
         ]
 
@@ -176,7 +176,10 @@ class PropagationResult(Result):
         own = slice(0, self.quantities.n_observables)
         half = (one.upper - one.lower)[own] / 2
         text = f"{one.value[own].min():.4g} to {one.value[own].max():.4g}"
-        return text if np.isnan(half).all() else f"{text}, each within ± {np.nanmax(half):.2g} or less"
+        if (unknown := np.isnan(half)).all():
+            return text
+        which = f"{(~unknown).sum()} of them known" if unknown.any() else "each"
+        return f"{text}, {which} within ± {np.nanmax(half):.2g} or less"
 
     def _solves(self, solves: Solves) -> str:
         text = str(solves.n_solved) + (f", {solves.remembered} of them remembered" if solves.remembered else "")

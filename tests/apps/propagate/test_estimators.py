@@ -16,6 +16,7 @@ RARE = 0.02
 LIMIT = norm.isf(RARE)
 TRUTH = {"rare": RARE, "mean": 0.0, "deviation": 1.0} | {f"q{level:g}": norm.ppf(level) for level in LEVELS}
 REPETITIONS = 200
+UNKNOWN = np.array([np.nan]), np.array([np.nan])
 
 
 def wrong(x):
@@ -66,18 +67,38 @@ def flaws(surrogate, corrected=True):
     return said
 
 
+@pytest.mark.long
 def test_a_wrong_surrogate_is_corrected_without_bias_and_within_the_intervals():
     assert flaws(wrong) == []
 
 
+@pytest.mark.long
 def test_a_surrogate_that_misses_all_that_exceeds_is_corrected_too():
     """Solves by the law find what those near the limit do not: the interval is wide, and it covers."""
     assert flaws(far_off) == []
 
 
+@pytest.mark.long
 def test_the_checker_finds_a_correction_that_is_left_out():
     found = flaws(wrong, corrected=False)
     assert {"rare is biased", "mean is biased", "rare is not covered", "mean is not covered"} <= set(found)
+
+
+@pytest.mark.parametrize("slope", [0.3, 0.03])
+def test_the_draws_of_a_surrogate_of_too_little_slope_count_as_those_of_the_pde(slope):
+    """The solves say that the surrogate varies too little: so does what few draws leave open."""
+    covered = []
+    for seed in range(REPETITIONS):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((8, 256))
+        chosen = choose(60, slope * x.ravel(), None, rng)
+        at = x.ravel()[chosen.rows, None]
+        found = moments(slope * x[:, :, None], 0.95, UNKNOWN, (at, slope * at, chosen.weights))[:2]
+        covered.append(
+            [one.lower[0] <= truth <= one.upper[0] for one, truth in zip(found, (0.0, 1.0), strict=True)]
+            + [one.drawn_lower[0] <= truth <= one.drawn_upper[0] for one, truth in zip(found, (0.0, 1.0), strict=True)]
+        )
+    assert (np.mean(covered, axis=0) >= 0.9).all()
 
 
 def test_an_interval_has_a_width_where_no_solve_differs():
@@ -100,6 +121,7 @@ def test_without_an_assumption_on_unseen_errors_the_rule_of_three_is_left():
     assert found.upper[0] - found.drawn_upper[0] < 0.1 * three
 
 
+@pytest.mark.long
 def test_solves_near_a_limit_tell_more_about_it_than_solves_by_the_law():
     """Of the same number of solves: how far estimates are from what all draws by the PDE would say."""
     off = {True: [], False: []}
@@ -134,9 +156,25 @@ def test_solves_that_failed_count_as_anything():
     assert part.upper[0] > whole.upper[0]
     control = broken[:, None], at[:, None], chosen.weights
     extremes = np.array([-10.0]), np.array([10.0])
-    mean = moments(x[:, :, None], 0.95, None, control, extremes)[0]
+    mean = moments(x[:, :, None], 0.95, UNKNOWN, control, extremes)[0]
     share = chosen.weights[np.isnan(broken)].sum()
     assert mean.upper[0] - mean.lower[0] > 15 * share
+
+
+@pytest.mark.parametrize("truth", [0.0, 3.0, "both"])
+def test_the_deviation_of_what_failed_is_bounded_by_the_mean_and_by_both_extremes(truth):
+    """What fails, a third of the law, lies at the mean, at one extreme, or half of it at each."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((8, 512))
+    fails = np.abs(x) > 1
+    f = np.where(fails, 3.0 * np.sign(x) if truth == "both" else truth, x)
+    chosen = choose(200, x.ravel(), None, rng)
+    at = x.ravel()[chosen.rows]
+    control = np.where(fails, np.nan, f).ravel()[chosen.rows, None], at[:, None], chosen.weights
+    found = moments(x[:, :, None], 0.95, UNKNOWN, control, (np.array([-3.0]), np.array([3.0])))[1]
+    assert found.lower[0] <= f.std() <= found.upper[0]
+    assert found.value[0] == pytest.approx(1, abs=0.1)
+    assert found.upper[0] < 1.2 * np.where(fails, 3.0 * np.sign(x), x).std()
 
 
 def test_below_a_limit_is_above_it_for_the_negated():
@@ -161,6 +199,7 @@ def test_error_bands_push_all_errors_up_or_all_down():
     assert Sizes.of_bands(np.array([0.5]), np.array([np.inf])) is None
 
 
+@pytest.mark.long
 def test_weighted_samples_are_unbiased_whatever_they_are_chosen_by():
     rng = np.random.default_rng(5)
     x = rng.standard_normal(3000)

@@ -79,6 +79,26 @@ def test_without_solves_error_bands_make_the_intervals(surrogate, truth):
     assert "no error bands, see gnvpro.calibrate" in dict(unknown.rows())["95% intervals"]
 
 
+def test_error_bands_widen_means_by_the_size_of_the_errors_and_every_quantity_by_its_own(surrogate):
+    """The intervals of moments are of the mean error, not of the largest there may be; an unknown one is unknown alone."""
+    truth = DecayProblem().evaluate(points := np.random.default_rng(1).random((20_000, 2)) * [1.0, 0.8] + [1.0, 0.1])
+    rms = np.sqrt(((surrogate.evaluate(points) - truth) ** 2).mean(axis=0))
+    usual = propagate(surrogate, **FEW)
+    added = (usual.deviation.upper - usual.deviation.drawn_upper) / rms
+    assert ((added > 1) & (added < 6)).all()
+    bands = surrogate.trust.bands
+    marginal = bands.marginal.copy()
+    marginal[:, 0] = np.inf
+    partly = replace(surrogate, trust=replace(surrogate.trust, bands=replace(bands, marginal=marginal)))
+    found = propagate(partly, **FEW)
+    assert np.isnan(found.mean.upper[0])
+    np.testing.assert_array_equal(found.mean.upper[1:], usual.mean.upper[1:])
+    assert found.has_bands
+    rows = dict(found.rows())
+    assert "error bands of the surrogate" in rows["95% intervals"]
+    assert "5 of them known within" in rows["means of 6 observables"]
+
+
 def test_what_fails_is_recorded_and_counts_as_anything(surrogate, truth):
     whole = propagate(surrogate, DecayProblem(), of="max", limit=LIMIT, pde_solves=60, **FEW)
     part = propagate(surrogate, Fragile(), of="max", limit=LIMIT, pde_solves=60, **FEW)
@@ -158,6 +178,7 @@ def test_joint_discrete_and_fixed_parameters_are_drawn_by_their_laws():
     deviations = [one["standard_deviation"]["value"] for one in result.numbers()["quantities"]]
     np.testing.assert_allclose(deviations[:3], [np.sqrt(3), np.sqrt(1.25), 0], atol=0.02)
     assert "a, b" in result.law
+    assert "the others" not in result.law
 
 
 def test_a_law_by_name_takes_the_place_of_that_of_the_data(surrogate):
@@ -166,6 +187,9 @@ def test_a_law_by_name_takes_the_place_of_that_of_the_data(surrogate):
     ratio = narrow.deviation.value[0] / usual.deviation.value[0]
     assert ratio < 0.9
     assert "given: amplitude" in narrow.law
+    assert "the others" in narrow.law
+    assert dict(narrow.rows())["other laws"].startswith("of amplitude: the surrogate's error is taken")
+    assert "other laws" not in dict(usual.rows())
     with pytest.raises(UsageError, match="no parameter 'mass'"):
         propagate(surrogate, prior={"mass": [1, 2]}, **FEW)
 
@@ -186,6 +210,9 @@ def test_the_draws_of_an_inversion_are_a_law_too(surrogate, tmp_path):
     widths = [one.exceedances[0].drawn_upper - one.exceedances[0].drawn_lower for one in (result, fewer)]
     assert widths[1] > 2 * widths[0]
     assert "posterior-surrogate.nc" in result.law
+    assert "the posterior" in dict(result.rows())["other laws"]
+    half = propagate(surrogate, posterior=file, draws=1024, limit=1.1, of="max")
+    assert (result.n_draws, half.n_draws) == (1600, 1024)
     with pytest.raises(UsageError, match="two laws of the parameters"):
         propagate(surrogate, posterior=file, prior={"rate": [0.4, 0.1]})
     with pytest.raises(UsageError, match="is not there; expected the draws of an inversion"):
@@ -266,10 +293,13 @@ def test_the_command_writes_numbers_solves_and_a_report(gnvpro, model, tmp_path)
     again = gnvpro(*arguments, "--out", out)
     assert again.exit_code == 2
     assert "exists already; choose another place for the propagation" in again.stderr
+    none = gnvpro("propagate", model, "--limit", "nan")
+    assert "limit: expected a limit such as 0.3" in none.stderr
     shown = gnvpro(*arguments, "--draws", 4096, "--pde-solves", 20)
     assert "P(max > 1.55 K)" in shown.stdout
 
 
+@pytest.mark.long
 def test_settings_that_are_kept_give_the_same_again(gnvpro, model, tmp_path):
     arguments = ("--limit", "max<1.5", "--of", "max", "--draws", 1024, "--quantiles", "0.5")
     first = gnvpro("propagate", model, *arguments, "--out", tmp_path / "a", "--json").numbers
@@ -278,6 +308,7 @@ def test_settings_that_are_kept_give_the_same_again(gnvpro, model, tmp_path):
     assert again["quantities"] == first["quantities"]
 
 
+@pytest.mark.long
 def test_a_seed_gives_the_same_numbers_and_no_point_of_the_data(surrogate, data):
     first, again = (propagate(surrogate, seed=3, **FEW) for _ in range(2))
     np.testing.assert_array_equal(first.mean.value, again.mean.value)

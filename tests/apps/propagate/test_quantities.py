@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gnvpro.apps.propagate.in_words import between, valued
 from gnvpro.apps.propagate.limit_texts import read_texts
 from gnvpro.apps.propagate.limits import limits_of
 from gnvpro.apps.propagate.quantities import MOST_OBSERVABLES, Quantities
@@ -107,6 +108,15 @@ def test_a_limit_without_a_name_is_of_every_observable_where_there_is_no_scalar(
 def test_limits_that_are_none_are_refused(given, said):
     with pytest.raises(UsageError, match=said):
         events(given)
+
+
+@pytest.mark.parametrize(
+    "numbers", [(1.2345, 1.2345, 1.29), (0.012349, 0.01, 0.012349), (99.96, 99.96, 104.0), (5.0, -np.inf, np.inf)]
+)
+def test_a_value_that_is_told_lies_in_the_interval_that_is_told(numbers):
+    value, lower, upper = (float(text) for text in (valued(*numbers), *between(*numbers[1:]).split(" to ")))
+    assert lower <= value <= upper
+    assert (valued(1.234567, np.nan, 1.3), between(np.nan, 1.3)) == ("1.23457", "not known")
 
 
 def test_limits_are_typed_with_and_without_names_and_written_again():
