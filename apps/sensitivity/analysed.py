@@ -20,7 +20,7 @@ from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import reasons, solve_block
 from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
-from gnvpro.surrogate.laws.joint import JointNormal
+from gnvpro.surrogate.laws.joint import JointNormal, Parts
 from gnvpro.surrogate.laws.law import LEAST, Law
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
@@ -84,6 +84,19 @@ class Analysed:
     def dependent(self) -> list[Law]:
         """Laws that make parameters depend on each other."""
         return [law for _, law in self.blocks if law.size > 1 and not _independent(law)]
+
+    @cached_property
+    def variables(self) -> list[str]:
+        """Of the normal variables behind the parameters that vary: their names, unless a law joins them."""
+        names = list(self.names)
+        for places, law in self.blocks:
+            if law in self.dependent:
+                joined = [self.names[j] for j in places]
+                whole = ", ".join(joined) if len(joined) <= 3 else f"{joined[0]}, …, {joined[-1]}"
+                for k, j in enumerate(places):
+                    is_part = isinstance(law, Parts)  # one behind every share of the sum
+                    names[j] = f"part behind {names[j]}" if is_part else f"normal variable {k + 1} of ({whole})"
+        return names
 
     def model_error(self, variances: Array) -> ModelError | None:
         """Of every group, from variances (n_groups,); None where it is unknown."""
