@@ -152,14 +152,17 @@ class SensitivityResult(Result):
 
     def doubt(self) -> str | None:
         """Why the numbers say little, in words; None where they do."""
+        doubts = []
+        if failed := self.about["failed_share"]:
+            doubts.append(f"{percent(failed)} of the points could not be computed, which intervals do not hold")
         widths = (self.leading.upper - self.leading.lower)[0] / 2
         widest = float(np.nan_to_num(widths).max())
-        if widest <= WIDE:
-            return None
-        return (
-            f"intervals are up to ± {widest:.2g} wide; a better surrogate, more points or, where the PDE is at hand, "
-            "solves=100 make them narrower"
-        )
+        if widest > WIDE:
+            doubts.append(
+                f"intervals are up to ± {widest:.2g} wide; a better surrogate, more points or, where the PDE is at hand, "
+                "solves=100 make them narrower"
+            )
+        return "; ".join(doubts) or None
 
     def save_table(self, path: Path) -> None:
         """Every index as a line of a .csv."""

@@ -16,7 +16,7 @@ from gnvpro.apps.sensitivity.analysed import SCALE_POINTS, Analysed, analysed, s
 from gnvpro.apps.sensitivity.correction import corrected, shapley_projections, sobol_projections
 from gnvpro.apps.sensitivity.directions import Directions, directions, products
 from gnvpro.apps.sensitivity.estimates import Shares, power_of_two, ratios
-from gnvpro.apps.sensitivity.remarks import about, remarks_on
+from gnvpro.apps.sensitivity.remarks import about, left_out, remarks_on
 from gnvpro.apps.sensitivity.report import write_report
 from gnvpro.apps.sensitivity.result import SensitivityResult
 from gnvpro.apps.sensitivity.shapley import evaluations as shapley_evaluations
@@ -145,7 +145,7 @@ def sensitivity(
         return Sensitivity(
             name, tuple(found.names), found.groups, shares, np.sqrt(variance), error,
             _directions(found, float(variance[0]), seed, is_pde),
-            about(found, by_shapley, evaluations + SCALE_POINTS * is_pde, solves, seed, error), remarks,
+            about(found, by_shapley, evaluations + SCALE_POINTS * is_pde, failed, solves, seed, error), remarks,
         )  # fmt: skip
 
 
@@ -198,8 +198,8 @@ def _refuse_dear(found: Analysed, by_shapley: bool, points: int) -> None:
 
 def _sampled(
     found: Analysed, by_shapley: bool, points: int | None, seed: int, is_pde: bool, progress: Report
-) -> tuple[dict[str, Array], Array, int, int]:
-    """Parts of the variance by measure, the variance, and how often the model was evaluated and failed."""
+) -> tuple[dict[str, Array], Array, int, float]:
+    """Parts of the variance by measure, the variance, how often the model was evaluated, and the share that failed."""
     if points is None and is_pde:
         points = _POINTS_OF_PDE
 
@@ -208,13 +208,13 @@ def _sampled(
 
     if by_shapley:
         sums = shapley_sums(found, seed, _TOLERANCE, _MOST_EVALUATIONS, points, report)
-        return {"Shapley effect": sums.parts}, sums.variance, sums.evaluations, sums.failed
+        return {"Shapley effect": sums.parts}, sums.variance, sums.evaluations, sums.failed_share
     if points is None:
         sums = until_precise(found, _TOLERANCE, _MOST_EVALUATIONS, seed, report)
     else:
         n = min(power_of_two(points // REPLICATES), most_points(found))
         sums = sobol_sums(found, n, max(REPLICATES, points // n), seed, report)
-    return {"first order": sums.first, "total": sums.total}, sums.variance, sums.evaluations, sums.failed
+    return {"first order": sums.first, "total": sums.total}, sums.variance, sums.evaluations, sums.failed_share
 
 
 def _corrected(
@@ -232,7 +232,7 @@ def _corrected(
     if good.sum() < _FEWEST_SOLVES:
         raise NumericalFailure(f"{pde.name} could be solved at {good.sum()} of {n} points, {_FEWEST_SOLVES} are needed")
     if not good.all():
-        remarks["not solved"] = f"{n - good.sum()} of {n} points, which are left out"
+        remarks["not solved"] = left_out(1 - float(good.mean()), f"{n} fresh solves")
     z, truth, at = z[good], truth[good], at[good]
     how = shapley_projections if len(shares) == 1 else sobol_projections
     projected = how(found, z, at, seed, lambda done: progress(done, None, f"{done:,} evaluations"))

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.stats import sobol_indices
 
 import gnvpro
 from gnvpro.apps.sensitivity.conditional import sequence
 from gnvpro.apps.sensitivity.groups import Groups
+from gnvpro.apps.sensitivity.sobol import sobol_sums
 from gnvpro.apps.studies.sensitivity.exact import borehole, ishigami, tensor_indices
 from gnvpro.apps.studies.sensitivity.sensitivity import Solver
 from gnvpro.apps.studies.surrogates.functions import FUNCTIONS
@@ -167,12 +169,47 @@ def test_points_that_cannot_be_computed_are_left_out_and_told():
         return np.where(y[:, 1] > 0.8, np.nan, y[:, 0] + y[:, 1])
 
     found = gnvpro.sensitivity(Model(box(2), Space.vector(["c"]), failing), points=2048, force=True)
-    assert "left out" in found.remarks["not computed"]
+    told = "of the points: indices are of what can be computed, and intervals do not hold the rest"
+    assert told in found.remarks["not computed"]
+    assert found.about["failed_share"] == pytest.approx(0.1, abs=0.005)
+    assert "10 % of the points could not be computed" in found.doubt()
     # Where y1 is at most 0.8, it is uniform in 1.8 of 2: as good as the variances of these.
     share = 1 / (1 + 0.9**2)
     assert found.shares["total"].estimate[0, 0] == pytest.approx(share, abs=0.03)
     with pytest.raises(gnvpro.apps.sensitivity.sensitivity.NumericalFailure, match="at none of"):
         gnvpro.sensitivity(Model(box(2), Space.vector(["c"]), lambda y: np.full(len(y), np.nan)))
+
+
+@pytest.mark.parametrize("measure", ["sobol", "shapley"])
+def test_a_point_that_fails_takes_few_others_with_it(measure):
+    """A sum of four is computed where it is at most 1, 4 times in 5: all have the same share, by symmetry."""
+
+    def failing(y):
+        return np.where(y.sum(1) > 1, np.nan, y.sum(1))
+
+    found = gnvpro.sensitivity(Model(box(4), Space.vector(["c"]), failing), points=1 << 14, measure=measure, force=True)
+    fails = 77 / 384  # of the law: the sum of four is Irwin and Hall's
+    assert found.about["failed_share"] == pytest.approx(fails, abs=0.02)
+    np.testing.assert_allclose(found.leading.estimate[0], found.leading.estimate[0].mean(), atol=0.02)
+    if measure == "shapley":
+        assert found.leading.estimate[0].sum() == pytest.approx(1)
+    else:
+        # Pairs, not sets of six, are left out: they sum to less than one, as parameters are no longer independent.
+        assert found.shares["first order"].estimate[0].sum() < 1
+
+
+def test_parts_of_the_variance_are_those_of_scipy():
+    found = found_of(Solver(FUNCTIONS["ishigami"]))
+    sums = sobol_sums(found, 256, 8, 0)
+    for replicate in range(8):
+        a, b = found.normal_points(256, [0, replicate], sets=2)
+        mixed = np.repeat(a[None], 3, axis=0)
+        mixed[np.arange(3), :, np.arange(3)] = b.T
+        f_a, f_b, *f_ab = (found.compute(found.prior.parameters(z)).T for z in (a, b, *mixed))
+        indices = sobol_indices(func={"f_A": f_a, "f_B": f_b, "f_AB": np.array(f_ab)}, n=256)
+        scale = sums.variance[replicate, 0]
+        np.testing.assert_allclose(sums.first[replicate, :, 0] / scale, indices.first_order.ravel(), atol=1e-12)
+        np.testing.assert_allclose(sums.total[replicate, :, 0] / scale, indices.total_order.ravel(), atol=1e-12)
 
 
 def test_an_observable_that_is_constant_has_no_shares():
