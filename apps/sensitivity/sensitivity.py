@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from gnvpro.apps.sensitivity.report import write_report
 from gnvpro.apps.sensitivity.result import SensitivityResult
 from gnvpro.apps.sensitivity.shapley import evaluations as shapley_evaluations
 from gnvpro.apps.sensitivity.shapley import shapley_sums
-from gnvpro.apps.sensitivity.sobol import REPLICATES, most_points, sobol_sums, until_precise
+from gnvpro.apps.sensitivity.sobol import REPLICATES, sampling, sobol_sums, until_precise
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_problem
@@ -185,7 +186,7 @@ def _pde(surrogate: Surrogate | Problem, problem: Any) -> Problem:
 
 def _refuse_dear(found: Analysed, by_shapley: bool, points: int) -> None:
     size = found.prior.n_free
-    sobol = power_of_two(points // REPLICATES) * REPLICATES * (size + 2)
+    sobol = math.prod(sampling(found, points)) * (size + 2)
     solves = (shapley_evaluations(size, points) if by_shapley else sobol) + SCALE_POINTS
     derivatives = _POINTS_OF_PDE_DIRECTIONS * products(found)
     if solves + derivatives > MOST_SOLVES:
@@ -212,8 +213,7 @@ def _sampled(
     if points is None:
         sums = until_precise(found, _TOLERANCE, _MOST_EVALUATIONS, seed, report)
     else:
-        n = min(power_of_two(points // REPLICATES), most_points(found))
-        sums = sobol_sums(found, n, max(REPLICATES, points // n), seed, report)
+        sums = sobol_sums(found, *sampling(found, points), seed, report)
     return {"first order": sums.first, "total": sums.total}, sums.variance, sums.evaluations, sums.failed_share
 
 

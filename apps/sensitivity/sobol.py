@@ -33,6 +33,12 @@ def most_points(found: Analysed) -> int:
     return power_of_two(_NUMBERS // ((found.prior.n_free + 2) * found.space.size))
 
 
+def sampling(found: Analysed, points: int) -> tuple[int, int]:
+    """Points of a replicate, and replicates, that so many points in all are."""
+    n = min(power_of_two(points // REPLICATES), most_points(found))
+    return n, max(REPLICATES, points // n)
+
+
 def sobol_sums(
     found: Analysed, n: int, replicates: int, seed: int, report: Callable[[int], None] = lambda done: None
 ) -> SobolSums:

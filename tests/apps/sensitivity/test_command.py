@@ -35,7 +35,7 @@ def test_a_problem_is_solved_itself_and_a_surrogate_corrected_by_it(gnvpro, mode
     ("arguments", "expected"),
     [
         (("missing",), "not a saved model"),
-        ((TOY, "--points", 20000), "would be solved 65,552 times, for 20000 points of 2"),
+        ((TOY, "--points", 20000), "would be solved 73,744 times, for 20000 points of 2"),
         ((TOY, "--points", 20000), "or --force for more than 5,000"),
         ((TOY, "--solves", 20), "leave them out"),
         ((TOY, "--prior", "rate=[0.5,-1]"), "positive standard deviation"),

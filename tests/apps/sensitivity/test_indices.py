@@ -7,6 +7,7 @@ from scipy.stats import sobol_indices
 import gnvpro
 from gnvpro.apps.sensitivity.conditional import sequence
 from gnvpro.apps.sensitivity.groups import Groups
+from gnvpro.apps.sensitivity.sensitivity import sensitivity
 from gnvpro.apps.sensitivity.sobol import sobol_sums
 from gnvpro.apps.studies.sensitivity.exact import borehole, ishigami, tensor_indices
 from gnvpro.apps.studies.sensitivity.sensitivity import Solver
@@ -218,6 +219,24 @@ def test_an_observable_that_is_constant_has_no_shares():
     assert np.isnan(found.leading.estimate[-1]).all()
     assert found.numbers()["by_observable"]["flat"]["total"]["estimate"] == [None, None]
     assert found.leading.estimate[0, 0] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("measure", ["sobol", "shapley"])
+@pytest.mark.parametrize("points", [16, 300, 510])
+def test_a_model_is_solved_as_often_as_its_refusal_says(measure, points, monkeypatch):
+    """510 points are 15 replicates of 32, not 8."""
+    solved = []
+
+    def counted(y):
+        solved.append(len(y))
+        return y.sum(1)
+
+    model = Model(box(16), Space.vector(["c"]), counted)
+    found = gnvpro.sensitivity(model, points=points, measure=measure, force=True)
+    assert found.about["evaluations"] == sum(solved)
+    monkeypatch.setattr(f"{sensitivity.__module__}.MOST_SOLVES", sum(solved) - 1)
+    with pytest.raises(UsageError, match=f"would be solved {sum(solved):,} times"):
+        gnvpro.sensitivity(model, points=points, measure=measure)
 
 
 def test_what_does_not_fit_is_refused():
