@@ -13,11 +13,12 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.sensitivity.estimates import ModelError
 from gnvpro.apps.sensitivity.groups import Groups
 from gnvpro.apps.sensitivity.model_error import mean_square_errors
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.pde_data.problems.solving import reasons, solve_block
+from gnvpro.pde_data.problems.solving import at_once, reasons, solve_block
 from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.laws.joint import JointNormal, Parts
@@ -113,7 +114,7 @@ class Analysed:
         return ndtri(np.clip(u, LEAST, 1 - 2.0**-53)).reshape(n, sets, size).swapaxes(0, 1)
 
 
-def analysed(model: Surrogate | Problem, name: str, prior: Prior) -> Analysed:
+def analysed(model: Surrogate | Problem, name: str, prior: Prior, memory: Solves | None = None) -> Analysed:
     """What is to be analysed of a model; the scale of the observables of a problem is one until `scaled`.
 
     Raises
@@ -129,7 +130,9 @@ def analysed(model: Surrogate | Problem, name: str, prior: Prior) -> Analysed:
         raise UsageError(
             f"{name} gives a field of {model.observables.size:,} values; train a surrogate on it, whose modes are analysed"
         )
-    return Analysed(name, prior, Groups(model.observables, np.ones(model.observables.size)), solver(model), model)
+    return Analysed(
+        name, prior, Groups(model.observables, np.ones(model.observables.size)), solver(model, memory), model
+    )
 
 
 def scaled(found: Analysed, seed: int) -> Analysed:
@@ -142,14 +145,20 @@ def scaled(found: Analysed, seed: int) -> Analysed:
     return found if scale is None else replace(found, groups=Groups(found.space, scale))
 
 
-def solver(problem: Problem) -> Callable[[Array], Array]:
-    """Observables by a problem; where nothing at all could be solved, it raises why."""
+def solver(problem: Problem, memory: Solves | None = None) -> Callable[[Array], Array]:
+    """Observables by a problem, or from its memory; where nothing at all could be solved, it raises why."""
 
     def compute(y: Array) -> Array:
-        block = solve_block(problem, y)
-        if not np.isfinite(block.observables).all(axis=1).any():
-            raise NumericalFailure(f"the PDE could be solved at none of {len(y)} points ({reasons(block.failures)})")
-        return block.observables
+        if memory is None:
+            block = solve_block(problem, y)
+            observables, why = block.observables, reasons(block.failures)
+        else:
+            together = at_once(problem, len(y))  # what was solved is kept before the next are
+            pieces = [memory.evaluate(y[i : i + together]) for i in range(0, len(y), together)]
+            observables, why = np.concatenate(pieces), str(memory.failures) or "as the checkpoint says"
+        if not np.isfinite(observables).all(axis=1).any():
+            raise NumericalFailure(f"the PDE could be solved at none of {len(y)} points ({why})")
+        return observables
 
     return compute
 

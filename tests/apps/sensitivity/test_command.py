@@ -31,6 +31,12 @@ def test_a_problem_is_solved_itself_and_a_surrogate_corrected_by_it(gnvpro, mode
     assert "20 fresh solves" in corrected.numbers["intervals"]
 
 
+def test_a_problem_of_an_installed_package_is_found_by_its_name(monkeypatch):
+    monkeypatch.setattr("gnvpro.pde_data.problems.loading._installed", lambda: {"decay": TOY})
+    found = library.sensitivity("decay", points=16)
+    assert found.names == ("amplitude", "rate")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -38,6 +44,7 @@ def test_a_problem_is_solved_itself_and_a_surrogate_corrected_by_it(gnvpro, mode
         ((TOY, "--points", 20000), "would be solved 73,744 times, for 20000 points of 2"),
         ((TOY, "--points", 20000), "or --force for more than 5,000"),
         ((TOY, "--solves", 20), "leave them out"),
+        (("missing",), "unknown problem 'missing'"),
         ((TOY, "--prior", "rate=[0.5,-1]"), "positive standard deviation"),
     ],
 )
