@@ -9,8 +9,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
@@ -22,7 +20,7 @@ from gnvpro.pde_data.problems.solving import at_once, reasons, solve_block
 from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.laws.joint import JointNormal, Parts
-from gnvpro.surrogate.laws.law import LEAST, Law
+from gnvpro.surrogate.laws.law import Law
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -109,9 +107,7 @@ class Analysed:
 
     def normal_points(self, n: int, seed: list[int], sets: int = 1) -> Array:
         """Points of a scrambled Sobol sequence as normal variables, n a power of two: (sets, n, n_free)."""
-        size = self.prior.n_free
-        u = qmc.Sobol(sets * size, rng=np.random.default_rng(seed)).random_base2(n.bit_length() - 1)
-        return ndtri(np.clip(u, LEAST, 1 - 2.0**-53)).reshape(n, sets, size).swapaxes(0, 1)
+        return self.prior.normal_design(n, seed, sets=sets)
 
 
 def analysed(model: Surrogate | Problem, name: str, prior: Prior, memory: Solves | None = None) -> Analysed:
