@@ -23,7 +23,6 @@ from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.studies.surrogates.functions import FUNCTIONS, Function
 from gnvpro.pde_data.problems.loading import as_problem
 from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Samples
@@ -96,7 +95,7 @@ def run(options: StudySettings, report: Report) -> StudyResult:
     )
 
 
-def origin_of(model: ForwardModel) -> dict[str, Any]:
+def origin_of(model: Any) -> dict[str, Any]:
     """What samples of a model are of, as `generate` writes it: what corrects a surrogate is compared with it."""
     problem = as_problem(model)
     definition = problem.definition

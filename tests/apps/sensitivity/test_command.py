@@ -8,6 +8,7 @@ import gnvpro as library
 from tests.apps.conftest import TOY
 
 
+@pytest.mark.long
 def test_a_saved_surrogate(gnvpro, model, tmp_path):
     ran = gnvpro("sensitivity", model, "--points", 512, "--out", tmp_path / "out", "--json")
     assert ran.exit_code == 0, ran.stderr
@@ -23,6 +24,7 @@ def test_a_saved_surrogate(gnvpro, model, tmp_path):
     assert "exists already" in again.stderr
 
 
+@pytest.mark.long
 def test_a_problem_is_solved_itself_and_a_surrogate_corrected_by_it(gnvpro, model):
     solved = gnvpro("sensitivity", TOY, "--points", 64, "--json").numbers
     assert solved["evaluations"] == 64 * 4 + 16
