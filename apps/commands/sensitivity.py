@@ -41,6 +41,10 @@ class SensitivityOptions(SolvingOptions):
     seed: Annotated[int, Doc("Of points and orders."), Ge(0)] = 0
     force: Annotated[bool, Doc("Also where a PDE has to be solved more than 5,000 times.")] = False
 
+    checkpoint: Annotated[
+        Path | None, Doc("File that keeps every PDE solve, but no derivatives; the same command goes on with it.")
+    ] = None
+
     METAVARS: ClassVar = {"prior": "NAME=[MEAN,SD]"}
 
 
@@ -51,9 +55,14 @@ def run(options: SensitivityOptions) -> Outcome:
 
     require_new_folder(options.out, "sensitivity")
     arguments = {name: value for name, value in vars(options).items() if name != "out"}
-    with progress("sensitivity") as report, one_thread():
-        found = sensitivity(**arguments, progress=report)
     settings = to_dict(options)
-    if options.out is not None:
-        found.write(options.out, command_line("sensitivity", options), {"settings": settings})
+    try:
+        with progress("sensitivity") as report, one_thread():
+            found = sensitivity(**arguments, progress=report)
+        if options.out is not None:
+            found.write(options.out, command_line("sensitivity", options), {"settings": settings})
+    except KeyboardInterrupt:
+        at = options.checkpoint
+        kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
+        raise KeyboardInterrupt(f"nothing was written{kept}") from None
     return Outcome.of(found, saved=options.out, settings=settings)

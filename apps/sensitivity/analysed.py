@@ -9,19 +9,18 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.sensitivity.estimates import ModelError
 from gnvpro.apps.sensitivity.groups import Groups
 from gnvpro.apps.sensitivity.model_error import mean_square_errors
 from gnvpro.pde_data.problems.contract import Problem
-from gnvpro.pde_data.problems.solving import reasons, solve_block
+from gnvpro.pde_data.problems.solving import at_once, reasons, solve_block
 from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
-from gnvpro.surrogate.laws.joint import JointNormal
-from gnvpro.surrogate.laws.law import LEAST, Law
+from gnvpro.surrogate.laws.joint import JointNormal, Parts
+from gnvpro.surrogate.laws.law import Law
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
 
@@ -85,6 +84,19 @@ class Analysed:
         """Laws that make parameters depend on each other."""
         return [law for _, law in self.blocks if law.size > 1 and not _independent(law)]
 
+    @cached_property
+    def variables(self) -> list[str]:
+        """Of the normal variables behind the parameters that vary: their names, unless a law joins them."""
+        names = list(self.names)
+        for places, law in self.blocks:
+            if law in self.dependent:
+                joined = [self.names[j] for j in places]
+                whole = ", ".join(joined) if len(joined) <= 3 else f"{joined[0]}, …, {joined[-1]}"
+                for k, j in enumerate(places):
+                    is_part = isinstance(law, Parts)  # one behind every share of the sum
+                    names[j] = f"part behind {names[j]}" if is_part else f"normal variable {k + 1} of ({whole})"
+        return names
+
     def model_error(self, variances: Array) -> ModelError | None:
         """Of every group, from variances (n_groups,); None where it is unknown."""
         if self.mean_square_error is None:
@@ -95,12 +107,10 @@ class Analysed:
 
     def normal_points(self, n: int, seed: list[int], sets: int = 1) -> Array:
         """Points of a scrambled Sobol sequence as normal variables, n a power of two: (sets, n, n_free)."""
-        size = self.prior.n_free
-        u = qmc.Sobol(sets * size, rng=np.random.default_rng(seed)).random_base2(n.bit_length() - 1)
-        return ndtri(np.clip(u, LEAST, 1 - 2.0**-53)).reshape(n, sets, size).swapaxes(0, 1)
+        return self.prior.normal_design(n, seed, sets=sets)
 
 
-def analysed(model: Surrogate | Problem, name: str, prior: Prior) -> Analysed:
+def analysed(model: Surrogate | Problem, name: str, prior: Prior, memory: Solves | None = None) -> Analysed:
     """What is to be analysed of a model; the scale of the observables of a problem is one until `scaled`.
 
     Raises
@@ -116,7 +126,9 @@ def analysed(model: Surrogate | Problem, name: str, prior: Prior) -> Analysed:
         raise UsageError(
             f"{name} gives a field of {model.observables.size:,} values; train a surrogate on it, whose modes are analysed"
         )
-    return Analysed(name, prior, Groups(model.observables, np.ones(model.observables.size)), solver(model), model)
+    return Analysed(
+        name, prior, Groups(model.observables, np.ones(model.observables.size)), solver(model, memory), model
+    )
 
 
 def scaled(found: Analysed, seed: int) -> Analysed:
@@ -129,14 +141,20 @@ def scaled(found: Analysed, seed: int) -> Analysed:
     return found if scale is None else replace(found, groups=Groups(found.space, scale))
 
 
-def solver(problem: Problem) -> Callable[[Array], Array]:
-    """Observables by a problem; where nothing at all could be solved, it raises why."""
+def solver(problem: Problem, memory: Solves | None = None) -> Callable[[Array], Array]:
+    """Observables by a problem, or from its memory; where nothing at all could be solved, it raises why."""
 
     def compute(y: Array) -> Array:
-        block = solve_block(problem, y)
-        if not np.isfinite(block.observables).all(axis=1).any():
-            raise NumericalFailure(f"the PDE could be solved at none of {len(y)} points ({reasons(block.failures)})")
-        return block.observables
+        if memory is None:
+            block = solve_block(problem, y)
+            observables, why = block.observables, reasons(block.failures)
+        else:
+            together = at_once(problem, len(y))  # what was solved is kept before the next are
+            pieces = [memory.evaluate(y[i : i + together]) for i in range(0, len(y), together)]
+            observables, why = np.concatenate(pieces), str(memory.failures) or "as the checkpoint says"
+        if not np.isfinite(observables).all(axis=1).any():
+            raise NumericalFailure(f"the PDE could be solved at none of {len(y)} points ({why})")
+        return observables
 
     return compute
 

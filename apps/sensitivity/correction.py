@@ -78,9 +78,9 @@ def corrected(found: Analysed, shares: Shares, variance: Array, error: Array, at
         What `sobol_projections` or `shapley_projections` give there.
     """
     n, sums = len(error), found.groups.sums
-    error = (error - error.mean(axis=0)) * np.sqrt(n / (n - 1))
-    along = sums(error[:, None] * projected)  # (n, n_parameters, n_groups)
-    with_all, square = sums(error * (at - at.mean(axis=0))), sums(error**2)  # (n, n_groups)
+    error, unbiased = error - error.mean(axis=0), n / (n - 1)  # as of a covariance, whose mean is of the same points
+    along = sums(error[:, None] * projected) * unbiased  # (n, n_parameters, n_groups)
+    with_all, square = sums(error * (at - at.mean(axis=0))) * unbiased, sums(error**2) * unbiased  # (n, n_groups)
     truth = variance + 2 * with_all.mean(axis=0) + square.mean(axis=0)
     truth = np.where(truth > 0, truth, np.nan)
     least = (shares.estimate.T * variance + 2 * along.mean(axis=0)) / truth

@@ -2,8 +2,8 @@
 
 C = E[J' M J] over the law, J (n_out, n_free) being the derivative by the standard normal variables behind the parameters and
 M the norm of the observables (Constantine 2015; Zahm et al. 2020 for several outputs). By the Poincaré inequality of the
-normal law, the variance that is no function of the leading k directions is at most the sum of the other eigenvalues, and
-the total index of a variable at most its diagonal entry over the variance.
+normal law, the variance that is no function of the leading k directions, and of the parameters with single values, is at
+most the sum of the other eigenvalues, and the total index of a variable at most its diagonal entry over the variance.
 """
 
 from __future__ import annotations
@@ -34,18 +34,23 @@ class Directions(ComparedByValue):
     Attributes
     ----------
     names
-        Of the parameters whose normal variables span the directions: those that vary and have no single values.
+        Of the normal variables that span the directions, those behind parameters that vary and have no single values. They
+        are called like the parameter that is theirs alone; of a law that joins several they are numbered.
+    single
+        Parameters with single values: directions say nothing of them.
     eigenvalues, lower, upper : (d,)
         With 95 % intervals of bootstrap over the points.
     vectors : (d, d)
         A direction a row; its largest component is positive.
     bounds, bounds_lower, bounds_upper : (d,)
-        Of the total index of each parameter, or of the normal variable behind it: diagonal entries over the variance.
+        Of the total index of each parameter: diagonal entries over the variance; NaN where a law joins several, as the
+        variables behind these are none of their own.
     remainders : (d + 1,)
-        At most this share of the variance is no function of the leading 0, 1, … directions.
+        At most this share of the variance is no function of the leading 0, 1, … directions and of what has single values.
     """
 
     names: tuple[str, ...]
+    single: tuple[str, ...]
     eigenvalues: Array
     lower: Array
     upper: Array
@@ -63,12 +68,13 @@ class Directions(ComparedByValue):
     def to_dict(self) -> dict[str, object]:
         """JSON-able."""
         return {
-            "parameters": list(self.names),
+            "variables": list(self.names),
+            "single_valued": list(self.single),
             "eigenvalues_over_variance": {
                 "estimate": self.eigenvalues.tolist(), "lower": self.lower.tolist(), "upper": self.upper.tolist(),
             },
             "vectors": self.vectors.tolist(),
-            "variance_outside_at_most": self.remainders.tolist(),
+            "variance_outside_these_and_single_valued_at_most": self.remainders.tolist(),
             "total_index_at_most": {
                 "estimate": self.bounds.tolist(), "lower": self.bounds_lower.tolist(), "upper": self.bounds_upper.tolist(),
             },
@@ -103,8 +109,11 @@ def directions(found: Analysed, variance: float, n: int, seed: int) -> Direction
     spectra = np.linalg.eigvalsh(again)[:, ::-1]
     low, high = _interval(values, spectra)
     least, largest = _interval(np.diag(mean), np.diagonal(again, axis1=1, axis2=2))
-    names = tuple(name for name, one in zip(found.names, smooth, strict=True) if one)
-    return Directions(names, values, low, high, vectors, np.diag(mean), least, largest, len(squares))
+    names = tuple(name for name, one in zip(found.variables, smooth, strict=True) if one)
+    single = tuple(name for name, one in zip(found.names, smooth, strict=True) if not one)
+    own = np.array([variable == name for variable, name in zip(found.variables, found.names, strict=True)])[smooth]
+    bounds = (np.where(own, of, np.nan) for of in (np.diag(mean), least, largest))
+    return Directions(names, single, values, low, high, vectors, *bounds, n_points=len(squares))
 
 
 def _interval(values: Array, again: Array) -> tuple[Array, Array]:

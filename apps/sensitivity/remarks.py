@@ -8,13 +8,14 @@ from gnvpro.apps.sensitivity.analysed import Analysed
 from gnvpro.apps.sensitivity.estimates import ModelError
 from gnvpro.apps.sensitivity.shapley import orders_in_words
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.surrogate.formatting import percent
 from gnvpro.surrogate.laws.joint import NormalisedUniform
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.names import listed
 
 
-def remarks_on(found: Analysed, subject: Surrogate | Problem, by_shapley: bool, failed: int) -> dict[str, str]:
-    """What went otherwise than one might think, by subject."""
+def remarks_on(found: Analysed, subject: Surrogate | Problem, by_shapley: bool, failed: float) -> dict[str, str]:
+    """What went otherwise than one might think, by subject; `failed`: the share of points that could not be computed."""
     remarks: dict[str, str] = {}
     fixed = [name for name, free in zip(found.prior.space.names, found.prior.free, strict=True) if not free]
     if fixed:
@@ -38,12 +39,17 @@ def remarks_on(found: Analysed, subject: Surrogate | Problem, by_shapley: bool, 
         kinds = listed(dict.fromkeys(law.kind for law in found.dependent))
         remarks["dependence"] = f"{kinds}: first-order and total indices would not add up, Shapley effects do"
     if failed:
-        remarks["not computed"] = f"{failed} points, which are left out"
+        remarks["not computed"] = left_out(failed, "points")
     return remarks
 
 
+def left_out(share: float, what: str) -> str:
+    """What the indices are then of."""
+    return f"{percent(share)} of the {what}: indices are of what can be computed, and intervals do not hold the rest"
+
+
 def about(
-    found: Analysed, by_shapley: bool, evaluations: int, solves: int, seed: int, error: ModelError | None
+    found: Analysed, by_shapley: bool, evaluations: int, failed: float, solves: int, seed: int, error: ModelError | None
 ) -> dict[str, Any]:
     """Numbers of points and of evaluations, the law and the norm, JSON-able."""
     scaled = "each over its scale" if (found.groups.scale != found.groups.scale[0]).any() else "in their unit"
@@ -57,7 +63,7 @@ def about(
         )
     orders = f", {orders_in_words(len(found.names))}" if by_shapley else ""
     return {
-        "law": found.prior.to_dict(), "seed": seed, "solves": solves, "evaluations": evaluations,
+        "law": found.prior.to_dict(), "seed": seed, "solves": solves, "evaluations": evaluations, "failed_share": failed,
         "scale": found.groups.scale.tolist(),
         "norm": f"all {found.space.size} observables, {scaled}, by their variance",
         "intervals": intervals, "computed": f"{evaluations:,} evaluations{orders}",

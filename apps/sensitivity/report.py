@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from gnvpro.apps.reports.figure_style import save_png
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.apps.sensitivity import figures
-from gnvpro.apps.sensitivity.result import SensitivityResult
+from gnvpro.apps.sensitivity.result import SensitivityResult, beyond_it
 from gnvpro.surrogate.formatting import percent
 
 # Observables of a map: of more, nothing is told apart.
@@ -63,7 +63,10 @@ def headlines(result: SensitivityResult) -> list[tuple[str, str]]:
     told.append((f"{small} of {len(result.names)}", f"parameters with a {what} below .01"))
     if result.directions is not None:
         needed = int(np.argmax(result.directions.remainders <= 0.05))
-        told.append((str(needed), f"direction{'s' * (needed != 1)} beyond which there are at most 5 % of the variance"))
+        which = beyond_it(result.directions, "which")
+        told.append(
+            (str(needed), f"direction{'s' * (needed != 1)} beyond {which} there are at most 5 % of the variance")
+        )
     return told
 
 

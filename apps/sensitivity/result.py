@@ -18,6 +18,7 @@ from gnvpro.apps.sensitivity.directions import Directions
 from gnvpro.apps.sensitivity.estimates import ModelError, Shares
 from gnvpro.apps.sensitivity.groups import ALL, Groups
 from gnvpro.surrogate.formatting import percent
+from gnvpro.surrogate.names import listed
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Array
 
@@ -108,11 +109,14 @@ class SensitivityResult(Result):
         return rows + list(self.remarks.items())
 
     def _direction_rows(self, found: Directions) -> list[tuple[str, str]]:
-        rows = []
+        rows, beyond = [], beyond_it(found)
         for k in range(min(2, len(found.eigenvalues))):
             left = found.remainders[k + 1]
             rows.append(
-                (f"direction {k + 1}", f"{components(found, k)}; beyond it at most {percent(left)} of the variance")
+                (
+                    f"direction {k + 1}",
+                    f"{components(found, k)}; beyond {beyond} at most {percent(left)} of the variance",
+                )
             )
         return rows
 
@@ -148,14 +152,17 @@ class SensitivityResult(Result):
 
     def doubt(self) -> str | None:
         """Why the numbers say little, in words; None where they do."""
+        doubts = []
+        if failed := self.about["failed_share"]:
+            doubts.append(f"{percent(failed)} of the points could not be computed, which intervals do not hold")
         widths = (self.leading.upper - self.leading.lower)[0] / 2
         widest = float(np.nan_to_num(widths).max())
-        if widest <= WIDE:
-            return None
-        return (
-            f"intervals are up to ± {widest:.2g} wide; a better surrogate, more points or, where the PDE is at hand, "
-            "solves=100 make them narrower"
-        )
+        if widest > WIDE:
+            doubts.append(
+                f"intervals are up to ± {widest:.2g} wide; a better surrogate, more points or, where the PDE is at hand, "
+                "solves=100 make them narrower"
+            )
+        return "; ".join(doubts) or None
 
     def save_table(self, path: Path) -> None:
         """Every index as a line of a .csv."""
@@ -176,8 +183,13 @@ class SensitivityResult(Result):
         path.write_text(json.dumps(jsonable({**self.numbers(), **more}), indent=1), encoding="utf-8")
 
 
+def beyond_it(found: Directions, it: str = "it") -> str:
+    """A direction, and what directions say nothing of."""
+    return f"{it} and what {listed(found.single)} do{'es' * (len(found.single) == 1)}" if found.single else it
+
+
 def components(found: Directions, k: int) -> str:
-    """The largest components of a direction by the names of parameters."""
+    """The largest components of a direction by the names of its variables."""
     vector = found.vectors[k]
     largest = np.argsort(-np.abs(vector), kind="stable")[:_MOST_COMPONENTS]
     shown = [j for j in largest if abs(vector[j]) >= 0.05]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,25 +11,26 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from gnvpro.apps.arguments import name_of, problem_of, surrogate_of
+from gnvpro.apps.arguments import name_of, problem_of
+from gnvpro.apps.comparison.costs import one_thread
 from gnvpro.apps.inversion.posterior.prior import Prior
+from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.sensitivity.analysed import SCALE_POINTS, Analysed, analysed, scaled, solver
 from gnvpro.apps.sensitivity.correction import corrected, shapley_projections, sobol_projections
 from gnvpro.apps.sensitivity.directions import Directions, directions, products
 from gnvpro.apps.sensitivity.estimates import Shares, power_of_two, ratios
-from gnvpro.apps.sensitivity.remarks import about, remarks_on
+from gnvpro.apps.sensitivity.remarks import about, left_out, remarks_on
 from gnvpro.apps.sensitivity.report import write_report
 from gnvpro.apps.sensitivity.result import SensitivityResult
 from gnvpro.apps.sensitivity.shapley import evaluations as shapley_evaluations
 from gnvpro.apps.sensitivity.shapley import shapley_sums
-from gnvpro.apps.sensitivity.sobol import REPLICATES, most_points, sobol_sums, until_precise
+from gnvpro.apps.sensitivity.sobol import REPLICATES, sampling, sobol_sums, until_precise
+from gnvpro.apps.sensitivity.subject import refuse_without_solves, remembering, subject_of
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.limited import solved_within
-from gnvpro.pde_data.problems.loading import REGISTERED, as_problem, load_problem
 from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
-from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report, noted, silent
 from gnvpro.surrogate.spaces import Array
@@ -72,6 +74,7 @@ def sensitivity(
     problem: Any = None,
     seed: int = 0,
     force: bool = False,
+    checkpoint: str | Path | None = None,
     time_limit: float | None = None,
     ranks: int = 1,
     threads_per_solve: int = 1,
@@ -98,9 +101,11 @@ def sensitivity(
     solves
         Fresh solves of the surrogate's PDE that correct its indices; none without.
     problem
-        The PDE for these, where it is not a registered one.
+        The PDE for these, or its `package.module:factory`, where it is not a registered one.
     force
         Also where a model that is no surrogate has to be solved more than 5,000 times.
+    checkpoint
+        File that keeps every PDE solve, but no derivatives; the same call goes on with it.
     time_limit, ranks, threads_per_solve
         How the PDE is solved: see `gnvpro.pde_data.problems.limited.solved_within`.
 
@@ -112,16 +117,27 @@ def sensitivity(
         A model that could be computed nowhere.
     """
     _check(measure, points, solves, seed, prior)
-    name, subject = name_of(model, "the model"), _subject(model)
+    name, subject = name_of(model, "the model"), subject_of(model)
     settings = time_limit, ranks, threads_per_solve
     with ExitStack() as limits:
+        memory = None
         if not isinstance(subject, Surrogate):
             if solves or problem is not None:
                 raise UsageError(f"`solves` and `problem` correct a surrogate; {name} is solved itself, leave them out")
-            subject = limits.enter_context(solved_within(subject, *settings))
-        pde = limits.enter_context(solved_within(_pde(subject, problem), *settings)) if solves else None
-        law = Prior.of(subject.parameters, prior)
-        found, is_pde = analysed(subject, name, law), not isinstance(subject, Surrogate)
+            pde, solved = None, subject
+            subject = limits.enter_context(solved_within(solved, *settings))
+            memory = remembering(subject, solved, checkpoint)
+        elif solves:
+            solved = problem_of(subject, problem)
+            pde = limits.enter_context(solved_within(solved, *settings))
+            memory = remembering(pde, solved, checkpoint)
+        else:
+            refuse_without_solves(problem, checkpoint, *settings)
+            pde = None
+        is_pde = not isinstance(subject, Surrogate)
+        if is_pde or pde is not None:
+            limits.enter_context(one_thread())
+        found = analysed(subject, name, Prior.of(subject.parameters, prior), memory)
         by_shapley = measure == "shapley" or (measure == "auto" and bool(found.dependent))
         if measure == "sobol" and found.dependent:
             raise UsageError(
@@ -140,12 +156,14 @@ def sensitivity(
         shares = {what: Shares.of(*ratios(part, variances), error) for what, part in parts.items()}
         remarks = remarks_on(found, subject, by_shapley, failed)
         if pde is not None:
-            shares = _corrected(found, pde, shares, variance, solves, seed, remarks, noted(progress, "correcting"))
+            shares = _corrected(
+                found, pde, memory, shares, variance, solves, seed, remarks, noted(progress, "correcting")
+            )
         progress(0, None, "directions")
         return Sensitivity(
             name, tuple(found.names), found.groups, shares, np.sqrt(variance), error,
             _directions(found, float(variance[0]), seed, is_pde),
-            about(found, by_shapley, evaluations + SCALE_POINTS * is_pde, solves, seed, error), remarks,
+            about(found, by_shapley, evaluations + SCALE_POINTS * is_pde, failed, solves, seed, error), remarks,
         )  # fmt: skip
 
 
@@ -161,31 +179,9 @@ def _check(measure: Any, points: Any, solves: Any, seed: Any, prior: Any) -> Non
         raise UsageError(f"expected prior a mean and a standard deviation by name, got {prior!r}")
 
 
-def _subject(model: Any) -> Surrogate | Problem:
-    """A surrogate, or what is solved itself."""
-    if isinstance(model, Surrogate | Classifier):
-        return surrogate_of(model)
-    if not isinstance(model, str | Path):
-        return as_problem(model)
-    name = str(model)
-    named = name in REGISTERED or ":" in name or name.endswith(".toml")
-    return load_problem(name) if named and not Path(model).is_dir() else surrogate_of(model)
-
-
-def _pde(surrogate: Surrogate | Problem, problem: Any) -> Problem:
-    """What corrects a surrogate: its own PDE, or an object with the same parameters and observables."""
-    if isinstance(surrogate, Surrogate) and (problem is None or isinstance(problem, str | Path)):
-        return problem_of(surrogate, problem)
-    given = as_problem(problem)
-    for theirs, mine in ((given.parameters, surrogate.parameters), (given.observables, surrogate.observables)):
-        if difference := theirs.difference(mine):
-            raise UsageError(f"problem and surrogate disagree on {mine.axes[0].name}: {difference}")
-    return given
-
-
 def _refuse_dear(found: Analysed, by_shapley: bool, points: int) -> None:
     size = found.prior.n_free
-    sobol = power_of_two(points // REPLICATES) * REPLICATES * (size + 2)
+    sobol = math.prod(sampling(found, points)) * (size + 2)
     solves = (shapley_evaluations(size, points) if by_shapley else sobol) + SCALE_POINTS
     derivatives = _POINTS_OF_PDE_DIRECTIONS * products(found)
     if solves + derivatives > MOST_SOLVES:
@@ -198,8 +194,8 @@ def _refuse_dear(found: Analysed, by_shapley: bool, points: int) -> None:
 
 def _sampled(
     found: Analysed, by_shapley: bool, points: int | None, seed: int, is_pde: bool, progress: Report
-) -> tuple[dict[str, Array], Array, int, int]:
-    """Parts of the variance by measure, the variance, and how often the model was evaluated and failed."""
+) -> tuple[dict[str, Array], Array, int, float]:
+    """Parts of the variance by measure, the variance, how often the model was evaluated, and the share that failed."""
     if points is None and is_pde:
         points = _POINTS_OF_PDE
 
@@ -208,31 +204,30 @@ def _sampled(
 
     if by_shapley:
         sums = shapley_sums(found, seed, _TOLERANCE, _MOST_EVALUATIONS, points, report)
-        return {"Shapley effect": sums.parts}, sums.variance, sums.evaluations, sums.failed
+        return {"Shapley effect": sums.parts}, sums.variance, sums.evaluations, sums.failed_share
     if points is None:
         sums = until_precise(found, _TOLERANCE, _MOST_EVALUATIONS, seed, report)
     else:
-        n = min(power_of_two(points // REPLICATES), most_points(found))
-        sums = sobol_sums(found, n, max(REPLICATES, points // n), seed, report)
-    return {"first order": sums.first, "total": sums.total}, sums.variance, sums.evaluations, sums.failed
+        sums = sobol_sums(found, *sampling(found, points), seed, report)
+    return {"first order": sums.first, "total": sums.total}, sums.variance, sums.evaluations, sums.failed_share
 
 
 def _corrected(
-    found: Analysed, pde: Problem, shares: dict[str, Shares], variance: Array, n: int, seed: int,
+    found: Analysed, pde: Problem, memory: Solves | None, shares: dict[str, Shares], variance: Array, n: int, seed: int,
     remarks: dict[str, str], progress: Report,
 ) -> dict[str, Shares]:  # fmt: skip
     """Shares of the PDE's variance, by fresh solves."""
     progress(0, None, f"{n} solves of {pde.name}")
     z = np.random.default_rng([seed, 20]).standard_normal((n, found.prior.n_free))
     y = found.prior.parameters(z)
-    truth, at = solver(pde)(y), found.compute(y)
+    truth, at = solver(pde, memory)(y), found.compute(y)
     if found.modes is not None:
         truth = truth @ found.modes.T  # orthonormal: what is no sum of them is left out, as in training
     good = np.isfinite(truth).all(axis=1) & np.isfinite(at).all(axis=1)
     if good.sum() < _FEWEST_SOLVES:
         raise NumericalFailure(f"{pde.name} could be solved at {good.sum()} of {n} points, {_FEWEST_SOLVES} are needed")
     if not good.all():
-        remarks["not solved"] = f"{n - good.sum()} of {n} points, which are left out"
+        remarks["not solved"] = left_out(1 - float(good.mean()), f"{n} fresh solves")
     z, truth, at = z[good], truth[good], at[good]
     how = shapley_projections if len(shares) == 1 else sobol_projections
     projected = how(found, z, at, seed, lambda done: progress(done, None, f"{done:,} evaluations"))

@@ -32,7 +32,7 @@ class ShapleySums:
     parts: Array
     variance: Array
     evaluations: int
-    failed: int
+    failed_share: float
 
 
 def shapley_sums(
@@ -66,7 +66,7 @@ def shapley_sums(
         if done >= REPLICATES and done & (done - 1) == 0:  # looked at when their number has doubled
             widths = ratios(np.stack(parts), np.stack(variances))[1][0]
             if points is not None or not float(widths.max()) > tolerance or 2 * spent > most:
-                return ShapleySums(np.stack(parts), np.stack(variances), spent, failed)
+                return ShapleySums(np.stack(parts), np.stack(variances), spent, failed / spent)
     raise AssertionError("orders never end")
 
 
@@ -97,16 +97,17 @@ def _of_order(found: Analysed, order: Places, n: int, seed: list[int]) -> tuple[
     kept, fresh = found.normal_points(n, seed, sets=2)
     path = sequence(found, order, kept, fresh)
     values = found.compute(path.reshape(-1, path.shape[-1])).reshape(len(order) + 1, n, -1)
-    good = np.isfinite(values).all(axis=(0, 2))
+    failed = ~np.isfinite(values).all(axis=2)
+    good = ~failed.any(axis=0)  # whole paths, so that effects sum to one
     if good.sum() < 2:
-        raise NumericalFailure(f"{found.name} could be computed at {good.sum()} of {n} points")
+        raise NumericalFailure(f"{found.name} could be computed on {good.sum()} of {n} paths of points")
     values = values[:, good]
     deviations = values[-1] - (values[0] + values[-1]).mean(axis=0) / 2
     gains = (np.diff(values, axis=0) * deviations).mean(axis=1)
     parts = np.empty_like(gains)
     parts[order] = gains
     spread = (deviations * (values[-1] - values[0])).mean(axis=0)
-    return found.groups.sums(parts), found.groups.sums(spread), int(n - good.sum())
+    return found.groups.sums(parts), found.groups.sums(spread), int(failed.sum())
 
 
 def orders_in_words(size: int) -> str:

@@ -1,4 +1,4 @@
-"""First-order and total Sobol indices of independent parameters: SciPy's estimators on scrambled Sobol points."""
+"""First-order and total Sobol indices of independent parameters, by Saltelli's and Jansen's estimators on Sobol points."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import sobol_indices
 
 from gnvpro.apps.sensitivity.analysed import Analysed
 from gnvpro.apps.sensitivity.estimates import power_of_two, ratios
@@ -26,7 +25,7 @@ class SobolSums:
     total: Array
     variance: Array
     evaluations: int
-    failed: int
+    failed_share: float
 
 
 def most_points(found: Analysed) -> int:
@@ -34,13 +33,19 @@ def most_points(found: Analysed) -> int:
     return power_of_two(_NUMBERS // ((found.prior.n_free + 2) * found.space.size))
 
 
+def sampling(found: Analysed, points: int) -> tuple[int, int]:
+    """Points of a replicate, and replicates, that so many points in all are."""
+    n = min(power_of_two(points // REPLICATES), most_points(found))
+    return n, max(REPLICATES, points // n)
+
+
 def sobol_sums(
     found: Analysed, n: int, replicates: int, seed: int, report: Callable[[int], None] = lambda done: None
 ) -> SobolSums:
     """Averages over n points (a power of two) in each of several independent scramblings.
 
-    A point at which the model has no finite observables, it or one of its neighbours, is left out: it stands for the mean,
-    which adds nothing to any sum.
+    A point at which the model has no finite observables is left out, and of a parameter the pairs that need it: to leave out
+    all neighbours of a point where one fails would change the law the more, the more parameters there are.
     """
     first, total, variance, failed, size = [], [], [], 0, found.prior.n_free
     for replicate in range(replicates):
@@ -49,26 +54,23 @@ def sobol_sums(
         mixed[np.arange(size), :, np.arange(size)] = b.T
         values = found.compute(found.prior.parameters(np.concatenate([a, b, *mixed])))
         values = values.reshape(size + 2, n, -1)
-        lost = ~np.isfinite(values).all(axis=(0, 2))
-        if (~lost).sum() < 2:
-            raise NumericalFailure(f"{found.name} could be computed at {(~lost).sum()} of {n} points")
-        values = values - values[:2, ~lost].mean(axis=(0, 1))
-        values[:, lost] = 0.0
-        failed += int(lost.sum())
-        observed = np.ascontiguousarray(values.swapaxes(1, 2))  # (size + 2, n_out, n)
-        spread = observed[:2].var(axis=(0, 2))
-        varies = spread > 0
+        good = np.isfinite(values).all(axis=2)  # (size + 2, n)
+        if (both := good[0] & good[1] & good[2:]).sum(axis=1).min() < 2:
+            raise NumericalFailure(f"{found.name} could be computed at {good.sum()} of {good.size} points")
+        failed += int((~good).sum())
+        whole = values[:2][good[:2]]
+        values, spread = values - whole.mean(axis=0), whole.var(axis=0)
         shares = np.zeros((2, size, len(spread)))
-        if varies.any():
-            functions = {"f_A": observed[0, varies], "f_B": observed[1, varies], "f_AB": observed[2:, varies]}
-            indices = sobol_indices(func=functions, n=n)
-            for kind, order in enumerate((indices.first_order, indices.total_order)):
-                shares[kind][:, varies] = order.reshape(-1, size).T * spread[varies]
+        for j, rows in enumerate(both):
+            of_a, of_b, of_ab = values[0, rows], values[1, rows], values[2 + j, rows]
+            shares[0, j] = (of_b * (of_ab - of_a)).mean(axis=0)
+            shares[1, j] = ((of_a - of_ab) ** 2).mean(axis=0) / 2
         first.append(found.groups.sums(shares[0]))
         total.append(found.groups.sums(shares[1]))
         variance.append(found.groups.sums(spread))
         report((replicate + 1) * n * (size + 2))
-    return SobolSums(np.stack(first), np.stack(total), np.stack(variance), replicates * n * (size + 2), failed)
+    computed = replicates * n * (size + 2)
+    return SobolSums(np.stack(first), np.stack(total), np.stack(variance), computed, failed / computed)
 
 
 def until_precise(
@@ -82,7 +84,7 @@ def until_precise(
         spent += sums.evaluations
         widths = [float(ratios(part, sums.variance)[1][0].max()) for part in (sums.first, sums.total)]
         if not max(widths) > tolerance or spent + 4 * sums.evaluations > most:
-            return SobolSums(sums.first, sums.total, sums.variance, spent, sums.failed)
+            return SobolSums(sums.first, sums.total, sums.variance, spent, sums.failed_share)
         if 4 * n <= most_points(found):
             n *= 4
         else:

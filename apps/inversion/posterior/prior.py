@@ -20,7 +20,7 @@ from scipy.stats import qmc
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.laws.discrete import DiscreteLaw
 from gnvpro.surrogate.laws.joint import Dirichlet
-from gnvpro.surrogate.laws.law import Law
+from gnvpro.surrogate.laws.law import LEAST, Law
 from gnvpro.surrogate.laws.plain import law_of
 from gnvpro.surrogate.laws.scalar import TruncatedNormal, Uniform
 from gnvpro.surrogate.laws.transport import Coordinates, Transport
@@ -164,8 +164,13 @@ class Prior:
         """Points (n, n_in) of a Sobol design by the law, none in its outermost `tail`; one point where all are fixed."""
         if not self.n_free:
             return self.lower[None]
-        u = qmc.Sobol(self.n_free, rng=seed).random_base2((n - 1).bit_length())[:n]
-        return self.parameters(ndtri(np.clip(u, tail, 1 - tail)))
+        return self.parameters(self.normal_design(n, seed, tail)[0])
+
+    def normal_design(self, n: int, seed: int | Sequence[int], tail: float = LEAST, sets: int = 1) -> Array:
+        """Normal variables (sets, n, n_free) of a Sobol design, its points side by side; none in the outermost `tail`."""
+        u = qmc.Sobol(sets * self.n_free, rng=np.random.default_rng(seed)).random_base2((n - 1).bit_length())[:n]
+        z = ndtri(np.clip(u, tail, 1 - max(tail, 2.0**-53)))  # above, rounding is to one
+        return z.reshape(n, sets, self.n_free).swapaxes(0, 1)
 
     @cached_property
     def moments(self) -> tuple[Array, Array]:

@@ -21,6 +21,8 @@ from gnvpro.apps.studies.result import StudyResult, study_table
 from gnvpro.apps.studies.sensitivity.exact import EXACT
 from gnvpro.apps.studies.settings import StudySettings
 from gnvpro.apps.studies.surrogates.functions import FUNCTIONS, Function
+from gnvpro.pde_data.problems.loading import as_problem
+from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.progress import Report
 from gnvpro.surrogate.samples import Samples
@@ -93,11 +95,20 @@ def run(options: StudySettings, report: Report) -> StudyResult:
     )
 
 
+def origin_of(model: Any) -> dict[str, Any]:
+    """What samples of a model are of, as `generate` writes it: what corrects a surrogate is compared with it."""
+    problem = as_problem(model)
+    definition = problem.definition
+    return {"problem": problem.name, "definition": definition, "definition_hash": definition_hash(definition)}
+
+
 def trained(function: Function, n: int, seed: int) -> Surrogate:
     """A surrogate of n scrambled Sobol points, by defaults."""
     m = math.ceil(math.log2(n))
     y = function.parameters(qmc.Sobol(len(function.bounds), rng=np.random.default_rng(seed)).random_base2(m)[:n])
-    samples = Samples(y, function.observe(y), function.parameter_space, function.observable_space, {})
+    samples = Samples(
+        y, function.observe(y), function.parameter_space, function.observable_space, origin_of(Solver(function))
+    )
     return train(samples).surrogate
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gnvpro
-from gnvpro.surrogate.laws import Choices, Normal
+from gnvpro.apps.sensitivity.report import headlines, table_rows
+from gnvpro.surrogate.laws import Choices, Dirichlet, Integers, JointNormal, Normal, Uniform
 from gnvpro.surrogate.spaces import Space
 from tests.apps.sensitivity.models import Differentiable, Model, box, found_of, linear
 
@@ -62,3 +63,38 @@ def test_parameters_with_single_values_have_no_directions_and_models_without_der
     assert plain.directions is None
     assert plain.numbers()["directions"] is None
     assert found_of(linear(space, np.ones((1, 2)))).names == ["a", "b"]
+
+
+def test_what_is_beyond_directions_is_told_besides_what_has_single_values():
+    """x + 3 k: what is no function of x is nearly all of the variance, and k's."""
+    space = Space.of_laws({"x": Uniform(-1.0, 1.0), "k": Integers(0, 5)})
+    found = gnvpro.sensitivity(linear(space, np.array([[1.0, 3.0]])), points=256)
+    assert found.shares["total"].estimate[0, 1] > 0.98
+    assert found.directions.single == ("k",)
+    assert dict(found.rows())["direction 1"] == "1.00 x; beyond it and what k does at most 0 % of the variance"
+    assert "beyond which and what k does" in dict(headlines(found))["0"]
+    given = found.numbers()["directions"]
+    assert given["variance_outside_these_and_single_valued_at_most"][1] == 0
+    assert given["single_valued"] == ["k"]
+
+
+def test_parameters_of_a_joint_law_have_no_bounds_of_their_own():
+    """The model is b + x / 2; nearly all of b is the first variable behind (a, b), which is no parameter."""
+    law = JointNormal((0.0, 0.0), ((1.0, 0.95), (0.95, 1.0)))
+    space = Space.of_laws({("a", "b"): law, "x": Uniform(-1.0, 1.0)})
+    found = gnvpro.sensitivity(linear(space, np.array([[0.0, 1.0, 0.5]])), points=1024)
+    assert found.directions.names == ("normal variable 1 of (a, b)", "normal variable 2 of (a, b)", "x")
+    bounds = found.numbers()["directions"]["total_index_at_most"]
+    assert bounds["estimate"][:2] == bounds["lower"][:2] == bounds["upper"][:2] == [None, None]
+    exact = (1 / 12) / (1 + 1 / 12)
+    assert exact <= bounds["estimate"][2] < 1.2 * exact
+    assert {row["name"]: row["bound"] for row in table_rows(found)}["b"] == "–"
+    assert "0.30 normal variable 2 of (a, b)" in dict(found.rows())["direction 1"]
+    shares = Space.of_laws({("a", "b"): Dirichlet((1.0, 3.0))})
+    of_sum = gnvpro.sensitivity(linear(shares, np.array([[1.0, 0.0]])), points=256)
+    assert of_sum.directions.names == ("part behind a", "part behind b")
+    assert np.isnan(of_sum.directions.bounds).all()
+    apart = Space.of_laws({("a", "b"): JointNormal((0.0, 0.0), ((1.0, 0.0), (0.0, 4.0)))})
+    alone = gnvpro.sensitivity(linear(apart, np.ones((1, 2))), points=1024)
+    assert alone.directions.names == ("a", "b")
+    assert np.isfinite(alone.directions.bounds).all()

@@ -1,5 +1,7 @@
 """Intervals: the bound by angles holds and is sharp, the narrower one covers, and a mean square is not missed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,17 @@ def test_mean_squares_of_bands_are_rarely_too_small_and_not_far_off(n, law):
         found.append(mean_square_errors(Bands.calibrated(residuals, np.ones(1), "test"))[0])
     assert 1.1 < np.median(found) < 2.5
     assert np.mean(np.array(found) < 0.8) < 0.1
+
+
+def test_a_level_that_one_observable_lacks_is_of_use_to_the_others():
+    bands = Bands.calibrated(np.random.default_rng(4).standard_normal((400, 2)), np.ones(2), "test")
+    few = bands.marginal.copy()
+    few[-2:, 1] = np.inf
+    found, whole = mean_square_errors(replace(bands, marginal=few)), mean_square_errors(bands)
+    assert found[0] == whole[0]
+    assert found[1] > whole[1], "more is beyond the last level"
+    few[:, 1] = np.inf
+    assert mean_square_errors(replace(bands, marginal=few)) is None
 
 
 def test_bands_that_are_infinite_say_nothing():

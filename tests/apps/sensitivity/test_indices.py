@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.stats import sobol_indices
 
 import gnvpro
 from gnvpro.apps.sensitivity.conditional import sequence
 from gnvpro.apps.sensitivity.groups import Groups
+from gnvpro.apps.sensitivity.sensitivity import sensitivity
+from gnvpro.apps.sensitivity.sobol import sobol_sums
 from gnvpro.apps.studies.sensitivity.exact import borehole, ishigami, tensor_indices
 from gnvpro.apps.studies.sensitivity.sensitivity import Solver
 from gnvpro.apps.studies.surrogates.functions import FUNCTIONS
@@ -167,12 +170,47 @@ def test_points_that_cannot_be_computed_are_left_out_and_told():
         return np.where(y[:, 1] > 0.8, np.nan, y[:, 0] + y[:, 1])
 
     found = gnvpro.sensitivity(Model(box(2), Space.vector(["c"]), failing), points=2048, force=True)
-    assert "left out" in found.remarks["not computed"]
+    told = "of the points: indices are of what can be computed, and intervals do not hold the rest"
+    assert told in found.remarks["not computed"]
+    assert found.about["failed_share"] == pytest.approx(0.1, abs=0.005)
+    assert "10 % of the points could not be computed" in found.doubt()
     # Where y1 is at most 0.8, it is uniform in 1.8 of 2: as good as the variances of these.
     share = 1 / (1 + 0.9**2)
     assert found.shares["total"].estimate[0, 0] == pytest.approx(share, abs=0.03)
     with pytest.raises(gnvpro.apps.sensitivity.sensitivity.NumericalFailure, match="at none of"):
         gnvpro.sensitivity(Model(box(2), Space.vector(["c"]), lambda y: np.full(len(y), np.nan)))
+
+
+@pytest.mark.parametrize("measure", ["sobol", "shapley"])
+def test_a_point_that_fails_takes_few_others_with_it(measure):
+    """A sum of four is computed where it is at most 1, 4 times in 5: all have the same share, by symmetry."""
+
+    def failing(y):
+        return np.where(y.sum(1) > 1, np.nan, y.sum(1))
+
+    found = gnvpro.sensitivity(Model(box(4), Space.vector(["c"]), failing), points=1 << 14, measure=measure, force=True)
+    fails = 77 / 384  # of the law: the sum of four is Irwin and Hall's
+    assert found.about["failed_share"] == pytest.approx(fails, abs=0.02)
+    np.testing.assert_allclose(found.leading.estimate[0], found.leading.estimate[0].mean(), atol=0.02)
+    if measure == "shapley":
+        assert found.leading.estimate[0].sum() == pytest.approx(1)
+    else:
+        # Pairs, not sets of six, are left out: they sum to less than one, as parameters are no longer independent.
+        assert found.shares["first order"].estimate[0].sum() < 1
+
+
+def test_parts_of_the_variance_are_those_of_scipy():
+    found = found_of(Solver(FUNCTIONS["ishigami"]))
+    sums = sobol_sums(found, 256, 8, 0)
+    for replicate in range(8):
+        a, b = found.normal_points(256, [0, replicate], sets=2)
+        mixed = np.repeat(a[None], 3, axis=0)
+        mixed[np.arange(3), :, np.arange(3)] = b.T
+        f_a, f_b, *f_ab = (found.compute(found.prior.parameters(z)).T for z in (a, b, *mixed))
+        indices = sobol_indices(func={"f_A": f_a, "f_B": f_b, "f_AB": np.array(f_ab)}, n=256)
+        scale = sums.variance[replicate, 0]
+        np.testing.assert_allclose(sums.first[replicate, :, 0] / scale, indices.first_order.ravel(), atol=1e-12)
+        np.testing.assert_allclose(sums.total[replicate, :, 0] / scale, indices.total_order.ravel(), atol=1e-12)
 
 
 def test_an_observable_that_is_constant_has_no_shares():
@@ -181,6 +219,24 @@ def test_an_observable_that_is_constant_has_no_shares():
     assert np.isnan(found.leading.estimate[-1]).all()
     assert found.numbers()["by_observable"]["flat"]["total"]["estimate"] == [None, None]
     assert found.leading.estimate[0, 0] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("measure", ["sobol", "shapley"])
+@pytest.mark.parametrize("points", [16, 300, 510])
+def test_a_model_is_solved_as_often_as_its_refusal_says(measure, points, monkeypatch):
+    """510 points are 15 replicates of 32, not 8."""
+    solved = []
+
+    def counted(y):
+        solved.append(len(y))
+        return y.sum(1)
+
+    model = Model(box(16), Space.vector(["c"]), counted)
+    found = gnvpro.sensitivity(model, points=points, measure=measure, force=True)
+    assert found.about["evaluations"] == sum(solved)
+    monkeypatch.setattr(f"{sensitivity.__module__}.MOST_SOLVES", sum(solved) - 1)
+    with pytest.raises(UsageError, match=f"would be solved {sum(solved):,} times"):
+        gnvpro.sensitivity(model, points=points, measure=measure)
 
 
 def test_what_does_not_fit_is_refused():

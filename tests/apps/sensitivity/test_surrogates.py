@@ -9,6 +9,8 @@ import torch
 import gnvpro
 from gnvpro.apps.sensitivity.correction import corrected, shapley_projections, sobol_projections
 from gnvpro.apps.sensitivity.estimates import Shares
+from gnvpro.apps.sensitivity.groups import Groups
+from gnvpro.apps.studies.sensitivity.sensitivity import origin_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.laws import JointNormal
 from gnvpro.surrogate.samples import Samples
@@ -29,7 +31,9 @@ TRUTH = Model(box(3), Space.vector(["c", "d"], units=("m",)), function)
 @pytest.fixture(scope="module")
 def surrogate():
     y = np.random.default_rng(0).uniform(-1, 1, (60, 3))
-    return gnvpro.train(Samples(y, function(y), TRUTH.parameters, TRUTH.observables, {}), **PLAIN).surrogate
+    return gnvpro.train(
+        Samples(y, function(y), TRUTH.parameters, TRUTH.observables, origin_of(TRUTH)), **PLAIN
+    ).surrogate
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +86,16 @@ def test_a_correction_by_solves_that_agree_changes_nothing(surrogate):
             return surrogate.evaluate(y)
 
     same = Same(surrogate.parameters, surrogate.observables, function)
-    found = gnvpro.sensitivity(surrogate, points=1024, solves=20, problem=same)
+    of_same = replace(surrogate, provenance=origin_of(same))
+    found = gnvpro.sensitivity(of_same, points=1024, solves=20, problem=same)
     for one, other in zip(found.shares.values(), alone.shares.values(), strict=True):
         np.testing.assert_allclose(one.estimate, other.estimate, atol=1e-9)
         sampling = np.clip(other.estimate + other.sampling, 0, 1) - np.clip(other.estimate - other.sampling, 0, 1)
         np.testing.assert_allclose((one.upper - one.lower)[0], sampling[0], atol=1e-6)
-    with pytest.raises(UsageError, match="disagree on parameter"):
-        gnvpro.sensitivity(surrogate, solves=20, problem=linear(box(4), np.ones((2, 4))))
+    with pytest.raises(UsageError, match="was trained on problem"):
+        gnvpro.sensitivity(surrogate, solves=20, problem=same)
+    with pytest.raises(UsageError, match="which name no PDE"):
+        gnvpro.sensitivity(replace(surrogate, provenance={}), solves=20, problem=TRUTH)
 
 
 def test_projections_of_a_linear_model_are_its_terms():
@@ -116,6 +123,58 @@ def test_a_correction_is_exact_where_the_error_is_a_multiple_of_one_term():
     assert (truth <= after.upper[0]).all()
     np.testing.assert_allclose(after.estimate[0], truth, atol=a**2)
     assert after.upper[0, 1] - after.lower[0, 1] < 0.06
+
+
+def test_a_correction_by_few_solves_is_without_bias():
+    """Where s = 3 (y0 + y1) and c = 3 y0 + 3.3 y1, the variance and the share of c, from ten solves 4,000 times."""
+    found = found_of(linear(box(2), np.full((1, 2), 3.0)))
+    found = replace(found, groups=Groups(found.space, np.ones(1)))
+    shares, variance = Shares.of(np.array([[0.5, 0.5]]), np.zeros((1, 2)), None), np.array([6.0])
+    y = found.prior.draw(np.random.default_rng(7), 40_000).reshape(4000, 10, 2)
+    parts = []
+    for some in y:
+        after = corrected(
+            found, shares, variance, 0.3 * some[:, 1:], 3 * some.sum(1, keepdims=True), 3 * some[:, :, None]
+        )
+        parts.append(after.estimate[0])
+    truth = np.array([9, 3.3**2]) / (9 + 3.3**2)
+    np.testing.assert_allclose(np.mean(parts, axis=0), truth, atol=0.003)
+
+
+@pytest.mark.parametrize(
+    "given", [dict(problem="nonsense:thing"), dict(ranks=3), dict(time_limit=5.0), dict(checkpoint="solves.sqlite")]
+)
+def test_what_belongs_to_solves_is_refused_without_them(surrogate, given):
+    with pytest.raises(UsageError, match="belong to fresh solves; say how many with `solves`"):
+        gnvpro.sensitivity(surrogate, points=64, **given)
+
+
+def test_a_checkpoint_keeps_every_solve(surrogate, tmp_path):
+    """Interrupted, and called again, no point is solved twice; and the numbers are those without it."""
+    solved = []
+
+    class Interrupted(Model):
+        block_size = None
+
+        def evaluate(self, y):
+            if len(solved) == self.function:
+                raise KeyboardInterrupt
+            solved.append(len(y))
+            return function(y)
+
+    first, whole = (Interrupted(TRUTH.parameters, TRUTH.observables, at) for at in (12, -1))
+    for subject, settings in ((whole, {}), (replace(surrogate, provenance=origin_of(whole)), dict(solves=20))):
+        del solved[:]
+        given = dict(points=16, checkpoint=tmp_path / f"{len(settings)}.sqlite", **settings)
+        again = settings and {"problem": whole}
+        interrupted = dict(model=subject, problem=first) if settings else dict(model=first)
+        with pytest.raises(KeyboardInterrupt):
+            gnvpro.sensitivity(**interrupted, **given)
+        found = gnvpro.sensitivity(subject, **given, **again)
+        assert sum(solved) == (settings.get("solves") or 16 * 5 + 16)
+        del solved[:]
+        del given["checkpoint"]
+        assert found.numbers()["all"] == gnvpro.sensitivity(subject, **given, **again).numbers()["all"]
 
 
 def test_another_law_by_name_changes_the_shares(surrogate):
