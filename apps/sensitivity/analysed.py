@@ -14,7 +14,6 @@ from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.sensitivity.estimates import ModelError
 from gnvpro.apps.sensitivity.groups import Groups
-from gnvpro.apps.sensitivity.model_error import mean_square_errors
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.solving import at_once, reasons, solve_block
 from gnvpro.surrogate.error_measure import ErrorMeasure, measure_for
@@ -23,6 +22,7 @@ from gnvpro.surrogate.laws.joint import JointNormal, Parts
 from gnvpro.surrogate.laws.law import Law
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
+from gnvpro.surrogate.trust.error_sizes import mean_square_errors
 
 # Points at which the observables of a problem are computed for their scale, a power of two.
 SCALE_POINTS = 16
@@ -161,7 +161,9 @@ def solver(problem: Problem, memory: Solves | None = None) -> Callable[[Array], 
 
 def _of_surrogate(model: Surrogate, name: str, prior: Prior) -> Analysed:
     measure = ErrorMeasure.of(model.training)
-    errors = None if model.trust is None else mean_square_errors(model.trust.bands)
+    errors = None if model.trust is None else mean_square_errors(model.trust.bands.levels, model.trust.bands.marginal)
+    if errors is not None and np.isnan(errors).any():  # an observable has too few samples to give any finite band
+        errors = None
     fitted = _n_fitted(model)
     if model.modes is None:
         scale = np.ones(model.observables.size) if measure.output_scale is None else measure.output_scale
