@@ -156,8 +156,8 @@ def test_what_a_model_does_wrong_is_the_message_of_the_sample(answer, said, tmp_
     ("result", "said"),
     [
         (lambda y: np.ones((len(y), 6)), "expected observables and status of solve, got a ndarray"),
-        (lambda y: (np.ones((len(y), 6)), [8] * len(y)), "expected status 0 to 7, got"),
-        (lambda y: (np.ones((len(y), 6)), [-1] * len(y)), "expected status 0 to 7, got"),
+        (lambda y: (np.ones((len(y), 6)), [9] * len(y)), "expected status 0 to 8, got"),
+        (lambda y: (np.ones((len(y), 6)), [-1] * len(y)), "expected status 0 to 8, got"),
         (lambda y: (np.ones((len(y), 6)), 0), r"expected status \(1,\), got \(\)"),
         (lambda y: (np.ones((len(y), 6)), [0] * len(y), []), "expected 1 messages, got 0"),
     ],

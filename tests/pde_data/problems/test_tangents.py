@@ -80,10 +80,10 @@ def test_resistivity(monkeypatch):
     assert_consistent(problem, y, directions, 1e-12, same_bits=False)
     once = problem._solver.with_derivatives
 
-    def failing(depth, size, azimuth):
-        if depth == y[1, 0]:
+    def failing(body, moving=()):
+        if body.depth == y[1, 0]:
             raise SolverFailure("not solved")
-        return once(depth, size, azimuth)
+        return once(body, moving)
 
     monkeypatch.setattr(problem._solver, "with_derivatives", failing)
     y[2, 0] = 5.0
