@@ -99,8 +99,8 @@ _UNIT = re.compile(r"\s*[\[(][^\[\]()]*[\])]$")
 
 def _brackets_agree(one: str, other: str) -> bool:
     """Whether one of two names has no brackets at its end, or both have the same: they are not two points, then."""
-    ends = [_UNIT.search(_folded(name)) for name in (one, other)]
-    return None in ends or ends[0][0].strip() == ends[1][0].strip()
+    first, second = (_UNIT.search(_folded(name)) for name in (one, other))
+    return first is None or second is None or first[0].strip() == second[0].strip()
 
 
 def _one_micro(unit: str) -> str:

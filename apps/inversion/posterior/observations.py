@@ -152,8 +152,8 @@ def _read_csv(path: Path, space: Space) -> Observations:
         occurring = np.flatnonzero(np.isfinite(found.values)) if found.which is None else found.which
     else:
         found, occurring = None, np.arange(space.size)
-    for place in (value, deviation):
-        for unit in dict.fromkeys(space.unit(int(j)) for j in occurring) if place is not None else ():
+    for place in [place for place in (value, deviation) if place is not None]:
+        for unit in dict.fromkeys(space.unit(int(j)) for j in occurring):
             _require_scale(str(path), table.header[place], unit)
     if found is not None:
         return found
