@@ -153,7 +153,7 @@ def reduced_least_squares(
     Targets may be NaN where a sample lacks them (`PartialLeastSquaresLayer`): of values alone, in one process.
     """
     group = 1 if directions is None else 1 + directions.shape[1]
-    if group == coupling.size == 1 and bool(torch.isnan(targets).any()):
+    if group == coupling.size == 1 and not all_finite(targets) and bool(torch.isnan(targets).any()):
         partial = PartialLeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms)
         return ReducedObjective(network, inputs, partial, alpha_theta)
     layer = LeastSquaresLayer(targets, row_weights, alpha_w, fixed, compression, curvature, norms, group, coupling)

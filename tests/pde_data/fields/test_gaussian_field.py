@@ -147,9 +147,13 @@ def test_on_cells_it_agrees_with_an_independent_computation(space):
     centre = V.tabulate_dof_coordinates()[:, :2]
     i, j = np.floor(centre * darcy.CELLS).astype(int).T
     order = i * darcy.CELLS + j
-    np.testing.assert_allclose(field.modes.eigenvalues, (theirs**2).mean(0), rtol=2e-3)
-    ours = field.matrix @ field.matrix.T
-    assert np.abs(ours - (theirs @ theirs.T)[np.ix_(order, order)]).max() < 0.02
+    values = field.modes.eigenvalues
+    np.testing.assert_allclose(values, (theirs**2).mean(0), rtol=2e-3)
+    # Up to a gap: of a pair of equal eigenvalues, which the square has, either may be any direction of their plane.
+    whole = int(np.flatnonzero(values[1:] < 0.98 * values[:-1])[-1]) + 1
+    assert whole >= darcy.MODES - 4
+    ours, theirs = field.matrix[:, :whole], theirs[order, :whole]
+    assert np.abs(ours @ ours.T - theirs @ theirs.T).max() < 0.02
 
 
 @pytest.mark.parametrize("element", [("Lagrange", 1), ("DG", 0)], ids=["P1", "DG0"])

@@ -185,14 +185,14 @@ def test_float32_features_keep_the_inner_solve_in_float64():
     torch.testing.assert_close(point.gradient.double(), reference.gradient, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("wrong", ["count", "nan", "weights", "alpha"])
+@pytest.mark.parametrize("wrong", ["count", "infinite", "weights", "alpha"])
 def test_wrong_input_is_refused_before_the_first_step(wrong):
     network = DenseNetwork(4, (5, 3))
     inputs, targets, options = torch.ones(6, 4), torch.ones(6, 2), {}
     if wrong == "count":
         targets = targets[:5]
-    if wrong == "nan":
-        targets[2, 1] = math.nan
+    if wrong == "infinite":
+        targets[2, 1] = math.inf
     if wrong == "weights":
         options["row_weights"] = torch.zeros(6)
     if wrong == "alpha":
