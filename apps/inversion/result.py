@@ -45,8 +45,6 @@ class InversionResult(Result):
         Draws by route, those that can be relied on most first.
     fitted : (n_out,)
         Observables at `map`, by the most accurate model.
-    determined
-        How many combinations of the parameters the observations determine: see `Whitening`.
     adequacy
         Error of the surrogate; None where it is unknown.
     truth : (n_in,)
@@ -57,6 +55,8 @@ class InversionResult(Result):
         The PDE behind the model; wall seconds of everything.
     solved
         Solves of that PDE; None without.
+    determined
+        How many combinations of the parameters the observations determine: see `Whitening`.
     """
 
     model: str
@@ -65,13 +65,13 @@ class InversionResult(Result):
     corrected: Minimum | None
     chains: dict[str, Chains]
     fitted: Array
-    determined: float = 0.0
     adequacy: Adequacy | None = None
     truth: Array | None = None
     problem: Problem | None = None
     seconds: float = 0.0
     remarks: dict[str, str] = field(default_factory=dict)
     solved: Solves | None = None
+    determined: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
