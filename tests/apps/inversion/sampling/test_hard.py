@@ -13,7 +13,7 @@ from gnvpro.apps.inversion.sampling.importance import sample_importance
 from gnvpro.apps.inversion.sampling.metropolis import sample_delayed, sample_metropolis
 from gnvpro.apps.inversion.sampling.mixture import Mixture
 from gnvpro.surrogate.errors import NumericalFailure
-from tests.apps.inversion.hard import HARD, Hard, Model, box, near_zero, two_modes
+from tests.apps.inversion.hard import HARD, Hard, Model, box, two_modes
 from tests.apps.inversion.models import independent, normal_prior, synthetic, unbounded
 from tests.apps.inversion.sampling.test_samplers import FAR, assert_draws_from, linear
 
@@ -103,15 +103,6 @@ def test_a_mixture_has_the_density_that_it_draws_by():
     inside = ((points > [-2, -2]) & (points < [5, 3])).all(axis=1)
     inverse = inside / np.exp(mixture.log_density(points))
     assert abs(inverse.mean() - 35) < FAR * inverse.std() / np.sqrt(len(points))
-
-
-@pytest.mark.long
-def test_what_is_too_thin_says_that_it_has_not_converged():
-    hard = near_zero(1e-5)
-    found = invert(hard.model, hard.data, hard.noise, sampler="importance", draws=30, starts=8)
-    chains = found.chains["surrogate"]
-    assert not chains.converged
-    assert found.doubt() is not None
 
 
 def test_points_that_miss_a_part_say_so_first_thing():
