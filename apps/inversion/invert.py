@@ -263,7 +263,7 @@ def invert(
         if accurate is not None and "pde" in sampling:
             by_pde |= dict(accurate=True, report=stage("sampling on the PDE"))
             # Gradients tell nothing of other modes, nor of jumps where a parameter has single values.
-            if accurate.solves.differentiable and jumps is None and not cheap.prior.single.any():
+            if accurate.solves.differentiable and len(modes) == 1 and not cheap.prior.single.any():
                 keep("pde", sample_nuts(accurate, chains=chains, seed=seed, whitening=whitening, **by_pde))
             else:
                 keep("pde", sample_metropolis(accurate, **(walk | by_pde)))
