@@ -28,7 +28,7 @@ def written(model, tmp_path_factory):
     names = DecayProblem.observables.names
     values = DecayProblem().evaluate(np.array([[1.4, 0.45]]))[0] + 0.01 * np.random.default_rng(0).standard_normal(6)
     given = dict(zip(names, values.tolist(), strict=True)) | {names[1]: [values[1], values[1] + 0.01], names[2]: np.nan}
-    inversion = invert(Surrogate.load(model), given, 0.01, problem=DecayProblem(), **SHORT)
+    inversion = invert(Surrogate.load(model), given, 0.01, problem=DecayProblem(), sampler="nuts", **SHORT)
     inversion.write(folder := tmp_path_factory.mktemp("draws") / "out")
     return inversion, folder
 
