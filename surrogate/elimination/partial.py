@@ -143,7 +143,7 @@ class GroupedSolution(LeastSquaresSolution):
         return torch.cat([self._scattered(of_part(part), rows) for part, (rows, _) in parts], 1)
 
     def _scattered(self, values: Tensor, rows: Tensor) -> Tensor:
-        return values.new_zeros(len(self.layer.targets), values.shape[1]).index_copy_(0, rows, values)
+        return _placed(values, rows, len(self.layer.targets))
 
 
 class PartialLeastSquaresLayer(LeastSquaresLayer):
@@ -193,7 +193,7 @@ class PartialLeastSquaresLayer(LeastSquaresLayer):
                 rotation, own, lost = compressed(own, weights[rows], compression)
                 rotations.append(rotation)
                 dropped[rows] = torch.hypot(dropped[rows], lost)
-            kept.append(own.new_zeros(len(targets), own.shape[1]).index_copy_(0, rows, own))
+            kept.append(_placed(own, rows, len(targets)))
         self.patterns = patterns.with_counts([len(rotation) for rotation in rotations])
         norms = torch.linalg.vector_norm(torch.nan_to_num(targets), dim=1) if norms is None else norms
         super().__init__(torch.cat(kept, 1), row_weights, alpha_w, fixed, None, curvature, norms)
@@ -231,8 +231,7 @@ class PartialLeastSquaresLayer(LeastSquaresLayer):
         ]
         n = len(self.targets)
         residual = [
-            part.residual.new_zeros(n, part.residual.shape[1]).index_copy_(0, rows, part.residual)
-            for part, (rows, _) in zip(parts, self.patterns.groups(), strict=True)
+            _placed(part.residual, rows, n) for part, (rows, _) in zip(parts, self.patterns.groups(), strict=True)
         ]
         weights, fixed_weights = (
             torch.cat(of, 1) for of in ([p.weights for p in parts], [p.fixed_weights for p in parts])
@@ -245,17 +244,20 @@ class PartialLeastSquaresLayer(LeastSquaresLayer):
 
     def _parts(self) -> list[LeastSquaresLayer]:
         """The problem of every pattern by itself, with the weights that its samples have among all."""
-        n = len(self.targets)
         return [
             LeastSquaresLayer(
                 self.targets[rows][:, columns],
-                self.row_weights[rows] * math.sqrt(len(rows) / n),
+                self._weights_among_all(rows),
                 self.alpha_w,
                 self.columns[rows][:, :-1],
                 curvature=self.curvature,
             )
             for rows, columns in self.patterns.groups()
         ]
+
+    def _weights_among_all(self, rows: Tensor) -> Tensor:
+        """Row weights of some samples alone, with which each counts as it does among all."""
+        return self.row_weights[rows] * math.sqrt(len(rows) / len(self.targets))
 
     @override
     def training_error(self, predictions: Tensor) -> float:
@@ -265,14 +267,19 @@ class PartialLeastSquaresLayer(LeastSquaresLayer):
     @override
     def best_alpha(self, features: Tensor, smallest: float = SMALLEST) -> Choice:
         """As of complete outputs, by the sum over the patterns of their squared scores."""
-        path, squares, n = alphas(smallest), dict[float, float](), len(self.targets)
+        path, squares = alphas(smallest), dict[float, float]()
         for rows, columns in self.patterns.groups():
-            weights = self.row_weights[rows] * math.sqrt(len(rows) / n)
+            weights = self._weights_among_all(rows)
             scores = choose_alpha(
                 features[rows], self.targets[rows][:, columns], weights, self.columns[rows], path=path
             ).path
             squares = {alpha: squares.get(alpha, 0.0) + score**2 for alpha, score in scores.items()}
         return chosen({alpha: math.sqrt(square) for alpha, square in squares.items()})
+
+
+def _placed(values: Tensor, rows: Tensor, n: int) -> Tensor:
+    """Values of some of n samples among zeros of the others."""
+    return values.new_zeros(n, values.shape[1]).index_copy_(0, rows, values)
 
 
 def require_complete(problem: InnerProblem, what: str) -> None:
