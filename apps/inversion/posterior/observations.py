@@ -149,22 +149,20 @@ def _read_csv(path: Path, space: Space) -> Observations:
     columns = table.numbers([place for place in (value, deviation) if place is not None], blanks=True)
     if name is not None:
         found = _by_name(str(path), table.column(name), columns, space)
-        occurring = np.flatnonzero(np.isfinite(found.values)) if found.which is None else found.which
-    else:
-        found, occurring = None, np.arange(space.size)
-    for place in [place for place in (value, deviation) if place is not None]:
-        for unit in dict.fromkeys(space.unit(int(j)) for j in occurring):
-            _require_scale(str(path), table.header[place], unit)
-    if found is not None:
-        return found
-    if len(table.header) > columns.shape[1]:
+    elif len(table.header) > columns.shape[1]:
         raise UsageError(f"{path}: expected columns {_NAME}, {_VALUE}, {_DEVIATION}, got {listed(table.header)}")
-    if len(columns) != space.size:
+    elif len(columns) != space.size:
         raise UsageError(
             f"{path}: expected {space.size} lines, one for every observable of the model, got {len(columns)}; with a column "
             f"{_NAME} some may be missing"
         )
-    return Observations(columns[:, 0], None if deviation is None else columns[:, 1])
+    else:
+        found = Observations(columns[:, 0], None if deviation is None else columns[:, 1])
+    measured = np.flatnonzero(np.isfinite(found.values)) if found.which is None else found.which
+    for place in [place for place in (value, deviation) if place is not None]:
+        for unit in dict.fromkeys(space.unit(int(j)) for j in measured):
+            _require_scale(str(path), table.header[place], unit)
+    return found
 
 
 def _column(path: Path, header: Sequence[str], names: Sequence[str]) -> int | None:
