@@ -223,3 +223,14 @@ def _hashes(problem: Problem, origin: dict[str, Any]) -> set[str]:
         options = {name: value for name, value in definition["options"].items() if name in saved}
         hashes.add(definition_hash({"problem": definition["problem"], "route": definition["route"], **options}))
     return hashes
+
+
+def refuse_without_solves(
+    which: str, option: str, problem: Any, checkpoint: Any, time_limit: float | None, ranks: int, threads_per_solve: int
+) -> None:
+    """UsageError: what says how `which` solves are made, where the `option` for their number asks for none."""
+    if (problem, checkpoint, time_limit) != (None,) * 3 or max(ranks, threads_per_solve) > 1:
+        raise UsageError(
+            f"`problem`, `checkpoint`, `time_limit`, `ranks` and `threads_per_solve` belong to {which}; say how many with "
+            f"`{option}`, or leave them out"
+        )

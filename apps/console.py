@@ -89,6 +89,12 @@ def _exit(code: int, why: str) -> typer.Exit:
     return typer.Exit(code)
 
 
+def interrupted(checkpoint: Path | None) -> KeyboardInterrupt:
+    """What to raise where Ctrl-C ends a command before it wrote anything but PDE solves into a checkpoint."""
+    kept = "" if checkpoint is None else f"; the PDE solves are in {checkpoint}, and the same command goes on"
+    return KeyboardInterrupt(f"nothing was written{kept}")
+
+
 def say(text: str) -> None:
     """A line on stderr, as it is."""
     stderr.print(text, markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from annotated_doc import Doc
 from annotated_types import Ge
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, progress, say, table
+from gnvpro.apps.console import Outcome, interrupted, progress, say, table
 from gnvpro.apps.inversion import Route, Sampler
 from gnvpro.apps.settings import Assignments, SolvingOptions, command_line, to_dict
 from gnvpro.surrogate.extras import require
@@ -90,9 +90,7 @@ def run(options: InvertOptions) -> Outcome:
             say(f"the draws so far are in {unfinished}")
         if not isinstance(error, KeyboardInterrupt):
             raise
-        at = options.checkpoint
-        kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
-        raise KeyboardInterrupt(f"nothing was written{kept}") from None
+        raise interrupted(options.checkpoint) from None
     if unfinished is not None and unfinished.exists():
         shutil.rmtree(unfinished)
     text = table(f"Inversion of {options.observations}", inversion.rows())

@@ -10,7 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Ge
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, progress
+from gnvpro.apps.console import Outcome, interrupted, progress
 from gnvpro.apps.propagate.limit_texts import Limits
 from gnvpro.apps.settings import Assignments, SolvingOptions, command_line, to_dict
 from gnvpro.surrogate.writing import require_new_folder
@@ -73,7 +73,5 @@ def run(options: PropagateOptions) -> Outcome:
         if options.out is not None:
             result.write(options.out, command_line("propagate", options), {"settings": settings})
     except KeyboardInterrupt:
-        at = options.checkpoint
-        kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
-        raise KeyboardInterrupt(f"nothing was written{kept}") from None
+        raise interrupted(options.checkpoint) from None
     return Outcome.of(result, saved=options.out, settings=settings)

@@ -10,7 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Ge
 from typer import Argument
 
-from gnvpro.apps.console import Outcome, progress
+from gnvpro.apps.console import Outcome, interrupted, progress
 from gnvpro.apps.settings import Assignments, SolvingOptions, command_line, to_dict
 from gnvpro.surrogate.writing import require_new_folder
 
@@ -62,7 +62,5 @@ def run(options: SensitivityOptions) -> Outcome:
         if options.out is not None:
             found.write(options.out, command_line("sensitivity", options), {"settings": settings})
     except KeyboardInterrupt:
-        at = options.checkpoint
-        kept = "" if at is None else f"; the PDE solves are in {at}, and the same command goes on"
-        raise KeyboardInterrupt(f"nothing was written{kept}") from None
+        raise interrupted(options.checkpoint) from None
     return Outcome.of(found, saved=options.out, settings=settings)

@@ -32,7 +32,6 @@ from gnvpro.apps.inversion.sampling.nuts import sample_nuts
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.pde_data.problems.loading import as_problem
-from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.pde_data.storage.tables import read_parameters
 from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
@@ -196,10 +195,8 @@ def invert(
         raise UsageError(f"`checkpoint` keeps PDE solves, and there are none: {why_none}")
     accurate = None
     if pde is not None:
-        memory = None if checkpoint is None else path_of(checkpoint)
-        definition = "" if memory is None else definition_hash(pde.definition)
-        solved = limits.enter_context(solved_within(pde, *settings))
-        accurate = replace(cheap, solves=Solves(solved, memory, definition, cheap.prior.scale))
+        solvable = limits.enter_context(solved_within(pde, *settings))
+        accurate = replace(cheap, solves=Solves.of_pde(solvable, pde, checkpoint, cheap.prior.scale))
     if sampler not in get_args(Sampler):
         raise UsageError(f"expected sampler {', '.join(get_args(Sampler))}, got {sampler!r}")
     if unknown := set(routes or ()) - set(get_args(Route)):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnvpro.apps.arguments import Folder, name_of, problem_of, surrogate_of
+from gnvpro.apps.arguments import Folder, name_of, problem_of, refuse_without_solves, surrogate_of
 from gnvpro.apps.comparison.costs import one_thread
 from gnvpro.apps.inversion.posterior.solves import Solves as Memory
 from gnvpro.apps.propagate.draws import Draws, by_law, of_posterior
@@ -20,7 +20,6 @@ from gnvpro.apps.propagate.report import write_report
 from gnvpro.apps.propagate.result import PropagationResult
 from gnvpro.apps.propagate.solving import FEWEST_SOLVES, solve
 from gnvpro.pde_data.problems.limited import solved_within
-from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.surrogate.checks import integer, numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
@@ -110,20 +109,14 @@ def propagate(
     quantities = Quantities.read(surrogate.observables, of)
     limits = limits_of(limit, quantities)
     if not pde_solves:
-        given = (problem, checkpoint, time_limit) != (None,) * 3 or max(ranks, threads_per_solve) > 1
-        if given:
-            raise UsageError(
-                "`problem`, `checkpoint`, `time_limit`, `ranks` and `threads_per_solve` belong to PDE solves; say how many "
-                "with `pde_solves`, or leave them out"
-            )
+        refuse_without_solves("PDE solves", "pde_solves", problem, checkpoint, time_limit, ranks, threads_per_solve)
     pde = problem_of(surrogate, problem) if pde_solves else None
     draws_of = _draws(surrogate, quantities, prior, posterior, draws, seed)
     population = Population.of(surrogate, quantities, draws_of, progress)
     solves = None
     if pde is not None:
-        memory = None if checkpoint is None else path_of(checkpoint)
         with solved_within(pde, time_limit, ranks, threads_per_solve) as solvable, one_thread():
-            remembering = Memory(solvable, memory, "" if memory is None else definition_hash(pde.definition))
+            remembering = Memory.of_pde(solvable, pde, checkpoint)
             n = pde_solves - pde_solves % 2  # in pairs
             solves = solve(solvable, remembering, population, limits, n, seed, progress)
     estimates = estimate(population, solves, limits, levels, level, progress)

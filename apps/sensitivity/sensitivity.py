@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from gnvpro.apps.arguments import name_of, problem_of
+from gnvpro.apps.arguments import name_of, problem_of, refuse_without_solves
 from gnvpro.apps.comparison.costs import one_thread
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
@@ -25,7 +25,7 @@ from gnvpro.apps.sensitivity.result import SensitivityResult
 from gnvpro.apps.sensitivity.shapley import evaluations as shapley_evaluations
 from gnvpro.apps.sensitivity.shapley import shapley_sums
 from gnvpro.apps.sensitivity.sobol import REPLICATES, sampling, sobol_sums, until_precise
-from gnvpro.apps.sensitivity.subject import refuse_without_solves, remembering, subject_of
+from gnvpro.apps.sensitivity.subject import remembering, subject_of
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.surrogate.checks import integer, path_of
@@ -132,7 +132,7 @@ def sensitivity(
             pde = limits.enter_context(solved_within(solved, *settings))
             memory = remembering(pde, solved, checkpoint)
         else:
-            refuse_without_solves(problem, checkpoint, *settings)
+            refuse_without_solves("fresh solves", "solves", problem, checkpoint, *settings)
             pde = None
         is_pde = not isinstance(subject, Surrogate)
         if is_pde or pde is not None:

@@ -9,8 +9,6 @@ from gnvpro.apps.arguments import surrogate_of
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.pde_data.problems.contract import Problem
 from gnvpro.pde_data.problems.loading import as_problem, load_problem
-from gnvpro.pde_data.storage.provenance import definition_hash
-from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.surrogate import Surrogate
@@ -33,19 +31,6 @@ def subject_of(model: Any) -> Surrogate | Problem:
         raise UsageError(f"{name} is not a saved model, and {error}") from None
 
 
-def refuse_without_solves(
-    problem: Any, checkpoint: Any, time_limit: float | None, ranks: int, threads_per_solve: int
-) -> None:
-    """Of a surrogate that no solves correct."""
-    if (problem, checkpoint, time_limit) != (None,) * 3 or max(ranks, threads_per_solve) > 1:
-        raise UsageError(
-            "`problem`, `checkpoint`, `time_limit`, `ranks` and `threads_per_solve` belong to fresh solves; say how many "
-            "with `solves`, or leave them out"
-        )
-
-
 def remembering(solvable: Problem, problem: Problem, checkpoint: str | Path | None) -> Solves | None:
     """The memory of what `solvable` computes, which is the problem with its limits; None without a file."""
-    if checkpoint is None:
-        return None
-    return Solves(solvable, path_of(checkpoint), definition_hash(problem.definition))
+    return None if checkpoint is None else Solves.of_pde(solvable, problem, checkpoint)

@@ -18,10 +18,11 @@ from gnvpro.apps.inversion.posterior.failures import Failures
 from gnvpro.apps.inversion.posterior.kept import KeptObservables
 from gnvpro.apps.inversion.posterior.memory import Memory, key_of
 from gnvpro.apps.inversion.posterior.remote import RemoteModel
-from gnvpro.pde_data.problems.contract import SolveStatus
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus
 from gnvpro.pde_data.problems.loading import as_problem
 from gnvpro.pde_data.problems.solving import at_once, derivative_block, solve_block
-from gnvpro.surrogate.checks import numbers
+from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.forward_model import ForwardModel, offers
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.spaces import Array, Space
@@ -77,6 +78,14 @@ class Solves:
         self._memory = None if memory is None else Memory(memory, definition, longest)
         # Of a surrogate they are computed again where they are wanted.
         self._kept = None if isinstance(model, Surrogate) else KeptObservables(scale)
+
+    @classmethod
+    def of_pde(
+        cls, solvable: Problem, problem: Problem, checkpoint: str | Path | None, scale: Array | None = None
+    ) -> Solves:
+        """Of `solvable`, which is a problem with its limits, kept in the file `checkpoint` where there is one."""
+        memory = None if checkpoint is None else path_of(checkpoint)
+        return cls(solvable, memory, "" if memory is None else definition_hash(problem.definition), scale)
 
     @property
     def differentiable(self) -> bool:
