@@ -19,7 +19,7 @@ _KINDS: dict[str, Callable[..., Any]] = {"max": np.max, "min": np.min, "mean": n
 MOST_OBSERVABLES = 20_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scalar:
     """The largest, the smallest or the mean of the observables: of all, or along an axis, for each place on the others."""
 

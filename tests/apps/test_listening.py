@@ -103,7 +103,7 @@ def test_workers_are_at_loopback(run):
 def test_compare_and_invert_listen_on_nothing(run, model):
     own = ("--problem", "own:Problem")
     assert run("compare", "m", *own, "--samples", 4, "--out", "c")[0] == set()
-    short = ("--draws", 20, "--tune", 20, "--pde-draws", 10, "--pde-tune", 5, "--chains", 2)
+    short = ("--draws", 100, "--tune", 20, "--pde-draws", 200, "--pde-tune", 5, "--chains", 2)
     seen, _ = run("invert", "m", *own, "--observations", "seen.npy", "--noise", "2%", *short, "--out", "i", "--force")
     assert seen == set()
 
