@@ -1,5 +1,6 @@
-"""Finds links of the built pages that lead nowhere: a file, an anchor or an image that is missing, or what the network would be
-asked for to show the page.
+"""Finds links of the built pages that lead nowhere, and pictures without words.
+
+A file, an anchor or an image that is missing; also what a browser would ask the network for to show the page.
 
     python docs/check_site.py docs/_build/html            # also lists the addresses of other sites, which are not asked for
 """

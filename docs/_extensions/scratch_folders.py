@@ -33,6 +33,7 @@ class InScratchFolder:
     """
 
     def __call__[T](self, block: Callable[[], T]) -> tuple[float, T]:
+        """The block's memory and value."""
         assert _current is not None, "an example runs after `enter`"
         before = os.getcwd()
         os.chdir(_current)

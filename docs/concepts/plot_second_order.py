@@ -107,7 +107,8 @@ for name, error in final.items():
     print(f"{name:28s} {len(paths[name]) - 1:4d} steps, error {error:.0e}")
 assert final["Gauss–Newton"] < 1e-6
 assert final["L-BFGS"] < 1e-6
-assert len(paths["L-BFGS"]) < 40 and final["gradient descent, best rate"] > 1e-5
+assert len(paths["L-BFGS"]) < 40
+assert final["gradient descent, best rate"] > 1e-5
 
 # %%
 # Why the valley is there: the curvatures of the reduced function at the minimum differ by a large factor, and a
