@@ -75,12 +75,18 @@ if os.environ.get("GNVPRO_DOCS_ONLINE"):
     }
 
 # Examples
+GALLERIES = {"examples": "gallery", "concepts": "pictures"}
+# Pages of examples that are gone would be pages that nothing leads to.
+for source, pages in GALLERIES.items():
+    for page in (HERE / pages).glob("plot_*.*"):
+        if not (HERE / source / f"{page.name.split('.')[0]}.py").exists():
+            page.unlink()
 # What a figure warns of is looked at, and a deprecation of a library is not the reader's business.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
 sphinx_gallery_conf = {
-    "examples_dirs": ["examples", "concepts"],
-    "gallery_dirs": ["gallery", "pictures"],
+    "examples_dirs": [*GALLERIES],
+    "gallery_dirs": [*GALLERIES.values()],
     "filename_pattern": r"[\\/]plot_",
     "within_subsection_order": "gallery_order.place",
     "plot_gallery": "True",
