@@ -94,6 +94,10 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         remedy = "; samples are a zarr folder, .nc, .npz or .mat" if "No group found" in said else ""
         raise UsageError(f"{path} cannot be opened as a data set: {said}{remedy}") from error
     _require_variables(opened, path)
+    if "schema_version" in opened.attrs:
+        # Points and cells of a mesh, which CF does not count among the coordinates; `data.where` leaves coordinates alone.
+        constant = [name for name, values in opened.data_vars.items() if "sample" not in values.dims]
+        opened = opened.set_coords([name for name in constant if name != "background"])
     if "failure" in opened:
         # zarr's texts cannot be masked (`data.where`), objects can; damaged ones are told by whoever reads them.
         with suppress(ValueError, OSError, RuntimeError, MemoryError):
