@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnvpro.apps.arguments import Data, Folder, samples_of
+from gnvpro.pde_data.storage.elsewhere import suffix_of
 from gnvpro.pde_data.storage.rows import DataSetRows
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
@@ -78,7 +79,7 @@ def train(
     """
     if out is not None:
         require_place(path_of(out, "the folder `out`"), overwrite)
-    if parameters is not None and not (isinstance(data, str | Path) and Path(data).suffix.lower() == ".csv"):
+    if parameters is not None and not (isinstance(data, str | Path) and suffix_of(data) == ".csv"):
         raise UsageError("`parameters` names the columns of a .csv that are parameters; leave it out for other data")
     # Fields of several data sets have modes in common, which takes all of them.
     usual = getattr(settings, "field_error", TrainSettings().field_error)
@@ -119,7 +120,7 @@ def _source(data: Data | Split, settings: TrainSettings) -> SampleSource | None:
 
 
 def _is_chunked(data: Data | Split) -> bool:
-    return isinstance(data, str | Path) and Path(data).suffix.lower() in ("", *CHUNKED)
+    return isinstance(data, str | Path) and suffix_of(data) in ("", *CHUNKED)
 
 
 def _levels(coarse: Data | list[Data]) -> list[Data]:

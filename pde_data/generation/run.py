@@ -125,6 +125,8 @@ def generate(
         integer("workers", workers)
     engine = engine or engine_of(workers, scheduler)
     path = path_of(path, "the folder of a data set").absolute()
+    if path.suffix.lower() == ".zip":
+        raise UsageError(f"{path}: a data set is a folder that grows; leave out .zip, and pack it when it is finished")
     wall, cpu = time.perf_counter(), cpu_seconds()
     asked = problem_asked(problem, options, coarser)
     with solved_within(asked, time_limit, ranks, threads_per_solve, workers) as problem:

@@ -28,6 +28,7 @@ from gnvpro.pde_data.storage.derivatives import (
     mean_cost,
     with_derivatives,
 )
+from gnvpro.pde_data.storage.elsewhere import at_hand, is_elsewhere, kept_at_hand, name_of, without_secrets
 from gnvpro.pde_data.storage.provenance import GIVEN, mesh_variables
 from gnvpro.pde_data.storage.schema import (
     MALFORMED,
@@ -36,7 +37,7 @@ from gnvpro.pde_data.storage.schema import (
     lacks_derivatives,
     reading_metadata,
 )
-from gnvpro.surrogate.checks import numbers, path_of
+from gnvpro.surrogate.checks import address_in, numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.mesh import Mesh
@@ -58,14 +59,16 @@ _ROWS = 32
 def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     """The data set in a zarr folder or NetCDF file, as xarray shows it; values are read when used.
 
+    Of an address (`https://…`, `s3://…`) or a zip a copy is made, which stays until this process ends.
+
     Raises
     ------
     UsageError
         Not a data set, another format, or a newer schema.
     ImportError
-        xarray is not installed; says what to install.
+        xarray is not installed, or what reads the address; says what to install.
     """
-    path = _existing(path)
+    path = _existing(kept_at_hand(path))
     try:
         import xarray as xr
         import zarr  # noqa: F401  xarray's message for its absence does not say what to install
@@ -127,6 +130,8 @@ def read_samples(
 ) -> Samples:
     """The solved samples of a zarr folder, `.nc`, `.mat`, `.npz` or `.csv` file, or of an xarray Dataset.
 
+    A folder may be packed (`.zarr.zip`), and all of them may be addresses (`https://…`, `s3://…`).
+
     Samples whose solve failed are left out and counted in `n_failed`. Observables that are missing are NaN.
 
     Parameters
@@ -147,6 +152,12 @@ def read_samples(
     Raises UsageError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
     no solved sample; numbers that are not finite.
     """
+    if isinstance(source, str | os.PathLike) and is_elsewhere(source):
+        with at_hand(source) as copy:
+            samples = read_samples(
+                copy, transpose, allow_partial=allow_partial, parameters=parameters, field_error=field_error
+            )
+        return replace(samples, provenance={**samples.provenance, "file": name_of(source)})
     if isinstance(source, str | os.PathLike):
         where, file = _existing(source), {"file": Path(source).name}
         if where.suffix.lower() in _BARE and where.is_file():
@@ -246,6 +257,10 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     A zarr data set is read through and compared with its checksums: `damaged` lists the chunks that are not what
     was written, and samples whose status is among them count as pending.
     """
+    if is_elsewhere(path):
+        with at_hand(path) as copy:
+            address = address_in(path)
+            return {**describe(copy), "path": str(path) if address is None else without_secrets(address)}
     path = _existing(path)
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     about: dict[str, Any] = {"path": str(path), "size_bytes": sum(file.stat().st_size for file in files)}
