@@ -68,7 +68,11 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     ImportError
         xarray is not installed, or what reads the address; says what to install.
     """
-    path = _existing(kept_at_hand(path))
+    return _opened(_existing(kept_at_hand(path)))
+
+
+def _opened(path: Path, parameters: Sequence[str] | None = None) -> xr.Dataset:
+    """The data set at a place on this machine; `parameters` names those of a foreign one, which gets names of ours."""
     try:
         import xarray as xr
         import zarr  # noqa: F401  xarray's message for its absence does not say what to install
@@ -96,7 +100,9 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         said = " ".join(str(error).split())
         remedy = "; samples are a zarr folder, .nc, .npz or .mat" if "No group found" in said else ""
         raise UsageError(f"{path} cannot be opened as a data set: {said}{remedy}") from error
-    _require_variables(opened, path)
+    from gnvpro.pde_data.storage.variables import paired
+
+    opened = paired(opened, parameters, path)
     if "schema_version" in opened.attrs:
         # Points and cells of a mesh, which CF does not count among the coordinates; `data.where` leaves coordinates alone.
         constant = [name for name, values in opened.data_vars.items() if "sample" not in values.dims]
@@ -137,14 +143,17 @@ def read_samples(
     Parameters
     ----------
     source
-        A Dataset or a file of somebody else needs the variables `parameters` and `observables` with a row for every
-        `sample`; coordinates of their other dimensions name the components, the attribute `units` gives their unit.
+        A Dataset or a file of somebody else has the variables `parameters` and `observables` with a row for every
+        `sample`, or those that `parameters` names, of which the dimension they share is that of the samples, and all
+        others along it, the observables. Coordinates of their other dimensions name the components, the attribute
+        `units` gives their unit.
     transpose
         Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
     allow_partial
         Take what is there of a data set that is not finished.
     parameters
-        Names of those columns of a `.csv` that are parameters; all others are observables.
+        Names of those columns of a `.csv`, or variables of somebody else's Dataset, that are parameters; all others are
+        observables.
     field_error
         Read the observables of a data set that `generate` made, if they are a field, as coefficients of modes to this
         error (`gnvpro.surrogate.modes`): in passes, a block in memory at a time.
@@ -168,12 +177,13 @@ def read_samples(
             return _table_samples(where, parameters)
         if transpose:
             raise UsageError(f"{where}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
-        with open_dataset(where) as dataset, _naming_damage(where):
+        with _opened(where, parameters) as dataset, _naming_damage(where):
             contents = _contents(dataset, where, field_error)
     elif hasattr(source, "data_vars"):
+        from gnvpro.pde_data.storage.variables import paired  # xarray: not needed for .mat and .npz
+
         where, file = "the Dataset", {}
-        _require_variables(source, where)
-        contents = _contents(source, where)
+        contents = _contents(paired(source, parameters, where), where)
     else:
         raise UsageError(f"expected a path or an xarray Dataset, got a {type(source).__name__}")
     status, attributes = contents.status, contents.attributes
@@ -345,11 +355,6 @@ def _naming_damage(path: Path) -> Iterator[None]:
         raise
 
 
-def _require_variables(dataset: xr.Dataset, where: object) -> None:
-    if not {"parameters", "observables"} <= set(dataset):
-        raise UsageError(f"{where}: expected variables parameters and observables, got {listed(dataset)}")
-
-
 @dataclass(frozen=True, eq=False)
 class _Contents:
     """What is read of a data set; `axes` of parameters and observables where its coordinates name them."""
@@ -474,7 +479,8 @@ def _axes(variable: xr.DataArray) -> dict[str, Any]:
         if not all(isinstance(label, int | float) for label in labels):
             labels = list(map(str, labels))
         axes.append(Axis(str(name), tuple(labels), variable[name].attrs.get("units", "1")))
-    return {"axes": tuple(axes), "units": (str(variable.attrs.get("units", "unknown")),)}
+    units = variable.attrs.get("units", "unknown")
+    return {"axes": tuple(axes), "units": tuple(units) if isinstance(units, list) else (str(units),)}
 
 
 def _without_metadata(
