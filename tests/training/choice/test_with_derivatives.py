@@ -52,7 +52,7 @@ def test_derivatives_find_a_polynomial_from_fewer_samples_than_it_has_terms():
     assert mean_relative_error(without, fresh) > 1e-2
 
 
-@pytest.mark.parametrize("contender", ["polynomial", "kernel", "auto"])
+@pytest.mark.parametrize("contender", ["polynomial", "kernel", pytest.param("auto", marks=pytest.mark.exhaustive)])
 def test_every_family_gains_and_states_the_error_of_derivatives(contender):
     samples = samples_with_derivatives(n=30, r=3)
     model = train(samples, contender=contender).surrogate
@@ -64,7 +64,9 @@ def test_every_family_gains_and_states_the_error_of_derivatives(contender):
     assert "derivatives" not in without.errors
 
 
-@pytest.mark.parametrize("contender", ["kernel", "network", "auto"])
+@pytest.mark.parametrize(
+    "contender", ["kernel", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("network", "auto"))]
+)
 def test_wrong_derivatives_are_noticed(contender):
     """Those of another function: the model is about the one without, and says so."""
     samples = samples_with_derivatives(n=50, r=2)

@@ -49,7 +49,7 @@ def test_error_of_other_bodies(options):
     assert anomalous_error(problem, draw(problem.parameters, 2, np.arange(3)))["max"] < 5e-3
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_error_of_another_survey():
     survey = Survey(
         (Source((-1.0, 0.6), (1.0, -0.2)), Source((0.3, 0.2))),
@@ -100,7 +100,7 @@ class TestPlainRoute:
         assert plain.body.body_conductivity == 0.1
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_boundary_elements_of_the_degree_that_is_needed(monkeypatch):
     assert BoundaryElements(BuriedBody()).oracle.degree == 13
     right_above = BuriedBody(Survey((Source((0.5, 0.0)),)))
