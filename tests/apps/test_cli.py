@@ -30,15 +30,25 @@ def test_help_shows_an_example_and_every_option(gnvpro, command):
     assert "--json" in shown.stdout
 
 
+def lines_of_code(text):
+    """What is fenced or indented in a page, and no prose."""
+    fenced = False
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith("    "):
+            yield line.strip()
+
+
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in (PROJECT / "docs").glob("*.md"))])
 def test_commands_in_the_documentation_exist_with_their_options(page):
-    known = typer.main.get_command(app).commands
-    lines = (PROJECT / page).read_text().replace("\\\n", " ").splitlines()
-    for line in lines:
-        if not (line := line.strip()).startswith("gnvpro ") or "|" in line:
+    command = typer.main.get_command(app)
+    for line in lines_of_code((PROJECT / page).read_text()):
+        if not line.startswith("gnvpro ") or "|" in line:
             continue
-        name, *words = shlex.split(line, comments=True)[1:]
-        options = {option for parameter in known[name].params for option in parameter.opts} | {"--help"}
+        words = shlex.split(line, comments=True)[1:]
+        of = command if words[0].startswith("-") else command.commands[words.pop(0)]
+        options = {option for parameter in of.params for option in parameter.opts} | {"--help"}
         assert {word for word in words if word.startswith("-")} <= options, line
 
 
