@@ -29,7 +29,7 @@ env: $(ENVIRONMENT)
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	@stop() { echo "$$1" >&2; exit 1; }
 	if [ "$$(uname -s) $$(uname -m)" != "Linux x86_64" ]; then
-	  echo "note: no FEniCSx wheel for $$(uname -s) $$(uname -m): training and prediction will work; to solve PDEs install conda-forge's fenics-dolfinx and pip install -e . into that environment" >&2
+	  echo "note: no FEniCSx wheel for $$(uname -s) $$(uname -m): training and prediction will work; to solve PDEs: conda env create -f environment.yml (docs/install.md)" >&2
 	elif ! command -v gcc > /dev/null; then
 	  stop "gcc is missing, and FEniCSx compiles its forms with it: install it (Debian, Ubuntu: apt install gcc; conda: conda install -c conda-forge c-compiler fenics-dolfinx)"
 	fi
