@@ -130,7 +130,7 @@ def test_samples_are_split_by_the_seed_and_settings_may_be_given_one_by_one():
     ("arguments", "message"),
     [
         (dict(settings=SHORT, seed=1), "settings or seed by themselves, got both"),
-        (dict(sed=1), "unknown setting 'sed'; expected some of .*seed"),
+        (dict(sed=1), r"unknown setting 'sed'; did you mean seed\? expected some of .*seed"),
         (dict(test=5), "split already; leave the size of test out"),
         (dict(budget=-1), "budget > 0"),
     ],
