@@ -96,6 +96,7 @@ def test_formulas_are_mathml_and_links_lead_to_pages(tmp_path):
     assert html.count("<math") == 2
     assert 'display="block"' in html
     assert "<mfrac" in html
+    assert "tfrac" not in html  # the formula stands there once
     assert not re.findall(r'src="[^"]*[Mm]ath[^"]*"', html)  # no script lays it out
     assert 'href="clients/README.html"' in html
 
