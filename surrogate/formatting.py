@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gnvpro.surrogate.units import typeset
+
 
 def percent(value: float) -> str:
     """A relative error in per cent, three digits."""
@@ -25,8 +27,8 @@ def listed(values: Mapping[str, Any], show: Callable[[Any], str] = str) -> str:
 
 
 def shown_unit(unit: str) -> str:
-    """A unit as people see it: nothing for numbers without one, and where it is not known."""
-    return "" if unit in ("1", "unknown") else unit
+    """A unit as people see it, such as m³ of `m3`: nothing for numbers without one, and where it is not known."""
+    return "" if unit in ("1", "unknown") else typeset(unit)
 
 
 def with_unit(value: str, unit: str) -> str:
@@ -36,4 +38,4 @@ def with_unit(value: str, unit: str) -> str:
 
 def in_unit(name: str, unit: str) -> str:
     """A name with its unit in brackets, for axes and columns, where there is one to show."""
-    return f"{name} ({unit})" if shown_unit(unit) else name
+    return f"{name} ({shown})" if (shown := shown_unit(unit)) else name

@@ -46,16 +46,27 @@ def write_report(path: Path, build: Build, where: ErrorMap, points: Array, error
         )
     page = render(
         __package__,
-        build=build,
-        rows=build.rows(),
+        heading=build.title,
+        answer=answer(build),
+        rows=[*build.rows(), ("the error sits", where.in_words())],
         rounds=[_round(one) for one in record["rounds"]],
-        where=where.in_words(),
         pictures=pictures(shown),
         command=command,
         origin=origin_rows(torch=build.surrogate.training["torch"]),
     )
     with whole_file(path) as file:
         file.write_text(page, encoding="utf-8")
+
+
+def answer(build: Build) -> list[str]:
+    """Whether the model has the error that was asked for, by what, and what it cost."""
+    told, asked = dict(build.rows()), percent(build.record["settings"]["error"])
+    ended = "" if build.confirmed else f", because {build.record['reason']}"
+    return [
+        f"The error asked for, {asked}, is {'confirmed' if build.confirmed else 'not confirmed'}{ended}.",
+        f"The model's error is {told['error']}.",
+        f"It took {told['cost']}.",
+    ]
 
 
 def _round(one: dict[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.reports import fields, figures, images
+from gnvpro.apps.reports.answer import answer, headlines
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.apps.reports.runs import Run
 from gnvpro.surrogate.formatting import percent, with_unit
@@ -30,7 +31,6 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
     """
     numbers = comparison.numbers()
     shown = [
-        *_convergence_pictures(runs),
         *_observable_pictures(comparison),
         *_sweep_pictures(comparison),
         (
@@ -41,15 +41,19 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
         *_cost_pictures(comparison),
         *_coverage_pictures(comparison, numbers["coverage"]),
         ("Parity", figures.parity(comparison), "Every dot is one observable of one fresh sample."),
+        *_convergence_pictures(runs),
     ]
     page = render(
         __package__,
+        heading=f"Surrogate of {comparison.problem}",
+        answer=answer(comparison, numbers),
+        headlines=headlines(comparison, numbers),
         comparison=comparison,
         numbers=numbers,
         runs=runs,
         costs=_costs(comparison),
         pictures=pictures(shown),
-        commands=commands,
+        command="\n".join(commands),
         origin=_origin(runs[0], comparison),
     )
     path.write_text(page, encoding="utf-8")

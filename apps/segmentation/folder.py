@@ -9,14 +9,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gnvpro.apps.console import jsonable
-from gnvpro.apps.reports.figure_style import as_data_uri, save_png
-from gnvpro.apps.reports.page import origin_rows, render
+from gnvpro.apps.reports.figure_style import save_png
+from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.apps.segmentation import figures as segment_figures
 from gnvpro.apps.segmentation.result import JUDGED_ON, SETS, Segmentation, TrainedSplit, share
 from gnvpro.surrogate.formatting import listed
 from gnvpro.surrogate.writing import whole_folder
 
 REPORT, NUMBERS, MAPS, CONFUSION = "report.html", "segmentation.json", "maps.png", "confusion.png"
+_OF_MAPS = "The difference counts all labelled pixels, those of training among them."
+_OF_CONFUSION = "Rows are true classes and add up to 100 %. Cells below half a per cent are left blank."
 PROBABILITIES, MODEL, SETTINGS = "probabilities.zarr", "model", "settings.json"
 
 
@@ -70,13 +72,15 @@ def _confusion(split: TrainedSplit) -> Figure:
 
 
 def _report(segmentation: Segmentation, figures: list[tuple[Figure, Figure]], command: str) -> str:
-    splits = [
-        dict(name=name, numbers=split.numbers(), maps=as_data_uri(maps), confusion=as_data_uri(confusion))
-        for (name, split), (maps, confusion) in zip(segmentation.splits.items(), figures, strict=True)
-    ]
+    splits = []
+    for (name, split), (maps, confusion) in zip(segmentation.splits.items(), figures, strict=True):
+        drawn = pictures([(f"Maps, {name}", maps, _OF_MAPS), (f"Confusion, {name}", confusion, _OF_CONFUSION)])
+        splits.append(dict(name=name, numbers=split.numbers(), maps=drawn[0], confusion=drawn[1]))
     classes = [dict(name=name, n_pixels=n, shares=shares.split(", ")) for name, n, shares in segmentation.classes()]
     return render(
         __package__,
+        heading=f"Segmentation of {segmentation.scene.name}",
+        answer=answer(segmentation),
         scene=segmentation.scene,
         splits=splits,
         classes=classes,
@@ -86,6 +90,17 @@ def _report(segmentation: Segmentation, figures: list[tuple[Figure, Figure]], co
         command=command,
         origin=_origin(segmentation.first),
     )
+
+
+def answer(segmentation: Segmentation) -> list[str]:
+    """Which share of the pixels is right, on ground that is known and, where it was asked for, on other ground."""
+    told = []
+    for name, split in segmentation.splits.items():
+        which = next((of for of in ("test", JUDGED_ON) if len(getattr(split.split, of))), "train")
+        n, right = len(getattr(split.split, which)), share(split.metrics[which].overall_accuracy)
+        ground = ", which are not near any training pixel" if name == "blocks" else ""
+        told.append(f"{right} of {n:,} {which} pixels are classified right, trained on {name}{ground}.")
+    return [*told, *([f"{segmentation.failure}."] if segmentation.failure else [])]
 
 
 def _origin(split: TrainedSplit) -> list[tuple[str, str]]:

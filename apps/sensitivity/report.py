@@ -13,6 +13,8 @@ from gnvpro.apps.sensitivity import figures
 from gnvpro.apps.sensitivity.result import SensitivityResult, beyond_it
 from gnvpro.surrogate.formatting import percent
 
+# Parameters that the answer names, and the share below which one hardly matters.
+_MOST_TOLD, _LITTLE = 3, 0.01
 # Observables of a map: of more, nothing is told apart.
 _MOST_MAPPED = 2000
 
@@ -23,7 +25,8 @@ def write_report(folder: Path, result: SensitivityResult, command: str) -> None:
     for file, _, figure, _ in drawn:
         save_png(figure, folder / f"{file}.png")
     page = render(
-        __package__, result=result, headlines=headlines(result), rows=table_rows(result), notes=notes(result),
+        __package__, heading=f"Sensitivity of {result.model}", answer=answer(result), result=result,
+        headlines=headlines(result), rows=table_rows(result), notes=notes(result),
         pictures=pictures((title, figure, caption) for _, title, figure, caption in drawn),
         directions=_direction_rows(result), command=command, origin=origin_rows(),
     )  # fmt: skip
@@ -48,6 +51,23 @@ def _pictures(result: SensitivityResult) -> list[tuple[str, str, Figure, str]]:
     return drawn
 
 
+def answer(result: SensitivityResult) -> list[str]:
+    """Which parameters matter most, how much, and which hardly do."""
+    what = list(result.shares)[-1]
+    varying = [int(j) for j in result.order if np.isfinite(result.leading.estimate[0, j])]
+    if not varying:
+        return ["Nothing varies with the parameters: no parameter has a share."]
+    told = [f"{result.names[j]} {result.in_words(result.leading, 0, j)}" for j in varying[:_MOST_TOLD]]
+    first = f"What matters most is {told[0]}" + (f", then {' and '.join(told[1:])}" if told[1:] else "")
+    small = int((result.leading.upper[0] < _LITTLE).sum())
+    sentences = [f"{first}: the {what}, a share of the variance, with its 95 % interval."]
+    if small:
+        sentences.append(
+            f"Of {len(result.names)} parameters {small} {'has' if small == 1 else 'have'} less than {_LITTLE:g}."
+        )
+    return sentences
+
+
 def headlines(result: SensitivityResult) -> list[tuple[str, str]]:
     """A few numbers with what they are."""
     first = result.order[0]
@@ -59,7 +79,7 @@ def headlines(result: SensitivityResult) -> list[tuple[str, str]]:
         told.append(
             (percent(min(alone, 1.0)), "of the variance by parameters one at a time; the rest by several together")
         )
-    small = int((result.leading.upper[0] < 0.01).sum())
+    small = int((result.leading.upper[0] < _LITTLE).sum())
     told.append((f"{small} of {len(result.names)}", f"parameters with a {what} below .01"))
     if result.directions is not None:
         needed = int(np.argmax(result.directions.remainders <= 0.05))

@@ -38,8 +38,8 @@ def write_report(path: Path, inversion: InversionResult, command: str) -> None:
     """Write the report of an inversion; `command` is what to type to get the same again, empty for none."""
     columns, checks = figures.best_informed(inversion, MOST_COLUMNS), inversion.checks()
     page = render(
-        __package__, inversion=inversion, verdict=verdict(checks), mark=worst(checks), checks=checks,
-        answer=answer(inversion), headlines=headlines(inversion), parameters=parameters(inversion),
+        __package__, heading=inversion.title, inversion=inversion, verdict=verdict(checks), mark=worst(checks),
+        checks=checks, answer=answer(inversion), headlines=headlines(inversion), parameters=parameters(inversion),
         most_rows=MOST_ROWS, shown=[inversion.names[j] for j in columns],
         minima=[minimum(inversion, local, columns) for local in inversion.minima[:MOST_MINIMA]],
         corrected=None if inversion.corrected is None else minimum(inversion, inversion.corrected, columns),
