@@ -51,11 +51,13 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 demo: $(ENVIRONMENT)
 	@$(BIN)/gnvpro demo --out runs/demo
 
-# Without a network, with warnings as errors; then every link of the pages is followed. GNVPRO_DOCS_ONLINE=1: names of NumPy,
-# SciPy, torch and xarray become links.
+# Without a network, with warnings as errors; then every link is followed, and a browser reads a page of each kind where there
+# is one. GNVPRO_DOCS_ONLINE=1: names of NumPy, SciPy, torch and xarray become links.
 docs: $(ENVIRONMENT)
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -b html -n -W --keep-going docs docs/_build/html
+	@rm -rf docs/_build/html  # pages that are gone
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -b html -n -W --keep-going docs docs/_build/html
 	$(BIN)/python docs/check_site.py docs/_build/html
+	GNVPRO_SITE=$(CURDIR)/docs/_build/html $(BIN)/python -m pytest -rs tests/accessibility/test_site.py
 
 # Dozens of processes are started, and compile what they import each time where bytecode is not written.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS) --dist worksteal

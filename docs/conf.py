@@ -1,6 +1,7 @@
 """The documentation: `make docs` builds `docs/_build/html`, without a network, and takes every warning for an error."""
 
 import os
+import re
 import sys
 import warnings
 from importlib.metadata import version as installed
@@ -26,6 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "accessible",
     "mathml",
     "repository_links",
 ]
@@ -76,11 +78,15 @@ if os.environ.get("GNVPRO_DOCS_ONLINE"):
 
 # Examples
 GALLERIES = {"examples": "gallery", "concepts": "pictures"}
-# Pages of examples that are gone would be pages that nothing leads to.
+# What was generated for examples and names that are gone would be pages that nothing leads to.
 for source, pages in GALLERIES.items():
     for page in (HERE / pages).glob("plot_*.*"):
         if not (HERE / source / f"{page.name.split('.')[0]}.py").exists():
             page.unlink()
+named = "".join(page.read_text() for page in (HERE / "api").glob("*.md"))
+for page in (HERE / "api" / "generated").glob("*.rst"):
+    if not re.search(rf"^   (~gnvpro\.)?{re.escape(page.stem.removeprefix('gnvpro.'))}$", named, re.MULTILINE):
+        page.unlink()
 # What a figure warns of is looked at, and a deprecation of a library is not the reader's business.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
@@ -121,6 +127,7 @@ html_theme_options = {
     "header_links_before_dropdown": 7,
     "show_toc_level": 2,
     "show_prev_next": False,
+    "collapse_navigation": True,
     "secondary_sidebar_items": ["page-toc", "sg_download_links"],
     "footer_start": ["copyright"],
     "footer_center": [],

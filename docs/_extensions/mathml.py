@@ -5,7 +5,7 @@ The converter is docutils' own. What it does not know is a warning, so that the 
 
 from __future__ import annotations
 
-from docutils.nodes import math, math_block
+from docutils.nodes import SkipNode, math, math_block
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
@@ -25,18 +25,16 @@ def _converted(node: math | math_block, as_block: bool) -> str:
 
 def _inline(translator: HTML5Translator, node: math) -> None:
     translator.body.append(_converted(node, as_block=False))
+    raise SkipNode  # its text is LaTeX
 
 
 def _block(translator: HTML5Translator, node: math_block) -> None:
     translator.body.append(f'<div class="math-block">{_converted(node, as_block=True)}</div>')
-
-
-def _leave(translator: HTML5Translator, node: math | math_block) -> None:
-    """Nothing is left open."""
+    raise SkipNode
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Known to Sphinx as the renderer of formulas."""
-    app.add_html_math_renderer("mathml", (_inline, _leave), (_block, _leave))
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     app.config["html_math_renderer"] = "mathml"
     return {"parallel_read_safe": True, "parallel_write_safe": True}

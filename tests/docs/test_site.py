@@ -14,6 +14,7 @@ pytest.importorskip("sphinx", reason="the extra docs is not installed")
 DOCS = PROJECT / "docs"
 sys.path.insert(0, str(DOCS / "_extensions"))
 
+import accessible  # noqa: E402
 import gallery_order  # noqa: E402
 import scratch_folders  # noqa: E402
 
@@ -96,6 +97,7 @@ def test_formulas_are_mathml_and_links_lead_to_pages(tmp_path):
     assert html.count("<math") == 2
     assert 'display="block"' in html
     assert "<mfrac" in html
+    assert "tfrac" not in html  # the formula stands there once
     assert not re.findall(r'src="[^"]*[Mm]ath[^"]*"', html)  # no script lays it out
     assert 'href="clients/README.html"' in html
 
@@ -104,6 +106,21 @@ def test_a_formula_that_nobody_can_read_is_a_warning(tmp_path):
     _, warned = build(tmp_path, "# Page\n\n$\\nosuchcommand{x}$\n" + TREE)
     assert "formula that cannot be converted to MathML" in warned
     assert "nosuchcommand" in warned
+
+
+def test_what_a_screen_reader_would_stumble_over_is_mended():
+    corner = accessible.mended(
+        '<table><tr><th class="head"><p></p></th><th class="head"><p>error</p></th></tr></table>'
+    )
+    assert corner == '<table><tr><td class="head"><p></p></td><th class="head"><p>error</p></th></tr></table>'
+    signature = accessible.mended('<dl class="py"><dt class="sig">f(<dl><dd>a,</dd></dl>)</dt><dd>Text.</dd></dl>')
+    assert "<dl><dd>" not in signature
+    assert signature.count("<dd>") == 1
+    assert "a," in signature
+    card = accessible.mended(
+        '<div class="sphx-glr-thumbcontainer"><p><a href="a.html"><span>An example</span></a></p></div>'
+    )
+    assert 'aria-label="An example"' in card
 
 
 def test_an_example_runs_in_an_empty_folder_of_its_own(tmp_path, monkeypatch):
