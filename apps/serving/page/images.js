@@ -36,17 +36,18 @@ export function drawImages(figure, more) {
     const half = answer.upper.map((v, k) => v === null ? null : (v - answer.lower[k]) / 2);
     also("band", `Half width, ${answer.band || "error band"}`, half, scaleOf([0, ...half], null));
   }
-  legend(before && !state.pinned ? [ghostEntry()] : []);
+  legend(before && !state.pinned ? [ghostEntry("background:var(--contour)")] : []);
   return parts;
 }
 
 function images(place, o, key, title, values, scale, height, before = null) {
+  if (!place.clientWidth) return; // not shown now
   const nx = o.x.labels.length, ny = o.y.labels.length, size = nx * ny, k = o.titles.length, unit = scale.unit ?? o.unit;
   const [x, y] = [axis(o.x, nx), axis(o.y, ny)], color = colours(scale, unit);
   place.style.setProperty("--across", k > 1 ? Math.min(k, 2) : 1);
   const across = Math.min(k, 2), down = Math.ceil(k / across), available = (place.clientWidth - 8 * (across - 1)) / across;
   // Equal scales along both axes where both are in one unit, as far as there is room.
-  const left = 44, rest = 58, tall = Math.max(60, (height - 44) / down - rest);
+  const left = 44, rest = 58, tall = Math.max(60, (height - 50) / down - rest);
   const equal = o.x.unit === o.y.unit ? Math.abs(x.to - x.from) / Math.abs(y.to - y.from) : nx / ny;
   const inner = Math.max(60, Math.min(available - left - 10, tall * equal)), high = Math.min(tall, inner / equal);
   o.titles.forEach((name, i) => {
@@ -61,7 +62,7 @@ function images(place, o, key, title, values, scale, height, before = null) {
     });
   });
   const known = place.querySelector(":scope > .scale"), wide = Math.min(place.clientWidth, 340);
-  const bar = Plot.legend({ color, width: wide, height: 44, marginTop: 16, marginBottom: 14, marginLeft: 12, marginRight: 12, ticks: ticksOf(scale, scale.both ? 2 : 1) ?? 5, tickFormat: power });
+  const bar = Plot.legend({ color, width: wide, height: 50, marginTop: 16, marginBottom: 20, marginLeft: 12, marginRight: 12, ticks: ticksOf(scale, scale.both ? 2 : 1) ?? 5, tickFormat: power });
   bar.setAttribute("aria-hidden", "true");
   const holder = known ?? document.createElement("div");
   holder.className = "scale";

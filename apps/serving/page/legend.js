@@ -6,4 +6,4 @@ import { at, make, state } from "./state.js";
 export function legend(entries) {
   at("legend").replaceChildren(...entries.map(([style, kind, text]) => make("li", {}, make("i", { style, class: kind }), text)));
 }
-export function ghostEntry() { return ["", "ghost", state.pinned ? "the pinned point" : "the point before"]; }
+export function ghostEntry(style = "") { return [style, "ghost", state.pinned ? "the pinned point" : "the point before"]; }

@@ -20,6 +20,8 @@ MOST_TEXT, _MOST_NOISE = 500_000, 200
 # Starts of the search for the most probable point.
 _STARTS = 8
 NOISE = "2%"
+# Root mean square of the residuals in standard deviations of the noise, above which a fit is called none.
+_POOR = 2.0
 # The only word in place of a formula: what a file of observations brought with it.
 _OWN_NOISE = "data"
 
@@ -82,7 +84,9 @@ def fit(posterior: Posterior) -> dict[str, Any]:
     """The most probable point, how well it fits, and what is to be said of it."""
     minima = find_minima(posterior, _STARTS, 0)
     best, names = minima[0], posterior.solves.parameters.names
-    remarks = []
+    misfit, remarks = float(np.sqrt(2 * best.misfit / posterior.n_data)), []
+    if misfit > _POOR:
+        remarks.append("the model does not explain these data within their noise")
     if not best.converged:
         remarks.append("the search did not converge")
     if len(others := [m for m in minima[1:] if m.value < best.value + 2]):
@@ -93,6 +97,6 @@ def fit(posterior: Posterior) -> dict[str, Any]:
     return {
         "parameters": best.parameters,
         "standard_deviations": best.standard_deviations,
-        "misfit": float(np.sqrt(2 * best.misfit / posterior.n_data)),
+        "misfit": misfit,
         "remarks": remarks,
     }

@@ -24,7 +24,7 @@ export function drawScene(figure) {
       width: inner + left + 10, height: high + rest, marginLeft: left, marginRight: 10, marginTop: 22, marginBottom: rest - 22, marks,
       ...(sensors && { color: { type: "linear", domain: [scale.low, scale.high], scheme: "viridis" } }),
       x: { domain: [x0, x1], label: view.axes[0], ticks: inner < 240 ? 3 : 5, labelArrow: "none", labelAnchor: "center" },
-      y: { domain: [y0, y1], label: `${view.axes[1]}   ·   ${view.title}${when}`, ticks: high < 120 ? 3 : 5, labelArrow: "none" },
+      y: { domain: [y0, y1], label: sideBySide ? view.title : `${view.axes[1]}   ·   ${view.title}${when}`, ticks: high < 120 ? 3 : 5, labelArrow: "none" },
     });
   });
 }

@@ -64,6 +64,7 @@ def test_a_fit_is_the_point_that_made_the_data():
     assert found["remarks"] == []
     far = fit(posterior_of(model, json.dumps((10 * observed("line")).tolist()), "own", "1%")[0])
     assert any(remark.startswith("at a bound: ") for remark in far["remarks"])
+    assert "the model does not explain these data within their noise" in far["remarks"]
 
 
 @pytest.mark.parametrize(
