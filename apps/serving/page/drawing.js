@@ -28,14 +28,14 @@ export function keep(figure, keys) {
 }
 
 /** One plot in place of the one of the same key; `label` is what readers of screens are told, to whom its inside says nothing. */
-export function put(place, key, label, options) {
+export function put(place, key, label, { caption, ...options }) {
   if (!place.clientWidth) return; // not shown now, and drawn when it is
   let frame = place.querySelector(`:scope > [data-key="${key}"]`);
   if (!frame) { frame = make("div", { "data-key": key, role: "img" }); place.append(frame); }
   frame.setAttribute("aria-label", label);
   const plot = Plot.plot({ style: { background: "transparent", color: "inherit", fontSize: "12px", overflow: "visible" }, ...options });
   plot.setAttribute("aria-hidden", "true");
-  frame.replaceChildren(plot);
+  frame.replaceChildren(...(caption ? [make("p", { class: "caption" }, caption)] : []), plot);
 }
 
 /** The scale of some values: that of the model, which grows where they leave it, or theirs alone. */

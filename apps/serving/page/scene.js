@@ -10,9 +10,9 @@ export function drawScene(figure) {
   place.style.setProperty("--across", sideBySide ? answer.scene.length : 1);
   place.classList.add("views");
   answer.scene.forEach((view, i) => {
-    const [[x0, x1], [y0, y1]] = view.ends, left = 46, rest = 56;
+    const [[x0, x1], [y0, y1]] = view.ends, left = 46, rest = 56, caption = 20;
     const width = sideBySide ? (place.clientWidth - 8) / answer.scene.length : place.clientWidth;
-    const tall = (narrow() ? room() : Math.max(150, room() / answer.scene.length + 30)) - rest;
+    const tall = (narrow() ? room() : Math.max(150, room() / answer.scene.length + 40)) - rest - caption;
     const inner = Math.min(width - left - 10, tall * (x1 - x0) / (y1 - y0)), high = inner * (y1 - y0) / (x1 - x0);
     const sensors = view.shapes.find(shape => shape.kind === "sensors");
     const values = sensors?.observables.map(places => answer.observables[places[places.length - 1]]);
@@ -21,10 +21,11 @@ export function drawScene(figure) {
     const label = `${view.title}: ${[...new Set(view.shapes.map(shape => shape.label))].filter(Boolean).join(", ")}`;
     const when = sensors?.labels.length ? `, values at ${sensors.labels[sensors.labels.length - 1]}` : "";
     put(place, `scene${i}`, label + when, {
+      caption: view.title + when,
       width: inner + left + 10, height: high + rest, marginLeft: left, marginRight: 10, marginTop: 22, marginBottom: rest - 22, marks,
       ...(sensors && { color: { type: "linear", domain: [scale.low, scale.high], scheme: "viridis" } }),
       x: { domain: [x0, x1], label: view.axes[0], ticks: inner < 240 ? 3 : 5, labelArrow: "none", labelAnchor: "center" },
-      y: { domain: [y0, y1], label: sideBySide ? view.title : `${view.axes[1]}   ·   ${view.title}${when}`, ticks: high < 120 ? 3 : 5, labelArrow: "none" },
+      y: { domain: [y0, y1], label: view.axes[1], ticks: high < 120 ? 3 : 5, labelArrow: "none" },
     });
   });
 }
