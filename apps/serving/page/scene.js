@@ -12,7 +12,7 @@ export function drawScene(figure) {
   answer.scene.forEach((view, i) => {
     const [[x0, x1], [y0, y1]] = view.ends, left = 46, rest = 56, caption = 20;
     const width = sideBySide ? (place.clientWidth - 8) / answer.scene.length : place.clientWidth;
-    const tall = (narrow() ? room() : Math.max(150, room() / answer.scene.length + 40)) - rest - caption;
+    const tall = (narrow() ? room() : (answer.scene.length > 1 ? Math.max(220, .6 * room()) : room())) - rest - caption;
     const inner = Math.min(width - left - 10, tall * (x1 - x0) / (y1 - y0)), high = inner * (y1 - y0) / (x1 - x0);
     const sensors = view.shapes.find(shape => shape.kind === "sensors");
     const values = sensors?.observables.map(places => answer.observables[places[places.length - 1]]);

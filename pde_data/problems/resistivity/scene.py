@@ -87,7 +87,7 @@ def views_of(problem: BuriedBody, parameters: Array) -> tuple[View, View]:
         )
     outline = outline_in_section(problem, parameters, direction, body.centre)
     section = View(
-        f"vertical section, {np.degrees(direction):.3g}° from x1",
+        f"vertical section, {np.degrees(direction):.0f}° from x1",
         ("along the section (m)", "x3 (m)"),
         ((-half, half), (-bottom, 0.1 * bottom)),
         (*ground, *near, Shape("area", outline, "the body")),
