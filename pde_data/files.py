@@ -248,6 +248,12 @@ def read_table(path: Path, names: Sequence[str] = ()) -> Table:
     """
     with reading(path, "a table", "separate columns by commas and save it as UTF-8"):
         text = path.read_text(encoding="utf-8-sig")
+    return table_of(text, path, names)
+
+
+def table_of(text: str, path: Path, names: Sequence[str] = ()) -> Table:
+    """The table that a .csv file of this text is; `path` is what messages call it."""
+    with reading(path, "a table", "separate columns by commas and save it as UTF-8"):
         said = _SEPARATOR.match(text)
         text = text[said.end() :] if said else text
         first_line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")

@@ -18,6 +18,7 @@ from gnvpro.apps.arguments import Folder, model_of, problem_of
 from gnvpro.apps.serving.bounds import Bounds
 from gnvpro.apps.serving.hosts import Hosts, is_loopback
 from gnvpro.apps.serving.page.page import page_routes
+from gnvpro.apps.serving.page.point import Scene
 from gnvpro.apps.serving.posteriors import PosteriorOptions, Posteriors, require_one
 from gnvpro.apps.serving.request_log import Level, RequestLog
 from gnvpro.apps.serving.served import ModelFailed, Otherwise, Policy, ServedModel
@@ -132,7 +133,7 @@ def serve(
         data = PosteriorOptions.of(posterior, noise, prior)
         served = served_models(models, with_pde, problem, extrapolate, lines, data, outside, **solving)
         app = make_app(served, Limits(body=max_body, requests=max_requests), lines, hosts)
-        app.add_routes(_page_of(served))
+        app.add_routes(_page_of(served, problem))
         if not is_loopback(host):
             lines.event("warning", message=f"{host} is reachable from other machines, and anyone may ask the models")
         counts = run_until_stopped(app, host, port)
@@ -271,12 +272,22 @@ def _serve_pde(
     )
 
 
-def _page_of(models: dict[str, ServedModel]) -> list[web.RouteDef]:
+def _page_of(models: dict[str, ServedModel], problem: Any) -> list[web.RouteDef]:
     """The page for people: all surrogates, and the PDEs behind them; they share the threads of the protocol's models."""
     shown = {name: served.model for name, served in models.items() if isinstance(served.model, Surrogate)}
     behind = {name: pde for name in shown if (pde := models.get(f"{name}-pde")) and pde.executor}
+    scenes = {name: scene for name, model in shown.items() if (scene := _scene_of(model, problem)) is not None}
     return page_routes(
         shown,
         {name: pde.model for name, pde in behind.items()},
+        scenes=scenes,
         pde_threads={name: pde.executor for name, pde in behind.items() if pde.executor},
     )
+
+
+def _scene_of(model: Surrogate, problem: Any) -> Scene | None:
+    """What the problem behind a model shows of its domain; None where it is not known, or shows nothing."""
+    try:
+        return getattr(problem_of(model, problem), "scene", None)
+    except (UsageError, ImportError):  # trained on a file, or by a program that is not here
+        return None

@@ -75,6 +75,7 @@ class Problem(ForwardModel, Protocol):
 
     - `cf_attributes`, a dict of texts that its data sets carry as attributes of the CF conventions: `title`, `institution`,
       `references`, `comment`. They fix no number: a data set with others is the same.
+    - `scene(y)`, views of its domain at parameters (n_in,) (scene.py), which the page shows beside the sliders;
     - `coarser()`, the next cheaper version of itself: another problem with the same parameters and observables and
       a definition of its own, such as one on a coarser mesh; None where there is none. Called on what it returns, it gives
       a chain.

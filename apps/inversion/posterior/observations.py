@@ -21,7 +21,7 @@ from gnvpro.surrogate.spaces import Array, Space
 
 __all__ = ["Noise", "Observations", "noise_of", "observations_of"]
 
-_NAME, _VALUE, _DEVIATION = "observable", "value", "standard_deviation"
+COLUMNS = _NAME, _VALUE, _DEVIATION = "observable", "value", "standard_deviation"
 # What these columns may be called instead; two that mean the same are refused.
 _SYNONYMS = {
     _NAME: (_NAME, "observables", "name"),
@@ -59,7 +59,8 @@ def observations_of(observations: object, space: Space) -> Observations:
     Parameters
     ----------
     observations
-        An array (n_out,); values by name, of any of the observables, in a dict or Series; or a file. A .csv has one a line:
+        An array (n_out,); values by name, of any of the observables, in a dict or Series; or a file, or
+        the `Table` of one. A .csv has one a line:
         `value`, and with it `observable`, its name, where not all were measured or they come in another order;
         `standard_deviation` is optional, and values that are empty, NaN or NA are missing. Without `value` the columns are
         observables, and every line measures them. A name may come again, or have several values in a dict: each is a datum.
@@ -76,6 +77,9 @@ def observations_of(observations: object, space: Space) -> Observations:
     if isinstance(observations, str | Path):
         source = str(observations)
         found = Observations(*_read_observations(path_of(observations), space))
+    elif isinstance(observations, Table):
+        source = str(observations.path)
+        found = _of_table(observations, space)
     elif (names := _names_of(observations)) is not None:
         found = _of_mapping(source, names, observations, space)
     else:
@@ -115,7 +119,7 @@ def _read_observations(path: Path, space: Space) -> Observations:
     if not path.exists():
         raise FileNotFoundError(f"no observations at {path}; expected a {_OBSERVATIONS}")
     if path.suffix.lower() == ".csv":
-        return _read_csv(path, space)
+        return _of_table(read_table(path, COLUMNS), space)
     if path.suffix.lower() in SURVEYS:
         return Observations(*read_survey_observations(path, space))
     if path.suffix.lower() not in ARRAYS:
@@ -136,8 +140,8 @@ def _read_observations(path: Path, space: Space) -> Observations:
     return _by_name(str(path), names, np.stack(columns, axis=1), space)
 
 
-def _read_csv(path: Path, space: Space) -> Observations:
-    table = read_table(path, (_NAME, _VALUE, _DEVIATION))
+def _of_table(table: Table, space: Space) -> Observations:
+    path = table.path
     name, value, deviation = (_column(path, table.header, _SYNONYMS[what]) for what in (_NAME, _VALUE, _DEVIATION))
     if value is None:
         if (wide := _wide(path, table, space)) is not None:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from gnvpro.apps.inversion.report.figures import ROUTE_COLOURS
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import GREY, RED, styled
+from gnvpro.pde_data.problems.resistivity.scene import NEAR, longest_axis, outline_from_above, outline_in_section
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 # Outlines of the posterior, and of the prior beside them.
 _POSTERIOR_OUTLINES, _PRIOR_OUTLINES, _SEED = 60, 25, 0
-# Electrodes this near the plane of the section, in units of its half width, count as standing in it.
-_NEAR = 0.08
-_ANGLES = np.linspace(0, 2 * np.pi, 121)
-_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 _RECEIVERS: dict[str, Any] = dict(marker=".", color=GREY, linestyle="none")
 _SOURCES: dict[str, Any] = dict(marker="v", color="black", markersize=6, linestyle="none")
 
@@ -36,28 +33,6 @@ def body_problem(inversion: InversionResult) -> Resistivity | None:
     from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 
     return inversion.problem if isinstance(inversion.problem, Resistivity) else None
-
-
-def outline_from_above(problem: Resistivity, parameters: Array) -> Array:
-    """The body of these parameters seen from above: positions (n, 2) in m."""
-    body = problem.placed(parameters)
-    a, b, _ = body.size * np.array(problem.semi_axis_ratio)
-    cosine, sine = np.cos(body.azimuth), np.sin(body.azimuth)
-    return (_CIRCLE * (a, b)) @ np.array([[cosine, -sine], [sine, cosine]]).T + body.centre
-
-
-def outline_in_section(
-    problem: Resistivity, parameters: Array, direction: float, origin: tuple[float, float] = (0.0, 0.0)
-) -> Array:
-    """The body where the vertical plane through its centre at an angle (rad) from x1 cuts it: (n, 2) in m.
-
-    First the distance from `origin` along the plane, then x3.
-    """
-    body = problem.placed(parameters)
-    a, b, c = body.size * np.array(problem.semi_axis_ratio)
-    half = 1 / np.hypot(np.cos(direction - body.azimuth) / a, np.sin(direction - body.azimuth) / b)
-    along = np.array([np.cos(direction), np.sin(direction)]) @ np.subtract(body.centre, origin)
-    return _CIRCLE * (half, c) + (along, -body.depth)
 
 
 @styled
@@ -72,9 +47,7 @@ def body(inversion: InversionResult) -> Figure:
     problem = body_problem(inversion)
     if problem is None:
         raise UsageError("expected an inversion of the resistivity problem: only that has a body to draw")
-    # Of the best point's horizontal axes the longer one.
-    longest = 0.0 if problem.semi_axis_ratio[0] >= problem.semi_axis_ratio[1] else np.pi / 2
-    direction = float(inversion.map.parameters[2]) + longest
+    direction = longest_axis(problem, inversion.map.parameters)
     receivers, sources = problem.survey.potential_electrodes, problem.survey.current_electrodes
     centre = problem.placed(inversion.map.parameters).centre
     half = 5 / 3 * problem.size(problem.volume[1]) * max(problem.semi_axis_ratio)  # beyond the largest body
@@ -96,7 +69,7 @@ def body(inversion: InversionResult) -> Figure:
     ends = section.get_xlim() if problem.moving else (-reach, reach)
     for positions, style in ((receivers, {**_RECEIVERS, "markersize": 3}), (sources, _SOURCES)):
         place, off = (positions - centre) @ along, (positions - centre) @ (-along[1], along[0])
-        near = (np.abs(off) < _NEAR * reach) & (place >= ends[0]) & (place <= ends[1])
+        near = (np.abs(off) < NEAR * reach) & (place >= ends[0]) & (place <= ends[1])
         section.plot(place[near], np.zeros(near.sum()), **style)
     section.axhline(0, color="black", linewidth=1)
     section.set(xlim=ends, ylim=(bottom, 0.12 * -bottom))

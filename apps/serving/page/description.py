@@ -160,6 +160,24 @@ def outside(model: ForwardModel, y: Array) -> list[str]:
     return shortened_list(violations or ["by the model's own rule"], _NAMED)
 
 
+def impossible(model: ForwardModel, y: Array) -> dict[str, Any] | None:
+    """Why a point (n_in,) is none of the model's space, and which parameters are at fault; None where it is one.
+
+    Another thing than outside of the training range: there the model has an answer, and here there is no question.
+    """
+    space = model.parameters
+    if space.contains(y[None])[0]:
+        return None
+    lower, upper = space.lower_bounds, space.upper_bounds
+    at_fault = set(np.flatnonzero((y < lower) | (y > upper)).tolist())
+    if not at_fault:
+        for of, law in space.own_laws.columns if space.laws else ((slice(0, space.size), None),):
+            if law is None or not law.contains(y[None, of])[0]:
+                at_fault |= set(range(of.start, of.stop))
+    why = Bounds(space, lower, upper, lower, upper).violations(y)
+    return {"why": [text.replace("_", " ") for text in shortened_list(why, _NAMED)], "which": sorted(at_fault)}
+
+
 @dataclass(frozen=True, eq=False)
 class Band:
     """Ends of an error band, each (1, n_out), and what it promises in a few words."""

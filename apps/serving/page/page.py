@@ -8,34 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import orjson
 from aiohttp import web
 
 from gnvpro.apps.serving import um_bridge
-from gnvpro.apps.serving.page.description import Band, band_of, describe, outside, raster_of
+from gnvpro.apps.serving.page.description import band_of, describe, raster_of
+from gnvpro.apps.serving.page.files import html, script
+from gnvpro.apps.serving.page.own_data import MOST_TEXT, fit, overlay, posterior_of
+from gnvpro.apps.serving.page.point import Bands, Scene, Shown, timed
+from gnvpro.apps.serving.page.scale import Range
 from gnvpro.apps.serving.served import ModelFailed
-from gnvpro.surrogate.checks import numbers
+from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
-# Solves that may wait for the one under way; whoever comes later is told to try again.
-MOST_SOLVES = 4
-# The page needs nothing from elsewhere, and the browser is told so.
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+# Solves, and fits, that may wait for the one under way; whoever comes later is told to try again.
+MOST_SOLVES, MOST_FITS = 4, 2
 _log = logging.getLogger(__name__)
-
-# (model, parameters (1, n_in), its observables (1, n_out)) -> the error band around them, or None where there is none.
-Bands = Callable[[ForwardModel, Array, Array], Band | None]
 
 
 def page_routes(
@@ -43,10 +38,11 @@ def page_routes(
     pde: Mapping[str, ForwardModel],
     *,
     bands: Bands = band_of,
+    scenes: Mapping[str, Scene] | None = None,
     pde_threads: Mapping[str, Executor] | None = None,
     read_seconds: float = um_bridge.READ_SECONDS,
 ) -> list[web.RouteDef]:
-    """GET `/` and `/page/models`, POST `/page/evaluate` and `/page/solve`.
+    """GET `/`, `/page/models` and `/page/files/…`, POST `/page/evaluate`, `scale`, `matters`, `solve`, `observations`, `fit`.
 
     Parameters
     ----------
@@ -57,6 +53,8 @@ def page_routes(
         FEniCSx when it is created has to be solved by the thread it was created in: give a `SolverProcess` of it.
     bands
         Where error bands come from.
+    scenes
+        What some of them show of their domain, parameters (n_in,) to views: see `gnvpro.pde_data.problems.scene`.
     pde_threads
         Executors of one thread by the names in `pde`, where something else in the process solves them too; without, one
         thread solves all.
@@ -65,16 +63,30 @@ def page_routes(
     """
     alone = ThreadPoolExecutor(1, thread_name_prefix="pde")  # starts no thread before it has work
     threads = {name: (pde_threads or {}).get(name, alone) for name in pde}
-    page = _Page(models, pde, bands, threads, read_seconds)
+    page = _Page(models, pde, bands, scenes or {}, threads, read_seconds)
+    operations = {
+        "evaluate": page.evaluate,
+        "scale": page.scale,
+        "matters": page.matters,
+        "solve": page.solve,
+        "observations": page.observations,
+        "fit": page.fit,
+    }
     return [
-        web.get("/", page.html),
+        web.get("/", html),
+        web.get("/page/files/{name}", script),
         web.get("/page/models", page.description),
-        web.post("/page/evaluate", _refusing(page.evaluate)),
-        web.post("/page/solve", _refusing(page.solve)),
+        *(web.post(f"/page/{name}", _refusing(handler)) for name, handler in operations.items()),
     ]
 
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def _json(answer: Any) -> web.Response:
+    """Arrays as lists, null for what is not finite."""
+    body = orjson.dumps(answer, default=np.ndarray.tolist, option=orjson.OPT_SERIALIZE_NUMPY)  # of strided arrays
+    return web.Response(body=body, content_type="application/json")
 
 
 def _refusing(handler: Handler) -> Handler:
@@ -94,37 +106,78 @@ class _Page:
     models: Mapping[str, ForwardModel]
     pde: Mapping[str, ForwardModel]
     bands: Bands
+    scenes: Mapping[str, Scene]
     threads: Mapping[str, Executor]
     read_seconds: float
     n_solves: int = 0
+    n_fits: int = 0
     solved_before: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.text = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-        self.rasters = {name: raster_of(model) for name, model in self.models.items()}
-        self.described = {
-            "models": [
-                describe(name, model, name in self.pde, self.rasters[name]) for name, model in self.models.items()
-            ]
+        rasters = {name: raster_of(model) for name, model in self.models.items()}
+        self.shown = {
+            name: Shown(model, rasters[name], self.bands, self.scenes.get(name)) for name, model in self.models.items()
         }
-
-    async def html(self, request: web.Request) -> web.Response:
-        """The page, one file."""
-        headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
-        return web.Response(text=self.text, content_type="text/html", charset="utf-8", headers=headers)
+        self.ranges = {name: Range(model, rasters[name]) for name, model in self.models.items()}
+        described = [describe(name, model, name in self.pde, rasters[name]) for name, model in self.models.items()]
+        self.described = {"models": described, "most_text": MOST_TEXT}
 
     async def description(self, request: web.Request) -> web.Response:
         """What there is to draw."""
-        return web.json_response(self.described)
+        most = min(MOST_TEXT, request.client_max_size or MOST_TEXT)
+        return _json({**self.described, "most_text": most})
 
     async def evaluate(self, request: web.Request) -> web.Response:
-        """Observables at a point, its band, and whether it is in the training range."""
-        name, y = await self._model_and_point(request)
-        return web.json_response(await self._run(self.models[name], self._evaluated, name, y))
+        """Observables at a point, its band, and whether it is in the training range; or why it is no point."""
+        name, y = self._point(await um_bridge.read(request, self.read_seconds))
+        return _json(await self._run(self.models[name], self.shown[name].at, y))
+
+    async def scale(self, request: web.Request) -> web.Response:
+        """The scale of the picture that holds at all points; of a PDE, which takes long, none."""
+        name = self._model(await um_bridge.read(request, self.read_seconds))
+        if self._thread(self.models[name]) is not None:
+            return _json({"scale": None})
+        return _json({"scale": await self._run(self.models[name], lambda: self.ranges[name].scale)})
+
+    async def matters(self, request: web.Request) -> web.Response:
+        """How much each parameter matters at a point."""
+        name, y = self._point(await um_bridge.read(request, self.read_seconds))
+        model = self.models[name]
+        if self._thread(model) is not None or not model.parameters.contains(y)[0]:
+            return _json({"matters": None})
+        return _json({"matters": await self._run(model, self.ranges[name].matters, y[0])})
+
+    async def observations(self, request: web.Request) -> web.Response:
+        """Observations of a text, as the picture shows them."""
+        name, text, source, noise = self._own_data(await um_bridge.read(request, self.read_seconds))
+        return _json(await self._said(name, lambda: overlay(*posterior_of(self.models[name], text, source, noise))))
+
+    async def fit(self, request: web.Request) -> web.Response:
+        """The most probable point given them."""
+        name, text, source, noise = self._own_data(await um_bridge.read(request, self.read_seconds))
+        if self.n_fits >= MOST_FITS:
+            raise um_bridge.InvalidInput("others' data are being fitted; try again in a moment", 503)
+        self.n_fits += 1
+        fitting = asyncio.ensure_future(
+            self._said(name, lambda: fit(posterior_of(self.models[name], text, source, noise)[0]))
+        )
+        fitting.add_done_callback(self._count_fewer_fits)
+        return _json(await asyncio.shield(fitting))
+
+    async def _said(self, name: str, work: Callable[[], Any]) -> Any:
+        try:
+            return await self._run(self.models[name], work)
+        except (UsageError, NumericalFailure, ModelFailed) as refused:
+            raise um_bridge.InvalidInput(str(refused), 422) from None
+
+    def _count_fewer_fits(self, fitting: asyncio.Future[Any]) -> None:
+        self.n_fits -= 1
+        if not fitting.cancelled():
+            fitting.exception()  # whoever asked may have left
 
     async def solve(self, request: web.Request) -> web.Response:
         """Observables by the PDE and how far the surrogate is from them."""
-        name, y = await self._model_and_point(request)
+        name, y = self._point(await um_bridge.read(request, self.read_seconds))
         if name not in self.pde:
             raise um_bridge.InvalidInput(f"there is no PDE for {name!r}", 404)
         problem, model = self.pde[name], self.models[name]
@@ -137,7 +190,7 @@ class _Page:
             raise um_bridge.InvalidInput("the PDE is busy with others' points; try again in a moment", 503)
         first = id(problem) not in self.solved_before
         # Shielded below: a solve that began goes on when the browser leaves, and is counted as long as it runs.
-        solving = self._run(problem, _timed, problem, y)
+        solving = self._run(problem, timed, problem, y)
         self.n_solves += 1
         solving.add_done_callback(self._count_less)
         try:
@@ -151,81 +204,42 @@ class _Page:
         if not np.isfinite(solved).all():
             raise um_bridge.InvalidInput("the PDE has no solution here that the solver finds", 422)
         self.solved_before.add(id(problem))
-        predicted, surrogate_seconds = await self._run(model, _timed, model, y)
-        return web.json_response(
+        predicted, surrogate_seconds = await self._run(model, timed, model, y)
+        return _json(
             {
-                "observables": _numbers(self._shown(name, solved)[0]),
+                "observables": self.shown[name].drawn(solved)[0],
                 "seconds": seconds,
                 "with_setup": first,
                 "surrogate_seconds": surrogate_seconds,
-                "difference": self._difference(name, predicted, solved),
+                "difference": self.shown[name].difference(predicted, solved),
             }
         )
 
     def _run[T](self, model: ForwardModel, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """Off the event loop: a PDE's work in the thread of the PDEs, also where it is shown as a model of its own."""
-        thread = next((self.threads[name] for name, problem in self.pde.items() if problem is model), None)
-        return asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
+        """Off the event loop."""
+        return asyncio.get_running_loop().run_in_executor(self._thread(model), work, *arguments)
+
+    def _thread(self, model: ForwardModel) -> Executor | None:
+        """That of the PDEs, also for a PDE that is shown as a model of its own; None of others."""
+        return next((self.threads[name] for name, problem in self.pde.items() if problem is model), None)
 
     def _count_less(self, _: Any) -> None:
         self.n_solves -= 1
 
-    def _evaluated(self, name: str, y: Array) -> dict[str, Any]:
-        model = self.models[name]
-        observables, seconds = _timed(model, y)
-        shown = _numbers(self._shown(name, observables)[0])
-        answer = {"observables": shown, "seconds": seconds, "outside": outside(model, y[0])}
-        if (band := self.bands(model, y, observables)) is not None:
-            lower, upper = (_numbers(self._shown(name, end)[0]) for end in (band.lower, band.upper))
-            answer |= {"lower": lower, "upper": upper, "band": band.label}
-        return answer
-
-    def _shown(self, name: str, observables: Array) -> Array:
-        """What is drawn of observables (1, n_out): all of them, or the pictures of a field."""
-        raster = self.rasters[name]
-        return observables if raster is None else raster(observables)
-
-    def _difference(self, name: str, predicted: Array, solved: Array) -> dict[str, Any]:
-        background = None if self.rasters[name] is not None else getattr(self.models[name], "background", None)
-        difference = _difference(predicted[0], solved[0], background)
-        if self.rasters[name] is None:
-            return difference
-        # Where it is largest of the points that are drawn.
-        rest = np.abs(self._shown(name, predicted - solved)[0])
-        return {**difference, "largest_at": int(np.nan_to_num(rest).argmax())}
-
-    async def _model_and_point(self, request: web.Request) -> tuple[str, Array]:
-        """Model and point (1, n_in) of a request, or the refusal that says what was expected."""
-        content = await um_bridge.read(request, self.read_seconds)
+    def _model(self, content: dict[str, Any]) -> str:
         name = um_bridge.model_name(content, "model")
         if name not in self.models:
             raise um_bridge.InvalidInput(f"no model {name!r}; there are {', '.join(self.models)}", 404)
+        return name
+
+    def _point(self, content: dict[str, Any]) -> tuple[str, Array]:
+        """Model and point (1, n_in) of a request, or the refusal that says what was expected."""
+        name = self._model(content)
         return name, um_bridge.vector(content, "parameters", self.models[name].parameters.size)[None]
 
-
-def _timed(model: ForwardModel, y: Array) -> tuple[Array, float]:
-    began = time.perf_counter()
-    observables = model.evaluate(y)
-    return numbers(observables, "what the model returns"), time.perf_counter() - began
-
-
-def _difference(predicted: Array, solved: Array, background: Any) -> dict[str, Any]:
-    """Relative in the Euclidean norm, to all observables and to the anomaly; and the largest one, by its place."""
-    rest = predicted - solved
-    worst = int(np.abs(rest).argmax())
-
-    def relative_to(observables: Array) -> float | None:
-        size = float(np.linalg.norm(observables))
-        return float(np.linalg.norm(rest)) / size if size else None
-
-    difference = {"relative": relative_to(solved), "largest": float(abs(rest[worst])), "largest_at": worst}
-    return (
-        difference
-        if background is None
-        else {**difference, "relative_to_anomaly": relative_to(solved - np.asarray(background))}
-    )
-
-
-def _numbers(values: Array) -> list[float | None]:
-    """JSON has no NaN."""
-    return [value if np.isfinite(value) else None for value in np.asarray(values, float).tolist()]
+    def _own_data(self, content: dict[str, Any]) -> tuple[str, str, str, str]:
+        """Model, text, the name of its file and the noise."""
+        name, given = self._model(content), [content.get(key, "") for key in ("text", "name", "noise")]
+        if not all(isinstance(one, str) for one in given) or not given[0].strip():
+            raise um_bridge.InvalidInput("expected the text of a table or of JSON as `text`, its `name`, and `noise`")
+        return name, *given

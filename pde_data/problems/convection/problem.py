@@ -10,9 +10,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gnvpro.pde_data.problems.convection.fast_solver import FastSolver
 from gnvpro.pde_data.problems.convection.reference_solver import PlainConvectionDiffusionReaction
 from gnvpro.pde_data.problems.options import options_of
+from gnvpro.pde_data.problems.scene import Shape, View
 from gnvpro.surrogate.spaces import Array
 
 _ROUTES = {
@@ -54,6 +57,18 @@ class ConvectionDiffusionReaction(FastSolver):
         """By the full route, with fewer nodes a side and a quarter of the steps; None where 8 nodes a side are left."""
         coarse = self.settings.coarser(self.coefficients)
         return coarse and replace(self, settings=coarse, tier="full")
+
+    def scene(self, y: Array) -> tuple[View, ...]:
+        """The sensors in the domain, with the sources; the same at all parameters (n_in,)."""
+        c = self.coefficients
+        angle = np.linspace(0, 2 * np.pi, 61)
+        circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        sources = [Shape("line", s.width * circle + (s.x, s.y), "sources, one standard deviation") for s in c.sources]
+        square = Shape("line", np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.0, 0.0)]), "the domain")
+        measured = np.arange(self.observables.size).reshape(len(c.times), len(c.sensors)).T
+        labels = tuple(f"time {time:g}" for time in c.times)
+        sensors = Shape("sensors", np.array(c.sensors), "sensors", measured, labels)
+        return (View("sensors and sources", ("x", "y"), ((-0.03, 1.03), (-0.03, 1.03)), (square, *sources, sensors)),)
 
     def plain_route(self) -> PlainConvectionDiffusionReaction:
         """The same equation as one would write it in FEniCSx and trust: what speed-ups are measured from."""

@@ -25,7 +25,9 @@ from gnvpro.pde_data.problems.resistivity.buried_body import BuriedBody
 from gnvpro.pde_data.problems.resistivity.meshes.layered_mesh import LayeredMesh, unit_and_cover
 from gnvpro.pde_data.problems.resistivity.meshes.mesh import MEAN_DEPTH, ReferenceMesh
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
+from gnvpro.pde_data.problems.resistivity.scene import views_of
 from gnvpro.pde_data.problems.resistivity.solver import ResistivitySolver
+from gnvpro.pde_data.problems.scene import View
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -210,6 +212,10 @@ class Resistivity(BuriedBody):
     def references(self) -> dict[str, Callable[[Array], Array]]:
         """The same observables by boundary elements, which share nothing with this solver but the equation."""
         return {"spectral boundary elements": self._boundary_elements.evaluate}
+
+    def scene(self, y: Array) -> tuple[View, ...]:
+        """The body of parameters (n_in,) in the ground, with the survey."""
+        return views_of(self, y)
 
     @cached_property
     def _boundary_elements(self) -> BoundaryElements:

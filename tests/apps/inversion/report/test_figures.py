@@ -12,7 +12,7 @@ from gnvpro.apps.inversion.posterior.observations import Noise
 from gnvpro.apps.inversion.posterior.prior import Prior
 from gnvpro.apps.inversion.posterior.solves import Solves
 from gnvpro.apps.inversion.report import figures, fit_figures
-from gnvpro.apps.inversion.report.body import body, body_problem, outline_from_above, outline_in_section
+from gnvpro.apps.inversion.report.body import body, body_problem
 from gnvpro.apps.inversion.report.figures import (
     best_informed,
     interval,
@@ -21,6 +21,7 @@ from gnvpro.apps.inversion.report.figures import (
     relative_spread,
 )
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.pde_data.problems.resistivity.scene import outline_from_above, outline_in_section
 from gnvpro.surrogate.spaces import Space
 from tests.apps.inversion.linear import NOISE, LinearModel, box, curves, images, invert
 

@@ -3,10 +3,13 @@
 import asyncio
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from aiohttp import web
 
+from gnvpro.pde_data.problems.scene import Shape, View
 from gnvpro.surrogate.spaces import Axis, Space
 
 MIXTURE = Space.vector(
@@ -44,6 +47,15 @@ CURVES = Space((Axis("time", (0.1, 0.2, 0.4), "s"), Axis("sensor", ("0", "1"))),
 LINE = Space.vector(["sine", "product", "decay"], axis="observable")
 
 
+class Trained(Smooth):
+    """It was trained on a part of its space."""
+
+    training: ClassVar = {"bounds": {"lower": [0.5, 1.2], "upper": [0.7, 1.8]}}
+
+    def inside(self, y):
+        return ((y >= [0.48, 1.14]) & (y <= [0.72, 1.86])).all(axis=1)
+
+
 class Imaged(Smooth):
     """Two images over a background."""
 
@@ -56,6 +68,21 @@ def models(curvature=0.0):
         "curves": Smooth(MIXTURE, CURVES, curvature),
         "images": Imaged(BOX, IMAGES, curvature),
         "line": Smooth(BOX, LINE, curvature),
+        "trained": Trained(BOX, LINE, curvature),
+    }
+
+
+def scenes():
+    """What two of them show of their domains: a body that grows with depth, and sensors."""
+    corners = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0)])
+    ends = ((-1.0, 1.0), (-1.0, 1.0))
+    sensors = Shape(
+        "sensors", corners[:2] / 2, "sensors", np.arange(6).reshape(3, 2).T, ("time 0.1", "time 0.2", "time 0.4")
+    )
+    ground = View("from above", ("x1 (m)", "x2 (m)"), ends, (Shape("points", corners, "electrodes"),))
+    return {
+        "images": lambda y: [replace(ground, shapes=(*ground.shapes, Shape("area", y[0] * corners, "the body")))],
+        "curves": lambda y: [View("sensors", ("x", "y"), ends, (Shape("line", corners, "the domain"), sensors))],
     }
 
 

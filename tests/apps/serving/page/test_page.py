@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 from torch import nn
 
-from gnvpro.apps.serving.page.description import Band, band_of, describe, groups, outside, slider_range
+from gnvpro.apps.serving.page.description import Band, band_of, describe, groups, impossible, outside, slider_range
+from gnvpro.apps.serving.page.files import page_files
 from gnvpro.apps.serving.page.page import MOST_SOLVES, page_routes
+from gnvpro.surrogate.laws import Dirichlet, Integers, Uniform
 from gnvpro.surrogate.model.surrogate import Surrogate
 from gnvpro.surrogate.networks.module import ModuleNetwork
 from gnvpro.surrogate.spaces import Space
@@ -47,9 +50,9 @@ def address():
 def test_every_model_is_described(address):
     status, about = ask(address, "/page/models")
     assert status == 200
-    curves, images, line = about["models"]
-    assert [m["name"] for m in about["models"]] == ["curves", "images", "line"]
-    assert [m["pde"] for m in about["models"]] == [True, True, False]
+    curves, images, line, _ = about["models"]
+    assert [m["name"] for m in about["models"]] == ["curves", "images", "line", "trained"]
+    assert [m["pde"] for m in about["models"]] == [True, True, False, False]
     assert curves["parameters"]["simplex"]
     assert sum(curves["parameters"]["start"]) == pytest.approx(1)
     assert [g["title"] for g in curves["parameters"]["groups"]] == ["hill", "haldane", "ignition", "decay"]
@@ -71,10 +74,43 @@ def test_evaluations_are_those_of_the_model_with_band_and_range(address):
     np.testing.assert_allclose(found["lower"], expected - 0.1)
     np.testing.assert_allclose(found["upper"], expected + 0.1)
     assert found["outside"] == []
+
+
+def test_a_point_that_is_none_of_the_space_is_not_evaluated(address):
     _, found = ask(address, "/page/evaluate", {"model": "images", "parameters": [0.5, 9]})
-    assert found["outside"] == ["volume = 9, expected 1 to 2"]
+    assert found == {"impossible": {"why": ["volume = 9, expected 1 to 2"], "which": [1]}}
     _, found = ask(address, "/page/evaluate", {"model": "curves", "parameters": [0.1] * 16})
-    assert found["outside"] == ["the components sum to 1.6, expected 1 within 1e-05"]
+    why = ["the components sum to 1.6, expected 1 within 1e-05"]
+    assert found == {"impossible": {"why": why, "which": list(range(16))}}
+    _, found = ask(address, "/page/matters", {"model": "images", "parameters": [0.5, 9]})
+    assert found == {"matters": None}
+
+
+def test_integers_and_shares_that_cannot_be_are_named():
+    space = Space.of_laws({"layers": Integers(1, 5), "depth": Uniform(0.0, 1.0)})
+    model = Smooth(space, LINE)
+    assert impossible(model, np.array([3.0, 0.5])) is None
+    found = impossible(model, np.array([2.5, 0.5]))
+    assert found["which"] == [0]
+    assert found["why"][0].startswith("layers = 2.5, expected a value of the law ")
+    parts = Smooth(Space.of_laws({("sand", "clay"): Dirichlet((1.0, 1.0)), "depth": Uniform(0.0, 1.0)}), LINE)
+    assert impossible(parts, np.array([0.5, 0.4, 0.5]))["which"] == [0, 1]
+
+
+def test_a_model_without_a_finite_value_is_not_drawn():
+    model = models()["line"]
+    model.evaluate = lambda y: np.full((len(y), 3), np.nan)
+    with serving(page_routes({"line": model}, {})) as address:
+        _, found = ask(address, "/page/evaluate", {"model": "line", "parameters": [0.5, 1.5]})
+    assert found == {"impossible": {"why": ["the model has no finite value here"], "which": []}}
+
+
+def test_outside_of_the_training_range_the_band_is_withdrawn(address):
+    _, inside = ask(address, "/page/evaluate", {"model": "trained", "parameters": [0.6, 1.5]})
+    _, beyond = ask(address, "/page/evaluate", {"model": "trained", "parameters": [0.6, 1.95]})
+    assert {"lower", "upper", "band"} <= inside.keys()
+    assert not {"lower", "upper", "band"} & beyond.keys()
+    assert beyond["outside"] == ["volume = 1.95, expected 1.14 to 1.86 (where it was trained)"]
 
 
 KINDS = SURROGATES | {
@@ -308,6 +344,31 @@ def test_groups_hold_every_parameter_once():
 
 
 def test_the_page_asks_nobody_else():
-    text = files("gnvpro.apps.serving.page").joinpath("page.html").read_text()
-    assert "http://" not in text
-    assert "https://" not in text
+    """Of its own files; those of others the browser's test watches."""
+    folder = files("gnvpro.apps.serving.page")
+    texts = {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith((".html", ".css", ".js"))}
+    assert {"page.html", "style.css", "main.js"} <= texts.keys()
+    assert [name for name, text in texts.items() if "http://" in text or "https://" in text] == []
+
+
+def test_scripts_are_served_and_not_sent_twice(address):
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    for name in page_files():
+        connection.request("GET", f"/page/files/{name}")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers.get_content_type()) == (200, "text/javascript")
+        assert answer.read() == page_files()[name]
+    connection.request("GET", f"/page/files/{name}", headers={"If-None-Match": answer.headers["ETag"]})
+    again = connection.getresponse()
+    assert (again.status, again.read()) == (304, b"")
+    for missing in ("page.py", "..%2Fpage.py", "LICENSE-d3.txt"):
+        connection.request("GET", f"/page/files/{missing}")
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 404
+
+
+def test_every_import_of_the_scripts_is_there():
+    named = [name for text in page_files().values() for name in re.findall(rb'(?:from|import) "\./([^"]+)"', text)]
+    assert set(named) <= {name.encode() for name in page_files()}
+    assert len(named) > 20

@@ -1,118 +1,25 @@
-"""The page in headless Chromium, by playwright: what a person with a keyboard does, and what must never happen.
-
-A browser is looked for and never installed. GNVPRO_BROWSER names one; where it is set and there is none, tests fail
-instead of being skipped.
-"""
-
-import os
-import shutil
-from pathlib import Path
+"""What a person with a keyboard does on the page: sliders, pictures, the PDE, what cannot be."""
 
 import numpy as np
 import pytest
 from aiohttp import ClientSession, web
 
-from gnvpro.apps.serving.page.description import Band
-from gnvpro.apps.serving.page.page import page_routes
+from gnvpro.apps.serving.page.scale import Range
+from tests.apps.serving.page.conftest import CURVATURE
+from tests.apps.serving.page.in_browser import (
+    choose,
+    fill,
+    known,
+    numbers,
+    parameters,
+    pictures,
+    press,
+    settle,
+    until,
+    until_known,
+    wait_for_numbers,
+)
 from tests.apps.serving.page.page_models import models, serving
-
-# Chromium as root, and nothing of its own that would talk to anybody.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-CURVATURE = 0.02
-
-
-def executable(playwright):
-    """A Chromium on this machine, or a skip that says what is missing."""
-    if named := os.environ.get("GNVPRO_BROWSER"):
-        found = shutil.which(named)
-        assert found, f"GNVPRO_BROWSER is {named}, which is not there"
-        return found
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if found := shutil.which(name):
-            return found
-    if Path(playwright.chromium.executable_path).exists():
-        return playwright.chromium.executable_path
-    return pytest.skip("no Chromium: install Debian's package chromium, or run `playwright install chromium`")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=executable(playwright), args=FLAGS)
-        yield started
-        started.close()
-
-
-def around(model, y, observables):
-    if model.observables.axes[0].name == "observable":
-        return None
-    return Band(observables - 0.05, observables + 0.05, "90 % band of each observable")
-
-
-@pytest.fixture(scope="module")
-def address():
-    pde = models(CURVATURE)
-    with serving(page_routes(models(), {name: pde[name] for name in ("curves", "images")}, bands=around)) as found:
-        yield found
-
-
-@pytest.fixture(params=[1280, pytest.param(320, marks=pytest.mark.long)])
-def page(browser, address, request):
-    """The page at one width; complaints in the console and requests to others are errors at the end."""
-    wrong = []
-    context = browser.new_context(viewport={"width": request.param, "height": 720})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda sent: None if sent.url.startswith((address, "data:")) else wrong.append(sent.url))
-    page.goto(address)
-    wait_for_numbers(page)
-    yield page
-    assert page.evaluate("document.documentElement.scrollWidth") <= request.param  # no horizontal scroll
-    context.close()
-    assert wrong == []
-
-
-def until(page, condition, *arguments):
-    """Waits; playwright's own way evaluates text in the page, which the page's security policy forbids."""
-    for _ in range(1000):
-        if page.evaluate(condition, *arguments):
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError(f"never true: {condition}")
-
-
-def wait_for_numbers(page):
-    until(page, "document.querySelector('#summary').textContent.startsWith('Largest')")
-
-
-def pictures(page):
-    return page.eval_on_selector_all("canvas", "all => all.map(one => one.toDataURL())")
-
-
-def choose(page, name):
-    """The model, by its list; the summary is awaited anew."""
-    page.evaluate("document.querySelector('#summary').textContent = ''")
-    page.select_option("#model", name)
-    wait_for_numbers(page)
-
-
-def numbers(page):
-    return np.array(page.evaluate("state.answer.observables"))
-
-
-def parameters(page):
-    return np.array(page.evaluate("state.y"))
-
-
-def press(page, key, times=1):
-    """A key on what has the focus; waits until the server has answered for the last point."""
-    for _ in range(times):
-        page.keyboard.press(key)
-    until(page, "!state.asking && state.at === state.number")
 
 
 @pytest.mark.parametrize("name", ["curves", "images", "line"])
@@ -135,13 +42,13 @@ def test_every_control_is_reached_and_named(page):
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     reached = set()
     page.focus("#model")
-    for _ in range(60):
+    for _ in range(80):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
     wanted = {f"{kind}{j}" for kind in ("slider", "number") for j in range(16)}
-    assert wanted | {"solve", "random", "centre", "search"} <= reached
+    assert wanted | {"look", "sort", "scale", "pin", "solve", "random", "centre", "search", "file", "pasted"} <= reached
     assert page.get_by_role("slider", name="haldane K9").get_attribute("aria-valuetext") == "0.0625"
-    assert page.get_by_role("spinbutton", name="haldane K9").count() == 1
+    assert page.get_by_role("textbox", name="haldane K9").count() == 1
     assert page.get_by_role("img").count() >= 1
 
 
@@ -150,31 +57,26 @@ def test_on_a_simplex_the_others_make_room(page):
     assert "sum to one" in page.inner_text("#rule")
     page.click("#random")
     before = parameters(page)
-    page.fill("#number0", "0.3")
-    press(page, "Enter")
+    fill(page, 0, "0.3")
     after = parameters(page)
     assert after[0] == 0.3
     assert after.sum() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(after[1:], before[1:] * 0.7 / (1 - before[0]), rtol=1e-9)
     for value in ("0", "1"):
-        page.fill("#number0", value)
-        press(page, "Enter")
-    page.fill("#number0", "0.4")  # the others were all zero: they share what is left
-    press(page, "Enter")
+        fill(page, 0, value)
+    fill(page, 0, "0.4")  # the others were all zero: they share what is left
     np.testing.assert_allclose(parameters(page)[1:], 0.04, rtol=1e-9)
 
 
 def test_the_pde_is_solved_by_the_button_and_forgotten_when_the_point_moves(page):
-    def until_parts(count):  # drawn some time after the answer came
-        until(page, f"document.querySelectorAll('#picture [data-part]').length === {count}")
-
-    for name, before, parts in (("curves", 2, 3), ("images", 2, 4)):
+    for name, more in (("curves", ["rest"]), ("images", ["pde", "rest", "band"])):
         choose(page, name)
-        until_parts(before)
+        before = parts(page, "more")
         page.focus("#solve")
         page.keyboard.press("Enter")
         page.wait_for_selector("#difference dd")
-        until_parts(parts)
+        settle(page)
+        assert parts(page, "more") == more
         y = parameters(page)
         rest = np.abs(models()[name].evaluate(y[None]) - models(CURVATURE)[name].evaluate(y[None])).max()
         said = page.inner_text("#difference")
@@ -183,35 +85,181 @@ def test_the_pde_is_solved_by_the_button_and_forgotten_when_the_point_moves(page
         page.focus("#slider0")
         press(page, "ArrowRight", 2)
         assert page.inner_text("#difference") == ""
-        until_parts(before)
+        assert parts(page, "more") == before
         assert "solve again" in page.inner_text("#stale")
     choose(page, "line")
     assert not page.is_visible("#solve")
 
 
-def test_outside_of_the_training_range_there_is_a_warning(page):
-    choose(page, "line")
-    page.fill("#number1", "7")
-    press(page, "Enter")
-    until(page, "document.querySelector('#warning').textContent.includes('volume = 7, expected 1 to 2')")
-    assert page.inner_text("#picture figcaption >> nth=0").endswith("outside the training range")
+def parts(page, figure):
+    return page.eval_on_selector_all(f"#{figure} > .part", "all => all.map(one => one.dataset.part)")
+
+
+def title(page):
+    return page.inner_text("#picture [data-part=main] h2")
+
+
+def test_outside_of_the_training_range_the_band_is_withdrawn(page):
+    choose(page, "trained")
+    page.evaluate("document.querySelector('#table').open = true")
+    inside = known(page, "Boolean(state.answer.lower)")
+    fill(page, 1, "1.95")
+    assert "volume = 1.95, expected 1.14 to 1.86 (where it was trained)" in page.inner_text("#warning")
+    assert "no band is drawn" in page.inner_text("#warning")
+    assert title(page).endswith("outside the training range")
+    assert not known(page, "Boolean(state.answer.lower)")
+    assert page.locator(".band").count() == 0
     page.click("#centre")
-    until(page, "document.querySelector('#warning').textContent === ''")
+    settle(page)
+    assert page.inner_text("#warning") == ""
+    assert known(page, "Boolean(state.answer.lower)") == inside
+
+
+@pytest.mark.parametrize(
+    ("model", "j", "text", "said"),
+    [
+        ("images", 1, "7", "volume = 7, expected 1 to 2"),
+        ("images", 1, "one", "expected a number, got “one”"),
+        ("images", 1, "", "expected a number, got nothing"),
+        ("images", 1, "NaN", "expected a number, got “NaN”"),
+        ("curves", 0, "1.2", "hill K5 = 1.2, expected 0 to 1"),
+    ],
+)
+def test_what_cannot_be_does_not_draw(page, model, j, text, said):
+    choose(page, model)
+    drawn, y = pictures(page), parameters(page)
+    fill(page, j, text)
+    assert said in page.inner_text(f"#why{j}")
+    assert page.get_attribute(f"#number{j}", "aria-invalid") == "true"
+    assert [one for one in pictures(page) if one not in drawn] == []
+    assert known(page, "state.answer.y") == y.tolist()
+    if known(page, "state.impossible !== null"):
+        assert title(page).endswith("at the last possible point")
+        assert "The picture stays at the last possible point" in page.inner_text("#warning")
+    page.click("#centre")
+    settle(page)
+    assert page.inner_text(f"#why{j}") == ""
+    assert page.get_attribute(f"#number{j}", "aria-invalid") == "false"
+    assert page.inner_text("#warning") == ""
+
+
+def axis_texts(page, which):
+    found = "#picture [data-part=main] svg"
+    return page.eval_on_selector(
+        found,
+        f"svg => [...svg.querySelectorAll('[aria-label=\"{which}-axis tick label\"] text')].map(t => t.textContent)",
+    )
+
+
+def test_the_scale_stays_while_sliders_move_unless_it_is_fitted(page):
+    choose(page, "line")
+    fixed = axis_texts(page, "y")
+    page.focus("#slider0")
+    press(page, "ArrowRight", 30)
+    assert axis_texts(page, "y") == fixed
+    page.uncheck("#scale")
+    settle(page)
+    fitted = axis_texts(page, "y")
+    fill(page, 0, "0.4")
+    fill(page, 1, "1")
+    page.wait_for_timeout(900)  # the ghost is drawn too, and belongs to the move before
+    fill(page, 1, "1.01")
+    assert fitted != axis_texts(page, "y") != fixed
+    page.check("#scale")
+    settle(page)
+    assert axis_texts(page, "y") == fixed
+
+
+def test_the_quantity_named_is_the_quantity_drawn(page):
+    choose(page, "images")
+    assert title(page) == "Anomaly, surrogate"
+    label = page.get_attribute("#picture [data-part=main] [role=img]", "aria-label")
+    scale = known(page, "state.scale")
+    assert f"{scale['low']:.3g}".replace("-", "−") in label
+    assert "V/A" in label
+    anomaly = numbers(page) - 0.1
+    largest = anomaly[np.abs(anomaly).argmax()]
+    assert page.inner_text("#summary").startswith(f"Largest anomaly: {largest:.4g}".replace("-", "−"))
+    assert "V/A" in page.inner_text("#picture .scale >> nth=0") or page.locator("#picture .scale").count() == 1
+
+
+def test_the_point_before_is_a_ghost_and_can_be_pinned(page):
+    choose(page, "curves")
+    assert page.locator("#picture .ghost").count() == 0
+    start = parameters(page)
+    page.focus("#slider0")
+    press(page, "ArrowRight", 3)
+    assert page.locator("#picture svg .ghost").count() == 2  # of two curves
+    assert known(page, "state.ghost.y") == start.tolist()
+    assert "the point before" in page.inner_text("#legend")
+    page.click("#pin")
+    settle(page)
+    pinned = parameters(page)
+    for key in ("ArrowRight", "ArrowLeft"):
+        page.focus("#slider1")
+        page.wait_for_timeout(850)  # another move
+        press(page, key, 2)
+    assert known(page, "state.ghost.y") == pinned.tolist()
+    assert "the pinned point" in page.inner_text("#legend")
+    choose(page, "images")
+    page.click("#pin")
+    page.focus("#slider0")
+    press(page, "ArrowRight", 2)
+    assert "change" in parts(page, "more")
+    page.click("#pin")
+    settle(page)
+    assert "change" not in parts(page, "more")
+
+
+def test_bars_show_what_matters_and_sort_the_sliders(page):
+    choose(page, "curves")
+    until_known(page, "state.matters !== null")
+    y = parameters(page)
+    expected = Range(models()["curves"]).matters(y)
+    np.testing.assert_allclose(known(page, "state.matters"), expected, rtol=1e-12)
+    bar = "document.querySelector(`.parameter:has(#slider${j}) .bar`).style.width"
+    shares = page.evaluate(f"[...Array(16).keys()].map(j => parseFloat({bar}))")
+    np.testing.assert_allclose(shares, 100 * expected / expected.max(), rtol=1e-4)
+    assert page.inner_text(".parameter >> nth=0").startswith("hill K5")
+    page.click("#sort")
+    order = page.eval_on_selector_all(".parameter input[type=range]", "all => all.map(one => Number(one.id.slice(6)))")
+    assert order == np.argsort(-expected, kind="stable").tolist()
+    said = page.eval_on_selector_all(".matters .hidden", "all => all.map(one => one.textContent)")
+    assert said[0] == "matters here: 100 % of what matters most"
+    page.click("#sort")
+    assert page.locator("details.group").count() == 4
+
+
+def test_the_domain_is_drawn_and_moves_with_the_sliders(page):
+    choose(page, "images")
+    if page.is_visible("#view-domain"):
+        page.click("#view-domain")
+    settle(page)
+    shape = "#picture [data-part=scene] .area path"
+    before = page.get_attribute(shape, "d")
+    page.focus("#slider0")
+    press(page, "ArrowRight", 5)
+    assert page.get_attribute(shape, "d") != before
+    choose(page, "curves")
+    assert page.locator("#picture [data-part=scene] .sensors circle").count() == 2
+    shown = page.eval_on_selector_all("#picture [data-part=scene] text", "all => all.map(one => one.textContent)")
+    for value in numbers(page)[-2:]:  # of both sensors, at the last time
+        assert f"{value:.3g}".replace("-", "−") + " K" in shown
+    choose(page, "line")
+    assert page.locator("#picture [data-part=scene]").count() == 0
 
 
 def test_a_band_is_drawn_where_the_answer_has_one(page):
     choose(page, "images")
-    assert page.inner_text("#picture [data-part=band] figcaption").startswith("Half width, 90 % band")
+    assert page.inner_text("#more [data-part=band] h2").startswith("Half width, 90 % band")
     choose(page, "curves")
-    assert "90 % band of each observable" in page.inner_text("#picture")
+    assert "90 % band of each observable" in page.inner_text("#legend")
+    assert page.locator("#picture svg .band").count() == 2
     # A half width, as the ends of a narrow band agree in all digits that are shown.
     until(page, "document.querySelector('#summary').textContent.includes(' ± 0.05')")
-    with_band = pictures(page)
-    page.evaluate("delete state.answer.lower; delete state.answer.upper; draw()")
-    assert pictures(page) != with_band
-    assert "band" not in page.inner_text("#picture")
     choose(page, "line")
-    assert "band" not in page.inner_text("#picture")
+    assert "band" not in page.inner_text("#legend")
+    assert page.locator("#picture svg .band").count() == 0
 
 
 def test_all_numbers_stand_in_a_table(page):
