@@ -16,15 +16,22 @@ COMMAND = [str(Path(sys.executable).with_name("gnvpro"))]
 Y = np.random.default_rng(0).uniform(1, 2, size=(40, 2))
 
 
+SURROUNDINGS = [
+    {"PYTHONIOENCODING": "latin-1"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+]
+COMMANDS = [["info"], ["predict", "-p", "p.csv", "-o", "o.csv"], ["info", "--json"]]
+
+
 @pytest.mark.parametrize(
-    "surroundings",
+    ("arguments", "surroundings"),
     [
-        {"PYTHONIOENCODING": "latin-1"},
-        {"PYTHONIOENCODING": "ascii"},
-        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        pytest.param(COMMANDS[i], SURROUNDINGS[j], marks=[pytest.mark.exhaustive] * (i != j))
+        for i in range(3)
+        for j in range(3)
     ],
 )
-@pytest.mark.parametrize("arguments", [["info"], ["predict", "-p", "p.csv", "-o", "o.csv"], ["info", "--json"]])
 def test_output_in_another_encoding_is_no_traceback(model, tmp_path, surroundings, arguments):
     (tmp_path / "p.csv").write_text("1.5,0.5\n")
     command = [*COMMAND, arguments[0], str(model), *arguments[1:]]

@@ -34,8 +34,14 @@ def all_of_it(coupling):
     )
 
 
-@pytest.mark.parametrize("together", [in_threads, in_processes])
-@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("together", "size"),
+    [
+        *((in_threads, n) for n in (1, 2, 3)),
+        (in_processes, 2),
+        *(pytest.param(in_processes, n, marks=pytest.mark.exhaustive) for n in (1, 3)),
+    ],
+)
 def test_every_process_gets_what_one_has_of_all_rows(size, together):
     found = together(size, all_of_it)
     basis, triangle = torch.cat([one["basis"] for one in found]), found[0]["triangle"]

@@ -201,6 +201,10 @@ def trees(y: Array, c: Array, seed: int) -> Predict:
     return _by_component(y, c, fitted)
 
 
+# Of a small table, to choose the setting, and of a large one.
+_ADAM_STEPS = 2000, 6000
+
+
 def adam(y: Array, c: Array, seed: int) -> Predict:
     """A torch network of SiLU layers by Adam with a cosine schedule; width, rate and decay by a fifth of the samples."""
     import torch
@@ -236,7 +240,7 @@ def adam(y: Array, c: Array, seed: int) -> Predict:
     tried = [(width, rate, decay) for width in widths for rate in (1e-3, 5e-3) for decay in (1e-6, 1e-1)]
     if len(y) > LARGE_TABLE:
         tried = [(256, 3e-3, 1e-6)]
-    steps = 2000 if len(y) <= LARGE_TABLE else 6000
+    steps = _ADAM_STEPS[len(y) > LARGE_TABLE]
     if len(tried) > 1:
         errors = [error(train(*setting, kept, steps), held) for setting in tried]
         tried = [tried[int(np.argmin(errors))]]

@@ -87,6 +87,7 @@ def test_a_coarse_model_that_is_right_stays_as_it_is():
     assert error(trained.surrogate, FRESH) < 1.5 * coarse_error()
 
 
+@pytest.mark.exhaustive
 def test_three_levels_are_a_chain():
     middle = smooth_samples(20, n_in=3, n_out=4, seed=6)
     middle = replace(middle, observables=1.1 * middle.observables)

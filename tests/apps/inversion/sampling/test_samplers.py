@@ -127,7 +127,7 @@ def test_whitening_says_where_the_model_could_not_be_solved():
         Whitening.at_mode(posterior, np.zeros(N))
 
 
-@pytest.mark.parametrize("kind", [Analytic, Together, Backwards])
+@pytest.mark.parametrize("kind", [Analytic, Together, pytest.param(Backwards, marks=pytest.mark.exhaustive)])
 def test_nuts_draws_from_a_normal_posterior(kind):
     posterior, mean, covariance = linear(kind)
     whitening, before = Whitening.at_mode(posterior, TRUTH), posterior.solves.evaluated
@@ -195,7 +195,8 @@ def test_a_posterior_at_a_bound(sample):
 
 
 @pytest.mark.parametrize(
-    "wrong", [pytest.param({"shift": 0.3}, id="biased"), pytest.param({"bend": 0.4}, id="bent", marks=pytest.mark.long)]
+    "wrong",
+    [pytest.param({"shift": 0.3}, id="biased"), pytest.param({"bend": 0.4}, id="bent", marks=pytest.mark.exhaustive)],
 )
 def test_a_wrong_cheap_model_costs_acceptance_and_nothing_else(wrong):
     accurate, mean, covariance = linear()

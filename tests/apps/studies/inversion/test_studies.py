@@ -29,6 +29,7 @@ def on_toys(monkeypatch):
     monkeypatch.setattr(invert_cdr, "pde_of", lambda *_: simplex)
 
 
+@pytest.mark.exhaustive
 def test_dcr_answers_all_four_questions(on_toys):
     # Draws differ by processor: 140 effective ones in a chain, give or take 25; 11 times fewer solves, within 2.
     lengths = dict(walk=1600, gradient=30, delayed=160, cheap=50, cheap_tune=50)

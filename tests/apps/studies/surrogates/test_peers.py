@@ -45,6 +45,14 @@ def test_a_peer_fits_what_it_is_made_for(method, function, most):
     assert np.sqrt(((predicted - expected) ** 2).mean()) < most * expected.std()
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_adam_fits_in_fewer_steps_less_well(large, monkeypatch):
+    monkeypatch.setattr(peers, "LARGE_TABLE", len(Y) - large)
+    monkeypatch.setattr(peers, "_ADAM_STEPS", (200, 800))
+    predicted = peers.PEERS["adam"](Y, smooth(Y), 0)(AT)
+    assert np.sqrt(((predicted - smooth(AT)) ** 2).mean()) < 0.2 * smooth(AT).std()
+
+
 def test_a_field_is_fitted_by_its_components():
     modes = np.sin(np.outer([1, 2], np.linspace(0, 3, 30)))
     predicted = peers.PEERS["polynomials"](Y, linear(Y) @ modes, 0)(AT)

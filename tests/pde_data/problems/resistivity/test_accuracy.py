@@ -79,7 +79,7 @@ def test_derivatives_are_those_of_the_equation():
 
 
 class TestPlainRoute:
-    @pytest.mark.long
+    @pytest.mark.exhaustive
     def test_error_falls_with_the_cells(self):
         y = np.array([[0.65, 0.15, 0.0]])
         coarse, fine = (anomalous_error(PlainResistivity(h=h), y)["mean"] for h in (0.25, 0.1))
@@ -101,10 +101,13 @@ class TestPlainRoute:
 
 
 @pytest.mark.exhaustive
-def test_boundary_elements_of_the_degree_that_is_needed(monkeypatch):
+def test_boundary_elements_of_the_degree_that_is_needed():
     assert BoundaryElements(BuriedBody()).oracle.degree == 13
     right_above = BuriedBody(Survey((Source((0.5, 0.0)),)))
     assert BoundaryElements(right_above).oracle.degree > 13, "current enters right above the body"
+
+
+def test_boundary_elements_whose_degree_is_not_enough_are_refused(monkeypatch):
     monkeypatch.setattr(reference, "_ERROR", 1e-13)
     monkeypatch.setattr(reference, "_DEGREES", (4, 6))
     with pytest.raises(ArithmeticError, match="too long, or too near an electrode"):
