@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +14,7 @@ _MOST_PANELS, _LEAST_SHARE = 5, 0.45
 
 
 def narrowed(figure: Figure) -> bool:
-    """Make a figure of one row of panels narrow, if their labels leave them room; whether that was so."""
+    """Make a figure of one row of panels narrow; whether it is one."""
     panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
     grids = {
         (spec.get_gridspec().nrows, spec.get_gridspec().ncols) for axes in panels if (spec := axes.get_subplotspec())
@@ -34,9 +32,12 @@ def narrowed(figure: Figure) -> bool:
         axes.set_subplotspec(grid[i])
         _label_like(axes, panels[0])
     _legends_below(figure)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # labels that leave no room are looked for below
-        figure.draw_without_rendering()
+    return True
+
+
+def has_room(figure: Figure) -> bool:
+    """Whether the labels of a figure that was drawn leave its panels room."""
+    panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
     return all(axes.get_position().width >= _LEAST_SHARE for axes in panels)
 
 

@@ -1,7 +1,5 @@
 """Every report by its command, as people read it: in light and dark, on a phone, and by ear."""
 
-import re
-
 import numpy as np
 import pytest
 
