@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-all test-portable faults check bench gpu recipes
+.PHONY: help env demo docs test test-ci test-all test-portable faults check bench gpu recipes
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -12,7 +12,9 @@ PYTEST_WORKERS ?= 2
 
 help:
 	@echo "make demo           PDE data, training, comparison with the PDE, report in runs/demo/report.html"
-	echo "make test           the tests, less the long ones"
+	echo "make docs           the documentation, its examples run: docs/_build/html/index.html"
+	echo "make test           the tests that take seconds"
+	echo "make test-ci        all but those that repeat what others show with more seeds, kills and cases"
 	echo "make test-all       all tests"
 	echo "make test-portable  all tests, with the kernels that every x86-64 processor has"
 	echo "make faults         kills, damage and malformed input, hundreds of each, figures to runs/faults.jsonl"
@@ -49,11 +51,20 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 demo: $(ENVIRONMENT)
 	@$(BIN)/gnvpro demo --out runs/demo
 
+# Without a network, with warnings as errors; then every link of the pages is followed. GNVPRO_DOCS_ONLINE=1: names of NumPy,
+# SciPy, torch and xarray become links.
+docs: $(ENVIRONMENT)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -b html -n -W --keep-going docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
+
 # Dozens of processes are started, and compile what they import each time where bytecode is not written.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS)
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS) --dist worksteal
 
 test: $(ENVIRONMENT)
 	@$(PYTEST)
+
+test-ci: $(ENVIRONMENT)
+	@$(PYTEST) -m 'not exhaustive'
 
 test-all: $(ENVIRONMENT)
 	@$(PYTEST) -m ''

@@ -69,17 +69,19 @@ def samples_of(
     """Samples, however they are given; UsageError for anything else, and for what `read_samples` refuses.
 
     `Samples`; a pair of arrays or DataFrames, parameters (n, n_in) and observables (n, n_out); an xarray Dataset; or the
-    path of what `read_samples` reads, to which `transpose` and `field_error` belong, and `parameters` to a `.csv`.
+    path of what `read_samples` reads, to which `transpose` and `field_error` belong. `parameters`: names of the columns of a
+    `.csv`, or of the variables of a Dataset, that are parameters.
     """
     if isinstance(data, Samples):
         return data
     if not isinstance(data, tuple | list):
-        if isinstance(data, str | Path) or _is_dataset(data):
+        if isinstance(data, str | Path) or has_variables(data):
             return read_samples(data, transpose, parameters=parameters, field_error=field_error)
         expected = "samples, a pair of arrays, an xarray Dataset or the path of a data set"
         raise UsageError(f"expected {expected}, got a {type(data).__name__}")
     if len(data) != len(PAIR):
         raise UsageError(f"expected a pair of arrays, {' and '.join(PAIR)}, got {len(data)} of them")
+    data = tuple(map(samples_first, data))
     y, c = (matrix(values, name) for values, name in zip(data, PAIR, strict=True))
     y_space = Space.observed(y, "parameter", column_names(data[0]))
     return Samples(y, c, y_space, Space.observed(c, "observable", column_names(data[1])))
@@ -88,28 +90,49 @@ def samples_of(
 def parameters_of(parameters: Parameters, space: Space, transpose: bool = False) -> Array:
     """Parameters (n, n_in) of a space, however they are given.
 
-    An array; a DataFrame; `Samples`; an xarray Dataset; or the path of what `read_parameters` reads, to which `transpose`
-    belongs. Columns that have names are found by them, in any order.
+    An array; a DataFrame or DataArray; `Samples`; an xarray Dataset, with a variable `parameters` or one for every parameter
+    of the space; or the path of what `read_parameters` reads, to which `transpose` belongs. Columns that have names are
+    found by them, in any order.
 
     Raises
     ------
     UsageError
         Another number of columns, other names, or a row that is not finite.
     """
-    if _is_dataset(parameters):
-        parameters = read_samples(parameters, allow_partial=True)
+    if has_variables(parameters):
+        parameters = _parameters_in(parameters, space)
     if isinstance(parameters, Samples):
         rows = parameters.parameters[:, parameters.parameter_space.order_of(space.names, "the samples")]
     elif isinstance(parameters, str | Path):
         rows = read_parameters(parameters, transpose, space.names)
     else:
-        matrix(parameters, "parameters")
-        rows = parameters
+        rows = samples_first(parameters)
+        matrix(rows, "parameters")
     rows = space.rows(rows)
     if not np.isfinite(rows).all():
         row = int(np.argmin(np.isfinite(rows).all(axis=1)))
         raise UsageError(f"{name_of(parameters, 'parameters')}: row {row} is not finite; leave such rows out")
     return rows
+
+
+def _parameters_in(dataset: xr.Dataset, space: Space) -> Any:
+    """Parameters in a Dataset: samples, a variable `parameters` alone, or a variable for each of the space."""
+    if set(PAIR) <= set(dataset):
+        return read_samples(dataset, allow_partial=True)
+    if PAIR[0] in dataset:
+        return dataset[PAIR[0]]
+    from gnvpro.pde_data.storage.variables import variables_as_one
+
+    return variables_as_one(dataset, space.names, "the Dataset")
+
+
+def samples_first(values: Any) -> Any:
+    """A table (DataArray) with samples along its first dimension: the one named `sample`, or that without names."""
+    if len(dimensions := getattr(values, "dims", ())) != 2:
+        return values
+    first, last = dimensions
+    flipped = column_names(values) is None and column_names(values.transpose(last, first)) is not None
+    return values.transpose(last, first) if last == "sample" or (flipped and first != "sample") else values
 
 
 def matrix(values: Any, what: str) -> Array:
@@ -121,7 +144,8 @@ def matrix(values: Any, what: str) -> Array:
     return array
 
 
-def _is_dataset(data: Any) -> bool:
+def has_variables(data: Any) -> bool:
+    """Whether it is a Dataset of xarray."""
     xarray = sys.modules.get("xarray")  # where it is not loaded, nothing is a Dataset of its
     return xarray is not None and isinstance(data, xarray.Dataset)
 

@@ -11,6 +11,7 @@ import inspect
 import io
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,11 +28,16 @@ COMMANDS = (
     "invert", "sensitivity", "propagate", "serve", "segment", "study", "info", "demo",
 )  # fmt: skip
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"gnvpro {version('gnvpro')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="gnvpro",
-    help="From PDE solves to a neural surrogate whose error is known.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
@@ -41,6 +47,15 @@ Config = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", envvar="GNVPRO_DEBUG", help="Show tracebacks.")]
+
+
+@app.callback()
+def gnvpro(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """From PDE solves to a neural surrogate whose error is known."""
 
 
 def _register(name: str) -> None:

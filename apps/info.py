@@ -9,7 +9,7 @@ from typing import Any
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.pde_data.storage.derivatives import derivatives_in_words
 from gnvpro.pde_data.storage.provenance import SEVERAL
-from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.checks import address_in, path_of
 from gnvpro.surrogate.formatting import listed
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Space
@@ -28,7 +28,7 @@ class Info(Result):
     @property
     def title(self) -> str:
         """Kind and path."""
-        return f"{self.content['kind'].capitalize()} {self.path}"
+        return f"{self.content['kind'].capitalize()} {self.content['path']}"
 
     def rows(self) -> Rows:
         """What a person wants to know first."""
@@ -47,12 +47,13 @@ def info(path: str | Path) -> Info:
     UsageError, OSError
         Nothing stands there, or something damaged.
     """
-    path = path_of(path)
-    if not (path / "model.json").is_file():
+    elsewhere = address_in(path) is not None
+    path = Path(path) if elsewhere else path_of(path)
+    if elsewhere or not (path / "model.json").is_file():
         from gnvpro.pde_data.storage.dataset import describe
 
         content = describe(path)
-        return Info(path, {"kind": "data set", **content}, _data_rows(content))
+        return Info(Path(content["path"]), {"kind": "data set", **content}, _data_rows(content))
 
     from gnvpro.surrogate.model.folder import complaining_of
     from gnvpro.surrogate.model.load import load_model

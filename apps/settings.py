@@ -15,7 +15,6 @@ shows values of options by name, and `NOT_OFFERED` names inherited fields that a
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import json
 import shlex
@@ -32,9 +31,10 @@ from annotated_types import Ge, Gt
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typer.models import ArgumentInfo, ParameterInfo
 
+from gnvpro.apps.completion import completions
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.names import shortened
+from gnvpro.surrogate.names import did_you_mean, shortened
 from gnvpro.training.fit_settings import require_64_bits
 
 
@@ -217,6 +217,7 @@ class _Option:
 
     def parameter(self) -> inspect.Parameter:
         shown = copy(self.shown)
+        shown.autocompletion = shown.autocompletion or completions(self.name, is_path=self.is_path or self.is_paths)
         if self.is_required and not self.is_argument:
             shown.help = f"{shown.help} [required]"
         return inspect.Parameter(
@@ -272,7 +273,5 @@ def _read(file: Path, known: list[str]) -> dict[str, Any]:
         raise UsageError(f"{file}: expected names with values, got a {type(given).__name__}")
     for key in given:
         if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise UsageError(f"{file}: unknown key {key!r}; {hint}the keys are {', '.join(known)}")
+            raise UsageError(f"{file}: unknown key {key!r}; {did_you_mean(key, known)}the keys are {', '.join(known)}")
     return given

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnvpro.apps.arguments import Data, Folder, samples_of
+from gnvpro.apps.arguments import Data, Folder, has_variables, samples_of
+from gnvpro.pde_data.storage.elsewhere import suffix_of
 from gnvpro.pde_data.storage.rows import DataSetRows
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.errors import UsageError
@@ -78,8 +79,11 @@ def train(
     """
     if out is not None:
         require_place(path_of(out, "the folder `out`"), overwrite)
-    if parameters is not None and not (isinstance(data, str | Path) and Path(data).suffix.lower() == ".csv"):
-        raise UsageError("`parameters` names the columns of a .csv that are parameters; leave it out for other data")
+    if parameters is not None and not (has_variables(data) or _is_file_of(data, (*CHUNKED, ".csv"))):
+        raise UsageError(
+            "`parameters` names the columns of a .csv, or the variables of a Dataset, that are parameters; leave it out for "
+            "other data"
+        )
     # Fields of several data sets have modes in common, which takes all of them.
     usual = getattr(settings, "field_error", TrainSettings().field_error)
     error = None if coarse is not None else options.get("field_error", usual)
@@ -119,7 +123,11 @@ def _source(data: Data | Split, settings: TrainSettings) -> SampleSource | None:
 
 
 def _is_chunked(data: Data | Split) -> bool:
-    return isinstance(data, str | Path) and Path(data).suffix.lower() in ("", *CHUNKED)
+    return _is_file_of(data, ("", *CHUNKED))
+
+
+def _is_file_of(data: Data | Split, suffixes: tuple[str, ...]) -> bool:
+    return isinstance(data, str | Path) and suffix_of(data) in suffixes
 
 
 def _levels(coarse: Data | list[Data]) -> list[Data]:

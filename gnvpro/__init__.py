@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from gnvpro.pde_data.problems.resistivity.problem import Resistivity
     from gnvpro.pde_data.problems.resistivity.surveys.four_electrode_survey import FourElectrodeSurvey
     from gnvpro.pde_data.problems.resistivity.surveys.survey_files import read_survey, write_survey
-    from gnvpro.pde_data.storage.dataset import read_samples
+    from gnvpro.pde_data.storage.dataset import open_dataset, read_samples
+    from gnvpro.pde_data.storage.netcdf import write_netcdf
     from gnvpro.surrogate.elimination.varpro_loss import VarPro, varpro_loss
     from gnvpro.surrogate.errors import UsageError
     from gnvpro.surrogate.forward_model import ForwardModel
@@ -43,6 +44,8 @@ _HOMES = {
     "build": "apps.build.build",
     "generate": "apps.generate",
     "read_samples": "pde_data.storage.dataset",
+    "open_dataset": "pde_data.storage.dataset",
+    "write_netcdf": "pde_data.storage.netcdf",
     "train": "apps.train",
     "load": "surrogate.model.load:load_model",
     "compare": "apps.compare",
@@ -75,8 +78,9 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022  in the order of use
-    "build", "generate", "read_samples", "train", "load", "compare", "predict", "calibrate", "invert", "sensitivity",
-    "propagate", "segment", "export", "serve", "Space", "Axis", "ForwardModel", "Samples", "Split", "Surrogate",
+    "build", "generate", "read_samples", "open_dataset", "write_netcdf", "train", "load", "compare", "predict",
+    "calibrate", "invert", "sensitivity", "propagate", "segment", "export", "serve", "Space", "Axis", "ForwardModel",
+    "Samples", "Split", "Surrogate",
     "Classifier", "TrainSettings", "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier",
     "ConvectionDiffusionReaction", "Resistivity", "FourElectrodeSurvey", "read_survey", "write_survey", "UsageError",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ NumPy is imported where numbers are checked: the command line checks paths witho
 from __future__ import annotations
 
 import os
+import re
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,10 +68,25 @@ def integer(name: str, value: Any, *, least: int | None = None, what: str = "an 
     return int(value)
 
 
+# A letter alone is a drive.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+
+
+def address_in(value: Any) -> str | None:
+    """The address (URL) that a text is, or a `Path`, in which two slashes are one; None for a place on this machine."""
+    if not isinstance(value, str | os.PathLike) or (found := _ADDRESS.match(text := os.fsdecode(value))) is None:
+        return None
+    return f"{found[1]}://{'/' if found[1] == 'file' else ''}{text[found.end() :]}"
+
+
 def path_of(value: Any, what: str = "a path") -> Path:
-    """A `Path` of text or a path, ~ at its beginning the home folder; UsageError for anything else."""
+    """A `Path` of text or a path, ~ at its beginning the home folder; UsageError for anything else, an address too."""
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"expected {what} as text or Path, got {value!r}")
+    if (address := address_in(value)) is not None:
+        raise UsageError(
+            f"expected {what} on this machine, got {address.partition('?')[0]}; copy it from or to there by another program"
+        )
     return Path(os.path.expanduser(value))  # that of pathlib raises where there is no such user
 
 

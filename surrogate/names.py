@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gnvpro.surrogate.errors import UsageError
@@ -62,6 +63,20 @@ def column_names(table: Any) -> list[str] | None:
     is_data_array = len(getattr(table, "dims", ())) == 2
     columns = list(table.get_index(table.dims[1]) if is_data_array else getattr(table, "columns", ()))
     return list(map(str, columns)) if any(isinstance(name, str) for name in columns) else None
+
+
+def did_you_mean(name: Any, known: Iterable[str], prefix: str = "") -> str:
+    """`did you mean settings.steps? `, for a message about a name that is not known; empty where none of `known` is close.
+
+    Those that are equally close are all named. Capitals, and underscores or hyphens, make no difference. `prefix` stands
+    before the name that is meant.
+    """
+    spelled = {other.casefold().replace("_", "-"): other for other in known}
+    text = str(name).casefold().replace("_", "-")
+    close = difflib.get_close_matches(text, spelled)
+    near = [difflib.SequenceMatcher(None, one, text).ratio() for one in close]
+    meant = [prefix + spelled[one] for one, ratio in zip(close, near, strict=True) if ratio == near[0]]
+    return f"did you mean {' or '.join(sorted(meant))}? " if meant else ""
 
 
 def listed(names: Any) -> str:

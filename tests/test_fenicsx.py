@@ -60,7 +60,7 @@ def orders():
     return [("gnvpro.fenicsx", *order) for order in turned + backwards] + mixed
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("order", orders(), ids=" ".join)
 def test_all_work_together_in_every_order(fenicsx, order):
     works_in_the_order(*order)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 
@@ -15,6 +16,7 @@ from tests import PROJECT
 
 pytestmark = pytest.mark.long
 
+VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
 PACKAGES = ("surrogate", "training", "pde_data", "apps")
 PROBLEM = """
 import numpy as np
@@ -52,21 +54,22 @@ def checkout(tmp_path_factory):
     return folder
 
 
+def build(kind, source, out):
+    """The sdist or wheel that setuptools makes of a folder, as pip has it made, with what is installed here."""
+    code = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
+    made = run(sys.executable, "-c", code, kind, out, cwd=source)
+    assert made.returncode == 0, made.stderr
+    return out / made.stdout.split()[-1]
+
+
 @pytest.fixture(scope="module")
 def built(checkout, tmp_path_factory):
     """(sdist, wheel), the wheel made from the sdist as an installer does where there is no wheel."""
     out = tmp_path_factory.mktemp("dist")
-    code = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
-
-    def build(kind, cwd):
-        made = run(sys.executable, "-c", code, kind, out, cwd=cwd)
-        assert made.returncode == 0, made.stderr
-        return out / made.stdout.split()[-1]
-
-    sdist = build("build_sdist", checkout)
+    sdist = build("build_sdist", checkout, out)
     shutil.unpack_archive(sdist, out / "unpacked", filter="data")
     (unpacked,) = (out / "unpacked").iterdir()
-    return sdist, build("build_wheel", unpacked)
+    return sdist, build("build_wheel", unpacked, out)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +113,30 @@ def test_the_wheel_holds_every_file_under_one_name(built):
     names = zipfile.ZipFile(built[1]).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"gnvpro"}
     assert {f"gnvpro/{name}" for name in tracked} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_the_source_distribution_builds_the_wheel_that_the_checkout_builds(built, checkout, tmp_path):
+    def contents(wheel):
+        with zipfile.ZipFile(wheel) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    assert contents(build("build_wheel", checkout, tmp_path)) == contents(built[1])
+
+
+def test_the_source_distribution_holds_the_package_and_what_tells_of_it(built):
+    (root,) = (path for path in (built[0].parent / "unpacked").iterdir() if path.is_dir())
+    assert not [path for path in root.rglob("*") if path.is_symlink()]
+    at_top = {path.name for path in root.iterdir()}
+    assert at_top >= {"LICENSE", "README.md", "CHANGELOG.md", "constraints.txt", "environment.yml", "gnvpro"}
+    assert not at_top & {"tests", "docs", *PACKAGES}
+
+
+def test_indexes_take_both_and_the_wheel_has_nothing_that_it_should_not(built):
+    checked = run(sys.executable, "-m", "twine", "check", "--strict", *built, cwd=built[0].parent)
+    assert checked.returncode == 0, checked.stdout
+    checked = run(sys.executable, "-m", "check_wheel_contents", built[1], cwd=built[0].parent)
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_both_have_their_own_modules(installed, folder):
@@ -122,6 +149,16 @@ def test_both_have_their_own_modules(installed, folder):
     *theirs, ours = ran.stdout.strip().split("|")
     assert theirs == [f"the user, {name}" for name in ("training", "apps", "surrogate")]
     assert ours.startswith(str(installed.parent))
+
+
+def test_the_command_says_its_version_and_trains_on_a_file(installed, tmp_path):
+    assert run(installed / "gnvpro", "--version", cwd=tmp_path).stdout.strip() == f"gnvpro {VERSION}"
+    y = np.random.default_rng(0).uniform(size=(40, 2))
+    np.savez(tmp_path / "data.npz", parameters=y, observables=np.stack([y.prod(1), np.exp(-y[:, 0])], 1))
+    words = ("train", "data.npz", "--widths", "4", "--budget", 20, "--out", "model")
+    trained = run(installed / "gnvpro", *words, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "model" / "model.json").exists()
 
 
 def test_nothing_but_gnvpro_is_importable(installed, tmp_path):

@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt
 
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.spectral_steps import SpectralSteps
+from gnvpro.surrogate.names import did_you_mean
 from gnvpro.training.fit_settings import FitSettings, Precision
 
 # `varpro`: W eliminated. `kf`: in the Kronecker-factored metric. The others keep W; `adam` and `sgd` take minibatches.
@@ -78,7 +79,8 @@ class ClassSettings(FitSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.method not in CLASS_METHODS:
-            raise UsageError(f"unknown method {self.method!r}; expected one of {', '.join(CLASS_METHODS)}")
+            hint = did_you_mean(self.method, CLASS_METHODS)
+            raise UsageError(f"unknown method {self.method!r}; {hint}expected one of {', '.join(CLASS_METHODS)}")
         SpectralSteps.named(self.features)
 
     @property

@@ -17,7 +17,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Gt, Lt
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.names import shortened
+from gnvpro.surrogate.names import did_you_mean, shortened
 
 _BOUNDS = ((">", Gt, "gt", operator.gt), (">=", Ge, "ge", operator.ge), ("<", Lt, "lt", operator.lt))
 
@@ -98,7 +98,8 @@ def settings_of[T: CheckedSettings](kind: type[T], fields: dict[str, Any]) -> T:
     """Settings of the fields that are given by name; UsageError for a name that is none of theirs."""
     known = kind.__dataclass_fields__
     if unknown := [name for name in fields if name not in known]:
-        raise UsageError(f"unknown setting {unknown[0]!r}; expected some of {', '.join(known)}")
+        hint = did_you_mean(unknown[0], known)
+        raise UsageError(f"unknown setting {unknown[0]!r}; {hint}expected some of {', '.join(known)}")
     return kind(**fields)
 
 

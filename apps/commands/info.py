@@ -17,7 +17,7 @@ EXAMPLE = "info runs/model"
 class InfoOptions:
     """Settings of `gnvpro info`."""
 
-    path: Annotated[Path, Argument(help="A data set or the folder of a saved surrogate.")]
+    path: Annotated[Path, Argument(help="A data set, or its address, or the folder of a saved surrogate.")]
 
 
 def run(options: InfoOptions) -> Outcome:

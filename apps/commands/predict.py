@@ -21,7 +21,7 @@ class PredictOptions(SolvingOptions):
     """Settings of `gnvpro predict`."""
 
     model: Annotated[Path, Argument(help="Folder of a saved surrogate.")]
-    parameters: Annotated[Path, Doc("Parameters: .npz, .npy, .csv, .mat or a data set.")]
+    parameters: Annotated[Path, Doc("Parameters: .npz, .npy, .csv, .mat or a data set; or their address.")]
     out: Annotated[Path, Doc("File to write: .npz or .csv; of a field also .vtu or .xdmf.")]
     transpose: Annotated[bool, Doc("Samples are rows of the .mat, or columns of the .npz.")] = False
     level: Annotated[float, Doc("Of the error bands: .5, .68, .8, .9, .95 or .99."), Gt(0)] = 0.9

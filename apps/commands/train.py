@@ -23,7 +23,12 @@ EXAMPLE = "train runs/cdr.zarr --out runs/model --seed 0"
 class TrainOptions(TrainSettings):
     """Settings of `gnvpro train`: where from, where to, which samples; how is inherited."""
 
-    data: Annotated[Path, Argument(help="Data set: zarr, .nc, .mat (Y, C; columns are samples), .npz or .csv.")]
+    data: Annotated[
+        Path,
+        Argument(
+            help="Data set: zarr, .zarr.zip, .nc, .mat (Y, C; columns are samples), .npz, .csv; or its address, https or s3."
+        ),
+    ]
     coarse: Annotated[
         tuple[Path, ...] | None,
         Doc(
@@ -33,7 +38,8 @@ class TrainOptions(TrainSettings):
     out: Annotated[Path | None, Doc("Folder to save the surrogate in; numbers only without.")] = None
     overwrite: Annotated[bool, Doc("Replace a surrogate that stands at --out.")] = False
     parameters: Annotated[
-        tuple[str, ...] | None, Doc("Columns of the .csv that are parameters; the others are observables.")
+        tuple[str, ...] | None,
+        Doc("Columns of a .csv, or variables of NetCDF or zarr, that are parameters; the others are observables."),
     ] = None
     transpose: Annotated[bool, Doc("Samples are rows of the .mat, or columns of the .npz.")] = False
     checkpoint: Annotated[

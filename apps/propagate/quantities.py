@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.names import find_names, listed
+from gnvpro.surrogate.names import did_you_mean, find_names, listed
 from gnvpro.surrogate.spaces import Array, Space
 from gnvpro.surrogate.trust.bands import Bands
 
@@ -76,7 +76,7 @@ class Scalar:
         names = [axis.name for axis in space.axes]
         place = find_names([along], names, "`of`")[0]
         if place is None:
-            raise UsageError(f"{expected}; the axes are {listed(names)}, got {along!r}")
+            raise UsageError(f"{expected}; {did_you_mean(along, names)}the axes are {listed(names)}, got {along!r}")
         return cls(kind, space, place)
 
 

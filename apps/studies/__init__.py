@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import did_you_mean
 from gnvpro.surrogate.progress import Report, silent
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run_study(name: str, settings: StudySettings, report: Report = silent) -> St
     from gnvpro.training.device import torch_threads
 
     if name not in STUDIES:
-        raise UsageError(f"unknown study {name!r}; expected one of {', '.join(STUDIES)}")
+        raise UsageError(f"unknown study {name!r}; {did_you_mean(name, STUDIES)}expected one of {', '.join(STUDIES)}")
     with torch_threads(settings.threads):
         result = importlib.import_module(STUDIES[name]).run(settings, report)
     return replace(result, measured={"study": name, "settings": to_dict(settings), **result.measured})

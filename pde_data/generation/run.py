@@ -25,7 +25,7 @@ from gnvpro.pde_data.generation.journal import journaled_samples, remove_journal
 from gnvpro.pde_data.generation.request import is_data_set, problem_asked, recipe_asked
 from gnvpro.pde_data.generation.result import Generation
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of, has_failed
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus, attributes_of, background_of, has_failed
 from gnvpro.pde_data.problems.limited import solved_within
 from gnvpro.pde_data.problems.solving import cpu_seconds, message_of
 from gnvpro.pde_data.storage import layout, store
@@ -125,6 +125,8 @@ def generate(
         integer("workers", workers)
     engine = engine or engine_of(workers, scheduler)
     path = path_of(path, "the folder of a data set").absolute()
+    if path.suffix.lower() == ".zip":
+        raise UsageError(f"{path}: a data set is a folder that grows; leave out .zip, and pack it when it is finished")
     wall, cpu = time.perf_counter(), cpu_seconds()
     asked = problem_asked(problem, options, coarser)
     with solved_within(asked, time_limit, ranks, threads_per_solve, workers) as problem:
@@ -198,7 +200,14 @@ def _prepare(problem: Problem, out: Path, recipe: Recipe, repair: bool, alone: b
     """
     if not is_data_set(out):
         try:
-            layout.create(out, recipe, background_of(problem), alone=alone, mesh=problem.observables.mesh)
+            layout.create(
+                out,
+                recipe,
+                background_of(problem),
+                alone=alone,
+                mesh=problem.observables.mesh,
+                about=attributes_of(problem),
+            )
             remove_journals(out)
             return []
         except OSError as error:
@@ -259,7 +268,7 @@ def _solve_pending(task: BlockTask, progress: Report, engine: Engine) -> _Solved
         int(has_failed(status).sum() - has_failed(in_work).sum()),
     )
     if work:  # an estimate would be of samples that are about to change
-        store.forget_estimate(task.out)
+        store.begin_solving(task.out, sum(work.values()))
     solved = _Solved()
     progress(done, len(status), f"{done}/{len(status)}, {failed} failed")
     finished_blocks = engine(task, list(work))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -33,6 +34,10 @@ class SolveStatus(IntEnum):
     def in_words(self) -> str:
         """As a sentence says it, such as `timed out`."""
         return "solved in part" if self is SolveStatus.PARTIAL else self.name.lower().replace("_", " ")
+
+
+# Of the CF conventions, what only a user can say.
+TEXT_ATTRIBUTES = ("title", "institution", "references", "comment")
 
 
 def has_observables(status: NDArray[np.int8]) -> NDArray[np.bool_]:
@@ -68,6 +73,8 @@ class Problem(ForwardModel, Protocol):
     observables without what the parameters describe; `block_size`, the number of samples it prefers to
     solve at once, and `piece_size`, the pieces that such a block is cut into where an interrupt should cost less;
 
+    - `cf_attributes`, a dict of texts that its data sets carry as attributes of the CF conventions: `title`, `institution`,
+      `references`, `comment`. They fix no number: a data set with others is the same.
     - `coarser()`, the next cheaper version of itself: another problem with the same parameters and observables and
       a definition of its own, such as one on a coarser mesh; None where there is none. Called on what it returns, it gives
       a chain.
@@ -120,6 +127,20 @@ def background_of(problem: Problem) -> Array | None:
         got = f"shape {background.shape}" if background.shape != expected else "numbers that are not finite"
         raise UsageError(f"background of problem {problem.name!r}: expected {expected} finite numbers, got {got}")
     return background
+
+
+def attributes_of(problem: Problem) -> dict[str, str]:
+    """The problem's `cf_attributes`; none where it has none.
+
+    Raises UsageError: they are not texts by name.
+    """
+    attributes = getattr(problem, "cf_attributes", None) or {}
+    if not isinstance(attributes, Mapping) or not all(
+        isinstance(text, str) and name in TEXT_ATTRIBUTES for name, text in attributes.items()
+    ):
+        expected = f"a dict of texts, of {', '.join(TEXT_ATTRIBUTES)}"
+        raise UsageError(f"cf_attributes of problem {problem.name!r}: expected {expected}, got {attributes!r}")
+    return dict(attributes)
 
 
 def checked_directions(directions: Array, n: int, n_in: int) -> Array:

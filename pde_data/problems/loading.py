@@ -27,6 +27,7 @@ from gnvpro.pde_data.problems.source import former_source_definition, source_def
 from gnvpro.pde_data.problems.um_bridge import UMBridge
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import offers
+from gnvpro.surrogate.names import did_you_mean
 from gnvpro.surrogate.spaces import Array, Space
 
 REGISTERED = {
@@ -95,9 +96,15 @@ def registered_problem(name: str, options: dict[str, Any] | None = None) -> Prob
     """
     if name not in REGISTERED:
         raise UsageError(
-            f"unknown problem {name!r}; known: {', '.join(sorted({*REGISTERED, *_installed()}))}, or {_YOUR_OWN}"
+            f"unknown problem {name!r}; {did_you_mean(name, known_problems())}known: {', '.join(known_problems())}, "
+            f"or {_YOUR_OWN}"
         )
     return as_problem(make(_factory(REGISTERED[name]), options), name, options or {})
+
+
+def known_problems() -> list[str]:
+    """Names of problems: those that ship with the package, and those of installed packages."""
+    return sorted({*REGISTERED, *_installed()})
 
 
 def _installed() -> dict[str, str]:

@@ -5,7 +5,6 @@ A problem that is a dataclass has its fields as options; any other factory has i
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import did_you_mean
 
 
 def make(factory: Callable[..., Any], options: dict[str, Any] | None) -> Any:
@@ -92,8 +92,7 @@ def _require_known(kind: Any, given: Any, where: str = "") -> None:
 def _require_among(given: Iterable[str], known: list[str], where: str) -> None:
     for key in given:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {where}{close[0]}? " if close else ""
+            hint = did_you_mean(key, known, where)
             raise UsageError(f"unknown option {where + str(key)!r}; {hint}the known ones are {', '.join(known)}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnvpro.pde_data.problems.contract import Problem, SolveStatus, background_of
+from gnvpro.pde_data.problems.contract import Problem, SolveStatus, attributes_of, background_of
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage.provenance import GIVEN, Recipe
 from gnvpro.surrogate.checks import path_of
@@ -56,7 +56,8 @@ def append(
     with sole_writer(path, wait=_WAIT_SECONDS, required=True):
         if not path.exists():
             recipe, mesh = _recipe(problem, n), problem.observables.mesh
-            layout.create(path, recipe, background_of(problem), lambda place: write(place, 0), mesh=mesh)
+            about = attributes_of(problem)
+            layout.create(path, recipe, background_of(problem), lambda place: write(place, 0), mesh=mesh, about=about)
             return n
         _require_same_solves(problem, path)
         _require_sound_end(path)

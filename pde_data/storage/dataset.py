@@ -28,6 +28,7 @@ from gnvpro.pde_data.storage.derivatives import (
     mean_cost,
     with_derivatives,
 )
+from gnvpro.pde_data.storage.elsewhere import at_hand, is_elsewhere, kept_at_hand, name_of, without_secrets
 from gnvpro.pde_data.storage.provenance import GIVEN, mesh_variables
 from gnvpro.pde_data.storage.schema import (
     MALFORMED,
@@ -36,7 +37,7 @@ from gnvpro.pde_data.storage.schema import (
     lacks_derivatives,
     reading_metadata,
 )
-from gnvpro.surrogate.checks import numbers, path_of
+from gnvpro.surrogate.checks import address_in, numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.mesh import Mesh
@@ -58,14 +59,20 @@ _ROWS = 32
 def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     """The data set in a zarr folder or NetCDF file, as xarray shows it; values are read when used.
 
+    Of an address (`https://…`, `s3://…`) or a zip a copy is made, which stays until this process ends.
+
     Raises
     ------
     UsageError
         Not a data set, another format, or a newer schema.
     ImportError
-        xarray is not installed; says what to install.
+        xarray is not installed, or what reads the address; says what to install.
     """
-    path = _existing(path)
+    return _opened(_existing(kept_at_hand(path)))
+
+
+def _opened(path: Path, parameters: Sequence[str] | None = None) -> xr.Dataset:
+    """The data set at a place on this machine; `parameters` names those of a foreign one, which gets names of ours."""
     try:
         import xarray as xr
         import zarr  # noqa: F401  xarray's message for its absence does not say what to install
@@ -93,7 +100,13 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         said = " ".join(str(error).split())
         remedy = "; samples are a zarr folder, .nc, .npz or .mat" if "No group found" in said else ""
         raise UsageError(f"{path} cannot be opened as a data set: {said}{remedy}") from error
-    _require_variables(opened, path)
+    from gnvpro.pde_data.storage.variables import paired
+
+    opened = paired(opened, parameters, path)
+    if "schema_version" in opened.attrs:
+        # Points and cells of a mesh, which CF does not count among the coordinates; `data.where` leaves coordinates alone.
+        constant = [name for name, values in opened.data_vars.items() if "sample" not in values.dims]
+        opened = opened.set_coords([name for name in constant if name != "background"])
     if "failure" in opened:
         # zarr's texts cannot be masked (`data.where`), objects can; damaged ones are told by whoever reads them.
         with suppress(ValueError, OSError, RuntimeError, MemoryError):
@@ -123,19 +136,24 @@ def read_samples(
 ) -> Samples:
     """The solved samples of a zarr folder, `.nc`, `.mat`, `.npz` or `.csv` file, or of an xarray Dataset.
 
+    A folder may be packed (`.zarr.zip`), and all of them may be addresses (`https://…`, `s3://…`).
+
     Samples whose solve failed are left out and counted in `n_failed`. Observables that are missing are NaN.
 
     Parameters
     ----------
     source
-        A Dataset or a file of somebody else needs the variables `parameters` and `observables` with a row for every
-        `sample`; coordinates of their other dimensions name the components, the attribute `units` gives their unit.
+        A Dataset or a file of somebody else has the variables `parameters` and `observables` with a row for every
+        `sample`, or those that `parameters` names, of which the dimension they share is that of the samples, and all
+        others along it, the observables. Coordinates of their other dimensions name the components, the attribute
+        `units` gives their unit.
     transpose
         Of a `.mat` whose rows are samples, or an `.npz` whose columns are.
     allow_partial
         Take what is there of a data set that is not finished.
     parameters
-        Names of those columns of a `.csv` that are parameters; all others are observables.
+        Names of those columns of a `.csv`, or variables of somebody else's Dataset, that are parameters; all others are
+        observables.
     field_error
         Read the observables of a data set that `generate` made, if they are a field, as coefficients of modes to this
         error (`gnvpro.surrogate.modes`): in passes, a block in memory at a time.
@@ -143,6 +161,12 @@ def read_samples(
     Raises UsageError: what cannot be read, is not finished, damaged (the variable and the samples are named), or holds
     no solved sample; numbers that are not finite.
     """
+    if isinstance(source, str | os.PathLike) and is_elsewhere(source):
+        with at_hand(source) as copy:
+            samples = read_samples(
+                copy, transpose, allow_partial=allow_partial, parameters=parameters, field_error=field_error
+            )
+        return replace(samples, provenance={**samples.provenance, "file": name_of(source)})
     if isinstance(source, str | os.PathLike):
         where, file = _existing(source), {"file": Path(source).name}
         if where.suffix.lower() in _BARE and where.is_file():
@@ -153,12 +177,13 @@ def read_samples(
             return _table_samples(where, parameters)
         if transpose:
             raise UsageError(f"{where}: a zarr or NetCDF data set names its dimensions; leave out transpose=True")
-        with open_dataset(where) as dataset, _naming_damage(where):
+        with _opened(where, parameters) as dataset, _naming_damage(where):
             contents = _contents(dataset, where, field_error)
     elif hasattr(source, "data_vars"):
+        from gnvpro.pde_data.storage.variables import paired  # xarray: not needed for .mat and .npz
+
         where, file = "the Dataset", {}
-        _require_variables(source, where)
-        contents = _contents(source, where)
+        contents = _contents(paired(source, parameters, where), where)
     else:
         raise UsageError(f"expected a path or an xarray Dataset, got a {type(source).__name__}")
     status, attributes = contents.status, contents.attributes
@@ -242,6 +267,10 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     A zarr data set is read through and compared with its checksums: `damaged` lists the chunks that are not what
     was written, and samples whose status is among them count as pending.
     """
+    if is_elsewhere(path):
+        with at_hand(path) as copy:
+            address = address_in(path)
+            return {**describe(copy), "path": str(path) if address is None else without_secrets(address)}
     path = _existing(path)
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     about: dict[str, Any] = {"path": str(path), "size_bytes": sum(file.stat().st_size for file in files)}
@@ -324,11 +353,6 @@ def _naming_damage(path: Path) -> Iterator[None]:
         if path.is_dir():
             _require_sound(path)
         raise
-
-
-def _require_variables(dataset: xr.Dataset, where: object) -> None:
-    if not {"parameters", "observables"} <= set(dataset):
-        raise UsageError(f"{where}: expected variables parameters and observables, got {listed(dataset)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -455,7 +479,8 @@ def _axes(variable: xr.DataArray) -> dict[str, Any]:
         if not all(isinstance(label, int | float) for label in labels):
             labels = list(map(str, labels))
         axes.append(Axis(str(name), tuple(labels), variable[name].attrs.get("units", "1")))
-    return {"axes": tuple(axes), "units": (str(variable.attrs.get("units", "unknown")),)}
+    units = variable.attrs.get("units", "unknown")
+    return {"axes": tuple(axes), "units": tuple(units) if isinstance(units, list) else (str(units),)}
 
 
 def _without_metadata(

@@ -6,7 +6,7 @@ import glob
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,24 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.storage import metadata
-from gnvpro.pde_data.storage.provenance import Recipe, definition_hash, git_revision, library_versions, mesh_variables
+from gnvpro.pde_data.storage.provenance import (
+    Recipe,
+    definition_hash,
+    git_revision,
+    in_words,
+    library_versions,
+    mesh_variables,
+    origin_in_words,
+)
 from gnvpro.pde_data.storage.schema import DERIVATIVES_VERSION, PLAIN_VERSION, SCHEMA_VERSION
 from gnvpro.surrogate.mesh import Mesh
 from gnvpro.surrogate.spaces import Array, Axis, Space
 
+_LONG_NAMES = {
+    "parameters": "parameters of each sample",
+    "observables": "observables of each sample",
+    "anomalous": "observables less the background",
+}
 # The checksum last, over the bytes as they lie on the disk.
 _COMPRESSORS = [ZstdCodec(), Crc32cCodec()]
 
@@ -35,6 +48,7 @@ def create(
     fill: Callable[[Path], None] = lambda unfinished: None,
     alone: bool = True,
     mesh: Mesh | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """A data set, every sample pending; it appears under its name complete or not at all.
 
@@ -48,6 +62,8 @@ def create(
         Of the observables, where these are a field.
     alone
         No other process makes the same: what a killed one left unfinished is removed.
+    about
+        Attributes that the problem gives, such as `title`, `institution` and `references`.
 
     Raises OSError: something is there already, ENOTEMPTY where another process was faster.
     """
@@ -57,7 +73,7 @@ def create(
             shutil.rmtree(left)
     unfinished = path.parent / f".{path.name}.unfinished-{uuid.uuid4().hex}"
     try:
-        _write_empty(unfinished, recipe, background, mesh)
+        _write_empty(unfinished, recipe, background, mesh, about or {})
         fill(unfinished)
         os.rename(unfinished, path)
     finally:
@@ -97,7 +113,9 @@ def fill_constant(array: zarr.Array, constant: Constant) -> None:
         zarr.open_array(array.store_path, mode="r+")[:] = constant.values
 
 
-def _write_empty(path: Path, recipe: Recipe, background: Array | None, mesh: Mesh | None) -> None:
+def _write_empty(
+    path: Path, recipe: Recipe, background: Array | None, mesh: Mesh | None, given: Mapping[str, str]
+) -> None:
     group = zarr.open_group(path, mode="w-", zarr_format=3)
     parameters, observables = (_space(recipe, what, mesh) for what in ("parameter", "observable"))
 
@@ -119,7 +137,8 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None, mesh: Mes
         spaces["anomalous"] = observables
     for name, space in spaces.items():
         beside = " ".join(_beside("parameter" if name == "parameters" else "observable", space))
-        variable(name, "f8", np.nan, space.axes, **_one_unit(space), **({"coordinates": beside} if beside else {}))
+        attributes = {"long_name": _LONG_NAMES[name], **_one_unit(space)}
+        variable(name, "f8", np.nan, space.axes, **attributes, **({"coordinates": beside} if beside else {}))
     if recipe.n_directions:
         along = Axis("along", tuple(map(str, range(recipe.n_directions))))
         about = "changes of the parameters that derivatives are taken along"
@@ -133,6 +152,7 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None, mesh: Mes
         "status",
         "i1",
         int(SolveStatus.PENDING),
+        long_name="how the solve of a sample ended",
         standard_name="status_flag",
         flag_values=list(meanings),
         flag_meanings=" ".join(meanings.values()),
@@ -153,6 +173,8 @@ def _write_empty(path: Path, recipe: Recipe, background: Array | None, mesh: Mes
         fill_constant(array, constant)
     attributes = {
         "Conventions": "CF-1.11",
+        **origin_in_words(recipe),
+        **given,
         "schema_version": lowest_version(recipe),
         **recipe.attributes,
         "definition_hash": definition_hash(recipe.definition),
@@ -195,16 +217,20 @@ def _of_axes(what: str, space: Space) -> Iterator[Constant]:
             at_points, at_cells = (
                 axis.name if mesh.at == at else f"{axis.name}_{at[:-1]}" for at in ("points", "cells")
             )
-            yield Constant(points, mesh.points, (at_points, f"{axis.name}_dimension"), {"units": axis.unit})
-            yield Constant(cells, mesh.cells, (at_cells, f"{axis.name}_corner"), {"cell_type": mesh.cell_type})
+            of_points = {"long_name": "points of the mesh", "units": axis.unit}
+            of_cells = {"long_name": "corners of each cell, numbers of points", "cell_type": mesh.cell_type}
+            yield Constant(points, mesh.points, (at_points, f"{axis.name}_dimension"), of_points)
+            yield Constant(cells, mesh.cells, (at_cells, f"{axis.name}_corner"), of_cells)
             continue
         labels = np.asarray(axis.labels)
-        yield Constant(axis.name, labels, (axis.name,), {} if labels.dtype.kind == "U" else {"units": axis.unit})
+        said = {"long_name": in_words(axis.name), **({} if labels.dtype.kind == "U" else {"units": axis.unit})}
+        yield Constant(axis.name, labels, (axis.name,), said)
         for coordinate in axis.coordinates:
-            yield Constant(coordinate.name, np.asarray(coordinate.values), (axis.name,), {"units": coordinate.unit})
+            said = {"long_name": in_words(coordinate.name), "units": coordinate.unit}
+            yield Constant(coordinate.name, np.asarray(coordinate.values), (axis.name,), said)
     if len(space.units) > 1:
-        units = np.asarray(space.units).reshape(space.shape)
-        yield Constant(f"{what}_units", units, tuple(axis.name for axis in space.axes), {})
+        units, said = np.asarray(space.units).reshape(space.shape), {"long_name": f"unit of each {what}"}
+        yield Constant(f"{what}_units", units, tuple(axis.name for axis in space.axes), said)
 
 
 def _beside(what: str, space: Space) -> list[str]:

@@ -53,6 +53,18 @@ def has_copies(path: Path) -> bool:
     return bool(_copies(_root(path) or {}))
 
 
+def names_in_copies(path: Path) -> list[str]:
+    """Plain names of the variables that consolidated metadata, of zarr's format 3 or 2, speak of."""
+    try:
+        names = [*_copies(_root(path) or {})]
+        if not names and (path / ".zmetadata").is_file():
+            keys = json.loads((path / ".zmetadata").read_bytes())["metadata"]
+            names = [key.removesuffix("/.zarray") for key in keys if key.endswith("/.zarray")]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged: its consolidated metadata cannot be read ({error})") from error
+    return [name for name in names if name not in ("", ".", "..") and not {"/", "\\"} & set(name)]
+
+
 def write(path: Path, attributes: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> None:
     """Replace the attributes, given decoded, and what is said of the variables, where that is given."""
     root = {

@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from gnvpro.surrogate.spaces import Axis, Space
 GIVEN = "given"
 # Of samples out of several data sets, each with a design of its own.
 SEVERAL = "several"
+
+# What has become of a data set, an entry a line.
+HISTORY = "history"
 
 # Names in a data set that no axis may have, and those of one with derivatives.
 VARIABLES = (
@@ -168,6 +172,50 @@ def _names_of(axis: Axis) -> tuple[str, ...]:
 def mesh_variables(axis: str) -> tuple[str, str]:
     """What points and cells of the mesh of an axis are called in a data set."""
     return f"{axis}_points", f"{axis}_cells"
+
+
+def in_words(name: str) -> str:
+    """A name of a variable as a `long_name`."""
+    return name.replace("_", " ")
+
+
+def origin_in_words(recipe: Recipe) -> dict[str, str]:
+    """The attributes `title`, `source` and `history` of the CF conventions, as a data set begins with them.
+
+    What is in words is not under the checksum of the metadata, and no run depends on it: a user may change it.
+    """
+    spaces = (Space.from_dict(space) for space in (recipe.parameter_space, recipe.observable_space))
+    maps = " to ".join(
+        f"{space.size} {what}" for space, what in zip(spaces, ("parameters", "observables"), strict=True)
+    )
+    route = recipe.definition.get("route")
+    made = f"PDE solves of problem {recipe.problem}{f' ({route})' if isinstance(route, str) else ''}"
+    return {
+        "title": f"Solves of {recipe.problem}: {maps}",
+        "source": f"{made} by gnvpro {version_of_gnvpro()}",
+        HISTORY: history_line(f"made for {recipe.n_samples} samples of problem {recipe.problem}"),
+    }
+
+
+def history_line(event: str) -> str:
+    """An entry of `history`: when, by which version, what."""
+    return f"{datetime.now(UTC).isoformat(timespec='seconds')} gnvpro {version_of_gnvpro()}: {event}"
+
+
+def with_history(attributes: dict[str, Any], event: str, *, once: str | None = None) -> dict[str, Any]:
+    """Attributes with one more entry in their `history`; in place of the last one if that, too, has the words `once`."""
+    lines = [line for line in str(attributes.get(HISTORY, "")).split("\n") if line]
+    if once is not None and lines and once in lines[-1]:
+        lines.pop()
+    return {**attributes, HISTORY: "\n".join([*lines, history_line(event)])}
+
+
+def version_of_gnvpro() -> str:
+    """The version of this package; `unknown` where it is not installed."""
+    try:
+        return version("gnvpro")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def library_versions() -> dict[str, str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gnvpro.pde_data.problems.contract import SolveStatus
 from gnvpro.pde_data.problems.solving import SolvedBlock
 from gnvpro.pde_data.storage import metadata
-from gnvpro.pde_data.storage.provenance import OF_DERIVATIVES, Recipe
+from gnvpro.pde_data.storage.provenance import GIVEN, OF_DERIVATIVES, Recipe, with_history
 from gnvpro.pde_data.storage.schema import DERIVATIVES_VERSION, OF_THE_WHOLE, lacks_derivatives
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
@@ -132,11 +132,10 @@ def write_block(path: Path, first: int, n_samples: int, block: Block) -> None:
         variable(group, "status")[rows] = block.solved.status  # last: it commits the block
 
 
-def forget_estimate(path: Path) -> None:
-    """Remove what was said of all samples together."""
-    attributes = metadata.read_attributes(path)
-    if (kept := _of_every_sample(attributes)) != attributes:
-        metadata.write(path, kept)
+def begin_solving(path: Path, n_samples: int) -> None:
+    """Say in the `history` that so many samples are about to be solved, and nothing of all samples together any more."""
+    kept = _of_every_sample(metadata.read_attributes(path))
+    metadata.write(path, with_history(kept, f"{n_samples} of {kept['n_samples']} samples to solve"))
 
 
 def write_attribute(path: Path, name: str, value: Any) -> None:
@@ -163,6 +162,10 @@ def resize(
     if placement is not None:
         version = max(attributes["schema_version"], DERIVATIVES_VERSION)
         attributes |= {"placement": placement, "schema_version": version}
+    if (before := attributes["n_samples"]) != n_samples:
+        once = "samples appended" if attributes["design"] == GIVEN else None
+        event = f"{once or 'extended'}, from {before} to {n_samples} samples"
+        attributes = with_history(attributes, event, once=once)
     metadata.write(path, {**attributes, "n_samples": n_samples}, variables)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gnvpro.pde_data.files import load_arrays, pick, read_table
 from gnvpro.pde_data.storage.dataset import read_samples
+from gnvpro.pde_data.storage.elsewhere import at_hand, is_elsewhere
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import order_of
@@ -17,7 +18,7 @@ NAMES = ("parameters", "Y", "y")
 
 
 def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names: tuple[str, ...] = ()) -> Array:
-    """Parameters (n, n_in) of a .npz, .npy, .csv or .mat file, or of a data set.
+    """Parameters (n, n_in) of a .npz, .npy, .csv or .mat file, or of a data set; also behind an address, as `read_samples`.
 
     Parameters
     ----------
@@ -33,6 +34,9 @@ def read_parameters(path: str | os.PathLike[str], transpose: bool = False, names
     FileNotFoundError
         Nothing there.
     """
+    if is_elsewhere(path):
+        with at_hand(path) as copy:
+            return read_parameters(copy, transpose, names)
     path = path_of(path)
     if not path.exists():
         raise FileNotFoundError(f"no parameters at {path}; check the name")

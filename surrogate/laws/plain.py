@@ -13,7 +13,7 @@ from gnvpro.surrogate.laws.joint import Dirichlet, JointNormal, NormalisedUnifor
 from gnvpro.surrogate.laws.law import Law
 from gnvpro.surrogate.laws.of_scipy import OfScipy
 from gnvpro.surrogate.laws.scalar import Lognormal, LogUniform, Normal, TruncatedNormal, Uniform
-from gnvpro.surrogate.names import listed, shortened
+from gnvpro.surrogate.names import did_you_mean, listed, shortened
 
 _KINDS: dict[str, type[Any]] = {
     law.kind: law
@@ -76,11 +76,14 @@ def laws_of(laws: Mapping[Any, Any]) -> tuple[list[str], tuple[Law, ...]]:
 def _law_of_dict(value: Mapping[str, Any]) -> Law:
     kind = value.get("law")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise UsageError(f"expected a law among {', '.join(_KINDS)}, got {kind!r}")
+        hint = did_you_mean(kind, _KINDS).rstrip()
+        raise UsageError(f"expected a law among {', '.join(_KINDS)}, got {kind!r}{hint and '; ' + hint}")
     known = [field.name for field in fields(_KINDS[kind])]
     numbers = {name: _tuples(part) for name, part in value.items() if name != "law"}
     if unknown := [name for name in numbers if name not in known]:
-        raise UsageError(f"law {kind}: unknown {unknown[0]!r}; it has {', '.join(known)}")
+        raise UsageError(
+            f"law {kind}: unknown {unknown[0]!r}; {did_you_mean(unknown[0], known)}it has {', '.join(known)}"
+        )
     try:
         return _KINDS[kind](**numbers)
     except UsageError:

@@ -18,6 +18,7 @@ import safetensors.torch
 from torch import Tensor
 
 from gnvpro.surrogate.errors import SavedModelError
+from gnvpro.surrogate.names import did_you_mean
 from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.writing import require_writable, whole_folder
 
@@ -206,7 +207,11 @@ def sha256(content: bytes) -> str:
 def _described(folder: Path) -> dict[str, Any]:
     """The description in a folder as that of the newest schema version."""
     if not (folder / DESCRIPTION).is_file():
-        raise FileNotFoundError(f"{folder} is not a saved model: expected a folder with {DESCRIPTION}")
+        models = [path.parent.name for path in folder.parent.glob(f"*/{DESCRIPTION}")]
+        hint = "" if folder.exists() else did_you_mean(folder.name, models, f"{folder.parent}/").strip()
+        raise FileNotFoundError(
+            f"{folder} is not a saved model: expected a folder with {DESCRIPTION}{hint and '; ' + hint}"
+        )
     if not (folder / WEIGHTS).is_file():
         raise SavedModelError(f"{folder / WEIGHTS} is missing; copy the model again")
     size, of_weights = ((folder / name).stat().st_size for name in (DESCRIPTION, WEIGHTS))

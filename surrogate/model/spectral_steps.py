@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import did_you_mean
 
 _PRESETS = {"scaled": ["per-pixel", "per-band", "brightness"], "paper": ["per-pixel"], "raw": []}
 
@@ -29,6 +30,7 @@ class SpectralSteps(NamedTuple):
         known = [step.replace("_", "-") for step in cls._fields]
         if unknown := [step for step in steps if step not in known]:
             raise UsageError(
-                f"unknown features {unknown[0]!r}; expected {', '.join(_PRESETS)}, or some of {','.join(known)}"
+                f"unknown features {unknown[0]!r}; {did_you_mean(unknown[0], [*_PRESETS, *known])}expected "
+                f"{', '.join(_PRESETS)}, or some of {','.join(known)}"
             )
         return cls(*(step in steps for step in known))

@@ -15,7 +15,7 @@ from gnvpro.surrogate.errors import UsageError
 from tests.faults.inversion_run import OBSERVED, Cheap, Dear, M, N
 
 _SECONDS, _BYTES = 10, 1 << 30
-SHORT = dict(routes=("delayed",), chains=2, draws=1, pde_draws=10, pde_tune=2, starts=2)
+SHORT = dict(routes=("delayed",), chains=2, draws=4, pde_draws=10, pde_tune=2, starts=2)
 
 
 def points(n=60, seed=5):

@@ -19,6 +19,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 # Costs are given: measured ones would be others in every run, and with them what is bought.
 OPTIONS = dict(derivative_cost=0.5, coarse_cost=0.05)
 CASES = {"coarse solves": (Levels, 0.002, "auto"), "placed samples": (Bumps, 0.004, "adaptive")}
+MORE = [(2, "coarse solves"), *((10, case) for case in ("coarse solves", "placed samples"))]
 
 
 def build_once(case, out, kill_at=None, count_to=None):
@@ -66,9 +67,11 @@ def bits(out):
     return tensors, journal, without_seconds(read_document(out, HISTORY)), model.errors, samples
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.long)])
-def test_a_build_that_is_killed_comes_to_the_same_bits(case, kills, tmp_path, fault_figures):
+@pytest.mark.parametrize(
+    ("kills", "case"),
+    [(2, "placed samples"), *(pytest.param(n, case, marks=pytest.mark.exhaustive) for n, case in MORE)],
+)
+def test_a_build_that_is_killed_comes_to_the_same_bits(kills, case, tmp_path, fault_figures):
     assert run(case, tmp_path / "reference", count_to=tmp_path / "events") == 0
     n_events, expected = int((tmp_path / "events").read_text()), bits(tmp_path / "reference")
     assert n_events > 20

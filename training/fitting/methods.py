@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gnvpro.surrogate.elimination.least_squares import LeastSquaresLayer
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.names import did_you_mean
 from gnvpro.surrogate.objectives.batches import BatchObjective
 from gnvpro.surrogate.objectives.full import FullObjective
 from gnvpro.surrogate.objectives.gram import LayerSum
@@ -188,7 +189,8 @@ def fit_by(
         An unknown method, or a setting that it does not have.
     """
     if method not in METHODS:
-        raise UsageError(f"unknown method {method!r}; the known ones are {', '.join(METHODS)}")
+        hint = did_you_mean(method, METHODS)
+        raise UsageError(f"unknown method {method!r}; {hint}the known ones are {', '.join(METHODS)}")
     chosen = METHODS[method]
     setting = chosen.usual if setting is None else setting
     kept = {ALPHA, SOLVED, AVERAGED} if chosen.objective == "batches" else {ALPHA, SOLVED}

@@ -16,7 +16,7 @@ from gnvpro.pde_data.problems.resistivity.surveys.survey_files import SUFFIXES a
 from gnvpro.pde_data.problems.resistivity.surveys.survey_observations import read_survey_observations
 from gnvpro.surrogate.checks import numbers, path_of
 from gnvpro.surrogate.errors import UsageError
-from gnvpro.surrogate.names import find_names, listed, other_scale, shortened
+from gnvpro.surrogate.names import did_you_mean, find_names, listed, other_scale, shortened
 from gnvpro.surrogate.spaces import Array, Space
 
 __all__ = ["Noise", "Observations", "noise_of", "observations_of"]
@@ -198,7 +198,8 @@ def _by_name(source: str, names: Sequence[str], rows: Array, space: Space) -> Ob
     if unknown := [name for name, place in by_name.items() if place is None]:
         more = f" (and {len(unknown) - 1} more that it has not)" if len(unknown) > 1 else ""
         raise UsageError(
-            f"{source}: the model has no observable {shortened(repr(unknown[0]))}{more}; it has {listed(space.names)}"
+            f"{source}: the model has no observable {shortened(repr(unknown[0]))}{more}; "
+            f"{did_you_mean(unknown[0], space.names)}it has {listed(space.names)}"
         )
     which = np.array([by_name[name] for name in names], dtype=np.intp)
     for name, place in by_name.items():

@@ -24,7 +24,7 @@ from gnvpro.surrogate.laws.law import LEAST, Law
 from gnvpro.surrogate.laws.plain import law_of
 from gnvpro.surrogate.laws.scalar import TruncatedNormal, Uniform
 from gnvpro.surrogate.laws.transport import Coordinates, Transport
-from gnvpro.surrogate.names import find_names
+from gnvpro.surrogate.names import did_you_mean, find_names
 from gnvpro.surrogate.spaces import Array, Space
 
 # Points of the quadrature for moments.
@@ -62,7 +62,10 @@ class Prior:
         given: dict[int, Law] = {}
         for (name, law), j in zip((laws or {}).items(), places, strict=True):
             if j is None:
-                raise UsageError(f"no parameter {name!r} to give a prior to; the names are {', '.join(space.names)}")
+                hint = did_you_mean(name, space.names)
+                raise UsageError(
+                    f"no parameter {name!r} to give a prior to; {hint}the names are {', '.join(space.names)}"
+                )
             given[j] = _law_within(space, j, name, law)
         if space.constraint == "simplex":
             return cls(space, _on_simplex(space))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from gnvpro.pde_data.problems.convection.fast_solver import FastSolver
 from gnvpro.pde_data.problems.convection.reference_solver import PlainConvectionDiffusionReaction
@@ -29,6 +29,12 @@ class ConvectionDiffusionReaction(FastSolver):
     """
 
     name: str = field(default="cdr", init=False)
+
+    cf_attributes: ClassVar = {
+        "title": "Convection-diffusion-reaction: sensor values at several times for weights of reactions",
+        "references": "Newman, Ruthotto, Hart, van Bloemen Waanders: Train Like a (Var)Pro, SIAM J. Math. Data Sci. 3 "
+        "(2021), https://arxiv.org/abs/2007.13171",
+    }
 
     @cached_property
     def definition(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class Resistivity(BuriedBody):
     mesh: Mesh = "coarse"
     linear_solver: Literal["auto", "mumps", "cg"] = "auto"
     name: str = field(default="dcr", init=False)
+
+    cf_attributes: ClassVar = {"title": "Direct-current resistivity: potential differences for a body in the ground"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,7 +28,7 @@ LIMIT = 0.5
 GOOD, HANGS, DIES, EXITS, RAISES = [0.5, 0.3], [0.97, 0.5], [0.01, 0.5], [0.07, 0.5], [0.12, 0.5]
 
 
-@pytest.mark.parametrize("block_size", [None, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.parametrize("block_size", [None, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_every_sample_has_what_became_of_it_and_the_others_are_solved(block_size):
     y = np.array([GOOD, HANGS, DIES, GOOD, EXITS, RAISES, GOOD])
     with solved_within(as_problem(Perilous(block_size)), LIMIT) as problem:
@@ -244,7 +244,7 @@ def test_more_processes_and_threads_than_processors_are_warned_of(monkeypatch):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("workers", [pytest.param(None, marks=pytest.mark.exhaustive), 2])
 def test_a_data_set_of_a_perilous_model_is_whole(tmp_path, workers):
     """A worker of Dask may not start processes by `multiprocessing`; what it starts ends with it."""
     made = generate(Perilous(), tmp_path / "d.zarr", 40, seed=1, time_limit=LIMIT, workers=workers, block_size=8)

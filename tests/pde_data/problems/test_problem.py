@@ -90,7 +90,7 @@ def test_definitions_are_those_of_data_sets_and_models_made_before(name, options
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("crd", "unknown problem 'crd'; known: cdr"),
+        ("crd", r"unknown problem 'crd'; did you mean cdr or dcr\? known: cdr"),
         ("no_such_module_here:problem", "no module 'no_such_module_here'"),
         ("tests.pde_data.nothing:problem", "no module 'tests.pde_data.nothing'"),
         ("tests.pde_data.toy:nothing", "has no 'nothing'"),

@@ -198,8 +198,8 @@ def test_two_fresh_runs_without_locks_make_one_data_set(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", without_locks)
     write_empty, out = layout._write_empty, tmp_path / "d.zarr"
 
-    def overtaken(place, recipe, background, mesh):
-        write_empty(place, recipe, background, mesh)
+    def overtaken(place, *others):
+        write_empty(place, *others)
         with monkeypatch.context() as patched:
             patched.setattr(layout, "_write_empty", write_empty)
             generate(Fragile(), out, n, 5)

@@ -86,7 +86,7 @@ def test_a_solve_is_that_of_one_process(size, alpha, accuracy):
     assert_same(in_threads(size, solved_of, alpha, accuracy), solved_of(ALONE, alpha, accuracy), accuracy)
 
 
-@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize("size", [2, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 3))])
 def test_processes_of_gloo_agree_with_one(size):
     assert_same(in_processes(size, solved_of, 1e-2, 1e-4), solved_of(ALONE, 1e-2, 1e-4), 1e-4)
 

@@ -94,20 +94,24 @@ def test_a_used_model_is_pickled_and_copied(kind):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_used_model_is_sent_to_another_process(kind, tmp_path):
-    model = made(kind)
-    y, dc = points(model)
-    expected = answers(model, y, y, dc)
-    (tmp_path / "sent").write_bytes(pickle.dumps((model, y)))
+def test_used_models_are_sent_to_another_process(tmp_path):
+    models = {kind: made(kind) for kind in KINDS}
+    expected = {}
+    for kind, model in models.items():
+        y, dc = points(model)
+        expected[kind] = answers(model, y, y, dc)
+    (tmp_path / "sent").write_bytes(pickle.dumps([(model, points(model)[0]) for model in models.values()]))
     program = (
-        "import pickle, sys; model, y = pickle.load(open(sys.argv[1], 'rb')); "
-        "pickle.dump((model, model.evaluate(y)), open(sys.argv[1], 'wb'))"
+        "import pickle, sys; sent = pickle.load(open(sys.argv[1], 'rb')); "
+        "pickle.dump([(model, model.evaluate(y)) for model, y in sent], open(sys.argv[1], 'wb'))"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "sent"], check=True)
-    back, values = pickle.loads((tmp_path / "sent").read_bytes())
-    np.testing.assert_array_equal(values, expected["evaluate"])
-    assert_same(answers(back, y, y, dc), expected)
+    came = pickle.loads((tmp_path / "sent").read_bytes())
+    assert len(came) == len(models)
+    for kind, (back, values) in zip(models, came, strict=True):
+        y, dc = points(back)
+        np.testing.assert_array_equal(values, expected[kind]["evaluate"], err_msg=kind)
+        assert_same(answers(back, y, y, dc), expected[kind])
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first used there", "used before"])

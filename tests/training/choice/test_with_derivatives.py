@@ -64,7 +64,9 @@ def test_every_family_gains_and_states_the_error_of_derivatives(contender):
     assert "derivatives" not in without.errors
 
 
-@pytest.mark.parametrize("contender", ["kernel", "network", "auto"])
+@pytest.mark.parametrize(
+    "contender", ["kernel", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("network", "auto"))]
+)
 def test_wrong_derivatives_are_noticed(contender):
     """Those of another function: the model is about the one without, and says so."""
     samples = samples_with_derivatives(n=50, r=2)

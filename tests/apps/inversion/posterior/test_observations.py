@@ -91,7 +91,10 @@ def test_a_repeat_that_is_missing_is_none(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("observable,value\nDepth,1\n", r"no observable 'Depth'; it has Depth left, depth_right, flux 1 2"),
+        (
+            "observable,value\nDepth,1\n",
+            r"no observable 'Depth'; did you mean Depth left\? it has Depth left, depth_right, flux 1 2",
+        ),
         ("observable,value\nx,1\ny,2\n", r"no observable 'x' \(and 1 more"),
         ("observable,value\nflux 12,1\n", "no observable 'flux 12'"),
         ("observable,value [mV]\nDepth left,1\n", r"'value \[mV\]' is in mV, and the model's observables are in V"),

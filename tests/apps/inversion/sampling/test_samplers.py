@@ -279,7 +279,9 @@ def test_failed_solves_are_rejected_and_counted_by_random_walk_and_delayed_accep
     assert posterior.solves.failed > chains.about["pde_failed"]
 
 
-@pytest.mark.parametrize("kind", [Analytic, *(pytest.param(k, marks=pytest.mark.long) for k in (Together, Backwards))])
+@pytest.mark.parametrize(
+    "kind", [Analytic, *(pytest.param(k, marks=pytest.mark.exhaustive) for k in (Together, Backwards))]
+)
 def test_failed_solves_are_rejected_and_counted_by_nuts(kind):
     posterior = failing(kind)
     whitening = Whitening(np.array([-0.2]), np.eye(1))

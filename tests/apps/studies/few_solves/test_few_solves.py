@@ -101,7 +101,13 @@ def test_coarse_darcy_flow_comes_nearer_with_more_cells():
     assert off[1] < 0.3 * off[0]
 
 
-@pytest.mark.parametrize("name", ["cdr", "cdr-rough", "cdr-diffusion", "nonlinear-diffusion"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cdr-rough",
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("cdr", "cdr-diffusion", "nonlinear-diffusion")),
+    ],
+)
 def test_cases_of_problems_are_off_by_per_cents(name):
     levels = LEVELS[name]
     y = levels.points(3, 0, 0)

@@ -146,7 +146,7 @@ def test_a_search_that_ends_higher_is_counted_and_not_measured():
     assert "in 1 all of scipy's" in str(inversion_minima.table(found).title)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_routes_agree_and_the_poor_surrogate_alone_does_not(case):
     lengths = Lengths(
         walk=6000,

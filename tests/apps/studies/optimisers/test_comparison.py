@@ -212,7 +212,7 @@ def test_predictions_of_an_iterate_are_those_validation_measures():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("study", [cdr, dcr], ids=["cdr", "dcr"])
+@pytest.mark.parametrize("study", [cdr, pytest.param(dcr, marks=pytest.mark.exhaustive)], ids=["cdr", "dcr"])
 def test_quick_studies_reach_adam_with_half_of_its_work(study, monkeypatch):
     monkeypatch.delenv("GNVPRO_PAPER_DATA", raising=False)
     found = study.run(StudySettings(quick=True), silent)

@@ -34,7 +34,7 @@ def step(y):
         ("polynomials", quadratic, 1e-6),
         ("gp", smooth, 1e-3),
         pytest.param("trees", step, 0.35, marks=pytest.mark.long),
-        pytest.param("adam", smooth, 0.05, marks=pytest.mark.long),
+        pytest.param("adam", smooth, 0.05, marks=pytest.mark.exhaustive),
         pytest.param("kriging", smooth, 1e-2, marks=pytest.mark.long),
     ],
 )

@@ -49,7 +49,7 @@ def test_error_of_other_bodies(options):
     assert anomalous_error(problem, draw(problem.parameters, 2, np.arange(3)))["max"] < 5e-3
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_error_of_another_survey():
     survey = Survey(
         (Source((-1.0, 0.6), (1.0, -0.2)), Source((0.3, 0.2))),

@@ -122,7 +122,7 @@ def test_derivatives_by_the_centre_are_those_of_the_equation():
         assert np.linalg.norm(jacobian[:, j] - difference) < 5e-3 * np.linalg.norm(difference)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_the_plain_route_knows_centre_and_list():
     problem = Resistivity(LINE, **OPTIONS)
     y = np.array([[0.6, 0.2, 0.0]])
