@@ -38,7 +38,9 @@ def narrowed(figure: Figure) -> bool:
 def has_room(figure: Figure) -> bool:
     """Whether the labels of a figure that was drawn leave its panels room."""
     panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
-    return all(axes.get_position().width >= _LEAST_SHARE for axes in panels)
+    # Where there is no room at all, nothing is laid out, and labels are outside of the figure.
+    inside = all(box.x0 >= 0 for axes in panels if (box := axes.get_tightbbox()) is not None)
+    return inside and all(axes.get_position().width >= _LEAST_SHARE for axes in panels)
 
 
 def _label_like(axes: Axes, first: Axes) -> None:
@@ -60,4 +62,5 @@ def _legends_below(figure: Figure) -> None:
             labels,
             loc="outside lower center",
             ncols=1 if longest > 24 else 2,
+            frameon=False,
         )
