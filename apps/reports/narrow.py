@@ -9,6 +9,8 @@ from matplotlib.gridspec import GridSpec
 
 # Inches: the figure, and the least and the greatest height of a panel in it.
 _WIDTH, _LOWEST, _HIGHEST = 4.2, 2.2, 4.2
+# Points, of the title of a panel.
+_TITLE = 8
 # Panels below one another, and the share of the width that each must keep beside its labels.
 _MOST_PANELS, _LEAST_SHARE = 5, 0.45
 
@@ -45,6 +47,7 @@ def has_room(figure: Figure) -> bool:
 
 def _label_like(axes: Axes, first: Axes) -> None:
     """A panel that left its ordinate to the first of its row gets labels of its own."""
+    axes.title.set_fontsize(min(axes.title.get_fontsize(), _TITLE))
     if axes is not first and axes.get_shared_y_axes().joined(axes, first):
         axes.tick_params(labelleft=True)
         if not axes.get_ylabel():
