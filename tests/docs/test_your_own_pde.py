@@ -76,7 +76,7 @@ def test_data_are_generated_and_read(plate, tmp_path):
     assert samples.parameter_space == plate.parameters
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_it_is_inverted_in_fresh_processes(fenicsx, tmp_path):
     """By its commands; and in a program that imports the problem, and with it FEniCSx and its HDF5 library, first."""
     write_module(tmp_path)

@@ -100,7 +100,7 @@ class TestPlainRoute:
         assert plain.body.body_conductivity == 0.1
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_boundary_elements_of_the_degree_that_is_needed(monkeypatch):
     assert BoundaryElements(BuriedBody()).oracle.degree == 13
     right_above = BuriedBody(Survey((Source((0.5, 0.0)),)))

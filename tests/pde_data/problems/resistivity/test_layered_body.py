@@ -109,7 +109,7 @@ class TestAgainstTheOracle:
             error = np.linalg.norm(fine.jacobian(y)[..., j] - difference) / np.linalg.norm(difference)
             assert error < 2e-3
 
-    @pytest.mark.long
+    @pytest.mark.exhaustive
     def test_a_data_set_states_its_error(self):
         small = problem((1.2, 1.0), 0.1)
         y = draw(small.parameters, 4, np.arange(2))

@@ -47,7 +47,7 @@ def test_against_the_oracle():
     assert (np.abs(error).max(axis=1) < 5e-3 * np.abs(expected).max(axis=1)).all()
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_the_degree_that_is_found_for_a_body_that_moves_along_a_line():
     found = BoundaryElements(FREE)
     worst = found._worst_bodies()
