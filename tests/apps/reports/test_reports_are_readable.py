@@ -12,6 +12,8 @@ from tests.accessibility.checker import browser as started
 from tests.accessibility.checker import faults
 from tests.apps.conftest import TOY
 
+pytestmark = pytest.mark.long  # the commands' own tests write each report, too
+
 
 @pytest.fixture(scope="module")
 def browser():
