@@ -92,6 +92,7 @@ def test_a_propagation_says_how_likely_the_limit_is_exceeded(reports):
     told, numbers = answer_of(reports["propagate"]), numbers_of(reports["propagate"], "propagation.json")
     (limit,) = next(one["limits"] for one in numbers["quantities"] if one["limits"])
     found = re.search(r"The probability of max > 1.5 K is ([\d.]+) \(([\d.]+) to ([\d.]+)\)", told)
+    assert found, told
     assert [float(one) for one in found.groups()] == pytest.approx(
         [limit[name] for name in ("value", "lower", "upper")], rel=0.01
     )
