@@ -56,6 +56,8 @@ class Comparison(Result):
         Tensor Chebyshev interpolation of the same PDE at the same parameters; None where it was not asked for.
     no_estimate
         Why the PDE's own error could not be measured.
+    views
+        Of the domain, as the problem shows it at the sample with the median error; none of a problem without `scene`.
     failures, no_interpolation
         Reasons why fresh samples could not be solved, with their numbers; and why there is no interpolation.
     spent
@@ -83,6 +85,7 @@ class Comparison(Result):
     spent: Spent | None = None
     failures: dict[str, int] = field(default_factory=dict)
     no_interpolation: str | None = None
+    views: tuple[Any, ...] = ()
 
     @property
     def anomalous(self) -> Array:
@@ -101,6 +104,11 @@ class Comparison(Result):
         Figures show these: a background that outweighs the anomaly would hide its error.
         """
         return self.measure.errors(self.predicted - self.expected, self.anomalous)
+
+    @property
+    def median(self) -> int:
+        """The sample with the median error."""
+        return int(self.anomalous_errors.argsort()[len(self.errors) // 2])
 
     @cached_property
     def errors_by_observable(self) -> Array:

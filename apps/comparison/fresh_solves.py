@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gnvpro.apps.comparison.comparison import Comparison, Interpolation
@@ -92,7 +94,7 @@ def compare_with_solves(
             else:
                 interpolated = Interpolation(interpolation, interpolant.evaluate(points))
     progress(0, None, "timing")
-    return Comparison(
+    found = Comparison(
         problem=problem.name,
         parameter_space=surrogate.parameters,
         observables=surrogate.observables,
@@ -115,3 +117,6 @@ def compare_with_solves(
         measure=ErrorMeasure.of(surrogate.training),
         spent=Spent.of(surrogate),
     )
+    if (scene := getattr(problem, "scene", None)) is None:
+        return found
+    return replace(found, views=tuple(scene(points[found.median])))

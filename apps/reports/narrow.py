@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,12 +9,14 @@ from matplotlib.gridspec import GridSpec
 
 # Inches: the figure, and the least and the greatest height of a panel in it.
 _WIDTH, _LOWEST, _HIGHEST = 4.2, 2.2, 4.2
+# Points, of the title of a panel.
+_TITLE = 8
 # Panels below one another, and the share of the width that each must keep beside its labels.
 _MOST_PANELS, _LEAST_SHARE = 5, 0.45
 
 
 def narrowed(figure: Figure) -> bool:
-    """Make a figure of one row of panels narrow, if their labels leave them room; whether that was so."""
+    """Make a figure of one row of panels narrow; whether it is one."""
     panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
     grids = {
         (spec.get_gridspec().nrows, spec.get_gridspec().ncols) for axes in panels if (spec := axes.get_subplotspec())
@@ -34,14 +34,20 @@ def narrowed(figure: Figure) -> bool:
         axes.set_subplotspec(grid[i])
         _label_like(axes, panels[0])
     _legends_below(figure)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # labels that leave no room are looked for below
-        figure.draw_without_rendering()
-    return all(axes.get_position().width >= _LEAST_SHARE for axes in panels)
+    return True
+
+
+def has_room(figure: Figure) -> bool:
+    """Whether the labels of a figure that was drawn leave its panels room."""
+    panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
+    # Where there is no room at all, nothing is laid out, and labels are outside of the figure.
+    inside = all(box.x0 >= 0 for axes in panels if (box := axes.get_tightbbox()) is not None)
+    return inside and all(axes.get_position().width >= _LEAST_SHARE for axes in panels)
 
 
 def _label_like(axes: Axes, first: Axes) -> None:
     """A panel that left its ordinate to the first of its row gets labels of its own."""
+    axes.title.set_fontsize(min(axes.title.get_fontsize(), _TITLE))
     if axes is not first and axes.get_shared_y_axes().joined(axes, first):
         axes.tick_params(labelleft=True)
         if not axes.get_ylabel():
@@ -59,4 +65,5 @@ def _legends_below(figure: Figure) -> None:
             labels,
             loc="outside lower center",
             ncols=1 if longest > 24 else 2,
+            frameon=False,
         )

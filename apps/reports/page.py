@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from gnvpro.apps.reports.figure_style import as_data_uri
-from gnvpro.apps.reports.narrow import narrowed
+from gnvpro.apps.reports.narrow import has_room, narrowed
 from gnvpro.pde_data.storage.provenance import git_revision, library_versions
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import listed, percent, seconds
@@ -67,7 +68,7 @@ def _picture(title: str, figure: Figure, caption: str) -> dict[str, Any]:
     """A wide figure has a narrow version for phones or, where its panels cannot be moved, keeps a size that is legible."""
     width, source = float(figure.get_figwidth()), as_data_uri(figure)
     wide = width > _LEGIBLE
-    tall = as_data_uri(figure) if wide and narrowed(figure) else None
+    tall = _tall(figure) if wide else None
     return {
         "title": title,
         "caption": caption,
@@ -75,6 +76,15 @@ def _picture(title: str, figure: Figure, caption: str) -> dict[str, Any]:
         "tall": tall,
         "large": round(_SHRUNK * _PIXELS_PER_INCH * width) if wide and tall is None else None,
     }
+
+
+def _tall(figure: Figure) -> str | None:
+    if not narrowed(figure):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of labels that leave no room at all
+        drawn = as_data_uri(figure)
+    return drawn if has_room(figure) else None
 
 
 def origin_rows(device: str = "one thread", **further_versions: str) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from matplotlib.figure import Figure
 from gnvpro.apps.comparison.comparison import Comparison
 from gnvpro.apps.reports import fields, figures, images
 from gnvpro.apps.reports.answer import answer, headlines
+from gnvpro.apps.reports.domain import domain
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.apps.reports.runs import Run
 from gnvpro.surrogate.formatting import percent, with_unit
 
+# Of a point, that a caption tells.
+_MOST_PARAMETERS = 6
 # Title, figure and caption.
 Pictures = list[tuple[str, Figure, str]]
 
@@ -31,6 +35,7 @@ def write_report(path: Path, comparison: Comparison, runs: Sequence[Run], comman
     """
     numbers = comparison.numbers()
     shown = [
+        *_domain_pictures(comparison),
         *_observable_pictures(comparison),
         *_sweep_pictures(comparison),
         (
@@ -68,6 +73,14 @@ def _costs(comparison: Comparison) -> list[dict[str, Any]]:
         ("surrogate", costs.surrogate_single, costs.surrogate_batched, costs.surrogate_batch),
     ]
     return [dict(zip(("route", "single", "batched", "batch"), row, strict=True)) for row in rows if row[1] is not None]
+
+
+def _domain_pictures(comparison: Comparison) -> Pictures:
+    if not comparison.views:
+        return []
+    i = comparison.median
+    caption = f"At {_point(comparison, i)}, the fresh sample with the median error; observables by the PDE."
+    return [("The problem", domain(comparison.views, comparison.observables, comparison.expected[i]), caption)]
 
 
 def _convergence_pictures(runs: Sequence[Run]) -> Pictures:
@@ -160,7 +173,8 @@ def _point(comparison: Comparison, sample: int) -> str:
     space = comparison.parameter_space
     units = space.units * space.size if len(space.units) == 1 else space.units
     values = zip(space.names, comparison.parameters[sample], units, strict=True)
-    return ", ".join(with_unit(f"{name} {value:.4g}", unit) for name, value, unit in values)
+    told = [with_unit(f"{name} {value:.4g}", unit) for name, value, unit in islice(values, _MOST_PARAMETERS)]
+    return ", ".join(told) + ", …" * (space.size > len(told))
 
 
 def _origin(run: Run, comparison: Comparison) -> list[tuple[str, str]]:

@@ -92,8 +92,8 @@ def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]
     size = float(np.clip(0.36 * n, 3.2, 12))
     margin = 0.075 * max(map(len, class_names)) + 0.6
     figure = Figure(figsize=(m * (size + 0.2) + margin + 1.2, size + margin + 0.6), layout="compressed")
-    axes = figure.subplots(1, m, squeeze=False)[0]
-    for column, (axis, (method, metrics)) in enumerate(zip(axes, by_method.items(), strict=True)):
+    axes = figure.subplots(1, m, squeeze=False, sharey=True)[0]
+    for axis, (method, metrics) in zip(axes, by_method.items(), strict=True):
         shares = 100 * metrics.normalised
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
         axis.set_title(
@@ -101,7 +101,7 @@ def confusions(by_method: Mapping[str, ClassMetrics], class_names: Sequence[str]
             f"kappa {metrics.kappa:.3f}"
         )
         axis.set_xticks(range(n), class_names, rotation=90)
-        axis.set_yticks(range(n), class_names if column == 0 else [])
+        axis.set_yticks(range(n), class_names)
         axis.set_xlabel("predicted")
         axis.grid(False)
         for side in axis.spines.values():

@@ -99,7 +99,7 @@ def answer(segmentation: Segmentation) -> list[str]:
         which = next((of for of in ("test", JUDGED_ON) if len(getattr(split.split, of))), "train")
         n, right = len(getattr(split.split, which)), share(split.metrics[which].overall_accuracy)
         ground = ", which are not near any training pixel" if name == "blocks" else ""
-        told.append(f"{right} of {n:,} {which} pixels are classified right, trained on {name}{ground}.")
+        told.append(f"{right} of {n:,} {which} pixels are classified right, by the split {name}{ground}.")
     return [*told, *([f"{segmentation.failure}."] if segmentation.failure else [])]
 
 

@@ -28,7 +28,8 @@ def write_report(folder: Path, result: SensitivityResult, command: str) -> None:
         __package__, heading=f"Sensitivity of {result.model}", answer=answer(result), result=result,
         headlines=headlines(result), rows=table_rows(result), notes=notes(result),
         pictures=pictures((title, figure, caption) for _, title, figure, caption in drawn),
-        directions=_direction_rows(result), command=command, origin=origin_rows(),
+        directions=_direction_rows(result), command=command,
+        origin=[("computed", result.about["computed"]), *origin_rows()],
     )  # fmt: skip
     (folder / "report.html").write_text(page, encoding="utf-8")
 
@@ -60,6 +61,7 @@ def answer(result: SensitivityResult) -> list[str]:
     told = [f"{result.names[j]} {result.in_words(result.leading, 0, j)}" for j in varying[:_MOST_TOLD]]
     first = f"What matters most is {told[0]}" + (f", then {' and '.join(told[1:])}" if told[1:] else "")
     small = int((result.leading.upper[0] < _LITTLE).sum())
+    what = "total index" if what == "total" else what
     sentences = [f"{first}: the {what}, a share of the variance, with its 95 % interval."]
     if small:
         sentences.append(

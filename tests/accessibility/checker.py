@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,19 +64,25 @@ def _executable(playwright: Any) -> str:
     return pytest.skip("no Chromium: install Debian's package chromium, or run `playwright install chromium`")
 
 
-def faults(browser: Any, page: str | Path, look: str) -> list[str]:
-    """Violations of axe-core's rules, and what makes the page scroll sideways, in words; none of a page that is right."""
+def faults(browser: Any, page: str | Path, looks: Iterable[str] = LOOKS) -> list[str]:
+    """What is wrong with a page, in each of some looks: axe-core's rules, and what makes it scroll sideways; in words."""
     from axe_playwright_python.sync_playwright import Axe
 
-    scheme, width, height = LOOKS[look]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context = browser.new_context()
     try:
         tab = context.new_page()
-        tab.set_default_timeout(20_000)
+        tab.set_default_timeout(60_000)
         tab.goto(address_of(page))
         tab.evaluate(_UNFOLD)
-        found = [_told(one) for one in Axe().run(tab).response["violations"]]
-        return found + [f"wider than the screen: {element}" for element in tab.evaluate(_WIDER)]
+        found = []
+        for look in looks:
+            scheme, width, height = LOOKS[look]
+            tab.emulate_media(color_scheme=scheme)
+            tab.set_viewport_size({"width": width, "height": height})
+            told = [_told(one) for one in Axe().run(tab).response["violations"]]
+            told += [f"wider than the screen: {element}" for element in tab.evaluate(_WIDER)]
+            found += [f"{look}: {one}" for one in told]
+        return found
     finally:
         context.close()
 

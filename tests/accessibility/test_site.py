@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.accessibility.checker import LOOKS, faults
+from tests.accessibility.checker import faults
 
 PAGES = [
     "index.html",
@@ -20,10 +20,9 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_site_has_no_faults(browser, look):
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_keeps_anybody_from_reading_the_site(browser, page):
     site = os.environ.get("GNVPRO_SITE") or pytest.skip(
         "GNVPRO_SITE is not set: `make docs` builds the site and sets it"
     )
-    found = {page: told for page in PAGES if (told := faults(browser, Path(site) / page, look))}
-    assert found == {}
+    assert faults(browser, Path(site) / page) == []

@@ -192,6 +192,12 @@ def pairs(inversion: InversionResult, shown: Sequence[int]) -> Figure:
     if n == 1:  # no corner is free
         figure.set_layout_engine("constrained")
         figure.legend(handles=handles, loc="outside upper center", fontsize=8, ncols=2)
+    elif n == 2:  # the free corner is narrower than the legend
+        height = side + 0.2 * len(handles) + 0.3
+        figure.set_size_inches(side, height)
+        top = 1 - (0.2 * len(handles) + 0.5) / height
+        figure.subplots_adjust(left=0.9 / side, bottom=0.65 / height, top=top)
+        figure.legend(handles=handles, loc="upper right", fontsize=8)
     else:
         figure.subplots_adjust(left=0.9 / side, bottom=0.65 / side)  # room for labels of two lines
         figure.legend(handles=handles, loc="upper right", fontsize=8 if n < 4 else 9, bbox_to_anchor=(0.98, 0.98))

@@ -17,6 +17,7 @@ from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import RHAT, shift
 from gnvpro.apps.inversion.verdict import verdict, worst
 from gnvpro.apps.reports import images
+from gnvpro.apps.reports.domain import domain, views_at
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.page import origin_rows, pictures, render
 from gnvpro.surrogate.errors import UsageError
@@ -75,6 +76,10 @@ def _pictures(inversion: InversionResult) -> list[dict[str, str]]:
     if body.body_problem(inversion) is not None:
         caption = "Outlines of the body. The section is the vertical plane through its centre along the dotted line."
         drawn.append(("The body in the ground", body.body(inversion), caption))
+    elif views := views_at(inversion.problem, inversion.map.parameters):
+        caption = f"At the most probable point, observables by {inversion.fitted_by}."
+        observables = inversion.density.solves.observables
+        drawn.append(("The problem", domain(views, observables, inversion.fitted), caption))
     drawn += _field_pictures(inversion)
     if shown:
         caption = (

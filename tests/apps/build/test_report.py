@@ -70,8 +70,8 @@ def test_a_report_is_one_file_that_holds_every_round_and_no_markup_of_a_problem(
     assert "<i>v</i>" not in page
     assert "in that third 3 times the error elsewhere" in page
     assert "0.4 % (at most 0.8 %) of 12" in page
-    assert page.count("data:image/svg+xml") == 3
-    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert page.count('<img src="data:image/svg+xml') == 3
+    assert not re.search(r'(src|srcset|href)="(?!data:|#)', page)
 
 
 def test_limits_that_are_far_above_leave_the_figure_readable(built):
