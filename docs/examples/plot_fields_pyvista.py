@@ -109,7 +109,7 @@ def drawn(fields):
         bar |= {"label_font_size": 20, "width": 0.6, "position_x": 0.2, "position_y": 0.03}
         hill = hill.warp_by_scalar("K", factor=0.5 / largest)
         plotter.add_mesh(hill, cmap="inferno" if column < 2 else "RdBu_r", clim=limits, scalar_bar_args=bar)
-        plotter.camera_position = [(2.7, -2.7, 2.4), (0, 0, 0.0), (0, 0, 1)]
+        plotter.camera_position = [(2.7, -2.7, 2.4), (0, 0, 0), (0, 0, 1)]
     plotter.set_background("white")
     picture = plotter.screenshot(return_img=True)
     plotter.close()
