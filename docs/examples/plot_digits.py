@@ -138,11 +138,12 @@ plt.show()
 
 probability = logits.softmax(1).max(1).values
 wrong = (predicted != labels[test]).nonzero().flatten()[:8]
-figure, axes = plt.subplots(1, len(wrong), figsize=(1.3 * len(wrong), 2.1), layout="constrained", squeeze=False)
-for panel, i in zip(axes[0], wrong.tolist(), strict=True):
+figure, axes = plt.subplots(2, 4, figsize=(6.4, 4.2), layout="constrained")
+for panel in axes.flat:
+    panel.set_axis_off()
+for panel, i in zip(axes.flat, wrong.tolist(), strict=False):
     panel.imshow(pixels[test[i]].reshape(8, 8), cmap="gray_r")
-    panel.set_title(f"{labels[test[i]]}, not {predicted[i]}\n({probability[i]:.0%})", fontsize=9)
-    panel.set(xticks=[], yticks=[])
+    panel.set_title(f"{labels[test[i]]}, not {predicted[i]} ({probability[i]:.0%})", fontsize=10)
 plt.show()
 
 # %%

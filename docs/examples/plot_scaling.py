@@ -93,7 +93,7 @@ print("the same bits: parameters, observables, status")
 # Above 20,000 samples every process holds its share of them alone, and values, gradients and the factors of the inner
 # problem are put together from all shares. So a network is trained by two processes, which talk by gloo, and by one.
 
-settings = ["--widths", "16,16", "--gain", "0.3", "--budget", "160", "--seed", "0"]
+settings = ["--widths", "16,16", "--gain", "0.3", "--polynomial", "off", "--budget", "160", "--seed", "0"]
 launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 run(*launcher, "-m", "gnvpro", "train", "runs/cluster.zarr", "--out", "runs/by-two", *settings)
 run("-m", "gnvpro", "train", "runs/alone.zarr", "--out", "runs/by-one", *settings)
