@@ -7,6 +7,7 @@ one end, computed by an AWK program, which gives up where the rod melts. Two hun
 its place, and fresh runs tell how well.
 """
 
+import subprocess
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -46,6 +47,7 @@ BEGIN {
 }
 """
 Path("rod.awk").write_text(PROGRAM)
+print(subprocess.run(["awk", "-f", "rod.awk", "180", "15", "20"], capture_output=True, text=True, check=True).stdout)
 
 # %%
 # The problem
@@ -75,7 +77,7 @@ unit = "degC"
 Path("rod.toml").write_text(DESCRIPTION)
 
 generation = gnvpro.generate("rod.toml", "runs/rod.zarr", 200, seed=0)
-print(generation)
+print(f"{generation.n_samples} runs, of which {generation.n_failed} failed")
 assert generation.n_failed > 0
 
 # %%

@@ -86,7 +86,8 @@ assert right[unvisited].mean() > 0.8
 # The map
 # -------
 
-figure, axes = plt.subplots(1, 4, figsize=(12, 3.6), layout="constrained")
+figure, grid = plt.subplots(2, 2, figsize=(8, 6.8), layout="constrained")
+axes = grid.ravel()
 colours = ListedColormap(["white", "#1b9e3f", "#b5b33c", "#8c5a2b", "#d98b5f", "#555555"])
 red, green, blue = (np.abs(wavelength - centre).argmin() for centre in (0.85, 0.65, 0.55))
 axes[0].imshow(np.clip(cube[..., [red, green, blue]] / np.quantile(cube[..., [red, green, blue]], 0.99, (0, 1)), 0, 1))
@@ -94,7 +95,7 @@ for panel, shown in zip(axes[1:], (labels, predicted, truth), strict=True):
     image = panel.imshow(shown, cmap=colours, vmin=-0.5, vmax=5.5, interpolation="nearest")
 for panel, title in zip(axes, ("the scene (.85, .65, .55 µm)", "visited", "predicted", "truth"), strict=True):
     panel.set(title=title, xticks=[], yticks=[])
-bar = figure.colorbar(image, ax=axes, ticks=range(6), shrink=0.8)
+bar = figure.colorbar(image, ax=grid, ticks=range(6), shrink=0.7)
 bar.ax.set_yticklabels(["not visited", *spectra])
 plt.show()
 
