@@ -26,7 +26,7 @@ class TrainOptions(TrainSettings):
     data: Annotated[
         Path,
         Argument(
-            help="Data set: zarr, .zarr.zip, .nc, .mat (Y, C; columns are samples), .npz or .csv; or its address, https or s3."
+            help="Data set: zarr, .zarr.zip, .nc, .mat (Y, C; columns are samples), .npz, .csv; or its address (https, s3)."
         ),
     ]
     coarse: Annotated[
