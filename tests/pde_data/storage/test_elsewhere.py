@@ -17,6 +17,7 @@ import xarray as xr
 import zarr
 
 import gnvpro
+from gnvpro.apps.cli import app
 from gnvpro.apps.info import info
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.storage import elsewhere
@@ -392,7 +393,23 @@ def test_zips_that_are_torn_or_unfold_without_end_are_said(tmp_path):
         read_samples(file)
 
 
-def test_the_library_and_the_command_line_take_addresses(url, folder, tmp_path):
+def test_commands_take_addresses_and_keep_no_secret(url, tmp_path, capsys):
+    secret = url.replace("://", "://me:word@")
+    assert app(["info", f"{secret}/cdr.nc?sig=abc", "--json"], standalone_mode=False) in (None, 0)
+    about = json.loads(capsys.readouterr().out)
+    assert (about["path"], about["n_samples"]) == (f"{url}/cdr.nc", 42)
+    model, out = tmp_path / "model", tmp_path / "predictions.npz"
+    app(["train", f"{secret}/cdr.npz", "--out", str(model), "--widths", "4", "--budget", "20"], standalone_mode=False)
+    app(["predict", str(model), "--parameters", f"{secret}/cdr.zarr.zip", "--out", str(out)], standalone_mode=False)
+    assert len(np.load(out)["observables"]) == len(read_samples(f"{url}/cdr.zarr"))
+    said = "".join(capsys.readouterr())
+    assert f"{url}/cdr.npz" in said
+    kept = b"".join(file.read_bytes() for file in (*model.iterdir(), out))
+    assert b"word" not in kept
+    assert "word" not in said
+
+
+def test_the_library_takes_addresses(url, folder, tmp_path):
     one = gnvpro.train(f"{url}/cdr.zarr", seed=0, out=tmp_path / "model").surrogate
     other = gnvpro.train(folder / "cdr.zarr", seed=0).surrogate
     for part in ("theta", "weights"):
