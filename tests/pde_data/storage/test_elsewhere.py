@@ -126,6 +126,29 @@ def test_samples_behind_an_address_are_those_of_the_folder(folder, name, server,
     assert samples.provenance["file"] == name
 
 
+def test_a_part_is_read_in_place_by_xarray(folder, bucket):
+    part = read_samples(xr.open_zarr(f"{bucket}/cdr.zarr").isel(sample=slice(8, 24)))
+    whole = read_samples(folder / "cdr.zarr", allow_partial=True)
+    solved = xr.open_zarr(folder / "cdr.zarr").status.values == 0
+    np.testing.assert_array_equal(part.observables, whole.observables[solved[:8].sum() : solved[:24].sum()])
+
+
+@pytest.mark.parametrize("settings", ["{}", '{"anon": true}'])
+def test_credentials_are_those_of_the_environment(folder, bucket, settings, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_A", "AWS_S"))}
+    environment |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path), "FSSPEC_S3": settings}
+    code = (
+        "from gnvpro.pde_data.storage.dataset import read_samples\n"
+        f"try: print(len(read_samples('{bucket}/cdr.nc')))\n"
+        "except OSError as error: print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    if settings == "{}":
+        assert "s3://bucket/cdr.nc cannot be read: Unable to locate credentials; check the address" in ran.stdout
+    else:
+        assert ran.stdout == f"{len(read_samples(folder / 'cdr.zarr'))}\n"
+
+
 def test_arrays_and_tables_behind_an_address_are_read(folder, url):
     one, other = read_samples(f"{url}/cdr.npz"), read_samples(folder / "cdr.npz")
     np.testing.assert_array_equal(one.observables, other.observables)
@@ -399,11 +422,11 @@ def test_commands_take_addresses_and_keep_no_secret(url, tmp_path, capsys):
     about = json.loads(capsys.readouterr().out)
     assert (about["path"], about["n_samples"]) == (f"{url}/cdr.nc", 42)
     model, out = tmp_path / "model", tmp_path / "predictions.npz"
-    app(["train", f"{secret}/cdr.npz", "--out", str(model), "--widths", "4", "--budget", "20"], standalone_mode=False)
+    app(["train", f"{secret}/cdr.zarr", "--out", str(model), "--widths", "4", "--budget", "20"], standalone_mode=False)
     app(["predict", str(model), "--parameters", f"{secret}/cdr.zarr.zip", "--out", str(out)], standalone_mode=False)
     assert len(np.load(out)["observables"]) == len(read_samples(f"{url}/cdr.zarr"))
     said = "".join(capsys.readouterr())
-    assert f"{url}/cdr.npz" in said
+    assert f"Surrogate of {url}/cdr.zarr" in said
     kept = b"".join(file.read_bytes() for file in (*model.iterdir(), out))
     assert b"word" not in kept
     assert "word" not in said
