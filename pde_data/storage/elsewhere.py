@@ -71,7 +71,8 @@ def at_hand(source: str | os.PathLike[str]) -> Iterator[Path]:
                 place = _unpacked(path or place, Path(folder) / "unpacked")
             yield place
         except (UsageError, FileNotFoundError) as error:
-            raise type(error)(str(error).replace(str(place), said).replace(folder, said)) from error
+            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else UsageError
+            raise kind(str(error).replace(str(place), said).replace(folder, said)) from error
 
 
 def kept_at_hand(source: str | os.PathLike[str]) -> Path:
@@ -123,7 +124,8 @@ def _copied(address: str, place: Path) -> Path:
     import zarr
 
     with reading(place, "a zarr folder", "is it complete?"):
-        keys = [key for name, array in zarr.open_group(place, mode="r").arrays() for key in _chunks(name, array)]
+        group = zarr.open_group(place, mode="r", use_consolidated=False)
+        keys = [key for name, array in group.arrays() for key in _chunks(name, array)]
     _fetch(files, address, root, place, keys)
     return place
 

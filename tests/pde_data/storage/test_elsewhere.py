@@ -322,9 +322,9 @@ def test_names_in_the_metadata_of_strangers_lead_nowhere_else(folder, url, tmp_p
 def test_a_variable_of_very_many_chunks_is_refused(folder, url):
     place = folder / "many.zarr"
     shutil.copytree(folder / "cdr.zarr", place)
-    root = json.loads((place / "zarr.json").read_text())
-    root["consolidated_metadata"]["metadata"]["wall_time"]["shape"] = [10**15]
-    (place / "zarr.json").write_text(json.dumps(root))
+    about = json.loads((place / "wall_time" / "zarr.json").read_text())
+    about["shape"] = [10**15]
+    (place / "wall_time" / "zarr.json").write_text(json.dumps(about))
     with pytest.raises(UsageError, match="wall_time has .* chunks"):
         read_samples(f"{url}/many.zarr")
 
