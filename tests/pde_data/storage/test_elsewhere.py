@@ -87,6 +87,7 @@ def bucket(folder):
         files.mkdir("bucket")
         files.put(str(folder), "bucket/", recursive=True)
         files.put(f"{folder}/", "bucket/", recursive=True)
+        files.chmod("bucket/cdr.nc", "public-read")
         yield "s3://bucket"
         server.stop()
 
