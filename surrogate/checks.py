@@ -86,7 +86,7 @@ def without_secrets(address: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def shown(place: str | Path) -> str:
+def shown(place: str | os.PathLike[str]) -> str:
     """A path or an address as messages and results show it."""
     return str(place) if (address := address_in(place)) is None else without_secrets(address)
 
