@@ -18,7 +18,7 @@ from gnvpro.pde_data.problems.source import difference_of_definitions
 from gnvpro.pde_data.storage.dataset import read_samples
 from gnvpro.pde_data.storage.provenance import definition_hash
 from gnvpro.pde_data.storage.tables import read_parameters
-from gnvpro.surrogate.checks import numbers
+from gnvpro.surrogate.checks import numbers, shown
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier
 from gnvpro.surrogate.model.load import load_model
@@ -56,7 +56,7 @@ def surrogate_of(model: Folder | Surrogate | Classifier) -> Surrogate:
 
 def name_of(thing: Any, otherwise: str) -> str:
     """Where something is saved, for messages and titles; `otherwise` for what is in memory."""
-    return str(thing) if isinstance(thing, str | Path) else otherwise
+    return shown(thing) if isinstance(thing, str | Path) else otherwise
 
 
 def samples_of(

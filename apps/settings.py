@@ -32,7 +32,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typer.models import ArgumentInfo, ParameterInfo
 
 from gnvpro.apps.completion import completions
-from gnvpro.surrogate.checks import path_of
+from gnvpro.surrogate.checks import address_in, path_of, place_of, without_secrets
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.names import did_you_mean, shortened
 from gnvpro.training.fit_settings import require_64_bits
@@ -117,9 +117,9 @@ def resolve[S](settings: type[S], command_line: dict[str, Any], file: Path | Non
         if option.is_paths and isinstance(value := given.get(option.name), str | Path):
             given[option.name] = value = [value]
         if option.is_paths and isinstance(value := given.get(option.name), list | tuple):
-            given[option.name] = [path_of(path) for path in value]
+            given[option.name] = [place_of(path) for path in value]
         if option.is_path and isinstance(value := given.get(option.name), str | Path):
-            given[option.name] = path_of(value)  # no shell expands ~ in --out=~/x, or in a file
+            given[option.name] = place_of(value)  # no shell expands ~ in --out=~/x, or in a file
     for name, value in given.items():
         require_64_bits(name, value)
     try:
@@ -144,7 +144,8 @@ def to_dict(settings: Any) -> dict[str, Any]:
 def portable(value: Any) -> Any:
     """A value as JSON has it, in which no absolute path tells of this machine: a result is sent to others.
 
-    Of a path below the working directory the way from there is kept, of any other the name alone.
+    Of a path below the working directory the way from there is kept, of any other the name alone; of an address what is no
+    secret.
     """
     if isinstance(value, dict):
         return {key: portable(item) for key, item in value.items()}
@@ -152,6 +153,8 @@ def portable(value: Any) -> Any:
         return [portable(item) for item in value]
     if not isinstance(value, str | Path):
         return value
+    if isinstance(value, Path) and (address := address_in(value)) is not None:
+        return without_secrets(address)
     path = Path(value)
     if not path.is_absolute():
         return str(value)

@@ -80,9 +80,9 @@ _HOMES = {
 __all__ = [  # noqa: RUF022  in the order of use
     "build", "generate", "read_samples", "open_dataset", "write_netcdf", "train", "load", "compare", "predict",
     "calibrate", "invert", "sensitivity", "propagate", "segment", "export", "serve", "Space", "Axis", "ForwardModel",
-    "Samples", "Split", "Surrogate",
-    "Classifier", "TrainSettings", "VarPro", "varpro_loss", "GNvproRegressor", "GNvproClassifier",
-    "ConvectionDiffusionReaction", "Resistivity", "FourElectrodeSurvey", "read_survey", "write_survey", "UsageError",
+    "Samples", "Split", "Surrogate", "Classifier", "TrainSettings", "VarPro", "varpro_loss", "GNvproRegressor",
+    "GNvproClassifier", "ConvectionDiffusionReaction", "Resistivity", "FourElectrodeSurvey", "read_survey",
+    "write_survey", "UsageError",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import re
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from gnvpro.surrogate.errors import UsageError
 
@@ -79,13 +80,29 @@ def address_in(value: Any) -> str | None:
     return f"{found[1]}://{'/' if found[1] == 'file' else ''}{text[found.end() :]}"
 
 
+def without_secrets(address: str) -> str:
+    """An address as it may be shown and kept: without user, password and query, which may be a signature."""
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def shown(place: str | os.PathLike[str]) -> str:
+    """A path or an address as messages and results show it."""
+    return str(place) if (address := address_in(place)) is None else without_secrets(address)
+
+
+def place_of(value: Any) -> Path:
+    """A path of this machine, as `path_of` has it, or an address as a `Path`, for whoever reads either."""
+    return path_of(value) if address_in(value) is None else Path(value)
+
+
 def path_of(value: Any, what: str = "a path") -> Path:
     """A `Path` of text or a path, ~ at its beginning the home folder; UsageError for anything else, an address too."""
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"expected {what} as text or Path, got {value!r}")
     if (address := address_in(value)) is not None:
         raise UsageError(
-            f"expected {what} on this machine, got {address.partition('?')[0]}; copy it from or to there by another program"
+            f"expected {what} on this machine, got {without_secrets(address)}; copy it from or to there by another program"
         )
     return Path(os.path.expanduser(value))  # that of pathlib raises where there is no such user
 

@@ -19,7 +19,7 @@ EXTRAS = {
     "fields": ("meshio",),
     "segmentation": ("spectral", "tensorly"),
     "mesh": ("gmsh",),
-    "remote": ("fsspec", "s3fs"),
+    "remote": ("aiohttp", "fsspec", "s3fs"),
     "peers": ("openturns", "smt"),
 }
 

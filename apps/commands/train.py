@@ -12,6 +12,7 @@ from typer import Argument
 
 from gnvpro.apps.console import Outcome, progress
 from gnvpro.apps.settings import to_dict
+from gnvpro.surrogate.checks import shown
 from gnvpro.training.settings import TrainSettings
 
 # Whether several processes may run it, started by torchrun.
@@ -26,7 +27,7 @@ class TrainOptions(TrainSettings):
     data: Annotated[
         Path,
         Argument(
-            help="Data set: zarr, .zarr.zip, .nc, .mat (Y, C; columns are samples), .npz, .csv; or its address, https or s3."
+            help="Data set: zarr, .zarr.zip, .nc, .mat (Y, C; columns are samples), .npz, .csv; or its address (https, s3)."
         ),
     ]
     coarse: Annotated[
@@ -73,4 +74,4 @@ def run(options: TrainOptions) -> Outcome:
     if training.surrogate.training["status"] == "nonfinite":
         failure = "the objective became infinite; the best weights before that were kept"
     saved = "no, only the numbers (--out FOLDER saves)" if options.out is None else str(options.out)
-    return Outcome(numbers, text(training, f"Surrogate of {options.data}", saved), failure)
+    return Outcome(numbers, text(training, f"Surrogate of {shown(options.data)}", saved), failure)

@@ -28,7 +28,7 @@ from gnvpro.pde_data.storage.derivatives import (
     mean_cost,
     with_derivatives,
 )
-from gnvpro.pde_data.storage.elsewhere import at_hand, is_elsewhere, kept_at_hand, name_of, without_secrets
+from gnvpro.pde_data.storage.elsewhere import at_hand, is_elsewhere, kept_at_hand, name_of
 from gnvpro.pde_data.storage.provenance import GIVEN, mesh_variables
 from gnvpro.pde_data.storage.schema import (
     MALFORMED,
@@ -37,7 +37,7 @@ from gnvpro.pde_data.storage.schema import (
     lacks_derivatives,
     reading_metadata,
 )
-from gnvpro.surrogate.checks import address_in, numbers, path_of
+from gnvpro.surrogate.checks import numbers, path_of, shown
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import import_h5py
 from gnvpro.surrogate.mesh import Mesh
@@ -269,8 +269,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if is_elsewhere(path):
         with at_hand(path) as copy:
-            address = address_in(path)
-            return {**describe(copy), "path": str(path) if address is None else without_secrets(address)}
+            return {**describe(copy), "path": shown(path)}
     path = _existing(path)
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     about: dict[str, Any] = {"path": str(path), "size_bytes": sum(file.stat().st_size for file in files)}

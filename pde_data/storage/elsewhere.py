@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 from zipfile import ZipFile
 
 import numpy as np
 
 from gnvpro.pde_data.files import reading, require_plausible
 from gnvpro.pde_data.storage import metadata
-from gnvpro.surrogate.checks import address_in, path_of
+from gnvpro.surrogate.checks import address_in, path_of, shown, without_secrets
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.extras import MissingLibrary, how_to_get
 
@@ -63,7 +63,7 @@ def at_hand(source: str | os.PathLike[str]) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="gnvpro-") as folder:
         place = Path(folder) / name_of(source)
-        shown = str(path) if address is None else without_secrets(address)
+        said = shown(source)
         try:
             if address is not None:
                 place = _copied(address, place)
@@ -71,7 +71,8 @@ def at_hand(source: str | os.PathLike[str]) -> Iterator[Path]:
                 place = _unpacked(path or place, Path(folder) / "unpacked")
             yield place
         except (UsageError, FileNotFoundError) as error:
-            raise type(error)(str(error).replace(str(place), shown).replace(folder, shown)) from error
+            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else UsageError
+            raise kind(str(error).replace(str(place), said).replace(folder, said)) from error
 
 
 def kept_at_hand(source: str | os.PathLike[str]) -> Path:
@@ -100,12 +101,6 @@ def suffix_of(source: str | os.PathLike[str]) -> str:
     return Path(name_of(source).lower().removesuffix(".zip")).suffix
 
 
-def without_secrets(address: str) -> str:
-    """An address as it may be shown and kept: without user, password and query, which may be a signature."""
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def _copied(address: str, place: Path) -> Path:
     """What is behind an address, written to `place`."""
     with _reaching(address):
@@ -129,7 +124,8 @@ def _copied(address: str, place: Path) -> Path:
     import zarr
 
     with reading(place, "a zarr folder", "is it complete?"):
-        keys = [key for name, array in zarr.open_group(place, mode="r").arrays() for key in _chunks(name, array)]
+        group = zarr.open_group(place, mode="r", use_consolidated=False)
+        keys = [key for name, array in group.arrays() for key in _chunks(name, array)]
     _fetch(files, address, root, place, keys)
     return place
 
@@ -189,18 +185,18 @@ def _chunks(name: str, array: zarr.Array) -> list[str]:
 @contextmanager
 def _reaching(address: str) -> Iterator[None]:
     """Whatever a file system raises is one sentence with the address."""
-    shown = without_secrets(address)
+    where = without_secrets(address)
     try:
         yield
     except (UsageError, MissingLibrary):
         raise
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"no data at {shown}; check the address") from error
+        raise FileNotFoundError(f"no data at {where}; check the address") from error
     except Exception as error:
-        said = re.sub(r"\S+://\S+", shown, " ".join(str(error).split())) or type(error).__name__
+        said = re.sub(r"\S+://\S+", where, " ".join(str(error).split())) or type(error).__name__
         full = "; set TMPDIR to a folder with more space" if getattr(error, "errno", None) == 28 else ""
         raise OSError(
-            f"{shown} cannot be read: {said}{full or '; check the address, the network and your rights there'}"
+            f"{where} cannot be read: {said}{full or '; check the address, the network and your rights there'}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 import datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from scipy import sparse
 
 import gnvpro
-from gnvpro.surrogate.checks import numbers
+from gnvpro.surrogate.checks import address_in, numbers, path_of, shown
 from gnvpro.surrogate.errors import UsageError
 
 
@@ -113,3 +114,30 @@ def test_estimators_refuse_masked_entries(estimator):
             call()
     with pytest.raises(UsageError, match="expected X without masked entries"):
         fitted.predict(masked)
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("s3://bucket/d.zarr", "s3://bucket/d.zarr"),
+        (Path("s3://bucket/d.zarr"), "s3://bucket/d.zarr"),
+        (Path("https://host/a/d.nc?sig=1"), "https://host/a/d.nc?sig=1"),
+        ("file:///tmp/d.zarr", "file:///tmp/d.zarr"),
+        (Path("file:///tmp/d.zarr"), "file:///tmp/d.zarr"),
+        ("runs/d.zarr", None),
+        ("/tmp/d.zarr", None),
+        ("C:/runs/d.zarr", None),
+        ("module:factory", None),
+        (3, None),
+    ],
+)
+def test_addresses_are_told_from_paths(given, address):
+    assert address_in(given) == address
+    if address is not None:
+        with pytest.raises(UsageError, match=r"expected a path on this machine, got (s3|https|file)://.*copy it"):
+            path_of(given)
+
+
+def test_what_is_shown_of_an_address_is_no_secret():
+    assert shown("https://me:word@host:80/d.nc?sig=abc") == "https://host:80/d.nc"
+    assert shown(Path("runs/d?x.nc")) == "runs/d?x.nc"

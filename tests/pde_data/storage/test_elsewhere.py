@@ -17,6 +17,7 @@ import xarray as xr
 import zarr
 
 import gnvpro
+from gnvpro.apps.cli import app
 from gnvpro.apps.info import info
 from gnvpro.pde_data.generation.run import generate
 from gnvpro.pde_data.storage import elsewhere
@@ -86,6 +87,7 @@ def bucket(folder):
         files.mkdir("bucket")
         files.put(str(folder), "bucket/", recursive=True)
         files.put(f"{folder}/", "bucket/", recursive=True)
+        files.chmod("bucket/cdr.nc", "public-read")
         yield "s3://bucket"
         server.stop()
 
@@ -123,6 +125,29 @@ def test_samples_behind_an_address_are_those_of_the_folder(folder, name, server,
     samples = read_samples(Path(address) if as_path else address)
     assert_same(samples, read_samples(folder / "cdr.zarr"))
     assert samples.provenance["file"] == name
+
+
+def test_a_part_is_read_in_place_by_xarray(folder, bucket):
+    part = read_samples(xr.open_zarr(f"{bucket}/cdr.zarr").isel(sample=slice(8, 24)))
+    whole = read_samples(folder / "cdr.zarr", allow_partial=True)
+    solved = xr.open_zarr(folder / "cdr.zarr").status.values == 0
+    np.testing.assert_array_equal(part.observables, whole.observables[solved[:8].sum() : solved[:24].sum()])
+
+
+@pytest.mark.parametrize("settings", ["{}", '{"anon": true}'])
+def test_credentials_are_those_of_the_environment(folder, bucket, settings, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_A", "AWS_S"))}
+    environment |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path), "FSSPEC_S3": settings}
+    code = (
+        "from gnvpro.pde_data.storage.dataset import read_samples\n"
+        f"try: print(len(read_samples('{bucket}/cdr.nc')))\n"
+        "except OSError as error: print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    if settings == "{}":
+        assert "s3://bucket/cdr.nc cannot be read: Unable to locate credentials; check the address" in ran.stdout
+    else:
+        assert ran.stdout == f"{len(read_samples(folder / 'cdr.zarr'))}\n"
 
 
 def test_arrays_and_tables_behind_an_address_are_read(folder, url):
@@ -298,9 +323,9 @@ def test_names_in_the_metadata_of_strangers_lead_nowhere_else(folder, url, tmp_p
 def test_a_variable_of_very_many_chunks_is_refused(folder, url):
     place = folder / "many.zarr"
     shutil.copytree(folder / "cdr.zarr", place)
-    root = json.loads((place / "zarr.json").read_text())
-    root["consolidated_metadata"]["metadata"]["wall_time"]["shape"] = [10**15]
-    (place / "zarr.json").write_text(json.dumps(root))
+    about = json.loads((place / "wall_time" / "zarr.json").read_text())
+    about["shape"] = [10**15]
+    (place / "wall_time" / "zarr.json").write_text(json.dumps(about))
     with pytest.raises(UsageError, match="wall_time has .* chunks"):
         read_samples(f"{url}/many.zarr")
 
@@ -392,7 +417,23 @@ def test_zips_that_are_torn_or_unfold_without_end_are_said(tmp_path):
         read_samples(file)
 
 
-def test_the_library_and_the_command_line_take_addresses(url, folder, tmp_path):
+def test_commands_take_addresses_and_keep_no_secret(url, tmp_path, capsys):
+    secret = url.replace("://", "://me:word@")
+    assert app(["info", f"{secret}/cdr.nc?sig=abc", "--json"], standalone_mode=False) in (None, 0)
+    about = json.loads(capsys.readouterr().out)
+    assert (about["path"], about["n_samples"]) == (f"{url}/cdr.nc", 42)
+    model, out = tmp_path / "model", tmp_path / "predictions.npz"
+    app(["train", f"{secret}/cdr.zarr", "--out", str(model), "--widths", "4", "--budget", "20"], standalone_mode=False)
+    app(["predict", str(model), "--parameters", f"{secret}/cdr.zarr.zip", "--out", str(out)], standalone_mode=False)
+    assert len(np.load(out)["observables"]) == len(read_samples(f"{url}/cdr.zarr"))
+    said = "".join(capsys.readouterr())
+    assert f"Surrogate of {url}/cdr.zarr" in said
+    kept = b"".join(file.read_bytes() for file in (*model.iterdir(), out))
+    assert b"word" not in kept
+    assert "word" not in said
+
+
+def test_the_library_takes_addresses(url, folder, tmp_path):
     one = gnvpro.train(f"{url}/cdr.zarr", seed=0, out=tmp_path / "model").surrogate
     other = gnvpro.train(folder / "cdr.zarr", seed=0).surrogate
     for part in ("theta", "weights"):
