@@ -98,7 +98,7 @@ def in_section(depth, volume, azimuth):
 
 x1, x2 = (np.array(axis.labels) for axis in problem.observables.axes[1:])
 anomaly = 1e3 * (measured - problem.background).reshape(problem.observables.shape)[0]
-figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained", width_ratios=(1.3, 1, 1))
+figure, axes = plt.subplots(1, 3, figsize=(11, 4.5), layout="constrained", width_ratios=(1.3, 1, 1))
 size = np.abs(anomaly).max()
 image = axes[0].pcolormesh(x1, x2, anomaly.T, cmap="RdBu_r", vmin=-size, vmax=size)
 figure.colorbar(image, ax=axes[0], label="anomaly along x1 (mV/A)", shrink=0.6)
