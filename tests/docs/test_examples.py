@@ -9,11 +9,11 @@ import gnvpro
 from tests import PROJECT
 
 EXAMPLES = sorted((PROJECT / "docs" / "examples").glob("plot_*.py"))
-# Modules that the pages name beside the names of `gnvpro` itself, and that a reader may import from.
+# Modules, and names in modules, that the pages name beside those of `gnvpro` itself, and that a reader may import.
 DOCUMENTED = {
-    module
-    for page in (PROJECT / "docs").glob("*.md")
-    for module in re.findall(r"(?:from|import) (gnvpro\.[\w.]+)", page.read_text())
+    name
+    for page in (PROJECT / "docs").rglob("*.md")
+    for name in re.findall(r"\bgnvpro(?:\.[A-Za-z]\w*)+", page.read_text())
 }
 
 
@@ -35,7 +35,7 @@ def not_public(tree):
         for module, name in imported(tree)
         if not (
             (module == "gnvpro" and (name is None or name in gnvpro.__all__))
-            or (module in DOCUMENTED and not (name or "").startswith("_"))
+            or ({module, f"{module}.{name}"} & DOCUMENTED and not (name or "").startswith("_"))
         )
     ]
 
