@@ -86,7 +86,7 @@ def sample(url):
         x = pm.Flat("x", shape=centre.size, initval=np.zeros(centre.size))
         z = pm.Deterministic("z", centre + factor @ x)
         pm.Potential("posterior", UmbridgeOp(url, "tracer-posterior-normal")(z)[0])
-        trace = pm.sample(150, tune=80, chains=2, cores=1, init="adapt_diag", random_seed=1, progressbar=False)
+        trace = pm.sample(120, tune=60, chains=2, cores=1, init="adapt_diag", random_seed=1, progressbar=False)
     drawn = trace.posterior["z"].values.reshape(-1, centre.size)
     to_parameters = {"name": "tracer-from-normal", "config": {}}
     answers = (requests.post(f"{url}/Evaluate", json={**to_parameters, "input": [row.tolist()]}) for row in drawn)
