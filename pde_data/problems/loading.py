@@ -117,7 +117,7 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
 
     `factory`, `options`: what `load_problem` makes the same model of; None for an object that was handed over.
 
-    Raises UsageError: no `parameters`, `observables` (both a `Space`) or `evaluate`.
+    Raises UsageError: no `parameters`, `observables` (both a `Space`) or `evaluate`; a `solve` that is no method.
     """
     keep_mpi_to_itself()  # in processes that get a copy of the model
     if factory is None and isinstance(model, type):
@@ -134,6 +134,11 @@ def as_problem(model: Any, factory: str | None = None, options: dict[str, Any] |
     for what in ("parameters", "observables"):
         if not isinstance(getattr(model, what), Space):
             raise UsageError(f"{what} of {made_by}: expected a Space, got {type(getattr(model, what)).__name__}")
+    if not callable(getattr(model, "solve", as_problem)):
+        raise UsageError(
+            f"solve of {made_by}: expected a method, which gives observables and a status of each sample, got "
+            f"{type(model.solve).__name__}; call it otherwise, as a problem needs `evaluate` alone"
+        )
     ours = type(model) is CompletedProblem or type(model).__module__.startswith("gnvpro.pde_data.")
     if ours and all(hasattr(model, what) for what in ("name", "definition", "solve")):
         return cast(Problem, model)

@@ -13,6 +13,7 @@ from gnvpro.pde_data.problems.resistivity.problem import Resistivity
 from gnvpro.pde_data.problems.resistivity.reference_solver import PlainResistivity
 from gnvpro.pde_data.problems.solving import solve_block
 from gnvpro.pde_data.storage.provenance import definition_hash
+from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from tests.pde_data.toy import Decay, DecayProblem, Fragile
 
@@ -37,6 +38,13 @@ def test_a_complete_problem_keeps_all_it_says_and_ours_are_left_alone():
     assert as_problem(complete) is complete
     ours = ConvectionDiffusionReaction()
     assert as_problem(ours) is ours
+
+
+def test_a_solver_that_is_called_solve_is_told():
+    model = Decay()
+    model.solve = np.linalg
+    with pytest.raises(UsageError, match="solve of .*Decay: expected a method, .*, got module; call it otherwise"):
+        as_problem(model)
 
 
 def test_optional_parts_of_a_model_stay_reachable_and_it_survives_a_pickle():
