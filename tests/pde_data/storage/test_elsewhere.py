@@ -32,6 +32,10 @@ from tests.pde_data.toy import Fragile, OnBackground
 fsspec = pytest.importorskip("fsspec")
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 512  # files are asked for at once; one that finds the queue full asks again a second later
+
+
 class NoListing(SimpleHTTPRequestHandler):
     """Files of a folder, and no list of them; `/private/` is for nobody."""
 
@@ -62,7 +66,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(folder):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(NoListing, directory=str(folder)))
+    server = Server(("127.0.0.1", 0), partial(NoListing, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
