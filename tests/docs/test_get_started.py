@@ -53,7 +53,7 @@ def served(line, folder):
         server.wait(60)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_the_page_is_followed_from_the_first_data_set_to_the_page_with_sliders(fenicsx, tmp_path):
     commands, printed, answer = [], {}, None
     for step in steps()[0]:

@@ -67,6 +67,7 @@ def test_two_processes_train_the_model_of_one(data, tmp_path):
     assert numbers["error"]["test"] == pytest.approx(found[1][0]["error"]["test"], rel=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_two_processes_segment_as_one(tmp_path):
     pines = indian_pines()
     cube, labels = pines.cube[:60, 85:, ::8], pines.labels[:60, 85:]

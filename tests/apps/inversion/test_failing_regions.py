@@ -64,7 +64,7 @@ def test_points_in_the_region_are_rejected_and_their_reasons_told(kind, route):
     assert abs(chains.draws[..., 0].mean() - 1.4) < 0.05
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_a_model_that_hangs_in_a_region_is_limited():
     inversion = invert(Toy(), OBSERVED, "10%", problem=Hangs(), routes=("delayed",), time_limit=0.5, seed=1, **SHORT)
     assert (inversion.chains["delayed"].draws[..., 0] <= 1.6).all()
