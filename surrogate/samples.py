@@ -206,21 +206,22 @@ class Samples(ComparedByValue):
         validation: int | None = None,
         calibration: int | None = None,
         test: int | None = None,
+        ascending: bool = False,
     ) -> Split:
         """Disjoint random sets: `default_rng(seed).permutation(n)`, taken in the order of the arguments.
 
         A size left out is a half, a quarter, none and a quarter of the samples, fewer where the sizes that
-        were given leave less.
+        were given leave less. A set is in the order of the permutation, or `ascending` in that of the samples.
 
         Raises
         ------
         UsageError
             A size that is negative, more samples than there are, or an empty training or validation set.
         """
-        sizes = _sizes(len(self), dict(train=train, validation=validation, calibration=calibration, test=test))
+        sizes = set_sizes(len(self), dict(train=train, validation=validation, calibration=calibration, test=test))
         order = np.random.default_rng(seed).permutation(len(self))
         ends = np.cumsum(list(sizes.values()))
-        return Split(*(self.subset(part) for part in np.split(order, ends)[:-1]))
+        return Split(*(self.subset(np.sort(part) if ascending else part) for part in np.split(order, ends)[:-1]))
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,8 @@ class Split:
         return cls(train, none if validation is None else validation, none, none)
 
 
-def _sizes(n: int, given: dict[str, int | None]) -> dict[str, int]:
+def set_sizes(n: int, given: dict[str, int | None]) -> dict[str, int]:
+    """The sizes that `Samples.split` takes where only some are given, by name, `train` first; or its `UsageError`."""
     for name, size in given.items():
         if size is not None and integer(name, size, what="a number of samples (integer)") < 0:
             raise UsageError(f"expected a {name} set of at least 0 samples, got {size}")

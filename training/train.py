@@ -75,7 +75,8 @@ def train(
     train, validation, calibration, test
         Sizes of the sets. Without those of `train` and `validation`, all samples but those for calibration and test train,
         and cross-validation chooses and states the error. With one of them, and where the settings ask for networks, as
-        `gnvpro.surrogate.samples.Samples.split` takes them: a half, a quarter, none and a quarter.
+        `gnvpro.surrogate.samples.Samples.split` takes them: a half, a quarter, none and a quarter. Above 20,000 samples each
+        set is in the order of the samples.
     checkpoint
         Folder in which the state of the run is saved after `every` further work units. Where it holds a checkpoint of
         the same data, settings and versions, the run goes on from there and ends with the same bits (seconds apart).
@@ -342,7 +343,8 @@ def _split(
     if isinstance(samples, Samples):
         if cross_validated and sizes["train"] is None and not sizes["validation"]:
             return samples.split_off(settings.seed, calibration=sizes["calibration"] or 0, test=sizes["test"] or 0)
-        return samples.split(settings.seed, **sizes)
+        # As processes that share so many read them: random signs and batches go by a sample's place in its set.
+        return samples.split(settings.seed, **sizes, ascending=len(samples) > MANY_SAMPLES)
     if sizes_set := [name for name, size in sizes.items() if size is not None]:
         raise UsageError(
             f"the samples are split already; leave the size of {' and '.join(sizes_set)} out, or give Samples"

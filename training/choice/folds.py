@@ -13,11 +13,15 @@ SHARE, MOST_HELD_OUT = 0.2, 5000
 
 def folds_of(n: int, seed: int) -> NDArray[np.intp]:
     """The fold of every sample (n,), at random; -1 for samples that are never left out."""
-    order = np.random.default_rng(seed).permutation(n)
     number = next((folds for most, folds in _FOLDS if n <= most), None)
-    if number is not None:
-        return order % min(n, number)
-    return np.where(order < min(SHARE * n, MOST_HELD_OUT), 0, -1)
+    if number is None:
+        return np.where(held_out(n, seed), 0, -1)
+    return np.random.default_rng(seed).permutation(n) % min(n, number)
+
+
+def held_out(n: int, seed: int) -> NDArray[np.bool_]:
+    """Which samples (n,) are the one part of many that is held out."""
+    return np.random.default_rng(seed).permutation(n) < min(SHARE * n, MOST_HELD_OUT)
 
 
 def coarser(folds: NDArray[np.intp], most: int) -> NDArray[np.intp]:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from gnvpro.surrogate.coupling import Coupling
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.sample_source import SampleSource
-from gnvpro.surrogate.samples import Split
+from gnvpro.surrogate.samples import Split, set_sizes
 from gnvpro.surrogate.spaces import Array
 from gnvpro.training.choice.contest import Decision
-from gnvpro.training.choice.folds import MOST_HELD_OUT, SHARE
+from gnvpro.training.choice.folds import held_out
 from gnvpro.training.choice.large import train_many
 from gnvpro.training.choice.polynomials import PolynomialFeatures
 from gnvpro.training.fitting.checkpoint import Checkpoint
@@ -28,32 +28,44 @@ from gnvpro.training.settings import QUICK_WIDTHS, TrainSettings
 
 # Samples that every process has: some of those that train, and validation and test samples where their number is not given.
 _PILOT, _HELD_OUT, _PILOT_BYTES = 20_000, 20_000, 64 * 2**20
+_SETS = "train", "validation", "calibration", "test"
 
 
 def set_numbers(n: int, settings: TrainSettings, sizes: dict[str, int | None]) -> dict[str, NDArray[np.intp]]:
     """Which samples train and which are held out for what, drawn by the seed; ascending.
 
-    Without sizes, networks that were asked for have a quarter for validation and for test, the default has a part that
-    judges; some thousands each.
+    They are those of a training in one process that has all samples. Of more than four times 20,000, those held out for
+    validation and test where no size is given are fewer, and all others train.
     """
     given = {name: size for name, size in sizes.items() if size is not None}
-    usual = min(n // 4, _HELD_OUT)
-    if settings.asks_for_networks or {"train", "validation"} & given.keys():
-        held = {"validation": usual, "calibration": 0, "test": usual} | {k: v for k, v in given.items() if k != "train"}
+    order = np.random.default_rng(settings.seed).permutation(n)
+    if not settings.asks_for_networks and not {"train", "validation"} & given.keys():
+        return _with_judges(order, given, settings.seed)
+    if n // 4 <= _HELD_OUT:
+        found = set_sizes(n, {name: sizes[name] for name in _SETS})
     else:
-        judge = min(int(SHARE * n), MOST_HELD_OUT)
-        held = {"validation": judge, "calibration": 0, "test": 0} | given
-    left = n - sum(held.values())
-    n_train = given.get("train", left)
-    if min(held.values()) < 0 or not 0 < n_train <= left or not held["validation"]:
+        found = dict(train=0, validation=_HELD_OUT, calibration=0, test=_HELD_OUT) | given
+        found["train"] = given.get("train", n - sum(found.values()))
+        if min(found.values()) < 0 or sum(found.values()) > n or not found["train"] or not found["validation"]:
+            raise UsageError(
+                f"expected sets of at most the {n} samples there are, with some to train and to validate on, got {sizes}"
+            )
+    parts = np.split(order, np.cumsum(list(found.values())))
+    return {name: np.sort(part) for name, part in zip(_SETS, parts, strict=False)}
+
+
+def _with_judges(order: NDArray[np.intp], given: dict[str, int], seed: int) -> dict[str, NDArray[np.intp]]:
+    """The sets of the default: a part of what is not kept for calibration and test judges."""
+    calibration, test = (given.get(name, 0) for name in ("calibration", "test"))
+    left = len(order) - calibration - test
+    if min(calibration, test) < 0 or left < 2:
         raise UsageError(
-            f"expected sets of at most the {n} samples there are, with some to train and to validate on, got {sizes}"
+            f"expected sets of at most the {len(order)} samples there are, with some to train and to validate on, got {given}"
         )
-    order, sets, begin = np.random.default_rng(settings.seed).permutation(n), {}, 0
-    for name, size in {"train": n_train, **held}.items():
-        sets[name] = np.sort(order[begin : begin + size])
-        begin += size
-    return sets
+    fitted, kept, tested = np.split(order, [left, left + calibration])
+    fitted, judges = np.sort(fitted), held_out(left, seed)
+    sets = fitted[~judges], fitted[judges], np.sort(kept), np.sort(tested)
+    return dict(zip(_SETS, sets, strict=True))
 
 
 class LargeTraining(SurrogateTraining):

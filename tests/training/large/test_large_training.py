@@ -10,6 +10,8 @@ from gnvpro.surrogate.coupling import ALONE
 from gnvpro.surrogate.objectives import batches as objectives
 from gnvpro.surrogate.sample_source import SamplesInMemory
 from gnvpro.surrogate.samples import Samples
+from gnvpro.training import regression
+from gnvpro.training import train as of_one
 from gnvpro.training.fitting.checkpoint import Checkpoint, identity_of
 from gnvpro.training.large.train import LargeTraining, set_numbers
 from gnvpro.training.settings import TrainSettings
@@ -27,7 +29,11 @@ def source():
     return SamplesInMemory(smooth_samples(701))
 
 
-def trained(coupling, settings, sizes=NO_SIZES, checkpoint=lambda _: None, samples=None):
+def no_checkpoint(_):
+    return None
+
+
+def trained(coupling, settings, sizes=NO_SIZES, checkpoint=no_checkpoint, samples=None):
     samples = samples or source()
     training = LargeTraining(samples, settings, sizes, coupling, checkpoint=checkpoint).strategy()
     model = training.surrogate
@@ -68,6 +74,28 @@ def test_processes_of_gloo_train_the_same_model():
     found = in_processes(2, trained, NETWORK)
     assert torch.equal(found[0][0], found[1][0])
     assert float((found[0][0] - theta).norm()) <= 1e-6 * float(theta.norm())
+
+
+@pytest.mark.parametrize("sizes", [NO_SIZES, {**NO_SIZES, "calibration": 40, "test": 30}], ids=["no sizes", "some"])
+@pytest.mark.parametrize("settings", [replace(NETWORK, polynomial="off"), BATCHES], ids=["network", "batches"])
+def test_processes_train_the_model_of_one_that_has_all_samples(settings, sizes, monkeypatch):
+    """The sets and the order of their samples are the same: random signs and batches go by a sample's place."""
+    n = 2_503
+    for module in (of_one, regression):
+        monkeypatch.setattr(module, "MANY_SAMPLES", 2_400)
+    for module in (objectives, solvers):
+        monkeypatch.setattr(module, "PASSES", torch.float64)
+    settings, samples = replace(settings, budget=12.0), smooth_samples(n)
+    alone = train(samples, settings, **sizes).surrogate
+    tolerance = 1e-7 if settings.asks_for_networks else 1e-4  # rounding of batches grows faster
+    for theta, weights, errors, record in in_threads(
+        2, trained, settings, sizes, no_checkpoint, SamplesInMemory(samples)
+    ):
+        assert record["processes"] == 2
+        assert float((theta - alone.theta).norm()) <= tolerance * float(theta.norm())
+        torch.testing.assert_close(weights, alone.weights, rtol=10 * tolerance, atol=10 * tolerance)
+        for name in errors.keys() & {"validation", "cross-validated", "test"}:  # that of train is of some samples
+            assert errors[name] == pytest.approx(alone.errors[name], rel=100 * tolerance)
 
 
 def test_a_checkpoint_is_resumed_by_another_number_of_processes(tmp_path):
@@ -139,9 +167,13 @@ def test_sets_are_disjoint_and_what_was_asked_for():
         train=300, validation=100, calibration=50, test=20
     )
     assert len(np.unique(np.concatenate(list(sets.values())))) == 470
+    rest = set_numbers(1000, NETWORK, {**NO_SIZES, "train": 700})
+    assert [len(found) for found in rest.values()] == [700, 250, 0, 50]
+    many = set_numbers(90_000, NETWORK, NO_SIZES)
+    assert [len(found) for found in many.values()] == [50_000, 20_000, 0, 20_000]
     default = set_numbers(1000, BATCHES, NO_SIZES)
     assert len(default["train"]) + len(default["validation"]) == 1000
-    with pytest.raises(ValueError, match="expected sets of at most the 1000 samples"):
+    with pytest.raises(ValueError, match="expected at most the 1000 samples"):
         set_numbers(1000, NETWORK, dict(train=900, validation=200, calibration=None, test=None))
 
 
