@@ -4,7 +4,7 @@ More processes: a Dask cluster and torchrun
 
 Solves are spread over the workers of a cluster, and one surrogate is trained by several processes. This page does both
 with two processes on one machine, and checks what one wants to know first: that the data are those of one process, bit for
-bit, and that the surrogate is as good. The same lines run on Slurm.
+bit, and that the surrogate is the same but for rounding. The same lines run on Slurm.
 """
 
 import os
@@ -99,26 +99,23 @@ run(*launcher, "2", "-m", "gnvpro", "train", "runs/cluster.zarr", "--out", "runs
 run(*launcher, "1", "-m", "gnvpro", "train", "runs/alone.zarr", "--out", "runs/by-one", *settings)
 
 # %%
-# The sums are taken in another order, so that values and gradients differ by rounding, and an optimiser that takes a hundred
-# steps amplifies that: the two are different models of the same quality. How far it goes is measured in :doc:`/at-scale`.
+# The sums are taken in another order, so that values and gradients differ by rounding, which the steps of the optimiser
+# amplify. After these it is still far below the error of either; how far it goes is measured in :doc:`/at-scale`.
 
 by_two, by_one = gnvpro.load("runs/by-two"), gnvpro.load("runs/by-one")
 gnvpro.generate("decay:Decay", "runs/fresh.zarr", 3000, seed=1)
 samples = gnvpro.read_samples("runs/fresh.zarr")
-errors = {
-    name: np.linalg.norm(model.evaluate(samples.parameters) - samples.observables, axis=1)
-    / np.linalg.norm(samples.observables, axis=1)
-    for name, model in {"two processes": by_two, "one process": by_one}.items()
-}
-for name, error in errors.items():
-    print(f"{name}: mean error of {len(error)} samples that trained neither {100 * error.mean():.1f} %")
-assert 0.7 < errors["two processes"].mean() / errors["one process"].mean() < 1.4
+y, truth = samples.parameters, samples.observables
+error = np.abs(by_one.evaluate(y) - truth).max(axis=1)
+difference = np.abs(by_two.evaluate(y) - by_one.evaluate(y)).max(axis=1)
+print(f"largest error of a sample, median: {np.median(error):.1e} V; between the two: {np.median(difference):.1e} V")
+assert np.median(difference) < 0.1 * np.median(error)
 
 figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
-bins = 100 * np.geomspace(1e-3, 1, 60)
-for (name, error), colour in zip(errors.items(), ("#009E73", "#0072B2"), strict=True):
-    axes.hist(100 * error, bins, color=colour, histtype="step", linewidth=1.8, label=f"trained by {name}")
-axes.set(xscale="log", xlabel="error of a sample (%)", ylabel="samples of 3,000")
+bins = np.geomspace(max(difference.min(), 1e-17), error.max(), 80)
+axes.hist(difference, bins, color="#009E73", alpha=0.7, label="two processes against one")
+axes.hist(error, bins, color="#0072B2", alpha=0.7, label="surrogate against the solver")
+axes.set(xscale="log", xlabel="largest difference in a sample (V)", ylabel="samples of 3,000")
 axes.set_title("Trained by two processes and by one")
 axes.legend()
 plt.show()
