@@ -106,7 +106,7 @@ def parameters_of(parameters: Parameters, space: Space, transpose: bool = False)
     elif isinstance(parameters, str | Path):
         rows = read_parameters(parameters, transpose, space.names)
     else:
-        rows = samples_first(parameters)
+        rows = samples_first(parameters, space.names)
         matrix(rows, "parameters")
     rows = space.rows(rows)
     if not np.isfinite(rows).all():
@@ -126,13 +126,17 @@ def _parameters_in(dataset: xr.Dataset, space: Space) -> Any:
     return variables_as_one(dataset, space.names, "the Dataset")
 
 
-def samples_first(values: Any) -> Any:
-    """A table (DataArray) with samples along its first dimension: the one named `sample`, or that without names."""
+def samples_first(values: Any, names: Sequence[str] = ()) -> Any:
+    """A table (DataArray) with samples along its first dimension.
+
+    It is turned where the last one is called `sample`, or where the first has exactly these `names` and the last has none.
+    """
     if len(dimensions := getattr(values, "dims", ())) != 2:
         return values
     first, last = dimensions
-    flipped = column_names(values) is None and column_names(values.transpose(last, first)) is not None
-    return values.transpose(last, first) if last == "sample" or (flipped and first != "sample") else values
+    turned = values.transpose(last, first)
+    flipped = column_names(values) is None and sorted(column_names(turned) or ()) == sorted(names) != []
+    return turned if last == "sample" or (flipped and first != "sample") else values
 
 
 def matrix(values: Any, what: str) -> Array:

@@ -6,7 +6,9 @@ import pytest
 import xarray as xr
 
 import gnvpro
+from gnvpro.apps import arguments
 from gnvpro.surrogate.errors import UsageError
+from gnvpro.surrogate.spaces import Space
 
 QUICK = dict(widths=(4,), polynomial="on", budget=20)
 Y = np.random.default_rng(0).uniform(1, 2, size=(40, 2))
@@ -101,3 +103,10 @@ def test_the_command_trains_on_a_csv(command, tmp_path, monkeypatch):
     (tmp_path / "p.csv").write_text("B,A [m]\n1.2,1.4\n")
     assert command("predict", "m", "--parameters", "p.csv", "--out", "o.csv").exit_code == 0
     assert pd.read_csv("o.csv")[["u", "v", "w"]].to_numpy()[0] == pytest.approx([1.4 * 1.2, 1.4 + 3.6, 1.96], rel=1e-6)
+
+
+def test_rows_with_labels_stay_rows():
+    square = xr.DataArray(np.arange(9.0).reshape(3, 3), coords={"case": ["u", "v", "w"]}, dims=("case", "p"))
+    np.testing.assert_array_equal(arguments.samples_of((square, C[:3])).parameters, square.values)
+    turned = arguments.parameters_of(square, Space.observed(np.eye(3), "parameter", ["u", "v", "w"]))
+    np.testing.assert_array_equal(turned, square.values.T)
