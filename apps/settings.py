@@ -153,7 +153,7 @@ def portable(value: Any) -> Any:
         return [portable(item) for item in value]
     if not isinstance(value, str | Path):
         return value
-    if isinstance(value, Path) and (address := address_in(value)) is not None:
+    if (address := address_in(value)) is not None:
         return without_secrets(address)
     path = Path(value)
     if not path.is_absolute():

@@ -10,7 +10,6 @@ import re
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from gnvpro.surrogate.errors import UsageError
 
@@ -69,8 +68,11 @@ def integer(name: str, value: Any, *, least: int | None = None, what: str = "an 
     return int(value)
 
 
-# A letter alone is a drive.
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+# A letter alone is a drive. Several that are joined by `::` are one within another.
+_ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+_JOINT = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]+:)")
+# What may be user and password: these may have slashes in them, and question marks where no port ends before.
+_USER = re.compile(r"(?:[^/?#]*|[^?#]*:[^?#]*)@|[^/?#\[]*:(?!\d*(?:[/?#]|$)).*@")
 
 
 def address_in(value: Any) -> str | None:
@@ -82,8 +84,16 @@ def address_in(value: Any) -> str | None:
 
 def without_secrets(address: str) -> str:
     """An address as it may be shown and kept: without user, password and query, which may be a signature."""
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return "::".join(map(_without_secrets, _JOINT.split(address)))
+
+
+def _without_secrets(address: str) -> str:
+    found = _ADDRESS.match(address)
+    start, rest = ("", address) if found is None else (found[0], address[found.end() :])
+    plain = re.split("[?#]", rest, maxsplit=1)[0]
+    if _USER.match(rest) is None:
+        return start + plain
+    return start + (plain.rpartition("@")[2] if "@" in plain else "...")
 
 
 def shown(place: str | os.PathLike[str]) -> str:

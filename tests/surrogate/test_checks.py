@@ -141,3 +141,21 @@ def test_addresses_are_told_from_paths(given, address):
 def test_what_is_shown_of_an_address_is_no_secret():
     assert shown("https://me:word@host:80/d.nc?sig=abc") == "https://host:80/d.nc"
     assert shown(Path("runs/d?x.nc")) == "runs/d?x.nc"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("zip://x.csv::https://user:pw@host/a.zip?sig=1", "zip://x.csv::https://host/a.zip"),
+        (Path("zip://x.csv::https://user:pw@host/a.zip?sig=1"), "zip://x.csv::https:/host/a.zip"),
+        ("zip::https://user:pw@host/a.zip", "zip::https://host/a.zip"),
+        ("https://user:p/w@host/a.nc", "https://host/a.nc"),
+        ("https://user:p?w@host/a.nc?sig=a@b", "https://..."),
+        ("https://user:1/w@host", "https://host"),
+        ("https://host/a@b.nc?x", "https://host/a@b.nc"),
+        ("https://[::1]:80/a.nc", "https://[::1]:80/a.nc"),
+        ("https://[bad/a.nc", "https://[bad/a.nc"),
+    ],
+)
+def test_no_form_of_an_address_shows_a_password(given, said):
+    assert shown(given) == said
