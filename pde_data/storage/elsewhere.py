@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from zipfile import ZipFile
 
 import numpy as np
@@ -92,7 +92,11 @@ def _is_packed(path: Path) -> bool:
 def name_of(source: str | os.PathLike[str]) -> str:
     """The last part of a path or address, without what a query adds to that."""
     address = address_in(source)
-    name = Path(source).name if address is None else unquote(PurePosixPath(urlsplit(address).path).name)
+    if address is None:
+        name = Path(source).name
+    else:
+        path = re.split("[?#]", address, maxsplit=1)[0].partition("://")[2].partition("/")[2]
+        name = unquote(PurePosixPath(path).name)
     return name.replace("/", "") if name not in ("", ".", "..") else "data"
 
 
@@ -132,7 +136,7 @@ def _copied(address: str, place: Path) -> Path:
 
 def _file_system(address: str) -> tuple[Any, str]:
     """What of fsspec reads an address, and the path there."""
-    scheme = urlsplit(address).scheme
+    scheme = address.partition(":")[0].lower()
     purpose = f"it reads {scheme}://"
     try:
         import fsspec
@@ -152,19 +156,21 @@ def _file_system(address: str) -> tuple[Any, str]:
 
 def _fetch(files: Any, address: str, root: str, place: Path, names: Sequence[str]) -> None:
     """Copy files of a folder, those that are there: a chunk that is not is told by who reads it."""
+    # What comes after the path, such as a signature, belongs to every file.
+    path, mark, query = root.partition("?") if "://" in root else (root, "", "")
     for first in range(0, len(names), _TOGETHER):
-        some = {f"{root.rstrip('/')}/{name}": place / name for name in names[first : first + _TOGETHER]}
+        some = {f"{path.rstrip('/')}/{name}{mark}{query}": place / name for name in names[first : first + _TOGETHER]}
         with _reaching(address):
             contents = files.cat(list(some), on_error="return")
         # Paths come back as the file system writes them, in order.
-        for path, content in zip(some.values(), _in_order(contents, list(some)), strict=True):
+        for file, content in zip(some.values(), _in_order(contents, list(some)), strict=True):
             if isinstance(content, FileNotFoundError):
                 continue
             with _reaching(address):
                 if isinstance(content, BaseException):
                     raise content
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
 
 
 def _in_order(contents: dict[str, Any], asked: list[str]) -> list[Any]:
@@ -204,8 +210,12 @@ def _unpacked(file: Path, folder: Path) -> Path:
     """The zarr folder in a zip, with or without a folder around it."""
     with reading(file, "a zip of a zarr folder", "is it complete?"), ZipFile(file) as archive:
         members = archive.infolist()
+        encrypted = any(member.flag_bits & 1 for member in members)
         require_plausible("what is packed", sum(member.file_size for member in members), file.stat().st_size)
-        archive.extractall(folder)
+        if not encrypted:
+            archive.extractall(folder)
+    if encrypted:
+        raise UsageError(f"{file}: expected a zip that is not encrypted, got one with a password; unpack it first")
     inside = (child for child in folder.iterdir() if child.is_dir())
     found = [place for place in (folder, *inside) if any((place / name).is_file() for name in ("zarr.json", ".zgroup"))]
     if not found or (len(found) > 1 and found[0] != folder):

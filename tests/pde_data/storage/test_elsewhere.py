@@ -444,3 +444,20 @@ def test_the_library_takes_addresses(url, folder, tmp_path):
         np.testing.assert_array_equal(getattr(one, part).numpy(), getattr(other, part).numpy())
     expected = gnvpro.predict(one, folder / "cdr.zarr").observables
     np.testing.assert_array_equal(gnvpro.predict(one, f"{url}/cdr.zarr.zip").observables, expected)
+
+
+def test_a_signature_comes_after_the_name_of_every_file(folder, url):
+    assert_same(read_samples(f"{url}/cdr.zarr?sig=S"), read_samples(folder / "cdr.zarr"))
+
+
+def test_addresses_that_are_none_are_said():
+    with pytest.raises(OSError, match=r"https://\[bad/x.nc cannot be read"):
+        read_samples("https://[bad/x.nc")
+
+
+def test_an_encrypted_zip_is_said(folder, tmp_path):
+    content = bytearray((folder / "cdr.zarr.zip").read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "d.zarr.zip").write_bytes(content)
+    with pytest.raises(UsageError, match="not encrypted, got one with a password; unpack it"):
+        read_samples(tmp_path / "d.zarr.zip")
