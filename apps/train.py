@@ -88,7 +88,7 @@ def train(
     usual = getattr(settings, "field_error", TrainSettings().field_error)
     error = None if coarse is not None else options.get("field_error", usual)
     asked = settings_of(TrainSettings, options) if settings is None else settings
-    source = _source(data, asked) if isinstance(asked, TrainSettings) else None
+    source = _source(data, asked, parameters) if isinstance(asked, TrainSettings) else None
     if source is None and isinstance(asked, TrainSettings) and asked.memory is not None and _is_chunked(data):
         settings, options = replace(asked, memory=None), {}  # all of it is within the limit
     trained = training.train(
@@ -112,12 +112,12 @@ def train(
     return trained
 
 
-def _source(data: Data | Split, settings: TrainSettings) -> SampleSource | None:
+def _source(data: Data | Split, settings: TrainSettings, parameters: Sequence[str] | None) -> SampleSource | None:
     """A data set that is read some at a time: by several processes, or as it is larger than may be in memory."""
     memory = settings.memory_bytes
     if not isinstance(data, str | Path) or not _is_chunked(data) or (n_processes() == 1 and memory is None):
         return None  # other data are refused by training with a limit of memory
-    rows = DataSetRows(data)
+    rows = DataSetRows(data, parameters)
     fits = memory is None or bytes_of_training(rows, settings) <= memory
     return None if fits and (n_processes() == 1 or len(rows) <= MANY_SAMPLES) else rows
 

@@ -56,10 +56,11 @@ _NETCDF = (".nc", ".nc4", ".netcdf")
 _ROWS = 32
 
 
-def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
+def open_dataset(path: str | os.PathLike[str], parameters: Sequence[str] | None = None) -> xr.Dataset:
     """The data set in a zarr folder or NetCDF file, as xarray shows it; values are read when used.
 
     Of an address (`https://…`, `s3://…`) or a zip a copy is made, which stays until this process ends.
+    `parameters` names those of a data set of somebody else, see `read_samples`.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     ImportError
         xarray is not installed, or what reads the address; says what to install.
     """
-    return _opened(_existing(kept_at_hand(path)))
+    return _opened(_existing(kept_at_hand(path)), parameters)
 
 
 def _opened(path: Path, parameters: Sequence[str] | None = None) -> xr.Dataset:

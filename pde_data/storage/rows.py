@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import override
 
 import numpy as np
@@ -23,11 +24,11 @@ class DataSetRows(SampleSource):
     """The solved samples of a zarr folder or NetCDF file.
 
     Raises UsageError: what cannot be opened, holds samples that are still pending or none that is solved, or a field, whose
-    modes take all samples.
+    modes take all samples. `parameters` names those of a data set of somebody else.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        opened = open_dataset(path)
+    def __init__(self, path: str | os.PathLike[str], parameters: Sequence[str] | None = None) -> None:
+        opened = open_dataset(path, parameters)
         self._path = os.fspath(path)
         self._dataset = opened.drop_vars([name for name in _OTHERS if name in opened])
         self._dimension = str(self._dataset["parameters"].dims[0])

@@ -75,3 +75,11 @@ def test_what_is_not_finished_is_refused(tmp_path):
         generate(Stopped(), tmp_path / "set.zarr", n_samples=10, seed=1)
     with pytest.raises(ValueError, match="10 of 10 samples are still pending"):
         DataSetRows(tmp_path / "set.zarr")
+
+
+def test_variables_of_somebody_else_are_read_in_parts(tmp_path):
+    values = np.arange(1.0, 9.0)
+    data = xr.Dataset({name: ("run", values * i) for i, name in enumerate("kqu", 1)})
+    data.to_zarr(tmp_path / "d.zarr")
+    rows = DataSetRows(tmp_path / "d.zarr", ["k", "q"])
+    np.testing.assert_array_equal(rows.read(np.arange(2)).parameters, [[1, 2], [2, 4]])
