@@ -23,10 +23,12 @@ def paired(dataset: xr.Dataset, parameters: Sequence[str] | None, where: object)
     Data variables along it that are no parameters are the observables, in the order of
     their names; those without it are left out.
 
-    Raises UsageError: no names, others than there are, no dimension that all of the parameters share, or several; no
-    observables.
+    Raises UsageError: no names, others than there are, or than the variable `parameters` has; no dimension that all of
+    the parameters share, or several; no observables.
     """
     if set(PAIR) <= set(dataset):
+        if parameters and not _are_columns(parameters, dataset[PAIR[0]], str(where)):
+            raise UsageError(f"{where} has parameters and observables already; leave `parameters` out")
         return dataset
     if not parameters:
         raise UsageError(
@@ -42,6 +44,15 @@ def paired(dataset: xr.Dataset, parameters: Sequence[str] | None, where: object)
         raise UsageError(f"{where}: expected observables along {sample} beside {listed(chosen)}, got none")
     pair = {PAIR[0]: _one(dataset, chosen, sample, "parameter"), PAIR[1]: _one(dataset, others, sample, "observable")}
     return xr.Dataset(pair)
+
+
+def _are_columns(names: Sequence[str], variable: xr.DataArray, where: str) -> bool:
+    """Whether these are the names along a dimension of a variable, or as many as there are without names."""
+    along = [list(variable.get_index(name)) for name in variable.dims if variable.sizes[name] == len(names)]
+    return any(
+        None not in find_names(names, there, where) if all(isinstance(label, str) for label in there) else True
+        for there in along
+    )
 
 
 def variables_as_one(dataset: xr.Dataset, names: Sequence[str], where: object) -> xr.DataArray:

@@ -137,3 +137,11 @@ def test_names_are_for_data_that_have_them():
     y = np.ones((20, 2))
     with pytest.raises(UsageError, match="`parameters` names the columns of a .csv, or the variables of a Dataset"):
         gnvpro.train((y, y), parameters=["a"])
+
+
+def test_names_of_parameters_that_a_data_set_has_not_are_refused(tmp_path):
+    generate(DecayProblem(), tmp_path / "d.zarr", 4, 0)
+    samples = read_samples(tmp_path / "d.zarr")
+    read_samples(tmp_path / "d.zarr", parameters=samples.parameter_space.names)
+    with pytest.raises(UsageError, match="has parameters and observables already; leave `parameters` out"):
+        read_samples(tmp_path / "d.zarr", parameters=["bogus"])
