@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import subprocess
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -203,10 +204,14 @@ def history_line(event: str) -> str:
 
 
 def with_history(attributes: dict[str, Any], event: str, *, once: str | None = None) -> dict[str, Any]:
-    """Attributes with one more entry in their `history`; in place of the last one if that, too, has the words `once`."""
+    """Attributes with one more entry in their `history`; in place of the last one if that, too, has the words `once`.
+
+    Of an event `from … to …` the first `from` stays.
+    """
     lines = [line for line in str(attributes.get(HISTORY, "")).split("\n") if line]
     if once is not None and lines and once in lines[-1]:
-        lines.pop()
+        before = re.search(r", from (\d+) to ", lines.pop())
+        event = re.sub(r", from \d+ to ", before[0], event) if before else event
     return {**attributes, HISTORY: "\n".join([*lines, history_line(event)])}
 
 

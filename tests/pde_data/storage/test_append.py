@@ -18,6 +18,7 @@ from gnvpro.pde_data.storage import lock, store
 from gnvpro.pde_data.storage.append import append, require_appendable
 from gnvpro.pde_data.storage.dataset import describe, read_samples
 from gnvpro.pde_data.storage.lock import sole_writer
+from gnvpro.pde_data.storage.provenance import with_history
 from gnvpro.surrogate.errors import UsageError
 from tests.pde_data.generation.test_run import assert_same_bits
 from tests.pde_data.storage.test_integrity import flip_a_bit
@@ -276,3 +277,11 @@ def test_a_lock_that_is_held_too_long_is_said(path, monkeypatch):
     monkeypatch.setattr(lock, "fcntl", None)  # Windows
     with pytest.raises(OSError, match="has no locks"):
         add(path, slice(70, 71))
+
+
+def test_appends_that_follow_each_other_are_one_event_from_the_first_number():
+    attributes = {}
+    for n in (1, 2, 3):
+        attributes = with_history(attributes, f"samples appended, from {n} to {n + 1} samples", once="samples appended")
+    assert "samples appended, from 1 to 4 samples" in attributes["history"]
+    assert attributes["history"].count("appended") == 1
