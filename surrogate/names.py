@@ -9,6 +9,8 @@ from typing import Any
 
 from gnvpro.surrogate.errors import UsageError
 
+# Names beyond which looking for close ones takes longer than the message is worth.
+_MANY = 5000
 # Of a unit: "mV" is not "V".
 _PREFIXES = frozenset(("da", *"yzafpnumcdhkMGTPEZY"))
 
@@ -72,6 +74,8 @@ def did_you_mean(name: Any, known: Iterable[str], prefix: str = "") -> str:
     before the name that is meant.
     """
     spelled = {other.casefold().replace("_", "-"): other for other in known}
+    if len(spelled) > _MANY:
+        return ""
     text = str(name).casefold().replace("_", "-")
     close = difflib.get_close_matches(text, spelled)
     near = [difflib.SequenceMatcher(None, one, text).ratio() for one in close]

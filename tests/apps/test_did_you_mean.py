@@ -79,3 +79,7 @@ def test_observables_of_a_file(gnvpro, model, tmp_path):
     assert "the model has no observable 'time 0.5, sensor rigth'; did you mean time 0.5, sensor right?" in " ".join(
         ran.stderr.split()
     )
+
+
+def test_no_close_name_is_looked_for_among_very_many():
+    assert did_you_mean("p_1", [f"p{i}" for i in range(6000)]) == ""
