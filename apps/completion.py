@@ -56,7 +56,10 @@ _OFFERED = {
 def _below(incomplete: str) -> Iterator[tuple[str, Path]]:
     """Files and folders whose path begins as typed, a few levels deep, in order: the text to offer and the path."""
     folder, slash, start = incomplete.rpartition("/")
-    at = Path(folder + slash).expanduser()  # what is offered keeps the ~ that was typed
+    try:
+        at = Path(folder + slash).expanduser()  # what is offered keeps the ~ that was typed
+    except (RuntimeError, OSError):  # no such user
+        return
     if not at.is_dir():
         return
     level = [path for path in sorted(at.iterdir()) if path.name.startswith(start) and (start or path.name[0] != ".")]
