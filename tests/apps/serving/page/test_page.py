@@ -372,3 +372,17 @@ def test_every_import_of_the_scripts_is_there():
     named = [name for text in page_files().values() for name in re.findall(rb'(?:from|import) "\./([^"]+)"', text)]
     assert set(named) <= {name.encode() for name in page_files()}
     assert len(named) > 20
+
+
+def test_a_broken_scene_costs_no_answer():
+    def scene(y):
+        raise RuntimeError("my scene is broken")
+
+    with (
+        pytest.warns(UserWarning, match="my scene is broken"),
+        serving(page_routes(models(), {}, scenes={"line": scene})) as broken,
+    ):
+        status, answer = ask(broken, "/page/evaluate", {"model": "line", "parameters": [0.5, 1.5]})
+    assert status == 200
+    assert "scene" not in answer
+    assert len(answer["observables"]) == 3
