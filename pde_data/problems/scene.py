@@ -16,7 +16,6 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from gnvpro.pde_data.problems.solving import message_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -82,8 +81,12 @@ def views_by(scene: Scene, y: Array, n_out: int | None = None) -> tuple[View, ..
         known = function if isinstance(function, FunctionType) else type(function)
         if known not in _told:
             _told.add(known)
-            warnings.warn(f"the domain is not shown, as its scene is broken: {message_of(failure)}", stacklevel=3)
+            warnings.warn(f"the domain is not shown, as its scene is broken: {_said(failure)}", stacklevel=3)
         return ()
+
+
+def _said(failure: Exception) -> str:
+    return str(failure) if isinstance(failure, UsageError) else f"{type(failure).__name__}: {failure}"
 
 
 def _checked(view: View, n_out: int | None) -> View:

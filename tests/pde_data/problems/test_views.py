@@ -2,6 +2,7 @@
 
 import warnings
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_a_problem_shows_what_its_scene_returns_or_nothing():
     assert views_of(SimpleNamespace(name="p"), Y) == ()
     assert views_of(None, Y) == ()
     seen = SimpleNamespace(
-        scene=lambda y: [view(Shape("points", [[y[0], 1]], "p"))], observables=SimpleNamespace(size=2)
+        scene=lambda y: [view(Shape("points", np.array([[y[0], 1]]), "p"))], observables=SimpleNamespace(size=2)
     )
     (shown,) = views_of(seen, Y)
     assert shown.ends == ((0.0, 1.0), (0.0, 2.0))
@@ -36,8 +37,8 @@ def test_a_problem_shows_what_its_scene_returns_or_nothing():
         ([view(ends=((0, np.inf), (0, 2)))], "expected as ends two pairs"),
         ([view(axes=("x",))], "expected the names of two axes"),
         ([view("a body")], "expected shapes"),
-        ([view(Shape("circle", POINTS))], "expected a kind of area"),
-        ([view(Shape("line", [0, 1, 2]))], "expected points"),
+        ([view(Shape(cast(Any, "circle"), POINTS))], "expected a kind of area"),
+        ([view(Shape("line", np.arange(3.0)))], "expected points"),
         ([view(Shape("sensors", POINTS, "s", np.array([0, 1])))], "expected observables as integers"),
         ([view(Shape("sensors", POINTS, "s", np.array([[0], [4]])))], "below 4, got 0 to 4"),
         ([view(Shape("sensors", POINTS, "s", np.array([[0], [3]]), ("a", "b")))], "expected 1 labels or none, got 2"),
