@@ -18,7 +18,7 @@ _PRINTED = {"ohm": "Ω", "Ohm": "Ω", "\u2126": "Ω", "u": "µ", "\u03bc": "µ",
 _PRINTED |= {"percent": "%", "hr": "h", "day": "d", "sec": "s"}
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_FACTOR = re.compile(r"(?P<symbol>[^\W\d_]+|°C?|%|1(?=\s*/))(?:(?:\^|\*\*)?(?P<power>[+-]?\d+))?")
+_FACTOR = re.compile(r"(?P<symbol>[^\W\d_]+|°C?|%|1(?=\s*/))(?:(?:\^|\*\*)?(?P<power>[+-]?\d{1,3}(?!\d)))?")
 _BETWEEN = re.compile(r"\s*/\s*|\s*(?:·|\*(?!\*)|\.|(?<=[^\W\d_])-(?=[^\W\d_]))\s*|\s+")
 _BRACKETS = re.compile(r"\((?P<inner>[^()]*)\)")
 

@@ -15,6 +15,7 @@ from gnvpro.apps.comparison.spent import Spent
 from gnvpro.apps.comparison.sweeps import Sweep
 from gnvpro.apps.field_files import write_fields
 from gnvpro.pde_data.problems.accuracy import error_in_words
+from gnvpro.pde_data.problems.scene import View
 from gnvpro.pde_data.problems.solving import reasons
 from gnvpro.surrogate.checks import path_of
 from gnvpro.surrogate.error_measure import ErrorMeasure
@@ -85,7 +86,7 @@ class Comparison(Result):
     spent: Spent | None = None
     failures: dict[str, int] = field(default_factory=dict)
     no_interpolation: str | None = None
-    views: tuple[Any, ...] = ()
+    views: tuple[View, ...] = ()
 
     @property
     def anomalous(self) -> Array:

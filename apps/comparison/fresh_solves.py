@@ -15,6 +15,7 @@ from gnvpro.apps.comparison.sweeps import sweeps
 from gnvpro.apps.trust.calibrate import own_parameters
 from gnvpro.pde_data.problems.accuracy import ERROR_ESTIMATE_SAMPLES, estimated_error
 from gnvpro.pde_data.problems.contract import Problem
+from gnvpro.pde_data.problems.scene import views_of
 from gnvpro.pde_data.problems.solving import message_of, reasons, solve_block
 from gnvpro.pde_data.sampling import draw
 from gnvpro.surrogate.error_measure import ErrorMeasure
@@ -117,6 +118,4 @@ def compare_with_solves(
         measure=ErrorMeasure.of(surrogate.training),
         spent=Spent.of(surrogate),
     )
-    if (scene := getattr(problem, "scene", None)) is None:
-        return found
-    return replace(found, views=tuple(scene(points[found.median])))
+    return replace(found, views=views_of(problem, points[found.median]))

@@ -73,14 +73,20 @@ def find_minima(posterior: Posterior, n_starts: int, seed: int, at: Array | None
     Raises
     ------
     NumericalFailure
-        The forward model could be solved at no start.
+        The forward model could be solved at no start, or the equations of a step nowhere.
     """
     starts = np.zeros((0, posterior.prior.size)) if at is None else at
     if n_starts:
         starts = np.concatenate([starts, posterior.prior.design(n_starts, seed, 1e-6)])
     if not len(starts):
         raise UsageError("expected at least one start")
-    minima = [minimum for start in starts if (minimum := _descend(posterior, start)) is not None]
+    try:
+        minima = [minimum for start in starts if (minimum := _descend(posterior, start)) is not None]
+    except np.linalg.LinAlgError as error:
+        raise NumericalFailure(
+            f"expected equations that can be solved, got numbers that are too large or too small ({error}); check the units "
+            "of the observations and their noise"
+        ) from None
     if not minima:
         raise NumericalFailure(f"the forward model could be solved at none of {len(starts)} starts")
     return _distinct(minima)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,20 +12,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from gnvpro.apps.reports.figure_style import BLUE, GREY, RED, in_units, styled
+from gnvpro.pde_data.problems.scene import Shape, View
 from gnvpro.surrogate.spaces import Array, Space
 
 # Inches: the longer side of a view, and the least of the shorter one.
 _LONGER, _SHORTER = 4.2, 1.4
 
 
-def views_at(problem: Any, y: Array) -> tuple[Any, ...]:
-    """What a problem shows of its domain at parameters (n_in,); nothing where it has no `scene`."""
-    scene = getattr(problem, "scene", None)
-    return () if scene is None else tuple(scene(y))
-
-
 @styled
-def domain(views: Sequence[Any], observables: Space, values: Array) -> Figure:
+def domain(views: Sequence[View], observables: Space, values: Array) -> Figure:
     """Views beside one another, each with equal scales; sensors in the colours of their values (n_out,).
 
     Of sensors that measure several times, the time is shown at which their values differ most.
@@ -52,13 +46,13 @@ def domain(views: Sequence[Any], observables: Space, values: Array) -> Figure:
     return figure
 
 
-def _size(view: Any) -> tuple[float, float]:
+def _size(view: View) -> tuple[float, float]:
     """Width and height in inches."""
     width, height = (float(high - low) for low, high in view.ends)
     return max(_SHORTER, _LONGER * min(1, width / height)), max(_SHORTER, _LONGER * min(1, height / width))
 
 
-def _draw(axes: Axes, shape: Any, values: Array, style: str) -> PathCollection | None:
+def _draw(axes: Axes, shape: Shape, values: Array, style: str) -> PathCollection | None:
     """One shape; of sensors with values what their colours are the scale of."""
     x, y = np.asarray(shape.points, float).reshape(-1, 2).T
     label = shape.label or None
@@ -83,7 +77,7 @@ def _widest(values: Array) -> int:
     return int(np.ptp(values, axis=0).argmax())
 
 
-def _when(shape: Any, values: Array) -> str:
+def _when(shape: Shape, values: Array) -> str:
     if not shape.labels:
         return "observable"
     return f"observable, {shape.labels[_widest(values[np.asarray(shape.observables)])]}"

@@ -18,12 +18,12 @@ from gnvpro.apps.arguments import Folder, model_of, problem_of
 from gnvpro.apps.serving.bounds import Bounds
 from gnvpro.apps.serving.hosts import Hosts, is_loopback
 from gnvpro.apps.serving.page.page import page_routes
-from gnvpro.apps.serving.page.point import Scene
 from gnvpro.apps.serving.posteriors import PosteriorOptions, Posteriors, require_one
 from gnvpro.apps.serving.request_log import Level, RequestLog
 from gnvpro.apps.serving.served import ModelFailed, Otherwise, Policy, ServedModel
 from gnvpro.apps.serving.server import Limits, make_app, run_until_stopped
 from gnvpro.apps.serving.solver_process import SolverProcess
+from gnvpro.pde_data.problems.scene import Scene
 from gnvpro.surrogate.checks import integer, path_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.model.classifier import Classifier

@@ -1,13 +1,7 @@
-"""What keeps people from reading a page: axe-core's rules in a browser, and pages that are wider than the screen.
-
-A browser is looked for and never installed. GNVPRO_BROWSER names one; where it is set and there is none, tests fail
-instead of being skipped.
-"""
+"""What keeps people from reading a page: axe-core's rules in a browser, and pages that are wider than the screen."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.chromium import chromium
+
 # Colours, and pixels of width and height.
 LOOKS = {"light": ("light", 1280, 800), "dark": ("dark", 1280, 800), "phone": ("light", 390, 844)}
-_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-_FLAGS += ["--disable-component-update", "--disable-sync"]
 # What is folded is read, too.
 _UNFOLD = "document.querySelectorAll('details').forEach(part => { part.open = true })"
 # Elements that reach beyond the right edge, less those inside of something that scrolls by itself.
@@ -41,27 +35,9 @@ def address_of(page: str | Path) -> str:
 @contextmanager
 def browser() -> Iterator[Any]:
     """A Chromium of this machine, or a skip that says what is missing."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
     pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed (extra dev)")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=_executable(playwright), args=_FLAGS)
-        try:
-            yield started
-        finally:
-            started.close()
-
-
-def _executable(playwright: Any) -> str:
-    if named := os.environ.get("GNVPRO_BROWSER"):
-        found = shutil.which(named)
-        assert found, f"GNVPRO_BROWSER is {named}, which is not there"
-        return found
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if found := shutil.which(name):
-            return found
-    if Path(playwright.chromium.executable_path).exists():
-        return playwright.chromium.executable_path
-    return pytest.skip("no Chromium: install Debian's package chromium, or run `playwright install chromium`")
+    with chromium() as started:
+        yield started
 
 
 def faults(browser: Any, page: str | Path, looks: Iterable[str] = LOOKS) -> list[str]:

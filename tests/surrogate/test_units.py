@@ -39,6 +39,7 @@ PRINTED = {
 UNCHANGED = (
     "", "m", "K", "V/A", "m³", "Ω·m", "samples", "per year", "dollars/year", "CO2", "g CO2/m2", "arb. units", "a.u.", "m0.5",
     "m^0.5", "ohmm", "m/", "/s", "m//s", "m-", "10 m", "1e3 m", "log10(m)", "W/(m K", "m²/s", "1", "m ^ 3", " ",
+    "m" + 5000 * "1",
 )  # fmt: skip
 
 

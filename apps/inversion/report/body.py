@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from gnvpro.apps.inversion.report.figures import ROUTE_COLOURS
 from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.reports.figure_style import GREY, RED, styled
-from gnvpro.pde_data.problems.resistivity.scene import NEAR, longest_axis, outline_from_above, outline_in_section
+from gnvpro.pde_data.problems.resistivity.scene import in_section, longest_axis, outline_from_above, outline_in_section
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.spaces import Array
 
@@ -68,9 +68,7 @@ def body(inversion: InversionResult) -> Figure:
     reach, bottom = 1.25 * max(np.abs(section.get_xlim())), section.get_ylim()[0]
     ends = section.get_xlim() if problem.moving else (-reach, reach)
     for positions, style in ((receivers, {**_RECEIVERS, "markersize": 3}), (sources, _SOURCES)):
-        place, off = (positions - centre) @ along, (positions - centre) @ (-along[1], along[0])
-        near = (np.abs(off) < NEAR * reach) & (place >= ends[0]) & (place <= ends[1])
-        section.plot(place[near], np.zeros(near.sum()), **style)
+        section.plot(*in_section(positions, np.array(centre), direction, ends, reach).T, **style)
     section.axhline(0, color="black", linewidth=1)
     section.set(xlim=ends, ylim=(bottom, 0.12 * -bottom))
     section.set(xlabel="distance along the dotted line (m)", ylabel="x3 (m)")

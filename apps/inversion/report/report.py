@@ -17,9 +17,10 @@ from gnvpro.apps.inversion.result import InversionResult
 from gnvpro.apps.inversion.sampling.chains import RHAT, shift
 from gnvpro.apps.inversion.verdict import verdict, worst
 from gnvpro.apps.reports import images
-from gnvpro.apps.reports.domain import domain, views_at
+from gnvpro.apps.reports.domain import domain
 from gnvpro.apps.reports.figure_style import styled
 from gnvpro.apps.reports.page import origin_rows, pictures, render
+from gnvpro.pde_data.problems.scene import views_of
 from gnvpro.surrogate.errors import UsageError
 from gnvpro.surrogate.formatting import seconds, with_unit
 from gnvpro.surrogate.laws.plain import law_of
@@ -76,7 +77,7 @@ def _pictures(inversion: InversionResult) -> list[dict[str, str]]:
     if body.body_problem(inversion) is not None:
         caption = "Outlines of the body. The section is the vertical plane through its centre along the dotted line."
         drawn.append(("The body in the ground", body.body(inversion), caption))
-    elif views := views_at(inversion.problem, inversion.map.parameters):
+    elif views := views_of(inversion.problem, inversion.map.parameters):
         caption = f"At the most probable point, observables by {inversion.fitted_by}."
         observables = inversion.density.solves.observables
         drawn.append(("The problem", domain(views, observables, inversion.fitted), caption))

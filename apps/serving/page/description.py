@@ -121,7 +121,7 @@ def _observables(model: ForwardModel, raster: Raster | None) -> dict[str, Any]:
     background = getattr(model, "background", None) if raster is None else None
     about: dict[str, Any] = {
         "names": list(space.names),
-        "unit": "" if len(set(space.units)) > 1 else _shown(space.units[0]),
+        "unit": "" if len(set(space.units)) > 1 else shown_unit(space.units[0]),
         "background": None if background is None else np.asarray(background).tolist(),
     }
     if are_images(space):
@@ -135,16 +135,12 @@ def _observables(model: ForwardModel, raster: Raster | None) -> dict[str, Any]:
 
 
 def _axis(axis: Any) -> dict[str, Any]:
-    return {"name": axis.name, "unit": _shown(axis.unit), "labels": list(axis.labels)}
+    return {"name": axis.name, "unit": shown_unit(axis.unit), "labels": list(axis.labels)}
 
 
 def _unit_each(space: Space) -> list[str]:
     units = space.units if len(space.units) == space.size else space.units * space.size
-    return [_shown(unit) for unit in units]
-
-
-def _shown(unit: str) -> str:
-    return {"m3": "m³", "m2": "m²"}.get(unit, shown_unit(unit))
+    return [shown_unit(unit) for unit in units]
 
 
 def outside(model: ForwardModel, y: Array) -> list[str]:

@@ -6,6 +6,7 @@ import { at, state, tell, when } from "./state.js";
 import { shown } from "./words.js";
 
 let given = null, most = 500_000;
+let asked = 0; // of what was given last; answers to anything before are late
 
 async function take(text, name) {
   given = { text, name };
@@ -14,31 +15,35 @@ async function take(text, name) {
 }
 
 async function overlay() {
-  const model = state.model;
+  const model = state.model, number = ++asked;
   if (!given) return;
   try {
     if (given.text.length > most) throw new Error(`${given.name} has ${given.text.length} characters, expected at most ${most}; gnvpro invert takes more`);
     const data = await ask("page/observations", { model: model.name, ...given, noise: at("noise").value });
-    if (model !== state.model) return;
+    if (number !== asked) return;
     state.data = data;
     at("noise").value = data.noise;
     said("");
-  } catch (error) { state.data = null; said(error.message, true); }
+  } catch (error) {
+    if (number !== asked) return;
+    state.data = null;
+    said(error.message, true);
+  }
   tell("data");
 }
 
 async function fit() {
-  const button = at("fit"), model = state.model;
+  const button = at("fit"), model = state.model, number = asked;
   if (!state.data || button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
   said("fitting …");
   try {
     const found = await ask("page/fit", { model: model.name, ...given, noise: at("noise").value });
-    if (model === state.model) {
+    if (number === asked) {
       moveTo(found.parameters);
       said(`Fitted: the most probable point by the law of the parameters${found.remarks.length ? "; " + found.remarks.join("; ") : ""}.`);
     }
-  } catch (error) { said(error.message, true); }
+  } catch (error) { if (number === asked) said(error.message, true); }
   button.setAttribute("aria-disabled", "false");
 }
 
@@ -62,8 +67,10 @@ function show() {
 
 async function read(file) {
   if (!file) return;
+  const number = ++asked;
   if (file.size > 4 * most) { said(`${file.name} has ${file.size} bytes, expected at most ${most} characters; gnvpro invert takes more`, true); return; }
-  await take(await file.text(), file.name);
+  const text = await file.text();
+  if (number === asked) await take(text, file.name);
 }
 
 export function startOwnData(mostText) {
@@ -83,7 +90,7 @@ export function startOwnData(mostText) {
   at("pasted").addEventListener("change", event => { if (event.target.value.trim()) take(event.target.value, "the pasted text"); });
   at("noise").addEventListener("change", overlay);
   at("fit").addEventListener("click", fit);
-  at("forget").addEventListener("click", () => { given = null; state.data = null; at("pasted").value = ""; said(""); tell("data"); });
-  when("model", () => { given = null; at("pasted").value = ""; said(""); });
+  at("forget").addEventListener("click", () => { asked++; given = null; state.data = null; at("pasted").value = ""; said(""); tell("data"); });
+  when("model", () => { asked++; given = null; at("pasted").value = ""; said(""); });
   when("model data answered", show);
 }

@@ -34,7 +34,7 @@ def posterior_of(model: ForwardModel, text: str, name: str, noise: str) -> tuple
     Raises
     ------
     UsageError
-        What `gnvpro.invert` refuses, or noise that is the name of a file.
+        What `gnvpro.invert` refuses, noise that is the name of a file, or numbers whose squares are none.
     """
     if len(text) > MOST_TEXT:
         raise UsageError(
@@ -49,7 +49,29 @@ def posterior_of(model: ForwardModel, text: str, name: str, noise: str) -> tuple
         raise UsageError(
             f"expected noise such as {NOISE}, 0.001, 2%+0.001 or {_OWN_NOISE}, got {noise[:_MOST_NOISE]!r}"
         )
-    return Posterior.of(model, observations, noise), noise
+    posterior = Posterior.of(model, observations, noise)
+    _require_squares(posterior)
+    return posterior, noise
+
+
+def _require_squares(posterior: Posterior) -> None:
+    """Observations in units of their noise, and that noise, have squares that are finite and not zero."""
+    values, scales = posterior.values, posterior.noise_of_data.scales
+    with np.errstate(all="ignore"):
+        precision = 1 / scales**2
+        fine = np.isfinite(values * precision) & np.isfinite((values / scales) ** 2) & (precision > 0)
+        fine &= np.isfinite(precision)
+        if (
+            fine.all()
+            and np.isfinite(np.sum((values / scales) ** 2))
+            and np.isfinite(np.sum(np.abs(values) * precision))
+        ):
+            return
+    i = int(np.argmin(fine))
+    raise UsageError(
+        f"expected values and standard deviations whose ratio has a square, got {values[i]:.3g} and {scales[i]:.3g}; check "
+        "the units of the data and of the noise"
+    )
 
 
 def _parsed(text: str, name: str) -> object:

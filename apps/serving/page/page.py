@@ -21,9 +21,10 @@ from gnvpro.apps.serving import um_bridge
 from gnvpro.apps.serving.page.description import band_of, describe, raster_of
 from gnvpro.apps.serving.page.files import html, script
 from gnvpro.apps.serving.page.own_data import MOST_TEXT, fit, overlay, posterior_of
-from gnvpro.apps.serving.page.point import Bands, Scene, Shown, timed
+from gnvpro.apps.serving.page.point import Bands, Shown, timed
 from gnvpro.apps.serving.page.scale import Range
 from gnvpro.apps.serving.served import ModelFailed
+from gnvpro.pde_data.problems.scene import Scene
 from gnvpro.surrogate.errors import NumericalFailure, UsageError
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,13 @@ import numpy as np
 
 from gnvpro.apps.reports.raster import Raster
 from gnvpro.apps.serving.page.description import Band, impossible, outside
-from gnvpro.pde_data.problems.scene import View
+from gnvpro.pde_data.problems.scene import Scene, View, views_by
 from gnvpro.surrogate.checks import numbers
 from gnvpro.surrogate.forward_model import ForwardModel
 from gnvpro.surrogate.spaces import Array
 
 # (model, parameters (1, n_in), its observables (1, n_out)) -> the error band around them, or None where there is none.
 Bands = Callable[[ForwardModel, Array, Array], Band | None]
-# Parameters (n_in,) -> views of the domain.
-Scene = Callable[[Array], Sequence[View]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,9 @@ class Shown:
             lower, upper = (self.drawn(end)[0] for end in (band.lower, band.upper))
             answer |= {"lower": lower, "upper": upper, "band": band.label}
         if self.scene is not None:
-            answer["scene"] = list(self.scene(y[0]))
+            views = views_by(self.scene, y[0], self.model.observables.size)
+            if views:
+                answer["scene"] = [_with_values(view, observables[0]) for view in views]
         return answer
 
     def drawn(self, observables: Array) -> Array:
@@ -66,6 +66,21 @@ def timed(model: ForwardModel, y: Array) -> tuple[Array, float]:
     began = time.perf_counter()
     observables = model.evaluate(y)
     return numbers(observables, "what the model returns"), time.perf_counter() - began
+
+
+def _with_values(view: View, observables: Array) -> dict[str, Any]:
+    """A view as it is sent: its sensors with `values` (n, k) of observables (n_out,)."""
+    shapes = [
+        {
+            "kind": shape.kind,
+            "points": shape.points,
+            "label": shape.label,
+            "labels": shape.labels,
+            "values": None if shape.observables is None else observables[shape.observables],
+        }
+        for shape in view.shapes
+    ]
+    return {"title": view.title, "axes": view.axes, "ends": view.ends, "shapes": shapes}
 
 
 def _difference(predicted: Array, solved: Array, background: Any) -> dict[str, Any]:

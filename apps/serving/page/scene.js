@@ -14,10 +14,10 @@ export function drawScene(figure) {
     const width = sideBySide ? (place.clientWidth - 8) / answer.scene.length : place.clientWidth;
     const tall = (narrow() ? room() : (answer.scene.length > 1 ? Math.max(220, .6 * room()) : room())) - rest - caption;
     const inner = Math.min(width - left - 10, tall * (x1 - x0) / (y1 - y0)), high = inner * (y1 - y0) / (x1 - x0);
-    const sensors = view.shapes.find(shape => shape.kind === "sensors");
-    const values = sensors?.observables.map(places => answer.observables[places[places.length - 1]]);
-    const scale = sensors && scaleOf(values);
-    const marks = view.shapes.flatMap(shape => drawn(shape, values, model.observables.unit));
+    const measuring = view.shapes.filter(shape => shape.kind === "sensors" && shape.values), [sensors] = measuring;
+    // A scale of their own, linear and of all that they measure here: that of the picture is of the anomaly.
+    const scale = sensors && scaleOf(measuring.flatMap(shape => shape.values.flat()), null);
+    const marks = view.shapes.flatMap(shape => drawn(shape, model.observables.unit));
     const label = `${view.title}: ${[...new Set(view.shapes.map(shape => shape.label))].filter(Boolean).join(", ")}`;
     const when = sensors?.labels.length ? `, values at ${sensors.labels[sensors.labels.length - 1]}` : "";
     put(place, `scene${i}`, label + when, {
@@ -30,12 +30,13 @@ export function drawScene(figure) {
   });
 }
 
-function drawn(shape, values, unit) {
+function drawn(shape, unit) {
   if (shape.kind === "area") return [Plot.line(shape.points, { fill: "var(--body)", fillOpacity: .45, stroke: "var(--body)", strokeWidth: 1.5, className: "area" })];
   if (shape.kind === "line") return [Plot.line(shape.points, { stroke: "currentColor", strokeOpacity: .55, strokeDasharray: shape.points.length === 2 ? "3,3" : undefined })];
   if (shape.kind === "points") return [Plot.dot(shape.points, { r: shape.points.length > 60 ? 1 : 2, fill: "var(--ghost)" })];
   if (shape.kind === "markers") return [Plot.dot(shape.points, { r: 4, fill: "currentColor", symbol: "triangle2" })];
-  const rows = shape.points.map((p, i) => ({ x: p[0], y: p[1], value: values[i] }));
+  if (!shape.values) return [Plot.dot(shape.points, { r: 4, fill: "var(--ghost)" })];
+  const rows = shape.points.map((p, i) => ({ x: p[0], y: p[1], value: shape.values[i].at(-1) }));
   return [
     Plot.dot(rows, { x: "x", y: "y", r: 7, fill: "value", stroke: "currentColor", strokeWidth: .8, className: "sensors" }),
     Plot.text(rows, { x: "x", y: "y", dy: -14, text: d => inUnit(d.value, unit, 3), fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),

@@ -13,7 +13,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 # Beyond the largest body, in its semi-axes.
 _MARGIN = 1.3
 # Electrodes this near the plane of the section, in units of its half width, count as standing in it.
-NEAR = 0.08
+_NEAR = 0.08
 
 
 def outline_from_above(problem: BuriedBody, parameters: Array) -> Array:
@@ -43,6 +43,17 @@ def longest_axis(problem: BuriedBody, parameters: Array) -> float:
     return problem.placed(parameters).azimuth + (
         0.0 if problem.semi_axis_ratio[0] >= problem.semi_axis_ratio[1] else np.pi / 2
     )
+
+
+def in_section(positions: Array, origin: Array, direction: float, ends: tuple[float, float], half: float) -> Array:
+    """Electrodes (n, 2) that stand near the vertical plane through `origin` at an angle (rad) from x1, between its ends.
+
+    Positions (k, 2) in it, on the surface; near are those whose distance is small beside `half`, its half width.
+    """
+    along = np.array([np.cos(direction), np.sin(direction)])
+    place, off = (positions - origin) @ along, (positions - origin) @ (-along[1], along[0])
+    kept = place[(np.abs(off) < _NEAR * half) & (place >= ends[0]) & (place <= ends[1])]
+    return np.stack([kept, np.zeros(len(kept))], axis=1)
 
 
 def views_of(problem: BuriedBody, parameters: Array) -> tuple[View, View]:
@@ -76,9 +87,7 @@ def views_of(problem: BuriedBody, parameters: Array) -> tuple[View, View]:
         ("markers", sources, "current electrodes"),
     )
     for kind, positions, label in electrodes:
-        place, off = (positions - centre) @ along, (positions - centre) @ (-along[1], along[0])
-        kept = place[(np.abs(off) < NEAR * half) & (np.abs(place) <= half)]
-        near.append(Shape(kind, np.stack([kept, np.zeros(len(kept))], axis=1), label))
+        near.append(Shape(kind, in_section(positions, centre, direction, (-half, half), half), label))
     layer = problem.background_layer
     ground = [Shape("line", np.array([[-half, 0.0], [half, 0.0]]), "the surface")]
     if layer is not None and layer.thickness < bottom:

@@ -63,6 +63,17 @@ def test_a_reference_that_solves_nothing_is_said(model, monkeypatch):
     assert "solved none" in dict(comparison.rows())["the PDE's own error"]
 
 
+def test_a_broken_scene_costs_no_comparison(model, monkeypatch):
+    def scene(self, y):
+        raise RuntimeError("my scene is broken")
+
+    monkeypatch.setattr(DecayProblem, "scene", scene, raising=False)
+    with pytest.warns(UserWarning, match="my scene is broken"):
+        found = compare_with_solves(Surrogate.load(model), DecayProblem(), n=5, seed=0, repeats=1)
+    assert found.views == ()
+    assert len(found.expected) == 5
+
+
 def test_a_reference_that_raises_is_said(model, monkeypatch):
     def references(self):
         return {"finer": lambda y: y.no_such_method()}

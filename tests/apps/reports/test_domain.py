@@ -1,13 +1,12 @@
 """The picture of a problem's domain shows its shapes where they are, and its sensors by their values."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
-from gnvpro.apps.reports.domain import domain, views_at
+from gnvpro.apps.reports.domain import domain
 from gnvpro.apps.reports.narrow import narrowed
+from gnvpro.pde_data.problems.scene import Shape, View
 from gnvpro.surrogate.spaces import Axis, Space
 
 SPACE = Space((Axis("time", (1.0, 2.0)), Axis("sensor", ("a", "b", "c"))), units=("mg/m3",))
@@ -16,9 +15,7 @@ PLACES = np.array([[0.1, 0.2], [0.5, 0.6], [0.9, 0.4]])
 
 
 def shape(kind, points, label, observables=None, labels=()):
-    return SimpleNamespace(
-        kind=kind, points=np.asarray(points, float), label=label, observables=observables, labels=labels
-    )
+    return Shape(kind, np.asarray(points, float), label, observables, labels)
 
 
 @pytest.fixture
@@ -28,8 +25,8 @@ def views():
     sensors = shape("sensors", PLACES, "sensors", np.arange(6).reshape(2, 3).T, ("time 1", "time 2"))
     body = shape("area", [[1, -1], [2, -1], [2, -2]], "the body")
     electrodes = shape("markers", [[0, 0], [4, 0]], "electrodes")
-    above = SimpleNamespace(title="above", axes=("x (m)", "y (m)"), ends=((0, 1), (0, 1)), shapes=(square, sensors))
-    below = SimpleNamespace(title="below", axes=("x (m)", "z (m)"), ends=((0, 4), (-2, 0)), shapes=(body, electrodes))
+    above = View("above", ("x (m)", "y (m)"), ((0, 1), (0, 1)), (square, sensors))
+    below = View("below", ("x (m)", "z (m)"), ((0, 4), (-2, 0)), (body, electrodes))
     return above, below
 
 
@@ -60,10 +57,3 @@ def test_on_a_phone_views_are_below_one_another(views):
     above, below = (axes.get_position() for axes in figure.axes[:2])
     assert below.y1 < above.y0
     assert figure.get_figwidth() < 5
-
-
-def test_a_problem_without_a_scene_has_no_views():
-    assert views_at(SimpleNamespace(name="p"), np.zeros(2)) == ()
-    assert views_at(None, np.zeros(2)) == ()
-    seen = SimpleNamespace(scene=lambda y: [("view", y[0])])
-    assert views_at(seen, np.array([3.0])) == (("view", 3.0),)

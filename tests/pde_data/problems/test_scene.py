@@ -6,6 +6,7 @@ import pytest
 from gnvpro.pde_data.problems.convection.problem import ConvectionDiffusionReaction
 from gnvpro.pde_data.problems.resistivity.ground.layered import Layer
 from gnvpro.pde_data.problems.resistivity.problem import Resistivity
+from gnvpro.pde_data.problems.resistivity.scene import in_section
 from gnvpro.surrogate.draws import draw
 
 PROBLEMS = {
@@ -56,3 +57,12 @@ def test_sensors_have_the_observables_that_they_measure():
     for sensor, places in enumerate(sensors.observables):
         expected = [f"{label}, sensor {sensor}" for label in sensors.labels]
         assert [problem.observables.names[place] for place in places] == expected
+
+
+def test_electrodes_near_the_section_stand_in_it():
+    along, across = np.array([0.6, 0.8]), np.array([-0.8, 0.6])
+    origin = np.array([1.0, 2.0])
+    far = [(0.5, 0.05), (-0.9, -0.05), (0.5, 0.09), (1.1, 0.0), (1.0, 0.0)]  # along the plane and off it
+    positions = np.array([origin + s * along + d * across for s, d in far])
+    found = in_section(positions, origin, np.arctan2(0.8, 0.6), (-1.0, 1.05), 1.0)
+    np.testing.assert_allclose(found, [(0.5, 0), (-0.9, 0), (1.0, 0)], atol=1e-12)

@@ -1,12 +1,4 @@
-"""The page in headless Chromium, by playwright; nothing is asked of others, and nothing scrolls sideways.
-
-A browser is looked for and never installed. GNVPRO_BROWSER names one; where it is set and there is none, tests fail
-instead of being skipped.
-"""
-
-import os
-import shutil
-from pathlib import Path
+"""The page in headless Chromium, by playwright; nothing is asked of others, and nothing scrolls sideways."""
 
 import pytest
 
@@ -14,34 +6,15 @@ from gnvpro.apps.serving.page.description import Band
 from gnvpro.apps.serving.page.page import page_routes
 from tests.apps.serving.page.in_browser import wait_for_numbers
 from tests.apps.serving.page.page_models import models, scenes, serving
+from tests.chromium import chromium
 
-# Chromium as root, and nothing of its own that would talk to anybody.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 CURVATURE = 0.02
-
-
-def executable(playwright):
-    """A Chromium on this machine, or a skip that says what is missing."""
-    if named := os.environ.get("GNVPRO_BROWSER"):
-        found = shutil.which(named)
-        assert found, f"GNVPRO_BROWSER is {named}, which is not there"
-        return found
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if found := shutil.which(name):
-            return found
-    if Path(playwright.chromium.executable_path).exists():
-        return playwright.chromium.executable_path
-    return pytest.skip("no Chromium: install Debian's package chromium, or run `playwright install chromium`")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=executable(playwright), args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 def around(model, y, observables):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from gnvpro.apps.inversion import maximum_a_posteriori
 from gnvpro.apps.inversion.posterior.posterior import Posterior
 from gnvpro.apps.serving.page.own_data import MOST_TEXT, fit, overlay, posterior_of
 from gnvpro.apps.serving.page.page import page_routes
@@ -76,6 +77,10 @@ def test_a_fit_is_the_point_that_made_the_data():
         ("[1, 2]", "", "expected 3 numbers"),
         ('["/etc/passwd"]', "", "expected"),
         ("{1: 2}", "", "it begins as JSON, and is none"),
+        ("[1e308, -1e308, 1e308]", "1e-300", "whose ratio has a square, got 1e+308 and 1e-300; check the units"),
+        ("[1, 2, 3]", "1e-300", "whose ratio has a square"),
+        ("[1, 2, 3]", "1e200", "whose ratio has a square"),
+        ('{"sine": [1e308, 1e308]}', "1", "whose ratio has a square"),
         ("[1, 2, 3]", "/etc/noise.csv", "expected noise such as 2%"),
         ("[1, 2, 3]", "much", "expected noise such as 2%"),
         ("[1, 2, 3]", "data", "came without standard deviations"),
@@ -104,3 +109,15 @@ def test_routes_overlay_fit_and_refuse():
         status, shown = ask(address, "/page/observations", partial)
         assert (status, shown["n"]) == (200, 2), shown
         assert shown["values"] == [None, None, None, 3.5, -1.25, None]
+
+
+def test_equations_that_cannot_be_solved_are_a_refusal(monkeypatch):
+    def fails(*_, **__):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr(maximum_a_posteriori, "lsq_linear", fails)
+    body = {"model": "line", "text": "[1, 2, 3]", "name": "own.json", "noise": ""}
+    with serving(page_routes(models(), {})) as address:
+        status, said = ask(address, "/page/fit", body)
+    assert status == 422
+    assert "SVD did not converge); check the units" in said["error"]

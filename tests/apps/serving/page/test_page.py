@@ -24,7 +24,7 @@ from gnvpro.surrogate.spaces import Space
 from gnvpro.surrogate.trust.bands import Bands
 from tests.apps.commands.test_export import LOWER, SURROGATES, UPPER
 from tests.apps.commands.test_export import surrogate as surrogate_of
-from tests.apps.serving.page.page_models import BOX, IMAGES, LINE, MIXTURE, Smooth, models, serving
+from tests.apps.serving.page.page_models import BOX, IMAGES, LINE, MIXTURE, Smooth, models, scenes, serving
 
 
 def ask(address, path, body=None):
@@ -372,3 +372,26 @@ def test_every_import_of_the_scripts_is_there():
     named = [name for text in page_files().values() for name in re.findall(rb'(?:from|import) "\./([^"]+)"', text)]
     assert set(named) <= {name.encode() for name in page_files()}
     assert len(named) > 20
+
+
+def test_a_broken_scene_costs_no_answer():
+    def scene(y):
+        raise RuntimeError("my scene is broken")
+
+    with (
+        pytest.warns(UserWarning, match="my scene is broken"),
+        serving(page_routes(models(), {}, scenes={"line": scene})) as broken,
+    ):
+        status, answer = ask(broken, "/page/evaluate", {"model": "line", "parameters": [0.5, 1.5]})
+    assert status == 200
+    assert "scene" not in answer
+    assert len(answer["observables"]) == 3
+
+
+def test_sensors_come_with_their_values():
+    with serving(page_routes(models(), {}, scenes=scenes())) as found:
+        y = [1 / 16] * 16
+        _, answer = ask(found, "/page/evaluate", {"model": "curves", "parameters": y})
+    line, sensors = answer["scene"][0]["shapes"]
+    assert line["values"] is None
+    np.testing.assert_array_equal(sensors["values"], np.reshape(answer["observables"], (3, 2)).T)

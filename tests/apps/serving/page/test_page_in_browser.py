@@ -245,6 +245,15 @@ def test_the_domain_is_drawn_and_moves_with_the_sliders(page):
     shown = page.eval_on_selector_all("#picture [data-part=scene] text", "all => all.map(one => one.textContent)")
     for value in numbers(page)[-2:]:  # of both sensors, at the last time
         assert f"{value:.3g}".replace("-", "−") + " K" in shown
+    # Their colours are of all that they measure here, not of the picture's scale.
+    size = (numbers(page)[-2:] - numbers(page).min()) / np.ptp(numbers(page))
+    colours = known(
+        page, "given.map(t => d3.rgb(d3.interpolateViridis(t)).formatHex())", size.tolist(), "drawing", "d3"
+    )
+    fills = page.eval_on_selector_all(
+        "#picture [data-part=scene] .sensors circle", "all => all.map(one => one.getAttribute('fill'))"
+    )
+    assert known(page, "given.map(fill => d3.rgb(fill).formatHex())", fills, "drawing", "d3") == colours
     choose(page, "line")
     assert page.locator("#picture [data-part=scene]").count() == 0
 

@@ -141,6 +141,36 @@ def test_own_data_are_overlaid_and_fitted(page, way):
     assert page.locator("#picture svg .data").count() == 0
 
 
+def test_late_answers_are_not_shown(page):
+    choose(page, "line")
+    held = []
+    page.route("**/page/observations", lambda route: held.append(route))
+
+    def wait_for(n):
+        while len(held) < n:
+            page.wait_for_timeout(20)
+
+    def answer(route):
+        with page.expect_response("**/page/observations") as answered:
+            route.continue_()
+        answered.value.finished()
+        page.wait_for_timeout(50)
+
+    for k in (1, 2):
+        page.evaluate(DROP, [f"[{k}, {k}, {k}]", f"{k}.json"])
+        wait_for(k)
+    answer(held[1])
+    until_known(page, "state.data !== null")
+    answer(held[0])
+    assert known(page, "state.data.values") == [2, 2, 2]
+    page.fill("#noise", "5%")
+    page.keyboard.press("Tab")
+    wait_for(3)
+    page.click("#forget")
+    answer(held[2])
+    assert known(page, "state.data") is None
+
+
 def test_images_of_own_data_stand_beside_those_of_the_model(page):
     choose(page, "images")
     page.evaluate(DROP, [table("images"), "own.csv"])
