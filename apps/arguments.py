@@ -129,14 +129,16 @@ def _parameters_in(dataset: xr.Dataset, space: Space) -> Any:
 def samples_first(values: Any, names: Sequence[str] = ()) -> Any:
     """A table (DataArray) with samples along its first dimension.
 
-    It is turned where the last one is called `sample`, or where the first has exactly these `names` and the last has none.
+    It is turned where the last one is called `sample` or the first `parameter` or `observable`, or where the first has
+    exactly these `names` and the last has none.
     """
     if len(dimensions := getattr(values, "dims", ())) != 2:
         return values
     first, last = dimensions
     turned = values.transpose(last, first)
     flipped = column_names(values) is None and sorted(column_names(turned) or ()) == sorted(names) != []
-    return turned if last == "sample" or (flipped and first != "sample") else values
+    across = last == "sample" or first in ("parameter", "observable")
+    return turned if first != "sample" and (across or flipped) else values
 
 
 def matrix(values: Any, what: str) -> Array:

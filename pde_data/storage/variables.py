@@ -28,7 +28,10 @@ def paired(dataset: xr.Dataset, parameters: Sequence[str] | None, where: object)
     """
     if set(PAIR) <= set(dataset):
         if parameters and not _are_columns(parameters, dataset[PAIR[0]], str(where)):
-            raise UsageError(f"{where} has parameters and observables already; leave `parameters` out")
+            raise UsageError(
+                f"{where} has parameters and observables already, and no parameters {listed(parameters)}: expected those "
+                "that it has, or none; leave `parameters` out, or take data of the same parameters"
+            )
         return dataset
     if not parameters:
         raise UsageError(
