@@ -143,5 +143,7 @@ def test_names_of_parameters_that_a_data_set_has_not_are_refused(tmp_path):
     generate(DecayProblem(), tmp_path / "d.zarr", 4, 0)
     samples = read_samples(tmp_path / "d.zarr")
     read_samples(tmp_path / "d.zarr", parameters=samples.parameter_space.names)
-    with pytest.raises(UsageError, match="has parameters and observables already, and no parameters .*; leave `parameters` out"):
+    with pytest.raises(
+        UsageError, match="has parameters and observables already, and no parameters .*; leave `parameters` out"
+    ):
         read_samples(tmp_path / "d.zarr", parameters=["bogus"])
