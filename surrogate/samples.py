@@ -201,12 +201,13 @@ class Samples(ComparedByValue):
     def split(
         self,
         seed: int,
+        ascending: bool = False,
+        /,
         *,
         train: int | None = None,
         validation: int | None = None,
         calibration: int | None = None,
         test: int | None = None,
-        ascending: bool = False,
     ) -> Split:
         """Disjoint random sets: `default_rng(seed).permutation(n)`, taken in the order of the arguments.
 

@@ -344,7 +344,7 @@ def _split(
         if cross_validated and sizes["train"] is None and not sizes["validation"]:
             return samples.split_off(settings.seed, calibration=sizes["calibration"] or 0, test=sizes["test"] or 0)
         # As processes that share so many read them: random signs and batches go by a sample's place in its set.
-        return samples.split(settings.seed, **sizes, ascending=len(samples) > MANY_SAMPLES)
+        return samples.split(settings.seed, len(samples) > MANY_SAMPLES, **sizes)
     if sizes_set := [name for name, size in sizes.items() if size is not None]:
         raise UsageError(
             f"the samples are split already; leave the size of {' and '.join(sizes_set)} out, or give Samples"
