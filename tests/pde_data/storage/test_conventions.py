@@ -124,7 +124,7 @@ def test_many_samples_appended_one_by_one_are_one_entry(tmp_path):
         add(tmp_path / "d.zarr", slice(row, row + 1))
     *_, last = lines = xr.open_zarr(tmp_path / "d.zarr").attrs["history"].split("\n")
     assert len(lines) == 2
-    assert last.endswith("samples appended, from 2 to 3 samples")
+    assert last.endswith("samples appended, from 1 to 3 samples")
 
 
 def test_what_a_user_says_of_a_data_set_stays_with_it(tmp_path):
