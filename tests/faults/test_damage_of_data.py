@@ -1,5 +1,6 @@
 """A data set with a byte changed, a file cut short or gone: one sentence or the same answer, and repair gives it back."""
 
+import json
 import multiprocessing
 import shutil
 from collections import Counter
@@ -73,9 +74,14 @@ def numbers_in(path):
 
 
 def files_in(path):
-    """Everything but the seconds, which differ from run to run."""
+    """Everything but the seconds, which differ from run to run, and what the history says of the runs."""
     files = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    files["zarr.json"] = files["zarr.json"].replace(json.dumps(history_of(path)).encode(), b"")
     return {name: content for name, content in files.items() if "wall_time/c/" not in name}
+
+
+def history_of(path):
+    return json.loads((path / "zarr.json").read_text())["attributes"]["history"]
 
 
 def damage(rng, path):
@@ -110,6 +116,7 @@ def test_damage_is_said_or_does_not_matter(make, repeats, fault_rng, fault_figur
                 assert noticed == "sentence", what
             elif make is not appended or not what[1].startswith("parameters/c"):
                 assert files_in(path) == bytes_of_sound, what
+                assert history_of(path).startswith(history_of(sound)), what
                 repair = "the original bits"
             else:  # nothing makes parameters again that were given: these samples are failed ones now
                 assert repair["exception"] >= N % 32, what
