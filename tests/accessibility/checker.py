@@ -44,23 +44,22 @@ def faults(browser: Any, page: str | Path, looks: Iterable[str] = LOOKS) -> list
     """What is wrong with a page, in each of some looks: axe-core's rules, and what makes it scroll sideways; in words."""
     from axe_playwright_python.sync_playwright import Axe
 
-    context = browser.new_context()
-    try:
-        tab = context.new_page()
-        tab.set_default_timeout(60_000)
-        tab.goto(address_of(page))
-        tab.evaluate(_UNFOLD)
-        found = []
-        for look in looks:
-            scheme, width, height = LOOKS[look]
-            tab.emulate_media(color_scheme=scheme)
-            tab.set_viewport_size({"width": width, "height": height})
+    found = []
+    for look in looks:
+        scheme, width, height = LOOKS[look]
+        # Opened anew, as whoever has that screen opens it: scripts look at its width once, and colours fade into others.
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+        try:
+            tab = context.new_page()
+            tab.set_default_timeout(60_000)
+            tab.goto(address_of(page))
+            tab.evaluate(_UNFOLD)
             told = [_told(one) for one in Axe().run(tab).response["violations"]]
             told += [f"wider than the screen: {element}" for element in tab.evaluate(_WIDER)]
             found += [f"{look}: {one}" for one in told]
-        return found
-    finally:
-        context.close()
+        finally:
+            context.close()
+    return found
 
 
 def _told(violation: dict[str, Any]) -> str:
