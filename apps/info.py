@@ -9,7 +9,7 @@ from typing import Any
 from gnvpro.pde_data.problems.accuracy import error_in_words
 from gnvpro.pde_data.storage.derivatives import derivatives_in_words
 from gnvpro.pde_data.storage.provenance import SEVERAL
-from gnvpro.surrogate.checks import address_in, path_of
+from gnvpro.surrogate.checks import place_of
 from gnvpro.surrogate.formatting import listed
 from gnvpro.surrogate.result import Result
 from gnvpro.surrogate.spaces import Space
@@ -47,9 +47,8 @@ def info(path: str | Path) -> Info:
     UsageError, OSError
         Nothing stands there, or something damaged.
     """
-    elsewhere = address_in(path) is not None
-    path = Path(path) if elsewhere else path_of(path)
-    if elsewhere or not (path / "model.json").is_file():
+    path = place_of(path)
+    if not (path / "model.json").is_file():
         from gnvpro.pde_data.storage.dataset import describe
 
         content = describe(path)

@@ -54,14 +54,14 @@ def _size(view: View) -> tuple[float, float]:
 
 def _draw(axes: Axes, shape: Shape, values: Array, style: str) -> PathCollection | None:
     """One shape; of sensors with values what their colours are the scale of."""
-    x, y = np.asarray(shape.points, float).reshape(-1, 2).T
+    x, y = shape.points.T
     label = shape.label or None
     if shape.kind == "area":
         axes.fill(x, y, facecolor=RED, edgecolor=RED, alpha=0.35, label=label)
     elif shape.kind == "line":
         axes.plot(x, y, style, color=GREY, linewidth=1, label=label)
     elif shape.kind == "sensors" and shape.observables is not None:
-        shown = values[np.asarray(shape.observables)]
+        shown = values[shape.observables]
         norm = Normalize(float(shown.min()), float(shown.max()))
         column = shown[:, _widest(shown)]
         return axes.scatter(x, y, c=column, norm=norm, s=45, edgecolors="black", linewidths=0.6, zorder=3, label=label)
@@ -78,6 +78,7 @@ def _widest(values: Array) -> int:
 
 
 def _when(shape: Shape, values: Array) -> str:
+    """Of a shape with observables."""
     if not shape.labels:
         return "observable"
-    return f"observable, {shape.labels[_widest(values[np.asarray(shape.observables)])]}"
+    return f"observable, {shape.labels[_widest(values[shape.observables])]}"

@@ -59,13 +59,9 @@ def _require_squares(posterior: Posterior) -> None:
     values, scales = posterior.values, posterior.noise_of_data.scales
     with np.errstate(all="ignore"):
         precision = 1 / scales**2
-        fine = np.isfinite(values * precision) & np.isfinite((values / scales) ** 2) & (precision > 0)
-        fine &= np.isfinite(precision)
-        if (
-            fine.all()
-            and np.isfinite(np.sum((values / scales) ** 2))
-            and np.isfinite(np.sum(np.abs(values) * precision))
-        ):
+        terms = np.stack([precision, np.abs(values) * precision, (values / scales) ** 2])
+        fine = np.isfinite(terms).all(axis=0) & (precision > 0)
+        if fine.all() and np.isfinite(terms[1:].sum(axis=1)).all():
             return
     i = int(np.argmin(fine))
     raise UsageError(

@@ -103,6 +103,31 @@ def _refusing(handler: Handler) -> Handler:
 
 
 @dataclass(eq=False)
+class _Line:
+    """Work of which so much may be under way or wait; what began goes on when the browser leaves, and counts as long."""
+
+    most: int
+    busy: str
+    n: int = 0
+
+    def require_room(self) -> None:
+        """Refuses whoever comes later."""
+        if self.n >= self.most:
+            raise um_bridge.InvalidInput(f"{self.busy}; try again in a moment", 503)
+
+    async def until_done[T](self, work: asyncio.Future[T]) -> T:
+        """What comes of it."""
+        self.n += 1
+        work.add_done_callback(self._one_less)
+        return await asyncio.shield(work)
+
+    def _one_less(self, work: asyncio.Future[Any]) -> None:
+        self.n -= 1
+        if not work.cancelled():
+            work.exception()  # whoever asked may have left
+
+
+@dataclass(eq=False)
 class _Page:
     models: Mapping[str, ForwardModel]
     pde: Mapping[str, ForwardModel]
@@ -110,8 +135,8 @@ class _Page:
     scenes: Mapping[str, Scene]
     threads: Mapping[str, Executor]
     read_seconds: float
-    n_solves: int = 0
-    n_fits: int = 0
+    solves: _Line = field(default_factory=lambda: _Line(MOST_SOLVES, "the PDE is busy with others' points"))
+    fits: _Line = field(default_factory=lambda: _Line(MOST_FITS, "others' data are being fitted"))
     solved_before: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -120,13 +145,12 @@ class _Page:
             name: Shown(model, rasters[name], self.bands, self.scenes.get(name)) for name, model in self.models.items()
         }
         self.ranges = {name: Range(model, rasters[name]) for name, model in self.models.items()}
-        described = [describe(name, model, name in self.pde, rasters[name]) for name, model in self.models.items()]
-        self.described = {"models": described, "most_text": MOST_TEXT}
+        self.described = [describe(name, model, name in self.pde, rasters[name]) for name, model in self.models.items()]
 
     async def description(self, request: web.Request) -> web.Response:
         """What there is to draw."""
         most = min(MOST_TEXT, request.client_max_size or MOST_TEXT)
-        return _json({**self.described, "most_text": most})
+        return _json({"models": self.described, "most_text": most})
 
     async def evaluate(self, request: web.Request) -> web.Response:
         """Observables at a point, its band, and whether it is in the training range; or why it is no point."""
@@ -156,25 +180,15 @@ class _Page:
     async def fit(self, request: web.Request) -> web.Response:
         """The most probable point given them."""
         name, text, source, noise = self._own_data(await um_bridge.read(request, self.read_seconds))
-        if self.n_fits >= MOST_FITS:
-            raise um_bridge.InvalidInput("others' data are being fitted; try again in a moment", 503)
-        self.n_fits += 1
-        fitting = asyncio.ensure_future(
-            self._said(name, lambda: fit(posterior_of(self.models[name], text, source, noise)[0]))
-        )
-        fitting.add_done_callback(self._count_fewer_fits)
-        return _json(await asyncio.shield(fitting))
+        self.fits.require_room()
+        fitting = self._said(name, lambda: fit(posterior_of(self.models[name], text, source, noise)[0]))
+        return _json(await self.fits.until_done(asyncio.ensure_future(fitting)))
 
     async def _said(self, name: str, work: Callable[[], Any]) -> Any:
         try:
             return await self._run(self.models[name], work)
         except (UsageError, NumericalFailure, ModelFailed) as refused:
             raise um_bridge.InvalidInput(str(refused), 422) from None
-
-    def _count_fewer_fits(self, fitting: asyncio.Future[Any]) -> None:
-        self.n_fits -= 1
-        if not fitting.cancelled():
-            fitting.exception()  # whoever asked may have left
 
     async def solve(self, request: web.Request) -> web.Response:
         """Observables by the PDE and how far the surrogate is from them."""
@@ -187,15 +201,10 @@ class _Page:
         except ValueError as error:
             why = str(error).partition("not in the space: ")[2] or str(error)
             raise um_bridge.InvalidInput(f"the PDE is not defined here: {why}", 422) from None
-        if self.n_solves >= MOST_SOLVES:
-            raise um_bridge.InvalidInput("the PDE is busy with others' points; try again in a moment", 503)
+        self.solves.require_room()
         first = id(problem) not in self.solved_before
-        # Shielded below: a solve that began goes on when the browser leaves, and is counted as long as it runs.
-        solving = self._run(problem, timed, problem, y)
-        self.n_solves += 1
-        solving.add_done_callback(self._count_less)
         try:
-            solved, seconds = await asyncio.shield(solving)
+            solved, seconds = await self.solves.until_done(self._run(problem, timed, problem, y))
         except ModelFailed as failure:
             raise um_bridge.InvalidInput(str(failure), 422) from None
         except Exception as error:  # of a problem's own code
@@ -223,9 +232,6 @@ class _Page:
     def _thread(self, model: ForwardModel) -> Executor | None:
         """That of the PDEs, also for a PDE that is shown as a model of its own; None of others."""
         return next((self.threads[name] for name, problem in self.pde.items() if problem is model), None)
-
-    def _count_less(self, _: Any) -> None:
-        self.n_solves -= 1
 
     def _model(self, content: dict[str, Any]) -> str:
         name = um_bridge.model_name(content, "model")
