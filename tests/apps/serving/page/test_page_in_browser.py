@@ -31,7 +31,7 @@ def test_a_slider_moved_by_keyboard_changes_picture_and_numbers(page, name):
     after = parameters(page)
     assert after[0] > before[0]
     assert page.evaluate("Number(document.querySelector('#number0').value)") == pytest.approx(after[0], rel=1e-3)
-    assert pictures(page)[0] != drawn[0]
+    until(page, "drawn => document.querySelector('[role=img] svg').outerHTML !== drawn", drawn[0])
     np.testing.assert_allclose(numbers(page), models()[name].evaluate(after[None])[0], rtol=1e-12)
     until(page, "said => document.querySelector('#summary').textContent !== said", said)
     assert page.inner_text("#warning") == ""
